@@ -30,3 +30,31 @@ def test_example_runs(name):
 def test_the_examples_are_there():
     """The test above runs the examples that the documents name."""
     assert {"admissions.py", "softmax_by_hand.py"} <= set(EXAMPLES)
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A CSV in which `status` is paid for six rows in ten, whatever the other columns say."""
+    path = tmp_path / "my table.csv"
+    rows = [f"{place},{income},{s}" for place in "ab" for income in (1e3, 9e5) for s in STATUS]
+    path.write_text("\n".join(["place,income,status", *rows]), encoding="utf-8")
+    return path
+
+
+STATUS = ["paid"] * 6 + ["late"] * 4
+
+
+def test_admissions_takes_any_table(table):
+    """Where no column says anything, every profile's probabilities are the class frequencies."""
+    done = run_example("examples/admissions.py", table, "--target", "status")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("40.0%") == done.stdout.count("60.0%") == 3
+    assert done.stderr == ""
+
+
+def test_admissions_names_the_columns_when_the_target_is_none_of_them(table):
+    """A user's slip is answered in one line, not by a traceback."""
+    done = run_example("examples/admissions.py", table, "--target", "state")
+    assert done.returncode != 0
+    assert done.stderr.strip().count("\n") == 0
+    assert all(name in done.stderr for name in ("'state'", "place", "income", "status"))
