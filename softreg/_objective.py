@@ -1,0 +1,222 @@
+"""The objective: what is minimised, as sums over rows in working coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softreg._links import Link
+from softreg._penalties import ElasticNet
+from softreg._rows import Block, Rows
+from softreg._rowspace import RowSpace, rotation_pays
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """The penalised mean loss over rows i = 1..n, features j = 1..d, scores k = 1..K.
+
+    ::
+
+        F(W, b) = (1/S) sum_i s_i loss(z_i, y_i)  +  (1/S) sum_j l2_j / 2 ||W_j||^2
+
+        z_i = W' x_i + b + o_i,    S = sum_i s_i,    l2_j = penalty_factor_j / C
+
+    with W (d, K), b (K,), x_i (d,), row weights s_i >= 0, offsets o_i (K,), targets y_i (K,). It
+    is scikit-learn's ``LogisticRegression(C=C)`` divided by C S. Solvers see it in the working
+    coordinates T (width, K) of `Coordinates`; Z are scores, P probabilities and R = P - Y
+    residuals, each (K, m) for a block of m rows. Gradients and Hessians are those of F in T.
+
+    Attributes
+    ----------
+    link : Link
+    rows : Rows, in working coordinates
+    penalty : ElasticNet, on the rows of T; 0 for the intercept
+    total_weight : float, S
+    spaces : tuple of RowSpace, at most one: what was rotated before the coordinates
+    """
+
+    link: Link
+    rows: Rows
+    penalty: ElasticNet
+    total_weight: float
+    spaces: tuple[RowSpace, ...] = ()
+
+    @classmethod
+    def in_working_coordinates(cls, link: Link, rows: Rows, penalty: ElasticNet) -> Objective:
+        """Return the objective of raw rows and the penalty of raw features."""
+        spaces: tuple[RowSpace, ...] = ()
+        if rotation_pays(rows):
+            spaces = (RowSpace.of(rows, penalty),)
+            rows, penalty = spaces[0].rows, spaces[0].penalty
+        rows = rows.standardised()
+        penalty = penalty.in_units(rows.coordinates.scale, rows.coordinates.intercept)
+        return cls(link, rows, penalty, rows.total_weight, spaces)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape (width, K) of T."""
+        return self.rows.coordinates.width, len(self.rows.mean_target)
+
+    def coefficients(self, T: NDArray) -> tuple[NDArray, NDArray]:
+        """Return W (d, K) and b (K,) in the user's units."""
+        W, b = self.rows.coordinates.coefficients(self.link.centred(T))
+        for space in self.spaces:
+            W, b = space.coefficients(W, b)
+        return W, b
+
+    def working(self, W: NDArray, b: NDArray) -> NDArray:
+        """Return T of coefficients in the user's units."""
+        for space in self.spaces:
+            W, b = space.working(W, b)
+        return self.link.centred(self.rows.coordinates.working(W, b))
+
+    def null(self) -> NDArray:
+        """Return T of the model without features."""
+        T = np.zeros(self.shape)
+        if self.rows.coordinates.intercept:
+            T[-1] = self.link.null_scores(self.rows.mean_target)
+        return T
+
+    def value_and_gradient(self, T: NDArray) -> tuple[float, NDArray]:
+        """Return F and its gradient: one pass over the data."""
+
+        def kernel(block: Block) -> tuple[float, NDArray]:
+            Z = block.scores(T)
+            loss = self.link.loss_and_residual_inplace(Z, block.Y)
+            return block.weighted(loss).sum(dtype=float), block.gather(block.weighted(Z))
+
+        loss, G = self.rows.sum(kernel)
+        return self._mean(loss + self.penalty.value(T)), self._mean(G + self.penalty.gradient(T))
+
+    def hessian_product(self, T: NDArray) -> Callable[[NDArray], NDArray]:
+        """Return the product D -> H(T) D: one pass over the data each."""
+
+        def product(D: NDArray) -> NDArray:
+            def kernel(block: Block) -> tuple[NDArray]:
+                P = self.link.probabilities_inplace(block.scores(T))
+                A = self.link.curvature_product(P, block.linear(D))
+                return (block.gather(block.weighted(A)),)
+
+            return self._mean(self.rows.sum(kernel)[0] + self.penalty.gradient(D))
+
+        return product
+
+    def hessian(self, T: NDArray) -> NDArray:
+        """Return the Hessian as uncoupled blocks (B, p, p), definite also along the gauge."""
+
+        def kernel(block: Block) -> tuple[NDArray]:
+            P = self.link.probabilities_inplace(block.scores(T))
+            return (self.link.hessian(P, block.dense(), block.weights()),)
+
+        H = self._mean(self.rows.sum(kernel)[0])
+        own = np.tile(self.penalty.l2 / self.total_weight, H.shape[1] // self.shape[0])
+        H[:, np.arange(len(own)), np.arange(len(own))] += own
+        self.link.fix_gauge_inplace(H, self.shape[0])
+        return H
+
+    def hessian_diagonal(self, T: NDArray) -> NDArray:
+        """Return the diagonal of the Hessian, (width, K)."""
+
+        def kernel(block: Block) -> tuple[NDArray]:
+            P = self.link.probabilities_inplace(block.scores(T))
+            return (block.squares(block.weighted(self.link.curvature_diagonal(P))),)
+
+        return self._mean(self.rows.sum(kernel)[0] + self.penalty.l2[:, None])
+
+    @cached_property
+    def gram(self) -> NDArray:
+        """(1/S) sum_i s_i x~_i x~_i', (width, width)."""
+
+        def kernel(block: Block) -> tuple[NDArray]:
+            X = block.dense()
+            return (X.T @ (X if block.weight is None else X * block.weight[:, None]),)
+
+        return self._mean(self.rows.sum(kernel)[0].astype(float))
+
+    def leverages(self, T: NDArray, root: NDArray) -> NDArray:
+        """Return each row's weight in the Hessian, (n,): its curvature times ||root' x~||^2."""
+
+        def kernel(block: Block) -> NDArray:
+            P = self.link.probabilities_inplace(block.scores(T))
+            spread = self.link.curvature_diagonal(P).sum(axis=0)
+            return block.weighted(spread) * np.square(block.dense() @ root).sum(axis=1)
+
+        return self.rows.each(kernel)
+
+    def restricted_to(self, rows: NDArray, weight: NDArray) -> Objective:
+        """Return the objective estimated from some rows, each counting for `weight` rows."""
+        return replace(self, rows=self.rows.sample(rows, weight))
+
+    def exact(self) -> Objective:
+        """Return the same objective with products in double precision."""
+        return replace(self, rows=self.rows.in_dtype(np.float64))
+
+    @property
+    def is_unpenalised(self) -> bool:
+        """Whether some feature that varies has no penalty, so that an optimum may not exist."""
+        features = slice(len(self.rows.coordinates.centre))
+        varies = np.isfinite(self.rows.coordinates.scale)
+        return bool((varies & (self.penalty.l2[features] == 0)).any())
+
+    def imbalance_gap(self, gradient: NDArray) -> float:
+        """Return what a gradient (width, K) left over from Newton's equations adds to the gap."""
+        total = self.total_weight * gradient
+        return self._mean(self.penalty.fenchel_gap(np.zeros_like(total), total))
+
+    def certify(self, T: NDArray, step: NDArray) -> Certificate:
+        """Return F, its gradient and a dual bound at T + step, in one pass.
+
+        Every Q = Y + dual variables that satisfies sum_i s_i x~_i (q_i - y_i) = -l2 V for some V
+        bounds F from below. Newton's equations say just that of the linearised probabilities
+        ``Q = P(T) + H_z step``: after an accurate Newton step the gap is of fourth order in it. By
+        Fenchel and Young the gap is the mean of KL(q_i || p_i(T + step)) plus what the equations
+        are out of balance, in the penalty's units (Boyd and Vandenberghe 2004, sections 3.3, 5.5).
+        """
+
+        def kernel(block: Block) -> tuple[float, NDArray, float, NDArray]:
+            Z, D = block.scores(T), block.linear(step)
+            P = self.link.probabilities_inplace(Z.copy())
+            Q = self.link.feasible(P + self.link.curvature_product(P, D))
+            Z += D
+            divergence = block.weighted(self.link.divergence(Q, Z)).sum(dtype=float)
+            loss = self.link.loss_and_residual_inplace(Z, block.Y)
+            block.Y.subtract_from_inplace(Q)
+            G, dual = block.gather(block.weighted(Z)), block.gather(block.weighted(Q))
+            return block.weighted(loss).sum(dtype=float), G, divergence, dual
+
+        new = T + step
+        loss, G, divergence, dual = self.rows.sum(kernel)
+        return Certificate(
+            value=self._mean(loss + self.penalty.value(new)),
+            gradient=self._mean(G + self.penalty.gradient(new)),
+            divergence=max(0.0, self._mean(divergence)),
+            imbalance=self._mean(dual + self.penalty.gradient(new)),
+            gap=self._mean(max(0.0, divergence) + self.penalty.fenchel_gap(new, dual)),
+        )
+
+    def _mean(self, total):  # type: ignore[no-untyped-def]
+        return total / self.total_weight
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """F at a point with a bound on how far it is above the optimum.
+
+    Attributes
+    ----------
+    value, gradient : F and its gradient (width, K)
+    gap : duality gap, F - F* <= gap
+    divergence : the losses' part of the gap, of fourth order in the Newton step
+    imbalance : ndarray (width, K), what Newton's equations were left out of balance by; the
+        penalty's part of the gap is its square in units of the penalty
+    """
+
+    value: float
+    gradient: NDArray
+    divergence: float
+    imbalance: NDArray
+    gap: float

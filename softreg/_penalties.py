@@ -1,0 +1,50 @@
+"""Penalties: what coefficients cost. They know nothing of y."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class ElasticNet:
+    """sum_j l2_j / 2 ||W_j||^2 over features j, W_j (K,) being the coefficients of one feature.
+
+    Strengths are values, not kinds: zero is no penalty, and each feature has its own.
+
+    Attributes
+    ----------
+    l2 : ndarray of shape (d,), >= 0
+    """
+
+    l2: NDArray[np.float64]
+
+    @classmethod
+    def of_strength(cls, C: float, factor: NDArray[np.float64]) -> ElasticNet:
+        """Return the penalty of inverse strength C (inf: none) and per-feature factors (d,)."""
+        return cls(factor / C)
+
+    def in_units(self, scale: NDArray, intercept: bool) -> ElasticNet:
+        """Return the same penalty for features divided by `scale` (d,), and a free intercept."""
+        return ElasticNet(np.append(self.l2 / scale**2, [0.0] * intercept))
+
+    def value(self, W: NDArray) -> float:
+        """Return the penalty of W (d, K)."""
+        return 0.5 * float(self.l2 @ np.square(W).sum(axis=1))
+
+    def gradient(self, W: NDArray) -> NDArray:
+        """Return the gradient (d, K) at W."""
+        return self.l2[:, None] * W
+
+    def fenchel_gap(self, W: NDArray, G: NDArray) -> float:
+        """Return value(W) + conjugate(-G) + <W, G> >= 0, which is 0 where -G is the gradient.
+
+        Where there is no penalty the conjugate is infinite unless G is zero: there, as for the
+        intercept, the bound |G| (1 + |W|) stands for an optimum not twice as far as W.
+        """
+        held = self.l2 > 0
+        strength = self.l2[held, None]
+        imbalance = np.square(strength * W[held] + G[held]) / (2 * strength)
+        return float(imbalance.sum() + np.abs(G[~held] * (1 + np.abs(W[~held]))).sum())

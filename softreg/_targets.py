@@ -1,0 +1,82 @@
+"""Targets: the y of a block of rows, as a link asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Targets(Protocol):
+    """The y of n rows over K scores, without an n x K matrix where labels will do."""
+
+    def __getitem__(self, rows: slice | NDArray) -> Targets:
+        """Return the targets of some rows."""
+
+    def inner(self, Z: NDArray) -> NDArray:
+        """Return <y_i, z_i> for each row, (m,)."""
+
+    def subtract_from_inplace(self, P: NDArray) -> None:
+        """Turn P (K, m) into P - Y."""
+
+    def strata(self) -> NDArray:
+        """Return one small integer per row: rows of one kind share it."""
+
+    def weighted_sum(self, weight: NDArray) -> NDArray:
+        """Return sum_i w_i y_i, (K,)."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """One class a row, smoothed: y = (1 - a) onehot(codes) + a / K."""
+
+    codes: NDArray[np.intp]
+    n_classes: int
+    smoothing: float = 0.0
+
+    def __getitem__(self, rows: slice | NDArray) -> Labels:
+        return Labels(self.codes[rows], self.n_classes, self.smoothing)
+
+    def inner(self, Z: NDArray) -> NDArray:
+        own = Z[self.codes, np.arange(len(self.codes))]
+        if self.smoothing:
+            own = (1 - self.smoothing) * own + self.smoothing * Z.mean(axis=0)
+        return own
+
+    def subtract_from_inplace(self, P: NDArray) -> None:
+        P[self.codes, np.arange(len(self.codes))] -= 1 - self.smoothing
+        if self.smoothing:
+            P -= self.smoothing / self.n_classes
+
+    def strata(self) -> NDArray:
+        return self.codes
+
+    def weighted_sum(self, weight: NDArray) -> NDArray:
+        counts = np.bincount(self.codes, weights=weight, minlength=self.n_classes)
+        return (1 - self.smoothing) * counts + self.smoothing * counts.sum() / self.n_classes
+
+
+@dataclass(frozen=True)
+class Shares:
+    """A target between 0 and 1 for every row and score, Y (n, K)."""
+
+    Y: NDArray[np.floating]
+
+    def __getitem__(self, rows: slice | NDArray) -> Shares:
+        return Shares(self.Y[rows])
+
+    def inner(self, Z: NDArray) -> NDArray:
+        return np.einsum("mk,km->m", self.Y, Z)
+
+    def subtract_from_inplace(self, P: NDArray) -> None:
+        P -= self.Y.T
+
+    def strata(self) -> NDArray:
+        if self.Y.shape[1] == 1:
+            return (self.Y[:, 0] > 0.5).astype(np.intp)
+        return self.Y.argmax(axis=1)
+
+    def weighted_sum(self, weight: NDArray) -> NDArray:
+        return weight @ self.Y

@@ -1,0 +1,5 @@
+"""Solvers: configurations to pass as ``solver=``."""
+
+from softreg.solvers._solvers import LBFGS, Newton
+
+__all__ = ["LBFGS", "Newton"]

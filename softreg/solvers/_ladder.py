@@ -1,0 +1,72 @@
+"""The ladder that every solver climbs: descend, renew the metric, step, until certified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softreg._objective import Objective
+from softreg._rows import Block
+from softreg.solvers._metrics import Metric, first_metric
+from softreg.solvers._newton import Point, is_near, newton_step
+from softreg.solvers._result import Monitor, Result
+
+Descent = Callable[[Objective, Point, Metric, Monitor], Point]
+
+# A step that still moves a score by this much, though F no longer moves, leads to infinity.
+_RUNAWAY = 0.1
+# Without a penalty, an F this small is that of classes which something separates.
+_PERFECT = 1e-8
+
+
+def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Descent) -> Result:
+    """Return the minimiser of the objective, found from `start` (width, K)."""
+    exact = objective.exact()
+    point = Point.at(objective, start)
+    metric = first_metric(objective, start)
+    floor = _PERFECT if objective.is_unpenalised else 0.0
+    converged, fresh = False, False
+    while not (converged or monitor.reason):
+        point = descend(objective, point, metric, monitor)
+        if not (fresh and is_near(point, metric)):
+            metric = metric.renewed(objective, point.T)
+        fresh = metric.accurate and not is_near(point, metric)
+        before, point = point, newton_step(exact, point, metric, monitor.tol)
+        monitor.iteration(point.T, point.value)
+        converged = monitor.reached(point.estimate, point.gap, point.value) or point.value <= floor
+        if point is before:
+            monitor.reason = "no step decreases the objective further in double precision"
+    return _result(exact, point, monitor, converged)
+
+
+def _result(objective: Objective, point: Point, monitor: Monitor, converged: bool) -> Result:
+    diverging = _diverging(objective, point) if objective.is_unpenalised and converged else ()
+    gap = point.gap
+    if not np.isfinite(gap):
+        gap = objective.certify(point.T, np.zeros_like(point.T)).gap
+    coef, intercept = objective.coefficients(point.T)
+    return Result(
+        coef=coef,
+        intercept=intercept,
+        objective=point.value,
+        gap=np.inf if objective.is_unpenalised else gap,
+        n_iter=len(monitor.losses),
+        converged=converged and not diverging,
+        message="the optimum was reached" if converged else monitor.reason,
+        diverging=diverging,
+        loss_curve=np.array(monitor.losses),
+    )
+
+
+def _diverging(objective: Objective, point: Point) -> tuple[int, ...]:
+    """Return the scores that the last step still moves, though it no longer moves F."""
+
+    def kernel(block: Block) -> NDArray:
+        return np.abs(block.linear(point.step)).max(axis=1)[None]
+
+    moves = objective.rows.each(kernel).max(axis=0)
+    if moves.max() <= _RUNAWAY:
+        return ()
+    return tuple(np.flatnonzero(moves > 0.5 * moves.max()).tolist())

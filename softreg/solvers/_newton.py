@@ -1,0 +1,114 @@
+"""Newton steps by preconditioned conjugate gradients, and their certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softreg._objective import Objective
+from softreg.solvers._metrics import Metric
+from softreg.solvers._result import CERTIFIED
+
+# Below this estimate of (F - F*) / F, Newton's quadratic convergence carries one accurate step to
+# the optimum, and its linear system is worth solving to the last digit.
+NEAR = 1e-5
+# Reduction of the residual at which rounding takes over.
+_ROUNDING = 1e-11
+# Sufficient decrease and the smallest step of the line search (Nocedal and Wright 2006, 3.1).
+_SUFFICIENT, _SMALLEST = 1e-4, 2.0**-30
+_MOST_PRODUCTS = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Coefficients T with F, its gradient, and what is known of F - F*: estimate and bound."""
+
+    T: NDArray
+    value: float
+    gradient: NDArray
+    estimate: float = np.inf
+    gap: float = np.inf
+    step: NDArray | None = None
+
+    @classmethod
+    def at(cls, objective: Objective, T: NDArray) -> Point:
+        """Evaluate F at T: one pass."""
+        return cls(T, *objective.value_and_gradient(T))
+
+
+def is_near(point: Point, metric: Metric) -> bool:
+    """Return whether one accurate Newton step should reach the optimum from here."""
+    return _decrement(point, metric) <= NEAR * abs(point.value)
+
+
+def _decrement(point: Point, metric: Metric) -> float:
+    """Return ||gradient||^2 / 2 in the metric, which estimates F - F*."""
+    return 0.5 * float(np.square(metric.whiten(point.gradient)).sum())
+
+
+def conjugate_gradients(
+    product: Callable[[NDArray], NDArray],
+    gradient: NDArray,
+    metric: Metric,
+    enough: Callable[[NDArray, float], bool],
+) -> NDArray:
+    """Return D with H D = -gradient, to where `enough(residual, ratio)` says so.
+
+    `ratio` is the residual's norm over the gradient's, both in the metric (Golub and Van Loan
+    2013, algorithm 11.5.1). The residual that has the least penalty gap need not be the last.
+    """
+    D, residual = np.zeros_like(gradient), -gradient
+    direction = preconditioned = metric.unwhiten(metric.whiten(residual))
+    first = square = float(np.vdot(residual, preconditioned))
+    for _ in range(_MOST_PRODUCTS):
+        if square <= 0 or enough(residual, np.sqrt(square / first)):
+            break
+        image = product(direction)
+        length = square / float(np.vdot(direction, image))
+        D = D + length * direction
+        residual = residual - length * image
+        preconditioned = metric.unwhiten(metric.whiten(residual))
+        previous, square = square, float(np.vdot(residual, preconditioned))
+        direction = preconditioned + (square / previous) * direction
+    return D
+
+
+def newton_step(objective: Objective, point: Point, metric: Metric, tol: float) -> Point:
+    """Return the point after one Newton step, with its certificate if the optimum is near."""
+    product = objective.hessian_product(point.T)
+    if not is_near(point, metric):
+        relative = _decrement(point, metric) / abs(point.value)
+        forcing = min(0.5, relative**0.25)  # superlinear: Nocedal and Wright 2006, (7.3)
+        step = conjugate_gradients(product, point.gradient, metric, lambda _, r: r <= forcing)
+        return line_search(objective, point, step)
+
+    decrement, certified = _decrement(point, metric), max(tol, CERTIFIED)
+
+    def balanced(residual: NDArray, ratio: float) -> bool:
+        left, allowed = ratio**2 * decrement, 0.1 * point.value
+        return ratio < _ROUNDING or (
+            left <= tol * allowed and objective.imbalance_gap(residual) <= certified * allowed
+        )
+
+    step = conjugate_gradients(product, point.gradient, metric, balanced)
+    there = objective.certify(point.T, step)
+    if there.value > point.value * (1 + 1e-12):
+        return line_search(objective, point, step)
+    unbalanced = 0.5 * float(np.square(metric.whiten(there.imbalance)).sum())
+    estimate = there.divergence + unbalanced
+    return Point(point.T + step, there.value, there.gradient, estimate, there.gap, step)
+
+
+def line_search(objective: Objective, point: Point, step: NDArray) -> Point:
+    """Return the first point of T + step, T + step / 2, ... that decreases F enough."""
+    slope = float(np.vdot(point.gradient, step))
+    length = 1.0
+    while length >= _SMALLEST:
+        there = Point.at(objective, point.T + length * step)
+        if there.value <= point.value + _SUFFICIENT * length * slope:
+            return replace(there, step=length * step)
+        length /= 2
+    return point

@@ -1,0 +1,142 @@
+"""Solver configurations: what a user may choose, and the rule that chooses by counted cost."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import OptimizeResult, minimize
+
+from softreg._objective import Objective
+from softreg.solvers._ladder import climb
+from softreg.solvers._metrics import Metric, factor_pays, hessian_passes
+from softreg.solvers._newton import Point
+from softreg.solvers._result import Monitor, Result
+
+# L-BFGS hands over to Newton's last step at this estimate of (F - F*) / F.
+_HANDOVER = 1e-6
+# Iterations in one metric: as many as a new one costs in passes, within these bounds. Whatever
+# the right moment is, that rule spends at most twice what the best one would.
+_FEWEST, _MOST = 8, 40
+
+
+class Solver(ABC):
+    """A solver's configuration, with scikit-learn's parameter protocol."""
+
+    @abstractmethod
+    def minimise(self, objective: Objective, start: NDArray, monitor: Monitor) -> Result:
+        """Minimise the objective from `start` (width, K)."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+
+    def set_params(self, **params: Any) -> Solver:
+        """Set parameters by name; ValueError for a name that is not one."""
+        for name, value in params.items():
+            if name not in self.get_params():
+                known = ", ".join(self.get_params()) or "none"
+                raise ValueError(
+                    f"{name!r} is no parameter of {type(self).__name__}; its parameters: {known}."
+                )
+            setattr(self, name, value)
+        return self
+
+
+@dataclass
+class LBFGS(Solver):
+    """Limited-memory BFGS in the coordinates of a metric, closed by a certified Newton step.
+
+    The metric is the Gram matrix of the standardised columns, then the Hessian where the descent
+    has led; ``scipy.optimize.minimize(method="L-BFGS-B")`` does the steps.
+
+    Parameters
+    ----------
+    history : int, default=20
+        Number of past steps that approximate the inverse Hessian (``maxcor``), >= 1.
+
+    References
+    ----------
+    Liu and Nocedal (1989), "On the limited memory BFGS method for large scale optimization",
+    Mathematical Programming 45, 503-528.
+
+    Examples
+    --------
+    >>> from softreg.solvers import LBFGS
+    >>> LBFGS(history=10).get_params()
+    {'history': 10}
+    """
+
+    history: int = 20
+
+    def minimise(self, objective: Objective, start: NDArray, monitor: Monitor) -> Result:
+        """Minimise the objective from `start` (width, K)."""
+        return climb(objective, start, monitor, self._descend)
+
+    def _descend(
+        self, objective: Objective, point: Point, metric: Metric, monitor: Monitor
+    ) -> Point:
+        latest = point
+        # The first step of L-BFGS-B has length 1 in its variables; in these that is minus the
+        # gradient, which in a good metric is the right step.
+        unit = float(np.linalg.norm(metric.whiten(point.gradient)))
+
+        def whitened(v: NDArray) -> tuple[float, NDArray]:
+            nonlocal latest
+            latest = Point.at(objective, point.T + metric.unwhiten(unit * v))
+            return latest.value, unit * metric.whiten(latest.gradient)
+
+        def after_iteration(intermediate_result: OptimizeResult) -> None:
+            monitor.iteration(latest.T, latest.value)
+            estimate = 0.5 * np.square(metric.whiten(latest.gradient)).sum()
+            if monitor.reason or estimate <= _HANDOVER * latest.value:
+                raise StopIteration
+
+        renewal = hessian_passes(objective, objective.rows.n)
+        found = minimize(
+            whitened,
+            np.zeros(point.T.size),
+            jac=True,
+            method="L-BFGS-B",
+            callback=after_iteration,
+            options={
+                "maxcor": self.history,
+                "maxiter": int(np.clip(renewal, _FEWEST, _MOST)),
+                "ftol": 0.0,
+                "gtol": 0.0,
+            },
+        )
+        T = point.T + metric.unwhiten(unit * found.x)
+        return latest if np.array_equal(T, latest.T) else Point.at(objective, T)
+
+
+@dataclass
+class Newton(Solver):
+    """Truncated Newton: each step by conjugate gradients, preconditioned by a metric.
+
+    The linear system is solved loosely far from the optimum and to the last digit near it, where
+    the step comes with its certificate. Each product costs one pass over the data and vectors of
+    the size of the coefficients are few, which is what counts when there are a million of them.
+
+    References
+    ----------
+    Nocedal and Wright (2006), "Numerical Optimization", algorithm 7.1.
+
+    Examples
+    --------
+    >>> from softreg.solvers import Newton
+    >>> Newton()
+    Newton()
+    """
+
+    def minimise(self, objective: Objective, start: NDArray, monitor: Monitor) -> Result:
+        """Minimise the objective from `start` (width, K)."""
+        return climb(objective, start, monitor, lambda _objective, point, *_rest: point)
+
+
+def choose(objective: Objective) -> Solver:
+    """Return the solver that counts cheapest: L-BFGS where a matrix factor can scale it."""
+    return LBFGS() if factor_pays(objective) else Newton()
