@@ -98,7 +98,11 @@ class SparseBlock(Block):
 
     def squares(self, C: NDArray) -> NDArray:
         weights = np.ascontiguousarray(C.T, dtype=np.float64)
-        second, first, total = self.X.multiply(self.X).T @ weights, self.X.T @ weights, C.sum(axis=1)
+        second, first, total = (
+            self.X.multiply(self.X).T @ weights,
+            self.X.T @ weights,
+            C.sum(axis=1),
+        )
         return self.coordinates.second_moments(second, first, total)
 
     def dense(self) -> NDArray:

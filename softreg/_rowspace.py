@@ -69,9 +69,7 @@ class RowSpace:
         X = np.hstack([features, rows.X[:, stay]])
         l2 = np.concatenate([np.full(kept.sum(), float(held.any())), penalty.l2[stay]])
         coordinates = Coordinates.raw(X.shape[1], rows.coordinates.intercept)
-        rotated = DenseRows(
-            X, rows.Y, rows.weight, rows.offset, coordinates, rows.threads, X.dtype
-        )
+        rotated = DenseRows(X, rows.Y, rows.weight, rows.offset, coordinates, rows.threads, X.dtype)
         return cls(rotated, ElasticNet(l2), dual, rows.X, centre, unit)
 
     def coefficients(self, theta: NDArray, b: NDArray) -> tuple[NDArray, NDArray]:

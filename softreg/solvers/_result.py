@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
 from numpy.typing import NDArray
-
 
 # The duality gap that a fit must reach, relative to F: the promise of 1e-8 on every data set.
 CERTIFIED = 1e-8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -140,3 +140,21 @@ class Newton(Solver):
 def choose(objective: Objective) -> Solver:
     """Return the solver that counts cheapest: L-BFGS where a matrix factor can scale it."""
     return LBFGS() if factor_pays(objective) else Newton()
+
+
+# Names that users may pass; each makes a solver for an objective.
+_NAMED = {
+    "auto": choose,
+    "lbfgs": lambda _objective: LBFGS(),
+    "newton": lambda _objective: Newton(),
+}
+
+
+def solver_for(solver: str | Solver, objective: Objective) -> Solver:
+    """Return the solver of this name, or the configuration itself."""
+    if isinstance(solver, Solver):
+        return solver
+    if isinstance(solver, str) and solver in _NAMED:
+        return _NAMED[solver](objective)
+    names = ", ".join(map(repr, _NAMED))
+    raise ValueError(f"solver={solver!r} must be one of {names} or an object of softreg.solvers.")
