@@ -27,7 +27,7 @@ from scipy.special import log_softmax, softmax
 
 __all__ = ["cross_entropy", "log_softmax", "sigmoid", "softmax", "softmax_jacobian"]
 
-# Rows of float32 probabilities sum to 1 within 1e-6 even over 100,000 classes (measured);
+# Rows that softmax made in float32 sum to 1 within 4e-6, over 100,000 classes, too (measured);
 # rows that were never normalised miss it by far more than this.
 _SUM_TOLERANCE = 1e-5
 
@@ -100,6 +100,7 @@ def cross_entropy(
     Notes
     -----
     The gradient of an unweighted row in its scores is ``softmax(scores) - targets``.
+    The mean is what :class:`softreg.SoftmaxRegression` minimises, before its penalty.
     For two classes with one score `z` each (`decision_function` of a binary classifier), give the
     first class the score 0: ``np.stack([np.zeros_like(z), z], axis=-1)``.
 
@@ -135,7 +136,7 @@ def cross_entropy(
         )
     Z = _checked_scores(scores, axis)
     Y = _checked_targets(targets, Z.shape, axis)
-    loss = np.moveaxis(-log_softmax(Z, axis=axis), axis, -1)
+    loss = -log_softmax(_classes_last(Z, axis), axis=-1)
     w = _checked_weights("class_weight", class_weight, loss.shape[-1:], loss.dtype)
     s = _checked_weights("weights", weights, loss.shape[:-1], loss.dtype)
 
@@ -211,7 +212,7 @@ def softmax_jacobian(scores: ArrayLike, axis: int = -1) -> NDArray[Any]:
     (5, 3, 3)
     """
     Z = _checked_scores(scores, axis)
-    P = np.moveaxis(softmax(Z, axis=axis), axis, -1)
+    P = softmax(_classes_last(Z, axis), axis=-1)
     J = -P[..., :, None] * P[..., None, :]
     # p_k (1 - p_k) would cancel to 0 once p_k rounds to 1; the sum of the others does not.
     diagonal = np.einsum("...kk->...k", J)  # a view into J
@@ -255,9 +256,9 @@ def _checked_targets(targets: ArrayLike, shape: tuple[int, ...], axis: int) -> N
     K = shape[axis]
     row_shape = shape[:axis] + shape[axis % len(shape) + 1 :]
     if Y.shape == shape:
-        Y = np.moveaxis(_numbers("targets", Y), axis, -1)
+        Y = _classes_last(_numbers("targets", Y), axis)
         _refuse(Y < 0, Y, "targets must not be negative", "class probabilities lie in [0, 1]")
-        sums = Y.sum(axis=-1, dtype=np.float64)
+        sums = Y.sum(axis=-1)
         _refuse(
             np.abs(sums - 1) > _SUM_TOLERANCE,
             sums,
@@ -282,6 +283,14 @@ def _checked_targets(targets: ArrayLike, shape: tuple[int, ...], axis: int) -> N
         "subtract 1 if they count from 1, or give scores a column for every class",
     )
     return Y.astype(np.intp, copy=False)
+
+
+def _classes_last(array: NDArray[Any], axis: int) -> NDArray[Any]:
+    """Move the classes last and next to each other, where NumPy sums float32 pairwise.
+
+    Along any other axis it adds one by one: an error of 1e-3 over 100,000 classes (measured).
+    """
+    return np.ascontiguousarray(np.moveaxis(array, axis, -1))
 
 
 def _checked_weights(
