@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numpy.typing import NDArray
-
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 
@@ -32,34 +30,24 @@ class FitTask:
     """
 
     def __init__(self, estimator: Any, data: dict[str, Any]) -> None:
-        self._estimator, self._data = estimator, data
-        self._watched = HAVE_CALLBACKS
-        if self._watched:
+        self._shared = {"estimator": estimator, **data}
+        self._context = None
+        if HAVE_CALLBACKS:
             self._context = estimator._init_callback_context(max_subtasks=None)
-            self._context.call_on_fit_task_begin(estimator=estimator, **data)
-            self._begin_iteration()
+            self._context.call_on_fit_task_begin(**self._shared)
 
-    def _begin_iteration(self) -> None:
-        self._iteration = self._context.subcontext(task_name="iteration")
-        self._iteration.call_on_fit_task_begin(estimator=self._estimator, **self._data)
-
-    def end_iteration(self, fitted: Callable[[], dict[str, NDArray]]) -> bool:
+    def iteration(self, fitted: Callable[[], dict[str, Any]]) -> bool:
         """Report an iteration; return whether a callback wants the fit to stop.
 
         `fitted` returns the attributes of an estimator that had stopped here.
         """
-        if not self._watched:
+        if self._context is None:
             return False
-        stop = self._iteration.call_on_fit_task_end(
-            estimator=self._estimator, reconstruction_attributes=fitted, **self._data
-        )
-        self._begin_iteration()
-        return bool(stop)
+        subtask = self._context.subcontext(task_name="iteration")
+        subtask.call_on_fit_task_begin(**self._shared)
+        return subtask.call_on_fit_task_end(reconstruction_attributes=fitted, **self._shared)
 
-    def end(self, fitted: dict[str, NDArray]) -> None:
+    def end(self, fitted: dict[str, Any]) -> None:
         """Report the end of the fit."""
-        if self._watched:
-            self._iteration.call_on_fit_task_end(estimator=self._estimator)
-            self._context.call_on_fit_task_end(
-                estimator=self._estimator, reconstruction_attributes=fitted, **self._data
-            )
+        if self._context is not None:
+            self._context.call_on_fit_task_end(reconstruction_attributes=fitted, **self._shared)

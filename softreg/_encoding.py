@@ -35,28 +35,24 @@ class Encoded:
 
 
 def encode_classes(
-    y: Any,
+    y: NDArray,
     classes: ArrayLike | None,
     weight: NDArray | None,
     class_weight: Any,
     smoothing: float,
 ) -> Encoded:
-    """Return the targets of one class a row, or of probabilities that sum to 1."""
-    if _is_matrix(y):
+    """Return the targets of one class a row (n,), or of probabilities (n, K) that sum to 1."""
+    if y.ndim == 2 and y.shape[1] > 1:
         classes, Y = _probabilities(y, classes)
-        if (Y.max(axis=1) == 1).all():  # one-hot rows are labels
-            return _labels(Y.argmax(axis=1), classes, weight, class_weight, smoothing)
-        return _shares(Y, classes, weight, class_weight, smoothing)
-    classes, codes = _codes(y, classes)
+        if not (Y.max(axis=1) == 1).all():
+            return _shares(Y, classes, weight, class_weight, smoothing)
+        codes = Y.argmax(axis=1)  # one-hot rows are labels
+    else:
+        classes, codes = _codes(y, classes)
     return _labels(codes, classes, weight, class_weight, smoothing)
 
 
-def _is_matrix(y: Any) -> bool:
-    shape = getattr(y, "shape", None) or np.shape(y)
-    return len(shape) == 2 and shape[1] > 1
-
-
-def _codes(y: Any, classes: ArrayLike | None) -> tuple[NDArray, NDArray]:
+def _codes(y: NDArray, classes: ArrayLike | None) -> tuple[NDArray, NDArray]:
     """Return the classes and each label's place among them."""
     y = column_or_1d(y, warn=True)
     check_classification_targets(y)
@@ -78,18 +74,16 @@ def _codes(y: Any, classes: ArrayLike | None) -> tuple[NDArray, NDArray]:
     return order, np.array([place[label] for label in found.tolist()])[codes]
 
 
-def _probabilities(y: Any, classes: ArrayLike | None) -> tuple[NDArray, NDArray]:
+def _probabilities(y: NDArray, names: ArrayLike | None) -> tuple[NDArray, NDArray]:
     """Return the classes and the matrix (n, K) of class probabilities."""
-    if sparse.issparse(y):
-        raise TypeError(
-            "y is a sparse matrix; class probabilities must be dense: pass y.toarray()."
-        )
-    names = classes if classes is not None else getattr(y, "columns", None)
     Y = check_array(y, dtype=np.float64, input_name="y")
     K = Y.shape[1]
     found = np.arange(K) if names is None else np.asarray(names)
     if found.shape != (K,) or len(set(found.tolist())) != K:
-        raise ValueError(f"classes={names!r} must name each of the {K} columns of y once.")
+        raise ValueError(
+            f"classes={names!r} has {found.size} names; it must name each of the {K} "
+            "columns of y once."
+        )
     ones = np.isin(Y, (0.0, 1.0)).all() and (Y.sum(axis=1) > 1).any()
     if ones:
         row = int(np.argmax(Y.sum(axis=1)))
@@ -110,7 +104,7 @@ def _probabilities(y: Any, classes: ArrayLike | None) -> tuple[NDArray, NDArray]
     if abs(sums[row] - 1) > _SUM_TOLERANCE:
         raise ValueError(
             f"y is read as class probabilities (n, {K}), but row {row} sums to {sums[row]:g}; "
-            "divide each row by its sum."
+            "each row must sum to 1: divide it by its sum."
         )
     return found, Y / sums[:, None]
 
@@ -119,6 +113,7 @@ def _labels(
     codes: NDArray, classes: NDArray, weight: NDArray | None, class_weight: Any, smoothing: float
 ) -> Encoded:
     counts = np.bincount(codes, weights=weight, minlength=len(classes))
+    _check_two_classes(counts, classes)
     factors = _class_factors(class_weight, classes, counts)
     if factors is not None:
         weight = factors[codes] if weight is None else weight * factors[codes]
@@ -132,8 +127,7 @@ def _shares(
     Y: NDArray, classes: NDArray, weight: NDArray | None, class_weight: Any, smoothing: float
 ) -> Encoded:
     totals = Y.sum(axis=0) if weight is None else weight @ Y
-    if (totals > 0).sum() < 2:
-        raise ValueError("y gives all weight to one class; a classifier needs at least two.")
+    _check_two_classes(totals, classes)
     factors = _class_factors(class_weight, classes, totals)
     if factors is not None:  # sum_k f_k y_k (-log p_k) is the loss of f y / <f, y>, <f, y> times
         Y = Y * factors
@@ -144,6 +138,14 @@ def _shares(
     if len(classes) == 2:
         return Encoded(classes, Shares(Y[:, 1:]), Sigmoid(), weight)
     return Encoded(classes, Shares(Y), Softmax(), weight)
+
+
+def _check_two_classes(totals: NDArray, classes: NDArray) -> None:
+    if (totals > 0).sum() < 2:
+        raise ValueError(
+            f"all weight is on one class, {classes[totals.argmax()]!r}; a classifier needs rows of "
+            "positive weight in at least two classes."
+        )
 
 
 def _class_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDArray | None:
@@ -231,19 +233,23 @@ def check_penalty_factor(factor: Any, n_features: int) -> NDArray:
     if not (np.isfinite(f).all() and (f >= 0).all()):
         bad = int(np.argmin(np.isfinite(f) & (f >= 0)))
         raise ValueError(
-            f"penalty_factor[{bad}] is {f[bad]:g}; factors must be finite and >= 0 (0: unpenalised)."
+            f"penalty_factor[{bad}] is {f[bad]:g}; factors must be finite and >= 0 (0: none)."
         )
     return f
 
 
-def check_y(y: Any, X: Any) -> Any:
-    """Return y, of as many rows as X and without NaN."""
+def check_y(y: Any, X: Any) -> NDArray:
+    """Return y as an array of as many rows as X, without NaN."""
     if y is None:
         raise ValueError("This classifier requires y to be passed, but the target y is None.")
-    if not sparse.issparse(y):
-        check_array(y, ensure_2d=False, dtype=None, input_name="y")
-    check_consistent_length(X, y)
-    return y
+    if sparse.issparse(y):
+        raise ValueError(
+            f"y is a sparse matrix of shape {np.shape(y)}, which is a multi-label indicator; class "
+            "probabilities must be dense: pass y.toarray()."
+        )
+    checked = check_array(y, ensure_2d=False, dtype=None, input_name="y")
+    check_consistent_length(X, checked)
+    return checked
 
 
 def check_C(C: Any) -> float:
@@ -271,7 +277,7 @@ def check_max_iter(max_iter: Any, default: int) -> int:
     """Return the most iterations."""
     if max_iter is None:
         return default
-    if isinstance(max_iter, numbers.Integral) and max_iter >= 1:
+    if isinstance(max_iter, numbers.Integral) and int(max_iter) >= 1:
         return int(max_iter)
     raise ValueError(f"max_iter={max_iter!r} must be an integer >= 1, or None for no limit.")
 

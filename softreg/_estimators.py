@@ -26,8 +26,8 @@ from softreg._objective import Objective
 from softreg._penalties import ElasticNet
 from softreg._rows import DenseRows, Rows, SparseRows
 from softreg._threads import Threads
-from softreg.solvers import Solver, solver_for
-from softreg.solvers._result import Monitor, Result
+from softreg.solvers._result import STOPPED, Monitor, Result
+from softreg.solvers._solvers import Solver, solver_for
 
 _DTYPES = (np.float64, np.float32)
 # The hardest of the raw data sets took a hundredth of this; it ends a fit that would not return.
@@ -41,8 +41,8 @@ class LinearScores(CallbackSupportMixin, ClassifierMixin, BaseEstimator, metacla
     """
 
     @abstractmethod
-    def _encode(self, y: Any, weight: NDArray | None) -> Encoded:
-        """Return the targets of y, with row weights that include the classes'."""
+    def _encode(self, y: NDArray, names: ArrayLike | None, weight: NDArray | None) -> Encoded:
+        """Return the targets of y, whose columns may have names, and weights with the classes'."""
 
     @with_callbacks
     def fit(
@@ -77,13 +77,13 @@ class LinearScores(CallbackSupportMixin, ClassifierMixin, BaseEstimator, metacla
             stays as it was.
         """
         fitted = copy.copy(self)  # whatever fails from here on, self stays as it was
-        X = fitted._validated(X, reset=True)
-        weight = encoding.check_weight(sample_weight, X.shape[0])
-        encoded = self._encode(encoding.check_y(y, X), weight)
-        shift = encoding.check_offset(offset, encoded.score_shape(X.shape[0]))
+        data = fitted._validated(X, reset=True)
+        weight = encoding.check_weight(sample_weight, data.shape[0])
+        encoded = self._encode(encoding.check_y(y, data), getattr(y, "columns", None), weight)
+        shift = encoding.check_offset(offset, encoded.score_shape(data.shape[0]))
         with Threads(encoding.check_n_jobs(self.n_jobs)) as threads:
-            objective = self._objective(X, encoded, shift, threads)
-            task = FitTask(self, {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}})
+            objective = self._objective(data, encoded, shift, threads)
+            task = FitTask(self, {"X": data, "y": y, "metadata": {"sample_weight": sample_weight}})
             result = fitted._minimised(objective, encoded, task)
         self._publish(fitted)
         self._warn_unless_converged(result)
@@ -102,8 +102,8 @@ class LinearScores(CallbackSupportMixin, ClassifierMixin, BaseEstimator, metacla
         scores : ndarray of shape (n_samples, n_classes), or (n_samples,) for two classes
         """
         check_is_fitted(self)
-        X = self._validated(X, reset=False)
-        scores = safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
+        data = self._validated(X, reset=False)
+        scores = safe_sparse_dot(data, self.coef_.T, dense_output=True) + self.intercept_
         scores = scores[:, 0] if scores.shape[1] == 1 else scores
         offset = encoding.check_offset(offset, scores.shape)
         return scores if offset is None else scores + offset.astype(scores.dtype)
@@ -168,9 +168,7 @@ class LinearScores(CallbackSupportMixin, ClassifierMixin, BaseEstimator, metacla
         def report(T: NDArray, value: float) -> bool:
             if self.verbose:
                 print(f"[{type(self).__name__}] iteration {len(monitor.losses)}: F = {value:.10g}")
-            return task.end_iteration(
-                lambda: learned | self._linear(*objective.coefficients(T), dtype)
-            )
+            return task.iteration(lambda: learned | self._linear(*objective.coefficients(T), dtype))
 
         dtype = objective.rows.X.dtype
         learned = {"classes_": encoded.classes, "n_features_in_": self.n_features_in_}
@@ -191,7 +189,7 @@ class LinearScores(CallbackSupportMixin, ClassifierMixin, BaseEstimator, metacla
             "solver_": solver,
         }
         task.end(learned)
-        vars(self).update(learned)
+        self.__dict__.update(learned)
         return result
 
     def _start(self, objective: Objective, encoded: Encoded) -> NDArray:
@@ -207,10 +205,10 @@ class LinearScores(CallbackSupportMixin, ClassifierMixin, BaseEstimator, metacla
         """Take over what `fitted`, a copy of self, has learned."""
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)
-        vars(self).update({k: v for k, v in vars(fitted).items() if k.endswith("_")})
+        self.__dict__.update({k: v for k, v in vars(fitted).items() if k.endswith("_")})
 
     def _warn_unless_converged(self, result: Result) -> None:
-        if result.converged:
+        if result.converged or result.message == STOPPED:
             return
         message = f"{type(self).__name__} did not converge: {result.message}."
         if result.diverging:
@@ -388,6 +386,7 @@ class SoftmaxRegression(LinearScores):
             return log_expit(np.stack([-scores, scores], axis=1))
         return log_softmax(scores, axis=1)
 
-    def _encode(self, y: Any, weight: NDArray | None) -> Encoded:
+    def _encode(self, y: NDArray, names: ArrayLike | None, weight: NDArray | None) -> Encoded:
+        classes = names if self.classes is None and y.ndim == 2 else self.classes
         smoothing = encoding.check_label_smoothing(self.label_smoothing)
-        return encoding.encode_classes(y, self.classes, weight, self.class_weight, smoothing)
+        return encoding.encode_classes(y, classes, weight, self.class_weight, smoothing)

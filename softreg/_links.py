@@ -17,6 +17,9 @@ from softreg._targets import Targets
 
 Array = NDArray[np.floating]
 
+# A class without weight has its optimum at minus infinity; at this rate it adds nothing to F.
+_RAREST = np.finfo(float).eps
+
 
 class Link(Protocol):
     """A row loss, convex in the row's scores z, whose gradient in z is P - Y."""
@@ -178,7 +181,3 @@ class Sigmoid:
 
     def centred(self, coef: Array) -> Array:
         return coef
-
-
-# A class of no weight has its optimum at minus infinity; at this rate it adds nothing to F.
-_RAREST = 1e-12

@@ -90,7 +90,9 @@ class Objective:
             return block.weighted(loss).sum(dtype=float), block.gather(block.weighted(Z))
 
         loss, G = self.rows.sum(kernel)
-        return self._mean(loss + self.penalty.value(T)), self._mean(G + self.penalty.gradient(T))
+        return self._mean(loss + self.penalty.value(T)), (
+            G + self.penalty.gradient(T)
+        ) / self.total_weight
 
     def hessian_product(self, T: NDArray) -> Callable[[NDArray], NDArray]:
         """Return the product D -> H(T) D: one pass over the data each."""
@@ -101,7 +103,7 @@ class Objective:
                 A = self.link.curvature_product(P, block.linear(D))
                 return (block.gather(block.weighted(A)),)
 
-            return self._mean(self.rows.sum(kernel)[0] + self.penalty.gradient(D))
+            return (self.rows.sum(kernel)[0] + self.penalty.gradient(D)) / self.total_weight
 
         return product
 
@@ -112,7 +114,7 @@ class Objective:
             P = self.link.probabilities_inplace(block.scores(T))
             return (self.link.hessian(P, block.dense(), block.weights()),)
 
-        H = self._mean(self.rows.sum(kernel)[0])
+        H = self.rows.sum(kernel)[0] / self.total_weight
         own = np.tile(self.penalty.l2 / self.total_weight, H.shape[1] // self.shape[0])
         H[:, np.arange(len(own)), np.arange(len(own))] += own
         self.link.fix_gauge_inplace(H, self.shape[0])
@@ -125,7 +127,7 @@ class Objective:
             P = self.link.probabilities_inplace(block.scores(T))
             return (block.squares(block.weighted(self.link.curvature_diagonal(P))),)
 
-        return self._mean(self.rows.sum(kernel)[0] + self.penalty.l2[:, None])
+        return (self.rows.sum(kernel)[0] + self.penalty.l2[:, None]) / self.total_weight
 
     @cached_property
     def gram(self) -> NDArray:
@@ -135,7 +137,7 @@ class Objective:
             X = block.dense()
             return (X.T @ (X if block.weight is None else X * block.weight[:, None]),)
 
-        return self._mean(self.rows.sum(kernel)[0].astype(float))
+        return self.rows.sum(kernel)[0].astype(float) / self.total_weight
 
     def leverages(self, T: NDArray, root: NDArray) -> NDArray:
         """Return each row's weight in the Hessian, (n,): its curvature times ||root' x~||^2."""
@@ -153,7 +155,8 @@ class Objective:
 
     def exact(self) -> Objective:
         """Return the same objective with products in double precision."""
-        return replace(self, rows=self.rows.in_dtype(np.float64))
+        rows = self.rows.in_dtype(np.float64)
+        return self if rows is self.rows else replace(self, rows=rows)
 
     @property
     def is_unpenalised(self) -> bool:
@@ -192,14 +195,14 @@ class Objective:
         loss, G, divergence, dual = self.rows.sum(kernel)
         return Certificate(
             value=self._mean(loss + self.penalty.value(new)),
-            gradient=self._mean(G + self.penalty.gradient(new)),
+            gradient=(G + self.penalty.gradient(new)) / self.total_weight,
             divergence=max(0.0, self._mean(divergence)),
-            imbalance=self._mean(dual + self.penalty.gradient(new)),
+            imbalance=(dual + self.penalty.gradient(new)) / self.total_weight,
             gap=self._mean(max(0.0, divergence) + self.penalty.fenchel_gap(new, dual)),
         )
 
-    def _mean(self, total):  # type: ignore[no-untyped-def]
-        return total / self.total_weight
+    def _mean(self, total: float) -> float:
+        return float(total / self.total_weight)
 
 
 @dataclass(frozen=True, eq=False)

@@ -138,6 +138,10 @@ class Rows(ABC):
     def moments(self) -> tuple[NDArray, NDArray]:
         """Return the weighted mean and variance of each raw column, (d,) each."""
 
+    @abstractmethod
+    def in_dtype(self, dtype: type) -> Rows:
+        """Return the same rows with products in another precision."""
+
     @property
     @abstractmethod
     def values(self) -> int:
@@ -249,8 +253,7 @@ class DenseRows(Rows):
     def values(self) -> int:
         return self.X.size
 
-    def in_dtype(self, dtype: type) -> DenseRows:
-        """Return the same rows with products in another precision."""
+    def in_dtype(self, dtype: type) -> Rows:
         return self if self.dtype == dtype else replace(self, dtype=np.dtype(dtype))
 
     @cached_property
@@ -278,6 +281,5 @@ class SparseRows(Rows):
     def values(self) -> int:
         return self.X.nnz
 
-    def in_dtype(self, dtype: type) -> SparseRows:
-        """Return the same rows with products in another precision."""
+    def in_dtype(self, dtype: type) -> Rows:
         return self if self.X.dtype == dtype else replace(self, X=self.X.astype(dtype))

@@ -21,6 +21,7 @@ LEVELS = [
     {"_objective"},
     {"solvers"},
     {"_path"},
+    {"_callbacks", "_encoding"},
     {"_estimators"},
     {"_cv"},
     {"__init__"},
@@ -69,7 +70,7 @@ def may_import(module: str) -> tuple[set[str], set[str]]:
     level = LEVEL.get(module, len(LEVELS))
     above = set().union(*LEVELS[:level])
     libraries = LIBRARIES | LIBRARIES_OF_ONE.get(module, set())
-    if level >= LEVEL["_estimators"]:
+    if level >= LEVEL["_encoding"]:
         libraries |= LIBRARIES_FROM_THE_ESTIMATORS_UP
     return NARROWER.get(module, above), libraries
 

@@ -30,6 +30,10 @@ def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Desce
     converged, fresh = False, False
     while not (converged or monitor.reason):
         point = descend(objective, point, metric, monitor)
+        if exact is not objective:
+            point = Point.at(exact, point.T)
+        if monitor.reason:
+            break
         if not (fresh and is_near(point, metric)):
             metric = metric.renewed(objective, point.T)
         fresh = metric.accurate and not is_near(point, metric)
@@ -62,9 +66,10 @@ def _result(objective: Objective, point: Point, monitor: Monitor, converged: boo
 
 def _diverging(objective: Objective, point: Point) -> tuple[int, ...]:
     """Return the scores that the last step still moves, though it no longer moves F."""
+    step = np.zeros_like(point.T) if point.step is None else point.step
 
     def kernel(block: Block) -> NDArray:
-        return np.abs(block.linear(point.step)).max(axis=1)[None]
+        return np.abs(block.linear(step)).max(axis=1)[None]
 
     moves = objective.rows.each(kernel).max(axis=0)
     if moves.max() <= _RUNAWAY:

@@ -41,12 +41,13 @@ class Point:
 
 def is_near(point: Point, metric: Metric) -> bool:
     """Return whether one accurate Newton step should reach the optimum from here."""
-    return _decrement(point, metric) <= NEAR * abs(point.value)
+    return _decrement(point, metric) <= NEAR
 
 
 def _decrement(point: Point, metric: Metric) -> float:
-    """Return ||gradient||^2 / 2 in the metric, which estimates F - F*."""
-    return 0.5 * float(np.square(metric.whiten(point.gradient)).sum())
+    """Return ||gradient||^2 / 2 in the metric, which estimates F - F*, over F."""
+    decrement = 0.5 * float(np.square(metric.whiten(point.gradient)).sum())
+    return decrement / max(point.value, np.finfo(float).tiny)
 
 
 def conjugate_gradients(
@@ -80,18 +81,17 @@ def newton_step(objective: Objective, point: Point, metric: Metric, tol: float) 
     """Return the point after one Newton step, with its certificate if the optimum is near."""
     product = objective.hessian_product(point.T)
     if not is_near(point, metric):
-        relative = _decrement(point, metric) / abs(point.value)
-        forcing = min(0.5, relative**0.25)  # superlinear: Nocedal and Wright 2006, (7.3)
+        forcing = min(
+            0.5, _decrement(point, metric) ** 0.25
+        )  # superlinear: Nocedal and Wright 2006, (7.3)
         step = conjugate_gradients(product, point.gradient, metric, lambda _, r: r <= forcing)
         return line_search(objective, point, step)
 
-    decrement, certified = _decrement(point, metric), max(tol, CERTIFIED)
+    decrement, allowed = _decrement(point, metric), 0.1 * max(tol, CERTIFIED) * point.value
 
     def balanced(residual: NDArray, ratio: float) -> bool:
-        left, allowed = ratio**2 * decrement, 0.1 * point.value
-        return ratio < _ROUNDING or (
-            left <= tol * allowed and objective.imbalance_gap(residual) <= certified * allowed
-        )
+        small = ratio**2 * decrement <= 0.1 * tol
+        return ratio < _ROUNDING or (small and objective.imbalance_gap(residual) <= allowed)
 
     step = conjugate_gradients(product, point.gradient, metric, balanced)
     there = objective.certify(point.T, step)

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 from numpy.typing import NDArray
 
 # The duality gap that a fit must reach, relative to F: the promise of 1e-8 on every data set.
 CERTIFIED = 1e-8
+# What the loss of a perfectly fitted row is rounded to.
+_LEAST = 4 * np.finfo(float).eps
+# Why a fit ended that the user's own callback ended: nothing to warn of.
+STOPPED = "a callback stopped the fit"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,10 +65,11 @@ class Monitor:
         """Record an iteration that ended at T, and whether it must be the last."""
         self.losses.append(value)
         if self.report(T, value):
-            self.reason = "a callback stopped the fit"
+            self.reason = STOPPED
         elif len(self.losses) >= self.max_iter:
             self.reason = f"max_iter={self.max_iter} is too few; raise it, or leave it None"
 
     def reached(self, estimate: float, gap: float, value: float) -> bool:
-        """Return whether F - F* is small enough by estimate, and certainly no more than ."""
-        return estimate <= self.tol * value and gap <= max(self.tol, CERTIFIED) * value
+        """Return whether F - F* is small enough by estimate, and proven to be nearly so."""
+        near, proven = self.tol * value, max(self.tol, CERTIFIED) * value
+        return estimate <= max(near, _LEAST) and gap <= max(proven, _LEAST)

@@ -30,6 +30,11 @@ class Solver(ABC):
     def minimise(self, objective: Objective, start: NDArray, monitor: Monitor) -> Result:
         """Minimise the objective from `start` (width, K)."""
 
+    def __repr__(self) -> str:
+        changed = [f for f in fields(self) if getattr(self, f.name) != f.default]  # type: ignore[arg-type]
+        inside = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in changed)
+        return f"{type(self).__name__}({inside})"
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters by name."""
         return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
@@ -46,7 +51,7 @@ class Solver(ABC):
         return self
 
 
-@dataclass
+@dataclass(repr=False)
 class LBFGS(Solver):
     """Limited-memory BFGS in the coordinates of a metric, closed by a certified Newton step.
 
@@ -113,7 +118,7 @@ class LBFGS(Solver):
         return latest if np.array_equal(T, latest.T) else Point.at(objective, T)
 
 
-@dataclass
+@dataclass(repr=False)
 class Newton(Solver):
     """Truncated Newton: each step by conjugate gradients, preconditioned by a metric.
 
