@@ -1,0 +1,231 @@
+"""Problems with independently computed optima: the objective, written a second time in plain numpy.
+
+    F(W, b) = (1/S) sum_i s_i loss(W x_i + b + o_i, y_i) + 1/(2 C S) sum_j f_j ||W_.j||^2
+
+Nothing here comes from softreg, so its numbers can be held against these. Targets are always a
+matrix Y (n, K) of class probabilities; two classes have one row of weights, more have K.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.special import log_softmax, logsumexp
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from threadpoolctl import threadpool_limits
+
+
+class Optimum(NamedTuple):
+    """The least value of F and where it is reached."""
+
+    objective: float
+    coef: np.ndarray
+    intercept: np.ndarray
+
+
+def one_hot(y):
+    """Class labels as a matrix Y of zeros and ones, columns in sorted order of the labels."""
+    return (np.asarray(y)[:, None] == np.unique(y)).astype(float)
+
+
+def scores(X, coef, intercept, offset=None):
+    """Z (n, K) in float64; with two classes the first column is zero."""
+    Z = np.asarray(X @ coef.T.astype(float)) + intercept.astype(float)
+    if offset is not None:
+        Z = Z + np.reshape(offset, Z.shape)
+    return np.column_stack([np.zeros(len(Z)), Z]) if Z.shape[1] == 1 else Z
+
+
+def objective(
+    coef, intercept, X, Y, C=1.0, *, sample_weight=None, offset=None, penalty_factor=None
+):
+    """F(W, b) in float64."""
+    s = np.ones(len(Y)) if sample_weight is None else np.asarray(sample_weight, dtype=float)
+    f = np.ones(X.shape[1]) if penalty_factor is None else np.asarray(penalty_factor, dtype=float)
+    Z = scores(X, coef, intercept, offset)
+    losses = logsumexp(Z, axis=1) - (Y * Z).sum(axis=1)
+    penalty = (f * np.asarray(coef, dtype=float) ** 2).sum() / (2 * C * s.sum())
+    return s @ losses / s.sum() + penalty
+
+
+@threadpool_limits.wrap(limits=1)
+def optimum(
+    X,
+    Y,
+    C=1.0,
+    *,
+    sample_weight=None,
+    offset=None,
+    penalty_factor=None,
+    fit_intercept=True,
+):
+    """Minimise F by Newton's method in float64, on standardised columns and with full Hessians.
+
+    Slow and simple on purpose. It ends when Newton's decrement, which equals F - F* to second
+    order, falls below 1e-14 F, and fails loudly when it cannot get there.
+    """
+    n, d = X.shape
+    rows = 1 if Y.shape[1] == 2 else Y.shape[1]
+    s = np.ones(n) if sample_weight is None else np.asarray(sample_weight, dtype=float)
+    f = np.ones(d) if penalty_factor is None else np.asarray(penalty_factor, dtype=float)
+    s, strength = s / s.sum(), 1 / (C * s.sum())
+
+    # Columns of mean 0 and deviation 1 (without an intercept: of root mean square 1).
+    A = np.asarray(X.toarray() if sp.issparse(X) else X, dtype=float)
+    mean = s @ A if fit_intercept else np.zeros(d)
+    scale = np.sqrt(s @ (A - mean) ** 2)
+    scale[scale <= 1e-13 * np.abs(mean)] = 1.0
+    A = (A - mean) / scale
+    ridge = strength * f / scale**2
+    if fit_intercept:
+        A, ridge = np.column_stack([A, np.ones(n)]), np.append(ridge, 0.0)
+
+    def value(theta):
+        Z = scores(A, theta, np.zeros(rows), offset)
+        loss = s @ (logsumexp(Z, axis=1) - (Y * Z).sum(axis=1))
+        return loss + (ridge * theta**2).sum() / 2, Z
+
+    theta = np.zeros((rows, A.shape[1]))
+    F, Z = value(theta)
+    for _ in range(200):
+        P = np.exp(log_softmax(Z, axis=1))[:, -rows:]
+        gradient = (s[:, None] * (P - Y[:, -rows:])).T @ A + ridge * theta
+        step, decrement = _newton_step(A, s, P, ridge, gradient)
+        if decrement <= 1e-14 * F:
+            break
+        t = 1.0
+        while (new := value(theta - t * step))[0] > F - 0.25 * t * decrement and t > 1e-10:
+            t /= 2
+        theta, (F, Z) = theta - t * step, new
+    else:
+        raise AssertionError("the reference optimum was not reached: the test cannot judge")
+
+    coef = theta[:, :d] / scale
+    intercept = theta[:, d] - coef @ mean if fit_intercept else np.zeros(rows)
+    return Optimum(F, coef, intercept)
+
+
+def _newton_step(A, s, P, ridge, gradient):
+    """H^-1 g and g' H^-1 g, the gauge (a constant added to every row) made regular."""
+    rows, columns = gradient.shape
+    gauge = 1 / rows if rows > 1 else 0.0
+    H = np.empty((rows, columns, rows, columns))
+    for k in range(rows):
+        for j in range(k + 1):
+            weight = s * P[:, k] * ((j == k) - P[:, j])
+            block = (A * weight[:, None]).T @ A + gauge * np.eye(columns)
+            H[k, :, j, :] = H[j, :, k, :] = block + (j == k) * np.diag(ridge)
+    H = H.reshape(rows * columns, -1)
+    g = gradient.ravel()
+    # Directions without curvature (duplicated columns) are decided by a trace of damping.
+    H[np.diag_indices_from(H)] += 1e-15 * H.diagonal().max()
+    try:
+        step = cho_solve(cho_factor(H), g)
+    except LinAlgError:
+        step = np.linalg.lstsq(H, g, rcond=1e-14)[0]
+    return step.reshape(gradient.shape), g @ step
+
+
+def labels_drawn(rng, Z):
+    """One class for each row, drawn with the probabilities softmax(Z)."""
+    P = np.exp(log_softmax(Z, axis=1))
+    return np.minimum((P.cumsum(axis=1) < rng.random((len(P), 1))).sum(axis=1), P.shape[1] - 1)
+
+
+def overlapping(n=120, K=3, seed=0):
+    """A harmless problem: four columns of ordinary size, classes that overlap."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal([0, 1, -2, 0.5], [1, 2, 0.5, 1], (n, 4))
+    return X, labels_drawn(rng, X @ rng.normal(size=(4, K)) * 0.7)
+
+
+def beans():
+    """Sizes and shapes of beans: scales from 1e-3 to 1e5, columns that nearly determine others."""
+    rng = np.random.default_rng(1)
+    y = rng.integers(5, size=600)
+    kind = rng.normal(size=(5, 2))[y]
+    length = 300 * np.exp(0.15 * kind[:, 0] + 0.1 * rng.normal(size=600))
+    aspect = 1.5 + 0.1 * kind[:, 1] + 0.08 * rng.normal(size=600)
+    width = length / aspect
+    area = np.pi / 4 * length * width * (1 + 0.01 * rng.normal(size=600))
+    perimeter = np.pi * (length + width) / 2 * (1 + 0.005 * rng.normal(size=600))
+    shape = [length / area, width / area, area / length**3, 4 * np.pi * area / perimeter**2]
+    hull = area * (1 + 0.01 * rng.random(600))
+    columns = [area, hull, perimeter, length, width, aspect, np.sqrt(1 - aspect**-2), area / hull]
+    return np.column_stack(columns + shape), y
+
+
+def one_hot_groups():
+    """Two categorical columns with every level kept: each group sums to the intercept's column."""
+    rng = np.random.default_rng(2)
+    levels = [one_hot(np.r_[np.arange(k), rng.integers(k, size=300 - k)]) for k in (6, 4)]
+    X = np.column_stack([*levels, rng.normal(40, 12, 300)])
+    W = rng.normal(size=(11, 4)) * np.r_[np.ones(10), 0.05][:, None]
+    return X, labels_drawn(rng, X @ W)
+
+
+def constant_and_duplicated():
+    """A constant column, a zero column, a column twice and a column times a thousand."""
+    X, y = overlapping(seed=3)
+    return np.column_stack([X, np.full(len(X), 7.3), np.zeros(len(X)), X[:, 0], 1000 * X[:, 1]]), y
+
+
+def rare_and_nearly_separable():
+    """Classes of 700, 60, 12 and 3 rows, the rare ones nearly separable, heavy tails."""
+    rng = np.random.default_rng(4)
+    y = np.repeat(np.arange(4), [700, 60, 12, 3])
+    X = rng.standard_t(3, (775, 5)) * [1, 5, 20, 50, 200] + np.eye(4, 5)[y] * [0, 15, 100, 400, 0]
+    return X, y
+
+
+def far_from_zero():
+    """Columns whose deviation is tiny beside their mean, as years and timestamps are."""
+    X, y = overlapping(seed=5)
+    return X * [3, 1e5, 1e-3, 1] + [2000, 1.7e9, 10, 0], y
+
+
+def wide():
+    """Many more columns than rows, of unequal scales."""
+    rng = np.random.default_rng(6)
+    y = np.repeat(np.arange(3), 10)
+    X = rng.normal(size=(30, 150)) * np.exp(rng.normal(size=150)) + 5
+    X[:, :3] += np.eye(3)[y]
+    return X, y
+
+
+def sparse_counts():
+    """Word counts in CSR, most of them zero."""
+    rng = np.random.default_rng(7)
+    y = rng.integers(3, size=200)
+    rate = np.exp(rng.normal(-2.5, 1, (3, 40)))
+    return sp.csr_array(rng.poisson(rate[y]).astype(float)), y
+
+
+PROBLEMS = {
+    "iris": lambda: load_iris(return_X_y=True),
+    "wine": lambda: load_wine(return_X_y=True),
+    "breast cancer": lambda: load_breast_cancer(return_X_y=True),
+    "digits": lambda: load_digits(return_X_y=True),
+    "overlapping": overlapping,
+    "beans": beans,
+    "one-hot groups": one_hot_groups,
+    "constant and duplicated columns": constant_and_duplicated,
+    "rare and nearly separable": rare_and_nearly_separable,
+    "far from zero": far_from_zero,
+    "wide": wide,
+    "sparse counts": sparse_counts,
+}
+
+
+@cache
+def solved(name, C):
+    """The problem of that name with its targets and its least objective at C: (X, y, Y, F*)."""
+    X, y = PROBLEMS[name]()
+    return X, y, one_hot(y), optimum(X, one_hot(y), C).objective
+
+
+def centred(values):
+    """The representative whose rows sum to zero; one row (two classes) stays as it is."""
+    return values if len(values) == 1 else values - values.mean(axis=0)

@@ -1,0 +1,291 @@
+"""Bad input is refused in words that help, and a refused fit leaves no trace."""
+
+import copy
+import re
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from problems import one_hot, overlapping
+from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import ThreadpoolController, threadpool_limits
+
+from softreg import SoftmaxRegression
+
+X, y = overlapping()
+Y = one_hot(y)
+ROWS = np.ones(120)
+
+
+def changed(array, where, value):
+    """A copy of an array with one entry replaced."""
+    array = array.astype(float)
+    array[where] = value
+    return array
+
+
+def soft(*rows):
+    """The targets Y with the first rows replaced."""
+    return np.vstack([rows, Y[len(rows) :]])
+
+
+# What is wrong -> (parameters, arguments of fit, what the message must say: the argument, the
+# value, the remedy; each a regular expression, case ignored).
+REFUSED = {
+    "NaN in X": ({}, {"X": changed(X, (3, 1), np.nan)}, ("X", "NaN")),
+    "inf in X": ({}, {"X": changed(X, (3, 1), np.inf)}, ("X", "infinity")),
+    "NaN in sparse X": ({}, {"X": sp.csr_array(changed(X, (3, 1), np.nan))}, ("X", "NaN")),
+    "one class": ({}, {"y": ["ash"] * 120}, ("y", "ash", "class", "two|2|at least|more than one")),
+    "targets that miss 1": (
+        {},
+        {"y": soft([0.5, 0.2, 0.2], [1.0, 0.0, 0.0])},
+        ("y", r"0\.9", "sum to 1", "row|normali"),
+    ),
+    "targets below 0": (
+        {},
+        {"y": soft([1.25, -0.25, 0.0])},
+        ("y", r"-0\.25", r"negative|\[0, 1\]|between 0 and 1"),
+    ),
+    "NaN in targets": ({}, {"y": soft([np.nan, 0.5, 0.5])}, ("y", "NaN")),
+    "several labels a row": (
+        {},
+        {"y": soft([1.0, 1.0, 0.0])},
+        ("y", "multi-?label", "exactly one|OneVsRest|MultiOutput|use"),
+    ),
+    "several labels a row, sparse": (
+        {},
+        {"y": sp.csr_array(soft([1, 1, 0]))},
+        ("y", "sparse|multi-?label"),
+    ),
+    "classes of the wrong number": (
+        {"classes": ["ash", "birch"]},
+        {"y": soft([0.5, 0.25, 0.25])},
+        ("classes", "2", "3"),
+    ),
+    "negative weight": (
+        {},
+        {"sample_weight": changed(ROWS, 5, -0.5)},
+        ("sample.weight", r"-0\.5|negative", "negative|>= 0|at least 0"),
+    ),
+    "NaN weight": ({}, {"sample_weight": changed(ROWS, 5, np.nan)}, ("sample.weight", "NaN")),
+    "inf weight": ({}, {"sample_weight": changed(ROWS, 5, np.inf)}, ("sample.weight", "inf")),
+    "weights all zero": (
+        {},
+        {"sample_weight": 0 * ROWS},
+        ("sample.weight", "zero|0", "positive|> 0|at least one"),
+    ),
+    "too few weights": ({}, {"sample_weight": ROWS[:7]}, ("sample.weight", "7", "120")),
+    "C = 0": ({"C": 0.0}, {}, ("C", r"\b0", "positive|> 0|greater|range|inf")),
+    "C < 0": ({"C": -2.5}, {}, ("C", r"-2\.5", "positive|> 0|greater|range|inf")),
+    "C = NaN": ({"C": np.nan}, {}, ("C", "nan", "positive|> 0|greater|range|inf")),
+    "C a word": ({"C": "strong"}, {}, ("C", "strong", "number|float|real|positive|range")),
+    "label_smoothing = 1": (
+        {"label_smoothing": 1.0},
+        {},
+        ("label_smoothing", r"1\.0", r"\[0(\.0)?, 1"),
+    ),
+    "label_smoothing < 0": (
+        {"label_smoothing": -0.1},
+        {},
+        ("label_smoothing", r"-0\.1", r"\[0(\.0)?, 1"),
+    ),
+    "tol < 0": ({"tol": -1e-3}, {}, ("tol", r"-0\.001", "positive|> 0|greater|range|>= 0")),
+    "max_iter = 0": (
+        {"max_iter": 0},
+        {},
+        ("max_iter", r"\b0", "positive|> 0|greater|range|>= 1|at least"),
+    ),
+    "factors below 0": (
+        {"penalty_factor": [1.0, -3.0, 1.0, 1.0]},
+        {},
+        ("penalty_factor", r"-3", "negative|>= 0|at least 0"),
+    ),
+    "too few factors": (
+        {"penalty_factor": [1.0, 2.0]},
+        {},
+        ("penalty_factor", "2", "4", "feature|column"),
+    ),
+    "NaN factor": (
+        {"penalty_factor": [1.0, np.nan, 1.0, 1.0]},
+        {},
+        ("penalty_factor", "nan", "finite|negative|>= 0|number"),
+    ),
+    "unknown solver": ({"solver": "saga"}, {}, ("solver", "saga", "auto", "lbfgs", "newton")),
+    "a solver of another kind": ({"solver": 3}, {}, ("solver", "3", "lbfgs", "newton")),
+    "unknown class weight": ({"class_weight": "equal"}, {}, ("class_weight", "equal", "balanced")),
+    "offset too narrow": (
+        {},
+        {"offset": np.zeros((120, 2))},
+        ("offset", r"\(120, 2\)", r"\(120, 3\)"),
+    ),
+    "offset too short": ({}, {"offset": np.zeros((7, 3))}, ("offset", r"\(7, 3\)", r"\(120, 3\)")),
+    "offset without columns": (
+        {},
+        {"offset": np.zeros(120)},
+        ("offset", r"\(120,\)", r"\(120, 3\)"),
+    ),
+    "NaN in offset": (
+        {},
+        {"offset": changed(Y, (0, 0), np.nan)},
+        ("offset", "NaN", "finite|remove|impute|NaN"),
+    ),
+    "sparse offset": ({}, {"offset": sp.csr_array(Y)}, ("offset", "sparse|csr", "dense|toarray")),
+    "rows that do not match": ({}, {"y": y[:50]}, ("50", "120")),
+}
+WRONG_KIND = {"sparse offset", "a solver of another kind", "C a word"}
+
+
+def says(message, parts):
+    """The message contains every part, as a word of its own where the part is a word."""
+    return [p for p in parts if not re.search(rf"(?<!\w)(?:{p})", message, re.IGNORECASE)] == []
+
+
+def fitted_state(model):
+    """The fitted attributes: the objects themselves, and a copy of their values."""
+    state = {k: v for k, v in vars(model).items() if k.endswith("_") and not k.startswith("_")}
+    return state, copy.deepcopy(state)
+
+
+def assert_untouched(model, before):
+    """Every fitted attribute is the same object with the same value; none came or went."""
+    objects, values = before
+    now, _ = fitted_state(model)
+    assert now.keys() == objects.keys()
+    for name, value in now.items():
+        assert value is objects[name], name
+        if isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(value, values[name])
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_is_refused_by_name_value_and_remedy(case):
+    """The error names the argument and what is wrong with it, and says what would be right."""
+    parameters, arguments, parts = REFUSED[case]
+    expected = (ValueError, TypeError) if case in WRONG_KIND else ValueError
+    with pytest.raises(expected) as error:
+        SoftmaxRegression(**parameters).fit(**({"X": X, "y": y} | arguments))
+    assert says(str(error.value), parts), str(error.value)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refused_fit_leaves_a_fitted_estimator_untouched(case):
+    """After the error every fitted attribute is the same object with the same value."""
+    parameters, arguments, _ = REFUSED[case]
+    model = SoftmaxRegression().fit(pd.DataFrame(X, columns=list("abcd")), y)
+    before, answers = (
+        fitted_state(model),
+        model.predict_proba(pd.DataFrame(X, columns=list("abcd"))),
+    )
+    with pytest.raises((ValueError, TypeError)):
+        model.set_params(**parameters).fit(**({"X": X, "y": y} | arguments))
+    assert_untouched(model, before)
+    model.set_params(**SoftmaxRegression().get_params())
+    np.testing.assert_array_equal(
+        model.predict_proba(pd.DataFrame(X, columns=list("abcd"))), answers
+    )
+
+
+@pytest.mark.parametrize("columns", [["a", "b", "c", "e"], ["b", "a", "c", "d"], ["a", "b", "c"]])
+def test_other_feature_names_are_refused_at_prediction(columns):
+    """A frame with other, reordered or missing columns is refused, naming feature names."""
+    model = SoftmaxRegression().fit(pd.DataFrame(X, columns=list("abcd")), y)
+    before = fitted_state(model)
+    with pytest.raises(ValueError, match="(?i)feature names"):
+        model.predict_proba(pd.DataFrame(X[:, : len(columns)], columns=columns))
+    assert_untouched(model, before)
+
+
+@pytest.mark.parametrize(
+    "method", ["predict", "predict_proba", "predict_log_proba", "decision_function"]
+)
+def test_bad_input_is_refused_at_prediction(method):
+    """Wrong offsets and NaN in X are refused by every method of the predict family."""
+    model = SoftmaxRegression().fit(X, y)
+    before = fitted_state(model)
+    with pytest.raises(ValueError) as shape:
+        getattr(model, method)(X, offset=np.zeros((120, 2)))
+    assert says(str(shape.value), ("offset", r"\(120, 2\)", r"\(120, 3\)"))
+    with pytest.raises(TypeError) as kind:
+        getattr(model, method)(X, offset=sp.csr_array(Y))
+    assert says(str(kind.value), ("offset", "sparse|csr", "dense|toarray"))
+    with pytest.raises(ValueError, match="NaN"):
+        getattr(model, method)(changed(X, (0, 0), np.nan))
+    assert_untouched(model, before)
+
+
+@pytest.mark.parametrize("solver", ["auto", "lbfgs", "newton"])
+def test_two_separable_classes_without_a_penalty_are_named_in_one_warning(solver):
+    """C = inf, no optimum: one warning with the classes and the remedy, finite coefficients."""
+    side = np.where(X[:, 0] > 0, "granted", "refused")
+    with pytest.warns(ConvergenceWarning) as caught:
+        model = SoftmaxRegression(C=np.inf, solver=solver).fit(X, side)
+    assert len(caught) == 1
+    assert says(str(caught[0].message), ("granted", "refused", "separa", "finite C|C="))
+    assert np.isfinite(model.coef_).all() and np.isfinite(model.intercept_).all()
+    assert model.converged_ is False and model.optimality_gap_ == np.inf
+    assert model.score(X, side) == 1.0
+
+
+def test_a_separable_class_among_others_is_the_one_that_is_named():
+    """Iris, C = inf: setosa stands apart and is named; the overlapping two are fitted on."""
+    data = load_iris()
+    names = data.target_names[data.target]
+    with pytest.warns(ConvergenceWarning, match="setosa") as caught:
+        model = SoftmaxRegression(C=np.inf).fit(data.data, names)
+    assert len(caught) == 1
+    assert np.isfinite(model.coef_).all() and model.converged_ is False
+    # Of two overlapping species the unpenalised fit by itself puts 2 rows of 100 on the wrong side.
+    assert model.score(data.data, names) > 0.97
+
+
+def test_a_penalty_makes_separable_classes_an_ordinary_problem():
+    """Finite C: an optimum exists, is reached, and no warning is given."""
+    side = np.where(X[:, 0] > 0, "granted", "refused")
+    assert SoftmaxRegression(C=1e4).fit(X, side).converged_
+
+
+class InterruptWhileBlasIsHeld:
+    """A profiling hook: KeyboardInterrupt at the first SciPy call made with BLAS on one thread."""
+
+    def __init__(self):
+        self.blas = ThreadpoolController().select(user_api="blas")
+
+    def threads(self):
+        return [library["num_threads"] for library in self.blas.info()]
+
+    def __call__(self, frame, event, argument):
+        in_scipy = frame.f_globals.get("__name__", "").startswith("scipy.")
+        if event == "call" and in_scipy and set(self.threads()) == {1}:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "newton"])
+def test_an_interrupted_fit_gives_blas_its_threads_back(solver):
+    """KeyboardInterrupt in the middle of a fit: BLAS limits and the model are as before it."""
+    hook = InterruptWhileBlasIsHeld()
+    model = SoftmaxRegression(solver=solver).fit(X, y)
+    with threadpool_limits(2, user_api="blas"):
+        before, threads = fitted_state(model), hook.threads()
+        if set(threads) != {2}:
+            pytest.skip("this BLAS does not let itself be given two threads")
+        sys.setprofile(hook)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                model.fit(X, y)
+        finally:
+            sys.setprofile(None)
+        assert hook.threads() == threads
+    assert_untouched(model, before)
+
+
+def test_a_fit_gives_blas_its_threads_back():
+    """A fit that ends well, too, leaves the limits it found."""
+    hook = InterruptWhileBlasIsHeld()
+    with threadpool_limits(2, user_api="blas"):
+        threads = hook.threads()
+        SoftmaxRegression().fit(X, y)
+        assert hook.threads() == threads

@@ -1,0 +1,90 @@
+"""The promise: raw data and defaults give the optimum, without a warning, with a certificate."""
+
+import numpy as np
+import pytest
+from problems import PROBLEMS, objective, optimum, solved
+
+from softreg import SoftmaxRegression
+
+# What rounding adds to F, relative to F, on either side of a comparison.
+ROUNDING = 1e-13
+
+
+@pytest.mark.parametrize("C", [0.01, 1.0, 100.0])
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_the_default_fit_reaches_the_optimum(name, C):
+    """F(coef_) - F* <= 1e-8 F*, converged, no warning, every number finite."""
+    X, y, Y, least = solved(name, C)
+    model = SoftmaxRegression(C=C).fit(X, y)
+    reached = objective(model.coef_, model.intercept_, X, Y, C)
+    assert -ROUNDING <= reached / least - 1 <= 1e-8
+    assert model.converged_
+    assert np.isfinite(model.coef_).all() and np.isfinite(model.intercept_).all()
+
+
+@pytest.mark.parametrize("tol", [0.5, 1e-2, 1e-4, 1e-10])
+@pytest.mark.parametrize("solver", ["lbfgs", "newton"])
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_the_certificate_holds_wherever_the_fit_stops(name, solver, tol):
+    """optimality_gap_ >= F(coef_) - F*, for coarse fits as for exact ones."""
+    X, y, Y, least = solved(name, 1.0)
+    model = SoftmaxRegression(solver=solver, tol=tol).fit(X, y)
+    excess = objective(model.coef_, model.intercept_, X, Y) - least
+    assert excess - ROUNDING * least <= model.optimality_gap_ < np.inf
+
+
+@pytest.mark.parametrize("name", ["iris", "overlapping", "wide"])
+def test_the_certificate_is_sharp_where_columns_have_like_scales(name):
+    """optimality_gap_ <= 1e-6 F after a default fit: a bound that says something."""
+    X, y, _, least = solved(name, 1.0)
+    assert SoftmaxRegression().fit(X, y).optimality_gap_ <= 1e-6 * least
+
+
+def test_the_certificate_counts_offsets_weights_and_penalty_factors():
+    """optimality_gap_ >= F(coef_) - F* when every term of F is in play."""
+    X, y, Y, _ = solved("overlapping", 1.0)
+    rng = np.random.default_rng(0)
+    terms = {"sample_weight": rng.uniform(0, 3, len(y)), "offset": rng.normal(size=Y.shape)}
+    factor = np.array([0.1, 1.0, 5.0, 2.0])
+    least = optimum(X, Y, penalty_factor=factor, **terms).objective
+    for tol in (0.5, 1e-3, 1e-10):
+        model = SoftmaxRegression(penalty_factor=factor, tol=tol).fit(X, y, **terms)
+        W, b = model.coef_, model.intercept_
+        excess = objective(W, b, X, Y, penalty_factor=factor, **terms) - least
+        assert excess - ROUNDING * least <= model.optimality_gap_ <= 10 * least
+
+
+def test_the_certificate_is_infinite_without_a_penalty():
+    """C = inf has no duality gap to offer: optimality_gap_ is inf, never a wrong number."""
+    X, y, _, _ = solved("overlapping", 1.0)
+    assert SoftmaxRegression(C=np.inf).fit(X, y).optimality_gap_ == np.inf
+
+
+@pytest.mark.parametrize("name", ["one-hot groups", "constant and duplicated columns", "beans"])
+def test_columns_that_determine_each_other_do_no_harm_without_a_penalty(name):
+    """C = inf, many minimisers: the least F is reached with finite coefficients, no warning."""
+    X, y, Y, _ = solved(name, 1.0)
+    independent = {"one-hot groups": np.r_[1:6, 7:11], "constant and duplicated columns": range(4)}
+    least = optimum(X[:, independent.get(name, slice(None))], Y, np.inf).objective
+    model = SoftmaxRegression(C=np.inf).fit(X, y)
+    assert abs(objective(model.coef_, model.intercept_, X, Y, np.inf) / least - 1) <= 1e-8
+    assert model.converged_ and np.isfinite(model.coef_).all()
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_raw_columns_of_single_precision_reach_the_optimum_to_single_precision(name):
+    """float32 data: F at the float32 coefficients is within 1e-4 of those data's optimum."""
+    X, y, Y, _ = solved(name, 1.0)
+    single = X.astype(np.float32)
+    least = optimum(single.astype(float), Y).objective
+    model = SoftmaxRegression().fit(single, y)
+    reached = objective(model.coef_, model.intercept_, single.astype(float), Y)
+    assert abs(reached / least - 1) <= 1e-4
+
+
+def test_the_null_model_is_found_when_no_column_says_anything():
+    """Constant columns only: probabilities are the class frequencies, coefficients zero."""
+    y = np.repeat([0, 1, 2], [50, 30, 20])
+    model = SoftmaxRegression().fit(np.full((100, 2), 3.0), y)
+    np.testing.assert_allclose(model.predict_proba([[3.0, 3.0]])[0], [0.5, 0.3, 0.2], rtol=1e-6)
+    np.testing.assert_allclose(model.coef_, 0, atol=1e-6)
