@@ -34,11 +34,12 @@ class Coordinates:
         Centres are rounded to `dtype` and scales to powers of two, so that transforming a column
         adds no rounding to it; a constant column becomes zeros.
         """
-        noise = 4 * np.finfo(dtype).eps * np.abs(mean)
-        deviation = np.sqrt(variance if self.intercept else variance + mean**2)
-        varies = deviation > noise
+        if not self.intercept:
+            mean, variance = np.zeros_like(mean), variance + mean**2
+        deviation = np.sqrt(variance)
+        varies = deviation > 4 * np.finfo(dtype).eps * np.abs(mean)
         scale = np.exp2(np.rint(np.log2(np.where(varies, deviation, 1))))
-        centre = mean.astype(dtype).astype(float) if self.intercept else np.zeros_like(mean)
+        centre = mean.astype(dtype).astype(float)
         return Coordinates(centre, np.where(varies, scale, np.inf), self.intercept)
 
     @property
@@ -49,7 +50,8 @@ class Coordinates:
     def transform(self, X: NDArray, dtype: np.dtype) -> NDArray:
         """Return the rows X (m, d) in working coordinates, (m, width)."""
         d = X.shape[1]
-        out = np.ones((len(X), self.width), dtype)
+        out = np.empty((len(X), self.width), dtype)
+        out[:, d:] = 1
         np.subtract(X, self.centre.astype(dtype), out=out[:, :d])
         out[:, :d] *= (1 / self.scale).astype(dtype)
         return out
@@ -66,14 +68,3 @@ class Coordinates:
         finite = np.where(np.isfinite(self.scale), self.scale, 0)
         T = W * finite[:, None]
         return np.concatenate([T, (b + self.centre @ W)[None]]) if self.intercept else T
-
-    def pull_back(self, G: NDArray, g: NDArray) -> NDArray:
-        """Return the gradient in T of one that is G (d, K) in W and g (K,) in b."""
-        T = (G - np.outer(self.centre, g)) / self.scale[:, None]
-        return np.concatenate([T, g[None]]) if self.intercept else T
-
-    def second_moments(self, second: NDArray, first: NDArray, total: NDArray) -> NDArray:
-        """Return sum_i c_i x~_i^2, (width, K), from sums of c x^2, c x (d, K) and c (K,)."""
-        centre = self.centre[:, None]
-        T = (second - centre * (2 * first - centre * total)) / self.scale[:, None] ** 2
-        return np.concatenate([T, total[None]]) if self.intercept else T

@@ -24,7 +24,7 @@ from softreg._coordinates import Coordinates
 from softreg._encoding import Encoded
 from softreg._objective import Objective
 from softreg._penalties import ElasticNet
-from softreg._rows import DenseRows, Rows, SparseRows
+from softreg._rows import DenseRows, SparseRows
 from softreg._threads import Threads
 from softreg.solvers._result import STOPPED, Monitor, Result
 from softreg.solvers._solvers import Solver, solver_for
@@ -158,8 +158,8 @@ class LinearScores(CallbackSupportMixin, ClassifierMixin, BaseEstimator, metacla
         penalty = ElasticNet.of_strength(encoding.check_C(self.C), factor)
         columns = None if shift is None else shift.reshape(len(shift), -1)
         coordinates = Coordinates.raw(X.shape[1], bool(self.fit_intercept))
-        parts = (X, encoded.targets, encoded.weight, columns, coordinates, threads)
-        rows: Rows = SparseRows(*parts) if issparse(X) else DenseRows(*parts, X.dtype)
+        source = SparseRows if issparse(X) else DenseRows
+        rows = source(X, encoded.targets, encoded.weight, columns, coordinates, threads, X.dtype)
         return Objective.in_working_coordinates(encoded.link, rows, penalty)
 
     def _minimised(self, objective: Objective, encoded: Encoded, task: FitTask) -> Result:

@@ -15,6 +15,11 @@ from softreg._rows import Block, Rows
 from softreg._rowspace import RowSpace, rotation_pays
 
 
+# Products with one Hessian share its probabilities, a third of their cost, as long as these take
+# no more than 64 MB.
+_KEPT_PROBABILITIES = 2**23
+
+
 @dataclass(frozen=True, eq=False)
 class Objective:
     """The penalised mean loss over rows i = 1..n, features j = 1..d, scores k = 1..K.
@@ -96,10 +101,20 @@ class Objective:
 
     def hessian_product(self, T: NDArray) -> Callable[[NDArray], NDArray]:
         """Return the product D -> H(T) D: one pass over the data each."""
+        kept: dict[int, NDArray] = {}
+        keep = self.rows.n * self.shape[1] <= _KEPT_PROBABILITIES
+
+        def probabilities(block: Block) -> NDArray:
+            P = kept.get(block.start)
+            if P is None:
+                P = self.link.probabilities_inplace(block.scores(T))
+                if keep:
+                    kept[block.start] = P
+            return P
 
         def product(D: NDArray) -> NDArray:
             def kernel(block: Block) -> tuple[NDArray]:
-                P = self.link.probabilities_inplace(block.scores(T))
+                P = probabilities(block)
                 A = self.link.curvature_product(P, block.linear(D))
                 return (block.gather(block.weighted(A)),)
 
@@ -148,10 +163,6 @@ class Objective:
             return block.weighted(spread) * np.square(block.dense() @ root).sum(axis=1)
 
         return self.rows.each(kernel)
-
-    def restricted_to(self, rows: NDArray, weight: NDArray) -> Objective:
-        """Return the objective estimated from some rows, each counting for `weight` rows."""
-        return replace(self, rows=self.rows.sample(rows, weight))
 
     def exact(self) -> Objective:
         """Return the same objective with products in double precision."""

@@ -30,13 +30,13 @@ _KEPT_BYTES = 2**28
 
 @dataclass(frozen=True, eq=False)
 class Block(ABC):
-    """Some rows x~ in working coordinates, with their targets, weights and offsets."""
+    """Some rows x~ in working coordinates, from row `start` on, with all that belongs to them."""
 
+    start: int
     X: Any
     Y: Targets
     weight: NDArray | None
     offset: NDArray | None
-    coordinates: Coordinates
 
     @abstractmethod
     def linear(self, T: NDArray) -> NDArray:
@@ -84,29 +84,33 @@ class DenseBlock(Block):
         return self.X
 
 
+@dataclass(frozen=True, eq=False)
 class SparseBlock(Block):
-    """X holds the user's CSR rows x; the coefficients are brought to them, so X stays sparse."""
+    """X holds the rows scaled but not centred, as CSR; x~ = x - centre is never formed.
+
+    Centring as part of the products costs nothing beside them, and halves the iterations: without
+    it the intercept is all but a combination of the columns.
+    """
+
+    centre: NDArray
 
     def linear(self, T: NDArray) -> NDArray:
-        W, b = self.coordinates.coefficients(T)
-        Z = self.X @ W.astype(self.X.dtype, copy=False) + b
+        Z = self.X @ T.astype(self.X.dtype, copy=False)
+        Z -= self.centre @ T
         return np.ascontiguousarray(Z.T)
 
     def gather(self, R: NDArray) -> NDArray:
         G = self.X.T @ np.ascontiguousarray(R.T, dtype=self.X.dtype)
-        return self.coordinates.pull_back(G.astype(np.float64, copy=False), R.sum(axis=1))
+        return G - np.outer(self.centre, R.sum(axis=1, dtype=float))
 
     def squares(self, C: NDArray) -> NDArray:
-        weights = np.ascontiguousarray(C.T, dtype=np.float64)
-        second, first, total = (
-            self.X.multiply(self.X).T @ weights,
-            self.X.T @ weights,
-            C.sum(axis=1),
-        )
-        return self.coordinates.second_moments(second, first, total)
+        C, centre = np.ascontiguousarray(C.T, dtype=float), self.centre[:, None]
+        squared = (np.square(self.X.data), self.X.indices, self.X.indptr)
+        second = sparse.csr_array(squared, shape=self.X.shape).T @ C
+        return second - centre * (2 * (self.X.T @ C) - centre * C.sum(axis=0))
 
     def dense(self) -> NDArray:
-        return self.coordinates.transform(self.X.toarray(), self.X.dtype)
+        return self.X.toarray() - self.centre.astype(self.X.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +125,7 @@ class Rows(ABC):
     offset : ndarray of shape (n, K) or None
     coordinates : Coordinates
     threads : Threads
+    dtype : dtype of the blocks and their products
     """
 
     X: Any
@@ -129,18 +134,11 @@ class Rows(ABC):
     offset: NDArray | None
     coordinates: Coordinates
     threads: Threads
-
-    @abstractmethod
-    def block(self, cut: slice) -> Block:
-        """Return the rows of a cut in working coordinates."""
+    dtype: np.dtype
 
     @abstractmethod
     def moments(self) -> tuple[NDArray, NDArray]:
         """Return the weighted mean and variance of each raw column, (d,) each."""
-
-    @abstractmethod
-    def in_dtype(self, dtype: type) -> Rows:
-        """Return the same rows with products in another precision."""
 
     @property
     @abstractmethod
@@ -148,9 +146,22 @@ class Rows(ABC):
         """Number of values that a product touches: the size of X, or its nonzeros."""
 
     @property
+    @abstractmethod
     def is_sparse(self) -> bool:
         """Whether a pass costs the nonzeros of X rather than its size."""
-        return sparse.issparse(self.X)
+
+    @abstractmethod
+    def _working(self, cut: slice) -> Any:
+        """Return x~ of some rows."""
+
+    @abstractmethod
+    def _block(self, *parts: Any) -> Block:
+        """Return a block of these parts."""
+
+    def standardised(self) -> Rows:
+        """Return the same rows in centred, scaled coordinates."""
+        own = self.coordinates.standardising(*self.moments(), self.X.dtype)
+        return replace(self, coordinates=own)
 
     @property
     def n(self) -> int:
@@ -175,17 +186,23 @@ class Rows(ABC):
     @cached_property
     def cuts(self) -> list[slice]:
         """Slices of rows, one a block; equally many for each thread."""
-        count = max(1, round(self.values / _BLOCK_VALUES))
+        # Each block's sums are (width, K): it should hold some rows more than that.
+        count = max(1, round(self.values / max(_BLOCK_VALUES, 8 * self.coordinates.width)))
         if count > 1:
             count = -(-count // self.threads.count) * self.threads.count
         edges = np.linspace(0, self.n, min(count, self.n) + 1).astype(int)
         return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
-    def standardised(self) -> Rows:
-        """Return the same rows in centred, scaled coordinates."""
-        mean, variance = self.moments()
-        own = self.coordinates
-        return replace(self, coordinates=own.standardising(mean, variance, self.X.dtype))
+    def block(self, cut: slice) -> Block:
+        """Return the rows of a cut in working coordinates."""
+        X = self._kept.get(cut.start)
+        if X is None:
+            X = self._working(cut)
+            if self.values * self.dtype.itemsize <= _KEPT_BYTES:
+                self._kept[cut.start] = X
+        weight = None if self.weight is None else self.weight[cut]
+        offset = None if self.offset is None else self.offset[cut]
+        return self._block(cut.start, X, self.Y[cut], weight, offset)
 
     def sum(self, kernel: Callable[[Block], tuple]) -> tuple:
         """Return the sum over blocks of what `kernel` returns: a tuple of numbers and arrays."""
@@ -212,10 +229,13 @@ class Rows(ABC):
         offset = None if self.offset is None else self.offset[rows]
         return replace(self, X=self.X[rows], Y=self.Y[rows], weight=own, offset=offset)
 
-    def _rest(self, cut: slice) -> tuple:
-        weight = None if self.weight is None else self.weight[cut]
-        offset = None if self.offset is None else self.offset[cut]
-        return self.Y[cut], weight, offset, self.coordinates
+    def in_dtype(self, dtype: type) -> Rows:
+        """Return the same rows with products in another precision."""
+        return self if self.dtype == dtype else replace(self, dtype=np.dtype(dtype))
+
+    @cached_property
+    def _kept(self) -> dict[int, Any]:
+        return {}
 
 
 def _add_inplace(total: list, more: Sequence) -> None:
@@ -225,19 +245,12 @@ def _add_inplace(total: list, more: Sequence) -> None:
 
 @dataclass(frozen=True, eq=False)
 class DenseRows(Rows):
-    """Rows of an ndarray; `dtype` is that of the blocks and their products."""
+    """Rows of an ndarray, centred and scaled."""
 
-    dtype: np.dtype
-
-    def block(self, cut: slice) -> Block:
-        X = self._store.get(cut.start)
-        if X is None:
-            X = self.coordinates.transform(self.X[cut], self.dtype)
-            if self.n * self.coordinates.width * self.dtype.itemsize <= _KEPT_BYTES:
-                self._store[cut.start] = X
-        return DenseBlock(X, *self._rest(cut))
+    is_sparse = False
 
     def moments(self) -> tuple[NDArray, NDArray]:
+
         def first(cut: slice) -> NDArray:
             return self.weights[cut].astype(self.X.dtype) @ self.X[cut]
 
@@ -253,33 +266,40 @@ class DenseRows(Rows):
     def values(self) -> int:
         return self.X.size
 
-    def in_dtype(self, dtype: type) -> Rows:
-        return self if self.dtype == dtype else replace(self, dtype=np.dtype(dtype))
+    def _working(self, cut: slice) -> NDArray:
+        return self.coordinates.transform(self.X[cut], self.dtype)
 
-    @cached_property
-    def _store(self) -> dict[int, NDArray]:
-        return {}
+    def _block(self, *parts: Any) -> Block:
+        return DenseBlock(*parts)
 
 
 @dataclass(frozen=True, eq=False)
 class SparseRows(Rows):
-    """Rows of a CSR array, which stays as it is."""
+    """Rows of a CSR array, which stays sparse: scaled, and centred within the products."""
 
-    def block(self, cut: slice) -> Block:
-        ends = self.X.indptr[cut.start : cut.stop + 1]
-        inside = slice(ends[0], ends[-1])
-        views = (self.X.data[inside], self.X.indices[inside], ends - ends[0])
-        X = sparse.csr_array(views, shape=(cut.stop - cut.start, self.X.shape[1]), copy=False)
-        return SparseBlock(X, *self._rest(cut))
+    is_sparse = True
 
     def moments(self) -> tuple[NDArray, NDArray]:
-        mean = self.X.T @ self.weights / self.total_weight
-        square = self.X.multiply(self.X).T @ self.weights / self.total_weight
+        weights = self.weights / self.total_weight
+        mean, square = self.X.T @ weights, self.X.multiply(self.X).T @ weights
         return mean, np.maximum(square - mean**2, np.finfo(float).eps * square)
 
     @property
     def values(self) -> int:
         return self.X.nnz
 
-    def in_dtype(self, dtype: type) -> Rows:
-        return self if self.X.dtype == dtype else replace(self, X=self.X.astype(dtype))
+    def _working(self, cut: slice) -> sparse.csr_array:
+        ends = self.X.indptr[cut.start : cut.stop + 1]
+        inside = slice(ends[0], ends[-1])
+        indices = self.X.indices[inside]
+        data = (self.X.data[inside] / self.coordinates.scale[indices]).astype(self.dtype)
+        parts = (data, indices, ends - ends[0])
+        X = sparse.csr_array(parts, shape=(len(ends) - 1, self.X.shape[1]), copy=False)
+        if self.coordinates.intercept:
+            X = sparse.hstack([X, np.ones((len(ends) - 1, 1), self.dtype)], format="csr")
+        return X
+
+    def _block(self, *parts: Any) -> Block:
+        own = self.coordinates
+        centre = np.append(own.centre / own.scale, [0.0] * own.intercept)
+        return SparseBlock(*parts, centre)

@@ -51,7 +51,7 @@ class RowSpace:
     unit: NDArray[np.float64]
 
     @classmethod
-    def of(cls, rows: Rows, penalty: ElasticNet) -> RowSpace:
+    def of(cls, rows: DenseRows, penalty: ElasticNet) -> RowSpace:
         """Return the row space of the penalised columns of raw rows."""
         mean, variance = rows.moments()
         centre = mean if rows.coordinates.intercept else np.zeros_like(mean)

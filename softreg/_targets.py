@@ -40,13 +40,13 @@ class Labels:
         return Labels(self.codes[rows], self.n_classes, self.smoothing)
 
     def inner(self, Z: NDArray) -> NDArray:
-        own = Z[self.codes, np.arange(len(self.codes))]
+        own = Z.reshape(-1).take(self._places())
         if self.smoothing:
             own = (1 - self.smoothing) * own + self.smoothing * Z.mean(axis=0)
         return own
 
     def subtract_from_inplace(self, P: NDArray) -> None:
-        P[self.codes, np.arange(len(self.codes))] -= 1 - self.smoothing
+        P.reshape(-1)[self._places()] -= 1 - self.smoothing
         if self.smoothing:
             P -= self.smoothing / self.n_classes
 
@@ -56,6 +56,10 @@ class Labels:
     def weighted_sum(self, weight: NDArray) -> NDArray:
         counts = np.bincount(self.codes, weights=weight, minlength=self.n_classes)
         return (1 - self.smoothing) * counts + self.smoothing * counts.sum() / self.n_classes
+
+    def _places(self) -> NDArray[np.intp]:
+        """Return where each row's class stands in a contiguous (K, m) matrix, flattened."""
+        return self.codes * len(self.codes) + np.arange(len(self.codes))
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from softreg._objective import Objective
+from softreg.solvers._sampling import by_leverage
 
-# One Cholesky factor of this order is 128 MB and half a second.
+# A Cholesky factor of this order is 128 MB and half a second.
 _LARGEST_ORDER = 4000
-# A factor is worth at most this many passes over the data.
-_DEAREST_PASSES = 60
-# Hessians that cost more passes than this are estimated from a sample of the rows ...
-_DEAREST_EXACT = 12
-# ... of this many rows per parameter: the factor is then within a third of the exact one, and
-# conjugate gradients gain a digit in two iterations.
-_ROWS_PER_PARAMETER = 10
+# The Gram matrix is worth at most this many passes over the data: it saves more.
+_DEAREST_GRAM = 60
+# A Hessian can be estimated from this many rows per parameter: its factor is then within a third
+# of the exact one, which costs so many more passes until the end (both measured).
+ROWS_PER_PARAMETER = 10
+_SAMPLING_LOSS = 8
 
 
 class Metric(Protocol):
@@ -81,14 +81,14 @@ class Gram:
         return cls(_cholesky(curvature * objective.gram + np.diag(own)))
 
     def whiten(self, G: NDArray) -> NDArray:
-        return linalg.solve_triangular(self.factor, G, lower=True, check_finite=False).ravel()
+        return _solved(self.factor, G).ravel()
 
     def unwhiten(self, v: NDArray) -> NDArray:
-        V = v.reshape(len(self.factor), -1)
-        return linalg.solve_triangular(self.factor, V, lower=True, trans=1, check_finite=False)
+        return _solved(self.factor, v.reshape(len(self.factor), -1), transposed=True)
 
     def renewed(self, objective: Objective, T: NDArray) -> Metric:
-        return Hessian.at(objective, T, self) if _hessian_pays(objective) else self
+        affordable = np.isfinite(renewal_passes(objective))
+        return Hessian.at(objective, T, self) if affordable else self
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,27 +102,20 @@ class Hessian:
     @classmethod
     def at(cls, objective: Objective, T: NDArray, gram: Gram) -> Hessian:
         """Return the metric at T."""
-        p = objective.shape[0] * objective.shape[1]
+        exact, sampled = hessian_passes(objective)
         estimate = objective
-        if hessian_passes(objective, objective.rows.n) > _DEAREST_EXACT:
-            estimate = _sampled(objective, T, gram, _ROWS_PER_PARAMETER * p)
+        if sampled < exact:
+            root = _solved(gram.factor, np.eye(len(gram.factor))).T
+            estimate = by_leverage(objective, T, root, ROWS_PER_PARAMETER * _order(objective))
         return cls([_cholesky(H) for H in estimate.hessian(T)], gram)
 
     def whiten(self, G: NDArray) -> NDArray:
-        parts = G.T.reshape(len(self.factors), -1)
-        return np.concatenate(
-            [
-                linalg.solve_triangular(L, g, lower=True, check_finite=False)
-                for L, g in zip(self.factors, parts, strict=True)
-            ]
-        )
+        parts = zip(self.factors, G.T.reshape(len(self.factors), -1), strict=True)
+        return np.concatenate([_solved(L, g) for L, g in parts])
 
     def unwhiten(self, v: NDArray) -> NDArray:
-        parts = v.reshape(len(self.factors), -1)
-        steps = [
-            linalg.solve_triangular(L, u, lower=True, trans=1, check_finite=False)
-            for L, u in zip(self.factors, parts, strict=True)
-        ]
+        parts = zip(self.factors, v.reshape(len(self.factors), -1), strict=True)
+        steps = [_solved(L, u, transposed=True) for L, u in parts]
         return np.concatenate(steps).reshape(-1, len(self.gram.factor)).T
 
     def renewed(self, objective: Objective, T: NDArray) -> Metric:
@@ -137,48 +130,53 @@ def first_metric(objective: Objective, T: NDArray) -> Metric:
 def factor_pays(objective: Objective) -> bool:
     """Return whether the Gram matrix is small and cheap enough to factor."""
     width = objective.shape[0]
-    passes = objective.rows.n * width**2 / _pass_cost(objective)
-    return width <= _LARGEST_ORDER and passes <= _DEAREST_PASSES
+    passes = objective.rows.n * width**2 / 2 / _pass_cost(objective)
+    return width <= _LARGEST_ORDER and passes <= _DEAREST_GRAM
 
 
-def hessian_passes(objective: Objective, n_rows: int) -> float:
-    """Return what the Hessian of `n_rows` rows costs, in passes over the data."""
+def is_quick(objective: Objective) -> bool:
+    """Return whether a pass takes little longer than the Python around it."""
+    return _pass_cost(objective) < 10 * _OVERHEAD
+
+
+def renewal_passes(objective: Objective) -> float:
+    """Return what a Hessian costs, in passes over the data; inf if it is too large."""
+    return min(hessian_passes(objective)) if _order(objective) <= _LARGEST_ORDER else np.inf
+
+
+def hessian_passes(objective: Objective) -> tuple[float, float]:
+    """Return what the exact and the sampled Hessian cost, in passes over the data."""
     width, K = objective.shape
-    order = width * K // objective.link.uncoupled_blocks(K)
-    products = order**2 * objective.link.uncoupled_blocks(K) + 2 * K * width**2
-    return n_rows * products / _pass_cost(objective)
+    order = _order(objective)
+    a_row = _VALUE * width + objective.link.hessian_products(K, width)
+    factor = width * K * order**2 / 3 + _OVERHEAD
+    exact = (objective.rows.n * a_row + factor) / _pass_cost(objective)
+    size = ROWS_PER_PARAMETER * order
+    if size >= 0.7 * objective.rows.n:
+        return exact, np.inf
+    return exact, (size * a_row + factor) / _pass_cost(objective) + _SAMPLING_LOSS
+
+
+# Costs are counted in multiply-adds at the speed of a large matrix product, 22 a nanosecond
+# (measured): a value from memory costs 18, a thin product's a little over one, the exp, sum and
+# division of a score 100, and the Python around a block as much as 1.5 million.
+_VALUE, _SCORE, _OVERHEAD = 18.0, 100.0, 1.5e6
 
 
 def _pass_cost(objective: Objective) -> float:
-    # Multiply-adds at the speed of a large matrix product. The two thin products of a pass run at
-    # half of it, and exp, sum and division of a score cost about 200 (measured).
-    K = objective.shape[1]
-    return K * (8.0 * objective.rows.values + 200.0 * objective.rows.n)
+    rows, K = objective.rows, objective.shape[1]
+    return _VALUE * rows.values + K * (2.5 * rows.values + _SCORE * rows.n) + _OVERHEAD
 
 
-def _hessian_pays(objective: Objective) -> bool:
+def _order(objective: Objective) -> int:
+    """Return the order of the Hessian's largest uncoupled block."""
     width, K = objective.shape
-    order = width * K // objective.link.uncoupled_blocks(K)
-    n_rows = min(objective.rows.n, _ROWS_PER_PARAMETER * order)
-    return order <= _LARGEST_ORDER and hessian_passes(objective, n_rows) <= _DEAREST_PASSES
+    return width * K // objective.link.uncoupled_blocks(K)
 
 
-def _sampled(objective: Objective, T: NDArray, gram: Gram, size: int) -> Objective:
-    """Return the objective on about `size` rows, drawn by what they add to the Hessian at T.
-
-    Uniform sampling misses the few rows that hold up a nearly separable fit: there it needed ten
-    times as many iterations. Rows are drawn in proportion to curvature times leverage, a tenth of
-    them uniformly, and weighted by the inverse of their chance.
-    """
-    n = objective.rows.n
-    if size >= 0.7 * n:
-        return objective
-    root = linalg.solve_triangular(gram.factor, np.eye(len(gram.factor)), lower=True).T
-    share = objective.leverages(T, root)
-    share = 0.9 * share / max(share.sum(), np.finfo(float).tiny) + 0.1 / n
-    chance = np.minimum(1, size * share)
-    rows = np.flatnonzero(np.random.default_rng(0).random(n) < chance)
-    return objective.restricted_to(rows, 1 / chance[rows])
+def _solved(factor: NDArray, b: NDArray, transposed: bool = False) -> NDArray:
+    """Return factor^-1 b or factor'^-1 b: LAPACK itself, for SciPy's checks take ten times longer."""
+    return linalg.lapack.dtrtrs(factor, b, lower=1, trans=int(transposed))[0]
 
 
 def _positive(diagonal: NDArray) -> NDArray:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._objective import Objective
-from softreg.solvers._metrics import Metric
+from softreg.solvers._metrics import Metric, renewal_passes
 from softreg.solvers._result import CERTIFIED
 
 # Below this estimate of (F - F*) / F, Newton's quadratic convergence carries one accurate step to
@@ -19,7 +19,8 @@ NEAR = 1e-5
 _ROUNDING = 1e-11
 # Sufficient decrease and the smallest step of the line search (Nocedal and Wright 2006, 3.1).
 _SUFFICIENT, _SMALLEST = 1e-4, 2.0**-30
-_MOST_PRODUCTS = 200
+# Products for one step: as many as a new metric costs in passes, within these bounds.
+_FEWEST, _MOST = 20, 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +42,10 @@ class Point:
 
 def is_near(point: Point, metric: Metric) -> bool:
     """Return whether one accurate Newton step should reach the optimum from here."""
-    return _decrement(point, metric) <= NEAR
+    return decrement(point, metric) <= NEAR
 
 
-def _decrement(point: Point, metric: Metric) -> float:
+def decrement(point: Point, metric: Metric) -> float:
     """Return ||gradient||^2 / 2 in the metric, which estimates F - F*, over F."""
     decrement = 0.5 * float(np.square(metric.whiten(point.gradient)).sum())
     return decrement / max(point.value, np.finfo(float).tiny)
@@ -55,16 +56,17 @@ def conjugate_gradients(
     gradient: NDArray,
     metric: Metric,
     enough: Callable[[NDArray, float], bool],
+    most: int,
 ) -> NDArray:
     """Return D with H D = -gradient, to where `enough(residual, ratio)` says so.
 
-    `ratio` is the residual's norm over the gradient's, both in the metric (Golub and Van Loan
-    2013, algorithm 11.5.1). The residual that has the least penalty gap need not be the last.
+    `ratio` is the residual's norm over the gradient's, both in the metric; after `most` products
+    D is a descent direction all the same (Golub and Van Loan 2013, algorithm 11.5.1).
     """
     D, residual = np.zeros_like(gradient), -gradient
     direction = preconditioned = metric.unwhiten(metric.whiten(residual))
     first = square = float(np.vdot(residual, preconditioned))
-    for _ in range(_MOST_PRODUCTS):
+    for _ in range(most):
         if square <= 0 or enough(residual, np.sqrt(square / first)):
             break
         image = product(direction)
@@ -80,20 +82,21 @@ def conjugate_gradients(
 def newton_step(objective: Objective, point: Point, metric: Metric, tol: float) -> Point:
     """Return the point after one Newton step, with its certificate if the optimum is near."""
     product = objective.hessian_product(point.T)
+    most = int(np.clip(renewal_passes(objective), _FEWEST, _MOST))
     if not is_near(point, metric):
         forcing = min(
-            0.5, _decrement(point, metric) ** 0.25
+            0.5, decrement(point, metric) ** 0.25
         )  # superlinear: Nocedal and Wright 2006, (7.3)
-        step = conjugate_gradients(product, point.gradient, metric, lambda _, r: r <= forcing)
+        step = conjugate_gradients(product, point.gradient, metric, lambda _, r: r <= forcing, most)
         return line_search(objective, point, step)
 
-    decrement, allowed = _decrement(point, metric), 0.1 * max(tol, CERTIFIED) * point.value
+    relative, allowed = decrement(point, metric), 0.1 * max(tol, CERTIFIED) * point.value
 
     def balanced(residual: NDArray, ratio: float) -> bool:
-        small = ratio**2 * decrement <= 0.1 * tol
+        small = ratio**2 * relative <= 0.1 * tol
         return ratio < _ROUNDING or (small and objective.imbalance_gap(residual) <= allowed)
 
-    step = conjugate_gradients(product, point.gradient, metric, balanced)
+    step = conjugate_gradients(product, point.gradient, metric, balanced, most)
     there = objective.certify(point.T, step)
     if there.value > point.value * (1 + 1e-12):
         return line_search(objective, point, step)

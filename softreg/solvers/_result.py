@@ -53,11 +53,13 @@ class Monitor:
     tol : float, >= 0
     max_iter : int
     report : callable (T, F) -> bool, called after each iteration; True stops the fit
+    proven : float, the duality gap that is needed besides, relative to F
     """
 
     tol: float
     max_iter: int
     report: Callable[[NDArray, float], bool]
+    proven: float = CERTIFIED
     losses: list[float] = field(default_factory=list)
     reason: str = ""
 
@@ -71,5 +73,5 @@ class Monitor:
 
     def reached(self, estimate: float, gap: float, value: float) -> bool:
         """Return whether F - F* is small enough by estimate, and proven to be nearly so."""
-        near, proven = self.tol * value, max(self.tol, CERTIFIED) * value
+        near, proven = self.tol * value, max(self.tol, self.proven) * value
         return estimate <= max(near, _LEAST) and gap <= max(proven, _LEAST)

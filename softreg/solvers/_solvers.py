@@ -12,7 +12,7 @@ from scipy.optimize import OptimizeResult, minimize
 
 from softreg._objective import Objective
 from softreg.solvers._ladder import climb
-from softreg.solvers._metrics import Metric, factor_pays, hessian_passes
+from softreg.solvers._metrics import Metric, factor_pays, renewal_passes
 from softreg.solvers._newton import Point
 from softreg.solvers._result import Monitor, Result
 
@@ -20,7 +20,7 @@ from softreg.solvers._result import Monitor, Result
 _HANDOVER = 1e-6
 # Iterations in one metric: as many as a new one costs in passes, within these bounds. Whatever
 # the right moment is, that rule spends at most twice what the best one would.
-_FEWEST, _MOST = 8, 40
+_FEWEST, _MOST = 5, 40
 
 
 class Solver(ABC):
@@ -100,7 +100,7 @@ class LBFGS(Solver):
             if monitor.reason or estimate <= _HANDOVER * latest.value:
                 raise StopIteration
 
-        renewal = hessian_passes(objective, objective.rows.n)
+        renewal = renewal_passes(objective)
         found = minimize(
             whitened,
             np.zeros(point.T.size),
