@@ -11,10 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+from hypothesis import strategies as st
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.special import log_softmax, logsumexp
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from threadpoolctl import threadpool_limits
+
+# Relative to the Hessian's diagonal: it decides in directions without curvature, such as those of
+# duplicated columns, and is below rounding elsewhere.
+LEAST_DAMPING = 1e-15
 
 
 class Optimum(NamedTuple):
@@ -61,10 +66,10 @@ def optimum(
     penalty_factor=None,
     fit_intercept=True,
 ):
-    """Minimise F by Newton's method in float64, on standardised columns and with full Hessians.
+    """Minimise F by Newton's method in float64, on rescaled columns and with full Hessians.
 
     Slow and simple on purpose. It ends when Newton's decrement, which equals F - F* to second
-    order, falls below 1e-14 F, and fails loudly when it cannot get there.
+    order, falls below 1e-14 F + 1e-15, and fails loudly when it cannot get there.
     """
     n, d = X.shape
     rows = 1 if Y.shape[1] == 2 else Y.shape[1]
@@ -72,11 +77,12 @@ def optimum(
     f = np.ones(d) if penalty_factor is None else np.asarray(penalty_factor, dtype=float)
     s, strength = s / s.sum(), 1 / (C * s.sum())
 
-    # Columns of mean 0 and deviation 1 (without an intercept: of root mean square 1).
+    # Columns of mean 0 (with an intercept) and units in which the Hessian's diagonal is about 1.
     A = np.asarray(X.toarray() if sp.issparse(X) else X, dtype=float)
     mean = s @ A if fit_intercept else np.zeros(d)
-    scale = np.sqrt(s @ (A - mean) ** 2)
-    scale[scale <= 1e-13 * np.abs(mean)] = 1.0
+    variance = s @ (A - mean) ** 2
+    scale = np.sqrt(variance * (variance > (1e-13 * mean) ** 2) + strength * f)
+    scale[scale == 0] = 1.0
     A = (A - mean) / scale
     ridge = strength * f / scale**2
     if fit_intercept:
@@ -87,18 +93,20 @@ def optimum(
         loss = s @ (logsumexp(Z, axis=1) - (Y * Z).sum(axis=1))
         return loss + (ridge * theta**2).sum() / 2, Z
 
-    theta = np.zeros((rows, A.shape[1]))
+    theta, damping = np.zeros((rows, A.shape[1])), LEAST_DAMPING
     F, Z = value(theta)
-    for _ in range(200):
+    for _ in range(300):
         P = np.exp(log_softmax(Z, axis=1))[:, -rows:]
         gradient = (s[:, None] * (P - Y[:, -rows:])).T @ A + ridge * theta
-        step, decrement = _newton_step(A, s, P, ridge, gradient)
-        if decrement <= 1e-14 * F:
+        step, decrement = _newton_step(A, s, P, ridge, gradient, damping)
+        if damping == LEAST_DAMPING and decrement <= 1e-14 * F + 1e-15:
             break
         t = 1.0
-        while (new := value(theta - t * step))[0] > F - 0.25 * t * decrement and t > 1e-10:
+        while (new := value(theta - t * step))[0] > F - 0.25 * t * decrement and t > 1e-6:
             t /= 2
-        theta, (F, Z) = theta - t * step, new
+        if new[0] < F:
+            theta, (F, Z) = theta - t * step, new
+        damping = LEAST_DAMPING if t > 1e-6 else damping * 100
     else:
         raise AssertionError("the reference optimum was not reached: the test cannot judge")
 
@@ -107,8 +115,8 @@ def optimum(
     return Optimum(F, coef, intercept)
 
 
-def _newton_step(A, s, P, ridge, gradient):
-    """H^-1 g and g' H^-1 g, the gauge (a constant added to every row) made regular."""
+def _newton_step(A, s, P, ridge, gradient, damping):
+    """(H + damping)^-1 g and its product with g; the gauge (a constant in every row) is filled."""
     rows, columns = gradient.shape
     gauge = 1 / rows if rows > 1 else 0.0
     H = np.empty((rows, columns, rows, columns))
@@ -119,8 +127,7 @@ def _newton_step(A, s, P, ridge, gradient):
             H[k, :, j, :] = H[j, :, k, :] = block + (j == k) * np.diag(ridge)
     H = H.reshape(rows * columns, -1)
     g = gradient.ravel()
-    # Directions without curvature (duplicated columns) are decided by a trace of damping.
-    H[np.diag_indices_from(H)] += 1e-15 * H.diagonal().max()
+    H[np.diag_indices_from(H)] += damping * H.diagonal().max()
     try:
         step = cho_solve(cho_factor(H), g)
     except LinAlgError:
@@ -162,7 +169,7 @@ def one_hot_groups():
     rng = np.random.default_rng(2)
     levels = [one_hot(np.r_[np.arange(k), rng.integers(k, size=300 - k)]) for k in (6, 4)]
     X = np.column_stack([*levels, rng.normal(40, 12, 300)])
-    W = rng.normal(size=(11, 4)) * np.r_[np.ones(10), 0.05][:, None]
+    W = rng.normal(size=(11, 4)) * np.r_[np.full(10, 0.5), 0.02][:, None]
     return X, labels_drawn(rng, X @ W)
 
 
@@ -195,6 +202,14 @@ def wide():
     return X, y
 
 
+def wide_of_unequal_scales():
+    """More columns than rows, in units from 1e-4 to 1e4."""
+    rng = np.random.default_rng(10)
+    X, y = rng.normal(size=(40, 60)), np.arange(40) % 3
+    X[:, :3] += np.eye(3)[y]
+    return X * 10 ** rng.uniform(-4, 4, 60), y
+
+
 def sparse_counts():
     """Word counts in CSR, most of them zero."""
     rng = np.random.default_rng(7)
@@ -215,6 +230,7 @@ PROBLEMS = {
     "rare and nearly separable": rare_and_nearly_separable,
     "far from zero": far_from_zero,
     "wide": wide,
+    "wide, unequal scales": wide_of_unequal_scales,
     "sparse counts": sparse_counts,
 }
 
@@ -224,6 +240,30 @@ def solved(name, C):
     """The problem of that name with its targets and its least objective at C: (X, y, Y, F*)."""
     X, y = PROBLEMS[name]()
     return X, y, one_hot(y), optimum(X, one_hot(y), C).objective
+
+
+@st.composite
+def any_problem(draw):
+    """(X, Y, the parameters of F that an estimator has, those that fit has), of any shape.
+
+    Columns have units from 1e-4 to 1e4 and lie up to some hundred deviations from zero; targets
+    are classes or probabilities.
+    """
+    n, d, K = draw(st.integers(8, 60)), draw(st.integers(1, 30)), draw(st.integers(2, 5))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    X = (rng.normal(size=(n, d)) + 100 * rng.normal(size=d)) * 10 ** rng.uniform(-4, 4, d)
+    Y = np.eye(K)[rng.permutation(np.arange(n) % K)]
+    if draw(st.booleans()):
+        Y = 0.5 * Y + 0.5 * rng.dirichlet(np.ones(K), size=n)
+    parameters = {"C": 10 ** draw(st.floats(-3, 3)), "fit_intercept": draw(st.booleans())}
+    terms = {}
+    if draw(st.booleans()):
+        parameters["penalty_factor"] = 10 ** rng.uniform(-2, 2, d)
+    if draw(st.booleans()):
+        terms["sample_weight"] = rng.uniform(0.1, 3, n)
+    if draw(st.booleans()):
+        terms["offset"] = rng.normal(size=(n, K) if K > 2 else n) * draw(st.sampled_from([1, 30]))
+    return X, Y, parameters, terms
 
 
 def centred(values):

@@ -241,6 +241,16 @@ def test_a_separable_class_among_others_is_the_one_that_is_named():
     assert model.score(data.data, names) > 0.97
 
 
+def test_a_category_seen_with_one_class_only_is_separation_too():
+    """C = inf, a 0/1 column that is 1 in refused rows only: one warning, finite coefficients."""
+    decision = np.where(y == 1, "granted", "refused")
+    decision[:6] = "refused"
+    with pytest.warns(ConvergenceWarning, match="refused") as caught:
+        model = SoftmaxRegression(C=np.inf).fit(np.column_stack([X, np.arange(120) < 6]), decision)
+    assert len(caught) == 1
+    assert np.isfinite(model.coef_).all() and model.converged_ is False
+
+
 def test_a_penalty_makes_separable_classes_an_ordinary_problem():
     """Finite C: an optimum exists, is reached, and no warning is given."""
     side = np.where(X[:, 0] > 0, "granted", "refused")

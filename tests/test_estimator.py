@@ -267,6 +267,16 @@ def test_balanced_class_weights_give_every_class_the_same_total():
     assert_at(model, optimum(X, one_hot(y), sample_weight=counted))
 
 
+def test_class_weights_weigh_the_shares_of_soft_targets():
+    """A row's loss is sum_k c_k y_k (-log p_k), as if each share were a row of its own."""
+    X, _ = overlapping()
+    Y, by_class = soft_targets(120, 3), {0: 3.0, 1: 0.5, 2: 2.0}
+    model = SoftmaxRegression(class_weight=by_class, **TIGHT).fit(X, Y)
+    shares = Y * list(by_class.values())
+    totals = shares.sum(axis=1)
+    assert_at(model, optimum(X, shares / totals[:, None], sample_weight=totals))
+
+
 # --- solvers, iterations, attributes ------------------------------------------------------------
 
 

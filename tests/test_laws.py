@@ -223,6 +223,22 @@ def test_sparse_and_dense_columns_give_the_same_fit(C):
     )
 
 
+def test_the_order_and_the_splitting_of_stored_entries_do_not_matter():
+    """CSR with unsorted indices and entries stored in two parts is the same matrix."""
+    X, y, *_ = solved("sparse counts", 1.0)
+    dense = X.toarray()[:, ::-1]
+    split = sp.csr_array(
+        (
+            np.hstack([0.25 * dense, 0.75 * dense]).ravel(),
+            np.tile(np.arange(40)[::-1], 2 * 200),
+            np.arange(201) * 80,
+        ),
+        shape=X.shape,
+    )
+    assert not split.has_canonical_format
+    assert_same(fit(split, y), fit(X, y))
+
+
 def test_a_stronger_penalty_shrinks_the_coefficients():
     """sum_j ||W_.j||^2 at the optimum grows with C, and tends to zero with it."""
     X, y = overlapping()

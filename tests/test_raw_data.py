@@ -1,8 +1,13 @@
 """The promise: raw data and defaults give the optimum, without a warning, with a certificate."""
 
+import warnings
+
 import numpy as np
 import pytest
-from problems import PROBLEMS, objective, optimum, solved
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from problems import PROBLEMS, any_problem, objective, optimum, solved
+from sklearn.exceptions import ConvergenceWarning
 
 from softreg import SoftmaxRegression
 
@@ -13,11 +18,11 @@ ROUNDING = 1e-13
 @pytest.mark.parametrize("C", [0.01, 1.0, 100.0])
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_the_default_fit_reaches_the_optimum(name, C):
-    """F(coef_) - F* <= 1e-8 F*, converged, no warning, every number finite."""
+    """|F(coef_) - F*| <= 1e-8 F*, converged, no warning, every number finite."""
     X, y, Y, least = solved(name, C)
     model = SoftmaxRegression(C=C).fit(X, y)
     reached = objective(model.coef_, model.intercept_, X, Y, C)
-    assert -ROUNDING <= reached / least - 1 <= 1e-8
+    assert abs(reached / least - 1) <= 1e-8
     assert model.converged_
     assert np.isfinite(model.coef_).all() and np.isfinite(model.intercept_).all()
 
@@ -38,6 +43,35 @@ def test_the_certificate_is_sharp_where_columns_have_like_scales(name):
     """optimality_gap_ <= 1e-6 F after a default fit: a bound that says something."""
     X, y, _, least = solved(name, 1.0)
     assert SoftmaxRegression().fit(X, y).optimality_gap_ <= 1e-6 * least
+
+
+@given(problem=any_problem(), solver=st.sampled_from(["auto", "lbfgs", "newton"]))
+@settings(max_examples=100)
+def test_any_problem_is_solved_and_certified(problem, solver):
+    """Whatever the shapes, units, weights and offsets: F is least, and what is said of it holds."""
+    X, Y, parameters, terms = problem
+    least = optimum(X, Y, **parameters, **terms).objective
+    model = SoftmaxRegression(solver=solver, **parameters).fit(X, Y, **terms)
+    penalty = {k: v for k, v in parameters.items() if k != "fit_intercept"}
+    reached = objective(model.coef_, model.intercept_, X, Y, **penalty, **terms)
+    assert model.converged_
+    assert reached / least - 1 <= 1e-8
+    assert reached - least <= model.optimality_gap_ + 1e-11 * least
+    assert model.objective_ == pytest.approx(reached, rel=1e-9)
+
+
+@given(problem=any_problem(), solver=st.sampled_from(["lbfgs", "newton"]))
+@settings(max_examples=200)
+def test_the_certificate_holds_after_a_single_iteration(problem, solver):
+    """Far from the optimum, with every term of F in play, optimality_gap_ >= F(coef_) - F*."""
+    X, Y, parameters, terms = problem
+    least = optimum(X, Y, **parameters, **terms).objective
+    model = SoftmaxRegression(solver=solver, max_iter=1, **parameters)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, Y, **terms)
+    assert [w.category for w in caught] == [ConvergenceWarning] * (not model.converged_)
+    assert model.objective_ - least <= model.optimality_gap_ + 1e-11 * least
 
 
 def test_the_certificate_counts_offsets_weights_and_penalty_factors():
