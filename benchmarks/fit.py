@@ -186,7 +186,7 @@ def main() -> None:
     names = [name for group in groups for name in GROUPS.get(group, (group,))]
     left_out = [name for name in names if not datasets.available(name)]
     if left_out == names:
-        parser.error("these sets are on disk: let SOFTREG_DATA name their folder")
+        parser.error("these sets are read from disk: set SOFTREG_DATA to their folder")
     comparisons = []
     for name in names:
         if name not in left_out:
