@@ -68,3 +68,14 @@ class Coordinates:
         finite = np.where(np.isfinite(self.scale), self.scale, 0)
         T = W * finite[:, None]
         return np.concatenate([T, (b + self.centre @ W)[None]]) if self.intercept else T
+
+    def pull_back(self, G: NDArray, g: NDArray) -> NDArray:
+        """Return the gradient in T of one that is G (d, K) in W and g (K,) in b."""
+        T = (G - np.outer(self.centre, g)) / self.scale[:, None]
+        return np.concatenate([T, g[None]]) if self.intercept else T
+
+    def second_moments(self, second: NDArray, first: NDArray, total: NDArray) -> NDArray:
+        """Return sum_i c_i x~_i^2, (width, K), from the sums of c x^2, c x (d, K) and c (K,)."""
+        centre = self.centre[:, None]
+        T = (second - centre * (2 * first - centre * total)) / self.scale[:, None] ** 2
+        return np.concatenate([T, total[None]]) if self.intercept else T

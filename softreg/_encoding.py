@@ -270,7 +270,7 @@ def check_tol(tol: Any) -> float:
     """Return the relative tolerance."""
     if _is_number(tol) and 0 <= tol < np.inf:
         return float(tol)
-    raise ValueError(f"tol={tol!r} must be a finite number >= 0; the default is 1e-10.")
+    raise ValueError(f"tol={tol!r} must be a finite number >= 0; the default is 1e-9.")
 
 
 def check_max_iter(max_iter: Any, default: int) -> int:

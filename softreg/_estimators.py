@@ -267,7 +267,7 @@ class SoftmaxRegression(LinearScores):
         labels; for class probabilities the DataFrame's column names, else 0, 1, ...
     solver : {"auto", "lbfgs", "newton"} or object of `softreg.solvers`, default="auto"
         "auto" takes `LBFGS` if a matrix of the size of X's columns can be factored, else `Newton`.
-    tol : float, default=1e-10
+    tol : float, default=1e-9
         The fit ends when F - F* is estimated at most ``tol * F`` and proven to be at most
         ``max(tol, 1e-8) * F`` (proven only where every feature has a penalty). At least 0.
     max_iter : int, default=None
@@ -333,7 +333,7 @@ class SoftmaxRegression(LinearScores):
         label_smoothing: float = 0.0,
         classes: ArrayLike | None = None,
         solver: str | Solver = "auto",
-        tol: float = 1e-10,
+        tol: float = 1e-9,
         max_iter: int | None = None,
         warm_start: bool = False,
         n_jobs: int | None = None,

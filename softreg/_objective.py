@@ -14,7 +14,6 @@ from softreg._penalties import ElasticNet
 from softreg._rows import Block, Rows
 from softreg._rowspace import RowSpace, rotation_pays
 
-
 # Products with one Hessian share its probabilities, a third of their cost, as long as these take
 # no more than 64 MB.
 _KEPT_PROBABILITIES = 2**23
@@ -193,13 +192,12 @@ class Objective:
 
         def kernel(block: Block) -> tuple[float, NDArray, float, NDArray]:
             Z, D = block.scores(T), block.linear(step)
-            P = self.link.probabilities_inplace(Z.copy())
-            Q = self.link.feasible(P + self.link.curvature_product(P, D))
-            Z += D
-            divergence = block.weighted(self.link.divergence(Q, Z)).sum(dtype=float)
-            loss = self.link.loss_and_residual_inplace(Z, block.Y)
+            Q, divergence = self.link.dual(Z, D)
             block.Y.subtract_from_inplace(Q)
+            Z += D
+            loss = self.link.loss_and_residual_inplace(Z, block.Y)
             G, dual = block.gather(block.weighted(Z)), block.gather(block.weighted(Q))
+            divergence = block.weighted(divergence).sum(dtype=float)
             return block.weighted(loss).sum(dtype=float), G, divergence, dual
 
         new = T + step

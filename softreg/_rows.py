@@ -20,9 +20,13 @@ from softreg._coordinates import Coordinates
 from softreg._targets import Targets
 from softreg._threads import Threads
 
-# A block of 2^17 values (1 MB of doubles) stays in a core's second-level cache for both products
-# of a pass; measured flat from 2^15 to 2^18.
-_BLOCK_VALUES = 2**17
+# A block of 2^18 values (2 MB of doubles) stays near a core for both products of a pass; smaller
+# ones lose to the Python around them, larger ones to memory (measured from 2^14 to 2^20).
+_BLOCK_VALUES = 2**18
+# Rows of fewer values than this are one block: handing half to a second thread takes longer.
+_WORTH_A_THREAD = 2**20
+# Columns whose mean is farther from zero than this many deviations are centred before all else.
+_FARTHEST = 1e4
 # Standardised copies up to this size are kept; larger X is standardised anew in each pass, block
 # by block, which costs little beside the products and no memory.
 _KEPT_BYTES = 2**28
@@ -68,8 +72,8 @@ class Block(ABC):
         return R if self.weight is None else R * self.weight
 
 
-class DenseBlock(Block):
-    """X holds x~ itself."""
+class WorkingBlock(Block):
+    """X holds x~ itself, (m, width)."""
 
     def linear(self, T: NDArray) -> NDArray:
         return T.T.astype(self.X.dtype, copy=False) @ self.X.T
@@ -85,32 +89,54 @@ class DenseBlock(Block):
 
 
 @dataclass(frozen=True, eq=False)
-class SparseBlock(Block):
-    """X holds the rows scaled but not centred, as CSR; x~ = x - centre is never formed.
+class RawBlock(Block):
+    """X holds x in the user's units, ndarray or CSR: the coefficients are brought to it.
 
-    Centring as part of the products costs nothing beside them, and halves the iterations: without
-    it the intercept is all but a combination of the columns.
+    No copy is made, and CSR stays CSR: centring is part of the products. That halves the
+    iterations on text, where the intercept is all but a combination of the columns.
     """
 
-    centre: NDArray
+    coordinates: Coordinates
 
     def linear(self, T: NDArray) -> NDArray:
-        Z = self.X @ T.astype(self.X.dtype, copy=False)
-        Z -= self.centre @ T
-        return np.ascontiguousarray(Z.T)
+        W, b = self.coordinates.coefficients(T)
+        Z = self._times(W.astype(self.X.dtype, copy=False))
+        Z += b[:, None]
+        return Z
 
     def gather(self, R: NDArray) -> NDArray:
-        G = self.X.T @ np.ascontiguousarray(R.T, dtype=self.X.dtype)
-        return G - np.outer(self.centre, R.sum(axis=1, dtype=float))
+        return self.coordinates.pull_back(self._summed(R), R.sum(axis=1, dtype=float))
 
     def squares(self, C: NDArray) -> NDArray:
-        C, centre = np.ascontiguousarray(C.T, dtype=float), self.centre[:, None]
-        squared = (np.square(self.X.data), self.X.indices, self.X.indptr)
-        second = sparse.csr_array(squared, shape=self.X.shape).T @ C
-        return second - centre * (2 * (self.X.T @ C) - centre * C.sum(axis=0))
+        second, first = replace(self, X=_squared(self.X))._summed(C), self._summed(C)
+        return self.coordinates.second_moments(second, first, C.sum(axis=1, dtype=float))
 
     def dense(self) -> NDArray:
-        return self.X.toarray() - self.centre.astype(self.X.dtype)
+        return self.coordinates.transform(self.X, self.X.dtype)
+
+    def _times(self, W: NDArray) -> NDArray:
+        return W.T @ self.X.T
+
+    def _summed(self, R: NDArray) -> NDArray:
+        return (R @ self.X).T
+
+
+class SparseBlock(RawBlock):
+    """X holds x as CSR, whose products want rows of the coefficients side by side."""
+
+    def dense(self) -> NDArray:
+        return self.coordinates.transform(self.X.toarray(), self.X.dtype)
+
+    def _times(self, W: NDArray) -> NDArray:
+        return np.ascontiguousarray((self.X @ W).T)
+
+    def _summed(self, R: NDArray) -> NDArray:
+        return self.X.T @ np.ascontiguousarray(R.T, dtype=self.X.dtype)
+
+
+def _squared(X: Any) -> Any:
+    """Return X with its values squared, sparse as it was."""
+    return X * X if isinstance(X, np.ndarray) else X.power(2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,12 +177,8 @@ class Rows(ABC):
         """Whether a pass costs the nonzeros of X rather than its size."""
 
     @abstractmethod
-    def _working(self, cut: slice) -> Any:
-        """Return x~ of some rows."""
-
-    @abstractmethod
-    def _block(self, *parts: Any) -> Block:
-        """Return a block of these parts."""
+    def _block(self, cut: slice, *belongings: Any) -> Block:
+        """Return the block of a cut, given its targets, weights and offsets."""
 
     def standardised(self) -> Rows:
         """Return the same rows in centred, scaled coordinates."""
@@ -186,23 +208,19 @@ class Rows(ABC):
     @cached_property
     def cuts(self) -> list[slice]:
         """Slices of rows, one a block; equally many for each thread."""
-        # Each block's sums are (width, K): it should hold some rows more than that.
-        count = max(1, round(self.values / max(_BLOCK_VALUES, 8 * self.coordinates.width)))
-        if count > 1:
+        # A block works on its values of X and three (K, m) matrices; its sums are (width, K).
+        work = self.values + 3 * self.n * len(self.mean_target)
+        count = max(1, round(work / max(_BLOCK_VALUES, 8 * self.coordinates.width)))
+        if work > _WORTH_A_THREAD:
             count = -(-count // self.threads.count) * self.threads.count
         edges = np.linspace(0, self.n, min(count, self.n) + 1).astype(int)
         return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
     def block(self, cut: slice) -> Block:
         """Return the rows of a cut in working coordinates."""
-        X = self._kept.get(cut.start)
-        if X is None:
-            X = self._working(cut)
-            if self.values * self.dtype.itemsize <= _KEPT_BYTES:
-                self._kept[cut.start] = X
         weight = None if self.weight is None else self.weight[cut]
         offset = None if self.offset is None else self.offset[cut]
-        return self._block(cut.start, X, self.Y[cut], weight, offset)
+        return self._block(cut, self.Y[cut], weight, offset)
 
     def sum(self, kernel: Callable[[Block], tuple]) -> tuple:
         """Return the sum over blocks of what `kernel` returns: a tuple of numbers and arrays."""
@@ -233,10 +251,6 @@ class Rows(ABC):
         """Return the same rows with products in another precision."""
         return self if self.dtype == dtype else replace(self, dtype=np.dtype(dtype))
 
-    @cached_property
-    def _kept(self) -> dict[int, Any]:
-        return {}
-
 
 def _add_inplace(total: list, more: Sequence) -> None:
     for i, value in enumerate(more):
@@ -245,12 +259,11 @@ def _add_inplace(total: list, more: Sequence) -> None:
 
 @dataclass(frozen=True, eq=False)
 class DenseRows(Rows):
-    """Rows of an ndarray, centred and scaled."""
+    """Rows of an ndarray."""
 
     is_sparse = False
 
     def moments(self) -> tuple[NDArray, NDArray]:
-
         def first(cut: slice) -> NDArray:
             return self.weights[cut].astype(self.X.dtype) @ self.X[cut]
 
@@ -266,40 +279,52 @@ class DenseRows(Rows):
     def values(self) -> int:
         return self.X.size
 
-    def _working(self, cut: slice) -> NDArray:
-        return self.coordinates.transform(self.X[cut], self.dtype)
+    def _block(self, cut: slice, *belongings: Any) -> Block:
+        if not self._is_kept and self._is_exact_raw:
+            return RawBlock(cut.start, self.X[cut], *belongings, self.coordinates)
+        X = self._kept.get(cut.start)
+        if X is None:
+            X = self.coordinates.transform(self.X[cut], self.dtype)
+        if self._is_kept:
+            self._kept[cut.start] = X
+        return WorkingBlock(cut.start, X, *belongings)
 
-    def _block(self, *parts: Any) -> Block:
-        return DenseBlock(*parts)
+    @property
+    def _is_kept(self) -> bool:
+        return self.n * self.coordinates.width * self.dtype.itemsize <= _KEPT_BYTES
+
+    @cached_property
+    def _is_exact_raw(self) -> bool:
+        """Whether centring within the products costs no more than four digits of sixteen."""
+        own = self.coordinates
+        double = self.X.dtype == np.float64 == self.dtype
+        return double and bool((np.abs(own.centre) <= _FARTHEST * own.scale).all())
+
+    @cached_property
+    def _kept(self) -> dict[int, NDArray]:
+        return {}
 
 
 @dataclass(frozen=True, eq=False)
 class SparseRows(Rows):
-    """Rows of a CSR array, which stays sparse: scaled, and centred within the products."""
+    """Rows of a CSR array, which stays as it is."""
 
     is_sparse = True
 
     def moments(self) -> tuple[NDArray, NDArray]:
         weights = self.weights / self.total_weight
-        mean, square = self.X.T @ weights, self.X.multiply(self.X).T @ weights
+        mean, square = self.X.T @ weights, _squared(self.X).T @ weights
         return mean, np.maximum(square - mean**2, np.finfo(float).eps * square)
 
     @property
     def values(self) -> int:
         return self.X.nnz
 
-    def _working(self, cut: slice) -> sparse.csr_array:
+    def _block(self, cut: slice, *belongings: Any) -> Block:
         ends = self.X.indptr[cut.start : cut.stop + 1]
         inside = slice(ends[0], ends[-1])
-        indices = self.X.indices[inside]
-        data = (self.X.data[inside] / self.coordinates.scale[indices]).astype(self.dtype)
-        parts = (data, indices, ends - ends[0])
-        X = sparse.csr_array(parts, shape=(len(ends) - 1, self.X.shape[1]), copy=False)
-        if self.coordinates.intercept:
-            X = sparse.hstack([X, np.ones((len(ends) - 1, 1), self.dtype)], format="csr")
-        return X
-
-    def _block(self, *parts: Any) -> Block:
-        own = self.coordinates
-        centre = np.append(own.centre / own.scale, [0.0] * own.intercept)
-        return SparseBlock(*parts, centre)
+        views = (self.X.data[inside], self.X.indices[inside], ends - ends[0])
+        X = sparse.csr_array(views, shape=(len(ends) - 1, self.X.shape[1]), copy=False)
+        return SparseBlock(
+            cut.start, X.astype(self.dtype, copy=False), *belongings, self.coordinates
+        )

@@ -10,15 +10,12 @@ from numpy.typing import NDArray
 from softreg._objective import Objective
 from softreg._rows import Block
 from softreg.solvers._metrics import (
-    ROWS_PER_PARAMETER,
     Metric,
     first_metric,
-    is_quick,
     renewal_passes,
 )
-from softreg.solvers._newton import Point, decrement, is_near, newton_step
+from softreg.solvers._newton import Point, is_near, newton_step
 from softreg.solvers._result import Monitor, Result
-from softreg.solvers._sampling import stratified
 
 Descent = Callable[[Objective, Point, Metric, Monitor], Point]
 
@@ -26,51 +23,22 @@ Descent = Callable[[Objective, Point, Metric, Monitor], Point]
 _RUNAWAY = 0.1
 # Without a penalty, an F this small is that of classes which something separates.
 _PERFECT = 1e-8
-_MOST_ON_A_SAMPLE = 200
 # Passes that an exact Hessian saves in the last step's conjugate gradients, beside an older one.
 _CHEAP = 5
 
 
 def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Descent) -> Result:
     """Return the minimiser of the objective, found from `start` (width, K)."""
-    start, metric = _from_fewer_rows(objective, start, descend)
-    point, _, converged = _rungs(objective, start, metric, monitor, descend)
-    return _result(objective.exact(), point, monitor, converged)
-
-
-def _from_fewer_rows(
-    objective: Objective, start: NDArray, descend: Descent
-) -> tuple[NDArray, Metric]:
-    """Return where to start, and in which metric: the optimum of a sample of the rows, if many.
-
-    With p parameters the optimum on m rows is some p / 2m above the one on all, so it need not be
-    found more closely, and from there few passes over all rows remain.
-    """
-    p, n = objective.shape[0] * objective.shape[1], objective.rows.n
-    size = max(2 * ROWS_PER_PARAMETER * p, n // 10)
-    if size > n // 4 or is_quick(objective):
-        return start, first_metric(objective, start)
-    sample = stratified(objective, size)
-    start, metric = _from_fewer_rows(sample, start, descend)
-    loose = Monitor(0.1 * p / size, _MOST_ON_A_SAMPLE, lambda T, F: False, proven=np.inf)
-    point, metric, _ = _rungs(sample, start, metric, loose, descend)
-    return point.T, metric
-
-
-def _rungs(
-    objective: Objective, start: NDArray, metric: Metric, monitor: Monitor, descend: Descent
-) -> tuple[Point, Metric, bool]:
-    """Return the last point and metric, and whether the monitor calls it the optimum."""
     exact = objective.exact()
     point = Point.at(objective, start)
+    metric = first_metric(objective, start)
     floor = _PERFECT if objective.is_unpenalised else 0.0
-    fresh, converged = metric.accurate, False
+    fresh, converged = False, False
     while not (converged or monitor.reason):
         point = descend(objective, point, metric, monitor)
         if exact is not objective:
             point = Point.at(exact, point.T)
-        estimate = decrement(point, metric) * point.value
-        if monitor.reason or (fresh and monitor.reached(estimate, np.inf, point.value)):
+        if monitor.reason:
             break
         if not (fresh and is_near(point, metric)) or renewal_passes(objective) <= _CHEAP:
             metric = metric.renewed(objective, point.T)
@@ -80,7 +48,7 @@ def _rungs(
         converged = monitor.reached(point.estimate, point.gap, point.value) or point.value <= floor
         if point is before:
             monitor.reason = "no step decreases the objective further in double precision"
-    return point, metric, converged
+    return _result(exact, point, monitor, converged)
 
 
 def _result(objective: Objective, point: Point, monitor: Monitor, converged: bool) -> Result:

@@ -134,11 +134,6 @@ def factor_pays(objective: Objective) -> bool:
     return width <= _LARGEST_ORDER and passes <= _DEAREST_GRAM
 
 
-def is_quick(objective: Objective) -> bool:
-    """Return whether a pass takes little longer than the Python around it."""
-    return _pass_cost(objective) < 10 * _OVERHEAD
-
-
 def renewal_passes(objective: Objective) -> float:
     """Return what a Hessian costs, in passes over the data; inf if it is too large."""
     return min(hessian_passes(objective)) if _order(objective) <= _LARGEST_ORDER else np.inf
@@ -175,7 +170,7 @@ def _order(objective: Objective) -> int:
 
 
 def _solved(factor: NDArray, b: NDArray, transposed: bool = False) -> NDArray:
-    """Return factor^-1 b or factor'^-1 b: LAPACK itself, for SciPy's checks take ten times longer."""
+    """Return factor^-1 b or factor'^-1 b: by LAPACK itself: SciPy's checks cost ten times it."""
     return linalg.lapack.dtrtrs(factor, b, lower=1, trans=int(transposed))[0]
 
 

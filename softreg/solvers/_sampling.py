@@ -9,21 +9,8 @@ from numpy.typing import NDArray
 
 from softreg._objective import Objective
 
-# Rows of a class below which a sample takes them all: rare classes decide nearly separable fits.
-_FEWEST_OF_A_CLASS = 50
 # Share of rows drawn whatever they weigh, so that no row counts for more than tenfold.
 _UNIFORM = 0.1
-
-
-def stratified(objective: Objective, size: int) -> Objective:
-    """Return the objective on about `size` rows, of each class in proportion, none left out."""
-    strata = objective.rows.Y.strata()
-    members = np.bincount(strata)
-    chance = np.maximum(size / len(strata), _FEWEST_OF_A_CLASS / np.maximum(members, 1))
-    rows = np.flatnonzero(np.random.default_rng(0).random(len(strata)) < chance[strata])
-    taken = np.bincount(strata[rows], minlength=len(members))
-    sample = objective.rows.sample(rows, (members / np.maximum(taken, 1))[strata[rows]])
-    return replace(objective, rows=sample, total_weight=sample.total_weight)
 
 
 def by_leverage(objective: Objective, T: NDArray, root: NDArray, size: int) -> Objective:
