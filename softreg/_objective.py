@@ -17,6 +17,8 @@ from softreg._rowspace import RowSpace, rotation_pays
 # Products with one Hessian share its probabilities, a third of their cost, as long as these take
 # no more than 64 MB.
 _KEPT_PROBABILITIES = 2**23
+# Mean residual of a column, in its own deviation, that passes for zero.
+_BALANCED = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +178,13 @@ class Objective:
         return bool((varies & (self.penalty.l2[features] == 0)).any())
 
     def imbalance_gap(self, gradient: NDArray) -> float:
-        """Return what a gradient (width, K) left over from Newton's equations adds to the gap."""
+        """Return what a gradient (width, K) left over from Newton's equations adds to the gap.
+
+        Coefficients without a penalty must be balanced to rounding, or there is no bound.
+        """
+        free = self.penalty.l2 == 0
+        if np.abs(gradient[free]).max(initial=0) > _BALANCED:
+            return np.inf
         total = self.total_weight * gradient
         return self._mean(self.penalty.fenchel_gap(np.zeros_like(total), total))
 
@@ -202,12 +210,14 @@ class Objective:
 
         new = T + step
         loss, G, divergence, dual = self.rows.sum(kernel)
+        mean_divergence = max(0.0, self._mean(divergence))
+        imbalance = (dual + self.penalty.gradient(new)) / self.total_weight
         return Certificate(
             value=self._mean(loss + self.penalty.value(new)),
             gradient=(G + self.penalty.gradient(new)) / self.total_weight,
-            divergence=max(0.0, self._mean(divergence)),
-            imbalance=(dual + self.penalty.gradient(new)) / self.total_weight,
-            gap=self._mean(max(0.0, divergence) + self.penalty.fenchel_gap(new, dual)),
+            divergence=mean_divergence,
+            imbalance=imbalance,
+            gap=mean_divergence + self.imbalance_gap(imbalance),
         )
 
     def _mean(self, total: float) -> float:

@@ -41,10 +41,9 @@ class ElasticNet:
     def fenchel_gap(self, W: NDArray, G: NDArray) -> float:
         """Return value(W) + conjugate(-G) + <W, G> >= 0, which is 0 where -G is the gradient.
 
-        Where there is no penalty the conjugate is infinite unless G is zero: there, as for the
-        intercept, the bound |G| (1 + |W|) stands for an optimum not twice as far as W.
+        Features without a penalty, as the intercept, are left out: their conjugate is infinite
+        unless G is zero.
         """
         held = self.l2 > 0
         strength = self.l2[held, None]
-        imbalance = np.square(strength * W[held] + G[held]) / (2 * strength)
-        return float(imbalance.sum() + np.abs(G[~held] * (1 + np.abs(W[~held]))).sum())
+        return float((np.square(strength * W[held] + G[held]) / (2 * strength)).sum())

@@ -23,8 +23,8 @@ from softreg._threads import Threads
 # A block of 2^18 values (2 MB of doubles) stays near a core for both products of a pass; smaller
 # ones lose to the Python around them, larger ones to memory (measured from 2^14 to 2^20).
 _BLOCK_VALUES = 2**18
-# Rows of fewer values than this are one block: handing half to a second thread takes longer.
-_WORTH_A_THREAD = 2**20
+# Below this much work the threads' meeting takes longer than they save.
+_WORTH_A_THREAD = 2**19
 # Columns whose mean is farther from zero than this many deviations are centred before all else.
 _FARTHEST = 1e4
 # Standardised copies up to this size are kept; larger X is standardised anew in each pass, block
@@ -79,7 +79,8 @@ class WorkingBlock(Block):
         return T.T.astype(self.X.dtype, copy=False) @ self.X.T
 
     def gather(self, R: NDArray) -> NDArray:
-        return (R.astype(self.X.dtype, copy=False) @ self.X).T.astype(np.float64, copy=False)
+        G = np.dot(R.astype(self.X.dtype, copy=False), self.X)  # as @, but always without the GIL
+        return G.T.astype(np.float64, copy=False)
 
     def squares(self, C: NDArray) -> NDArray:
         return (self.X * self.X).T @ C.T
@@ -118,7 +119,7 @@ class RawBlock(Block):
         return W.T @ self.X.T
 
     def _summed(self, R: NDArray) -> NDArray:
-        return (R @ self.X).T
+        return np.dot(R, self.X).T
 
 
 class SparseBlock(RawBlock):

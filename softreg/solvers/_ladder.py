@@ -14,7 +14,7 @@ from softreg.solvers._metrics import (
     first_metric,
     renewal_passes,
 )
-from softreg.solvers._newton import Point, is_near, newton_step
+from softreg.solvers._newton import Point, balanced, gradient_step, is_near, newton_step
 from softreg.solvers._result import Monitor, Result
 
 Descent = Callable[[Objective, Point, Metric, Monitor], Point]
@@ -31,7 +31,7 @@ def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Desce
     """Return the minimiser of the objective, found from `start` (width, K)."""
     exact = objective.exact()
     point = Point.at(objective, start)
-    metric = first_metric(objective, start)
+    metric = first = first_metric(objective, start)
     floor = _PERFECT if objective.is_unpenalised else 0.0
     fresh, converged = False, False
     while not (converged or monitor.reason):
@@ -44,6 +44,8 @@ def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Desce
             metric = metric.renewed(objective, point.T)
         fresh = metric.accurate and not is_near(point, metric)
         before, point = point, newton_step(exact, point, metric, monitor.tol)
+        if point is before:  # a Hessian of saturated rows says little of where they come alive
+            point = gradient_step(exact, point, first)
         monitor.iteration(point.T, point.value)
         converged = monitor.reached(point.estimate, point.gap, point.value) or point.value <= floor
         if point is before:
@@ -54,7 +56,8 @@ def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Desce
 def _result(objective: Objective, point: Point, monitor: Monitor, converged: bool) -> Result:
     diverging = _diverging(objective, point) if objective.is_unpenalised and converged else ()
     gap = point.gap
-    if not np.isfinite(gap):
+    if not (np.isfinite(gap) or objective.is_unpenalised):
+        point = balanced(objective, Point.at(objective, point.T))
         gap = objective.certify(point.T, np.zeros_like(point.T)).gap
     coef, intercept = objective.coefficients(point.T)
     return Result(

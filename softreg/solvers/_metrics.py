@@ -181,11 +181,11 @@ def _positive(diagonal: NDArray) -> NDArray:
 
 def _cholesky(H: NDArray) -> NDArray:
     """Return the lower Cholesky factor of H, raised along its diagonal until it exists."""
-    diagonal = _positive(np.diagonal(H).astype(float))
-    raised = np.finfo(float).eps
+    diagonal, raised = np.diagonal(H).copy(), np.finfo(float).eps
     while True:
-        A = H + np.diag(diagonal * raised + (np.diagonal(H) <= 0))
+        A = H.T.copy(order="F")
+        np.fill_diagonal(A, np.where(diagonal > 0, diagonal * (1 + raised), 1.0))
         try:
-            return linalg.cholesky(A, lower=True, check_finite=False)
+            return linalg.cholesky(A, lower=True, overwrite_a=True, check_finite=False)
         except linalg.LinAlgError:
             raised *= 10

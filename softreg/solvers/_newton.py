@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._objective import Objective
-from softreg.solvers._metrics import Metric, renewal_passes
+from softreg.solvers._metrics import Diagonal, Metric, renewal_passes
 from softreg.solvers._result import CERTIFIED
 
 # Below this estimate of (F - F*) / F, Newton's quadratic convergence carries one accurate step to
@@ -21,6 +21,7 @@ _ROUNDING = 1e-11
 _SUFFICIENT, _SMALLEST = 1e-4, 2.0**-30
 # Products for one step: as many as a new metric costs in passes, within these bounds.
 _FEWEST, _MOST = 20, 200
+_MOST_BALANCING = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,17 +93,22 @@ def newton_step(objective: Objective, point: Point, metric: Metric, tol: float) 
 
     relative, allowed = decrement(point, metric), 0.1 * max(tol, CERTIFIED) * point.value
 
-    def balanced(residual: NDArray, ratio: float) -> bool:
+    def accurate(residual: NDArray, ratio: float) -> bool:
         small = ratio**2 * relative <= 0.1 * tol
         return ratio < _ROUNDING or (small and objective.imbalance_gap(residual) <= allowed)
 
-    step = conjugate_gradients(product, point.gradient, metric, balanced, most)
+    step = conjugate_gradients(product, point.gradient, metric, accurate, most)
     there = objective.certify(point.T, step)
     if there.value > point.value * (1 + 1e-12):
         return line_search(objective, point, step)
     unbalanced = 0.5 * float(np.square(metric.whiten(there.imbalance)).sum())
     estimate = there.divergence + unbalanced
     return Point(point.T + step, there.value, there.gradient, estimate, there.gap, step)
+
+
+def gradient_step(objective: Objective, point: Point, metric: Metric) -> Point:
+    """Return the point after one step down the gradient in a metric."""
+    return line_search(objective, point, -metric.unwhiten(metric.whiten(point.gradient)))
 
 
 def line_search(objective: Objective, point: Point, step: NDArray) -> Point:
@@ -114,4 +120,27 @@ def line_search(objective: Objective, point: Point, step: NDArray) -> Point:
         if there.value <= point.value + _SUFFICIENT * length * slope:
             return replace(there, step=length * step)
         length /= 2
+    return point
+
+
+def balanced(objective: Objective, point: Point) -> Point:
+    """Return the point with F minimised over the coefficients that have no penalty, alone.
+
+    Only there do the residuals bound F from below, wherever the others are.
+    """
+    free = (objective.penalty.l2 == 0)[:, None]
+    metric = Diagonal.at(objective, point.T)
+    for _ in range(_MOST_BALANCING):
+        gradient = free * point.gradient
+        if np.isfinite(objective.imbalance_gap(gradient)):
+            break
+        product = objective.hessian_product(point.T)
+        step = conjugate_gradients(
+            lambda D, product=product: free * product(D),
+            gradient,
+            metric,
+            lambda _, ratio: ratio < _ROUNDING,
+            _FEWEST,
+        )
+        point = line_search(objective, point, step)
     return point
