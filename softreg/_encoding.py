@@ -142,9 +142,10 @@ def _shares(
 
 def _check_two_classes(totals: NDArray, classes: NDArray) -> None:
     if (totals > 0).sum() < 2:
+        only = classes.tolist()[totals.argmax()]
         raise ValueError(
-            f"all weight is on one class, {classes[totals.argmax()]!r}; a classifier needs rows of "
-            "positive weight in at least two classes."
+            f"all weight is on one class, {only!r}; a classifier needs rows of positive weight in "
+            "at least two classes."
         )
 
 
@@ -244,8 +245,8 @@ def check_y(y: Any, X: Any) -> NDArray:
         raise ValueError("This classifier requires y to be passed, but the target y is None.")
     if sparse.issparse(y):
         raise ValueError(
-            f"y is a sparse matrix of shape {np.shape(y)}, which is a multi-label indicator; class "
-            "probabilities must be dense: pass y.toarray()."
+            "y is a sparse matrix, which is a multi-label indicator; class probabilities must be "
+            "dense: pass y.toarray()."
         )
     checked = check_array(y, ensure_2d=False, dtype=None, input_name="y")
     check_consistent_length(X, checked)

@@ -117,7 +117,7 @@ class Softmax:
         # classes H sums to zero, so the last one need not be computed.
         J, (m, d) = len(P) - 1, X.shape
         H, own = np.zeros((J * d, J * d)), np.zeros((J * d, d))
-        step = max(1, min(m, _CHUNK_VALUES // (J * d)))
+        step = min(m, max(_CHUNK_VALUES // (J * d), J * d // 2))
         x, A = np.empty((d, step)), np.empty((J, d, step))
         for cut in (slice(start, min(start + step, m)) for start in range(0, m, step)):
             x, A = x[:, : cut.stop - cut.start], A[:, :, : cut.stop - cut.start]

@@ -32,6 +32,9 @@ _FARTHEST = 1e4
 _KEPT_BYTES = 2**28
 
 
+_Belongings = tuple[Targets, NDArray | None, NDArray | None]
+
+
 @dataclass(frozen=True, eq=False)
 class Block(ABC):
     """Some rows x~ in working coordinates, from row `start` on, with all that belongs to them."""
@@ -178,7 +181,7 @@ class Rows(ABC):
         """Whether a pass costs the nonzeros of X rather than its size."""
 
     @abstractmethod
-    def _block(self, cut: slice, *belongings: Any) -> Block:
+    def _block(self, cut: slice, belongings: _Belongings) -> Block:
         """Return the block of a cut, given its targets, weights and offsets."""
 
     def standardised(self) -> Rows:
@@ -221,7 +224,7 @@ class Rows(ABC):
         """Return the rows of a cut in working coordinates."""
         weight = None if self.weight is None else self.weight[cut]
         offset = None if self.offset is None else self.offset[cut]
-        return self._block(cut, self.Y[cut], weight, offset)
+        return self._block(cut, (self.Y[cut], weight, offset))
 
     def sum(self, kernel: Callable[[Block], tuple]) -> tuple:
         """Return the sum over blocks of what `kernel` returns: a tuple of numbers and arrays."""
@@ -280,7 +283,7 @@ class DenseRows(Rows):
     def values(self) -> int:
         return self.X.size
 
-    def _block(self, cut: slice, *belongings: Any) -> Block:
+    def _block(self, cut: slice, belongings: _Belongings) -> Block:
         if not self._is_kept and self._is_exact_raw:
             return RawBlock(cut.start, self.X[cut], *belongings, self.coordinates)
         X = self._kept.get(cut.start)
@@ -321,7 +324,7 @@ class SparseRows(Rows):
     def values(self) -> int:
         return self.X.nnz
 
-    def _block(self, cut: slice, *belongings: Any) -> Block:
+    def _block(self, cut: slice, belongings: _Belongings) -> Block:
         ends = self.X.indptr[cut.start : cut.stop + 1]
         inside = slice(ends[0], ends[-1])
         views = (self.X.data[inside], self.X.indices[inside], ends - ends[0])

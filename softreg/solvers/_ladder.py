@@ -23,6 +23,8 @@ Descent = Callable[[Objective, Point, Metric, Monitor], Point]
 _RUNAWAY = 0.1
 # Without a penalty, an F this small is that of classes which something separates.
 _PERFECT = 1e-8
+# Relative decrease of F that is rounding, and how many rounds in a row may bring no more.
+_ROUNDING, _PATIENCE = 1e-15, 5
 # Passes that an exact Hessian saves in the last step's conjugate gradients, beside an older one.
 _CHEAP = 5
 
@@ -33,8 +35,9 @@ def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Desce
     point = Point.at(objective, start)
     metric = first = first_metric(objective, start)
     floor = _PERFECT if objective.is_unpenalised else 0.0
-    fresh, converged = False, False
+    fresh, converged, stalled = False, False, 0
     while not (converged or monitor.reason):
+        before = point
         point = descend(objective, point, metric, monitor)
         if exact is not objective:
             point = Point.at(exact, point.T)
@@ -43,13 +46,14 @@ def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Desce
         if not (fresh and is_near(point, metric)) or renewal_passes(objective) <= _CHEAP:
             metric = metric.renewed(objective, point.T)
         fresh = metric.accurate and not is_near(point, metric)
-        before, point = point, newton_step(exact, point, metric, monitor.tol)
-        if point is before:  # a Hessian of saturated rows says little of where they come alive
+        reached, point = point, newton_step(exact, point, metric, monitor.tol)
+        if point is reached:  # a Hessian of saturated rows says little of where they come alive
             point = gradient_step(exact, point, first)
         monitor.iteration(point.T, point.value)
         converged = monitor.reached(point.estimate, point.gap, point.value) or point.value <= floor
-        if point is before:
-            monitor.reason = "no step decreases the objective further in double precision"
+        stalled = stalled + 1 if before.value - point.value <= _ROUNDING * point.value else 0
+        if stalled == _PATIENCE:
+            monitor.reason = "rounding keeps F from decreasing further"
     return _result(exact, point, monitor, converged)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from softreg._objective import Objective
 from softreg.solvers._metrics import Diagonal, Metric, renewal_passes
-from softreg.solvers._result import CERTIFIED
+from softreg.solvers._result import CERTIFIED, LEAST
 
 # Below this estimate of (F - F*) / F, Newton's quadratic convergence carries one accurate step to
 # the optimum, and its linear system is worth solving to the last digit.
@@ -22,6 +22,9 @@ _SUFFICIENT, _SMALLEST = 1e-4, 2.0**-30
 # Products for one step: as many as a new metric costs in passes, within these bounds.
 _FEWEST, _MOST = 20, 200
 _MOST_BALANCING = 30
+
+
+Product = Callable[[NDArray], NDArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +56,7 @@ def decrement(point: Point, metric: Metric) -> float:
 
 
 def conjugate_gradients(
-    product: Callable[[NDArray], NDArray],
+    product: Product,
     gradient: NDArray,
     metric: Metric,
     enough: Callable[[NDArray, float], bool],
@@ -99,11 +102,15 @@ def newton_step(objective: Objective, point: Point, metric: Metric, tol: float) 
 
     step = conjugate_gradients(product, point.gradient, metric, accurate, most)
     there = objective.certify(point.T, step)
-    if there.value > point.value * (1 + 1e-12):
+    if there.value > point.value * (1 + 1e-12) + LEAST:
         return line_search(objective, point, step)
     unbalanced = 0.5 * float(np.square(metric.whiten(there.imbalance)).sum())
     estimate = there.divergence + unbalanced
     return Point(point.T + step, there.value, there.gradient, estimate, there.gap, step)
+
+
+def _to_rounding(_residual: NDArray, ratio: float) -> bool:
+    return ratio < _ROUNDING
 
 
 def gradient_step(objective: Objective, point: Point, metric: Metric) -> Point:
@@ -135,12 +142,10 @@ def balanced(objective: Objective, point: Point) -> Point:
         if np.isfinite(objective.imbalance_gap(gradient)):
             break
         product = objective.hessian_product(point.T)
-        step = conjugate_gradients(
-            lambda D, product=product: free * product(D),
-            gradient,
-            metric,
-            lambda _, ratio: ratio < _ROUNDING,
-            _FEWEST,
-        )
+
+        def on_the_free(D: NDArray, product: Product = product) -> NDArray:
+            return free * product(D)
+
+        step = conjugate_gradients(on_the_free, gradient, metric, _to_rounding, _FEWEST)
         point = line_search(objective, point, step)
     return point

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 # The duality gap that a fit must reach, relative to F: the promise of 1e-8 on every data set.
 CERTIFIED = 1e-8
-# What the loss of a perfectly fitted row is rounded to.
-_LEAST = 4 * np.finfo(float).eps
+# What a row's loss is rounded to: that of a well-fitted row is the difference of scores near 100.
+LEAST = 100 * np.finfo(float).eps
 # Why a fit ended that the user's own callback ended: nothing to warn of.
 STOPPED = "a callback stopped the fit"
 
@@ -74,4 +74,4 @@ class Monitor:
     def reached(self, estimate: float, gap: float, value: float) -> bool:
         """Return whether F - F* is small enough by estimate, and proven to be nearly so."""
         near, proven = self.tol * value, max(self.tol, self.proven) * value
-        return estimate <= max(near, _LEAST) and gap <= max(proven, _LEAST)
+        return estimate <= max(near, LEAST) and gap <= max(proven, LEAST)
