@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, log_expit, logsumexp
+from scipy.special import expit, log_expit
 
 from softreg._targets import Targets
 
@@ -70,21 +70,13 @@ class Softmax:
     """K scores, one class: loss = logsumexp(z) - <y, z>, P = softmax(z)."""
 
     def probabilities_inplace(self, Z: Array) -> Array:
-        Z -= Z.max(axis=0)
-        np.exp(Z, out=Z)
-        Z /= Z.sum(axis=0)
+        self._normalise_inplace(Z)
         return Z
 
     def loss_and_residual_inplace(self, Z: Array, Y: Targets) -> Array:
         loss = -Y.inner(Z)
-        peak = Z.max(axis=0)
-        Z -= peak
-        np.exp(Z, out=Z)
-        total = Z.sum(axis=0)
-        Z /= total
+        loss += self._normalise_inplace(Z)
         Y.subtract_from_inplace(Z)
-        loss += peak
-        loss += np.log(total, out=total)
         return loss
 
     def curvature_product(self, P: Array, D: Array) -> Array:
@@ -96,13 +88,13 @@ class Softmax:
         return P * (1 - P)
 
     def dual(self, Z: Array, D: Array) -> tuple[Array, Array]:
-        old, new = logsumexp(Z, axis=0), logsumexp(Z + D, axis=0)
-        P = np.exp(Z - old)
+        P = Z.copy()
+        change = self._normalise_inplace(Z + D) - self._normalise_inplace(P)
         relative = np.maximum(D - (P * D).sum(axis=0), _ALL_BUT_GONE)
         Q = P * (1 + relative)
         total = Q.sum(axis=0)
         Q /= total
-        return Q, (Q * (np.log1p(relative) - D)).sum(axis=0) - np.log(total) + new - old
+        return Q, (Q * (np.log1p(relative) - D)).sum(axis=0) - np.log(total) + change
 
     def uncoupled_blocks(self, K: int) -> int:
         return 1
@@ -147,6 +139,15 @@ class Softmax:
 
     def centred(self, coef: Array) -> Array:
         return coef - coef.mean(axis=-1, keepdims=True)
+
+    def _normalise_inplace(self, Z: Array) -> Array:
+        """Turn Z into softmax(Z) and return logsumexp(Z), (m,): SciPy's two in one exponential."""
+        peak = Z.max(axis=0)
+        Z -= peak
+        np.exp(Z, out=Z)
+        total = Z.sum(axis=0)
+        Z /= total
+        return peak + np.log(total)
 
 
 class Sigmoid:
