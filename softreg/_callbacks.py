@@ -9,8 +9,10 @@ try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 
     HAVE_CALLBACKS = True
+    CALLBACK_FRAMES = 1  # what `with_callbacks` adds to the stack above `fit`
 except ImportError:  # scikit-learn < 1.9
     HAVE_CALLBACKS = False
+    CALLBACK_FRAMES = 0
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stands in where scikit-learn has no callbacks."""

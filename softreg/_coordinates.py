@@ -13,7 +13,7 @@ class Coordinates:
     """Features x become x~ = ((x - centre) / scale, 1); the trailing 1 only with an intercept.
 
     Coefficients in these coordinates are T (width, K), one row a feature, the last the intercept:
-    T' x~ = W x + b with W_j = T_j / scale_j and b = T_last - sum_j centre_j W_j.
+    T' x~ = W' x + b with W_j = T_j / scale_j and b = T_last - sum_j centre_j W_j.
 
     A Gram matrix squares the condition number of its columns: on raw columns of scales 1e-3 to
     1e5 nothing of the answer is left. Hence centring and scaling come before all else.

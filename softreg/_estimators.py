@@ -19,14 +19,14 @@ from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from softreg import _encoding as encoding
-from softreg._callbacks import CallbackSupportMixin, FitTask, with_callbacks
+from softreg._callbacks import CALLBACK_FRAMES, CallbackSupportMixin, FitTask, with_callbacks
 from softreg._coordinates import Coordinates
 from softreg._encoding import Encoded
 from softreg._objective import Objective
 from softreg._penalties import ElasticNet
 from softreg._rows import DenseRows, SparseRows
 from softreg._threads import Threads
-from softreg.solvers._result import STOPPED, Monitor, Result
+from softreg.solvers._result import Monitor, Result
 from softreg.solvers._solvers import Solver, solver_for
 
 _DTYPES = (np.float64, np.float32)
@@ -34,7 +34,7 @@ _DTYPES = (np.float64, np.float32)
 _MOST_ITERATIONS = 10_000
 
 
-class LinearScores(CallbackSupportMixin, ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
+class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     """A linear classifier that minimises an `Objective`: scores z = W x + b + offset.
 
     A final class has an ``__init__`` and says how y is encoded and scores become probabilities.
@@ -57,8 +57,9 @@ class LinearScores(CallbackSupportMixin, ClassifierMixin, BaseEstimator, metacla
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Finite numbers in any units. float32 is computed in single precision until near the
-            optimum; sparse input is used as CSR; other types become float64.
+            Finite numbers in any units. Over float32 the descent of `LBFGS` runs in single
+            precision, Newton's steps and the certificate in double; sparse input is used as CSR;
+            other types become float64.
         y : array-like of shape (n_samples,) or (n_samples, n_classes)
             Labels of any kind, or class probabilities, each row summing to 1.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -72,9 +73,16 @@ class LinearScores(CallbackSupportMixin, ClassifierMixin, BaseEstimator, metacla
 
         Raises
         ------
-        ValueError, TypeError
+        ValueError
             If an argument or parameter is not as described; an estimator that was fitted before
             stays as it was.
+        TypeError
+            If `offset` is sparse.
+
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning
+            Once, if the optimum was not reached or does not exist.
         """
         fitted = copy.copy(self)  # whatever fails from here on, self stays as it was
         data = fitted._validated(X, reset=True)
@@ -83,7 +91,8 @@ class LinearScores(CallbackSupportMixin, ClassifierMixin, BaseEstimator, metacla
         shift = encoding.check_offset(offset, encoded.score_shape(data.shape[0]))
         with Threads(encoding.check_n_jobs(self.n_jobs)) as threads:
             objective = self._objective(data, encoded, shift, threads)
-            task = FitTask(self, {"X": data, "y": y, "metadata": {"sample_weight": sample_weight}})
+            metadata = {"sample_weight": sample_weight}
+            task = FitTask(self, {"X": data, "y": y, "metadata": metadata})
             result = fitted._minimised(objective, encoded, task)
         self._publish(fitted)
         self._warn_unless_converged(result)
@@ -100,6 +109,11 @@ class LinearScores(CallbackSupportMixin, ClassifierMixin, BaseEstimator, metacla
         Returns
         -------
         scores : ndarray of shape (n_samples, n_classes), or (n_samples,) for two classes
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            Before `fit`; if X has other features than in `fit`, or `offset` another shape.
         """
         check_is_fitted(self)
         data = self._validated(X, reset=False)
@@ -119,6 +133,11 @@ class LinearScores(CallbackSupportMixin, ClassifierMixin, BaseEstimator, metacla
         Returns
         -------
         labels : ndarray of shape (n_samples,)
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            Before `fit`; if X has other features than in `fit`, or `offset` another shape.
         """
         scores = self.decision_function(X, offset)
         best = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
@@ -143,6 +162,11 @@ class LinearScores(CallbackSupportMixin, ClassifierMixin, BaseEstimator, metacla
         Returns
         -------
         accuracy : float, between 0 and 1
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            Before `fit`; if X has other features than in `fit`, or `offset` another shape.
         """
         return accuracy_score(y, self.predict(X, offset), sample_weight=sample_weight)
 
@@ -155,7 +179,7 @@ class LinearScores(CallbackSupportMixin, ClassifierMixin, BaseEstimator, metacla
     ) -> Objective:
         """Return what is minimised."""
         factor = encoding.check_penalty_factor(self.penalty_factor, X.shape[1])
-        penalty = ElasticNet.of_strength(encoding.check_C(self.C), factor)
+        penalty = ElasticNet.of_inverse_strength(encoding.check_C(self.C), factor)
         columns = None if shift is None else shift.reshape(len(shift), -1)
         coordinates = Coordinates.raw(X.shape[1], bool(self.fit_intercept))
         source = SparseRows if issparse(X) else DenseRows
@@ -208,18 +232,17 @@ class LinearScores(CallbackSupportMixin, ClassifierMixin, BaseEstimator, metacla
         self.__dict__.update({k: v for k, v in vars(fitted).items() if k.endswith("_")})
 
     def _warn_unless_converged(self, result: Result) -> None:
-        if result.converged or result.message == STOPPED:
+        if result.converged or result.stopped:
             return
         message = f"{type(self).__name__} did not converge: {result.message}."
         if result.diverging:
             names = self.classes_ if len(self.coef_) == 1 else self.classes_[list(result.diverging)]
-            message = (
-                f"C={self.C!r} leaves features without a penalty, and they separate the classes "
-                f"{names.tolist()} perfectly: the loss has no minimum, larger coefficients are "
-                "always better. The coefficients returned are finite but arbitrary; choose a "
-                "finite C (and penalty_factor > 0)."
+            message += (
+                f" Some features have no penalty (C={self.C!r}, penalty_factor) and separate the "
+                f"classes {names.tolist()}, so that larger coefficients are always better; those "
+                "returned are finite but arbitrary. Choose a finite C and penalty_factor > 0."
             )
-        warnings.warn(message, ConvergenceWarning, stacklevel=4)
+        warnings.warn(message, ConvergenceWarning, stacklevel=3 + CALLBACK_FRAMES)
 
     def _linear(self, W: NDArray, b: NDArray, dtype: np.dtype) -> dict[str, NDArray]:
         """Return the fitted coefficients of W (d, K) and b (K,)."""
@@ -232,7 +255,7 @@ class LinearScores(CallbackSupportMixin, ClassifierMixin, BaseEstimator, metacla
         return tags
 
 
-class SoftmaxRegression(LinearScores):
+class SoftmaxRegression(LinearClassifier):
     r"""Multinomial logistic regression that reaches the optimum on raw data.
 
     With scores :math:`z_i = W x_i + b + o_i`, minimises
@@ -266,17 +289,18 @@ class SoftmaxRegression(LinearScores):
         The classes in the order of the columns of coefficients and probabilities. None: sorted
         labels; for class probabilities the DataFrame's column names, else 0, 1, ...
     solver : {"auto", "lbfgs", "newton"} or object of `softreg.solvers`, default="auto"
-        "auto" takes `LBFGS` if a matrix of the size of X's columns can be factored, else `Newton`.
+        "auto" takes `LBFGS` where the columns' Gram matrix is small and cheap enough to factor,
+        else `Newton`.
     tol : float, default=1e-9
         The fit ends when F - F* is estimated at most ``tol * F`` and proven to be at most
         ``max(tol, 1e-8) * F`` (proven only where every feature has a penalty). At least 0.
     max_iter : int, default=None
-        Most iterations, >= 1. None is as many as it takes (10,000 at most).
+        Most iterations, >= 1; None is 10,000, which no fit on real data comes near.
     warm_start : bool, default=False
         Whether `fit` starts from the present coefficients, if classes and features are the same.
     n_jobs : int, default=None
-        Threads. None is as many as BLAS is allowed; -1 is one per processor. The result does not
-        depend on it beyond rounding.
+        Threads. None is as many as BLAS is allowed at the moment; negative numbers count as in
+        joblib, -1 being all processors. The result does not depend on it beyond rounding.
     verbose : int, default=0
         If positive, print the objective after each iteration.
 
@@ -293,7 +317,8 @@ class SoftmaxRegression(LinearScores):
     objective_ : float
         F at the solution.
     optimality_gap_ : float
-        Duality gap: F is at most this much above the optimum; inf without a penalty.
+        Duality gap: F is at most this much above the optimum; inf if a feature that varies has no
+        penalty.
     converged_ : bool
     loss_curve_ : ndarray of shape (n_iter_,)
         F after each iteration.
@@ -303,8 +328,9 @@ class SoftmaxRegression(LinearScores):
     Warns
     -----
     sklearn.exceptions.ConvergenceWarning
-        Once, if `max_iter` or a callback ended the fit early, or if classes are perfectly
-        separated and nothing is penalised.
+        Once, if `max_iter` or rounding ended the fit before the optimum, or if features without
+        a penalty separate classes. A fit that a callback ended has ``converged_ = False`` and no
+        warning.
 
     References
     ----------
@@ -363,6 +389,11 @@ class SoftmaxRegression(LinearScores):
         Returns
         -------
         P : ndarray of shape (n_samples, n_classes), columns in the order of `classes_`
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            Before `fit`; if X has other features than in `fit`, or `offset` another shape.
         """
         scores = self.decision_function(X, offset)
         if scores.ndim == 1:
@@ -380,6 +411,11 @@ class SoftmaxRegression(LinearScores):
         Returns
         -------
         log_P : ndarray of shape (n_samples, n_classes), columns in the order of `classes_`
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            Before `fit`; if X has other features than in `fit`, or `offset` another shape.
         """
         scores = self.decision_function(X, offset)
         if scores.ndim == 1:

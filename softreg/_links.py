@@ -19,9 +19,10 @@ Array = NDArray[np.floating]
 
 # A class without weight has its optimum at minus infinity; at this rate it adds nothing to F.
 _RAREST = np.finfo(float).eps
-# The smallest relative change of which 1 + change has a logarithm.
+# Smallest relative change of a probability: log1p needs more than -1.
 _ALL_BUT_GONE = -1 + np.finfo(float).eps
-# Half a megabyte of doubles, which stays in a core's second-level cache.
+# Half a megabyte of doubles, which stays in a core's second-level cache; Hessians of an order
+# above 360 take wider chunks, lest adding them up take longer than the products.
 _CHUNK_VALUES = 2**16
 
 
@@ -50,7 +51,7 @@ class Link(Protocol):
     def uncoupled_blocks(self, K: int) -> int:
         """Return into how many blocks (B) the Hessian of K scores falls."""
 
-    def hessian_products(self, K: int, d: int) -> float:
+    def hessian_cost(self, K: int, d: int) -> float:
         """Return the multiply-adds that `hessian` takes for a row."""
 
     def hessian(self, P: Array, X: Array, weight: Array) -> Array:
@@ -99,7 +100,7 @@ class Softmax:
     def uncoupled_blocks(self, K: int) -> int:
         return 1
 
-    def hessian_products(self, K: int, d: int) -> float:
+    def hessian_cost(self, K: int, d: int) -> float:
         J = K - 1
         return J * d * (J * d / 2 + d + 10)
 
@@ -127,11 +128,9 @@ class Softmax:
         # Adding the same row to all classes changes no probability. On those directions H is the
         # penalty alone, zero for the intercept; a gradient never points along them, so any
         # positive curvature there leaves every step as it is.
-        K = H.shape[1] // width
-        diagonal = np.einsum("kjkj->j", H.reshape(K, width, K, width)) / K
+        K, j = H.shape[1] // width, np.arange(width)
         blocks = H.reshape(K, width, K, width)
-        j = np.arange(width)
-        blocks[:, j, :, j] += (diagonal / K)[:, None, None]
+        blocks[:, j, :, j] += (np.einsum("kjkj->j", blocks) / K**2)[:, None, None]
 
     def null_scores(self, mean_target: Array) -> Array:
         scores = np.log(np.maximum(mean_target, _RAREST))
@@ -182,7 +181,7 @@ class Sigmoid:
     def uncoupled_blocks(self, K: int) -> int:
         return K
 
-    def hessian_products(self, K: int, d: int) -> float:
+    def hessian_cost(self, K: int, d: int) -> float:
         return K * d * (d + 10)
 
     def hessian(self, P: Array, X: Array, weight: Array) -> Array:

@@ -9,9 +9,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from softreg._blocks import Block
 from softreg._links import Link
 from softreg._penalties import ElasticNet
-from softreg._rows import Block, Rows
+from softreg._rows import Rows
 from softreg._rowspace import RowSpace, rotation_pays
 
 # Products with one Hessian share its probabilities, a third of their cost, as long as these take
@@ -31,17 +32,18 @@ class Objective:
 
         z_i = W' x_i + b + o_i,    S = sum_i s_i,    l2_j = penalty_factor_j / C
 
-    with W (d, K), b (K,), x_i (d,), row weights s_i >= 0, offsets o_i (K,), targets y_i (K,). It
-    is scikit-learn's ``LogisticRegression(C=C)`` divided by C S. Solvers see it in the working
-    coordinates T (width, K) of `Coordinates`; Z are scores, P probabilities and R = P - Y
-    residuals, each (K, m) for a block of m rows. Gradients and Hessians are those of F in T.
+    with W (d, K), the transpose of ``coef_``, b (K,), x_i (d,), row weights s_i >= 0, offsets
+    o_i (K,), targets y_i (K,). It is scikit-learn's ``LogisticRegression(C=C)`` divided by C S.
+    Solvers see it in the working coordinates T (width, K) of `Coordinates`; Z are scores, P
+    probabilities and R = P - Y residuals, each (K, m) for a block of m rows. Gradients and
+    Hessians are those of F in T.
 
     Attributes
     ----------
     link : Link
     rows : Rows, in working coordinates
     penalty : ElasticNet, on the rows of T; 0 for the intercept
-    total_weight : float, S
+    total_weight : float, S of all rows, also where `rows` is a sample of them
     spaces : tuple of RowSpace, at most one: what was rotated before the coordinates
     """
 
@@ -96,9 +98,8 @@ class Objective:
             return block.weighted(loss).sum(dtype=float), block.gather(block.weighted(Z))
 
         loss, G = self.rows.sum(kernel)
-        return self._mean(loss + self.penalty.value(T)), (
-            G + self.penalty.gradient(T)
-        ) / self.total_weight
+        value = self._mean(loss + self.penalty.value(T))
+        return value, (G + self.penalty.gradient(T)) / self.total_weight
 
     def hessian_product(self, T: NDArray) -> Callable[[NDArray], NDArray]:
         """Return the product D -> H(T) D: one pass over the data each."""
@@ -171,7 +172,7 @@ class Objective:
         return self if rows is self.rows else replace(self, rows=rows)
 
     @property
-    def is_unpenalised(self) -> bool:
+    def has_free_features(self) -> bool:
         """Whether some feature that varies has no penalty, so that an optimum may not exist."""
         features = slice(len(self.rows.coordinates.centre))
         varies = np.isfinite(self.rows.coordinates.scale)
@@ -186,16 +187,17 @@ class Objective:
         if np.abs(gradient[free]).max(initial=0) > _BALANCED:
             return np.inf
         total = self.total_weight * gradient
-        return self._mean(self.penalty.fenchel_gap(np.zeros_like(total), total))
+        return self._mean(self.penalty.conjugate(total))
 
     def certify(self, T: NDArray, step: NDArray) -> Certificate:
         """Return F, its gradient and a dual bound at T + step, in one pass.
 
-        Every Q = Y + dual variables that satisfies sum_i s_i x~_i (q_i - y_i) = -l2 V for some V
-        bounds F from below. Newton's equations say just that of the linearised probabilities
-        ``Q = P(T) + H_z step``: after an accurate Newton step the gap is of fourth order in it. By
-        Fenchel and Young the gap is the mean of KL(q_i || p_i(T + step)) plus what the equations
-        are out of balance, in the penalty's units (Boyd and Vandenberghe 2004, sections 3.3, 5.5).
+        Every matrix Q of probabilities bounds F from below, by the dual objective at Q - Y. The
+        bound is tight if Q balances the gradient: sum_i s_i x~_i (q_i - y_i) + l2 T = 0. Newton's
+        equations say just that of the linearised probabilities ``Q = P(T) + H_z step``, so after
+        an accurate Newton step the gap is of fourth order in it. By Fenchel and Young the gap is
+        the mean of KL(q_i || p_i(T + step)) plus the square of what is left unbalanced, in units
+        of the penalty (Boyd and Vandenberghe 2004, "Convex Optimization", sections 3.3 and 5.5).
         """
 
         def kernel(block: Block) -> tuple[float, NDArray, float, NDArray]:

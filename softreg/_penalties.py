@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 class ElasticNet:
     """sum_j l2_j / 2 ||W_j||^2 over features j, W_j (K,) being the coefficients of one feature.
 
+    It is the elastic net's smooth part; its l1 part comes with sparse coefficients.
+
     Strengths are values, not kinds: zero is no penalty, and each feature has its own.
 
     Attributes
@@ -22,13 +24,13 @@ class ElasticNet:
     l2: NDArray[np.float64]
 
     @classmethod
-    def of_strength(cls, C: float, factor: NDArray[np.float64]) -> ElasticNet:
+    def of_inverse_strength(cls, C: float, factor: NDArray[np.float64]) -> ElasticNet:
         """Return the penalty of inverse strength C (inf: none) and per-feature factors (d,)."""
         return cls(factor / C)
 
     def in_units(self, scale: NDArray, intercept: bool) -> ElasticNet:
         """Return the same penalty for features divided by `scale` (d,), and a free intercept."""
-        return ElasticNet(np.append(self.l2 / scale**2, [0.0] * intercept))
+        return ElasticNet(np.append(self.l2 / scale**2, np.zeros(int(intercept))))
 
     def value(self, W: NDArray) -> float:
         """Return the penalty of W (d, K)."""
@@ -38,12 +40,10 @@ class ElasticNet:
         """Return the gradient (d, K) at W."""
         return self.l2[:, None] * W
 
-    def fenchel_gap(self, W: NDArray, G: NDArray) -> float:
-        """Return value(W) + conjugate(-G) + <W, G> >= 0, which is 0 where -G is the gradient.
+    def conjugate(self, G: NDArray) -> float:
+        """Return the conjugate sum_j ||G_j||^2 / (2 l2_j) at G (d, K).
 
-        Features without a penalty, as the intercept, are left out: their conjugate is infinite
-        unless G is zero.
+        Features without a penalty are left out: there it is infinite unless G is zero.
         """
         held = self.l2 > 0
-        strength = self.l2[held, None]
-        return float((np.square(strength * W[held] + G[held]) / (2 * strength)).sum())
+        return float((np.square(G[held]) / (2 * self.l2[held, None])).sum())

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from softreg._blocks import Block, RawBlock, SparseBlock, WorkingBlock, squared
 from softreg._coordinates import Coordinates
 from softreg._targets import Targets
 from softreg._threads import Threads
@@ -23,124 +24,18 @@ from softreg._threads import Threads
 # A block of 2^18 values (2 MB of doubles) stays near a core for both products of a pass; smaller
 # ones lose to the Python around them, larger ones to memory (measured from 2^14 to 2^20).
 _BLOCK_VALUES = 2**18
-# Below this much work the threads' meeting takes longer than they save.
+# Below this much work in a pass the threads' meeting takes longer than they save (measured).
 _WORTH_A_THREAD = 2**19
-# Columns whose mean is farther from zero than this many deviations are centred before all else.
+# Large X is used as it is unless the mean of some column is this many deviations from zero: then
+# centring within the products would cost more than four of sixteen digits.
 _FARTHEST = 1e4
-# Standardised copies up to this size are kept; larger X is standardised anew in each pass, block
-# by block, which costs little beside the products and no memory.
+# Standardised copies up to this size are kept from pass to pass. Larger X is used as it is, or, in
+# single precision, standardised anew block by block.
 _KEPT_BYTES = 2**28
 
 
-_Belongings = tuple[Targets, NDArray | None, NDArray | None]
-
-
-@dataclass(frozen=True, eq=False)
-class Block(ABC):
-    """Some rows x~ in working coordinates, from row `start` on, with all that belongs to them."""
-
-    start: int
-    X: Any
-    Y: Targets
-    weight: NDArray | None
-    offset: NDArray | None
-
-    @abstractmethod
-    def linear(self, T: NDArray) -> NDArray:
-        """Return T' x~ for each row, (K, m)."""
-
-    @abstractmethod
-    def gather(self, R: NDArray) -> NDArray:
-        """Return sum_i x~_i r_i', (width, K), in double precision."""
-
-    @abstractmethod
-    def squares(self, C: NDArray) -> NDArray:
-        """Return sum_i c_i x~_ij^2, (width, K)."""
-
-    @abstractmethod
-    def dense(self) -> NDArray:
-        """Return x~, (m, width)."""
-
-    def scores(self, T: NDArray) -> NDArray:
-        """Return the scores Z = T' x~ + offset, (K, m)."""
-        Z = self.linear(T)
-        return Z if self.offset is None else np.add(Z, self.offset.T, out=Z)
-
-    def weights(self) -> NDArray:
-        """Return the weights (m,), ones where none were given."""
-        return np.ones(self.X.shape[0]) if self.weight is None else self.weight
-
-    def weighted(self, R: NDArray) -> NDArray:
-        """Return R (..., m) times the weights."""
-        return R if self.weight is None else R * self.weight
-
-
-class WorkingBlock(Block):
-    """X holds x~ itself, (m, width)."""
-
-    def linear(self, T: NDArray) -> NDArray:
-        return T.T.astype(self.X.dtype, copy=False) @ self.X.T
-
-    def gather(self, R: NDArray) -> NDArray:
-        G = np.dot(R.astype(self.X.dtype, copy=False), self.X)  # as @, but always without the GIL
-        return G.T.astype(np.float64, copy=False)
-
-    def squares(self, C: NDArray) -> NDArray:
-        return (self.X * self.X).T @ C.T
-
-    def dense(self) -> NDArray:
-        return self.X
-
-
-@dataclass(frozen=True, eq=False)
-class RawBlock(Block):
-    """X holds x in the user's units, ndarray or CSR: the coefficients are brought to it.
-
-    No copy is made, and CSR stays CSR: centring is part of the products. That halves the
-    iterations on text, where the intercept is all but a combination of the columns.
-    """
-
-    coordinates: Coordinates
-
-    def linear(self, T: NDArray) -> NDArray:
-        W, b = self.coordinates.coefficients(T)
-        Z = self._times(W.astype(self.X.dtype, copy=False))
-        Z += b[:, None]
-        return Z
-
-    def gather(self, R: NDArray) -> NDArray:
-        return self.coordinates.pull_back(self._summed(R), R.sum(axis=1, dtype=float))
-
-    def squares(self, C: NDArray) -> NDArray:
-        second, first = replace(self, X=_squared(self.X))._summed(C), self._summed(C)
-        return self.coordinates.second_moments(second, first, C.sum(axis=1, dtype=float))
-
-    def dense(self) -> NDArray:
-        return self.coordinates.transform(self.X, self.X.dtype)
-
-    def _times(self, W: NDArray) -> NDArray:
-        return W.T @ self.X.T
-
-    def _summed(self, R: NDArray) -> NDArray:
-        return np.dot(R, self.X).T
-
-
-class SparseBlock(RawBlock):
-    """X holds x as CSR, whose products want rows of the coefficients side by side."""
-
-    def dense(self) -> NDArray:
-        return self.coordinates.transform(self.X.toarray(), self.X.dtype)
-
-    def _times(self, W: NDArray) -> NDArray:
-        return np.ascontiguousarray((self.X @ W).T)
-
-    def _summed(self, R: NDArray) -> NDArray:
-        return self.X.T @ np.ascontiguousarray(R.T, dtype=self.X.dtype)
-
-
-def _squared(X: Any) -> Any:
-    """Return X with its values squared, sparse as it was."""
-    return X * X if isinstance(X, np.ndarray) else X.power(2)
+# Targets, weights and offsets of some rows.
+Belongings = tuple[Targets, NDArray | None, NDArray | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +76,7 @@ class Rows(ABC):
         """Whether a pass costs the nonzeros of X rather than its size."""
 
     @abstractmethod
-    def _block(self, cut: slice, belongings: _Belongings) -> Block:
+    def _block(self, cut: slice, belongings: Belongings) -> Block:
         """Return the block of a cut, given its targets, weights and offsets."""
 
     def standardised(self) -> Rows:
@@ -214,9 +109,10 @@ class Rows(ABC):
         """Slices of rows, one a block; equally many for each thread."""
         # A block works on its values of X and three (K, m) matrices; its sums are (width, K).
         work = self.values + 3 * self.n * len(self.mean_target)
+        if work <= _WORTH_A_THREAD:
+            return [slice(0, self.n)]
         count = max(1, round(work / max(_BLOCK_VALUES, 8 * self.coordinates.width)))
-        if work > _WORTH_A_THREAD:
-            count = -(-count // self.threads.count) * self.threads.count
+        count = -(-count // self.threads.count) * self.threads.count
         edges = np.linspace(0, self.n, min(count, self.n) + 1).astype(int)
         return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
@@ -283,7 +179,7 @@ class DenseRows(Rows):
     def values(self) -> int:
         return self.X.size
 
-    def _block(self, cut: slice, belongings: _Belongings) -> Block:
+    def _block(self, cut: slice, belongings: Belongings) -> Block:
         if not self._is_kept and self._is_exact_raw:
             return RawBlock(cut.start, self.X[cut], *belongings, self.coordinates)
         X = self._kept.get(cut.start)
@@ -317,14 +213,14 @@ class SparseRows(Rows):
 
     def moments(self) -> tuple[NDArray, NDArray]:
         weights = self.weights / self.total_weight
-        mean, square = self.X.T @ weights, _squared(self.X).T @ weights
+        mean, square = self.X.T @ weights, squared(self.X).T @ weights
         return mean, np.maximum(square - mean**2, np.finfo(float).eps * square)
 
     @property
     def values(self) -> int:
         return self.X.nnz
 
-    def _block(self, cut: slice, belongings: _Belongings) -> Block:
+    def _block(self, cut: slice, belongings: Belongings) -> Block:
         ends = self.X.indptr[cut.start : cut.stop + 1]
         inside = slice(ends[0], ends[-1])
         views = (self.X.data[inside], self.X.indices[inside], ends - ends[0])

@@ -16,13 +16,10 @@ class Targets(Protocol):
         """Return the targets of some rows."""
 
     def inner(self, Z: NDArray) -> NDArray:
-        """Return <y_i, z_i> for each row, (m,)."""
+        """Return <y_i, z_i> for each row, (m,); Z (K, m) is C-contiguous."""
 
     def subtract_from_inplace(self, P: NDArray) -> None:
-        """Turn P (K, m) into P - Y."""
-
-    def strata(self) -> NDArray:
-        """Return one small integer per row: rows of one kind share it."""
+        """Turn P (K, m), C-contiguous, into P - Y."""
 
     def weighted_sum(self, weight: NDArray) -> NDArray:
         """Return sum_i w_i y_i, (K,)."""
@@ -50,9 +47,6 @@ class Labels:
         if self.smoothing:
             P -= self.smoothing / self.n_classes
 
-    def strata(self) -> NDArray:
-        return self.codes
-
     def weighted_sum(self, weight: NDArray) -> NDArray:
         counts = np.bincount(self.codes, weights=weight, minlength=self.n_classes)
         return (1 - self.smoothing) * counts + self.smoothing * counts.sum() / self.n_classes
@@ -76,11 +70,6 @@ class Shares:
 
     def subtract_from_inplace(self, P: NDArray) -> None:
         P -= self.Y.T
-
-    def strata(self) -> NDArray:
-        if self.Y.shape[1] == 1:
-            return (self.Y[:, 0] > 0.5).astype(np.intp)
-        return self.Y.argmax(axis=1)
 
     def weighted_sum(self, weight: NDArray) -> NDArray:
         return weight @ self.Y

@@ -25,7 +25,7 @@ class _SingleThreadedBlas:
         self._holders = 0
 
     def hold(self) -> int:
-        """Hold BLAS to one thread; return how many it was allowed."""
+        """Hold BLAS to one thread; return how many it was allowed: 1 while anybody holds it."""
         with self._lock:
             libraries = self._controller.lib_controllers
             allowed = max((library.num_threads for library in libraries), default=1)
@@ -72,9 +72,11 @@ class Threads:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        _blas().release()
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+        try:
+            if self._pool is not None:
+                self._pool.shutdown(wait=True, cancel_futures=True)
+        finally:
+            _blas().release()
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         """Return [function(item) for item in items], computed at the same time."""

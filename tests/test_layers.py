@@ -16,7 +16,8 @@ PACKAGE = Path(__file__).parents[1] / "softreg"
 # listed already.
 LEVELS = [
     {"_coordinates", "_targets", "_threads"},
-    {"_links", "_penalties", "_rows"},
+    {"_blocks", "_links", "_penalties"},
+    {"_rows"},
     {"_dask", "_rowspace"},
     {"_objective"},
     {"solvers"},

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from softreg._blocks import Block
 from softreg._objective import Objective
-from softreg._rows import Block
 from softreg.solvers._metrics import (
     Metric,
     first_metric,
@@ -19,13 +19,16 @@ from softreg.solvers._result import Monitor, Result
 
 Descent = Callable[[Objective, Point, Metric, Monitor], Point]
 
-# A step that still moves a score by this much, though F no longer moves, leads to infinity.
+# A last step that moves a score by more than this, though not F, follows a separated class to
+# infinity; at a minimum the last step moves scores by 1e-4 or less.
 _RUNAWAY = 0.1
 # Without a penalty, an F this small is that of classes which something separates.
 _PERFECT = 1e-8
-# Relative decrease of F that is rounding, and how many rounds in a row may bring no more.
+# Relative decrease of F that is rounding, and how many rounds in a row may bring no more: a
+# metric renewed that often has nothing left to offer.
 _ROUNDING, _PATIENCE = 1e-15, 5
-# Passes that an exact Hessian saves in the last step's conjugate gradients, beside an older one.
+# Passes that a new Hessian saves in the last step's conjugate gradients, beside an older one
+# (measured: three products instead of ten).
 _CHEAP = 5
 
 
@@ -34,7 +37,7 @@ def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Desce
     exact = objective.exact()
     point = Point.at(objective, start)
     metric = first = first_metric(objective, start)
-    floor = _PERFECT if objective.is_unpenalised else 0.0
+    floor = _PERFECT if objective.has_free_features else 0.0
     fresh, converged, stalled = False, False, 0
     while not (converged or monitor.reason):
         before = point
@@ -53,25 +56,27 @@ def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Desce
         converged = monitor.reached(point.estimate, point.gap, point.value) or point.value <= floor
         stalled = stalled + 1 if before.value - point.value <= _ROUNDING * point.value else 0
         if stalled == _PATIENCE:
-            monitor.reason = "rounding keeps F from decreasing further"
+            monitor.reason = "rounding keeps F from decreasing further; raise tol or scale C down"
     return _result(exact, point, monitor, converged)
 
 
 def _result(objective: Objective, point: Point, monitor: Monitor, converged: bool) -> Result:
-    diverging = _diverging(objective, point) if objective.is_unpenalised and converged else ()
+    diverging = _diverging(objective, point) if objective.has_free_features and converged else ()
     gap = point.gap
-    if not (np.isfinite(gap) or objective.is_unpenalised):
+    if not (np.isfinite(gap) or objective.has_free_features):
         point = balanced(objective, Point.at(objective, point.T))
         gap = objective.certify(point.T, np.zeros_like(point.T)).gap
     coef, intercept = objective.coefficients(point.T)
+    message = "the optimum was reached" if converged else monitor.reason
     return Result(
         coef=coef,
         intercept=intercept,
         objective=point.value,
-        gap=np.inf if objective.is_unpenalised else gap,
+        gap=np.inf if objective.has_free_features else gap,
         n_iter=len(monitor.losses),
         converged=converged and not diverging,
-        message="the optimum was reached" if converged else monitor.reason,
+        message="there is no optimum" if diverging else message,
+        stopped=monitor.stopped,
         diverging=diverging,
         loss_curve=np.array(monitor.losses),
     )

@@ -1,6 +1,6 @@
 """Metrics: cheap stand-ins for the Hessian, in whose coordinates a step is well scaled.
 
-A metric M = A' A offers the whitened variables v = A T: `whiten` takes gradients to them and
+A metric M = L L' offers the whitened variables v = L' T: `whiten` takes gradients to them and
 `unwhiten` takes them back to T. Then ||whiten(G)||^2 / 2 estimates F - F*, free of units, and
 ``unwhiten(whiten(G))`` is the preconditioned gradient M^-1 G.
 """
@@ -31,7 +31,7 @@ class Metric(Protocol):
     """A positive definite stand-in for the Hessian."""
 
     accurate: bool
-    """Whether it is the Hessian itself, as it was somewhere."""
+    """Whether it came from the Hessian, of all rows or of a sample."""
 
     def whiten(self, G: NDArray) -> NDArray:
         """Return the gradient (width, K) in whitened variables, flat."""
@@ -143,7 +143,7 @@ def hessian_passes(objective: Objective) -> tuple[float, float]:
     """Return what the exact and the sampled Hessian cost, in passes over the data."""
     width, K = objective.shape
     order = _order(objective)
-    a_row = _VALUE * width + objective.link.hessian_products(K, width)
+    a_row = _VALUE * width + objective.link.hessian_cost(K, width)
     factor = width * K * order**2 / 3 + _OVERHEAD
     exact = (objective.rows.n * a_row + factor) / _pass_cost(objective)
     size = ROWS_PER_PARAMETER * order

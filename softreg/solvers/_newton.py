@@ -13,7 +13,7 @@ from softreg.solvers._metrics import Diagonal, Metric, renewal_passes
 from softreg.solvers._result import CERTIFIED, LEAST
 
 # Below this estimate of (F - F*) / F, Newton's quadratic convergence carries one accurate step to
-# the optimum, and its linear system is worth solving to the last digit.
+# the optimum, and its linear system is worth solving for the certificate.
 NEAR = 1e-5
 # Reduction of the residual at which rounding takes over.
 _ROUNDING = 1e-11

@@ -56,7 +56,8 @@ class LBFGS(Solver):
     """Limited-memory BFGS in the coordinates of a metric, closed by a certified Newton step.
 
     The metric is the Gram matrix of the standardised columns, then the Hessian where the descent
-    has led; ``scipy.optimize.minimize(method="L-BFGS-B")`` does the steps.
+    has led (the Hessian's diagonal where these are too large);
+    ``scipy.optimize.minimize(method="L-BFGS-B")`` does the steps.
 
     Parameters
     ----------
@@ -122,9 +123,9 @@ class LBFGS(Solver):
 class Newton(Solver):
     """Truncated Newton: each step by conjugate gradients, preconditioned by a metric.
 
-    The linear system is solved loosely far from the optimum and to the last digit near it, where
-    the step comes with its certificate. Each product costs one pass over the data and vectors of
-    the size of the coefficients are few, which is what counts when there are a million of them.
+    The linear system is solved loosely far from the optimum; near it, until what is left of its
+    equations no longer shows in the certificate. Each product costs one pass over the data, and
+    vectors of the coefficients' size are few, which counts when there are a million of them.
 
     References
     ----------
@@ -143,7 +144,7 @@ class Newton(Solver):
 
 
 def choose(objective: Objective) -> Solver:
-    """Return the solver that counts cheapest: L-BFGS where a matrix factor can scale it."""
+    """Return L-BFGS where the columns' Gram matrix is worth factoring, else Newton."""
     return LBFGS() if factor_pays(objective) else Newton()
 
 
