@@ -104,7 +104,7 @@ class Hessian:
         """Return the metric at T."""
         exact, sampled = hessian_passes(objective)
         estimate = objective
-        if sampled < exact:
+        if sampled + _SAMPLING_LOSS < exact:
             root = _solved(gram.factor, np.eye(len(gram.factor))).T
             estimate = by_leverage(objective, T, root, ROWS_PER_PARAMETER * _order(objective))
         return cls([_cholesky(H) for H in estimate.hessian(T)], gram)
@@ -135,7 +135,7 @@ def factor_pays(objective: Objective) -> bool:
 
 
 def renewal_passes(objective: Objective) -> float:
-    """Return what a Hessian costs, in passes over the data; inf if it is too large."""
+    """Return what a new Hessian costs, in passes over the data; inf if it is too large."""
     return min(hessian_passes(objective)) if _order(objective) <= _LARGEST_ORDER else np.inf
 
 
@@ -149,7 +149,7 @@ def hessian_passes(objective: Objective) -> tuple[float, float]:
     size = ROWS_PER_PARAMETER * order
     if size >= 0.7 * objective.rows.n:
         return exact, np.inf
-    return exact, (size * a_row + factor) / _pass_cost(objective) + _SAMPLING_LOSS
+    return exact, (size * a_row + factor) / _pass_cost(objective)
 
 
 # Costs are counted in multiply-adds at the speed of a large matrix product, 22 a nanosecond
