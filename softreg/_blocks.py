@@ -90,7 +90,7 @@ class RawBlock(Block):
         return self.coordinates.pull_back(self._summed(R), R.sum(axis=1, dtype=float))
 
     def squares(self, C: NDArray) -> NDArray:
-        second, first = replace(self, X=squared(self.X))._summed(C), self._summed(C)
+        second, first = replace(self, X=_squared(self.X))._summed(C), self._summed(C)
         return self.coordinates.second_moments(second, first, C.sum(axis=1, dtype=float))
 
     def dense(self) -> NDArray:
@@ -116,6 +116,6 @@ class SparseBlock(RawBlock):
         return self.X.T @ np.ascontiguousarray(R.T, dtype=self.X.dtype)
 
 
-def squared(X: Any) -> Any:
+def _squared(X: Any) -> Any:
     """Return X with its values squared, sparse as it was."""
     return X * X if isinstance(X, np.ndarray) else X.power(2)

@@ -34,6 +34,12 @@ class Coordinates:
         Centres are rounded to `dtype` and scales to powers of two, so that transforming a column
         adds no rounding to it; a constant column becomes zeros.
         """
+        if not np.isfinite(variance).all():
+            column = int(np.argmin(np.isfinite(variance)))
+            raise ValueError(
+                f"X has values in column {column} whose squares overflow; divide that column by a "
+                "power of ten."
+            )
         if not self.intercept:
             mean, variance = np.zeros_like(mean), variance + mean**2
         deviation = np.sqrt(variance)

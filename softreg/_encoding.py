@@ -113,8 +113,8 @@ def _labels(
     codes: NDArray, classes: NDArray, weight: NDArray | None, class_weight: Any, smoothing: float
 ) -> Encoded:
     counts = np.bincount(codes, weights=weight, minlength=len(classes))
-    _check_two_classes(counts, classes)
     factors = _class_factors(class_weight, classes, counts)
+    _check_two_classes(counts if factors is None else counts * factors, classes)
     if factors is not None:
         weight = factors[codes] if weight is None else weight * factors[codes]
     if len(classes) == 2:
@@ -127,8 +127,8 @@ def _shares(
     Y: NDArray, classes: NDArray, weight: NDArray | None, class_weight: Any, smoothing: float
 ) -> Encoded:
     totals = Y.sum(axis=0) if weight is None else weight @ Y
-    _check_two_classes(totals, classes)
     factors = _class_factors(class_weight, classes, totals)
+    _check_two_classes(totals if factors is None else totals * factors, classes)
     if factors is not None:  # sum_k f_k y_k (-log p_k) is the loss of f y / <f, y>, <f, y> times
         Y = Y * factors
         own = Y.sum(axis=1)
@@ -237,6 +237,17 @@ def check_penalty_factor(factor: Any, n_features: int) -> NDArray:
             f"penalty_factor[{bad}] is {f[bad]:g}; factors must be finite and >= 0 (0: none)."
         )
     return f
+
+
+def without_duplicates(X: Any) -> Any:
+    """Return X, as a copy if it is sparse with several entries in one place."""
+    if not sparse.issparse(X):
+        return X
+    X = sparse.csr_array(X, copy=False)
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
 
 
 def check_y(y: Any, X: Any) -> NDArray:

@@ -172,7 +172,8 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
 
     def _validated(self, X: Any, *, reset: bool) -> Any:
         """Return X as a float array or CSR matrix; record its features, or compare them."""
-        return validate_data(self, X, reset=reset, accept_sparse="csr", dtype=_DTYPES)
+        checked: Any = validate_data(self, X, reset=reset, accept_sparse="csr", dtype=_DTYPES)
+        return encoding.without_duplicates(checked)
 
     def _objective(
         self, X: Any, encoded: Encoded, shift: NDArray | None, threads: Threads
@@ -203,6 +204,11 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
             report,
         )
         result = solver.minimise(objective, self._start(objective, encoded), monitor)
+        if not np.isfinite(result.objective):
+            raise ValueError(
+                f"The objective overflows: it is {result.objective} at the start or after a step. "
+                "Bring X, sample_weight, offset and C into a range whose squares are finite."
+            )
         learned |= self._linear(result.coef, result.intercept, dtype)
         learned |= {
             "n_iter_": result.n_iter,
@@ -423,6 +429,7 @@ class SoftmaxRegression(LinearClassifier):
         return log_softmax(scores, axis=1)
 
     def _encode(self, y: NDArray, names: ArrayLike | None, weight: NDArray | None) -> Encoded:
-        classes = names if self.classes is None and y.ndim == 2 else self.classes
+        by_columns = self.classes is None and y.ndim == 2 and y.shape[1] > 1
+        classes = names if by_columns else self.classes
         smoothing = encoding.check_label_smoothing(self.label_smoothing)
         return encoding.encode_classes(y, classes, weight, self.class_weight, smoothing)

@@ -19,6 +19,7 @@ Array = NDArray[np.floating]
 
 # A class without weight has its optimum at minus infinity; at this rate it adds nothing to F.
 _RAREST = np.finfo(float).eps
+_LARGEST_EXPONENT = np.log(np.finfo(float).max)
 # Smallest relative change of a probability: log1p needs more than -1.
 _ALL_BUT_GONE = -1 + np.finfo(float).eps
 # Half a megabyte of doubles, which stays in a core's second-level cache; Hessians of an order
@@ -173,7 +174,10 @@ class Sigmoid:
 
     def dual(self, Z: Array, D: Array) -> tuple[Array, Array]:
         P = expit(Z)
-        yes, no = np.maximum((1 - P) * D, _ALL_BUT_GONE), np.maximum(-P * D, _ALL_BUT_GONE)
+        odds = np.exp(np.clip(Z, -_LARGEST_EXPONENT, _LARGEST_EXPONENT))
+        # Relative changes of P and 1 - P, neither below -1 nor past where the other is gone.
+        yes = np.clip((1 - P) * D, _ALL_BUT_GONE, 1 / odds)
+        no = np.clip(-P * D, _ALL_BUT_GONE, odds)
         Q = np.clip(P + P * (1 - P) * D, 0, 1)
         own = Q * np.log1p(yes) + (1 - Q) * np.log1p(no)
         return Q, (own - Q * D + log_expit(-Z) - log_expit(-Z - D)).sum(axis=0)

@@ -87,7 +87,9 @@ class Objective:
         T = np.zeros(self.shape)
         if self.rows.coordinates.intercept:
             T[-1] = self.link.null_scores(self.rows.mean_target)
-        return T
+            if self.rows.offset is not None:
+                T[-1] -= self.rows.weights @ self.rows.offset / self.total_weight
+        return self.link.centred(T)
 
     def value_and_gradient(self, T: NDArray) -> tuple[float, NDArray]:
         """Return F and its gradient: one pass over the data."""

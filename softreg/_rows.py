@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from softreg._blocks import Block, RawBlock, SparseBlock, WorkingBlock, squared
+from softreg._blocks import Block, RawBlock, SparseBlock, WorkingBlock
 from softreg._coordinates import Coordinates
 from softreg._targets import Targets
 from softreg._threads import Threads
@@ -212,9 +212,15 @@ class SparseRows(Rows):
     is_sparse = True
 
     def moments(self) -> tuple[NDArray, NDArray]:
+        # About the mean, so that nothing cancels; what is not stored is zero.
         weights = self.weights / self.total_weight
-        mean, square = self.X.T @ weights, squared(self.X).T @ weights
-        return mean, np.maximum(square - mean**2, np.finfo(float).eps * square)
+        mean = self.X.T @ weights
+        deviation = np.square(self.X.data - mean[self.X.indices])
+        stored, about = (
+            sparse.csr_array((data, self.X.indices, self.X.indptr), shape=self.X.shape).T @ weights
+            for data in (np.ones_like(deviation), deviation)
+        )
+        return mean, about + mean**2 * (1 - stored).clip(min=0)
 
     @property
     def values(self) -> int:

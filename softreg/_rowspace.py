@@ -60,6 +60,8 @@ class RowSpace:
         np.divide(1, np.sqrt(strength), out=unit, where=strength > 0)
         A = (rows.X - centre) * unit
         Q, R = linalg.qr(A.T, mode="economic", overwrite_a=True, check_finite=False)
+        # Rows that depend on others leave rounding behind, which is no feature.
+        R[np.abs(R).max(axis=1) <= np.finfo(float).eps * max(A.shape) * np.abs(R).max()] = 0
         stay = (unit == 0) & held
         X = np.hstack([R.T, rows.X[:, stay]])
         l2 = np.concatenate([np.full(len(R), float(held)), penalty.l2[stay]])

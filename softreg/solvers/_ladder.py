@@ -39,7 +39,7 @@ def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Desce
     metric = first = first_metric(objective, start)
     floor = _PERFECT if objective.has_free_features else 0.0
     fresh, converged, stalled = False, False, 0
-    while not (converged or monitor.reason):
+    while not (converged or monitor.reason) and np.isfinite(point.value):
         before = point
         point = descend(objective, point, metric, monitor)
         if exact is not objective:
@@ -55,8 +55,11 @@ def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Desce
         monitor.iteration(point.T, point.value)
         converged = monitor.reached(point.estimate, point.gap, point.value) or point.value <= floor
         stalled = stalled + 1 if before.value - point.value <= _ROUNDING * point.value else 0
-        if stalled == _PATIENCE:
+        if stalled == _PATIENCE:  # where rounding hides the proof, the estimate has to do
+            converged = monitor.reached(point.estimate, 0.0, point.value)
             monitor.reason = "rounding keeps F from decreasing further; raise tol or scale C down"
+    if not np.isfinite(point.value):
+        monitor.reason = "F is not finite; bring X, offset and weights closer to one"
     return _result(exact, point, monitor, converged)
 
 

@@ -74,7 +74,10 @@ def conjugate_gradients(
         if square <= 0 or enough(residual, np.sqrt(square / first)):
             break
         image = product(direction)
-        length = square / float(np.vdot(direction, image))
+        curvature = float(np.vdot(direction, image))
+        if not curvature > 0:
+            break
+        length = square / curvature
         D = D + length * direction
         residual = residual - length * image
         preconditioned = metric.unwhiten(metric.whiten(residual))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any
@@ -80,6 +81,8 @@ class LBFGS(Solver):
 
     def minimise(self, objective: Objective, start: NDArray, monitor: Monitor) -> Result:
         """Minimise the objective from `start` (width, K)."""
+        if not (isinstance(self.history, numbers.Integral) and int(self.history) >= 1):
+            raise ValueError(f"history={self.history!r} must be an integer >= 1, e.g. 20.")
         return climb(objective, start, monitor, self._descend)
 
     def _descend(
