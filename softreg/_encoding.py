@@ -241,13 +241,11 @@ def check_penalty_factor(factor: Any, n_features: int) -> NDArray:
 
 def without_duplicates(X: Any) -> Any:
     """Return X, as a copy if it is sparse with several entries in one place."""
-    if not sparse.issparse(X):
-        return X
-    X = sparse.csr_array(X, copy=False)
-    if not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
-    return X
+    matrix: Any = X
+    if sparse.issparse(X) and not matrix.has_canonical_format:
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+    return matrix
 
 
 def check_y(y: Any, X: Any) -> NDArray:
