@@ -59,6 +59,8 @@ class RowSpace:
         unit = np.zeros_like(strength)
         np.divide(1, np.sqrt(strength), out=unit, where=strength > 0)
         A = (rows.X - centre) * unit
+        if rows.coordinates.intercept:  # once more: what is left of the mean passes for a feature
+            A -= rows.weights @ A / rows.total_weight
         Q, R = linalg.qr(A.T, mode="economic", overwrite_a=True, check_finite=False)
         # Rows that depend on others leave rounding behind, which is no feature.
         R[np.abs(R).max(axis=1) <= np.finfo(float).eps * max(A.shape) * np.abs(R).max()] = 0

@@ -30,7 +30,9 @@ class _SingleThreadedBlas:
             libraries = self._controller.lib_controllers
             allowed = max((library.num_threads for library in libraries), default=1)
             if self._holders == 0:
+                self._free_control()
                 self._limits = self._controller.limit(limits=1)
+                self._free_control()
             self._holders += 1
         return allowed
 
@@ -39,12 +41,28 @@ class _SingleThreadedBlas:
         with self._lock:
             self._holders -= 1
             if self._holders == 0:
+                self._free_control()
                 self._limits.restore_original_limits()
+                self._free_control()
+
+    def _free_control(self) -> None:
+        # Since threadpoolctl 3.8 an OpenBLAS obeys only the Python thread that limited it first,
+        # as long as that lives; but the last fit to end may run in another.
+        for library in self._controller.lib_controllers:
+            getattr(library, "clear_controlling_thread", lambda force: None)(force=True)
 
 
 @functools.cache
-def _blas() -> _SingleThreadedBlas:
+def _create() -> _SingleThreadedBlas:
     return _SingleThreadedBlas()
+
+
+_creation = Lock()
+
+
+def _blas() -> _SingleThreadedBlas:
+    with _creation:  # `cache` alone lets two threads make one each
+        return _create()
 
 
 class Threads:

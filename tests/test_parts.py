@@ -1,6 +1,8 @@
 """Laws of the parts: each holds for every link, source of rows, precision and term of F."""
 
+import importlib.util
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -9,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 from problems import optimum
 from scipy.special import expit, log_expit, log_softmax, logsumexp, rel_entr, softmax, xlogy
-from threadpoolctl import ThreadpoolController, threadpool_info
+from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
 from softreg import _links, _rows
 from softreg._coordinates import Coordinates
@@ -948,6 +950,78 @@ def test_nested_threads_give_blas_back_only_at_the_end(two_allowed):
             assert blas_threads() == {1}
         assert blas_threads() == {1}
     assert blas_threads() == {2}
+
+
+def test_overlapping_threads_give_blas_back_when_the_last_leaves(two_allowed):
+    """Two fits at once, the first to enter leaving first: BLAS is held until both are done."""
+    one, both, left = threading.Event(), threading.Event(), threading.Event()
+
+    def first():
+        with Threads(1):
+            one.set()
+            assert both.wait(10)
+        left.set()
+
+    def second():
+        assert one.wait(10)
+        with Threads(1):
+            both.set()
+            assert left.wait(10)
+            return blas_threads()
+
+    with ThreadPoolExecutor(2) as pool:  # whose threads live on after a fit
+        done, seen = pool.submit(first), pool.submit(second)
+        assert (done.result(20), seen.result(20)) == (None, {1})
+        assert blas_threads() == {2}
+
+
+def test_threads_hold_blas_in_whichever_python_thread_they_are_entered(two_allowed):
+    """A fit in another Python thread holds and restores BLAS, whoever limited it before."""
+
+    def inside():
+        with Threads(1):
+            return blas_threads()
+
+    with ThreadPoolExecutor(1) as pool:
+        assert inside() == pool.submit(inside).result(20) == inside() == {1}
+        with threadpool_limits(2, user_api="blas"):
+            assert pool.submit(inside).result(20) == {1}
+            assert blas_threads() == {2}
+    assert blas_threads() == {2}
+
+
+def test_threads_leave_blas_free_for_others_to_limit(two_allowed):
+    """After a fit here, `threadpool_limits` works in other Python threads as it did before."""
+
+    def limited():
+        with threadpool_limits(1, user_api="blas"):
+            return blas_threads()
+
+    with ThreadPoolExecutor(1) as pool:
+        with Threads(1):
+            pass
+        assert pool.submit(limited).result(20) == {1}
+    assert blas_threads() == {2}
+
+
+def test_the_first_fits_of_a_process_may_start_together(two_allowed):
+    """Two Python threads that enter at once, when nobody has before, restore BLAS all the same."""
+    source = importlib.util.find_spec("softreg._threads")
+    for _ in range(10):
+        module = importlib.util.module_from_spec(source)
+        source.loader.exec_module(module)
+        together = threading.Barrier(2, timeout=10)
+
+        def inside(module=module, together=together):
+            together.wait()
+            with module.Threads(1):
+                together.wait()
+                return blas_threads()
+
+        with ThreadPoolExecutor(2) as pool:
+            seen = [pool.submit(inside) for _ in range(2)]
+            assert [fit.result(20) for fit in seen] == [{1}, {1}]
+        assert blas_threads() == {2}
 
 
 def test_threads_are_as_many_as_blas_was_allowed(two_allowed):
