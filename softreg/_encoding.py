@@ -114,7 +114,6 @@ def _labels(
 ) -> Encoded:
     counts = np.bincount(codes, weights=weight, minlength=len(classes))
     factors = _class_factors(class_weight, classes, counts)
-    _check_two_classes(counts if factors is None else counts * factors, classes)
     if factors is not None:
         weight = factors[codes] if weight is None else weight * factors[codes]
     if len(classes) == 2:
@@ -128,7 +127,6 @@ def _shares(
 ) -> Encoded:
     totals = Y.sum(axis=0) if weight is None else weight @ Y
     factors = _class_factors(class_weight, classes, totals)
-    _check_two_classes(totals if factors is None else totals * factors, classes)
     if factors is not None:  # sum_k f_k y_k (-log p_k) is the loss of f y / <f, y>, <f, y> times
         Y = Y * factors
         own = Y.sum(axis=1)
@@ -150,7 +148,13 @@ def _check_two_classes(totals: NDArray, classes: NDArray) -> None:
 
 
 def _class_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDArray | None:
-    """Return the weight of each class (K,), or None where all are one."""
+    """Return the weight of each class (K,), None where all are one; two must have any left."""
+    factors = _given_factors(class_weight, classes, totals)
+    _check_two_classes(totals if factors is None else totals * factors, classes)
+    return factors
+
+
+def _given_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDArray | None:
     if class_weight is None:
         return None
     if isinstance(class_weight, str) and class_weight == "balanced":
@@ -170,19 +174,20 @@ def _class_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDAr
     return factors
 
 
+def _numbers(values: Any, name: str) -> NDArray:
+    """Return doubles of any shape, of which the caller asks whether they are finite."""
+    return check_array(
+        values, ensure_2d=False, dtype=np.float64, ensure_all_finite=False, input_name=name
+    )
+
+
 def check_weight(weight: Any, n: int) -> NDArray | None:
     """Return sample_weight as an array (n,), or None."""
     if weight is None:
         return None
     if isinstance(weight, numbers.Number):
         weight = np.full(n, weight)
-    w = check_array(
-        weight,
-        ensure_2d=False,
-        dtype=np.float64,
-        ensure_all_finite=False,
-        input_name="sample_weight",
-    )
+    w = _numbers(weight, "sample_weight")
     if w.shape != (n,):
         raise ValueError(
             f"sample_weight has shape {w.shape}; it must be ({n},), one weight per row of X. "
@@ -220,13 +225,7 @@ def check_penalty_factor(factor: Any, n_features: int) -> NDArray:
     """Return penalty_factor as an array (d,), ones for None."""
     if factor is None:
         return np.ones(n_features)
-    f = check_array(
-        factor,
-        ensure_2d=False,
-        dtype=np.float64,
-        ensure_all_finite=False,
-        input_name="penalty_factor",
-    )
+    f = _numbers(factor, "penalty_factor")
     if f.shape != (n_features,):
         raise ValueError(
             f"penalty_factor has shape {f.shape}; it must be ({n_features},), one per column of X."

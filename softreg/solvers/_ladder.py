@@ -9,11 +9,7 @@ from numpy.typing import NDArray
 
 from softreg._blocks import Block
 from softreg._objective import Objective
-from softreg.solvers._metrics import (
-    Metric,
-    first_metric,
-    renewal_passes,
-)
+from softreg.solvers._metrics import Metric, first_metric, renewal_passes
 from softreg.solvers._newton import Point, balanced, gradient_step, is_near, newton_step
 from softreg.solvers._result import Monitor, Result
 
