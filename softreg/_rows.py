@@ -152,6 +152,14 @@ class Rows(ABC):
         return self if self.dtype == dtype else replace(self, dtype=np.dtype(dtype))
 
 
+def _corrected(mean: NDArray, off: NDArray, variance: NDArray) -> tuple[NDArray, NDArray]:
+    """Return mean and variance, given both about a mean that is `off` by its own rounding.
+
+    Or else the mean's rounding passes for the deviation of a constant column.
+    """
+    return mean + off, (variance - off**2).clip(min=0)
+
+
 def _add_inplace(total: list, more: Sequence) -> None:
     for i, value in enumerate(more):
         total[i] += value
@@ -167,13 +175,13 @@ class DenseRows(Rows):
         def first(cut: slice) -> NDArray:
             return self.weights[cut].astype(self.X.dtype) @ self.X[cut]
 
-        def second(cut: slice) -> NDArray:
-            deviation = self.X[cut] - mean
-            return self.weights[cut] @ np.square(deviation, out=deviation)
+        def about_mean(cut: slice) -> NDArray:
+            deviation, weights = self.X[cut] - mean, self.weights[cut]
+            return np.stack([weights @ deviation, weights @ np.square(deviation, out=deviation)])
 
         mean = np.sum(self.threads.map(first, self.cuts), axis=0, dtype=float) / self.total_weight
-        total = np.sum(self.threads.map(second, self.cuts), axis=0)
-        return mean, total / self.total_weight
+        off, variance = np.sum(self.threads.map(about_mean, self.cuts), axis=0) / self.total_weight
+        return _corrected(mean, off, variance)
 
     @property
     def values(self) -> int:
@@ -215,12 +223,13 @@ class SparseRows(Rows):
         # About the mean, so that nothing cancels; what is not stored is zero.
         weights = self.weights / self.total_weight
         mean = self.X.T @ weights
-        deviation = np.square(self.X.data - mean[self.X.indices])
-        stored, about = (
+        deviation = self.X.data - mean[self.X.indices]
+        stored, off, variance = (
             sparse.csr_array((data, self.X.indices, self.X.indptr), shape=self.X.shape).T @ weights
-            for data in (np.ones_like(deviation), deviation)
+            for data in (np.ones_like(deviation), deviation, np.square(deviation))
         )
-        return mean, about + mean**2 * (1 - stored).clip(min=0)
+        zeros = np.where(1 - stored > self.n * np.finfo(float).eps, 1 - stored, 0)
+        return _corrected(mean, off - zeros * mean, variance + zeros * mean**2)
 
     @property
     def values(self) -> int:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import PROBLEMS, any_problem, objective, optimum, solved
+from problems import PROBLEMS, any_problem, objective, optimum, overlapping, solved
+from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from softreg import SoftmaxRegression
@@ -106,6 +107,18 @@ def test_columns_that_determine_each_other_do_no_harm_without_a_penalty(name):
     model = SoftmaxRegression(C=np.inf).fit(X, y)
     assert abs(objective(model.coef_, model.intercept_, X, Y, np.inf) / least - 1) <= 1e-8
     assert model.converged_ and np.isfinite(model.coef_).all()
+
+
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
+def test_a_constant_column_is_no_feature_whatever_its_value(container):
+    """Nor is the rounding of its mean: its coefficients are zero, weighted rows or not."""
+    rng = np.random.default_rng(0)
+    values = np.exp2(rng.uniform(-30, 30, 400)) * rng.choice([-1, 1], 400)
+    X, y = overlapping(3000)
+    X = container(np.hstack([X, np.tile(values, (len(X), 1))]))
+    for weight in (None, rng.uniform(0, 1, len(y))):
+        model = SoftmaxRegression(C=np.inf, max_iter=50).fit(X, y, weight)
+        assert (model.coef_[:, 4:] == 0).all()
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
