@@ -158,15 +158,30 @@ class Objective:
 
         return self.rows.sum(kernel)[0].astype(float) / self.total_weight
 
+    def curvature_gram(self, T: NDArray) -> NDArray:
+        """Return the Hessian's diagonal blocks, added over the scores, (width, width)."""
+
+        def kernel(block: Block) -> tuple[NDArray]:
+            X = block.dense()
+            return (X.T @ (X * self._curvatures(block, T)[:, None]),)
+
+        G = self.rows.sum(kernel)[0].astype(float)
+        return (G + np.diag(self.shape[1] * self.penalty.l2)) / self.total_weight
+
     def leverages(self, T: NDArray, root: NDArray) -> NDArray:
         """Return each row's weight in the Hessian, (n,): its curvature times ||root' x~||^2."""
 
         def kernel(block: Block) -> NDArray:
-            P = self.link.probabilities_inplace(block.scores(T))
-            spread = self.link.curvature_diagonal(P).sum(axis=0)
-            return block.weighted(spread) * np.square(block.dense() @ root).sum(axis=1)
+            lengths = np.square(block.dense() @ root.astype(self.rows.dtype, copy=False))
+            return self._curvatures(block, T) * lengths.sum(axis=1)
 
         return self.rows.each(kernel)
+
+    def _curvatures(self, block: Block, T: NDArray) -> NDArray:
+        """Return the trace of each row's Hessian in its scores, times its weight, (m,)."""
+        P = self.link.probabilities_inplace(block.scores(T))
+        spread = block.weighted(self.link.curvature_diagonal(P).sum(axis=0))
+        return spread.astype(self.rows.dtype, copy=False)
 
     def exact(self) -> Objective:
         """Return the same objective with products in double precision."""

@@ -309,6 +309,17 @@ def test_leverages_are_curvature_times_the_length_of_the_row(case):
     close(case.objective.leverages(T, root), expected, ROUNDING[case.dtype])
 
 
+def test_the_curvature_gram_is_the_hessian_added_over_the_scores(case):
+    """It is sum_i s_i sum_k p_ik (1 - p_ik) x~_i x~_i' / S + K l2 / S: the trace over k of H."""
+    T, K = case.point(), case.objective.shape[1]
+    Z = case.features @ T + case.offset
+    P = softmax(Z, axis=1) if isinstance(case.link, Softmax) else expit(Z)
+    spread = case.s * (P * (1 - P)).sum(axis=1)
+    expected = case.features.T @ (spread[:, None] * case.features)
+    expected += K * np.diag(case.objective.penalty.l2)
+    close(case.objective.curvature_gram(T), expected / case.s.sum(), ROUNDING[case.dtype])
+
+
 def test_the_null_model_is_stationary_in_the_intercept(one_thread):
     """Without offsets the null model's intercepts fit the mean target: their gradient is 0."""
     for targets in TARGETS:
@@ -404,6 +415,7 @@ def everything(objective, T):
         objective.hessian(T),
         objective.hessian_diagonal(T),
         objective.gram,
+        objective.curvature_gram(T),
         objective.leverages(T, root),
         *(there.value, there.gradient, there.divergence, there.imbalance),
     ]

@@ -23,6 +23,9 @@ _PERFECT = 1e-8
 # Relative decrease of F that is rounding, and how many rounds in a row may bring no more: a
 # metric renewed that often has nothing left to offer.
 _ROUNDING, _PATIENCE = 1e-15, 5
+# Single precision is given up for good once its rounding of F exceeds this share of a descent's
+# gain: with scores in the thousands its gradients lead nowhere.
+_NOISY = 0.1
 # Passes that a new Hessian saves in the last step's conjugate gradients, beside an older one
 # (measured: three products instead of ten).
 _CHEAP = 5
@@ -39,7 +42,9 @@ def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Desce
         before = point
         point = descend(objective, point, metric, monitor)
         if exact is not objective:
-            point = Point.at(exact, point.T)
+            single, point = point, Point.at(exact, point.T)
+            if abs(single.value - point.value) > _NOISY * (before.value - point.value):
+                objective = exact
         if monitor.reason:
             break
         if not (fresh and is_near(point, metric)) or renewal_passes(objective) <= _CHEAP:

@@ -105,7 +105,8 @@ class Hessian:
         exact, sampled = hessian_passes(objective)
         estimate = objective
         if sampled + _SAMPLING_LOSS < exact:
-            root = _solved(gram.factor, np.eye(len(gram.factor))).T
+            factor = _cholesky(objective.curvature_gram(T))
+            root = _solved(factor, np.eye(len(factor))).T
             estimate = by_leverage(objective, T, root, ROWS_PER_PARAMETER * _order(objective))
         return cls([_cholesky(H) for H in estimate.hessian(T)], gram)
 

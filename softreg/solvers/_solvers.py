@@ -19,9 +19,12 @@ from softreg.solvers._result import Monitor, Result
 
 # L-BFGS hands over to Newton's last step at this estimate of (F - F*) / F.
 _HANDOVER = 1e-6
-# Iterations in one metric: as many as a new one costs in passes, within these bounds; so a fit
-# spends about as much on descending as on metrics, whatever their costs.
-_FEWEST, _MOST = 5, 40
+# A descent goes on in its metric as long as every so many passes take a tenth off F, where so
+# many is what a new metric costs, within these bounds: then it spends about as much on descending
+# as on metrics, and where classes are nearly separated the first metric leads most of the way.
+_FEWEST, _MOST, _WORTHWHILE = 5, 40, 0.9
+# For SciPy's limits, where the rule above decides.
+_NO_LIMIT = 10**9
 
 
 class Solver(ABC):
@@ -88,24 +91,30 @@ class LBFGS(Solver):
     def _descend(
         self, objective: Objective, point: Point, metric: Metric, monitor: Monitor
     ) -> Point:
-        latest = point
+        latest, passes, mark = point, 0, (0, point.value)
+        budget = np.clip(renewal_passes(objective), _FEWEST, _MOST)
         # The first step of L-BFGS-B has length 1 in its variables; in these that is minus the
         # gradient, which in a good metric is the right step.
         unit = float(np.linalg.norm(metric.whiten(point.gradient)))
 
         def whitened(v: NDArray) -> tuple[float, NDArray]:
-            nonlocal latest
+            nonlocal latest, passes
             if v.any():  # at zero the point is known
+                passes += 1
                 latest = Point.at(objective, point.T + metric.unwhiten(unit * v))
             return latest.value, unit * metric.whiten(latest.gradient)
 
         def after_iteration(intermediate_result: OptimizeResult) -> None:
+            nonlocal mark
             monitor.iteration(latest.T, latest.value)
             estimate = 0.5 * np.square(metric.whiten(latest.gradient)).sum()
             if monitor.reason or estimate <= _HANDOVER * latest.value:
                 raise StopIteration
+            if passes - mark[0] >= budget:
+                if latest.value > _WORTHWHILE * mark[1]:
+                    raise StopIteration
+                mark = passes, latest.value
 
-        budget = np.clip(renewal_passes(objective), _FEWEST, _MOST)
         found = minimize(
             whitened,
             np.zeros(point.T.size),
@@ -114,7 +123,8 @@ class LBFGS(Solver):
             callback=after_iteration,
             options={
                 "maxcor": self.history,
-                "maxiter": int(budget),
+                "maxiter": _NO_LIMIT,
+                "maxfun": _NO_LIMIT,
                 "ftol": 0.0,
                 "gtol": 0.0,
             },
