@@ -15,7 +15,11 @@ from softreg._targets import Targets
 
 @dataclass(frozen=True, eq=False)
 class Block(ABC):
-    """Some rows x~ in working coordinates, from row `start` on, with all that belongs to them."""
+    """Some rows, from row `start` on, with all that belongs to them.
+
+    Coefficients U come as `Rows.inward` gives them, once for all blocks of a pass; sums go back
+    through `Rows.outward`.
+    """
 
     start: int
     X: Any
@@ -24,24 +28,24 @@ class Block(ABC):
     offset: NDArray | None
 
     @abstractmethod
-    def linear(self, T: NDArray) -> NDArray:
-        """Return T' x~ for each row, (K, m)."""
+    def linear(self, U: NDArray) -> NDArray:
+        """Return the scores without offset, T' x~ = W' x + b, (K, m)."""
 
     @abstractmethod
     def gather(self, R: NDArray) -> NDArray:
-        """Return sum_i x~_i r_i', (width, K), in double precision."""
+        """Return the sum over rows of features times R (K, m), in double precision."""
 
     @abstractmethod
     def squares(self, C: NDArray) -> NDArray:
-        """Return sum_i c_i x~_ij^2, (width, K)."""
+        """Return the sum over rows of squared features times C (K, m)."""
 
     @abstractmethod
     def dense(self) -> NDArray:
         """Return x~, (m, width)."""
 
-    def scores(self, T: NDArray) -> NDArray:
+    def scores(self, U: NDArray) -> NDArray:
         """Return the scores Z = T' x~ + offset, (K, m)."""
-        Z = self.linear(T)
+        Z = self.linear(U)
         return Z if self.offset is None else np.add(Z, self.offset.T, out=Z)
 
     def weights(self) -> NDArray:
@@ -54,10 +58,10 @@ class Block(ABC):
 
 
 class WorkingBlock(Block):
-    """X holds x~ itself, (m, width)."""
+    """X holds x~ itself, (m, width); U is T, and sums are those of x~."""
 
-    def linear(self, T: NDArray) -> NDArray:
-        return T.T.astype(self.X.dtype, copy=False) @ self.X.T
+    def linear(self, U: NDArray) -> NDArray:
+        return U.T.astype(self.X.dtype, copy=False) @ self.X.T
 
     def gather(self, R: NDArray) -> NDArray:
         G = np.dot(R.astype(self.X.dtype, copy=False), self.X)  # as @, but always without the GIL
@@ -72,7 +76,7 @@ class WorkingBlock(Block):
 
 @dataclass(frozen=True, eq=False)
 class RawBlock(Block):
-    """X holds x in the user's units, ndarray or CSR: the coefficients are brought to it.
+    """X holds x in the user's units, ndarray or CSR: U is W over b, and sums are those of (x, 1).
 
     No copy is made, and CSR stays CSR: centring is part of the products. That halves the
     iterations on text, where the intercept is all but a combination of the columns.
@@ -80,18 +84,19 @@ class RawBlock(Block):
 
     coordinates: Coordinates
 
-    def linear(self, T: NDArray) -> NDArray:
-        W, b = self.coordinates.coefficients(T)
-        Z = self._times(W.astype(self.X.dtype, copy=False))
-        Z += b[:, None]
+    def linear(self, U: NDArray) -> NDArray:
+        d = self.X.shape[1]
+        Z = self._times(U[:d].astype(self.X.dtype, copy=False))
+        if len(U) > d:
+            Z += U[d:].T
         return Z
 
     def gather(self, R: NDArray) -> NDArray:
-        return self.coordinates.pull_back(self._summed(R), R.sum(axis=1, dtype=float))
+        return np.concatenate([self._summed(R), self._totals(R)[: self.coordinates.intercept]])
 
     def squares(self, C: NDArray) -> NDArray:
         second, first = replace(self, X=_squared(self.X))._summed(C), self._summed(C)
-        return self.coordinates.second_moments(second, first, C.sum(axis=1, dtype=float))
+        return np.concatenate([second, first, self._totals(C)])
 
     def dense(self) -> NDArray:
         return self.coordinates.transform(self.X, self.X.dtype)
@@ -101,6 +106,9 @@ class RawBlock(Block):
 
     def _summed(self, R: NDArray) -> NDArray:
         return np.dot(R, self.X).T
+
+    def _totals(self, R: NDArray) -> NDArray:
+        return R.sum(axis=1, dtype=float)[None]
 
 
 class SparseBlock(RawBlock):

@@ -75,13 +75,26 @@ class Coordinates:
         T = W * finite[:, None]
         return np.concatenate([T, (b + self.centre @ W)[None]]) if self.intercept else T
 
-    def pull_back(self, G: NDArray, g: NDArray) -> NDArray:
-        """Return the gradient in T of one that is G (d, K) in W and g (K,) in b."""
-        T = (G - np.outer(self.centre, g)) / self.scale[:, None]
-        return np.concatenate([T, g[None]]) if self.intercept else T
+    def raw_coefficients(self, T: NDArray) -> NDArray:
+        """Return W over b, (width, K), of the coefficients T."""
+        U = T.copy()
+        U[: len(self.centre)] /= self.scale[:, None]
+        if self.intercept:
+            U[-1] -= self.centre @ U[:-1]
+        return U
 
-    def second_moments(self, second: NDArray, first: NDArray, total: NDArray) -> NDArray:
-        """Return sum_i c_i x~_i^2, (width, K), from the sums of c x^2, c x (d, K) and c (K,)."""
+    def pull_back(self, U: NDArray) -> NDArray:
+        """Return the gradient in T of one that is U (width, K) in W over b."""
+        d = len(self.centre)
+        T = U.copy()
+        if self.intercept:
+            T[:d] -= np.outer(self.centre, U[d])
+        T[:d] /= self.scale[:, None]
+        return T
+
+    def second_moments(self, U: NDArray) -> NDArray:
+        """Return sum_i c_i x~_i^2, (width, K), from sums of c x^2 (d rows), c x (d) and c (1)."""
+        second, first, total = np.split(U, [len(self.centre), 2 * len(self.centre)])
         centre = self.centre[:, None]
         T = (second - centre * (2 * first - centre * total)) / self.scale[:, None] ** 2
-        return np.concatenate([T, total[None]]) if self.intercept else T
+        return np.concatenate([T, total]) if self.intercept else T

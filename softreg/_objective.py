@@ -93,44 +93,48 @@ class Objective:
 
     def value_and_gradient(self, T: NDArray) -> tuple[float, NDArray]:
         """Return F and its gradient: one pass over the data."""
+        U = self.rows.inward(T)
 
         def kernel(block: Block) -> tuple[float, NDArray]:
-            Z = block.scores(T)
+            Z = block.scores(U)
             loss = self.link.loss_and_residual_inplace(Z, block.Y)
             return block.weighted(loss).sum(dtype=float), block.gather(block.weighted(Z))
 
         loss, G = self.rows.sum(kernel)
         value = self._mean(loss + self.penalty.value(T))
-        return value, (G + self.penalty.gradient(T)) / self.total_weight
+        return value, self._gradient(G, T)
 
     def hessian_product(self, T: NDArray) -> Callable[[NDArray], NDArray]:
         """Return the product D -> H(T) D: one pass over the data each."""
         kept: dict[int, NDArray] = {}
+        U = self.rows.inward(T)
         keep = self.rows.n * self.shape[1] <= _KEPT_PROBABILITIES
 
         def probabilities(block: Block) -> NDArray:
             P = kept.get(block.start)
             if P is None:
-                P = self.link.probabilities_inplace(block.scores(T))
+                P = self.link.probabilities_inplace(block.scores(U))
                 if keep:
                     kept[block.start] = P
             return P
 
         def product(D: NDArray) -> NDArray:
+            V = self.rows.inward(D)
+
             def kernel(block: Block) -> tuple[NDArray]:
-                P = probabilities(block)
-                A = self.link.curvature_product(P, block.linear(D))
+                A = self.link.curvature_product(probabilities(block), block.linear(V))
                 return (block.gather(block.weighted(A)),)
 
-            return (self.rows.sum(kernel)[0] + self.penalty.gradient(D)) / self.total_weight
+            return self._gradient(self.rows.sum(kernel)[0], D)
 
         return product
 
     def hessian(self, T: NDArray) -> NDArray:
         """Return the Hessian as uncoupled blocks (B, p, p), definite also along the gauge."""
+        U = self.rows.inward(T)
 
         def kernel(block: Block) -> tuple[NDArray]:
-            P = self.link.probabilities_inplace(block.scores(T))
+            P = self.link.probabilities_inplace(block.scores(U))
             return (self.link.hessian(P, block.dense(), block.weights()),)
 
         H = self.rows.sum(kernel)[0] / self.total_weight
@@ -141,12 +145,14 @@ class Objective:
 
     def hessian_diagonal(self, T: NDArray) -> NDArray:
         """Return the diagonal of the Hessian, (width, K)."""
+        U = self.rows.inward(T)
 
         def kernel(block: Block) -> tuple[NDArray]:
-            P = self.link.probabilities_inplace(block.scores(T))
+            P = self.link.probabilities_inplace(block.scores(U))
             return (block.squares(block.weighted(self.link.curvature_diagonal(P))),)
 
-        return (self.rows.sum(kernel)[0] + self.penalty.l2[:, None]) / self.total_weight
+        diagonal = self.rows.outward_squares(self.rows.sum(kernel)[0])
+        return (diagonal + self.penalty.l2[:, None]) / self.total_weight
 
     @cached_property
     def gram(self) -> NDArray:
@@ -160,26 +166,28 @@ class Objective:
 
     def curvature_gram(self, T: NDArray) -> NDArray:
         """Return the Hessian's diagonal blocks, added over the scores, (width, width)."""
+        U = self.rows.inward(T)
 
         def kernel(block: Block) -> tuple[NDArray]:
             X = block.dense()
-            return (X.T @ (X * self._curvatures(block, T)[:, None]),)
+            return (X.T @ (X * self._curvatures(block, U)[:, None]),)
 
         G = self.rows.sum(kernel)[0].astype(float)
         return (G + np.diag(self.shape[1] * self.penalty.l2)) / self.total_weight
 
     def leverages(self, T: NDArray, root: NDArray) -> NDArray:
         """Return each row's weight in the Hessian, (n,): its curvature times ||root' x~||^2."""
+        U = self.rows.inward(T)
 
         def kernel(block: Block) -> NDArray:
             lengths = np.square(block.dense() @ root.astype(self.rows.dtype, copy=False))
-            return self._curvatures(block, T) * lengths.sum(axis=1)
+            return self._curvatures(block, U) * lengths.sum(axis=1)
 
         return self.rows.each(kernel)
 
-    def _curvatures(self, block: Block, T: NDArray) -> NDArray:
+    def _curvatures(self, block: Block, U: NDArray) -> NDArray:
         """Return the trace of each row's Hessian in its scores, times its weight, (m,)."""
-        P = self.link.probabilities_inplace(block.scores(T))
+        P = self.link.probabilities_inplace(block.scores(U))
         spread = block.weighted(self.link.curvature_diagonal(P).sum(axis=0))
         return spread.astype(self.rows.dtype, copy=False)
 
@@ -203,8 +211,31 @@ class Objective:
         free = self.penalty.l2 == 0
         if np.abs(gradient[free]).max(initial=0) > _BALANCED:
             return np.inf
-        total = self.total_weight * gradient
-        return self._mean(self.penalty.conjugate(total))
+        return self.penalised_gap(gradient)
+
+    def penalised_gap(self, gradient: NDArray) -> float:
+        """Return what a gradient (width, K) adds to the gap where there is a penalty."""
+        return self._mean(self.penalty.conjugate(self.total_weight * gradient))
+
+    def balancing_step(self, T: NDArray, residual: NDArray) -> NDArray:
+        """Return the step (width, K) in the intercepts alone that takes `residual` off them.
+
+        Penalised coefficients may be out of balance by a little at little cost to the certificate,
+        the intercepts not at all: a few more sums spare as many products as all before them.
+        """
+        step = np.zeros(self.shape)
+        if self.rows.coordinates.intercept:
+            U = self.rows.inward(T)
+
+            def kernel(block: Block) -> tuple[NDArray]:
+                P = self.link.probabilities_inplace(block.scores(U))
+                ones = np.ones((P.shape[1], 1))
+                return (self.link.hessian(P, ones, block.weights()),)
+
+            H = self.rows.sum(kernel)[0] / self.total_weight
+            right = residual[-1].reshape(len(H), -1, 1)
+            step[-1] = self.link.centred((np.linalg.pinv(H, hermitian=True) @ right).ravel())
+        return step
 
     def certify(self, T: NDArray, step: NDArray) -> Certificate:
         """Return F, its gradient and a dual bound at T + step, in one pass.
@@ -216,9 +247,10 @@ class Objective:
         the mean of KL(q_i || p_i(T + step)) plus the square of what is left unbalanced, in units
         of the penalty (Boyd and Vandenberghe 2004, "Convex Optimization", sections 3.3 and 5.5).
         """
+        U, V = self.rows.inward(T), self.rows.inward(step)
 
         def kernel(block: Block) -> tuple[float, NDArray, float, NDArray]:
-            Z, D = block.scores(T), block.linear(step)
+            Z, D = block.scores(U), block.linear(V)
             Q, divergence = self.link.dual(Z, D)
             block.Y.subtract_from_inplace(Q)
             Z += D
@@ -230,14 +262,18 @@ class Objective:
         new = T + step
         loss, G, divergence, dual = self.rows.sum(kernel)
         mean_divergence = max(0.0, self._mean(divergence))
-        imbalance = (dual + self.penalty.gradient(new)) / self.total_weight
+        imbalance = self._gradient(dual, new)
         return Certificate(
             value=self._mean(loss + self.penalty.value(new)),
-            gradient=(G + self.penalty.gradient(new)) / self.total_weight,
+            gradient=self._gradient(G, new),
             divergence=mean_divergence,
             imbalance=imbalance,
             gap=mean_divergence + self.imbalance_gap(imbalance),
         )
+
+    def _gradient(self, gathered: NDArray, T: NDArray) -> NDArray:
+        """Return the gradient (width, K) of what was gathered, and of the penalty at T."""
+        return (self.rows.outward(gathered) + self.penalty.gradient(T)) / self.total_weight
 
     def _mean(self, total: float) -> float:
         return float(total / self.total_weight)

@@ -24,6 +24,10 @@ from softreg._threads import Threads
 # A block of 2^18 values (2 MB of doubles) stays near a core for both products of a pass; smaller
 # ones lose to the Python around them, larger ones to memory (measured from 2^14 to 2^20).
 _BLOCK_VALUES = 2**18
+# Blocks of fewer rows spend more on their sums, (width, K), than they save (measured on text).
+_BLOCK_ROWS = 256
+# What a product takes over a stored value of CSR, in dense values (measured).
+_STORED_VALUE = 8
 # Below this much work in a pass the threads' meeting takes longer than they save (measured).
 _WORTH_A_THREAD = 2**19
 # Large X is used as it is unless the mean of some column is this many deviations from zero: then
@@ -68,12 +72,17 @@ class Rows(ABC):
     @property
     @abstractmethod
     def values(self) -> int:
-        """Number of values that a product touches: the size of X, or its nonzeros."""
+        """Values that a product touches: the size of X, or what its nonzeros cost."""
 
     @property
     @abstractmethod
     def is_sparse(self) -> bool:
         """Whether a pass costs the nonzeros of X rather than its size."""
+
+    @property
+    @abstractmethod
+    def _are_raw(self) -> bool:
+        """Whether blocks hold x in the user's units, so that coefficients are brought to them."""
 
     @abstractmethod
     def _block(self, cut: slice, belongings: Belongings) -> Block:
@@ -111,13 +120,25 @@ class Rows(ABC):
         work = self.values + 3 * self.n * len(self.mean_target)
         if work <= _WORTH_A_THREAD:
             return [slice(0, self.n)]
-        count = max(1, round(work / max(_BLOCK_VALUES, 8 * self.coordinates.width)))
+        count = max(1, round(work / max(_BLOCK_VALUES, _BLOCK_ROWS * self.coordinates.width)))
         count = -(-count // self.threads.count) * self.threads.count
         edges = np.linspace(0, self.n, min(count, self.n) + 1).astype(int)
         return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
+    def inward(self, T: NDArray) -> NDArray:
+        """Return the coefficients T (width, K) as the blocks take them."""
+        return self.coordinates.raw_coefficients(T) if self._are_raw else T
+
+    def outward(self, G: NDArray) -> NDArray:
+        """Return what the blocks gathered as a gradient in T, (width, K)."""
+        return self.coordinates.pull_back(G) if self._are_raw else G
+
+    def outward_squares(self, G: NDArray) -> NDArray:
+        """Return what the blocks' squares came to as sums of c x~^2, (width, K)."""
+        return self.coordinates.second_moments(G) if self._are_raw else G
+
     def block(self, cut: slice) -> Block:
-        """Return the rows of a cut in working coordinates."""
+        """Return the rows of a cut."""
         weight = None if self.weight is None else self.weight[cut]
         offset = None if self.offset is None else self.offset[cut]
         return self._block(cut, (self.Y[cut], weight, offset))
@@ -188,7 +209,7 @@ class DenseRows(Rows):
         return self.X.size
 
     def _block(self, cut: slice, belongings: Belongings) -> Block:
-        if not self._is_kept and self._is_exact_raw:
+        if self._are_raw:
             return RawBlock(cut.start, self.X[cut], *belongings, self.coordinates)
         X = self._kept.get(cut.start)
         if X is None:
@@ -202,11 +223,11 @@ class DenseRows(Rows):
         return self.n * self.coordinates.width * self.dtype.itemsize <= _KEPT_BYTES
 
     @cached_property
-    def _is_exact_raw(self) -> bool:
-        """Whether centring within the products costs no more than four digits of sixteen."""
-        own = self.coordinates
-        double = self.X.dtype == np.float64 == self.dtype
-        return double and bool((np.abs(own.centre) <= _FARTHEST * own.scale).all())
+    def _are_raw(self) -> bool:
+        # If a copy is dear, and centring within the products costs only four digits of sixteen.
+        own, double = self.coordinates, self.X.dtype == np.float64 == self.dtype
+        near = bool((np.abs(own.centre) <= _FARTHEST * own.scale).all())
+        return double and near and not self._is_kept
 
     @cached_property
     def _kept(self) -> dict[int, NDArray]:
@@ -218,6 +239,7 @@ class SparseRows(Rows):
     """Rows of a CSR array, which stays as it is."""
 
     is_sparse = True
+    _are_raw = True
 
     def moments(self) -> tuple[NDArray, NDArray]:
         # About the mean, so that nothing cancels; what is not stored is zero.
@@ -233,7 +255,7 @@ class SparseRows(Rows):
 
     @property
     def values(self) -> int:
-        return self.X.nnz
+        return _STORED_VALUE * self.X.nnz
 
     def _block(self, cut: slice, belongings: Belongings) -> Block:
         ends = self.X.indptr[cut.start : cut.stop + 1]

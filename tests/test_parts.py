@@ -320,6 +320,18 @@ def test_the_curvature_gram_is_the_hessian_added_over_the_scores(case):
     close(case.objective.curvature_gram(T), expected / case.s.sum(), ROUNDING[case.dtype])
 
 
+def test_a_balancing_step_takes_a_residual_off_the_intercepts_alone(case):
+    """H times the step equals the residual's zero-sum part there; no other coefficient moves."""
+    T, residual = case.point(), np.random.default_rng(8).normal(size=case.objective.shape)
+    step = case.objective.balancing_step(T, residual)
+    own = len(T) - case.objective.rows.coordinates.intercept
+    assert (step[:own] == 0).all()
+    if own == len(T):
+        return
+    image = case.objective.exact().hessian_product(T)(step)
+    close(image[own:], case.link.centred(residual[own:]), ROUNDING[case.dtype])
+
+
 def test_the_null_model_is_stationary_in_the_intercept(one_thread):
     """Without offsets the null model's intercepts fit the mean target: their gradient is 0."""
     for targets in TARGETS:
@@ -343,7 +355,7 @@ def test_scores_are_those_of_the_raw_columns(case):
     intercept = rng.normal(size=K) * own.intercept
     W = rng.normal(size=(6, K)) / [[1], [20], [1], [3], [1], [1]]
     for T in (rng.normal(size=(width, K)), own.working(W, intercept)):
-        Z = np.hstack([rows.block(cut).scores(T) for cut in rows.cuts]).T
+        Z = np.hstack([rows.block(cut).scores(rows.inward(T)) for cut in rows.cuts]).T
         assert Z.dtype == case.dtype
         back, b = own.coefficients(T)
         close(Z, case.X @ back + b + case.offset, ROUNDING[case.dtype])
@@ -397,6 +409,7 @@ def test_sums_do_not_depend_on_blocks_or_threads(monkeypatch, targets, source, d
         assert len(whole.objective.rows.cuts) == 1
         expected = everything(whole.objective, whole.point())
         monkeypatch.setattr(_rows, "_BLOCK_VALUES", 1)
+        monkeypatch.setattr(_rows, "_BLOCK_ROWS", 1)
         monkeypatch.setattr(_rows, "_WORTH_A_THREAD", 0)
         parts = make(threads, targets, source, dtype, weighted=True, offset=True)
         assert len(parts.objective.rows.cuts) >= 4
@@ -877,10 +890,10 @@ def test_conjugate_gradients_solve_a_system_in_as_many_products_as_it_has_unknow
         told.append((residual, ratio))
         return ratio < 1e-11
 
-    D = conjugate_gradients(times, g, metric, enough, 40)
+    D, residual = conjugate_gradients(times, g, metric, enough, 40)
     np.testing.assert_allclose(D, -np.linalg.solve(H, g), atol=1e-9)
     assert 10 <= len(products) <= 16
-    residual, ratio = told[-1]
+    assert residual is told[-1][0]
     np.testing.assert_allclose(residual, -g - H @ D, atol=1e-12)
     assert [ratio for _, ratio in told] == pytest.approx(
         [np.linalg.norm(metric.whiten(r)) / np.linalg.norm(metric.whiten(g)) for r, _ in told]
@@ -892,7 +905,7 @@ def test_conjugate_gradients_with_the_hessian_as_metric_take_one_product():
     H, g = spd(np.random.default_rng(23))
     L = np.linalg.cholesky(H)
     metric = Hessian([np.asfortranarray(L)], Gram(np.asfortranarray(L)))
-    D = conjugate_gradients(lambda D: H @ D, g, metric, lambda _, ratio: False, 1)
+    D, _ = conjugate_gradients(lambda D: H @ D, g, metric, lambda _, ratio: False, 1)
     np.testing.assert_allclose(D, -np.linalg.solve(H, g), atol=1e-12)
 
 
@@ -903,7 +916,7 @@ def test_conjugate_gradients_that_stop_early_point_downhill(most):
     metric, count = Diagonal(np.ones((12, 1))), []
 
     def model(most):
-        D = conjugate_gradients(
+        D, _ = conjugate_gradients(
             lambda D: count.append(1) or H @ D, g, metric, lambda _, ratio: False, most
         )
         return float((g.T @ D + D.T @ H @ D / 2)[0, 0])

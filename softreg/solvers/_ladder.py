@@ -88,7 +88,7 @@ def _result(objective: Objective, point: Point, monitor: Monitor, converged: boo
 
 def _diverging(objective: Objective, point: Point) -> tuple[int, ...]:
     """Return the scores that the last step still moves, though it no longer moves F."""
-    step = np.zeros_like(point.T) if point.step is None else point.step
+    step = objective.rows.inward(np.zeros_like(point.T) if point.step is None else point.step)
 
     def kernel(block: Block) -> NDArray:
         return np.abs(block.linear(step)).max(axis=1)[None]

@@ -61,8 +61,8 @@ def conjugate_gradients(
     metric: Metric,
     enough: Callable[[NDArray, float], bool],
     most: int,
-) -> NDArray:
-    """Return D with H D = -gradient, to where `enough(residual, ratio)` says so.
+) -> tuple[NDArray, NDArray]:
+    """Return D with H D = -gradient - residual, to where `enough(residual, ratio)` says so.
 
     `ratio` is the residual's norm over the gradient's, both in the metric; after `most` products
     D is a descent direction all the same (Golub and Van Loan 2013, algorithm 11.5.1).
@@ -83,7 +83,7 @@ def conjugate_gradients(
         preconditioned = metric.unwhiten(metric.whiten(residual))
         previous, square = square, float(np.vdot(residual, preconditioned))
         direction = preconditioned + (square / previous) * direction
-    return D
+    return D, residual
 
 
 def newton_step(objective: Objective, point: Point, metric: Metric, tol: float) -> Point:
@@ -94,16 +94,19 @@ def newton_step(objective: Objective, point: Point, metric: Metric, tol: float) 
         forcing = min(
             0.5, decrement(point, metric) ** 0.25
         )  # superlinear: Nocedal and Wright 2006, (7.3)
-        step = conjugate_gradients(product, point.gradient, metric, lambda _, r: r <= forcing, most)
+        step, _ = conjugate_gradients(
+            product, point.gradient, metric, lambda _, r: r <= forcing, most
+        )
         return line_search(objective, point, step)
 
     relative, allowed = decrement(point, metric), 0.1 * max(tol, CERTIFIED) * point.value
 
     def accurate(residual: NDArray, ratio: float) -> bool:
         small = ratio**2 * relative <= 0.1 * tol
-        return ratio < _ROUNDING or (small and objective.imbalance_gap(residual) <= allowed)
+        return ratio < _ROUNDING or (small and objective.penalised_gap(residual) <= allowed)
 
-    step = conjugate_gradients(product, point.gradient, metric, accurate, most)
+    step, residual = conjugate_gradients(product, point.gradient, metric, accurate, most)
+    step += objective.balancing_step(point.T, residual)
     there = objective.certify(point.T, step)
     if there.value > point.value * (1 + 1e-12) + LEAST:
         return line_search(objective, point, step)
@@ -149,6 +152,6 @@ def balanced(objective: Objective, point: Point) -> Point:
         def on_the_free(D: NDArray, product: Product = product) -> NDArray:
             return free * product(D)
 
-        step = conjugate_gradients(on_the_free, gradient, metric, _to_rounding, _FEWEST)
+        step, _ = conjugate_gradients(on_the_free, gradient, metric, _to_rounding, _FEWEST)
         point = line_search(objective, point, step)
     return point
