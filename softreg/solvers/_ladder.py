@@ -11,7 +11,7 @@ from softreg._blocks import Block
 from softreg._objective import Objective
 from softreg.solvers._metrics import Metric, first_metric, renewal_passes
 from softreg.solvers._newton import Point, balanced, gradient_step, is_near, newton_step
-from softreg.solvers._result import Monitor, Result
+from softreg.solvers._result import LEAST, Monitor, Result
 
 Descent = Callable[[Objective, Point, Metric, Monitor], Point]
 
@@ -20,9 +20,9 @@ Descent = Callable[[Objective, Point, Metric, Monitor], Point]
 _RUNAWAY = 0.1
 # Without a penalty, an F this small is that of classes which something separates.
 _PERFECT = 1e-8
-# Relative decrease of F that is rounding, and how many rounds in a row may bring no more: a
-# metric renewed that often has nothing left to offer.
-_ROUNDING, _PATIENCE = 1e-15, 5
+# How many rounds in a row may bring no more than rounding: a metric renewed that often has nothing
+# left to offer.
+_PATIENCE = 3
 # Single precision is given up for good once its rounding of F exceeds this share of a descent's
 # gain: with scores in the thousands its gradients lead nowhere.
 _NOISY = 0.1
@@ -55,7 +55,7 @@ def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Desce
             point = gradient_step(exact, point, first)
         monitor.iteration(point.T, point.value)
         converged = monitor.reached(point.estimate, point.gap, point.value) or point.value <= floor
-        stalled = stalled + 1 if before.value - point.value <= _ROUNDING * point.value else 0
+        stalled = stalled + 1 if before.value - point.value <= LEAST else 0
         if stalled == _PATIENCE:  # where rounding hides the proof, the estimate has to do
             converged = monitor.reached(point.estimate, 0.0, point.value)
             monitor.reason = "rounding keeps F from decreasing further; raise tol or scale C down"

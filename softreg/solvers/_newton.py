@@ -19,7 +19,8 @@ NEAR = 1e-5
 _ROUNDING = 1e-11
 # Sufficient decrease and the smallest step of the line search (Nocedal and Wright 2006, 3.1).
 _SUFFICIENT, _SMALLEST = 1e-4, 2.0**-30
-# Products for one step: as many as a new metric costs in passes, within these bounds.
+# Products for one step: as many as a new metric costs in passes, within these bounds; near the
+# optimum twice as many, as a new one has little to add.
 _FEWEST, _MOST = 20, 200
 _MOST_BALANCING = 30
 
@@ -100,13 +101,17 @@ def newton_step(objective: Objective, point: Point, metric: Metric, tol: float) 
         return line_search(objective, point, step)
 
     relative, allowed = decrement(point, metric), 0.1 * max(tol, CERTIFIED) * point.value
+    # A diagonal sees little of how intercepts and features go together: the last half of its
+    # products would go into rounding the intercepts' balance, which a step of their own does.
+    left_over = objective.imbalance_gap if metric.accurate else objective.penalised_gap
 
     def accurate(residual: NDArray, ratio: float) -> bool:
         small = ratio**2 * relative <= 0.1 * tol
-        return ratio < _ROUNDING or (small and objective.penalised_gap(residual) <= allowed)
+        return ratio < _ROUNDING or (small and left_over(residual) <= allowed)
 
-    step, residual = conjugate_gradients(product, point.gradient, metric, accurate, most)
-    step += objective.balancing_step(point.T, residual)
+    step, residual = conjugate_gradients(product, point.gradient, metric, accurate, 2 * most)
+    if not metric.accurate:
+        step += objective.balancing_step(point.T, residual)
     there = objective.certify(point.T, step)
     if there.value > point.value * (1 + 1e-12) + LEAST:
         return line_search(objective, point, step)

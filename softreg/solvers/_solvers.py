@@ -19,10 +19,10 @@ from softreg.solvers._result import Monitor, Result
 
 # L-BFGS hands over to Newton's last step at this estimate of (F - F*) / F.
 _HANDOVER = 1e-6
-# A descent goes on in its metric as long as every so many passes take a seventh off F, where so
+# A descent goes on in its metric as long as every so many passes take a tenth off F, where so
 # many is what a new metric costs, within these bounds: then it spends about as much on descending
 # as on metrics, and where classes are nearly separated the first metric leads most of the way.
-_FEWEST, _MOST, _WORTHWHILE = 5, 40, 0.85
+_FEWEST, _MOST, _WORTHWHILE = 5, 40, 0.9
 # For SciPy's limits, where the rule above decides.
 _NO_LIMIT = 10**9
 
