@@ -1,4 +1,4 @@
-"""Blocks: some rows in working coordinates, and the products with them that kernels are made of."""
+"""Blocks: some rows, and the products with them that kernels are made of."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Block(ABC):
 
     @abstractmethod
     def squares(self, C: NDArray) -> NDArray:
-        """Return the sum over rows of squared features times C (K, m)."""
+        """Return the sums over rows, with factors C (K, m), that `Rows.outward_squares` takes."""
 
     @abstractmethod
     def dense(self) -> NDArray:

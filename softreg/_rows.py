@@ -44,7 +44,7 @@ Belongings = tuple[Targets, NDArray | None, NDArray | None]
 
 @dataclass(frozen=True, eq=False)
 class Rows(ABC):
-    """Rows in memory, in the user's units; their blocks come in working coordinates.
+    """Rows in memory, in the user's units; blocks and coefficients meet in working coordinates.
 
     Attributes
     ----------
@@ -246,10 +246,14 @@ class SparseRows(Rows):
         weights = self.weights / self.total_weight
         mean = self.X.T @ weights
         deviation = self.X.data - mean[self.X.indices]
-        stored, off, variance = (
-            sparse.csr_array((data, self.X.indices, self.X.indptr), shape=self.X.shape).T @ weights
-            for data in (np.ones_like(deviation), deviation, np.square(deviation))
-        )
+
+        def total(data: NDArray) -> NDArray:
+            own = sparse.csr_array((data, self.X.indices, self.X.indptr), shape=self.X.shape)
+            return own.T @ weights
+
+        stored = total(np.ones_like(self.X.data))
+        off, variance = total(deviation), total(np.square(deviation, out=deviation))
+        # Adding up n weights may leave this much of a column that is stored in full.
         zeros = np.where(1 - stored > self.n * np.finfo(float).eps, 1 - stored, 0)
         return _corrected(mean, off - zeros * mean, variance + zeros * mean**2)
 

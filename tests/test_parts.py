@@ -868,6 +868,22 @@ def test_rows_that_hold_up_the_hessian_are_always_drawn(one_thread):
     np.testing.assert_allclose(sample.rows.weights[some], 1)
 
 
+def test_a_sampled_hessian_is_near_the_exact_one_where_columns_have_heavy_tails(one_thread):
+    """Rows drawn in the lengths of `curvature_gram`, at a point where most rows are saturated."""
+    rng = np.random.default_rng(25)
+    X = rng.standard_t(1.2, size=(4000, 6)) * 10.0 ** rng.integers(-3, 4, 6)
+    case = make(one_thread, X=X)
+    objective = case.objective
+    T = objective.null() + 4 * case.point()
+    root = np.linalg.cholesky(np.linalg.inv(objective.curvature_gram(T)))
+    sample = by_leverage(objective, T, root, 10 * T.size)
+    assert sample.rows.n < 800
+    (H,), (estimate,) = objective.hessian(T), sample.hessian(T)
+    L = np.linalg.cholesky(H)
+    relative = np.linalg.eigvalsh(np.linalg.solve(L, np.linalg.solve(L, estimate).T))
+    assert relative.min() > 1 / 3 and relative.max() < 3
+
+
 def spd(rng):
     """A random symmetric positive definite system of order 12."""
     A = rng.normal(size=(12, 30))

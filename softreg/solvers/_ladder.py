@@ -11,7 +11,7 @@ from softreg._blocks import Block
 from softreg._objective import Objective
 from softreg.solvers._metrics import Metric, first_metric, renewal_passes
 from softreg.solvers._newton import Point, balanced, gradient_step, is_near, newton_step
-from softreg.solvers._result import LEAST, Monitor, Result
+from softreg.solvers._result import Monitor, Result, rounding
 
 Descent = Callable[[Objective, Point, Metric, Monitor], Point]
 
@@ -43,7 +43,8 @@ def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Desce
         point = descend(objective, point, metric, monitor)
         if exact is not objective:
             single, point = point, Point.at(exact, point.T)
-            if abs(single.value - point.value) > _NOISY * (before.value - point.value):
+            gain = before.value - point.value
+            if single is not before and abs(single.value - point.value) > _NOISY * gain:
                 objective = exact
         if monitor.reason:
             break
@@ -55,7 +56,7 @@ def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Desce
             point = gradient_step(exact, point, first)
         monitor.iteration(point.T, point.value)
         converged = monitor.reached(point.estimate, point.gap, point.value) or point.value <= floor
-        stalled = stalled + 1 if before.value - point.value <= LEAST else 0
+        stalled = stalled + 1 if before.value - point.value <= rounding(point.value) else 0
         if stalled == _PATIENCE:  # where rounding hides the proof, the estimate has to do
             converged = monitor.reached(point.estimate, 0.0, point.value)
             monitor.reason = "rounding keeps F from decreasing further; raise tol or scale C down"

@@ -141,7 +141,10 @@ def renewal_passes(objective: Objective) -> float:
 
 
 def hessian_passes(objective: Objective) -> tuple[float, float]:
-    """Return what the exact and the sampled Hessian cost, in passes over the data."""
+    """Return what the exact and the sampled Hessian cost, in passes over the data.
+
+    Drawing the sample takes two passes more, which `_SAMPLING_LOSS` covers.
+    """
     width, K = objective.shape
     order = _order(objective)
     a_row = _VALUE * width + objective.link.hessian_cost(K, width)

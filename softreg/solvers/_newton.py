@@ -101,16 +101,17 @@ def newton_step(objective: Objective, point: Point, metric: Metric, tol: float) 
         return line_search(objective, point, step)
 
     relative, allowed = decrement(point, metric), 0.1 * max(tol, CERTIFIED) * point.value
-    # A diagonal sees little of how intercepts and features go together: the last half of its
-    # products would go into rounding the intercepts' balance, which a step of their own does.
-    left_over = objective.imbalance_gap if metric.accurate else objective.penalised_gap
+    # A metric that sees little of how intercepts and features go together would spend half of its
+    # products on rounding the intercepts' balance, which a step in them alone does as well.
+    alone = not (metric.accurate or objective.has_free_features)
+    left_over = objective.penalised_gap if alone else objective.imbalance_gap
 
     def accurate(residual: NDArray, ratio: float) -> bool:
         small = ratio**2 * relative <= 0.1 * tol
         return ratio < _ROUNDING or (small and left_over(residual) <= allowed)
 
     step, residual = conjugate_gradients(product, point.gradient, metric, accurate, 2 * most)
-    if not metric.accurate:
+    if alone:
         step += objective.balancing_step(point.T, residual)
     there = objective.certify(point.T, step)
     if there.value > point.value * (1 + 1e-12) + LEAST:

@@ -14,6 +14,11 @@ CERTIFIED = 1e-8
 LEAST = 100 * np.finfo(float).eps
 
 
+def rounding(value: float) -> float:
+    """Return by how much a computed F of this size can be off."""
+    return max(LEAST, 10 * np.finfo(float).eps * value)
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """Where a solver ended.

@@ -19,7 +19,7 @@ def by_leverage(objective: Objective, T: NDArray, root: NDArray, size: int) -> O
     Uniform sampling misses the few rows that hold up a nearly separable fit: there it took ten
     times as many iterations. Rows are drawn in proportion to curvature times leverage
     ||root' x~||^2 and weighted by the inverse of their chance. With a root of the inverse of
-    `Objective.curvature_gram` no direction is missed, whatever the columns' tails.
+    `Objective.curvature_gram` no feature is missed, whatever its tails.
     """
     n = objective.rows.n
     share = objective.leverages(T, root)
