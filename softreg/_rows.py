@@ -125,6 +125,13 @@ class Rows(ABC):
         edges = np.linspace(0, self.n, min(count, self.n) + 1).astype(int)
         return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
+    @cached_property
+    def _shares(self) -> list[list[slice]]:
+        """The cuts of each thread."""
+        threads = min(len(self.cuts), self.threads.count)
+        edges = np.linspace(0, len(self.cuts), threads + 1).astype(int)
+        return [self.cuts[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
     def inward(self, T: NDArray) -> NDArray:
         """Return the coefficients T (width, K) as the blocks take them."""
         return self.coordinates.raw_coefficients(T) if self._are_raw else T
@@ -145,15 +152,14 @@ class Rows(ABC):
 
     def sum(self, kernel: Callable[[Block], tuple]) -> tuple:
         """Return the sum over blocks of what `kernel` returns: a tuple of numbers and arrays."""
-        shares = np.array_split(np.arange(len(self.cuts)), min(len(self.cuts), self.threads.count))
 
-        def add_share(share: NDArray) -> list:
-            total = list(kernel(self.block(self.cuts[share[0]])))
-            for i in share[1:]:
-                _add_inplace(total, kernel(self.block(self.cuts[i])))
+        def add_share(share: list[slice]) -> list:
+            total = list(kernel(self.block(share[0])))
+            for cut in share[1:]:
+                _add_inplace(total, kernel(self.block(cut)))
             return total
 
-        total, *others = self.threads.map(add_share, shares)
+        total, *others = self.threads.map(add_share, self._shares)
         for other in others:
             _add_inplace(total, other)
         return tuple(total)
