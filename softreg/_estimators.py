@@ -321,7 +321,7 @@ class SoftmaxRegression(LinearClassifier):
     n_iter_ : int
         Iterations of the solver.
     objective_ : float
-        F at the solution.
+        F at the solution, before `coef_` is rounded to the precision of X.
     optimality_gap_ : float
         Duality gap: F is at most this much above the optimum; inf if a feature that varies has no
         penalty.

@@ -110,6 +110,24 @@ def test_columns_that_determine_each_other_do_no_harm_without_a_penalty(name):
     assert model.converged_ and np.isfinite(model.coef_).all()
 
 
+def test_rows_without_weight_say_nothing_of_separation():
+    """C = inf: a far-off row of weight 0 changes neither the fit nor what is said of it."""
+    X, y = overlapping(400)
+    far = np.vstack([X, [[1e6, -1e6, 1e6, 1e6]]])
+    model = SoftmaxRegression(C=np.inf).fit(far, np.append(y, 0), np.append(np.ones(400), 0))
+    assert model.converged_
+    np.testing.assert_allclose(model.coef_, SoftmaxRegression(C=np.inf).fit(X, y).coef_, atol=1e-3)
+
+
+def test_moving_all_classes_alike_is_not_separation():
+    """A column far from zero in single precision drags all scores together, which means nothing."""
+    rng = np.random.default_rng(0)
+    X, y = overlapping(2000, K=4)
+    X = np.column_stack([X, 1e6 + rng.normal(size=2000)]).astype(np.float32)
+    factor = [1, 0, 0, 0, 1]
+    assert SoftmaxRegression(penalty_factor=factor).fit(sparse.csr_array(X), y).converged_
+
+
 @pytest.mark.parametrize("container", [np.asarray, sparse.csr_array])
 def test_a_constant_column_is_no_feature_whatever_its_value(container):
     """Nor is the rounding of its mean: its coefficients are zero, weighted rows or not."""

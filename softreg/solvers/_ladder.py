@@ -89,10 +89,12 @@ def _result(objective: Objective, point: Point, monitor: Monitor, converged: boo
 
 def _diverging(objective: Objective, point: Point) -> tuple[int, ...]:
     """Return the scores that the last step still moves, though it no longer moves F."""
-    step = objective.rows.inward(np.zeros_like(point.T) if point.step is None else point.step)
+    step = np.zeros_like(point.T) if point.step is None else objective.link.centred(point.step)
+    U = objective.rows.inward(step)
 
     def kernel(block: Block) -> NDArray:
-        return np.abs(block.linear(step)).max(axis=1)[None]
+        moves = np.abs(block.linear(U))
+        return moves.max(axis=1, where=block.weights() > 0, initial=0)[None]
 
     moves = objective.rows.each(kernel).max(axis=0)
     if moves.max() <= _RUNAWAY:
