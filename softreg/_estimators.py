@@ -93,8 +93,8 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
             objective = self._objective(data, encoded, shift, threads)
             metadata = {"sample_weight": sample_weight}
             task = FitTask(self, {"X": data, "y": y, "metadata": metadata})
-            result = fitted._minimised(objective, encoded, task)
-        self._publish(fitted)
+            result, learned = fitted._minimised(objective, encoded, task)
+        self._publish(vars(fitted) | learned)
         self._warn_unless_converged(result)
         return self
 
@@ -187,8 +187,10 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
         rows = source(X, encoded.targets, encoded.weight, columns, coordinates, threads, X.dtype)
         return Objective.in_working_coordinates(encoded.link, rows, penalty)
 
-    def _minimised(self, objective: Objective, encoded: Encoded, task: FitTask) -> Result:
-        """Run the solver and set what was learned; report iterations to callbacks and screen."""
+    def _minimised(
+        self, objective: Objective, encoded: Encoded, task: FitTask
+    ) -> tuple[Result, dict[str, Any]]:
+        """Run the solver, reporting iterations to callbacks and screen; return what was learned."""
 
         def report(T: NDArray, value: float) -> bool:
             if self.verbose:
@@ -219,8 +221,7 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
             "solver_": solver,
         }
         task.end(learned)
-        self.__dict__.update(learned)
-        return result
+        return result, learned
 
     def _start(self, objective: Objective, encoded: Encoded) -> NDArray:
         """Return the coefficients to start from, in working coordinates."""
@@ -231,11 +232,11 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
                 return objective.working(W, b)
         return objective.null()
 
-    def _publish(self, fitted: Self) -> None:
-        """Take over what `fitted`, a copy of self, has learned."""
+    def _publish(self, learned: dict[str, Any]) -> None:
+        """Replace the fitted attributes by those of `learned`."""
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)
-        self.__dict__.update({k: v for k, v in vars(fitted).items() if k.endswith("_")})
+        self.__dict__.update({name: v for name, v in learned.items() if name.endswith("_")})
 
     def _warn_unless_converged(self, result: Result) -> None:
         if result.converged or result.stopped:
