@@ -300,8 +300,8 @@ class SoftmaxRegression(LinearClassifier):
         else `Newton`.
     tol : float, default=1e-9
         The fit ends when F - F* is estimated at most ``tol * F`` and proven to be at most
-        ``max(tol, 1e-8) * F``; the estimate alone decides where a feature has no penalty or rounding
-        hides the proof, as `optimality_gap_` then says. At least 0.
+        ``max(tol, 1e-8) * F``; the estimate alone decides where a feature has no penalty or
+        rounding hides the proof, as `optimality_gap_` then says. At least 0.
     max_iter : int, default=None
         Most iterations, >= 1; None is 10,000, which no fit on real data comes near.
     warm_start : bool, default=False
