@@ -111,8 +111,10 @@ def compare(name: str, C: float | None, cap: float, repeat: int, budget: float) 
     slowest = 3.0 * min(s.seconds for s in searches)
     sufficient = [s.found for s in searches if s.found and s.seconds <= slowest]
     others = [replace(found, threads=threads) for found in sufficient for threads in THREADS]
-    ours = [Contender(), Contender(tol=WITHIN)][: 1 + (name in datasets.SPARSE)]
-    runs = interleaved([*ours, *others], data, repeat, budget)
+    ours = {name: Contender()}
+    if name in datasets.SPARSE:
+        ours[f"{name}, tol={WITHIN:g}"] = Contender(tol=WITHIN)
+    runs = interleaved([*ours.values(), *others], data, repeat, budget)
     if data.known_optimum is None:
         fits = [outcome.objective for outcomes in runs.values() for outcome in outcomes]
         optimum = min(optimum, *fits, *(s.lowest for s in searches))
@@ -125,10 +127,9 @@ def compare(name: str, C: float | None, cap: float, repeat: int, budget: float) 
 
     best = min(others, key=lambda c: statistics.median(o.seconds for o in runs[c]), default=None)
     fastest = measured(best) if best else None
-    titles = (name, f"{name}, tol={WITHIN:g}")
     return [
         Comparison(title, data.shape, measured(own), fastest, searches, optimum, cap)
-        for title, own in zip(titles, ours, strict=False)
+        for title, own in ours.items()
     ]
 
 

@@ -64,10 +64,8 @@ class Coordinates:
 
     def coefficients(self, T: NDArray) -> tuple[NDArray, NDArray]:
         """Return W (d, K) and b (K,) of the coefficients T (width, K)."""
-        d = len(self.centre)
-        W = T[:d] / self.scale[:, None]
-        b = T[d] - self.centre @ W if self.intercept else np.zeros(T.shape[1])
-        return W, b
+        U = self.raw_coefficients(T)
+        return U[: len(self.centre)], U[-1] if self.intercept else np.zeros(U.shape[1])
 
     def working(self, W: NDArray, b: NDArray) -> NDArray:
         """Return T (width, K) of the coefficients W (d, K) and b (K,)."""

@@ -157,23 +157,12 @@ class Objective:
     @cached_property
     def gram(self) -> NDArray:
         """(1/S) sum_i s_i x~_i x~_i', (width, width)."""
-
-        def kernel(block: Block) -> tuple[NDArray]:
-            X = block.dense()
-            return (X.T @ (X if block.weight is None else X * block.weight[:, None]),)
-
-        return self.rows.sum(kernel)[0].astype(float) / self.total_weight
+        return self._gram(lambda block: block.weight)
 
     def curvature_gram(self, T: NDArray) -> NDArray:
         """Return the Hessian's diagonal blocks, added over the scores, (width, width)."""
-        U = self.rows.inward(T)
-
-        def kernel(block: Block) -> tuple[NDArray]:
-            X = block.dense()
-            return (X.T @ (X * self._curvatures(block, U)[:, None]),)
-
-        G = self.rows.sum(kernel)[0].astype(float)
-        return (G + np.diag(self.shape[1] * self.penalty.l2)) / self.total_weight
+        U, own = self.rows.inward(T), np.diag(self.shape[1] * self.penalty.l2)
+        return self._gram(lambda block: self._curvatures(block, U)) + own / self.total_weight
 
     def leverages(self, T: NDArray, root: NDArray) -> NDArray:
         """Return each row's weight in the Hessian, (n,): its curvature times ||root' x~||^2."""
@@ -184,6 +173,15 @@ class Objective:
             return self._curvatures(block, U) * lengths.sum(axis=1)
 
         return self.rows.each(kernel)
+
+    def _gram(self, weight: Callable[[Block], NDArray | None]) -> NDArray:
+        """Return (1/S) sum_i w_i x~_i x~_i', given a block's weights (m,); None is all ones."""
+
+        def kernel(block: Block) -> tuple[NDArray]:
+            X, w = block.dense(), weight(block)
+            return (X.T @ (X if w is None else X * w[:, None]),)
+
+        return self.rows.sum(kernel)[0].astype(float) / self.total_weight
 
     def _curvatures(self, block: Block, U: NDArray) -> NDArray:
         """Return the trace of each row's Hessian in its scores, times its weight, (m,)."""
