@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import platform
 import re
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from scipy.special import log_softmax
 # forked child would inherit its parent's memory.
 PROCESSES = multiprocessing.get_context("spawn")
 BLOCK_ROWS = 8192  # rows converted to float64 at a time
+BLOCK_NUMBERS = 2**20  # of a block of rows and its scores, where there are many labels: 8 MB
 
 
 def objective(model: Any, X: Any, y: np.ndarray, C: float) -> float:
@@ -38,6 +40,25 @@ def objective(model: Any, X: Any, y: np.ndarray, C: float) -> float:
             Z = np.hstack([np.zeros_like(Z), Z])
         loss -= np.take_along_axis(log_softmax(Z, axis=1), y[rows, None], axis=1).sum()
     return (loss + (W**2).sum() / (2 * C)) / len(y)
+
+
+def label_objectives(
+    W: np.ndarray, b: np.ndarray, X: Any, Y: np.ndarray, C: float = 1.0
+) -> np.ndarray:
+    """F_l = (1/n) sum_i log(1 + exp(-(2 y_il - 1) z_il)) + ||W_l||^2 / (2 C n) of each label.
+
+    Scores z = X W' + b in float64, from coefficients W (L, d) and intercepts b (L,) of any library;
+    Y (n, L) holds 0 and 1. Rows are taken in blocks, so that no (n, L) array of floats is held.
+    """
+    W, b = np.asarray(W, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    losses = np.zeros(len(W))
+    step = max(1, BLOCK_NUMBERS // sum(W.shape))
+    for start in range(0, len(Y), step):
+        rows = slice(start, start + step)
+        Z = X[rows].astype(np.float64) @ W.T + b
+        Z *= 1.0 - 2.0 * Y[rows]
+        losses += np.logaddexp(0.0, Z, out=Z).sum(axis=0)
+    return (losses + (W**2).sum(axis=1) / (2 * C)) / len(Y)
 
 
 def peak_memory() -> int:
@@ -63,6 +84,26 @@ def reset_peak_memory() -> None:
         return
 
 
+def children(process: int) -> list[int]:
+    """Process ids of the children that a process has now (from /proc; elsewhere none)."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):  # ended in the meantime
+            if re.search(rf"PPid:\s+{process}\n", status.read_text()):
+                found.append(int(status.parent.name))
+    return found
+
+
+def family_peak_memory() -> int:
+    """Sum of the peaks of this process and its children; pages that they share count in each."""
+    total = peak_memory()
+    for process in children(os.getpid()):
+        with contextlib.suppress(OSError):
+            peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+            total += int(peak[1]) * 1024 if peak else 0
+    return total
+
+
 @contextlib.contextmanager
 def child(task: Callable[..., None], *args: Any) -> Iterator[Any]:
     """Run ``task(send, *args)`` in a process that ends with the block; yield what receives from it.
@@ -70,15 +111,21 @@ def child(task: Callable[..., None], *args: Any) -> Iterator[Any]:
     The block starts when the task has sent its first message: loaded, busy, ready.
     """
     receiver, sender = PROCESSES.Pipe(duplex=False)
-    process = PROCESSES.Process(target=_run, args=(task, sender, *args), daemon=True)
+    process = PROCESSES.Process(
+        target=_run, args=(task, sender, *args)
+    )  # a daemon may have no jobs
     process.start()
     sender.close()
     try:
         receiver.recv()
         yield receiver
     finally:
+        jobs = children(process.pid)
         process.kill()
         process.join()
+        for job in jobs:  # joblib's; its resource tracker ignores this signal, to tidy up
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(job, signal.SIGTERM)
 
 
 def _run(task: Callable[..., None], sender: Any, *args: Any) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import _common as common
 import _datasets as datasets
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 # OpenBLAS's threads spin for some tens of milliseconds after a product: nobody's fit should start
@@ -151,3 +152,102 @@ def peak(send: Callable, name: str, C: float, contender: Contender) -> None:
     send("loaded")
     contender.fit(data)
     send(common.peak_memory())
+
+
+@dataclass(frozen=True)
+class Way:
+    """How scikit-learn runs: BLAS threads of this process, or joblib's processes of one each."""
+
+    threads: int | None = None
+    jobs: int | None = None
+
+    def __str__(self) -> str:
+        if self.jobs:
+            return f"{self.jobs} jobs"
+        return f"{self.threads} thr." if self.threads else "default"
+
+
+CORES = common.cores()
+WAYS = (Way(1), Way(CORES), Way(1, jobs=CORES)) if CORES > 1 else (Way(1),)
+
+
+class MultilabelOutcome(NamedTuple):
+    """One fit: wall-clock seconds, F_l (L,), peak bytes, and labels that warned of their end."""
+
+    seconds: float
+    objectives: np.ndarray
+    peak: int
+    unconverged: int
+
+
+@dataclass(frozen=True)
+class MultilabelContender:
+    """SigmoidRegression, or one-vs-rest with one solver: tolerance (NaN: all defaults) and way."""
+
+    solver: str = "softreg"
+    tol: float = math.nan
+    way: Way = Way()
+
+    def fit(self, data: datasets.MultilabelDataset) -> MultilabelOutcome:
+        """Fit once; only the call of ``fit`` is timed. The peak is of all this process did."""
+        model = self.model()
+        start_workers(self.way.jobs)
+        with warnings.catch_warnings(record=True) as caught, threadpool_limits(self.way.threads):
+            warnings.simplefilter("ignore" if self.way.jobs else "always")
+            time.sleep(PAUSE)
+            start = time.perf_counter()
+            model.fit(data.X, data.Y)
+            seconds = time.perf_counter() - start
+        peak = common.family_peak_memory()  # before the objectives ask for memory
+        parts = getattr(model, "estimators_", [model])  # one-vs-rest has no coef_ of its own
+        W, b = np.vstack([p.coef_ for p in parts]), np.hstack([p.intercept_ for p in parts])
+        objectives = common.label_objectives(W, b, data.X, data.Y)
+        return MultilabelOutcome(seconds, objectives, peak, unconverged(parts, caught))
+
+    def model(self) -> Any:
+        """Import the library and return its estimator."""
+        tol = {} if math.isnan(self.tol) else {"tol": self.tol}
+        if self.solver == "softreg":
+            from softreg import SigmoidRegression
+
+            return SigmoidRegression(**tol)
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.multiclass import OneVsRestClassifier
+
+        options = {"solver": self.solver, "max_iter": 10**6, **tol} if tol else {}
+        if self.solver == "liblinear":  # penalises the intercept: divided by 1e4, hardly any more
+            options["intercept_scaling"] = 100.0
+        return OneVsRestClassifier(LogisticRegression(**options), n_jobs=self.way.jobs)
+
+    def cells(self) -> list[str]:
+        tol = "default" if math.isnan(self.tol) else f"{self.tol:.0e}"
+        return [self.solver, tol, f"{self.way}"]
+
+
+def start_workers(jobs: int | None) -> None:
+    """Start joblib's workers and load scikit-learn there: no more part of a fit than an import."""
+    if jobs:
+        from joblib import Parallel, delayed
+
+        def load() -> None:
+            import sklearn.linear_model  # noqa: F401
+
+            time.sleep(PAUSE)  # so that every worker gets one
+
+        Parallel(n_jobs=jobs)(delayed(load)() for _ in range(jobs))
+
+
+def stop_workers(jobs: int | None) -> None:
+    """End joblib's workers: a child process would wait minutes for them before it ends."""
+    if jobs:
+        from joblib.externals.loky import get_reusable_executor
+
+        get_reusable_executor().shutdown()
+
+
+def unconverged(parts: Sequence[Any], caught: Iterable[warnings.WarningMessage]) -> int:
+    """Labels that said so, or, as a worker's warnings are not heard here, reached ``max_iter``."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    said = sum(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+    return max(said, sum(np.max(p.n_iter_) >= (p.max_iter or math.inf) for p in parts))

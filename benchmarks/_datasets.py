@@ -34,6 +34,8 @@ SPARSE = ("r8", "text20")
 BUNDLED = ("iris", "wine", "digits")
 HUGE = ("kddcup99_10pct",)
 ALL = DENSE + WIDE + SPARSE + BUNDLED + HUGE
+MULTILABEL = ("emotions", "yeast", "bibtex", "bibtex-dense", "delicious", "delicious-dense")
+MULTILABEL_SPARSE = ("bibtex", "delicious")
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,26 @@ class Dataset:
         return by_strength.get(self.C)
 
 
+@dataclass(frozen=True)
+class MultilabelDataset:
+    """Rows ``X`` (n, d), dense or CSR, and the indicator matrix ``Y`` (n, L) of 0 and 1."""
+
+    name: str
+    X: Any
+    Y: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (*self.X.shape, self.Y.shape[1])
+
+
 def folder() -> Path | None:
     """Where the sets on disk are, or None."""
     return Path(os.environ["SOFTREG_DATA"]) if os.environ.get("SOFTREG_DATA") else None
 
 
 def available(name: str) -> bool:
-    return name in BUNDLED or name == "text20" or folder() is not None
+    return name in (*BUNDLED, "text20", "simulated") or folder() is not None
 
 
 def load(name: str, C: float | None = None) -> Dataset:
@@ -79,6 +94,20 @@ def load(name: str, C: float | None = None) -> Dataset:
             X, y = archive["X"], archive["y"]
     codes = np.unique(y, return_inverse=True)[1]
     return Dataset(name, X, codes, C or (10.0 if name in SPARSE else 1.0))
+
+
+def load_multilabel(name: str) -> MultilabelDataset:
+    """Return one of the sets in ``MULTILABEL``, or the one that is always there, "simulated"."""
+    if name == "simulated":
+        from sklearn.datasets import make_multilabel_classification
+
+        X, Y = make_multilabel_classification(1000, 50, n_classes=8, random_state=0)
+        return MultilabelDataset(name, X, Y.astype(np.uint8))
+    from scipy.sparse import csr_array
+
+    with np.load(folder() / f"ml_{name.removesuffix('-dense')}.npz") as archive:
+        X, Y = archive["X"], archive["Y"]
+    return MultilabelDataset(name, csr_array(X) if name in MULTILABEL_SPARSE else X, Y)
 
 
 def reuters() -> tuple[Any, np.ndarray]:

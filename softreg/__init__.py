@@ -1,5 +1,6 @@
-"""softreg: multinomial (softmax) logistic regression that reaches the optimum on raw data."""
+"""softreg: multinomial (softmax) and multi-label (sigmoid) regression that reaches the optimum."""
 
-from softreg._estimators import SoftmaxRegression
+from softreg._sigmoid import SigmoidRegression
+from softreg._softmax import SoftmaxRegression
 
-__all__ = ["SoftmaxRegression"]
+__all__ = ["SigmoidRegression", "SoftmaxRegression"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,19 +50,27 @@ class Block(ABC):
         return Z if self.offset is None else np.add(Z, self.offset.T, out=Z)
 
     def weights(self) -> NDArray:
-        """Return the weights (m,), ones where none were given."""
-        return np.ones(self.X.shape[0]) if self.weight is None else self.weight
+        """Return the weights (m,), or (K, m) where those of the scores differ."""
+        weights = self._weights()
+        return np.ones(self.X.shape[0]) if weights is None else weights
 
     def weighted(self, R: NDArray) -> NDArray:
-        """Return R (..., m) times the weights."""
-        return R if self.weight is None else R * self.weight
+        """Return R, (K, m) or what is one for all scores, times the weights."""
+        weights = self._weights()
+        return R if weights is None else R * weights
+
+    def _weights(self) -> NDArray | None:
+        own = self.Y.own_weights()
+        if own is None or self.weight is None:
+            return self.weight if own is None else own
+        return own * self.weight
 
 
 class WorkingBlock(Block):
     """X holds x~ itself, (m, width); U is T, and sums are those of x~."""
 
     def linear(self, U: NDArray) -> NDArray:
-        return U.T.astype(self.X.dtype, copy=False) @ self.X.T
+        return U.T @ self.X.T
 
     def gather(self, R: NDArray) -> NDArray:
         G = np.dot(R.astype(self.X.dtype, copy=False), self.X)  # as @, but always without the GIL
@@ -86,7 +95,7 @@ class RawBlock(Block):
 
     def linear(self, U: NDArray) -> NDArray:
         d = self.X.shape[1]
-        Z = self._times(U[:d].astype(self.X.dtype, copy=False))
+        Z = self._times(U[:d])
         if len(U) > d:
             Z += U[d:].T
         return Z
@@ -121,7 +130,11 @@ class SparseBlock(RawBlock):
         return np.ascontiguousarray((self.X @ W).T)
 
     def _summed(self, R: NDArray) -> NDArray:
-        return self.X.T @ np.ascontiguousarray(R.T, dtype=self.X.dtype)
+        return self._transposed @ np.ascontiguousarray(R.T, dtype=self.X.dtype)
+
+    @cached_property
+    def _transposed(self) -> Any:
+        return self.X.T
 
 
 def _squared(X: Any) -> Any:

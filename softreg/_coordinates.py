@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -75,20 +76,22 @@ class Coordinates:
 
     def raw_coefficients(self, T: NDArray) -> NDArray:
         """Return W over b, (width, K), of the coefficients T."""
-        U = T.copy()
-        U[: len(self.centre)] /= self.scale[:, None]
+        U = T * self._unit
         if self.intercept:
             U[-1] -= self.centre @ U[:-1]
         return U
 
     def pull_back(self, U: NDArray) -> NDArray:
         """Return the gradient in T of one that is U (width, K) in W over b."""
-        d = len(self.centre)
-        T = U.copy()
+        T = U * self._unit
         if self.intercept:
-            T[:d] -= np.outer(self.centre, U[d])
-        T[:d] /= self.scale[:, None]
+            T[:-1] -= np.outer(self.centre / self.scale, U[-1])
         return T
+
+    @cached_property
+    def _unit(self) -> NDArray[np.float64]:
+        """Return what a coefficient of one in T is in W over b, (width, 1)."""
+        return np.append(1 / self.scale, np.ones(int(self.intercept)))[:, None]
 
     def second_moments(self, U: NDArray) -> NDArray:
         """Return sum_i c_i x~_i^2, (width, K), from sums of c x^2 (d rows), c x (d) and c (1)."""

@@ -1,16 +1,13 @@
-"""From what users pass as y, weights, offsets and parameters to what an objective needs."""
+"""From classes, or class probabilities, to what an objective needs."""
 
 from __future__ import annotations
 
-import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from softreg._links import Link, Sigmoid, Softmax
@@ -22,16 +19,26 @@ _SUM_TOLERANCE = 1e-5
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Targets with their classes, link and row weights (None: all one)."""
+    """Targets with their link and row weights, and what the estimator learns of y.
+
+    Attributes
+    ----------
+    classes : ndarray of classes or names of labels
+    targets : Targets
+    link : Link
+    weight : ndarray (n,) or None (all one)
+    score_shape : tuple, the shape of the scores of a row: () for two classes, else (K,)
+    learned : dict, fitted attributes beside ``classes_``
+    remark : str, what to warn of; empty for nothing
+    """
 
     classes: NDArray
     targets: Targets
     link: Link
     weight: NDArray | None
-
-    def score_shape(self, n: int) -> tuple[int, ...]:
-        """Return the shape of the scores of n rows: one a row for two classes, else one a class."""
-        return (n,) if len(self.classes) == 2 else (n, len(self.classes))
+    score_shape: tuple[int, ...]
+    learned: dict[str, Any] = field(default_factory=dict)
+    remark: str = ""
 
 
 def encode_classes(
@@ -48,11 +55,11 @@ def encode_classes(
             return _shares(Y, classes, weight, class_weight, smoothing)
         codes = Y.argmax(axis=1)  # one-hot rows are labels
     else:
-        classes, codes = _codes(y, classes)
+        classes, codes = class_codes(y, classes)
     return _labels(codes, classes, weight, class_weight, smoothing)
 
 
-def _codes(y: NDArray, classes: ArrayLike | None) -> tuple[NDArray, NDArray]:
+def class_codes(y: NDArray, classes: ArrayLike | None) -> tuple[NDArray, NDArray]:
     """Return the classes and each label's place among them."""
     y = column_or_1d(y, warn=True)
     check_classification_targets(y)
@@ -89,9 +96,8 @@ def _probabilities(y: NDArray, names: ArrayLike | None) -> tuple[NDArray, NDArra
         row = int(np.argmax(Y.sum(axis=1)))
         raise ValueError(
             f"y is a multi-label indicator matrix: row {row} has {int(Y[row].sum())} ones. "
-            "SoftmaxRegression gives each row one class; fit one model per label instead, e.g. "
-            "sklearn.multioutput.MultiOutputClassifier. Multilabel-indicator target data is not "
-            "supported: Unknown label type."
+            "SoftmaxRegression gives each row one class; use SigmoidRegression. "
+            "Multilabel-indicator target data is not supported: Unknown label type."
         )
     if (Y < 0).any():
         row = int(np.argmin(Y.min(axis=1)))
@@ -118,8 +124,9 @@ def _labels(
         weight = factors[codes] if weight is None else weight * factors[codes]
     if len(classes) == 2:
         share = codes[:, None] * (1 - smoothing) + smoothing / 2
-        return Encoded(classes, Shares(share.astype(np.float64)), Sigmoid(), weight)
-    return Encoded(classes, Labels(codes, len(classes), smoothing), Softmax(), weight)
+        return Encoded(classes, Shares(share.astype(np.float64)), Sigmoid(), weight, ())
+    targets = Labels(codes, len(classes), smoothing)
+    return Encoded(classes, targets, Softmax(), weight, classes.shape)
 
 
 def _shares(
@@ -134,11 +141,11 @@ def _shares(
         weight = own if weight is None else weight * own
     Y = (1 - smoothing) * Y + smoothing / len(classes)
     if len(classes) == 2:
-        return Encoded(classes, Shares(Y[:, 1:]), Sigmoid(), weight)
-    return Encoded(classes, Shares(Y), Softmax(), weight)
+        return Encoded(classes, Shares(Y[:, 1:]), Sigmoid(), weight, ())
+    return Encoded(classes, Shares(Y), Softmax(), weight, classes.shape)
 
 
-def _check_two_classes(totals: NDArray, classes: NDArray) -> None:
+def check_two_classes(totals: NDArray, classes: NDArray) -> None:
     if (totals > 0).sum() < 2:
         only = classes.tolist()[totals.argmax()]
         raise ValueError(
@@ -150,7 +157,7 @@ def _check_two_classes(totals: NDArray, classes: NDArray) -> None:
 def _class_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDArray | None:
     """Return the weight of each class (K,), None where all are one; two must have any left."""
     factors = _given_factors(class_weight, classes, totals)
-    _check_two_classes(totals if factors is None else totals * factors, classes)
+    check_two_classes(totals if factors is None else totals * factors, classes)
     return factors
 
 
@@ -159,6 +166,11 @@ def _given_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDAr
         return None
     if isinstance(class_weight, str) and class_weight == "balanced":
         return totals.sum() / (len(classes) * np.where(totals > 0, totals, np.inf))
+    return named_factors(class_weight, classes)
+
+
+def named_factors(class_weight: Any, classes: NDArray) -> NDArray:
+    """Return the weights (K,) that a dict gives to classes, one where it names none."""
     if not isinstance(class_weight, dict):
         raise ValueError(
             f'class_weight={class_weight!r} must be None, "balanced" or a dict {{class: weight}}.'
@@ -172,133 +184,3 @@ def _given_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDAr
     if not (np.isfinite(factors).all() and (factors >= 0).all()):
         raise ValueError(f"class_weight={class_weight!r} must hold finite weights >= 0.")
     return factors
-
-
-def _numbers(values: Any, name: str) -> NDArray:
-    """Return doubles of any shape, of which the caller asks whether they are finite."""
-    return check_array(
-        values, ensure_2d=False, dtype=np.float64, ensure_all_finite=False, input_name=name
-    )
-
-
-def check_weight(weight: Any, n: int) -> NDArray | None:
-    """Return sample_weight as an array (n,), or None."""
-    if weight is None:
-        return None
-    if isinstance(weight, numbers.Number):
-        weight = np.full(n, weight)
-    w = _numbers(weight, "sample_weight")
-    if w.shape != (n,):
-        raise ValueError(
-            f"sample_weight has shape {w.shape}; it must be ({n},), one weight per row of X. "
-            "Sample weights must be 1D array or scalar."
-        )
-    if not np.isfinite(w).all():
-        row = int(np.argmin(np.isfinite(w)))
-        raise ValueError(f"sample_weight[{row}] is {w[row]}; weights must be finite numbers >= 0.")
-    if (w < 0).any():
-        row = int(np.argmin(w))
-        raise ValueError(
-            f"sample_weight[{row}] is {w[row]:g}; weights must be >= 0 - leave the row out instead."
-        )
-    if not w.any():
-        raise ValueError("sample_weight is zero for every row; at least two rows need weight > 0.")
-    return w
-
-
-def check_offset(offset: Any, shape: tuple[int, ...]) -> NDArray | None:
-    """Return offset in the shape of decision_function, or None."""
-    if offset is None:
-        return None
-    if sparse.issparse(offset):
-        raise TypeError("offset is sparse; pass a dense array: offset.toarray().")
-    o = check_array(offset, ensure_2d=False, dtype=np.float64, input_name="offset")
-    if o.shape != shape:
-        raise ValueError(
-            f"offset has shape {o.shape}; it must have that of decision_function, {shape}: one "
-            "number per row and class (per row only, if there are two classes)."
-        )
-    return o
-
-
-def check_penalty_factor(factor: Any, n_features: int) -> NDArray:
-    """Return penalty_factor as an array (d,), ones for None."""
-    if factor is None:
-        return np.ones(n_features)
-    f = _numbers(factor, "penalty_factor")
-    if f.shape != (n_features,):
-        raise ValueError(
-            f"penalty_factor has shape {f.shape}; it must be ({n_features},), one per column of X."
-        )
-    if not (np.isfinite(f).all() and (f >= 0).all()):
-        bad = int(np.argmin(np.isfinite(f) & (f >= 0)))
-        raise ValueError(
-            f"penalty_factor[{bad}] is {f[bad]:g}; factors must be finite and >= 0 (0: none)."
-        )
-    return f
-
-
-def without_duplicates(X: Any) -> Any:
-    """Return X, as a copy if it is sparse with several entries in one place."""
-    matrix: Any = X
-    if sparse.issparse(X) and not matrix.has_canonical_format:
-        matrix = matrix.copy()
-        matrix.sum_duplicates()
-    return matrix
-
-
-def check_y(y: Any, X: Any) -> NDArray:
-    """Return y as an array of as many rows as X, without NaN."""
-    if y is None:
-        raise ValueError("This classifier requires y to be passed, but the target y is None.")
-    if sparse.issparse(y):
-        raise ValueError(
-            "y is a sparse matrix, which is a multi-label indicator; class probabilities must be "
-            "dense: pass y.toarray()."
-        )
-    checked = check_array(y, ensure_2d=False, dtype=None, input_name="y")
-    check_consistent_length(X, checked)
-    return checked
-
-
-def check_C(C: Any) -> float:
-    """Return the inverse strength of the penalty."""
-    if _is_number(C) and C > 0:
-        return float(C)
-    raise ValueError(f"C={C!r} must be a number > 0; np.inf means no penalty.")
-
-
-def check_label_smoothing(smoothing: Any) -> float:
-    """Return the share of each label that is spread over all classes."""
-    if _is_number(smoothing) and 0 <= smoothing < 1:
-        return float(smoothing)
-    raise ValueError(f"label_smoothing={smoothing!r} must be a number in [0, 1); 0 means none.")
-
-
-def check_tol(tol: Any) -> float:
-    """Return the relative tolerance."""
-    if _is_number(tol) and 0 <= tol < np.inf:
-        return float(tol)
-    raise ValueError(f"tol={tol!r} must be a finite number >= 0; the default is 1e-9.")
-
-
-def check_max_iter(max_iter: Any, default: int) -> int:
-    """Return the most iterations."""
-    if max_iter is None:
-        return default
-    if isinstance(max_iter, numbers.Integral) and int(max_iter) >= 1:
-        return int(max_iter)
-    raise ValueError(f"max_iter={max_iter!r} must be an integer >= 1, or None for no limit.")
-
-
-def check_n_jobs(n_jobs: Any) -> int | None:
-    """Return the number of threads, None for as many as BLAS is allowed."""
-    if n_jobs is None:
-        return None
-    if isinstance(n_jobs, numbers.Integral) and n_jobs != 0:
-        return effective_n_jobs(int(n_jobs))
-    raise ValueError(f"n_jobs={n_jobs!r} must be None, a positive integer, or -1 for all cores.")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)

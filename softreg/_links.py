@@ -1,8 +1,7 @@
 """Links: what a row's scores and target say about its loss. They know nothing of X.
 
-Scores Z are class-major, (K, m) for m rows; probabilities P have the same shape; targets are
-`Labels` or `Shares` (see `_targets`). Functions ending in ``_inplace`` overwrite their first
-argument.
+Scores Z are class-major, (K, m) for m rows; probabilities P have the same shape; targets are those
+of `_targets`. Functions ending in ``_inplace`` overwrite their first argument.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class Link(Protocol):
         """Turn scores into probabilities P."""
 
     def loss_and_residual_inplace(self, Z: Array, Y: Targets) -> Array:
-        """Return the row losses (m,) and turn Z into the residuals P - Y."""
+        """Return the losses of each problem's rows, (B, m), and turn Z into residuals P - Y."""
 
     def curvature_product(self, P: Array, D: Array) -> Array:
         """Return the Hessian of each row's loss in its scores, times D (K, m)."""
@@ -43,20 +42,23 @@ class Link(Protocol):
         """Return the diagonal p (1 - p) of each row's Hessian, (K, m)."""
 
     def dual(self, Z: Array, D: Array) -> tuple[Array, Array]:
-        """Return the probabilities Q linearised from Z along D, and KL(q_i || p(z_i + d_i)), (m,).
+        """Return the probabilities Q linearised from Z along D, and KL(q || p(z + d)), (B, m).
 
         Q = P + H_z D, kept in the domain of the conjugate loss. The divergence is the Fenchel-Young
-        gap of the row: loss(z + d) + conjugate(q - y) - <q - y, z + d>.
+        gap of the row's problem: loss(z + d) + conjugate(q - y) - <q - y, z + d>.
         """
 
-    def uncoupled_blocks(self, K: int) -> int:
-        """Return into how many blocks (B) the Hessian of K scores falls."""
+    def problems(self, K: int) -> int:
+        """Return into how many problems (B) that share nothing but X the K scores fall."""
 
     def hessian_cost(self, K: int, d: int) -> float:
         """Return the multiply-adds that `hessian` takes for a row."""
 
     def hessian(self, P: Array, X: Array, weight: Array) -> Array:
-        """Return sum_i w_i (Hessian of row i) (x) x_i x_i', as uncoupled blocks (B, p, p)."""
+        """Return sum_i w_i (Hessian of row i) (x) x_i x_i', a block a problem, (B, p, p).
+
+        Weights are (m,), or (K, m) where each score is a problem of its own.
+        """
 
     def fix_gauge_inplace(self, H: Array, width: int) -> None:
         """Make H (B, p, p) definite along the directions that change no probability."""
@@ -76,7 +78,8 @@ class Softmax:
         return Z
 
     def loss_and_residual_inplace(self, Z: Array, Y: Targets) -> Array:
-        loss = -Y.inner(Z)
+        loss = np.zeros((1, Z.shape[1]), Z.dtype)
+        Y.subtract_product_inplace(loss, Z)
         loss += self._normalise_inplace(Z)
         Y.subtract_from_inplace(Z)
         return loss
@@ -96,9 +99,10 @@ class Softmax:
         Q = P * (1 + relative)
         total = Q.sum(axis=0)
         Q /= total
-        return Q, (Q * (np.log1p(relative) - D)).sum(axis=0) - np.log(total) + change
+        divergence = (Q * (np.log1p(relative) - D)).sum(axis=0) - np.log(total) + change
+        return Q, divergence[None]
 
-    def uncoupled_blocks(self, K: int) -> int:
+    def problems(self, K: int) -> int:
         return 1
 
     def hessian_cost(self, K: int, d: int) -> float:
@@ -161,7 +165,7 @@ class Sigmoid:
         loss = np.maximum(Z, 0)
         e = np.exp(-np.abs(Z))
         loss += np.log1p(e)
-        loss = loss.sum(axis=0) - Y.inner(Z)
+        Y.subtract_product_inplace(loss, Z)
         np.divide(np.where(Z < 0, e, 1), 1 + e, out=Z)
         Y.subtract_from_inplace(Z)
         return loss
@@ -180,9 +184,9 @@ class Sigmoid:
         no = np.clip(-P * D, _ALL_BUT_GONE, odds)
         Q = np.clip(P + P * (1 - P) * D, 0, 1)
         own = Q * np.log1p(yes) + (1 - Q) * np.log1p(no)
-        return Q, (own - Q * D + log_expit(-Z) - log_expit(-Z - D)).sum(axis=0)
+        return Q, own - Q * D + log_expit(-Z) - log_expit(-Z - D)
 
-    def uncoupled_blocks(self, K: int) -> int:
+    def problems(self, K: int) -> int:
         return K
 
     def hessian_cost(self, K: int, d: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -28,9 +28,9 @@ class Objective:
 
     ::
 
-        F(W, b) = (1/S) sum_i s_i loss(z_i, y_i)  +  (1/S) sum_j l2_j / 2 ||W_j||^2
+        F(W, b) = (1/S) sum_i s_i loss(z_i, y_i)  +  (1/S) sum_jk l2_jk / 2 W_jk^2
 
-        z_i = W' x_i + b + o_i,    S = sum_i s_i,    l2_j = penalty_factor_j / C
+        z_i = W' x_i + b + o_i,    S = sum_i s_i,    l2_jk = penalty_factor_j / C_k
 
     with W (d, K), the transpose of ``coef_``, b (K,), x_i (d,), row weights s_i >= 0, offsets
     o_i (K,), targets y_i (K,). It is scikit-learn's ``LogisticRegression(C=C)`` divided by C S.
@@ -38,12 +38,17 @@ class Objective:
     probabilities and R = P - Y residuals, each (K, m) for a block of m rows. Gradients and
     Hessians are those of F in T.
 
+    The K scores fall into B problems that share nothing but X: one for softmax, K for labels. F is
+    their sum; its values, bounds and inner products are given problem by problem, (B,). Of labels,
+    s_i loss stands for the sum of each one's loss times its own weight s_ik (`Indicators`), and S
+    for the mean over the labels of sum_i s_ik.
+
     Attributes
     ----------
     link : Link
     rows : Rows, in working coordinates
-    penalty : ElasticNet, on the rows of T; 0 for the intercept
-    total_weight : float, S of all rows, also where `rows` is a sample of them
+    penalty : ElasticNet, on T; 0 for the intercept
+    total_weight : float, S, that of all rows and scores also where `rows` holds some of them
     spaces : tuple of RowSpace, at most one: what was rotated before the coordinates
     """
 
@@ -62,7 +67,45 @@ class Objective:
             rows, penalty = spaces[0].rows, spaces[0].penalty
         rows = rows.standardised()
         penalty = penalty.in_units(rows.coordinates.scale, rows.coordinates.intercept)
-        return cls(link, rows, penalty, rows.total_weight, spaces)
+        total_weight = float(rows.Y.total_weight(rows.weights).mean())
+        return cls(link, rows, penalty, total_weight, spaces)
+
+    @cached_property
+    def problems(self) -> int:
+        """Number of problems B."""
+        return self.link.problems(self.shape[1])
+
+    def scores(self, problems: NDArray) -> NDArray:
+        """Return the scores that some of the problems consist of."""
+        return np.arange(self.shape[1]).reshape(self.problems, -1)[problems].ravel()
+
+    def part(self, problems: NDArray) -> Objective:
+        """Return the objective of some of the problems."""
+        if len(problems) == self.problems:
+            return self
+        own = self.scores(problems)
+        return replace(self, rows=self.rows.of_scores(own), penalty=self.penalty.of_scores(own))
+
+    @cached_property
+    def settled(self) -> NDArray[np.bool_]:
+        """Which problems have constant targets, so that no model is better than the null one, (B,).
+
+        What little its F is above zero, for the sake of a finite intercept, is below rounding.
+        """
+        constant = self.rows.Y.constant(self.rows.weights)
+        return np.asarray(constant.reshape(self.problems, -1).all(axis=1))
+
+    def by_problem(self, scores: NDArray) -> NDArray:
+        """Return what is given for each score (K,), added up over each problem's, (B,)."""
+        return scores.reshape(self.problems, -1).sum(axis=1)
+
+    def by_score(self, problems: NDArray) -> NDArray:
+        """Return what is given for each problem (B,), for each of its scores, (K,)."""
+        return np.repeat(problems, self.shape[1] // self.problems)
+
+    def inner(self, A: NDArray, D: NDArray) -> NDArray:
+        """Return the inner product of two sets of coefficients (width, K), (B,)."""
+        return self.by_problem(np.einsum("jk,jk->k", A, D))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -88,49 +131,27 @@ class Objective:
         if self.rows.coordinates.intercept:
             T[-1] = self.link.null_scores(self.rows.mean_target)
             if self.rows.offset is not None:
-                T[-1] -= self.rows.weights @ self.rows.offset / self.total_weight
+                T[-1] -= self.rows.weights @ self.rows.offset / self.rows.total_weight
         return self.link.centred(T)
 
-    def value_and_gradient(self, T: NDArray) -> tuple[float, NDArray]:
-        """Return F and its gradient: one pass over the data."""
+    def value_and_gradient(self, T: NDArray) -> tuple[NDArray, NDArray]:
+        """Return F, (B,), and its gradient: one pass over the data."""
         U = self.rows.inward(T)
 
-        def kernel(block: Block) -> tuple[float, NDArray]:
+        def kernel(block: Block) -> tuple[NDArray, NDArray]:
             Z = block.scores(U)
             loss = self.link.loss_and_residual_inplace(Z, block.Y)
-            return block.weighted(loss).sum(dtype=float), block.gather(block.weighted(Z))
+            return _total(block.weighted(loss)), block.gather(block.weighted(Z))
 
         loss, G = self.rows.sum(kernel)
-        value = self._mean(loss + self.penalty.value(T))
-        return value, self._gradient(G, T)
+        return self._value(loss, T), self._gradient(G, T)
 
-    def hessian_product(self, T: NDArray) -> Callable[[NDArray], NDArray]:
+    def hessian_product(self, T: NDArray) -> HessianProduct:
         """Return the product D -> H(T) D: one pass over the data each."""
-        kept: dict[int, NDArray] = {}
-        U = self.rows.inward(T)
-        keep = self.rows.n * self.shape[1] <= _KEPT_PROBABILITIES
-
-        def probabilities(block: Block) -> NDArray:
-            P = kept.get(block.start)
-            if P is None:
-                P = self.link.probabilities_inplace(block.scores(U))
-                if keep:
-                    kept[block.start] = P
-            return P
-
-        def product(D: NDArray) -> NDArray:
-            V = self.rows.inward(D)
-
-            def kernel(block: Block) -> tuple[NDArray]:
-                A = self.link.curvature_product(probabilities(block), block.linear(V))
-                return (block.gather(block.weighted(A)),)
-
-            return self._gradient(self.rows.sum(kernel)[0], D)
-
-        return product
+        return HessianProduct(self, T)
 
     def hessian(self, T: NDArray) -> NDArray:
-        """Return the Hessian as uncoupled blocks (B, p, p), definite also along the gauge."""
+        """Return the Hessian problem by problem, (B, p, p), definite also along the gauge."""
         U = self.rows.inward(T)
 
         def kernel(block: Block) -> tuple[NDArray]:
@@ -138,21 +159,23 @@ class Objective:
             return (self.link.hessian(P, block.dense(), block.weights()),)
 
         H = self.rows.sum(kernel)[0] / self.total_weight
-        own = np.tile(self.penalty.l2 / self.total_weight, H.shape[1] // self.shape[0])
-        H[:, np.arange(len(own)), np.arange(len(own))] += own
+        own = np.broadcast_to(self.penalty.l2 / self.total_weight, self.shape).T
+        diagonal = np.arange(H.shape[1])
+        H[:, diagonal, diagonal] += own.reshape(len(H), -1)
         self.link.fix_gauge_inplace(H, self.shape[0])
         return H
 
     def hessian_diagonal(self, T: NDArray) -> NDArray:
         """Return the diagonal of the Hessian, (width, K)."""
-        U = self.rows.inward(T)
+        rows = self.rows.for_products()
+        U = rows.inward(T)
 
         def kernel(block: Block) -> tuple[NDArray]:
             P = self.link.probabilities_inplace(block.scores(U))
             return (block.squares(block.weighted(self.link.curvature_diagonal(P))),)
 
-        diagonal = self.rows.outward_squares(self.rows.sum(kernel)[0])
-        return (diagonal + self.penalty.l2[:, None]) / self.total_weight
+        diagonal = rows.outward_squares(rows.sum(kernel)[0])
+        return (diagonal + self.penalty.l2) / self.total_weight
 
     @cached_property
     def gram(self) -> NDArray:
@@ -161,7 +184,7 @@ class Objective:
 
     def curvature_gram(self, T: NDArray) -> NDArray:
         """Return the Hessian's diagonal blocks, added over the scores, (width, width)."""
-        U, own = self.rows.inward(T), np.diag(self.shape[1] * self.penalty.l2)
+        U, own = self.rows.inward(T), np.diag(self.shape[1] * self.penalty.shared)
         return self._gram(lambda block: self._curvatures(block, U)) + own / self.total_weight
 
     def leverages(self, T: NDArray, root: NDArray) -> NDArray:
@@ -186,7 +209,7 @@ class Objective:
     def _curvatures(self, block: Block, U: NDArray) -> NDArray:
         """Return the trace of each row's Hessian in its scores, times its weight, (m,)."""
         P = self.link.probabilities_inplace(block.scores(U))
-        spread = block.weighted(self.link.curvature_diagonal(P).sum(axis=0))
+        spread = block.weighted(self.link.curvature_diagonal(P)).sum(axis=0)
         return spread.astype(self.rows.dtype, copy=False)
 
     def exact(self) -> Objective:
@@ -194,26 +217,25 @@ class Objective:
         rows = self.rows.in_dtype(np.float64)
         return self if rows is self.rows else replace(self, rows=rows)
 
-    @property
-    def has_free_features(self) -> bool:
-        """Whether some feature that varies has no penalty, so that an optimum may not exist."""
-        features = slice(len(self.rows.coordinates.centre))
+    @cached_property
+    def has_free_features(self) -> NDArray[np.bool_]:
+        """Whether some feature that varies has no penalty, so that an optimum may not exist, (B,)."""
         varies = np.isfinite(self.rows.coordinates.scale)
-        return bool((varies & (self.penalty.l2[features] == 0)).any())
+        free = self.penalty.free[: len(varies)][varies].any(axis=0)
+        return np.broadcast_to(free, self.shape[1:]).reshape(self.problems, -1).any(axis=1)
 
-    def imbalance_gap(self, gradient: NDArray) -> float:
-        """Return what a gradient (width, K) left over from Newton's equations adds to the gap.
+    def imbalance_gap(self, gradient: NDArray) -> NDArray:
+        """Return what a gradient (width, K) left over from Newton's equations adds to gaps, (B,).
 
         Coefficients without a penalty must be balanced to rounding, or there is no bound.
         """
-        free = self.penalty.l2 == 0
-        if np.abs(gradient[free]).max(initial=0) > _BALANCED:
-            return np.inf
-        return self.penalised_gap(gradient)
+        unbalanced = (self.penalty.free & (np.abs(gradient) > _BALANCED)).any(axis=0)
+        return np.where(self.by_problem(unbalanced), np.inf, self.penalised_gap(gradient))
 
-    def penalised_gap(self, gradient: NDArray) -> float:
-        """Return what a gradient (width, K) adds to the gap where there is a penalty."""
-        return self._mean(self.penalty.conjugate(self.total_weight * gradient))
+    def penalised_gap(self, gradient: NDArray) -> NDArray:
+        """Return what a gradient (width, K) adds to the gaps where there is a penalty, (B,)."""
+        own = self.penalty.conjugate(self.total_weight * gradient)
+        return self.by_problem(own) / self.total_weight
 
     def balancing_step(self, T: NDArray, residual: NDArray) -> NDArray:
         """Return the step (width, K) in the intercepts alone that takes `residual` off them.
@@ -248,22 +270,21 @@ class Objective:
         """
         U, V = self.rows.inward(T), self.rows.inward(step)
 
-        def kernel(block: Block) -> tuple[float, NDArray, float, NDArray]:
+        def kernel(block: Block) -> tuple[NDArray, NDArray, NDArray, NDArray]:
             Z, D = block.scores(U), block.linear(V)
             Q, divergence = self.link.dual(Z, D)
             block.Y.subtract_from_inplace(Q)
             Z += D
             loss = self.link.loss_and_residual_inplace(Z, block.Y)
             G, dual = block.gather(block.weighted(Z)), block.gather(block.weighted(Q))
-            divergence = block.weighted(divergence).sum(dtype=float)
-            return block.weighted(loss).sum(dtype=float), G, divergence, dual
+            return _total(block.weighted(loss)), G, _total(block.weighted(divergence)), dual
 
         new = T + step
         loss, G, divergence, dual = self.rows.sum(kernel)
-        mean_divergence = max(0.0, self._mean(divergence))
+        mean_divergence = np.maximum(0.0, divergence / self.total_weight)
         imbalance = self._gradient(dual, new)
         return Certificate(
-            value=self._mean(loss + self.penalty.value(new)),
+            value=self._value(loss, new),
             gradient=self._gradient(G, new),
             divergence=mean_divergence,
             imbalance=imbalance,
@@ -272,27 +293,87 @@ class Objective:
 
     def _gradient(self, gathered: NDArray, T: NDArray) -> NDArray:
         """Return the gradient (width, K) of what was gathered, and of the penalty at T."""
-        return (self.rows.outward(gathered) + self.penalty.gradient(T)) / self.total_weight
+        G = self.rows.outward(gathered) + self.penalty.gradient(T)
+        G /= self.total_weight
+        return G
 
-    def _mean(self, total: float) -> float:
-        return float(total / self.total_weight)
+    def _value(self, loss: NDArray, T: NDArray) -> NDArray:
+        """Return F, (B,), of losses that were summed, and of the penalty at T."""
+        return (loss + self.by_problem(self.penalty.value(T))) / self.total_weight
+
+
+def _total(losses: NDArray) -> NDArray:
+    """Return the sums over rows, in double precision, of what a problem's rows have, (B, m)."""
+    return losses.sum(axis=1, dtype=float)
+
+
+@dataclass(frozen=True, eq=False)
+class HessianProduct:
+    """The product D -> H(T) D of coefficients (width, K): one pass over the data each.
+
+    Attributes
+    ----------
+    objective : Objective
+    T : ndarray (width, K)
+    confined_to : ndarray (width, 1 or K) of bool, elsewhere the product is zero; None: everywhere
+    kept : dict, the probabilities of a block by its first row
+    """
+
+    objective: Objective
+    T: NDArray
+    confined_to: NDArray[np.bool_] | None = None
+    kept: dict[int, NDArray] = field(default_factory=dict)
+
+    def __call__(self, D: NDArray) -> NDArray:
+        rows, link = self.objective.rows, self.objective.link
+        U, V = rows.inward(self.T), rows.inward(D)
+
+        def kernel(block: Block) -> tuple[NDArray]:
+            A = link.curvature_product(self._probabilities(block, U), block.linear(V))
+            return (block.gather(block.weighted(A)),)
+
+        image = self.objective._gradient(rows.sum(kernel)[0], D)
+        return image if self.confined_to is None else image * self.confined_to
+
+    def in_single(self) -> HessianProduct:
+        """Return the product in single precision where that takes half the time, else itself."""
+        rows = self.objective.rows.for_products()
+        if rows.dtype == self.objective.rows.dtype:
+            return self
+        return HessianProduct(replace(self.objective, rows=rows), self.T)
+
+    def part(self, problems: NDArray) -> HessianProduct:
+        """Return the product of some of the problems."""
+        own = self.objective.scores(problems)
+        kept = {start: P[own] for start, P in self.kept.items()}
+        on = self.confined_to
+        on = None if on is None else np.broadcast_to(on, self.T.shape)[:, own]
+        return HessianProduct(self.objective.part(problems), self.T[:, own], on, kept)
+
+    def _probabilities(self, block: Block, U: NDArray) -> NDArray:
+        P = self.kept.get(block.start)
+        if P is None:
+            P = self.objective.link.probabilities_inplace(block.scores(U))
+            if self.objective.rows.n * len(P) <= _KEPT_PROBABILITIES:
+                self.kept[block.start] = P
+        return P
 
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """F at a point with a bound on how far it is above the optimum.
+    """F at a point with a bound on how far it is above the optimum, problem by problem.
 
     Attributes
     ----------
-    value, gradient : F and its gradient (width, K)
-    gap : duality gap, F - F* <= gap
-    divergence : the losses' part of the gap, of fourth order in the Newton step
+    value, gradient : F (B,) and its gradient (width, K)
+    gap : ndarray (B,), duality gap, F - F* <= gap
+    divergence : ndarray (B,), the losses' part of the gap, of fourth order in the Newton step
     imbalance : ndarray (width, K), what Newton's equations were left out of balance by; the
         penalty's part of the gap is its square in units of the penalty
     """
 
-    value: float
+    value: NDArray
     gradient: NDArray
-    divergence: float
+    divergence: NDArray
     imbalance: NDArray
-    gap: float
+    gap: NDArray

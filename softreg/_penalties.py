@@ -10,40 +10,56 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class ElasticNet:
-    """sum_j l2_j / 2 ||W_j||^2 over features j, W_j (K,) being the coefficients of one feature.
+    """sum_jk l2_jk / 2 W_jk^2 over features j and scores k.
 
     It is the elastic net's smooth part; its l1 part comes with sparse coefficients.
 
-    Strengths are values, not kinds: zero is no penalty, and each feature has its own.
+    Strengths are values, not kinds: zero is no penalty, and each feature has its own, as each label
+    of a multi-label model may.
 
     Attributes
     ----------
-    l2 : ndarray of shape (d,), >= 0
+    l2 : ndarray of shape (d, 1), the same for all scores, or (d, K), >= 0
     """
 
     l2: NDArray[np.float64]
 
     @classmethod
-    def of_inverse_strength(cls, C: float, factor: NDArray[np.float64]) -> ElasticNet:
-        """Return the penalty of inverse strength C (inf: none) and per-feature factors (d,)."""
-        return cls(factor / C)
+    def of_inverse_strength(cls, C: NDArray, factor: NDArray[np.float64]) -> ElasticNet:
+        """Return the penalty of inverse strengths C, (1,) or (K,), and feature factors (d,)."""
+        return cls(factor[:, None] / C)
 
     def in_units(self, scale: NDArray, intercept: bool) -> ElasticNet:
         """Return the same penalty for features divided by `scale` (d,), and a free intercept."""
-        return ElasticNet(np.append(self.l2 / scale**2, np.zeros(int(intercept))))
+        free = np.zeros((int(intercept), self.l2.shape[1]))
+        return ElasticNet(np.concatenate([self.l2 / scale[:, None] ** 2, free]))
 
-    def value(self, W: NDArray) -> float:
-        """Return the penalty of W (d, K)."""
-        return 0.5 * float(self.l2 @ np.square(W).sum(axis=1))
+    def of_scores(self, scores: NDArray) -> ElasticNet:
+        """Return the penalty of some of the scores."""
+        return self if self.l2.shape[1] == 1 else ElasticNet(self.l2[:, scores])
+
+    @property
+    def shared(self) -> NDArray[np.float64]:
+        """The strength of each feature, averaged over the scores, (d,)."""
+        return self.l2.mean(axis=1)
+
+    @property
+    def free(self) -> NDArray[np.bool_]:
+        """Where there is no penalty, in the shape of `l2`."""
+        return self.l2 == 0
+
+    def value(self, W: NDArray) -> NDArray:
+        """Return the penalty of W (d, K), score by score, (K,)."""
+        return 0.5 * (self.l2 * np.square(W)).sum(axis=0)
 
     def gradient(self, W: NDArray) -> NDArray:
         """Return the gradient (d, K) at W."""
-        return self.l2[:, None] * W
+        return self.l2 * W
 
-    def conjugate(self, G: NDArray) -> float:
-        """Return the conjugate sum_j ||G_j||^2 / (2 l2_j) at G (d, K).
+    def conjugate(self, G: NDArray) -> NDArray:
+        """Return the conjugate sum_j G_jk^2 / (2 l2_jk) at G (d, K), score by score, (K,).
 
         Features without a penalty are left out: there it is infinite unless G is zero.
         """
-        held = self.l2 > 0
-        return float((np.square(G[held]) / (2 * self.l2[held, None])).sum())
+        twice = np.square(G) / np.where(self.free, np.inf, 2 * self.l2)
+        return twice.sum(axis=0)

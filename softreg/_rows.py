@@ -24,19 +24,24 @@ from softreg._threads import Threads
 # A block of 2^18 values (2 MB of doubles) stays near a core for both products of a pass; smaller
 # ones lose to the Python around them, larger ones to memory (measured from 2^14 to 2^20).
 _BLOCK_VALUES = 2**18
-# Blocks of fewer rows spend more on their sums, (width, K), than they save (measured on text).
+# Blocks of fewer rows (of `width` values each) spend more on their sums, (width, K), than they
+# save (measured on text).
 _BLOCK_ROWS = 256
 # What a product takes over a stored value of CSR, in dense values (measured).
 _STORED_VALUE = 8
+# A dense X goes the sparse way if that takes a third of the time or less.
+_MOSTLY_ZEROS = 1 / 3
 # Below this much work in a pass the threads' meeting takes longer than they save (measured).
 _WORTH_A_THREAD = 2**19
 # Large X is used as it is unless the mean of some column is this many deviations from zero: then
 # centring within the products would cost more than four of sixteen digits.
-_FARTHEST = 1e4
+_FARTHEST, _FARTHEST_IN_SINGLE = 1e4, 100
 # Standardised copies up to this size are kept from pass to pass. Larger X is used as it is, or, in
 # single precision, standardised anew block by block.
 _KEPT_BYTES = 2**28
 
+# What rows know of themselves, whichever their scores: blocks stay, and with them their copies.
+_OF_ANY_SCORES = {"weights", "total_weight", "cuts", "_shares", "_are_raw", "_copies"}
 
 # Targets, weights and offsets of some rows.
 Belongings = tuple[Targets, NDArray | None, NDArray | None]
@@ -76,8 +81,18 @@ class Rows(ABC):
 
     @property
     @abstractmethod
+    def held(self) -> float:
+        """Values that are held in memory, counting an index as half of one."""
+
+    @property
+    @abstractmethod
     def is_sparse(self) -> bool:
         """Whether a pass costs the nonzeros of X rather than its size."""
+
+    @property
+    @abstractmethod
+    def _is_kept(self) -> bool:
+        """Whether what blocks hold is small enough to be kept from pass to pass."""
 
     @property
     @abstractmethod
@@ -105,22 +120,30 @@ class Rows(ABC):
 
     @cached_property
     def total_weight(self) -> float:
-        """S, the sum of the weights."""
+        """Sum of the weights."""
         return float(self.weights.sum())
 
     @cached_property
     def mean_target(self) -> NDArray:
-        """Weighted mean of the targets, (K,)."""
-        return self.Y.weighted_sum(self.weights) / self.total_weight
+        """Weighted mean of the targets, (K,); a half where none is known."""
+        total = self.Y.total_weight(self.weights)
+        mean = np.full(len(total), 0.5)
+        return np.divide(self.Y.weighted_sum(self.weights), total, out=mean, where=total > 0)
+
+    @cached_property
+    def mean_weight(self) -> NDArray:
+        """Mean over the rows of each score's own weights, (K,)."""
+        return self.Y.total_weight(self.weights) / self.total_weight
 
     @cached_property
     def cuts(self) -> list[slice]:
         """Slices of rows, one a block; equally many for each thread."""
         # A block works on its values of X and three (K, m) matrices; its sums are (width, K).
-        work = self.values + 3 * self.n * len(self.mean_target)
-        if work <= _WORTH_A_THREAD:
+        scores = 3 * self.n * len(self.mean_target)
+        if self.values + scores <= _WORTH_A_THREAD:
             return [slice(0, self.n)]
-        count = max(1, round(work / max(_BLOCK_VALUES, _BLOCK_ROWS * self.coordinates.width)))
+        worth_their_sums = (self.values + 3 * self.n) / (_BLOCK_ROWS * self.coordinates.width)
+        count = max(1, round(min((self.held + scores) / _BLOCK_VALUES, worth_their_sums)))
         count = -(-count // self.threads.count) * self.threads.count
         edges = np.linspace(0, self.n, min(count, self.n) + 1).astype(int)
         return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
@@ -134,7 +157,8 @@ class Rows(ABC):
 
     def inward(self, T: NDArray) -> NDArray:
         """Return the coefficients T (width, K) as the blocks take them."""
-        return self.coordinates.raw_coefficients(T) if self._are_raw else T
+        U = self.coordinates.raw_coefficients(T) if self._are_raw else T
+        return U.astype(self.dtype, copy=False)
 
     def outward(self, G: NDArray) -> NDArray:
         """Return what the blocks gathered as a gradient in T, (width, K)."""
@@ -146,9 +170,31 @@ class Rows(ABC):
 
     def block(self, cut: slice) -> Block:
         """Return the rows of a cut."""
-        weight = None if self.weight is None else self.weight[cut]
-        offset = None if self.offset is None else self.offset[cut]
-        return self._block(cut, (self.Y[cut], weight, offset))
+        block = self._blocks.get(cut.start)
+        if block is None:
+            weight = None if self.weight is None else self.weight[cut]
+            offset = None if self.offset is None else self.offset[cut]
+            block = self._block(cut, (self.Y[cut], weight, offset))
+        if self._is_kept:
+            self._blocks[cut.start] = block
+        return block
+
+    @cached_property
+    def _blocks(self) -> dict[int, Block]:
+        return {}
+
+    def _kept(self, cut: slice, make: Callable[[], Any]) -> Any:
+        """Return a block's X, from an earlier pass if it was kept; `make` makes it."""
+        X = self._copies.get(cut.start)
+        if X is None:
+            X = make()
+        if self._is_kept:
+            self._copies[cut.start] = X
+        return X
+
+    @cached_property
+    def _copies(self) -> dict[int, Any]:
+        return {}
 
     def sum(self, kernel: Callable[[Block], tuple]) -> tuple:
         """Return the sum over blocks of what `kernel` returns: a tuple of numbers and arrays."""
@@ -168,11 +214,23 @@ class Rows(ABC):
         """Return what `kernel` makes of each row, (n,)."""
         return np.concatenate(self.threads.map(lambda cut: kernel(self.block(cut)), self.cuts))
 
+    def of_scores(self, scores: NDArray) -> Rows:
+        """Return the same rows with some of the scores' targets, in the same blocks."""
+        offset = None if self.offset is None else self.offset[:, scores]
+        part = replace(self, Y=self.Y.of_scores(scores), offset=offset)
+        known = {name: value for name, value in vars(self).items() if name in _OF_ANY_SCORES}
+        vars(part).update(known)
+        return part
+
     def sample(self, rows: NDArray, weight: NDArray) -> Rows:
         """Return some of the rows, each standing for `weight` times its own weight."""
         own = weight * self.weights[rows]
         offset = None if self.offset is None else self.offset[rows]
         return replace(self, X=self.X[rows], Y=self.Y[rows], weight=own, offset=offset)
+
+    @abstractmethod
+    def for_products(self) -> Rows:
+        """Return the same rows in single precision, if that is faster and loses no more than that."""
 
     def in_dtype(self, dtype: type) -> Rows:
         """Return the same rows with products in another precision."""
@@ -214,14 +272,17 @@ class DenseRows(Rows):
     def values(self) -> int:
         return self.X.size
 
+    @property
+    def held(self) -> float:
+        return self.X.size
+
+    def for_products(self) -> Rows:
+        return self  # a copy in single precision costs as much as it saves
+
     def _block(self, cut: slice, belongings: Belongings) -> Block:
         if self._are_raw:
             return RawBlock(cut.start, self.X[cut], *belongings, self.coordinates)
-        X = self._kept.get(cut.start)
-        if X is None:
-            X = self.coordinates.transform(self.X[cut], self.dtype)
-        if self._is_kept:
-            self._kept[cut.start] = X
+        X = self._kept(cut, lambda: self.coordinates.transform(self.X[cut], self.dtype))
         return WorkingBlock(cut.start, X, *belongings)
 
     @property
@@ -234,10 +295,6 @@ class DenseRows(Rows):
         own, double = self.coordinates, self.X.dtype == np.float64 == self.dtype
         near = bool((np.abs(own.centre) <= _FARTHEST * own.scale).all())
         return double and near and not self._is_kept
-
-    @cached_property
-    def _kept(self) -> dict[int, NDArray]:
-        return {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,11 +324,46 @@ class SparseRows(Rows):
     def values(self) -> int:
         return _STORED_VALUE * self.X.nnz
 
+    @property
+    def held(self) -> float:
+        return 1.5 * self.X.nnz
+
+    def for_products(self) -> Rows:
+        return self._in_single
+
+    @cached_property
+    def _in_single(self) -> Rows:
+        # Half the time (measured); centring within the products may cost two digits of seven.
+        own = self.coordinates
+        near = bool((np.abs(own.centre) <= _FARTHEST_IN_SINGLE * own.scale).all())
+        return self.in_dtype(np.float32) if near else self
+
     def _block(self, cut: slice, belongings: Belongings) -> Block:
+        X = self._kept(cut, lambda: self._cut_out(cut))
+        return SparseBlock(cut.start, X, *belongings, self.coordinates)
+
+    def _cut_out(self, cut: slice) -> sparse.csr_array:
         ends = self.X.indptr[cut.start : cut.stop + 1]
         inside = slice(ends[0], ends[-1])
         views = (self.X.data[inside], self.X.indices[inside], ends - ends[0])
         X = sparse.csr_array(views, shape=(len(ends) - 1, self.X.shape[1]), copy=False)
-        return SparseBlock(
-            cut.start, X.astype(self.dtype, copy=False), *belongings, self.coordinates
-        )
+        return X.astype(self.dtype, copy=False)
+
+    @property
+    def _is_kept(self) -> bool:
+        return self.X.nnz * self.dtype.itemsize <= _KEPT_BYTES
+
+
+def rows_in_memory(
+    X: Any,
+    Y: Targets,
+    weight: NDArray | None,
+    offset: NDArray | None,
+    coordinates: Coordinates,
+    threads: Threads,
+) -> Rows:
+    """Return the rows of an ndarray or CSR matrix, as CSR where there are few values but zeros."""
+    if sparse.issparse(X) or _STORED_VALUE * np.count_nonzero(X) <= _MOSTLY_ZEROS * X.size:
+        X = sparse.csr_array(X)
+        return SparseRows(X, Y, weight, offset, coordinates, threads, X.dtype)
+    return DenseRows(X, Y, weight, offset, coordinates, threads, X.dtype)

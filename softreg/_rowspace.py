@@ -55,7 +55,7 @@ class RowSpace:
         mean, variance = rows.moments()
         centre = mean if rows.coordinates.intercept else np.zeros_like(mean)
         held = bool(penalty.l2.any())
-        strength = penalty.l2 if held else variance + (mean - centre) ** 2
+        strength = penalty.shared if held else variance + (mean - centre) ** 2
         unit = np.zeros_like(strength)
         np.divide(1, np.sqrt(strength), out=unit, where=strength > 0)
         A = (rows.X - centre) * unit
@@ -66,7 +66,9 @@ class RowSpace:
         R[np.abs(R).max(axis=1) <= np.finfo(float).eps * max(A.shape) * np.abs(R).max()] = 0
         stay = (unit == 0) & held
         X = np.hstack([R.T, rows.X[:, stay]])
-        l2 = np.concatenate([np.full(len(R), float(held)), penalty.l2[stay]])
+        # Strengths are a product of features' and scores', so that one rotation serves all scores.
+        relative = penalty.l2.max(axis=0) / (penalty.shared.max() if held else 1.0)
+        l2 = np.concatenate([np.tile(relative, (len(R), 1)), penalty.l2[stay]])
         coordinates = Coordinates.raw(X.shape[1], rows.coordinates.intercept)
         rotated = replace(rows, X=X, coordinates=coordinates, dtype=X.dtype)
         return cls(rotated, ElasticNet(l2), Q, centre, unit)

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 
 class Targets(Protocol):
-    """The y of n rows over K scores, without an n x K matrix where labels will do."""
+    """The y of n rows over K scores, without an n x K matrix where less will do.
+
+    Matrices (K, m) are C-contiguous. B is the number of problems: 1 where all scores share a row's
+    loss, K where each score has its own.
+    """
 
     def __getitem__(self, rows: slice | NDArray) -> Targets:
         """Return the targets of some rows."""
 
-    def inner(self, Z: NDArray) -> NDArray:
-        """Return <y_i, z_i> for each row, (m,); Z (K, m) is C-contiguous."""
+    def of_scores(self, scores: NDArray) -> Targets:
+        """Return the targets of some scores."""
+
+    def subtract_product_inplace(self, loss: NDArray, Z: NDArray) -> None:
+        """Take y z off the losses (B, m) of the scores Z (K, m)."""
 
     def subtract_from_inplace(self, P: NDArray) -> None:
-        """Turn P (K, m), C-contiguous, into P - Y."""
+        """Turn P (K, m) into P - Y."""
+
+    def own_weights(self) -> NDArray | None:
+        """Return what each score's loss counts beside its row's weight, (K, m); None: one."""
 
     def weighted_sum(self, weight: NDArray) -> NDArray:
-        """Return sum_i w_i y_i, (K,)."""
+        """Return sum_i w_i y_i, (K,), where w holds row weights (n,) times own weights."""
+
+    def total_weight(self, weight: NDArray) -> NDArray:
+        """Return sum_i w_i, (K,), with the same weights."""
+
+    def constant(self, weight: NDArray) -> NDArray[np.bool_]:
+        """Return which scores' targets never vary where they count, (K,)."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +54,34 @@ class Labels:
     def __getitem__(self, rows: slice | NDArray) -> Labels:
         return Labels(self.codes[rows], self.n_classes, self.smoothing)
 
-    def inner(self, Z: NDArray) -> NDArray:
+    def of_scores(self, scores: NDArray) -> Labels:
+        if len(scores) == self.n_classes:
+            return self
+        raise ValueError("classes that exclude each other have no targets of their own")
+
+    def subtract_product_inplace(self, loss: NDArray, Z: NDArray) -> None:
         own = Z.reshape(-1).take(self._places())
         if self.smoothing:
             own = (1 - self.smoothing) * own + self.smoothing * Z.mean(axis=0)
-        return own
+        loss -= own
 
     def subtract_from_inplace(self, P: NDArray) -> None:
         P.reshape(-1)[self._places()] -= 1 - self.smoothing
         if self.smoothing:
             P -= self.smoothing / self.n_classes
 
+    def own_weights(self) -> None:
+        return None
+
     def weighted_sum(self, weight: NDArray) -> NDArray:
         counts = np.bincount(self.codes, weights=weight, minlength=self.n_classes)
         return (1 - self.smoothing) * counts + self.smoothing * counts.sum() / self.n_classes
+
+    def total_weight(self, weight: NDArray) -> NDArray:
+        return np.full(self.n_classes, weight.sum())
+
+    def constant(self, weight: NDArray) -> NDArray[np.bool_]:
+        return np.zeros(self.n_classes, dtype=bool)
 
     def _places(self) -> NDArray[np.intp]:
         """Return where each row's class stands in a contiguous (K, m) matrix, flattened."""
@@ -65,11 +97,130 @@ class Shares:
     def __getitem__(self, rows: slice | NDArray) -> Shares:
         return Shares(self.Y[rows])
 
-    def inner(self, Z: NDArray) -> NDArray:
-        return np.einsum("mk,km->m", self.Y, Z)
+    def of_scores(self, scores: NDArray) -> Shares:
+        return Shares(self.Y[:, scores])
+
+    def subtract_product_inplace(self, loss: NDArray, Z: NDArray) -> None:
+        loss -= np.einsum("mk,km->m", self.Y, Z) if len(loss) == 1 else self.Y.T * Z
 
     def subtract_from_inplace(self, P: NDArray) -> None:
         P -= self.Y.T
 
     def weighted_sum(self, weight: NDArray) -> NDArray:
         return weight @ self.Y
+
+    def own_weights(self) -> None:
+        return None
+
+    def total_weight(self, weight: NDArray) -> NDArray:
+        return np.full(self.Y.shape[1], weight.sum())
+
+    def constant(self, weight: NDArray) -> NDArray[np.bool_]:
+        return np.zeros(self.Y.shape[1], dtype=bool)
+
+
+@dataclass(frozen=True, eq=False)
+class Indicators:
+    """Yes or no for each of L labels, or a share between; an answer counts by its own weight.
+
+    Answers other than a plain no are stored, as in a sparse matrix, so that passes over many rare
+    labels take little more than the scores themselves; an unknown answer is one of weight zero.
+
+    Attributes
+    ----------
+    places : CSR array (n, L), whose data are places in `shares` and `weights`
+    shares, weights : ndarray (number of stored answers,), in [0, 1] and >= 0
+    plain : ndarray (L,), the weight of a plain no
+    cell_weight : ndarray (n, L) or None, >= 0, what all answers' weights are multiplied by
+    even : bool, whether all weights and plain ones are one
+    """
+
+    places: Any
+    shares: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    plain: NDArray[np.float64]
+    cell_weight: NDArray | None
+    even: bool
+
+    @classmethod
+    def of(
+        cls,
+        answers: Any,
+        weights: NDArray,
+        plain: NDArray,
+        cell_weight: NDArray | None = None,
+    ) -> Indicators:
+        """Return the targets of answers, CSR (n, L), and their weights."""
+        places = sparse.csr_array(
+            (np.arange(answers.nnz), answers.indices, answers.indptr), shape=answers.shape
+        )
+        even = bool((weights == 1).all() and (plain == 1).all())
+        return cls(places, answers.data, weights, plain, cell_weight, even)
+
+    def __getitem__(self, rows: slice | NDArray) -> Indicators:
+        own = None if self.cell_weight is None else self.cell_weight[rows]
+        return replace(self, places=self.places[rows], cell_weight=own)
+
+    def of_scores(self, scores: NDArray) -> Indicators:
+        own = None if self.cell_weight is None else self.cell_weight[:, scores]
+        places, plain = self.places[:, scores], self.plain[scores]
+        return replace(self, places=places, plain=plain, cell_weight=own)
+
+    def subtract_product_inplace(self, loss: NDArray, Z: NDArray) -> None:
+        loss.reshape(-1)[self._flat] -= self._own_shares * Z.reshape(-1)[self._flat]
+
+    def subtract_from_inplace(self, P: NDArray) -> None:
+        P.reshape(-1)[self._flat] -= self._own_shares
+
+    def own_weights(self) -> NDArray | None:
+        if self.even:
+            return None if self.cell_weight is None else self.cell_weight.T
+        own = np.repeat(self.plain[:, None], self.places.shape[0], axis=1)
+        own.reshape(-1)[self._flat] = self.weights[self.places.data]
+        return own if self.cell_weight is None else own * self.cell_weight.T
+
+    def weighted_sum(self, weight: NDArray) -> NDArray:
+        return self._summed(self._own_shares * self.weights[self.places.data], weight)
+
+    def total_weight(self, weight: NDArray) -> NDArray:
+        cells = weight.sum() if self.cell_weight is None else weight @ self.cell_weight
+        beyond = self.weights[self.places.data] - self.plain[self.places.indices]
+        return self.plain * cells + self._summed(beyond, weight)
+
+    def constant(self, weight: NDArray) -> NDArray[np.bool_]:
+        known, cells = weight > 0, self.cell_weight
+        if cells is None:
+            there, of_label = known[self._row], np.full(len(self.plain), known.sum())
+        else:
+            there = known[self._row] & (cells[self._row, self.places.indices] > 0)
+            of_label = np.array([np.count_nonzero(known & (column > 0)) for column in cells.T])
+
+        def count(answers: NDArray) -> NDArray:
+            return np.bincount(self.places.indices[answers], minlength=len(self.plain))
+
+        counts = there & (self.weights[self.places.data] > 0)
+        yes, no = count(counts & (self._own_shares > 0)), count(counts & (self._own_shares < 1))
+        plain_no = (self.plain > 0) & (of_label > count(there))
+        return (yes == 0) | ((no == 0) & ~plain_no)
+
+    def _summed(self, values: NDArray, weight: NDArray) -> NDArray:
+        """Return the weighted sums over rows of a value at each stored answer, (L,)."""
+        row, label = self._row, self.places.indices
+        own = values * weight[row]
+        if self.cell_weight is not None:
+            own *= self.cell_weight[row, label]
+        return np.bincount(label, weights=own, minlength=len(self.plain))
+
+    @cached_property
+    def _row(self) -> NDArray[np.intp]:
+        """Row of each stored answer."""
+        return np.repeat(np.arange(self.places.shape[0]), np.diff(self.places.indptr))
+
+    @cached_property
+    def _own_shares(self) -> NDArray[np.float64]:
+        return self.shares[self.places.data]
+
+    @cached_property
+    def _flat(self) -> NDArray[np.intp]:
+        """Return where the stored answers stand in a contiguous (L, m) matrix, flattened."""
+        return self.places.indices.astype(np.intp) * self.places.shape[0] + self._row

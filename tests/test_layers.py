@@ -22,8 +22,11 @@ LEVELS = [
     {"_objective"},
     {"solvers"},
     {"_path"},
-    {"_callbacks", "_encoding"},
-    {"_estimators"},
+    {"_callbacks", "_checks"},
+    {"_encoding"},
+    {"_classifier", "_label_encoding"},
+    {"_softmax", "_thresholds"},
+    {"_sigmoid"},
     {"_cv"},
     {"__init__"},
 ]
@@ -39,7 +42,10 @@ LIBRARIES_FROM_THE_ESTIMATORS_UP = {"sklearn", "joblib", "pandas"}
 LIBRARIES_OF_ONE = {"_threads": {"threadpoolctl"}, "_dask": {"dask"}, "display": {"matplotlib"}}
 ONLY_INSIDE_FUNCTIONS = {"dask", "pandas", "matplotlib"}
 
-PUBLIC = {"softreg": {"SoftmaxRegression"}, "softreg.solvers": {"LBFGS", "Newton"}}
+PUBLIC = {
+    "softreg": {"SigmoidRegression", "SoftmaxRegression"},
+    "softreg.solvers": {"LBFGS", "Newton"},
+}
 
 
 class Import(NamedTuple):
@@ -71,7 +77,7 @@ def may_import(module: str) -> tuple[set[str], set[str]]:
     level = LEVEL.get(module, len(LEVELS))
     above = set().union(*LEVELS[:level])
     libraries = LIBRARIES | LIBRARIES_OF_ONE.get(module, set())
-    if level >= LEVEL["_encoding"]:
+    if level >= LEVEL["_checks"]:
         libraries |= LIBRARIES_FROM_THE_ESTIMATORS_UP
     return NARROWER.get(module, above), libraries
 
@@ -120,15 +126,15 @@ def test_the_package_is_there_to_be_checked():
         ("_links.py", "import softreg"),
         ("_links.py", "import threadpoolctl"),
         ("_objective.py", "import numpy, sklearn.utils"),
-        ("solvers/_newton.py", "from .._estimators import SoftmaxRegression"),
+        ("solvers/_newton.py", "from .._softmax import SoftmaxRegression"),
         ("solvers/_newton.py", "def fit():\n    from sklearn.base import clone"),
         ("solvers/__init__.py", "from .. import _path"),
         ("_dask.py", "from softreg import _objective"),
-        ("_estimators.py", "import pandas as pd"),
-        ("_estimators.py", "if True:\n    from pandas import DataFrame"),
-        ("_estimators.py", "class A:\n    import pandas"),
-        ("_estimators.py", "def plot():\n    import matplotlib.pyplot as plt"),
-        ("_estimators.py", "from softreg import functions"),
+        ("_softmax.py", "import pandas as pd"),
+        ("_softmax.py", "if True:\n    from pandas import DataFrame"),
+        ("_softmax.py", "class A:\n    import pandas"),
+        ("_softmax.py", "def plot():\n    import matplotlib.pyplot as plt"),
+        ("_softmax.py", "from softreg import functions"),
         ("__init__.py", "from . import functions"),
         ("functions.py", "from softreg._links import Softmax"),
         ("inference.py", "from softreg.functions import softmax"),
@@ -153,10 +159,10 @@ def test_the_check_sees_a_violation(path, source):
         ("_objective.py", "from softreg import _links, _penalties\nfrom ._rows import Block"),
         ("solvers/_newton.py", "from ._result import Result\nfrom softreg.solvers import _lbfgs"),
         ("solvers/_newton.py", "from .._objective import Objective\nimport scipy.optimize"),
-        ("_estimators.py", "from sklearn.base import BaseEstimator\nfrom . import solvers"),
-        ("_estimators.py", "def names(y):\n    import pandas as pd"),
+        ("_softmax.py", "from sklearn.base import BaseEstimator\nfrom . import solvers"),
+        ("_softmax.py", "def names(y):\n    import pandas as pd"),
         ("display.py", "def plot(self):\n    import matplotlib.pyplot as plt"),
-        ("__init__.py", "from ._estimators import SoftmaxRegression"),
+        ("__init__.py", "from ._softmax import SoftmaxRegression"),
     ],
 )
 def test_the_check_lets_the_map_through(path, source):

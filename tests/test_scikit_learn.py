@@ -1,4 +1,4 @@
-"""Everything that scikit-learn does with a classifier works with SoftmaxRegression unchanged."""
+"""Everything that scikit-learn does with a classifier works with softreg's unchanged."""
 
 import pickle
 
@@ -18,7 +18,7 @@ from sklearn.utils import estimator_html_repr
 from sklearn.utils.estimator_checks import estimator_checks_generator
 from sklearn.utils.fixes import parse_version
 
-from softreg import SoftmaxRegression
+from softreg import SigmoidRegression, SoftmaxRegression
 from softreg.solvers import LBFGS, Newton
 
 VERSION = parse_version(sklearn.__version__)
@@ -31,6 +31,9 @@ ESTIMATORS = [
     SoftmaxRegression(solver="lbfgs"),
     SoftmaxRegression(solver="newton"),
     SoftmaxRegression(C=0.1, class_weight="balanced", label_smoothing=0.1, warm_start=True),
+    SigmoidRegression(),
+    SigmoidRegression(solver="lbfgs"),
+    SigmoidRegression(C=0.1, class_weight="balanced", warm_start=True),
 ]
 
 

@@ -17,7 +17,7 @@ from scipy import linalg
 from softreg._objective import Objective
 from softreg.solvers._sampling import by_leverage
 
-# A Cholesky factor of this order is 128 MB and half a second.
+# A Cholesky factor of this order is 128 MB and half a second; several take no more together.
 _LARGEST_ORDER = 4000
 # The Gram matrix is worth at most this many passes over the data: it saves more.
 _DEAREST_GRAM = 60
@@ -42,6 +42,12 @@ class Metric(Protocol):
     def renewed(self, objective: Objective, T: NDArray) -> Metric:
         """Return the metric that describes the Hessian at T best for what it costs."""
 
+    def renewal_passes(self, objective: Objective) -> float:
+        """Return what `renewed` costs, in passes over the data."""
+
+    def part(self, objective: Objective, problems: NDArray) -> Metric:
+        """Return the metric of some of the objective's problems."""
+
 
 @dataclass(frozen=True, eq=False)
 class Diagonal:
@@ -64,10 +70,16 @@ class Diagonal:
     def renewed(self, objective: Objective, T: NDArray) -> Metric:
         return Diagonal.at(objective, T)
 
+    def renewal_passes(self, objective: Objective) -> float:
+        return 1.0
+
+    def part(self, objective: Objective, problems: NDArray) -> Metric:
+        return Diagonal(self.root[:, objective.scores(problems)])
+
 
 @dataclass(frozen=True, eq=False)
 class Gram:
-    """mean_k p_k (1 - p_k) X'X / S + penalty: one small factor that serves all classes."""
+    """mean_k p_k (1 - p_k) X'X / S + penalty: one small factor that serves all scores."""
 
     factor: NDArray
     accurate = False
@@ -76,8 +88,9 @@ class Gram:
     def of(cls, objective: Objective) -> Gram:
         """Return the metric at the null model: one product of the columns with themselves."""
         p = objective.rows.mean_target
-        curvature = max(float(np.mean(p * (1 - p))), np.finfo(float).eps)
-        own = objective.penalty.l2 / objective.total_weight
+        mean = float(np.mean(objective.rows.mean_weight * p * (1 - p)))
+        curvature = max(mean, np.finfo(float).eps)
+        own = objective.penalty.shared / objective.total_weight
         return cls(_cholesky(curvature * objective.gram + np.diag(own)))
 
     def whiten(self, G: NDArray) -> NDArray:
@@ -89,6 +102,12 @@ class Gram:
     def renewed(self, objective: Objective, T: NDArray) -> Metric:
         affordable = np.isfinite(renewal_passes(objective))
         return Hessian.at(objective, T, self) if affordable else self
+
+    def renewal_passes(self, objective: Objective) -> float:
+        return renewal_passes(objective)
+
+    def part(self, objective: Objective, problems: NDArray) -> Metric:
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +141,12 @@ class Hessian:
     def renewed(self, objective: Objective, T: NDArray) -> Metric:
         return Hessian.at(objective, T, self.gram)
 
+    def renewal_passes(self, objective: Objective) -> float:
+        return renewal_passes(objective)
+
+    def part(self, objective: Objective, problems: NDArray) -> Metric:
+        return Hessian([self.factors[problem] for problem in problems], self.gram)
+
 
 def first_metric(objective: Objective, T: NDArray) -> Metric:
     """Return the cheapest metric that is worth its cost."""
@@ -129,15 +154,21 @@ def first_metric(objective: Objective, T: NDArray) -> Metric:
 
 
 def factor_pays(objective: Objective) -> bool:
-    """Return whether the Gram matrix is small and cheap enough to factor."""
-    width = objective.shape[0]
-    passes = objective.rows.n * width**2 / 2 / _pass_cost(objective)
-    return width <= _LARGEST_ORDER and passes <= _DEAREST_GRAM
+    """Return whether the Gram matrix is small and cheap enough to factor.
+
+    Columns of zeros mostly overlap so little that it says hardly more than the Hessian's diagonal,
+    which follows the curvature: there it only serves on the way to a Hessian.
+    """
+    width, rows = objective.shape[0], objective.rows
+    passes = rows.n * width**2 / 2 / _pass_cost(objective)
+    useful = not rows.is_sparse or renewal_passes(objective) <= _DEAREST_GRAM
+    return width <= _LARGEST_ORDER and passes <= _DEAREST_GRAM and useful
 
 
 def renewal_passes(objective: Objective) -> float:
     """Return what a new Hessian costs, in passes over the data; inf if it is too large."""
-    return min(hessian_passes(objective)) if _order(objective) <= _LARGEST_ORDER else np.inf
+    size = _order(objective) ** 2 * objective.problems
+    return min(hessian_passes(objective)) if size <= _LARGEST_ORDER**2 else np.inf
 
 
 def hessian_passes(objective: Objective) -> tuple[float, float]:
@@ -168,9 +199,9 @@ def _pass_cost(objective: Objective) -> float:
 
 
 def _order(objective: Objective) -> int:
-    """Return the order of the Hessian's largest uncoupled block."""
+    """Return the order of each problem's Hessian."""
     width, K = objective.shape
-    return width * K // objective.link.uncoupled_blocks(K)
+    return width * K // objective.problems
 
 
 def _solved(factor: NDArray, b: NDArray, transposed: bool = False) -> NDArray:

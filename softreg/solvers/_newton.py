@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg._objective import Objective
+from softreg._objective import HessianProduct, Objective
 from softreg.solvers._metrics import Diagonal, Metric, renewal_passes
 from softreg.solvers._result import CERTIFIED, LEAST
 
@@ -23,106 +23,195 @@ _SUFFICIENT, _SMALLEST = 1e-4, 2.0**-30
 # optimum twice as many, as a new one has little to add.
 _FEWEST, _MOST = 20, 200
 _MOST_BALANCING = 30
+# Problems whose systems are solved leave the products once they are this share: leaving copies what
+# is kept of the others.
+_WORTH_LEAVING = 0.25
+_TINY = np.finfo(float).tiny
 
-
-Product = Callable[[NDArray], NDArray]
+# Of some problems of an objective, from their residuals (width, K) and these residuals' norms over
+# the gradients', in the metric (B,): which of their systems are solved well enough.
+Enough = Callable[[Objective, NDArray, NDArray, NDArray], NDArray]
 
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Coefficients T with F, its gradient, and what is known of F - F*: estimate and bound."""
+    """Coefficients T with F, its gradient, and what is known of F - F*: estimate and bound.
+
+    F, estimate and gap are (B,), one a problem. `step` is what led here, `products` the Hessian
+    products that it took.
+    """
 
     T: NDArray
-    value: float
+    value: NDArray
     gradient: NDArray
-    estimate: float = np.inf
-    gap: float = np.inf
-    step: NDArray | None = None
+    estimate: NDArray
+    gap: NDArray
+    step: NDArray
+    products: int = 0
 
     @classmethod
     def at(cls, objective: Objective, T: NDArray) -> Point:
         """Evaluate F at T: one pass."""
-        return cls(T, *objective.value_and_gradient(T))
+        value, gradient = objective.value_and_gradient(T)
+        unknown = np.full_like(value, np.inf)
+        return cls(T, value, gradient, unknown, unknown, np.zeros_like(T))
+
+    def part(self, objective: Objective, problems: NDArray) -> Point:
+        """Return the point of some of the objective's problems."""
+        if len(problems) == objective.problems:
+            return self
+        own = objective.scores(problems)
+        of_scores = {name: getattr(self, name)[:, own] for name in _OF_SCORES}
+        of_problems = {name: getattr(self, name)[problems] for name in _OF_PROBLEMS}
+        return replace(self, **of_scores, **of_problems)
+
+    def with_part(self, objective: Objective, problems: NDArray, part: Point) -> Point:
+        """Return the point with some of the objective's problems elsewhere."""
+        if len(problems) == objective.problems:
+            return part
+        own, new = objective.scores(problems), {}
+        for name in _OF_SCORES:
+            new[name] = getattr(self, name).copy()
+            new[name][:, own] = getattr(part, name)
+        for name in _OF_PROBLEMS:
+            new[name] = getattr(self, name).copy()
+            new[name][problems] = getattr(part, name)
+        return replace(self, **new, products=self.products + part.products)
 
 
-def is_near(point: Point, metric: Metric) -> bool:
-    """Return whether one accurate Newton step should reach the optimum from here."""
-    return decrement(point, metric) <= NEAR
+_OF_SCORES, _OF_PROBLEMS = ("T", "gradient", "step"), ("value", "estimate", "gap")
 
 
-def decrement(point: Point, metric: Metric) -> float:
-    """Return ||gradient||^2 / 2 in the metric, which estimates F - F*, over F."""
-    decrement = 0.5 * float(np.square(metric.whiten(point.gradient)).sum())
-    return decrement / max(point.value, np.finfo(float).tiny)
+def is_near(objective: Objective, point: Point, metric: Metric) -> NDArray[np.bool_]:
+    """Return whether one accurate Newton step should reach each problem's optimum from here."""
+    return decrement(objective, point, metric) <= NEAR
+
+
+def decrement(objective: Objective, point: Point, metric: Metric) -> NDArray:
+    """Return ||gradient||^2 / 2 in the metric, which estimates F - F*, over F, (B,)."""
+    return estimated_gap(objective, point.gradient, metric) / np.maximum(point.value, _TINY)
+
+
+def estimated_gap(objective: Objective, gradient: NDArray, metric: Metric) -> NDArray:
+    """Return ||gradient||^2 / 2 in the metric, (B,)."""
+    return 0.5 * objective.inner(gradient, metric.unwhiten(metric.whiten(gradient)))
 
 
 def conjugate_gradients(
-    product: Product,
-    gradient: NDArray,
-    metric: Metric,
-    enough: Callable[[NDArray, float], bool],
-    most: int,
-) -> tuple[NDArray, NDArray]:
-    """Return D with H D = -gradient - residual, to where `enough(residual, ratio)` says so.
+    product: HessianProduct, gradient: NDArray, metric: Metric, enough: Enough, most: int
+) -> tuple[NDArray, NDArray, int]:
+    """Return D with H D = -gradient - residual, to where `enough` says so, and the products taken.
 
-    `ratio` is the residual's norm over the gradient's, both in the metric; after `most` products
-    D is a descent direction all the same (Golub and Van Loan 2013, algorithm 11.5.1).
+    Each problem goes its own way and stands still once it has enough. After `most` products D is a
+    descent direction all the same (Golub and Van Loan 2013, algorithm 11.5.1).
     """
-    D, residual = np.zeros_like(gradient), -gradient
-    direction = preconditioned = metric.unwhiten(metric.whiten(residual))
-    first = square = float(np.vdot(residual, preconditioned))
-    for _ in range(most):
-        if square <= 0 or enough(residual, np.sqrt(square / first)):
+    whole, open_ = product.objective, np.arange(product.objective.problems)
+    solved, left = np.zeros_like(gradient), -gradient
+    D, residual = solved, left
+    direction = metric.unwhiten(metric.whiten(residual))
+    first = square = whole.inner(residual, direction)
+    going = square > 0
+    for done in range(most + 1):
+        objective = product.objective
+        ratio = np.sqrt(np.maximum(square, 0) / np.where(first > 0, first, 1))
+        going = going & (square > 0) & ~enough(objective, open_, residual, ratio)
+        if done == most or not going.any():
             break
+        if going.mean() <= 1 - _WORTH_LEAVING:
+            own = whole.scores(open_)
+            solved[:, own], left[:, own] = D, residual
+            keep = np.flatnonzero(going)
+            own, open_ = objective.scores(keep), open_[keep]
+            D, residual, direction = D[:, own], residual[:, own], direction[:, own]
+            square, first, going = square[keep], first[keep], going[keep]
+            metric, product = metric.part(objective, keep), product.part(keep)
+            objective = product.objective
         image = product(direction)
-        curvature = float(np.vdot(direction, image))
-        if not curvature > 0:
-            break
-        length = square / curvature
-        D = D + length * direction
-        residual = residual - length * image
+        curvature = objective.inner(direction, image)
+        going = going & (curvature > 0)
+        length = objective.by_score(_quotient(square, curvature, going))
+        D += length * direction
+        residual -= length * image
         preconditioned = metric.unwhiten(metric.whiten(residual))
-        previous, square = square, float(np.vdot(residual, preconditioned))
-        direction = preconditioned + (square / previous) * direction
-    return D, residual
+        previous, square = square, objective.inner(residual, preconditioned)
+        turn = objective.by_score(_quotient(square, previous, going))
+        direction *= turn
+        direction += preconditioned
+    own = whole.scores(open_)
+    solved[:, own], left[:, own] = D, residual
+    return solved, left, done
+
+
+def _quotient(a: NDArray, b: NDArray, where: NDArray) -> NDArray:
+    """Return a / b where that is asked for, else zero."""
+    return np.divide(a, b, out=np.zeros_like(a), where=where)
 
 
 def newton_step(objective: Objective, point: Point, metric: Metric, tol: float) -> Point:
-    """Return the point after one Newton step, with its certificate if the optimum is near."""
-    product = objective.hessian_product(point.T)
-    most = int(np.clip(renewal_passes(objective), _FEWEST, _MOST))
-    if not is_near(point, metric):
-        forcing = min(
-            0.5, decrement(point, metric) ** 0.25
-        )  # superlinear: Nocedal and Wright 2006, (7.3)
-        step, _ = conjugate_gradients(
-            product, point.gradient, metric, lambda _, r: r <= forcing, most
-        )
-        return line_search(objective, point, step)
+    """Return the point after one Newton step; where the optimum is near, with its certificate."""
+    near = is_near(objective, point, metric)
+    there = replace(point, products=0)
+    for step, where in ((_step_from_afar, ~near), (_last_step, near)):
+        problems = np.flatnonzero(where)
+        if problems.size:
+            of_part = (point.part(objective, problems), metric.part(objective, problems))
+            part = step(objective.part(problems), *of_part, tol)
+            there = there.with_part(objective, problems, part)
+    return there
 
-    relative, allowed = decrement(point, metric), 0.1 * max(tol, CERTIFIED) * point.value
+
+def _step_from_afar(objective: Objective, point: Point, metric: Metric, _tol: float) -> Point:
+    """Return the point after a step whose system is solved just well enough."""
+    # Superlinear: Nocedal and Wright 2006, (7.3).
+    forcing = np.minimum(0.5, decrement(objective, point, metric) ** 0.25)
+
+    def enough(_part: Objective, problems: NDArray, _residual: NDArray, ratio: NDArray) -> NDArray:
+        return ratio <= forcing[problems]
+
+    product = objective.hessian_product(point.T).in_single()
+    step, _, products = conjugate_gradients(
+        product, point.gradient, metric, enough, _most_products(objective)
+    )
+    return replace(line_search(objective, point, step), products=products)
+
+
+def _last_step(objective: Objective, point: Point, metric: Metric, tol: float) -> Point:
+    """Return the point after a step whose system is solved for the certificate."""
+    relative = decrement(objective, point, metric)
+    allowed = 0.1 * max(tol, CERTIFIED) * point.value
     # A metric that sees little of how intercepts and features go together would spend half of its
     # products on rounding the intercepts' balance, which a step in them alone does as well.
-    alone = not (metric.accurate or objective.has_free_features)
-    left_over = objective.penalised_gap if alone else objective.imbalance_gap
+    alone = not (metric.accurate or objective.has_free_features.any())
 
-    def accurate(residual: NDArray, ratio: float) -> bool:
-        small = ratio**2 * relative <= 0.1 * tol
-        return ratio < _ROUNDING or (small and left_over(residual) <= allowed)
+    def enough(part: Objective, problems: NDArray, residual: NDArray, ratio: NDArray) -> NDArray:
+        left_over = part.penalised_gap if alone else part.imbalance_gap
+        small = ratio**2 * relative[problems] <= 0.1 * tol
+        return (ratio < _ROUNDING) | (small & (left_over(residual) <= allowed[problems]))
 
-    step, residual = conjugate_gradients(product, point.gradient, metric, accurate, 2 * most)
+    exact = objective.hessian_product(point.T)
+    tried_before = np.isfinite(point.estimate).any()
+    product = exact.in_single() if alone and not tried_before else exact
+    step, residual, products = conjugate_gradients(
+        product, point.gradient, metric, enough, 2 * _most_products(objective)
+    )
+    if product is not exact:  # of which the residual has drifted away
+        residual = -point.gradient - exact(step)
     if alone:
         step += objective.balancing_step(point.T, residual)
     there = objective.certify(point.T, step)
-    if there.value > point.value * (1 + 1e-12) + LEAST:
-        return line_search(objective, point, step)
-    unbalanced = 0.5 * float(np.square(metric.whiten(there.imbalance)).sum())
-    estimate = there.divergence + unbalanced
-    return Point(point.T + step, there.value, there.gradient, estimate, there.gap, step)
+    estimate = there.divergence + estimated_gap(objective, there.imbalance, metric)
+    T = point.T + step
+    reached = Point(T, there.value, there.gradient, estimate, there.gap, step, products)
+    worse = np.flatnonzero(there.value > point.value * (1 + 1e-12) + LEAST)
+    if worse.size:
+        own = step[:, objective.scores(worse)]
+        searched = line_search(objective.part(worse), point.part(objective, worse), own)
+        reached = reached.with_part(objective, worse, replace(searched, products=0))
+    return reached
 
 
-def _to_rounding(_residual: NDArray, ratio: float) -> bool:
-    return ratio < _ROUNDING
+def _most_products(objective: Objective) -> int:
+    return int(np.clip(renewal_passes(objective), _FEWEST, _MOST))
 
 
 def gradient_step(objective: Objective, point: Point, metric: Metric) -> Point:
@@ -131,15 +220,20 @@ def gradient_step(objective: Objective, point: Point, metric: Metric) -> Point:
 
 
 def line_search(objective: Objective, point: Point, step: NDArray) -> Point:
-    """Return the first point of T + step, T + step / 2, ... that decreases F enough."""
-    slope = float(np.vdot(point.gradient, step))
-    length = 1.0
-    while length >= _SMALLEST:
-        there = Point.at(objective, point.T + length * step)
-        if there.value <= point.value + _SUFFICIENT * length * slope:
-            return replace(there, step=length * step)
-        length /= 2
-    return point
+    """Return the first point of T + step, T + step / 2, ... that decreases each F enough."""
+    slope, unknown = objective.inner(point.gradient, step), np.full_like(point.value, np.inf)
+    found = replace(point, estimate=unknown, gap=unknown)
+    going, length = np.arange(objective.problems), 1.0
+    while going.size and length >= _SMALLEST:
+        part, before = objective.part(going), point.part(objective, going)
+        own = length * step[:, objective.scores(going)]
+        there = replace(Point.at(part, before.T + own), step=own)
+        good = there.value <= before.value + _SUFFICIENT * length * slope[going]
+        if good.any():
+            new = there.part(part, np.flatnonzero(good))
+            found = found.with_part(objective, going[good], new)
+        going, length = going[~good], length / 2
+    return found
 
 
 def balanced(objective: Objective, point: Point) -> Point:
@@ -147,17 +241,19 @@ def balanced(objective: Objective, point: Point) -> Point:
 
     Only there do the residuals bound F from below, wherever the others are.
     """
-    free = (objective.penalty.l2 == 0)[:, None]
+    free = objective.penalty.free
     metric = Diagonal.at(objective, point.T)
     for _ in range(_MOST_BALANCING):
         gradient = free * point.gradient
-        if np.isfinite(objective.imbalance_gap(gradient)):
+        if np.isfinite(objective.imbalance_gap(gradient)).all():
             break
-        product = objective.hessian_product(point.T)
-
-        def on_the_free(D: NDArray, product: Product = product) -> NDArray:
-            return free * product(D)
-
-        step, _ = conjugate_gradients(on_the_free, gradient, metric, _to_rounding, _FEWEST)
+        product = replace(objective.hessian_product(point.T), confined_to=free)
+        step, _, _ = conjugate_gradients(product, gradient, metric, _to_rounding, _FEWEST)
         point = line_search(objective, point, step)
     return point
+
+
+def _to_rounding(
+    _part: Objective, _problems: NDArray, _residual: NDArray, ratio: NDArray
+) -> NDArray:
+    return ratio < _ROUNDING

@@ -14,9 +14,9 @@ CERTIFIED = 1e-8
 LEAST = 100 * np.finfo(float).eps
 
 
-def rounding(value: float) -> float:
+def rounding(value: NDArray) -> NDArray:
     """Return by how much a computed F of this size can be off."""
-    return max(LEAST, 10 * np.finfo(float).eps * value)
+    return np.maximum(LEAST, 10 * np.finfo(float).eps * value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +27,10 @@ class Result:
     ----------
     coef : ndarray of shape (d, K), in the user's units
     intercept : ndarray of shape (K,)
-    objective : float, F there
-    gap : float, a bound on F - F*; inf if a feature that varies has no penalty
+    objective : ndarray of shape (B,), F there, problem by problem
+    gap : ndarray of shape (B,), a bound on F - F*; inf if a feature that varies has no penalty
     n_iter : int
-    converged : bool
+    converged : ndarray of shape (B,) of bool
     message : str, what happened and what to change
     stopped : bool, whether the user's own callback ended the fit
     diverging : tuple of int, the scores that grow without end (separated classes, no penalty)
@@ -39,14 +39,18 @@ class Result:
 
     coef: NDArray
     intercept: NDArray
-    objective: float
-    gap: float
+    objective: NDArray
+    gap: NDArray
     n_iter: int
-    converged: bool
+    converged: NDArray[np.bool_]
     message: str
     stopped: bool
     diverging: tuple[int, ...]
     loss_curve: NDArray
+
+
+def _all(T: NDArray, value: NDArray) -> tuple[NDArray, float]:
+    return T, float(value.sum())
 
 
 @dataclass
@@ -61,6 +65,7 @@ class Monitor:
     tol : float, >= 0
     max_iter : int
     report : callable (T, F) -> bool, called after each iteration; True stops the fit
+    embed : callable (T, F) -> (T, F), from those of the problems being solved to those of all
     """
 
     tol: float
@@ -69,16 +74,18 @@ class Monitor:
     losses: list[float] = field(default_factory=list)
     reason: str = ""
     stopped: bool = False
+    embed: Callable[[NDArray, NDArray], tuple[NDArray, float]] = _all
 
-    def iteration(self, T: NDArray, value: float) -> None:
-        """Record an iteration that ended at T, and whether it must be the last."""
-        self.losses.append(value)
-        if self.report(T, value):
+    def iteration(self, T: NDArray, value: NDArray) -> None:
+        """Record an iteration that ended at T (width, K), where F is `value` (B,)."""
+        all_T, total = self.embed(T, value)
+        self.losses.append(total)
+        if self.report(all_T, total):
             self.reason, self.stopped = "a callback ended the fit", True
         elif len(self.losses) >= self.max_iter:
             self.reason = f"max_iter={self.max_iter} is too few; raise it, or leave it None"
 
-    def reached(self, estimate: float, gap: float, value: float) -> bool:
-        """Return whether F - F* is small enough by estimate, and proven to be nearly so."""
+    def reached(self, estimate: NDArray, gap: NDArray | float, value: NDArray) -> NDArray[np.bool_]:
+        """Return whether F - F* is small enough by estimate, and proven to be nearly so, (B,)."""
         near, proven = self.tol * value, max(self.tol, CERTIFIED) * value
-        return estimate <= max(near, LEAST) and gap <= max(proven, LEAST)
+        return (estimate <= np.maximum(near, LEAST)) & (gap <= np.maximum(proven, LEAST))

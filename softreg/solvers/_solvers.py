@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -91,7 +91,7 @@ class LBFGS(Solver):
     def _descend(
         self, objective: Objective, point: Point, metric: Metric, monitor: Monitor
     ) -> Point:
-        latest, passes, mark = point, 0, (0, point.value)
+        latest, passes, mark = point, 0, (0, point.value.sum())
         budget = np.clip(renewal_passes(objective), _FEWEST, _MOST)
         # The first step of L-BFGS-B has length 1 in its variables; in these that is minus the
         # gradient, which in a good metric is the right step.
@@ -102,18 +102,19 @@ class LBFGS(Solver):
             if v.any():  # at zero the point is known
                 passes += 1
                 latest = Point.at(objective, point.T + metric.unwhiten(unit * v))
-            return latest.value, unit * metric.whiten(latest.gradient)
+            return latest.value.sum(), unit * metric.whiten(latest.gradient)
 
         def after_iteration(intermediate_result: OptimizeResult) -> None:
             nonlocal mark
             monitor.iteration(latest.T, latest.value)
+            value = latest.value.sum()
             estimate = 0.5 * np.square(metric.whiten(latest.gradient)).sum()
-            if monitor.reason or estimate <= _HANDOVER * latest.value:
+            if monitor.reason or estimate <= _HANDOVER * value:
                 raise StopIteration
             if passes - mark[0] >= budget:
-                if latest.value > _WORTHWHILE * mark[1]:
+                if value > _WORTHWHILE * mark[1]:
                     raise StopIteration
-                mark = passes, latest.value
+                mark = passes, value
 
         found = minimize(
             whitened,
@@ -130,7 +131,8 @@ class LBFGS(Solver):
             },
         )
         T = point.T + metric.unwhiten(unit * found.x)
-        return latest if np.array_equal(T, latest.T) else Point.at(objective, T)
+        there = latest if np.array_equal(T, latest.T) else Point.at(objective, T)
+        return replace(there, products=passes)
 
 
 @dataclass(repr=False)
@@ -158,8 +160,11 @@ class Newton(Solver):
 
 
 def choose(objective: Objective) -> Solver:
-    """Return L-BFGS where the columns' Gram matrix is worth factoring, else Newton."""
-    return LBFGS() if factor_pays(objective) else Newton()
+    """Return L-BFGS for one problem whose Gram matrix is worth factoring, else Newton.
+
+    L-BFGS has one line search and one history for all problems; Newton gives each its own.
+    """
+    return LBFGS() if objective.problems == 1 and factor_pays(objective) else Newton()
 
 
 # Names that users may pass; each makes a solver for an objective.

@@ -1,0 +1,173 @@
+"""Checks of what users pass: each returns the argument as the fit wants it, or says what is wrong."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+from joblib import effective_n_jobs
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.utils import check_array, check_consistent_length
+
+
+def _numbers(values: Any, name: str) -> NDArray:
+    """Return doubles of any shape, of which the caller asks whether they are finite."""
+    return check_array(
+        values, ensure_2d=False, dtype=np.float64, ensure_all_finite=False, input_name=name
+    )
+
+
+def check_weight(weight: Any, n: int, n_labels: int | None = None) -> NDArray | None:
+    """Return sample_weight as an array (n,), with labels also (n, n_labels), or None."""
+    if weight is None:
+        return None
+    if isinstance(weight, numbers.Number):
+        weight = np.full(n, weight)
+    w = _numbers(weight, "sample_weight")
+    if w.shape != (n,) and w.shape != (n, n_labels):
+        cells = "" if n_labels is None else f", or ({n}, {n_labels}), one per row and label"
+        raise ValueError(
+            f"sample_weight has shape {w.shape}; it must be ({n},), one weight per row of X{cells}."
+            " Sample weights must be 1D array or scalar."
+        )
+    least = w.min()
+    if not (np.isfinite(least) and np.isfinite(w.max())):
+        place = np.unravel_index(int(np.argmin(np.isfinite(w))), w.shape)
+        where = ", ".join(map(str, place))
+        raise ValueError(
+            f"sample_weight[{where}] is {w[place]}; weights must be finite numbers >= 0."
+        )
+    if least < 0:
+        where = ", ".join(map(str, np.unravel_index(int(np.argmin(w)), w.shape)))
+        raise ValueError(
+            f"sample_weight[{where}] is {least:g}; weights must be >= 0 - leave the row out "
+            "instead."
+        )
+    if not w.any():
+        raise ValueError("sample_weight is zero for every row; at least two rows need weight > 0.")
+    return w
+
+
+def check_offset(offset: Any, shape: tuple[int, ...]) -> NDArray | None:
+    """Return offset in the shape of decision_function, or None."""
+    if offset is None:
+        return None
+    if sparse.issparse(offset):
+        raise TypeError("offset is sparse; pass a dense array: offset.toarray().")
+    o = check_array(offset, ensure_2d=False, dtype=np.float64, input_name="offset")
+    if o.shape != shape:
+        raise ValueError(
+            f"offset has shape {o.shape}; it must have that of decision_function, {shape}: one "
+            "number per row and class (per row only, if there are two classes)."
+        )
+    return o
+
+
+def check_penalty_factor(factor: Any, n_features: int) -> NDArray:
+    """Return penalty_factor as an array (d,), ones for None."""
+    if factor is None:
+        return np.ones(n_features)
+    f = _numbers(factor, "penalty_factor")
+    if f.shape != (n_features,):
+        raise ValueError(
+            f"penalty_factor has shape {f.shape}; it must be ({n_features},), one per column of X."
+        )
+    if not (np.isfinite(f).all() and (f >= 0).all()):
+        bad = int(np.argmin(np.isfinite(f) & (f >= 0)))
+        raise ValueError(
+            f"penalty_factor[{bad}] is {f[bad]:g}; factors must be finite and >= 0 (0: none)."
+        )
+    return f
+
+
+def without_duplicates(X: Any) -> Any:
+    """Return X, as a copy if it is sparse with several entries in one place."""
+    matrix: Any = X
+    if sparse.issparse(X) and not matrix.has_canonical_format:
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+    return matrix
+
+
+def check_y(y: Any, X: Any) -> NDArray:
+    """Return y as an array of as many rows as X, without NaN."""
+    if y is None:
+        raise ValueError("This classifier requires y to be passed, but the target y is None.")
+    if sparse.issparse(y):
+        raise ValueError(
+            "y is a sparse matrix, which is a multi-label indicator; class probabilities must be "
+            "dense: pass y.toarray()."
+        )
+    checked = check_array(y, ensure_2d=False, dtype=None, input_name="y")
+    check_consistent_length(X, checked)
+    return checked
+
+
+def check_C(C: Any, n_labels: int = 1) -> NDArray:
+    """Return the inverse strength of the penalty, (1,), or those of the labels, (n_labels,)."""
+    if _is_number(C):
+        if C > 0:
+            return np.array([float(C)])
+    elif n_labels > 1 and not isinstance(C, str):
+        own = _numbers(C, "C")
+        if own.shape == (n_labels,) and (own > 0).all():
+            return own
+    each = f", or {n_labels} of them, one for each label" if n_labels > 1 else ""
+    raise ValueError(f"C={C!r} must be a number > 0{each}; np.inf means no penalty.")
+
+
+def check_threshold(threshold: Any, n_scores: int) -> NDArray:
+    """Return the thresholds of the scores, (n_scores,)."""
+    if isinstance(threshold, str):
+        raise ValueError(f"threshold={threshold!r} must be a number between 0 and 1, or an array.")
+    t = np.full(n_scores, threshold) if _is_number(threshold) else _numbers(threshold, "threshold")
+    if t.shape != (n_scores,):
+        raise ValueError(
+            f"threshold has shape {t.shape}; it must be a number, or ({n_scores},): one for each "
+            "row of coef_."
+        )
+    if not ((t > 0) & (t < 1)).all():
+        bad = t[int(np.argmin((t > 0) & (t < 1)))]
+        raise ValueError(
+            f"threshold={bad:g} must lie between 0 and 1, both left out: a score is compared with "
+            "its logit."
+        )
+    return t
+
+
+def check_label_smoothing(smoothing: Any) -> float:
+    """Return the share of each label that is spread over all classes."""
+    if _is_number(smoothing) and 0 <= smoothing < 1:
+        return float(smoothing)
+    raise ValueError(f"label_smoothing={smoothing!r} must be a number in [0, 1); 0 means none.")
+
+
+def check_tol(tol: Any) -> float:
+    """Return the relative tolerance."""
+    if _is_number(tol) and 0 <= tol < np.inf:
+        return float(tol)
+    raise ValueError(f"tol={tol!r} must be a finite number >= 0; the default is 1e-9.")
+
+
+def check_max_iter(max_iter: Any, default: int) -> int:
+    """Return the most iterations."""
+    if max_iter is None:
+        return default
+    if isinstance(max_iter, numbers.Integral) and int(max_iter) >= 1:
+        return int(max_iter)
+    raise ValueError(f"max_iter={max_iter!r} must be an integer >= 1, or None for no limit.")
+
+
+def check_n_jobs(n_jobs: Any) -> int | None:
+    """Return the number of threads, None for as many as BLAS is allowed."""
+    if n_jobs is None:
+        return None
+    if isinstance(n_jobs, numbers.Integral) and n_jobs != 0:
+        return effective_n_jobs(int(n_jobs))
+    raise ValueError(f"n_jobs={n_jobs!r} must be None, a positive integer, or -1 for all cores.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

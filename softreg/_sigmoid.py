@@ -1,0 +1,236 @@
+"""Sigmoid regression: any number of labels a row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from scipy.special import expit, log_expit, log_softmax, logit, softmax
+from sklearn.utils import Tags
+
+from softreg import _checks as checks
+from softreg import _thresholds as thresholds
+from softreg._classifier import LinearClassifier, of_both
+from softreg._encoding import Encoded
+from softreg._label_encoding import encode_labels, encode_one_vs_rest, is_label_matrix
+from softreg.solvers._result import Result
+from softreg.solvers._solvers import Solver
+
+
+class SigmoidRegression(LinearClassifier):
+    r"""One sigmoid for each label, all fitted at once: multi-label logistic regression.
+
+    With scores :math:`z_i = W x_i + b + o_i`, minimises
+
+    .. math::
+        F(W, b) = \frac{1}{S} \sum_{il} s_{il} \bigl(\log(1 + e^{z_{il}}) - y_{il} z_{il}\bigr)
+                  + \frac{1}{S} \sum_l \frac{1}{2 C_l} \sum_j f_j W_{lj}^2,
+        \qquad S = \frac{1}{L} \sum_{il} s_{il},
+
+    where y says which of the L labels row i has, s is `sample_weight` times the label's class
+    weight and 0 where y is not known, f is `penalty_factor`, and the intercept b is not penalised.
+    ``P(label l | x) = sigmoid(z_l)``: labels do not exclude each other, and rows of probabilities
+    do not sum to 1. Each label has the minimiser of ``LogisticRegression(C=C_l)`` on the rows where
+    it is known, and the passes over X serve all labels. Columns need no scaling.
+
+    One class a row, y of shape (n_samples,), makes two classes the model of `SoftmaxRegression`,
+    and more the one-vs-rest classifier: a sigmoid each, the largest score wins.
+
+    Parameters
+    ----------
+    C : float or array-like of shape (n_labels,), default=1.0
+        Inverse strength of the penalty, > 0, of all labels or of each; ``np.inf`` means none.
+    penalty_factor : array-like of shape (n_features,), default=None
+        Factors >= 0 on each feature's penalty; 0 leaves a feature unpenalised. None is all ones.
+    fit_intercept : bool, default=True
+        Whether there is an intercept b.
+    class_weight : dict {label: weight}, "balanced" or None, default=None
+        Weights >= 0 of the rows that have a label, in that label's loss, where those that do not
+        weigh 1. "balanced" gives those that have it and those that do not half of the label's
+        weight each. (Two classes, one a row: as in `SoftmaxRegression`.)
+    classes : array-like of shape (n_labels,), default=None
+        The names of the labels, or the classes in the order of the rows of coefficients. None: the
+        DataFrame's column names or 0, 1, ...; sorted classes.
+    threshold : float or array-like, one for each row of `coef_`, default=0.5
+        Where a label begins to be predicted: at scores above ``logit(threshold)``, in (0, 1). Of
+        more than two classes, one a row, that with the largest excess over it is predicted.
+        See `tune_thresholds`.
+    solver : {"auto", "lbfgs", "newton"} or object of `softreg.solvers`, default="auto"
+        "auto" takes `Newton`, which gives each label steps of its own.
+    tol : float, default=1e-9
+        A label is done when its part of F is estimated to be at most ``tol`` (relative) above its
+        least value, and proven to be at most ``max(tol, 1e-8)`` above; the estimate alone decides
+        where a feature has no penalty or where only rounding is left of F.
+    max_iter : int, default=None
+        The most iterations; None is no limit in practice.
+    warm_start : bool, default=False
+        Whether `fit` starts from the coefficients of the fit before.
+    n_jobs : int, default=None
+        Threads that rows are spread over. None: as many as BLAS is allowed at that moment, which
+        joblib's workers and ``threadpoolctl.threadpool_limits`` set; -1: all cores.
+    verbose : int, default=0
+        1 prints F after each iteration.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_labels, n_features), or (1, n_features) for two classes
+    intercept_ : ndarray of shape (n_labels,), or (1,)
+    classes_ : ndarray of shape (n_labels,)
+        The labels' names, or the classes.
+    multilabel_ : bool
+        Whether y had a column for each label.
+    sparse_output_ : bool
+        Whether `predict` returns a CSR array, as y was sparse.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only if X has column names.
+    n_iter_ : int
+        Number of iterations.
+    objective_ : float
+        F at the solution (before it was rounded to the dtype of X).
+    optimality_gap_ : float
+        A proven bound on how far `objective_` is above its minimum; inf where there is none.
+    label_objective_ : ndarray of shape (n_labels,), or (1,)
+        Each label's part of F; they add up to `objective_`.
+    label_optimality_gap_ : ndarray of shape (n_labels,), or (1,)
+        A bound for each part.
+    converged_ : bool
+        Whether all labels reached `tol`.
+    loss_curve_ : ndarray of shape (n_iter_,)
+        F after each iteration.
+    solver_ : object of `softreg.solvers`
+        The solver that was used.
+
+    Warns
+    -----
+    UserWarning
+        From `fit`, once, with the names of labels that are the same wherever they are known. They
+        have coefficients 0 and a finite intercept: that of the probability 2e-16 or 1 - 2e-16,
+        beyond which F does not change any more, or 0.5 for a label that is not known anywhere.
+    sklearn.exceptions.ConvergenceWarning
+        From `fit`, with the names of the labels whose optimum was not reached or does not exist.
+
+    References
+    ----------
+    Tsoumakas and Katakis (2007), "Multi-label classification: an overview", International Journal
+    of Data Warehousing and Mining 3, 1-13 (binary relevance).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from softreg import SigmoidRegression
+    >>> X = [[0, 2], [1, 2], [2, 1], [3, 1], [4, 0], [5, 3]]
+    >>> Y = pd.DataFrame({"blue": [0, 0, 1, 1, 1, None], "dress": [1, 0, 1, 0, 1, 1]})
+    >>> model = SigmoidRegression().fit(X, Y)
+    >>> model.coef_.shape, list(model.classes_)
+    ((2, 2), ['blue', 'dress'])
+    >>> model.predict([[4, 1]])
+    array([[1, 1]])
+    """
+
+    def __init__(
+        self,
+        C: float | ArrayLike = 1.0,
+        *,
+        penalty_factor: ArrayLike | None = None,
+        fit_intercept: bool = True,
+        class_weight: dict | str | None = None,
+        classes: ArrayLike | None = None,
+        threshold: float | ArrayLike = 0.5,
+        solver: str | Solver = "auto",
+        tol: float = 1e-9,
+        max_iter: int | None = None,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.C = C
+        self.penalty_factor = penalty_factor
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.classes = classes
+        self.threshold = threshold
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def tune_thresholds(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        metric: Any = "f1",
+        *,
+        cv: Any = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> NDArray:
+        """Return thresholds chosen on held-out predictions.
+
+        Clones are fitted on all folds but one and scored on that one; the estimator stays as it
+        is: ``model.set_params(threshold=model.tune_thresholds(X, Y)).fit(X, Y)``.
+
+        Parameters
+        ----------
+        X, y : as in `fit`
+        metric : "f1", callable or array-like, default="f1"
+            What is to be best. "f1" is each label's F1 score (of more than two classes, one a row,
+            their mean); ``metric(y_true, y_pred)``, the larger the better, is called with a label's
+            0 and 1 of the rows where it is known, or with the classes; an array of costs,
+            ``cost[true, predicted]``, is (2, 2) for each label, or (n_classes, n_classes).
+        cv : int, splitter or iterable, default=None
+            As in `sklearn.model_selection.cross_validate`; None is five folds. Rows that are held
+            out several times, or never, count so often.
+        sample_weight : as in `fit`; a callable gets the held-out rows' as ``sample_weight=``.
+
+        Returns
+        -------
+        thresholds : ndarray, one for each row of `coef_`, between 0 and 1
+
+        Raises
+        ------
+        ValueError
+            If an argument is not as described.
+        """
+        return thresholds.tuned(self, X, y, metric, cv, sample_weight)
+
+    def _encode(self, y: Any, sample_weight: Any, X: Any) -> Encoded:
+        if is_label_matrix(y):
+            names = getattr(y, "columns", None) if self.classes is None else self.classes
+            encoded = encode_labels(y, names, sample_weight, self.class_weight, X)
+        else:
+            encoded = encode_one_vs_rest(y, self.classes, sample_weight, self.class_weight, X)
+        checks.check_threshold(self.threshold, int(np.prod(encoded.score_shape)))
+        return encoded
+
+    def _learned_by_problem(self, result: Result) -> dict[str, Any]:
+        return {"label_objective_": result.objective, "label_optimality_gap_": result.gap}
+
+    def _predicted(self, scores: NDArray) -> Any:
+        excess = scores - logit(checks.check_threshold(self.threshold, len(self.coef_)))
+        if self.multilabel_:
+            indicator = (excess > 0).astype(int)
+            return sparse.csr_array(indicator) if self.sparse_output_ else indicator
+        return self.classes_[
+            (excess > 0).astype(int) if scores.ndim == 1 else excess.argmax(axis=1)
+        ]
+
+    def _probabilities(self, scores: NDArray) -> NDArray:
+        if self.multilabel_:
+            return expit(scores)
+        # p_k / sum_j p_j, also where all p underflow
+        return expit(of_both(scores)) if scores.ndim == 1 else softmax(log_expit(scores), axis=1)
+
+    def _log_probabilities(self, scores: NDArray) -> NDArray:
+        if self.multilabel_:
+            return log_expit(scores)
+        both = scores.ndim == 1
+        return log_expit(of_both(scores)) if both else log_softmax(log_expit(scores), axis=1)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

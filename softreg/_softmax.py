@@ -1,0 +1,160 @@
+"""Softmax regression: one class a row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, log_expit, log_softmax, softmax
+
+from softreg import _checks as checks
+from softreg._classifier import LinearClassifier, of_both
+from softreg._encoding import Encoded, encode_classes
+from softreg.solvers._result import Result
+from softreg.solvers._solvers import Solver
+
+
+class SoftmaxRegression(LinearClassifier):
+    r"""Multinomial logistic regression that reaches the optimum on raw data.
+
+    With scores :math:`z_i = W x_i + b + o_i`, minimises
+
+    .. math::
+        F(W, b) = \frac{1}{S} \sum_i s_i \Bigl(\log \sum_k e^{z_{ik}} - \sum_k y_{ik} z_{ik}\Bigr)
+                  + \frac{1}{2 C S} \sum_j f_j \lVert W_{\cdot j} \rVert^2,
+        \qquad S = \sum_i s_i,
+
+    where s is `sample_weight` times the weight of the row's class, f is `penalty_factor`, y are
+    one-hot labels or class probabilities, and the intercept b is not penalised. It is the objective
+    of ``sklearn.linear_model.LogisticRegression(C=C)`` divided by C S: same parameters, same
+    minimiser. Two classes are modelled by one row of coefficients, ``P(classes_[1]) =
+    sigmoid(z)``. Columns need no scaling: the solver works in standardised coordinates.
+
+    Parameters
+    ----------
+    C : float, default=1.0
+        Inverse strength of the penalty, > 0: the variance of a Gaussian prior on the coefficients.
+        ``np.inf`` means no penalty. glmnet's lambda is ``1 / (C S)``.
+    penalty_factor : array-like of shape (n_features,), default=None
+        Factors >= 0 on each feature's penalty; 0 leaves a feature unpenalised. None is all ones.
+    fit_intercept : bool, default=True
+        Whether there is an intercept b.
+    class_weight : dict {class: weight}, "balanced" or None, default=None
+        Weights >= 0 of the classes, 1 where a dict names none. "balanced" gives all classes the
+        same total weight, ``S / n_classes``.
+    label_smoothing : float in [0, 1), default=0.0
+        Replaces targets y by ``(1 - a) y + a / n_classes``.
+    classes : array-like of shape (n_classes,), default=None
+        The classes in the order of the columns of coefficients and probabilities. None: sorted
+        labels; for class probabilities the DataFrame's column names, else 0, 1, ...
+    solver : {"auto", "lbfgs", "newton"} or object of `softreg.solvers`, default="auto"
+        "auto" takes `LBFGS` where the columns' Gram matrix is small and cheap enough to factor,
+        else `Newton`.
+    tol : float, default=1e-9
+        The fit ends when F - F* is estimated at most ``tol * F`` and proven to be at most
+        ``max(tol, 1e-8) * F``; the estimate alone decides where a feature has no penalty or
+        rounding hides the proof, as `optimality_gap_` then says. At least 0.
+    max_iter : int, default=None
+        Most iterations, >= 1; None is 10,000, which no fit on real data comes near.
+    warm_start : bool, default=False
+        Whether `fit` starts from the present coefficients, if classes and features are the same.
+    n_jobs : int, default=None
+        Threads. None is as many as BLAS is allowed at the moment; negative numbers count as in
+        joblib, -1 being all processors. The result does not depend on it beyond rounding.
+    verbose : int, default=0
+        If positive, print the objective after each iteration.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_classes, n_features), or (1, n_features) for two classes
+        In the units of X, float32 for float32 X. Three or more rows sum to zero.
+    intercept_ : ndarray of shape (n_classes,), or (1,) for two classes
+    classes_ : ndarray of shape (n_classes,)
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,), only for X with string column names
+    n_iter_ : int
+        Iterations of the solver.
+    objective_ : float
+        F at the solution, before `coef_` is rounded to the precision of X.
+    optimality_gap_ : float
+        Duality gap: F is at most this much above the optimum; inf if a feature that varies has no
+        penalty.
+    converged_ : bool
+    loss_curve_ : ndarray of shape (n_iter_,)
+        F after each iteration.
+    solver_ : object of `softreg.solvers`
+        The configuration that ran.
+
+    Warns
+    -----
+    sklearn.exceptions.ConvergenceWarning
+        Once, if `max_iter` or rounding ended the fit before the optimum, or if features without
+        a penalty separate classes. A fit that a callback ended has ``converged_ = False`` and no
+        warning.
+
+    References
+    ----------
+    Hastie, Tibshirani and Friedman (2009), "The Elements of Statistical Learning", 2nd edition,
+    sections 4.4 and 18.3.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from softreg import SoftmaxRegression
+    >>> X, y = load_wine(return_X_y=True)  # raw columns: magnesium, proline, ...
+    >>> model = SoftmaxRegression().fit(X, y)
+    >>> model.converged_, model.coef_.shape
+    (True, (3, 13))
+    >>> bool(model.optimality_gap_ <= 1e-8 * model.objective_)
+    True
+    """
+
+    def __init__(
+        self,
+        C: float = 1.0,
+        *,
+        penalty_factor: ArrayLike | None = None,
+        fit_intercept: bool = True,
+        class_weight: dict | str | None = None,
+        label_smoothing: float = 0.0,
+        classes: ArrayLike | None = None,
+        solver: str | Solver = "auto",
+        tol: float = 1e-9,
+        max_iter: int | None = None,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.C = C
+        self.penalty_factor = penalty_factor
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.label_smoothing = label_smoothing
+        self.classes = classes
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def _encode(self, y: Any, sample_weight: Any, X: Any) -> Encoded:
+        weight = checks.check_weight(sample_weight, X.shape[0])
+        given = checks.check_y(y, X)
+        by_columns = self.classes is None and given.ndim == 2 and given.shape[1] > 1
+        classes = getattr(y, "columns", None) if by_columns else self.classes
+        smoothing = checks.check_label_smoothing(self.label_smoothing)
+        return encode_classes(given, classes, weight, self.class_weight, smoothing)
+
+    def _learned_by_problem(self, result: Result) -> dict[str, Any]:
+        return {}
+
+    def _predicted(self, scores: NDArray) -> NDArray:
+        best = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
+        return self.classes_[best]
+
+    def _probabilities(self, scores: NDArray) -> NDArray:
+        return expit(of_both(scores)) if scores.ndim == 1 else softmax(scores, axis=1)
+
+    def _log_probabilities(self, scores: NDArray) -> NDArray:
+        return log_expit(of_both(scores)) if scores.ndim == 1 else log_softmax(scores, axis=1)

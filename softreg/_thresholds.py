@@ -1,0 +1,217 @@
+"""Thresholds of scores, chosen on held-out predictions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.special import expit
+from sklearn.base import clone
+from sklearn.model_selection import check_cv
+from sklearn.utils import _safe_indexing, check_array, column_or_1d, indexable
+
+from softreg import _checks as checks
+from softreg._label_encoding import checked_answers, is_label_matrix
+
+# What must be predicted anew for every cut between scores is tried at so many of them, evenly
+# spread, as in scikit-learn's TunedThresholdClassifierCV.
+_CANDIDATES = 100
+# One class's cut is chosen after another's, over and over, until none moves.
+_MOST_ROUNDS = 10
+# Scores beyond this have thresholds that are next to 0 or 1 in double precision.
+_FARTHEST = 36.0
+
+
+class HeldOut(NamedTuple):
+    """Rows, their scores by models that were fitted without them, and these models' classes."""
+
+    rows: NDArray
+    scores: NDArray
+    classes: NDArray
+
+
+class Criterion(ABC):
+    """What predictions are worth: the larger, the better."""
+
+    @abstractmethod
+    def of_cuts(self, true: NDArray, scores: NDArray, weight: NDArray, cuts: NDArray) -> NDArray:
+        """Return the worth of predicting yes above each of some cuts, where `true` is 0 or 1."""
+
+    @abstractmethod
+    def of_classes(self, true: NDArray, predicted: NDArray, weight: NDArray) -> float:
+        """Return the worth of predictions among classes that are numbered from 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class Counted(Criterion):
+    """A function of the weights (K, K, ...) of rows by true and predicted class."""
+
+    worth: Callable[[NDArray], NDArray]
+    n_classes: int
+
+    def of_cuts(self, true: NDArray, scores: NDArray, weight: NDArray, cuts: NDArray) -> NDArray:
+        order = np.argsort(scores)
+        below = np.searchsorted(scores[order], cuts, side="right")
+        by_truth = np.stack([1 - true, true]) * weight
+        sums = np.pad(np.cumsum(by_truth[:, order], axis=1), ((0, 0), (1, 0)))
+        return self.worth(np.stack([sums[:, below], sums[:, -1:] - sums[:, below]], axis=1))
+
+    def of_classes(self, true: NDArray, predicted: NDArray, weight: NDArray) -> float:
+        K = self.n_classes
+        return float(self.worth(np.bincount(K * true + predicted, weight, K * K).reshape(K, K)))
+
+
+@dataclass(frozen=True, eq=False)
+class Called(Criterion):
+    """A user's function of true and predicted values, and of weights if there are any."""
+
+    function: Callable[..., float]
+    classes: NDArray | None
+    weighted: bool
+
+    def of_cuts(self, true: NDArray, scores: NDArray, weight: NDArray, cuts: NDArray) -> NDArray:
+        worth = np.full(len(cuts), -np.inf)
+        for place in _spread(len(cuts)):
+            worth[place] = self.of_classes(true, (scores > cuts[place]).astype(int), weight)
+        return worth
+
+    def of_classes(self, true: NDArray, predicted: NDArray, weight: NDArray) -> float:
+        if self.classes is not None:
+            true, predicted = self.classes[true], self.classes[predicted]
+        weights = {"sample_weight": weight} if self.weighted else {}
+        return float(self.function(true, predicted, **weights))
+
+
+def tuned(
+    estimator: Any, X: Any, y: Any, metric: Any, cv: Any, sample_weight: Any
+) -> NDArray[np.float64]:
+    """Return the thresholds of `estimator`, one for each row of its coefficients."""
+    X, y = indexable(X, y)
+    held = _held_out(estimator, X, y, cv, sample_weight)
+    choose = _cuts_of_labels if is_label_matrix(y) else _cuts_of_classes
+    cuts = choose(held, X, y, metric, sample_weight)
+    return expit(np.clip(cuts, -_FARTHEST, _FARTHEST))
+
+
+def _held_out(estimator: Any, X: Any, y: Any, cv: Any, sample_weight: Any) -> HeldOut:
+    rows, scores = [], []
+    for train, test in check_cv(cv, y, classifier=not is_label_matrix(y)).split(X, y):
+        own = None if sample_weight is None else _safe_indexing(sample_weight, train)
+        model = clone(estimator).fit(_safe_indexing(X, train), _safe_indexing(y, train), own)
+        rows.append(test)
+        scores.append(model.decision_function(_safe_indexing(X, test)))
+        if np.shape(scores[-1])[1:] != np.shape(scores[0])[1:]:
+            raise ValueError(
+                f"cv={cv!r} has a fold without some of the classes of y; take folds that are "
+                "stratified, or fewer of them."
+            )
+    return HeldOut(np.concatenate(rows), np.concatenate(scores).astype(float), model.classes_)
+
+
+def _cuts_of_labels(held: HeldOut, X: Any, y: Any, metric: Any, sample_weight: Any) -> NDArray:
+    """Return each label's cut, (L,)."""
+    answers = sparse.csc_array(checked_answers(y, X)[held.rows])
+    weight = checks.check_weight(sample_weight, X.shape[0], answers.shape[1])
+    criterion = _criterion(metric, 2, None, weight is not None)
+    cuts = np.zeros(answers.shape[1])
+    for label, scores in enumerate(held.scores.T):
+        true = answers[:, [label]].toarray()[:, 0].astype(float)
+        known = ~np.isnan(true)
+        own = _ones_or(weight, X.shape[0], label)[held.rows]
+        cuts[label] = _best_cut(criterion, true[known], scores[known], own[known])
+    return cuts
+
+
+def _cuts_of_classes(held: HeldOut, X: Any, y: Any, metric: Any, sample_weight: Any) -> NDArray:
+    """Return the cut of the second of two classes, (1,), or those of all classes, (K,)."""
+    classes, order = held.classes, np.argsort(held.classes)
+    true = order[np.searchsorted(classes, column_or_1d(y), sorter=order)][held.rows]
+    weight = checks.check_weight(sample_weight, X.shape[0])
+    criterion = _criterion(metric, len(classes), classes, weight is not None)
+    own = _ones_or(weight, X.shape[0])[held.rows]
+    if held.scores.ndim == 1:
+        return np.array([_best_cut(criterion, true, held.scores, own)])
+    return _best_cuts(criterion, true, held.scores, own)
+
+
+def _criterion(metric: Any, n_classes: int, classes: NDArray | None, weighted: bool) -> Criterion:
+    if callable(metric):
+        return Called(metric, classes, weighted)
+    if isinstance(metric, str):
+        if metric != "f1":
+            raise ValueError(f'metric={metric!r} must be "f1", a callable or an array of costs.')
+        return Counted(_f1_of_yes if n_classes == 2 else _mean_f1, n_classes)
+    costs = check_array(metric, dtype=np.float64, input_name="metric")
+    if costs.shape != (n_classes, n_classes):
+        raise ValueError(
+            f"metric has shape {costs.shape}; costs are ({n_classes}, {n_classes}), by true and "
+            "predicted class (no and yes, for a label)."
+        )
+    return Counted(lambda counts: -np.einsum("tp,tp...->...", costs, counts), n_classes)
+
+
+def _f1(counts: NDArray) -> NDArray:
+    """Return the F1 score of each class, (K, ...)."""
+    right = np.einsum("kk...->k...", counts)
+    among = counts.sum(axis=0) + counts.sum(axis=1)
+    return np.divide(2 * right, among, out=np.zeros_like(right), where=among > 0)
+
+
+def _f1_of_yes(counts: NDArray) -> NDArray:
+    return _f1(counts)[1]
+
+
+def _mean_f1(counts: NDArray) -> NDArray:
+    return _f1(counts).mean(axis=0)
+
+
+def _ones_or(weight: NDArray | None, n: int, label: int = 0) -> NDArray:
+    """Return the rows' weights for a label, (n,)."""
+    if weight is None:
+        return np.ones(n)
+    return weight if weight.ndim == 1 else weight[:, label]
+
+
+def _between(scores: NDArray) -> NDArray:
+    """Return the cuts that part the scores in every way, and zero, sorted."""
+    s = np.unique(np.append(scores, 0.0))
+    ends = s[[0, -1]] + [-1, 1]
+    return np.sort(np.concatenate([ends, (s[1:] + s[:-1]) / 2, [0.0]]))
+
+
+def _spread(count: int) -> NDArray[np.intp]:
+    """Return places among `count`, no more than are tried one by one."""
+    return np.unique(np.linspace(0, count - 1, min(count, _CANDIDATES)).astype(int))
+
+
+def _best_cut(criterion: Criterion, true: NDArray, scores: NDArray, weight: NDArray) -> float:
+    """Return the cut with the best predictions; of several, that nearest to zero."""
+    cuts = _between(scores)
+    worth = criterion.of_cuts(true, scores, weight, cuts)
+    best = cuts[worth == worth.max()]
+    return float(best[np.abs(best).argmin()])
+
+
+def _best_cuts(criterion: Criterion, true: NDArray, scores: NDArray, weight: NDArray) -> NDArray:
+    """Return cuts (K,) under which the class with the largest excess is the best prediction."""
+    cuts = np.zeros(scores.shape[1])
+    best = criterion.of_classes(true, scores.argmax(axis=1), weight)
+    for _ in range(_MOST_ROUNDS):
+        before = cuts.copy()
+        for k in range(len(cuts)):
+            others = scores - cuts
+            others[:, k] = -np.inf
+            second, excess = others.argmax(axis=1), scores[:, k] - others.max(axis=1)
+            tried = _between(excess)
+            for cut in tried[_spread(len(tried))]:
+                worth = criterion.of_classes(true, np.where(excess > cut, k, second), weight)
+                if worth > best:
+                    best, cuts[k] = worth, cut
+        if (cuts == before).all():
+            break
+    return cuts
