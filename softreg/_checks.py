@@ -1,4 +1,4 @@
-"""Checks of what users pass: each returns the argument as the fit wants it, or says what is wrong."""
+"""Checks of what users pass: each returns it as the fit wants it, or says what is wrong."""
 
 from __future__ import annotations
 
@@ -34,16 +34,15 @@ def check_weight(weight: Any, n: int, n_labels: int | None = None) -> NDArray | 
         )
     least = w.min()
     if not (np.isfinite(least) and np.isfinite(w.max())):
-        place = np.unravel_index(int(np.argmin(np.isfinite(w))), w.shape)
-        where = ", ".join(map(str, place))
+        bad = int(np.argmin(np.isfinite(w)))
         raise ValueError(
-            f"sample_weight[{where}] is {w[place]}; weights must be finite numbers >= 0."
+            f"sample_weight[{_place(bad, w)}] is {w.flat[bad]}; weights must be finite numbers "
+            ">= 0."
         )
     if least < 0:
-        where = ", ".join(map(str, np.unravel_index(int(np.argmin(w)), w.shape)))
         raise ValueError(
-            f"sample_weight[{where}] is {least:g}; weights must be >= 0 - leave the row out "
-            "instead."
+            f"sample_weight[{_place(int(np.argmin(w)), w)}] is {least:g}; weights must be >= 0 - "
+            "leave the row out instead."
         )
     if not w.any():
         raise ValueError("sample_weight is zero for every row; at least two rows need weight > 0.")
@@ -103,6 +102,18 @@ def check_y(y: Any, X: Any) -> NDArray:
     checked = check_array(y, ensure_2d=False, dtype=None, input_name="y")
     check_consistent_length(X, checked)
     return checked
+
+
+def check_all_known(y: Any) -> Any:
+    """Return y; ValueError if it is numbers of which some are NaN."""
+    matrix: Any = y
+    values = np.asarray(matrix.data if sparse.issparse(y) else y)
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        raise ValueError(
+            "y has unknown values (NaN), which cannot be right or wrong; score the rows whose "
+            "labels are all known."
+        )
+    return y
 
 
 def check_C(C: Any, n_labels: int = 1) -> NDArray:
@@ -171,3 +182,9 @@ def check_n_jobs(n_jobs: Any) -> int | None:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _place(flat: int, values: NDArray) -> str:
+    """Return the indices of a value, as a user writes them."""
+    row, *column = divmod(flat, values.shape[1]) if values.ndim == 2 else (flat,)
+    return ", ".join(map(str, (row, *column)))

@@ -222,8 +222,10 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
         Raises
         ------
         NotFittedError, ValueError
-            Before `fit`; if X has other features than in `fit`, or `offset` another shape.
+            Before `fit`; if X has other features than in `fit`, `offset` has another shape, or y
+            holds NaN.
         """
+        y = checks.check_all_known(y)
         return accuracy_score(y, self.predict(X, offset), sample_weight=sample_weight)
 
     def _validated(self, X: Any, *, reset: bool) -> Any:

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from softreg import _checks as checks
 from softreg._encoding import Encoded, check_two_classes, class_codes, encode_classes, named_factors
 from softreg._links import Sigmoid
 from softreg._targets import Indicators
 
+# How the remark on constant labels begins.
+CONSTANT = "y does not vary in the labels"
 _ONE_CLASS_A_ROW = {"multilabel_": False, "sparse_output_": False}
 
 
@@ -30,8 +32,8 @@ def encode_labels(
     Y: Any, classes: ArrayLike | None, sample_weight: Any, class_weight: Any, X: Any
 ) -> Encoded:
     """Return the targets of labels (n, L): 0, 1, a share between, or NaN where unknown."""
+    names = _names(classes, np.shape(Y)[1])
     answers = checked_answers(Y, X)
-    names = _names(classes, answers.shape[1])
     weight, cell_weight = _weights(sample_weight, answers.shape)
     known = (~np.isnan(answers.data)).astype(np.float64)
     answers.data = np.nan_to_num(answers.data)
@@ -51,7 +53,7 @@ def encode_one_vs_rest(
 ) -> Encoded:
     """Return the targets of one class a row (n,): of two classes one label, else one each."""
     weight = checks.check_weight(sample_weight, X.shape[0])
-    given = checks.check_y(y, X)
+    given = column_or_1d(checks.check_y(y, X), warn=True)
     names, codes = class_codes(given, classes)
     if len(names) == 2:
         encoded = encode_classes(given, classes, weight, class_weight, 0.0)
@@ -157,7 +159,7 @@ def _remark(targets: Indicators, names: NDArray, weight: NDArray) -> str:
     if not constant.any():
         return ""
     return (
-        f"y does not vary in the labels {names[constant].tolist()} where they are known and have "
+        f"{CONSTANT} {names[constant].tolist()} where they are known and have "
         "weight: their coefficients are 0 and their probability is next to 0 or 1, or 0.5 if they "
         "are not known anywhere."
     )

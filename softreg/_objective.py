@@ -92,8 +92,8 @@ class Objective:
 
         What little its F is above zero, for the sake of a finite intercept, is below rounding.
         """
-        constant = self.rows.Y.constant(self.rows.weights)
-        return np.asarray(constant.reshape(self.problems, -1).all(axis=1))
+        constant = self.rows.Y.constant(self.rows.weights) & self.rows.coordinates.intercept
+        return self._all_of_problem(constant)
 
     def by_problem(self, scores: NDArray) -> NDArray:
         """Return what is given for each score (K,), added up over each problem's, (B,)."""
@@ -127,11 +127,13 @@ class Objective:
 
     def null(self) -> NDArray:
         """Return T of the model without features."""
-        T = np.zeros(self.shape)
-        if self.rows.coordinates.intercept:
-            T[-1] = self.link.null_scores(self.rows.mean_target)
-            if self.rows.offset is not None:
-                T[-1] -= self.rows.weights @ self.rows.offset / self.rows.total_weight
+        T, rows = np.zeros(self.shape), self.rows
+        if rows.coordinates.intercept:
+            T[-1] = self.link.null_scores(rows.mean_target)
+            if rows.offset is not None:
+                mean = rows.weights @ rows.offset / rows.total_weight
+                farther = np.sign(T[-1]) * np.abs(rows.offset).max(axis=0)
+                T[-1] += np.where(self.by_score(self.settled), farther, -mean)
         return self.link.centred(T)
 
     def value_and_gradient(self, T: NDArray) -> tuple[NDArray, NDArray]:
@@ -219,10 +221,14 @@ class Objective:
 
     @cached_property
     def has_free_features(self) -> NDArray[np.bool_]:
-        """Whether some feature that varies has no penalty, so that an optimum may not exist, (B,)."""
+        """Whether a feature that varies has no penalty: an optimum may not exist, (B,)."""
         varies = np.isfinite(self.rows.coordinates.scale)
         free = self.penalty.free[: len(varies)][varies].any(axis=0)
-        return np.broadcast_to(free, self.shape[1:]).reshape(self.problems, -1).any(axis=1)
+        return self._all_of_problem(np.broadcast_to(free, self.shape[1:]))
+
+    def _all_of_problem(self, scores: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return whether something is so for all scores of a problem, (B,)."""
+        return np.logical_and.reduce(scores.reshape(self.problems, -1), axis=1)
 
     def imbalance_gap(self, gradient: NDArray) -> NDArray:
         """Return what a gradient (width, K) left over from Newton's equations adds to gaps, (B,).

@@ -230,7 +230,7 @@ class Rows(ABC):
 
     @abstractmethod
     def for_products(self) -> Rows:
-        """Return the same rows in single precision, if that is faster and loses no more than that."""
+        """Return the same rows in single precision where that is faster and accurate enough."""
 
     def in_dtype(self, dtype: type) -> Rows:
         """Return the same rows with products in another precision."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ class SigmoidRegression(LinearClassifier):
     multilabel_ : bool
         Whether y had a column for each label.
     sparse_output_ : bool
-        Whether `predict` returns a CSR array, as y was sparse.
+        Whether `predict` returns a `scipy.sparse.csr_array`, as y was sparse.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Only if X has column names.
@@ -106,9 +107,10 @@ class SigmoidRegression(LinearClassifier):
     Warns
     -----
     UserWarning
-        From `fit`, once, with the names of labels that are the same wherever they are known. They
-        have coefficients 0 and a finite intercept: that of the probability 2e-16 or 1 - 2e-16,
-        beyond which F does not change any more, or 0.5 for a label that is not known anywhere.
+        From `fit`, once, with the names of labels that are the same wherever they are known. With
+        an intercept they have coefficients 0 and a finite intercept: that of the probability 2e-16
+        or 1 - 2e-16, beyond which F does not change any more, or 0.5 for a label that is not known
+        anywhere.
     sklearn.exceptions.ConvergenceWarning
         From `fit`, with the names of the labels whose optimum was not reached or does not exist.
 
@@ -204,7 +206,7 @@ class SigmoidRegression(LinearClassifier):
         else:
             encoded = encode_one_vs_rest(y, self.classes, sample_weight, self.class_weight, X)
         checks.check_threshold(self.threshold, int(np.prod(encoded.score_shape)))
-        return encoded
+        return encoded if self.fit_intercept else replace(encoded, remark="")
 
     def _learned_by_problem(self, result: Result) -> dict[str, Any]:
         return {"label_objective_": result.objective, "label_optimality_gap_": result.gap}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import _safe_indexing, check_array, column_or_1d, indexable
 
 from softreg import _checks as checks
-from softreg._label_encoding import checked_answers, is_label_matrix
+from softreg._label_encoding import CONSTANT, checked_answers, is_label_matrix
 
 # What must be predicted anew for every cut between scores is tried at so many of them, evenly
 # spread, as in scikit-learn's TunedThresholdClassifierCV.
@@ -102,9 +103,13 @@ def _held_out(estimator: Any, X: Any, y: Any, cv: Any, sample_weight: Any) -> He
     rows, scores = [], []
     for train, test in check_cv(cv, y, classifier=not is_label_matrix(y)).split(X, y):
         own = None if sample_weight is None else _safe_indexing(sample_weight, train)
-        model = clone(estimator).fit(_safe_indexing(X, train), _safe_indexing(y, train), own)
+        with warnings.catch_warnings():  # a label that is constant in a fold is left out there
+            warnings.filterwarnings("ignore", CONSTANT, UserWarning)
+            model = clone(estimator).fit(_safe_indexing(X, train), _safe_indexing(y, train), own)
         rows.append(test)
         scores.append(model.decision_function(_safe_indexing(X, test)))
+        if model.multilabel_:
+            scores[-1][:, (model.coef_ == 0).all(axis=1)] = np.nan
         if np.shape(scores[-1])[1:] != np.shape(scores[0])[1:]:
             raise ValueError(
                 f"cv={cv!r} has a fold without some of the classes of y; take folds that are "
@@ -121,7 +126,7 @@ def _cuts_of_labels(held: HeldOut, X: Any, y: Any, metric: Any, sample_weight: A
     cuts = np.zeros(answers.shape[1])
     for label, scores in enumerate(held.scores.T):
         true = answers[:, [label]].toarray()[:, 0].astype(float)
-        known = ~np.isnan(true)
+        known = ~(np.isnan(true) | np.isnan(scores))
         own = _ones_or(weight, X.shape[0], label)[held.rows]
         cuts[label] = _best_cut(criterion, true[known], scores[known], own[known])
     return cuts
