@@ -107,10 +107,10 @@ class Objective:
         """Return the inner product of two sets of coefficients (width, K), (B,)."""
         return self.by_problem(np.einsum("jk,jk->k", A, D))
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int]:
         """Shape (width, K) of T."""
-        return self.rows.coordinates.width, len(self.rows.mean_target)
+        return self.rows.coordinates.width, self.rows.Y.n_scores
 
     def coefficients(self, T: NDArray) -> tuple[NDArray, NDArray]:
         """Return W (d, K) and b (K,) in the user's units."""
@@ -169,7 +169,7 @@ class Objective:
 
     def hessian_diagonal(self, T: NDArray) -> NDArray:
         """Return the diagonal of the Hessian, (width, K)."""
-        rows = self.rows.for_products()
+        rows = self.rows.in_single
         U = rows.inward(T)
 
         def kernel(block: Block) -> tuple[NDArray]:
@@ -343,7 +343,7 @@ class HessianProduct:
 
     def in_single(self) -> HessianProduct:
         """Return the product in single precision where that takes half the time, else itself."""
-        rows = self.objective.rows.for_products()
+        rows = self.objective.rows.in_single
         if rows.dtype == self.objective.rows.dtype:
             return self
         return HessianProduct(replace(self.objective, rows=rows), self.T)

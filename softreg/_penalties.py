@@ -44,6 +44,15 @@ class ElasticNet:
         return self.l2.mean(axis=1)
 
     @property
+    def relative(self) -> NDArray[np.float64]:
+        """The strength of each score, or of all, beside `shared`, (K,) or (1,).
+
+        l2 is the product of the two: strengths of features and of scores are given apart.
+        """
+        strongest = self.shared.max(initial=0)
+        return self.l2.max(axis=0, initial=0) / (strongest if strongest > 0 else 1.0)
+
+    @property
     def free(self) -> NDArray[np.bool_]:
         """Where there is no penalty, in the shape of `l2`."""
         return self.l2 == 0

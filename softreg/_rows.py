@@ -26,13 +26,13 @@ from softreg._threads import Threads
 _BLOCK_VALUES = 2**18
 # Blocks of fewer rows (of `width` values each) spend more on their sums, (width, K), than they
 # save (measured on text).
-_BLOCK_ROWS = 256
+_BLOCK_ROWS = 512
 # What a product takes over a stored value of CSR, in dense values (measured).
 _STORED_VALUE = 8
 # A dense X goes the sparse way if that takes a third of the time or less.
 _MOSTLY_ZEROS = 1 / 3
 # Below this much work in a pass the threads' meeting takes longer than they save (measured).
-_WORTH_A_THREAD = 2**19
+_WORTH_A_THREAD = 400_000
 # Large X is used as it is unless the mean of some column is this many deviations from zero: then
 # centring within the products would cost more than four of sixteen digits.
 _FARTHEST, _FARTHEST_IN_SINGLE = 1e4, 100
@@ -139,7 +139,7 @@ class Rows(ABC):
     def cuts(self) -> list[slice]:
         """Slices of rows, one a block; equally many for each thread."""
         # A block works on its values of X and three (K, m) matrices; its sums are (width, K).
-        scores = 3 * self.n * len(self.mean_target)
+        scores = 3 * self.n * self.Y.n_scores
         if self.values + scores <= _WORTH_A_THREAD:
             return [slice(0, self.n)]
         worth_their_sums = (self.values + 3 * self.n) / (_BLOCK_ROWS * self.coordinates.width)
@@ -220,6 +220,9 @@ class Rows(ABC):
         part = replace(self, Y=self.Y.of_scores(scores), offset=offset)
         known = {name: value for name, value in vars(self).items() if name in _OF_ANY_SCORES}
         vars(part).update(known)
+        single = vars(self).get("in_single", self)
+        if single is not self:
+            vars(part)["in_single"] = single.of_scores(scores)
         return part
 
     def sample(self, rows: NDArray, weight: NDArray) -> Rows:
@@ -228,9 +231,16 @@ class Rows(ABC):
         offset = None if self.offset is None else self.offset[rows]
         return replace(self, X=self.X[rows], Y=self.Y[rows], weight=own, offset=offset)
 
-    @abstractmethod
-    def for_products(self) -> Rows:
-        """Return the same rows in single precision where that is faster and accurate enough."""
+    @cached_property
+    def in_single(self) -> Rows:
+        """The same rows in single precision where that pays and is accurate enough for steps.
+
+        Products of CSR take half the time, dense ones hardly less than a standardised copy costs
+        (measured). Centring within the products may cost two digits of seven.
+        """
+        own = self.coordinates
+        near = bool((np.abs(own.centre) <= _FARTHEST_IN_SINGLE * own.scale).all())
+        return self.in_dtype(np.float32) if self.is_sparse and near else self
 
     def in_dtype(self, dtype: type) -> Rows:
         """Return the same rows with products in another precision."""
@@ -275,9 +285,6 @@ class DenseRows(Rows):
     @property
     def held(self) -> float:
         return self.X.size
-
-    def for_products(self) -> Rows:
-        return self  # a copy in single precision costs as much as it saves
 
     def _block(self, cut: slice, belongings: Belongings) -> Block:
         if self._are_raw:
@@ -327,16 +334,6 @@ class SparseRows(Rows):
     @property
     def held(self) -> float:
         return 1.5 * self.X.nnz
-
-    def for_products(self) -> Rows:
-        return self._in_single
-
-    @cached_property
-    def _in_single(self) -> Rows:
-        # Half the time (measured); centring within the products may cost two digits of seven.
-        own = self.coordinates
-        near = bool((np.abs(own.centre) <= _FARTHEST_IN_SINGLE * own.scale).all())
-        return self.in_dtype(np.float32) if near else self
 
     def _block(self, cut: slice, belongings: Belongings) -> Block:
         X = self._kept(cut, lambda: self._cut_out(cut))

@@ -66,9 +66,7 @@ class RowSpace:
         R[np.abs(R).max(axis=1) <= np.finfo(float).eps * max(A.shape) * np.abs(R).max()] = 0
         stay = (unit == 0) & held
         X = np.hstack([R.T, rows.X[:, stay]])
-        # Strengths are a product of features' and scores', so that one rotation serves all scores.
-        relative = penalty.l2.max(axis=0) / (penalty.shared.max() if held else 1.0)
-        l2 = np.concatenate([np.tile(relative, (len(R), 1)), penalty.l2[stay]])
+        l2 = np.concatenate([np.tile(penalty.relative, (len(R), 1)), penalty.l2[stay]])
         coordinates = Coordinates.raw(X.shape[1], rows.coordinates.intercept)
         rotated = replace(rows, X=X, coordinates=coordinates, dtype=X.dtype)
         return cls(rotated, ElasticNet(l2), Q, centre, unit)

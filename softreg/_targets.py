@@ -18,6 +18,10 @@ class Targets(Protocol):
     loss, K where each score has its own.
     """
 
+    @property
+    def n_scores(self) -> int:
+        """Number of scores K."""
+
     def __getitem__(self, rows: slice | NDArray) -> Targets:
         """Return the targets of some rows."""
 
@@ -50,6 +54,10 @@ class Labels:
     codes: NDArray[np.intp]
     n_classes: int
     smoothing: float = 0.0
+
+    @property
+    def n_scores(self) -> int:
+        return self.n_classes
 
     def __getitem__(self, rows: slice | NDArray) -> Labels:
         return Labels(self.codes[rows], self.n_classes, self.smoothing)
@@ -93,6 +101,10 @@ class Shares:
     """A target between 0 and 1 for every row and score, Y (n, K)."""
 
     Y: NDArray[np.floating]
+
+    @property
+    def n_scores(self) -> int:
+        return self.Y.shape[1]
 
     def __getitem__(self, rows: slice | NDArray) -> Shares:
         return Shares(self.Y[rows])
@@ -156,6 +168,10 @@ class Indicators:
         )
         even = bool((weights == 1).all() and (plain == 1).all())
         return cls(places, answers.data, weights, plain, cell_weight, even)
+
+    @property
+    def n_scores(self) -> int:
+        return len(self.plain)
 
     def __getitem__(self, rows: slice | NDArray) -> Indicators:
         own = None if self.cell_weight is None else self.cell_weight[rows]

@@ -31,6 +31,8 @@ _NOISY = 0.1
 # Passes that a new Hessian saves in the last step's conjugate gradients, beside an older one
 # (measured: three products instead of ten).
 _CHEAP = 5
+# Products that a step takes in a new metric as well.
+_STILL_NEEDED = 8
 # Problems are solved this many values of an n x K matrix at a time, so that their probabilities are
 # kept from product to product, and a product's coefficients in the cache; but no fewer scores than
 # make a product worth its way through the data.
@@ -95,7 +97,7 @@ class _Climber:
     def _descended(self, objective: Objective, exact: Objective, before: Point) -> Point:
         """Return where the solver's own descent leads, in double precision."""
         point = self.descend(objective, before, self.metric, self.monitor)
-        self.spent += point.products
+        self.spent = point.products or self.spent
         if exact is not objective:
             single, point = point, Point.at(exact, point.T)
             gain = before.value.sum() - point.value.sum()
@@ -108,10 +110,10 @@ class _Climber:
         renewal = self.metric.renewal_passes(objective)
         settled = self.fresh and is_near(exact, point, self.metric).all()
         if self.spent and (renewal <= _CHEAP or (self.spent >= renewal and not settled)):
-            self.metric, self.spent = self.metric.renewed(objective, point.T), 0
+            self.metric = self.metric.renewed(objective, point.T)
         self.fresh = self.metric.accurate and not is_near(exact, point, self.metric).all()
         there = newton_step(exact, point, self.metric, self.monitor.tol)
-        self.spent += there.products
+        self.spent = max(0, there.products - _STILL_NEEDED)
         # A Hessian of saturated rows says little of where they come alive.
         moved = exact.by_problem((there.T != point.T).any(axis=0)) > 0
         stuck = np.flatnonzero(~moved & np.isinf(there.estimate))

@@ -21,6 +21,8 @@ from softreg.solvers._sampling import by_leverage
 _LARGEST_ORDER = 4000
 # The Gram matrix is worth at most this many passes over the data: it saves more.
 _DEAREST_GRAM = 60
+# An eigenbasis of order d takes this many times d^3 multiply-adds of a large product (measured).
+_EIGENBASIS = 30
 # A Hessian can be estimated from this many rows per parameter: its factor is then within a third
 # of the exact one, which costs so many more passes until the end (both measured).
 ROWS_PER_PARAMETER = 10
@@ -87,11 +89,8 @@ class Gram:
     @classmethod
     def of(cls, objective: Objective) -> Gram:
         """Return the metric at the null model: one product of the columns with themselves."""
-        p = objective.rows.mean_target
-        mean = float(np.mean(objective.rows.mean_weight * p * (1 - p)))
-        curvature = max(mean, np.finfo(float).eps)
         own = objective.penalty.shared / objective.total_weight
-        return cls(_cholesky(curvature * objective.gram + np.diag(own)))
+        return cls(_cholesky(_null_curvatures(objective).mean() * objective.gram + np.diag(own)))
 
     def whiten(self, G: NDArray) -> NDArray:
         return _solved(self.factor, G).ravel()
@@ -108,6 +107,50 @@ class Gram:
 
     def part(self, objective: Objective, problems: NDArray) -> Metric:
         return self
+
+
+@dataclass(frozen=True, eq=False)
+class Rotated:
+    """c_k X'X / S + penalty_k of each problem: one eigenbasis makes all of them diagonal.
+
+    With A = c X'X / S + penalty, c and the penalty being means over the problems, A = R R' and
+    R^-1 penalty R'^-1 = Q D Q', the metric of problem k is R Q (c_k / c (1 - D) + r_k D) Q' R',
+    where r_k is the strength of its penalty beside the mean. (Golub and Van Loan 2013, section
+    8.7.2; nothing here is worse conditioned than A.)
+    """
+
+    basis: NDArray
+    roots: NDArray
+    gram: Gram
+    accurate = False
+
+    @classmethod
+    def of(cls, objective: Objective) -> Rotated:
+        """Return the metric at the null model."""
+        gram, c = Gram.of(objective), _null_curvatures(objective)
+        own = objective.penalty.shared / objective.total_weight
+        B = _solved(gram.factor, np.diag(np.sqrt(own)))
+        D, Q = linalg.eigh(B @ B.T, check_finite=False)
+        D = np.clip(D, 0, 1)[:, None]
+        spread = c / c.mean() * (1 - D) + objective.penalty.relative * D
+        roots = np.sqrt(np.maximum(spread, np.finfo(float).eps))
+        return cls(_solved(gram.factor, Q, transposed=True), roots, gram)
+
+    def whiten(self, G: NDArray) -> NDArray:
+        return (self.basis.T @ G / self.roots).ravel()
+
+    def unwhiten(self, v: NDArray) -> NDArray:
+        return self.basis @ (v.reshape(self.roots.shape) / self.roots)
+
+    def renewed(self, objective: Objective, T: NDArray) -> Metric:
+        metric = self.gram.renewed(objective, T)
+        return metric if metric.accurate else self
+
+    def renewal_passes(self, objective: Objective) -> float:
+        return renewal_passes(objective)
+
+    def part(self, objective: Objective, problems: NDArray) -> Metric:
+        return Rotated(self.basis, self.roots[:, objective.scores(problems)], self.gram)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +193,17 @@ class Hessian:
 
 def first_metric(objective: Objective, T: NDArray) -> Metric:
     """Return the cheapest metric that is worth its cost."""
-    return Gram.of(objective) if factor_pays(objective) else Diagonal.at(objective, T)
+    if not factor_pays(objective):
+        return Diagonal.at(objective, T)
+    eigenbasis = _EIGENBASIS * objective.shape[0] ** 3 / _pass_cost(objective)
+    pays = objective.problems > 1 and eigenbasis <= _DEAREST_GRAM
+    return Rotated.of(objective) if pays else Gram.of(objective)
+
+
+def _null_curvatures(objective: Objective) -> NDArray:
+    """Return the mean of p (1 - p) at the null model, each row with its weight, (K,)."""
+    p = objective.rows.mean_target
+    return np.maximum(objective.rows.mean_weight * p * (1 - p), np.finfo(float).eps)
 
 
 def factor_pays(objective: Objective) -> bool:

@@ -76,7 +76,7 @@ class Point:
         for name in _OF_PROBLEMS:
             new[name] = getattr(self, name).copy()
             new[name][problems] = getattr(part, name)
-        return replace(self, **new, products=self.products + part.products)
+        return replace(self, **new)
 
 
 _OF_SCORES, _OF_PROBLEMS = ("T", "gradient", "step"), ("value", "estimate", "gap")
@@ -150,35 +150,27 @@ def _quotient(a: NDArray, b: NDArray, where: NDArray) -> NDArray:
 def newton_step(objective: Objective, point: Point, metric: Metric, tol: float) -> Point:
     """Return the point after one Newton step; where the optimum is near, with its certificate."""
     near = is_near(objective, point, metric)
-    there = replace(point, products=0)
-    for step, where in ((_step_from_afar, ~near), (_last_step, near)):
+    step, products = _direction(objective, point, metric, near, tol)
+    there = point
+    for arrive, where in ((_searched, ~near), (_certified, near)):
         problems = np.flatnonzero(where)
         if problems.size:
-            of_part = (point.part(objective, problems), metric.part(objective, problems))
-            part = step(objective.part(problems), *of_part, tol)
-            there = there.with_part(objective, problems, part)
-    return there
+            own = step[:, objective.scores(problems)]
+            part = (point.part(objective, problems), metric.part(objective, problems))
+            new = arrive(objective.part(problems), *part, own)
+            there = there.with_part(objective, problems, new)
+    return replace(there, products=products)
 
 
-def _step_from_afar(objective: Objective, point: Point, metric: Metric, _tol: float) -> Point:
-    """Return the point after a step whose system is solved just well enough."""
-    # Superlinear: Nocedal and Wright 2006, (7.3).
-    forcing = np.minimum(0.5, decrement(objective, point, metric) ** 0.25)
+def _direction(
+    objective: Objective, point: Point, metric: Metric, near: NDArray, tol: float
+) -> tuple[NDArray, int]:
+    """Return Newton's step and the products it took.
 
-    def enough(_part: Objective, problems: NDArray, _residual: NDArray, ratio: NDArray) -> NDArray:
-        return ratio <= forcing[problems]
-
-    product = objective.hessian_product(point.T).in_single()
-    step, _, products = conjugate_gradients(
-        product, point.gradient, metric, enough, _most_products(objective)
-    )
-    return replace(line_search(objective, point, step), products=products)
-
-
-def _last_step(objective: Objective, point: Point, metric: Metric, tol: float) -> Point:
-    """Return the point after a step whose system is solved for the certificate."""
-    relative = decrement(objective, point, metric)
-    allowed = 0.1 * max(tol, CERTIFIED) * point.value
+    Far from the optimum the system is solved just well enough, near it for the certificate.
+    """
+    relative, allowed = decrement(objective, point, metric), 0.1 * max(tol, CERTIFIED) * point.value
+    loose = np.minimum(0.5, relative**0.25)  # superlinear: Nocedal and Wright 2006, (7.3)
     # A metric that sees little of how intercepts and features go together would spend half of its
     # products on rounding the intercepts' balance, which a step in them alone does as well.
     alone = not (metric.accurate or objective.has_free_features.any())
@@ -186,32 +178,38 @@ def _last_step(objective: Objective, point: Point, metric: Metric, tol: float) -
     def enough(part: Objective, problems: NDArray, residual: NDArray, ratio: NDArray) -> NDArray:
         left_over = part.penalised_gap if alone else part.imbalance_gap
         small = ratio**2 * relative[problems] <= 0.1 * tol
-        return (ratio < _ROUNDING) | (small & (left_over(residual) <= allowed[problems]))
+        solved = (ratio < _ROUNDING) | (small & (left_over(residual) <= allowed[problems]))
+        return np.where(near[problems], solved, ratio <= loose[problems])
 
     exact = objective.hessian_product(point.T)
-    tried_before = np.isfinite(point.estimate).any()
-    product = exact.in_single() if alone and not tried_before else exact
-    step, residual, products = conjugate_gradients(
-        product, point.gradient, metric, enough, 2 * _most_products(objective)
-    )
-    if product is not exact:  # of which the residual has drifted away
-        residual = -point.gradient - exact(step)
-    if alone:
-        step += objective.balancing_step(point.T, residual)
+    tried_before = near & np.isfinite(point.estimate)
+    rough = not near.any() or (alone and not tried_before.any())
+    product = exact.in_single() if rough else exact
+    most = (1 + int(near.any())) * int(np.clip(renewal_passes(objective), _FEWEST, _MOST))
+    step, residual, products = conjugate_gradients(product, point.gradient, metric, enough, most)
+    if alone and near.any():
+        if product is not exact:  # the residual has drifted from what the step leaves over
+            residual = -point.gradient - exact(step)
+        step += objective.by_score(near) * objective.balancing_step(point.T, residual)
+    return step, products
+
+
+def _searched(objective: Objective, point: Point, _metric: Metric, step: NDArray) -> Point:
+    return line_search(objective, point, step)
+
+
+def _certified(objective: Objective, point: Point, metric: Metric, step: NDArray) -> Point:
+    """Return the point after the whole step, with its certificate, unless F rises."""
     there = objective.certify(point.T, step)
     estimate = there.divergence + estimated_gap(objective, there.imbalance, metric)
     T = point.T + step
-    reached = Point(T, there.value, there.gradient, estimate, there.gap, step, products)
+    reached = Point(T, there.value, there.gradient, estimate, there.gap, step)
     worse = np.flatnonzero(there.value > point.value * (1 + 1e-12) + LEAST)
     if worse.size:
         own = step[:, objective.scores(worse)]
         searched = line_search(objective.part(worse), point.part(objective, worse), own)
-        reached = reached.with_part(objective, worse, replace(searched, products=0))
+        reached = reached.with_part(objective, worse, searched)
     return reached
-
-
-def _most_products(objective: Objective) -> int:
-    return int(np.clip(renewal_passes(objective), _FEWEST, _MOST))
 
 
 def gradient_step(objective: Objective, point: Point, metric: Metric) -> Point:
