@@ -80,7 +80,7 @@ class Objective:
         return np.arange(self.shape[1]).reshape(self.problems, -1)[problems].ravel()
 
     def part(self, problems: NDArray) -> Objective:
-        """Return the objective of some of the problems."""
+        """Return the objective of some of the problems, in ascending order."""
         if len(problems) == self.problems:
             return self
         own = self.scores(problems)
@@ -346,10 +346,12 @@ class HessianProduct:
         rows = self.objective.rows.in_single
         if rows.dtype == self.objective.rows.dtype:
             return self
-        return HessianProduct(replace(self.objective, rows=rows), self.T)
+        return replace(self, objective=replace(self.objective, rows=rows), kept={})
 
     def part(self, problems: NDArray) -> HessianProduct:
         """Return the product of some of the problems."""
+        if len(problems) == self.objective.problems:
+            return self
         own = self.objective.scores(problems)
         kept = {start: P[own] for start, P in self.kept.items()}
         on = self.confined_to

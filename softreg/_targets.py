@@ -201,7 +201,10 @@ class Indicators:
     def total_weight(self, weight: NDArray) -> NDArray:
         cells = weight.sum() if self.cell_weight is None else weight @ self.cell_weight
         beyond = self.weights[self.places.data] - self.plain[self.places.indices]
-        return self.plain * cells + self._summed(beyond, weight)
+        plain = self.plain * cells
+        total = plain + self._summed(beyond, weight)
+        # What rounding leaves of nothing is no knowledge of a label.
+        return np.where(total > len(weight) * np.finfo(float).eps * plain, total, 0.0)
 
     def constant(self, weight: NDArray) -> NDArray[np.bool_]:
         known, cells = weight > 0, self.cell_weight

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +31,33 @@ _NOISY = 0.1
 # Passes that a new Hessian saves in the last step's conjugate gradients, beside an older one
 # (measured: three products instead of ten).
 _CHEAP = 5
-# Products that a step takes in a new metric as well.
+# Products that a step takes in a new, costly metric as well.
 _STILL_NEEDED = 8
 # Problems are solved this many values of an n x K matrix at a time, so that their probabilities are
 # kept from product to product, and a product's coefficients in the cache; but no fewer scores than
 # make a product worth its way through the data.
 _TOGETHER, _FEWEST_SCORES = 2**23, 64
+
+
+@dataclass(frozen=True, eq=False)
+class _Camp:
+    """Where a group of problems rests between two rounds.
+
+    Attributes
+    ----------
+    open : ndarray, the problems that are still on their way
+    stalled : ndarray, how many rounds in a row brought each of them nothing
+    metric, first : Metric, the latest and the first
+    fresh : bool, whether the metric is accurate and was made where not all were near
+    spent : float, passes that a better metric might have saved by now
+    """
+
+    open: NDArray
+    stalled: NDArray
+    metric: Metric
+    first: Metric
+    fresh: bool = False
+    spent: float = 0.0
 
 
 def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Descent) -> Result:
@@ -45,10 +66,15 @@ def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Desce
     first = first_metric(objective, start)
     converged = objective.settled.copy()
     for group in _groups(objective):
-        climber = _Climber(objective, exact, descend, monitor, first.part(objective, group), group)
-        while climber.open.size and not monitor.reason and np.isfinite(whole.value).all():
-            whole, done = climber.advance(whole)
-            converged[done] = True
+        metric = first.part(objective, group)
+        camp = _Camp(group, np.zeros_like(group), metric, metric)
+        while camp.open.size and not monitor.reason and np.isfinite(whole.value).all():
+            before, problems = whole, camp.open
+            objective, whole, camp = _descended(objective, exact, whole, camp, monitor, descend)
+            if not monitor.reason:
+                whole, camp = _stepped(objective, exact, whole, camp, monitor)
+                camp, arrived = _parted(exact, before, whole, camp, monitor)
+                converged[problems[arrived]] = True
     if not np.isfinite(whole.value).all():
         monitor.reason = "F is not finite; bring X, offset and weights closer to one"
     elif not (converged.all() or monitor.reason):
@@ -64,80 +90,68 @@ def _groups(objective: Objective) -> list[NDArray]:
     return np.array_split(problems, max(count, 1))
 
 
-class _Climber:
-    """The way up of a group of problems, of which those that have arrived are left behind."""
+def _descended(
+    objective: Objective,
+    exact: Objective,
+    whole: Point,
+    camp: _Camp,
+    monitor: Monitor,
+    descend: Descent,
+) -> tuple[Objective, Point, _Camp]:
+    """Return where the solver's own descent leads, and the objective of the next one."""
+    monitor.embed = functools.partial(_embedded, exact, whole, camp.open)
+    before = replace(whole.part(exact, camp.open), products=0)
+    point = descend(objective.part(camp.open), before, camp.metric, monitor)
+    camp = replace(camp, spent=point.products or camp.spent)
+    if exact is not objective:
+        single, point = point, Point.at(exact.part(camp.open), point.T)
+        gain = before.value.sum() - point.value.sum()
+        if single is not before and abs((single.value - point.value).sum()) > _NOISY * gain:
+            objective = exact
+    return objective, whole.with_part(exact, camp.open, point), camp
 
-    def __init__(
-        self,
-        objective: Objective,
-        exact: Objective,
-        descend: Descent,
-        monitor: Monitor,
-        metric: Metric,
-        group: NDArray,
-    ) -> None:
-        self.objective, self.exact = objective, exact
-        self.descend, self.monitor = descend, monitor
-        self.metric = self.first = metric
-        self.open, self.stalled = group, np.zeros(len(group), dtype=int)
-        self.fresh, self.spent = False, 0
 
-    def advance(self, whole: Point) -> tuple[Point, NDArray]:
-        """Return the point a round further, and the problems that have converged."""
-        objective, exact = self.objective.part(self.open), self.exact.part(self.open)
-        before = replace(whole.part(self.exact, self.open), products=0)
-        self.monitor.embed = functools.partial(_embedded, self.exact, whole, self.open)
-        point = self._descended(objective, exact, before)
-        if self.monitor.reason:
-            return whole.with_part(self.exact, self.open, point), self.open[:0]
-        point = self._stepped(objective, exact, point)
-        self.monitor.iteration(point.T, point.value)
-        return whole.with_part(self.exact, self.open, point), self._arrived(exact, before, point)
+def _stepped(
+    objective: Objective, exact: Objective, whole: Point, camp: _Camp, monitor: Monitor
+) -> tuple[Point, _Camp]:
+    """Return the point after Newton's step in a metric that is worth its cost."""
+    part, point, metric = exact.part(camp.open), whole.part(exact, camp.open), camp.metric
+    renewal = metric.renewal_passes(part)
+    needless = camp.fresh and is_near(part, point, metric).all()
+    if camp.spent > 0 and (renewal <= _CHEAP or (camp.spent >= renewal and not needless)):
+        metric = metric.renewed(objective.part(camp.open), point.T)
+    fresh = metric.accurate and not is_near(part, point, metric).all()
+    there = newton_step(part, point, metric, monitor.tol)
+    spent = there.products - min(metric.renewal_passes(part), _STILL_NEEDED)
+    # A Hessian of saturated rows says little of where they come alive.
+    moved = part.by_problem((there.T != point.T).any(axis=0)) > 0
+    stuck = np.flatnonzero(~moved & np.isinf(there.estimate))
+    if stuck.size:
+        gradients = (there.part(part, stuck), camp.first.part(part, stuck))
+        there = there.with_part(part, stuck, gradient_step(part.part(stuck), *gradients))
+    monitor.iteration(there.T, there.value)
+    camp = replace(camp, metric=metric, fresh=fresh, spent=spent)
+    return whole.with_part(exact, camp.open, there), camp
 
-    def _descended(self, objective: Objective, exact: Objective, before: Point) -> Point:
-        """Return where the solver's own descent leads, in double precision."""
-        point = self.descend(objective, before, self.metric, self.monitor)
-        self.spent = point.products or self.spent
-        if exact is not objective:
-            single, point = point, Point.at(exact, point.T)
-            gain = before.value.sum() - point.value.sum()
-            if single is not before and abs((single.value - point.value).sum()) > _NOISY * gain:
-                self.objective = self.exact
-        return point
 
-    def _stepped(self, objective: Objective, exact: Objective, point: Point) -> Point:
-        """Return the point after Newton's step in a metric that is worth its cost."""
-        renewal = self.metric.renewal_passes(objective)
-        settled = self.fresh and is_near(exact, point, self.metric).all()
-        if self.spent and (renewal <= _CHEAP or (self.spent >= renewal and not settled)):
-            self.metric = self.metric.renewed(objective, point.T)
-        self.fresh = self.metric.accurate and not is_near(exact, point, self.metric).all()
-        there = newton_step(exact, point, self.metric, self.monitor.tol)
-        self.spent = max(0, there.products - _STILL_NEEDED)
-        # A Hessian of saturated rows says little of where they come alive.
-        moved = exact.by_problem((there.T != point.T).any(axis=0)) > 0
-        stuck = np.flatnonzero(~moved & np.isinf(there.estimate))
-        if stuck.size:
-            metric = self.first.part(exact, stuck)
-            new = gradient_step(exact.part(stuck), there.part(exact, stuck), metric)
-            there = there.with_part(exact, stuck, new)
-        return there
-
-    def _arrived(self, exact: Objective, before: Point, point: Point) -> NDArray:
-        """Return the problems that have converged, and leave them and the stalled ones behind."""
-        reached = self.monitor.reached(point.estimate, point.gap, point.value)
-        reached |= point.value <= np.where(exact.has_free_features, _PERFECT, 0.0)
-        gained = before.value - point.value > rounding(point.value)
-        self.stalled = np.where(gained, 0, self.stalled + 1)
-        # Where rounding hides the proof, the estimate has to do.
-        stalled = self.stalled == _PATIENCE
-        reached |= stalled & self.monitor.reached(point.estimate, 0.0, point.value)
-        arrived, going = self.open[reached], np.flatnonzero(~(reached | stalled))
-        if len(going) < len(self.open):
-            self.metric = self.metric.part(exact, going)
-            self.first = self.first.part(exact, going)
-            self.open, self.stalled = self.open[going], self.stalled[going]
-        return arrived
+def _parted(
+    exact: Objective, before: Point, whole: Point, camp: _Camp, monitor: Monitor
+) -> tuple[_Camp, NDArray[np.bool_]]:
+    """Return the camp without those that have arrived or stalled, and which have arrived."""
+    part, point = exact.part(camp.open), whole.part(exact, camp.open)
+    arrived = monitor.reached(point.estimate, point.gap, point.value)
+    arrived |= point.value <= np.where(part.has_free_features, _PERFECT, 0.0)
+    gained = before.value[camp.open] - point.value > rounding(point.value)
+    rounds = np.where(gained, 0, camp.stalled + 1)
+    # Where rounding hides the proof, the estimate has to do.
+    stalled = rounds == _PATIENCE
+    arrived |= stalled & monitor.reached(point.estimate, 0.0, point.value)
+    on = np.flatnonzero(~(arrived | stalled))
+    if len(on) == len(camp.open):
+        return replace(camp, stalled=rounds), arrived
+    metric, first = camp.metric.part(part, on), camp.first.part(part, on)
+    left = replace(camp, open=camp.open[on], stalled=rounds[on], metric=metric, first=first)
+    return left, arrived
 
 
 def _embedded(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -175,23 +176,40 @@ def _direction(
     # products on rounding the intercepts' balance, which a step in them alone does as well.
     alone = not (metric.accurate or objective.has_free_features.any())
 
-    def enough(part: Objective, problems: NDArray, residual: NDArray, ratio: NDArray) -> NDArray:
-        left_over = part.penalised_gap if alone else part.imbalance_gap
-        small = ratio**2 * relative[problems] <= 0.1 * tol
-        solved = (ratio < _ROUNDING) | (small & (left_over(residual) <= allowed[problems]))
-        return np.where(near[problems], solved, ratio <= loose[problems])
+    def enough(
+        part: Objective, open_: NDArray, residual: NDArray, ratio: NDArray, *, among: NDArray
+    ) -> NDArray:
+        problems = among[open_]
+        done = ratio <= loose[problems]
+        if near[problems].any():
+            left_over = part.penalised_gap if alone else part.imbalance_gap
+            small = ratio**2 * relative[problems] <= 0.1 * tol
+            solved = (ratio < _ROUNDING) | (small & (left_over(residual) <= allowed[problems]))
+            done = np.where(near[problems], solved, done)
+        return done
 
     exact = objective.hessian_product(point.T)
-    tried_before = near & np.isfinite(point.estimate)
-    rough = not near.any() or (alone and not tried_before.any())
-    product = exact.in_single() if rough else exact
+    single = exact.in_single()
+    # What single precision did not bring to its certificate, or hardly could, is done in double.
+    fine = near & (np.isfinite(point.estimate) | (not alone)) & (single is not exact)
+    step, residual, taken = np.zeros_like(point.T), np.zeros_like(point.T), 0
     most = (1 + int(near.any())) * int(np.clip(renewal_passes(objective), _FEWEST, _MOST))
-    step, residual, products = conjugate_gradients(product, point.gradient, metric, enough, most)
+    for product, where in ((single, ~fine), (exact, fine)):
+        problems, own = np.flatnonzero(where), objective.by_score(where)
+        if problems.size:
+            parts = (
+                product.part(problems),
+                point.gradient[:, own],
+                metric.part(objective, problems),
+            )
+            solution = conjugate_gradients(*parts, functools.partial(enough, among=problems), most)
+            step[:, own], residual[:, own], products = solution
+            taken += products
     if alone and near.any():
-        if product is not exact:  # the residual has drifted from what the step leaves over
+        if single is not exact:  # the residual has drifted from what the step leaves over
             residual = -point.gradient - exact(step)
         step += objective.by_score(near) * objective.balancing_step(point.T, residual)
-    return step, products
+    return step, taken
 
 
 def _searched(objective: Objective, point: Point, _metric: Metric, step: NDArray) -> Point:

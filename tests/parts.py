@@ -1,0 +1,355 @@
+"""Cases of every kind, with the objective written a second time in plain numpy.
+
+The laws of the parts run over these lists: a new link, source of rows, kind of targets or penalty
+that is added to them is tested.
+"""
+
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from problems import optimum
+from scipy.special import expit, logsumexp, softmax
+
+from softreg import _rows
+from softreg._coordinates import Coordinates
+from softreg._links import Sigmoid, Softmax
+from softreg._objective import Objective
+from softreg._penalties import ElasticNet
+from softreg._rows import DenseRows, SparseRows
+from softreg._targets import Indicators, Labels, Shares, Targets
+
+# Rounding, of quantities of order one, for products in double and in single precision.
+ROUNDING = {np.float64: 1e-11, np.float32: 2e-5}
+# Central differences of step h err by h^2 f'''/6 + eps f / h, below 1e-8 for values near one.
+STEP, DIFFERENCES = 1e-5, {np.float64: 1e-7, np.float32: 1e-4}
+
+
+def close(actual, expected, atol):
+    """Equal to within `atol` of the largest expected value, or of one."""
+    assert np.shape(actual) == np.shape(expected)
+    np.testing.assert_allclose(
+        actual, expected, rtol=0, atol=atol * max(1.0, np.abs(expected).max())
+    )
+
+
+def step_rounding(objective):
+    """Rounding of what only serves steps, for which single precision may do."""
+    times = objective.hessian_product(np.zeros(objective.shape))
+    return ROUNDING[times.in_single().objective.rows.dtype.type]
+
+
+def differences(function, T, D):
+    """The derivative of a function at T along D, by central differences."""
+    return (np.asarray(function(T + STEP * D)) - function(T - STEP * D)) / (2 * STEP)
+
+
+def basis(shape):
+    """Every direction of arrays of one shape that moves a single entry."""
+    return np.eye(int(np.prod(shape))).reshape(-1, *shape)
+
+
+def apply(H, D):
+    """Uncoupled blocks H (B, p, p) times D (width, K)."""
+    parts = np.einsum("bpq,bq->bp", H, D.T.reshape(len(H), -1))
+    return parts.reshape(D.shape[::-1]).T
+
+
+class UngaugedSoftmax(Softmax):
+    """A softmax whose Hessian is left as it is."""
+
+    def fix_gauge_inplace(self, H, width):
+        pass
+
+
+# ---- Targets, and the matrices that they stand for ----------------------------------------------
+
+
+class Drawn(NamedTuple):
+    """Targets, and what they say as matrices (n, K): y, and what each loss counts in its row."""
+
+    targets: Targets
+    Y: np.ndarray
+    own: np.ndarray
+
+
+def classes(K, smoothing=0.0):
+    """One class a row, smoothed by hand."""
+
+    def draw(rng, n):
+        codes = rng.integers(K, size=n)
+        Y = (1 - smoothing) * np.eye(K)[codes] + smoothing / K
+        return Drawn(Labels(codes, K, smoothing), Y, np.ones((n, K)))
+
+    return draw
+
+
+def shares(draw_matrix):
+    """A matrix of targets."""
+
+    def draw(rng, n):
+        Y = draw_matrix(rng, n)
+        return Drawn(Shares(Y), Y, np.ones(Y.shape))
+
+    return draw
+
+
+def answers(*, soft=False, cells=False):
+    """Yes or no for three labels; `soft`: also shares, weights and unknown answers.
+
+    Some plain noes are stored, though they need not be.
+    """
+
+    def draw(rng, n):
+        Y = (rng.random((n, 3)) < [0.5, 0.3, 0.6]) * 1.0
+        own, plain = np.ones(Y.shape), np.ones(3)
+        if soft:
+            Y = np.where(rng.random(Y.shape) < 0.3, rng.random(Y.shape), Y)
+            plain = np.array([0.7, 1.0, 2.0])
+            own = np.where(Y > 0, rng.uniform(0.2, 3, Y.shape), plain)
+            own *= rng.random(Y.shape) < 0.85
+        weight = rng.uniform(size=Y.shape) * (rng.random(Y.shape) < 0.9) * 3 if cells else None
+        targets = indicators(Y, own, plain, weight, rng.random(Y.shape) < 0.1)
+        return Drawn(targets, Y, own if weight is None else own * weight)
+
+    return draw
+
+
+def indicators(Y, own, plain, cell_weight=None, stored=False):
+    """Indicators of the answers Y (n, L) and their weights, all but plain noes being stored."""
+    stored = (Y != 0) | (own != plain) | stored
+    places = (np.nonzero(stored)[1], np.r_[0, stored.sum(axis=1).cumsum()])
+    return Indicators.of(
+        sp.csr_array((Y[stored], *places), shape=Y.shape), own[stored], plain, cell_weight
+    )
+
+
+def two_classes(rng, n):
+    """The one column of a fit of two classes."""
+    return rng.integers(2, size=(n, 1)) * 1.0
+
+
+TARGETS = {
+    "softmax labels": (Softmax(), classes(3)),
+    "softmax smoothed": (Softmax(), classes(4, 0.1)),
+    "softmax shares": (Softmax(), shares(lambda rng, n: rng.dirichlet(np.ones(3), size=n))),
+    "sigmoid shares": (Sigmoid(), shares(lambda rng, n: rng.uniform(size=(n, 3)))),
+    "sigmoid of two classes": (Sigmoid(), shares(two_classes)),
+    "answers": (Sigmoid(), answers()),
+    "soft answers": (Sigmoid(), answers(soft=True)),
+    "answers, cells": (Sigmoid(), answers(cells=True)),
+    "soft answers, cells": (Sigmoid(), answers(soft=True, cells=True)),
+}
+# Those that are several problems.
+LABELS = ["sigmoid shares", "answers", "soft answers", "answers, cells", "soft answers, cells"]
+INDICATORS = LABELS[1:]
+
+
+# ---- Objectives ---------------------------------------------------------------------------------
+
+# How rows are held: standardised blocks that are kept, raw blocks or blocks transformed in each
+# pass, and CSR.
+SOURCES = ["kept", "raw", "sparse"]
+TERMS = {
+    "plain": {},
+    "weighted, offset": {"weighted": True, "offset": True},
+    "no intercept": {"weighted": True, "offset": True, "intercept": False},
+}
+FACTORS = np.array([1.0, 2.0, 0.5, 0.0, 1.0, 3.0])
+# Inverse strengths, of all scores or of each.
+PENALTIES = {
+    "L2": [0.5],
+    "no penalty": [np.inf],
+    "L2 of each": [0.5, 3.0, 0.05],
+    "L2 of some": [0.5, np.inf, 0.05],
+}
+
+
+def with_penalties(*names):
+    """All targets with all of these penalties, the scores' own ones where scores are problems."""
+    pairs = product(TARGETS, names)
+    return [(y, name) for y, name in pairs if len(PENALTIES[name]) == 1 or y in LABELS]
+
+
+def hold(source, monkeypatch):
+    """Have dense rows kept in working coordinates, or not at all."""
+    if source == "raw":
+        monkeypatch.setattr(_rows, "_KEPT_BYTES", 0)
+
+
+@dataclass
+class Case:
+    """An objective in working coordinates and what it was made from, in double precision.
+
+    Row weights s (n,), w (n, K) those of each row's loss in each score, l2 (d, 1 or K).
+    """
+
+    objective: Objective
+    X: np.ndarray
+    Y: np.ndarray
+    s: np.ndarray
+    w: np.ndarray
+    offset: np.ndarray
+    l2: np.ndarray
+
+    @property
+    def link(self):
+        return self.objective.link
+
+    @property
+    def is_softmax(self):
+        return isinstance(self.link, Softmax)
+
+    @property
+    def dtype(self):
+        return self.objective.rows.dtype.type
+
+    @property
+    def exact(self):
+        return self.objective.exact()
+
+    @property
+    def ungauged(self):
+        link = UngaugedSoftmax() if self.is_softmax else self.link
+        return replace(self.objective, link=link)
+
+    @property
+    def owner(self):
+        """Which problem each score belongs to, (K, B)."""
+        K = self.Y.shape[1]
+        return np.ones((K, 1)) if self.is_softmax else np.eye(K)
+
+    @property
+    def total(self):
+        """S, the mean over the scores of their weights."""
+        return self.w.sum() / self.Y.shape[1]
+
+    @property
+    def features(self):
+        """The rows x~ (n, width), from the raw ones by the formula of `Coordinates`."""
+        own = self.objective.rows.coordinates
+        return np.column_stack(
+            [(self.X - own.centre) / own.scale, *([np.ones(len(self.X))] * own.intercept)]
+        )
+
+    @property
+    def working_l2(self):
+        """Strengths of the penalty on T, (width, K)."""
+        own, K = self.objective.rows.coordinates, self.Y.shape[1]
+        strengths = np.vstack(
+            [self.l2 / own.scale[:, None] ** 2, *([0 * self.l2[:1]] * own.intercept)]
+        )
+        return np.broadcast_to(strengths, (len(strengths), K))
+
+    def spread(self, T):
+        """What each row's loss adds to the trace of its Hessian in the scores, score by score."""
+        Z = self.features @ T + self.offset
+        P = softmax(Z, axis=1) if self.is_softmax else expit(Z)
+        return self.w * P * (1 - P)
+
+    def point(self, seed=0):
+        """Coefficients T at which probabilities are neither all alike nor near 0 and 1."""
+        return 0.5 * np.random.default_rng(seed).normal(size=self.objective.shape)
+
+    def direction(self, seed=1):
+        """A direction that moves probabilities: columns that vary, zero-sum over classes."""
+        own = self.objective.rows.coordinates
+        varies = np.append(np.isfinite(own.scale), [True] * own.intercept)
+        return self.link.centred(self.point(seed) * varies[:, None])
+
+    def value(self, W, b):
+        """F(W, b) in the user's units, problem by problem."""
+        Z = self.X @ W + b + self.offset
+        if self.is_softmax:
+            loss = self.s @ (logsumexp(Z, axis=1) - (self.Y * Z).sum(axis=1))
+        else:
+            loss = (self.w * (np.logaddexp(0, Z) - self.Y * Z)).sum(axis=0)
+        penalty = 0.5 * (self.l2 * np.square(W)).sum(axis=0) @ self.owner
+        return (loss + penalty) / self.total
+
+    def least(self):
+        """The least F of each problem, found without softreg, (B,)."""
+        l2 = np.broadcast_to(self.l2, (len(self.l2), self.Y.shape[1]))
+        if self.is_softmax:
+            return np.array([self._least(self.Y, self.s, self.offset, l2[:, 0])])
+        labels = zip(self.Y.T, self.w.T, self.offset.T, l2.T, strict=True)
+        return np.array([self._least(np.column_stack([1 - y, y]), *own) for y, *own in labels])
+
+    def _least(self, Y, weight, offset, l2):
+        found = optimum(
+            self.X,
+            Y,
+            1.0,
+            sample_weight=weight,
+            offset=offset,
+            penalty_factor=l2,
+            fit_intercept=self.objective.rows.coordinates.intercept,
+        )
+        return found.objective * weight.sum() / self.total
+
+
+def columns(rng, n, source):
+    """Six columns of different units and centres, the last of them constant."""
+    X = rng.normal([0, 50, -2, 0.5, 0], [1, 20, 0.05, 3, 1], (n, 5))
+    if source == "sparse":
+        X *= rng.random(X.shape) < 0.6
+    return np.column_stack([X, np.full(n, 0.0 if source == "sparse" else 7.25)])
+
+
+def make(
+    threads,
+    targets="softmax labels",
+    source="kept",
+    dtype=np.float64,
+    penalty="L2",
+    *,
+    X=None,
+    n=40,
+    weighted=False,
+    offset=False,
+    intercept=True,
+    factors=FACTORS,
+):
+    """A `Case`, the same whenever its arguments are the same."""
+    rng = np.random.default_rng(3)
+    X = (columns(rng, n, source) if X is None else X).astype(dtype)
+    link, draw = TARGETS[targets] if isinstance(targets, str) else targets
+    y, Y, own = draw(rng, len(X))
+    s = rng.uniform(size=len(X)) * 3 * (rng.random(len(X)) < 0.9) if weighted else None
+    o = rng.normal(size=Y.shape) if offset else None
+    raw = Coordinates.raw(X.shape[1], intercept)
+    held = (SparseRows, sp.csr_array(X)) if source == "sparse" else (DenseRows, X)
+    rows = held[0](held[1], y, s, o, raw, threads, np.dtype(dtype))
+    C = np.array(PENALTIES[penalty])
+    norm = ElasticNet.of_inverse_strength(C, factors)
+    weight = np.ones(len(X)) if s is None else s
+    return Case(
+        Objective.in_working_coordinates(link, rows, norm),
+        X.astype(float),
+        Y,
+        weight,
+        weight[:, None] * own,
+        np.zeros(Y.shape) if o is None else o,
+        factors[:, None] / C,
+    )
+
+
+# ---- Optima, by the dense Hessian ---------------------------------------------------------------
+
+
+def newton(objective, T):
+    """The exact Newton step at T, by the dense Hessian."""
+    gradient, H = objective.value_and_gradient(T)[1], objective.hessian(T)
+    parts = zip(H, gradient.T.reshape(len(H), -1), strict=True)
+    step = [np.linalg.lstsq(block, -g, rcond=1e-13)[0] for block, g in parts]
+    return np.reshape(step, T.shape[::-1]).T
+
+
+def minimiser(objective):
+    """T at the optimum, by Newton's method on the dense Hessian."""
+    T = objective.null()
+    for _ in range(12):
+        T = T + newton(objective, T)
+    return T

@@ -1,0 +1,253 @@
+"""Laws of links and penalties: what a row's loss is, and what coefficients cost."""
+
+import numpy as np
+import pytest
+from parts import FACTORS, basis, differences, indicators
+from scipy.special import expit, log_expit, log_softmax, logsumexp, rel_entr, softmax, xlogy
+
+from softreg import _links
+from softreg._links import Sigmoid, Softmax
+from softreg._penalties import ElasticNet
+from softreg._targets import Shares
+
+# ---- Links --------------------------------------------------------------------------------------
+
+LINKS = {"softmax": Softmax(), "sigmoid": Sigmoid()}
+
+
+@pytest.fixture(params=LINKS)
+def link(request):
+    """One link of every kind."""
+    return LINKS[request.param]
+
+
+def probabilities(link, Z):
+    """P (K, m) in SciPy's words."""
+    return softmax(Z, axis=0) if isinstance(link, Softmax) else expit(Z)
+
+
+def losses(link, Z, Y):
+    """The losses (B, m) of each problem's rows in SciPy's words, Y being (K, m)."""
+    if isinstance(link, Softmax):
+        return (logsumexp(Z, axis=0) - (Y * Z).sum(axis=0))[None]
+    return -log_expit(-Z) - Y * Z
+
+
+def drawn(link, rng, K, m):
+    """Probabilities (K, m) within the link's domain."""
+    return rng.dirichlet(np.ones(K), m).T if isinstance(link, Softmax) else rng.random((K, m))
+
+
+@pytest.mark.parametrize("size", [1, 30, 1e4])
+def test_losses_and_probabilities_are_scipys_at_scores_of_any_size(link, size):
+    """No score overflows: losses, P and P - Y equal log_softmax's and log_expit's."""
+    rng = np.random.default_rng(10)
+    Z, Y = size * rng.normal(size=(4, 50)), drawn(link, rng, 4, 50)
+    R = Z.copy()
+    loss, expected = link.loss_and_residual_inplace(R, Shares(Y.T)), losses(link, Z, Y)
+    assert loss.shape == expected.shape == (link.problems(4), 50)
+    np.testing.assert_allclose(loss, expected, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(R, probabilities(link, Z) - Y, atol=1e-14)
+    P = link.probabilities_inplace(Z.copy())
+    np.testing.assert_allclose(P, probabilities(link, Z), rtol=1e-11, atol=1e-300)
+
+
+def test_the_curvature_is_the_derivative_of_the_probabilities(link):
+    """The curvature product is dP/dZ D, and its diagonal what it makes of each unit."""
+    rng = np.random.default_rng(11)
+    Z, D = rng.normal(size=(2, 4, 50))
+    P = probabilities(link, Z)
+    derivative = differences(lambda Z: probabilities(link, Z), Z, D)
+    np.testing.assert_allclose(link.curvature_product(P, D), derivative, atol=1e-9)
+    for k, unit in enumerate(np.eye(4)):
+        own = link.curvature_product(P, np.tile(unit[:, None], 50))[k]
+        np.testing.assert_allclose(link.curvature_diagonal(P)[k], own, atol=1e-15)
+
+
+@pytest.mark.parametrize("size", [1, 30, 1e4])
+def test_losses_of_stored_answers_are_those_of_their_matrix(size):
+    """Yes and share, plain no and unknown answer alike: of each its loss and its residual."""
+    rng, link = np.random.default_rng(38), LINKS["sigmoid"]
+    Z, Y = size * rng.normal(size=(4, 50)), rng.choice([0, 0, 0, 1, 0.3], size=(4, 50))
+    own = np.where(Y > 0, rng.uniform(size=(4, 50)), 1) * (rng.random((4, 50)) < 0.8)
+    R = Z.copy()
+    loss = link.loss_and_residual_inplace(R, indicators(Y.T, own.T, np.ones(4)))
+    np.testing.assert_allclose(loss, losses(link, Z, Y), rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(R, probabilities(link, Z) - Y, atol=1e-14)
+
+
+@pytest.mark.parametrize("chunk", [1, 2**16])
+@pytest.mark.parametrize("K", [1, 2, 4])
+def test_the_links_hessian_is_the_sum_of_kronecker_products(monkeypatch, link, K, chunk):
+    """sum_i w_i (Hessian of row i) (x) x_i x_i', whatever the chunks; zero between its blocks.
+
+    Where scores are problems, each may have weights of its own.
+    """
+    monkeypatch.setattr(_links, "_CHUNK_VALUES", chunk)
+    is_softmax, rng = isinstance(link, Softmax), np.random.default_rng(12)
+    K = max(K, 2) if is_softmax else K
+    B = 1 if is_softmax else K
+    assert link.problems(K) == B
+    X, w, P = rng.normal(size=(101, 3)), rng.random(101), drawn(link, rng, K, 101)
+    units = [link.curvature_product(P, np.tile(unit[:, None], 101)) for unit in np.eye(K)]
+    for weight in [w] if is_softmax else [w, rng.random((K, 101))]:
+        own = np.broadcast_to(weight, (K, 101))
+        expected = np.einsum("kjm,jm,mp,mq->kpjq", units, own, X, X).reshape(3 * K, 3 * K)
+        H = link.hessian(P, X, weight)
+        assert H.shape == (B, 3 * K // B, 3 * K // B)
+        whole = np.zeros_like(expected)
+        for k, block in enumerate(H):
+            at = slice(k * len(block), (k + 1) * len(block))
+            whole[at, at] = block
+        np.testing.assert_allclose(whole, expected, atol=1e-12)
+
+
+def test_null_scores_have_the_mean_target_as_probabilities(link):
+    """P at the null scores is the mean target; a class without weight has a finite score."""
+    mean = drawn(link, np.random.default_rng(13), 4, 1)[:, 0]
+    np.testing.assert_allclose(probabilities(link, link.null_scores(mean)), mean, rtol=1e-13)
+    rare = link.null_scores(np.array([0.0, 1.0, 0.0]))
+    assert np.isfinite(rare).all()
+    np.testing.assert_allclose(probabilities(link, rare), [0, 1, 0], atol=1e-15)
+
+
+def test_centring_scores_changes_no_probability(link):
+    """The representative has the same probabilities and is its own representative."""
+    T = np.random.default_rng(14).normal(size=(5, 4))
+    centred = link.centred(T)
+    np.testing.assert_allclose(probabilities(link, centred.T), probabilities(link, T.T), rtol=1e-13)
+    np.testing.assert_allclose(link.centred(centred), centred, atol=1e-15)
+    if isinstance(link, Softmax):
+        np.testing.assert_allclose(centred.sum(axis=1), 0, atol=1e-15)
+
+
+@pytest.mark.parametrize("size", [1e-3, 0.1, 1, 10, 300])
+def test_the_dual_gap_of_a_row_is_the_divergence_of_its_probabilities(link, size):
+    """Q lies in the domain; the gap is KL(q || p(z + d)), and loss + conjugate - <q - y, z + d>."""
+    rng = np.random.default_rng(15)
+    Z, D, Y = (
+        3 * rng.normal(size=(4, 200)),
+        size * rng.normal(size=(4, 200)),
+        drawn(link, rng, 4, 200),
+    )
+    Q, divergence = link.dual(Z, D)
+    assert (Q >= 0).all() and (Q <= 1).all()
+    P, rounding = probabilities(link, Z + D), 1e-15 * (10 + 4 * size)
+    if isinstance(link, Softmax):
+        np.testing.assert_allclose(Q.sum(axis=0), 1, rtol=1e-14)
+        # p (as exp of its logarithm) underflows where D is hundreds.
+        log_p = log_softmax(Z + D, axis=0)
+        expected = rel_entr(Q, 1) - Q * log_p if size > 10 else rel_entr(Q, P)
+        expected, conjugate = expected.sum(axis=0)[None], xlogy(Q, Q).sum(axis=0)
+        product = ((Q - Y) * (Z + D)).sum(axis=0)
+    else:
+        other = expit(-Z - D)
+        if size > 10:
+            cross = Q * log_expit(Z + D) + (1 - Q) * log_expit(-Z - D)
+            expected = rel_entr(Q, 1) + rel_entr(1 - Q, 1) - cross
+        else:
+            expected = rel_entr(Q, P) + rel_entr(1 - Q, other)
+        conjugate, product = xlogy(Q, Q) + xlogy(1 - Q, 1 - Q), (Q - Y) * (Z + D)
+    assert divergence.shape == expected.shape
+    np.testing.assert_allclose(divergence, expected, rtol=1e-12, atol=rounding)
+    fenchel = losses(link, Z + D, Y) + conjugate - product
+    np.testing.assert_allclose(divergence, fenchel, rtol=1e-12, atol=4 * rounding)
+    assert divergence.min() >= -rounding
+
+
+def test_dual_probabilities_are_linear_in_a_small_step(link):
+    """Where it stays in the domain, Q = P + H_z D; the divergence is then of fourth order in D."""
+    rng = np.random.default_rng(16)
+    Z, D = rng.normal(size=(2, 4, 50))
+    P = probabilities(link, Z)
+    Q, divergence = link.dual(Z, 0.1 * D)
+    np.testing.assert_allclose(Q, P + link.curvature_product(P, 0.1 * D), rtol=1e-13)
+    half = link.dual(Z, 0.05 * D)[1]
+    ratio = divergence.sum() / half.sum()
+    assert 13 < ratio < 19
+
+
+# ---- Penalty ------------------------------------------------------------------------------------
+
+# Strengths (6, 1) or (6, 3), some of them zero.
+OF_FEATURES = FACTORS[:, None] / 0.25
+OF_SCORES = FACTORS[:, None] / [0.25, 2, np.inf]
+STRENGTHS = {
+    "of features": OF_FEATURES,
+    "of features and scores": OF_SCORES,
+    "of each": np.random.default_rng(39).uniform(size=(6, 3)) * (np.eye(6, 3) == 0),
+}
+
+
+@pytest.fixture(params=STRENGTHS)
+def strengths(request):
+    """Strengths of six features, of all scores or of each of three."""
+    return STRENGTHS[request.param]
+
+
+def test_strengths_are_factors_over_inverse_strengths():
+    """f_j / C, or f_j / C_k; C = inf is no penalty."""
+    for C, expected in [([0.25], OF_FEATURES), ([0.25, 2, np.inf], OF_SCORES)]:
+        penalty = ElasticNet.of_inverse_strength(np.array(C), FACTORS)
+        np.testing.assert_allclose(penalty.l2, expected, rtol=1e-15)
+        np.testing.assert_array_equal(penalty.free, expected == 0)
+        np.testing.assert_allclose(penalty.shared, expected.mean(axis=1), rtol=1e-15)
+    assert ElasticNet.of_inverse_strength(np.array([np.inf]), FACTORS).free.all()
+
+
+def test_the_penalty_is_the_weighted_sum_of_squares(strengths):
+    """sum_j l2_jk / 2 W_jk^2 for each score, its gradient its derivative."""
+    penalty, W = ElasticNet(strengths), np.random.default_rng(17).normal(size=(6, 3))
+    expected = [
+        0.5 * sum(l2 * w**2 for l2, w in zip(*own, strict=True)) for own in scorewise(strengths, W)
+    ]
+    np.testing.assert_allclose(penalty.value(W), expected, rtol=1e-14)
+    moves = [differences(penalty.value, W, D) for D in basis(W.shape)]
+    moves = np.reshape(moves, (6, 3, 3))
+    np.testing.assert_allclose(penalty.gradient(W)[:, :, None] * np.eye(3), moves, atol=1e-8)
+
+
+def scorewise(strengths, W):
+    """The strengths and coefficients of each score."""
+    return zip(np.broadcast_to(strengths, W.shape).T, W.T, strict=True)
+
+
+@pytest.mark.parametrize("scores", [[0], [2], [0, 2]], ids=str)
+def test_the_penalty_of_some_scores_is_that_of_their_columns(strengths, scores):
+    """Value, gradient, conjugate and what is free, whether strengths are shared or not."""
+    penalty, W = ElasticNet(strengths), np.random.default_rng(17).normal(size=(6, 3))
+    part, own = penalty.of_scores(np.array(scores)), W[:, scores]
+    np.testing.assert_array_equal(part.value(own), penalty.value(W)[scores])
+    np.testing.assert_array_equal(part.gradient(own), penalty.gradient(W)[:, scores])
+    np.testing.assert_array_equal(part.conjugate(own), penalty.conjugate(W)[scores])
+    free = np.broadcast_to(strengths == 0, W.shape)[:, scores]
+    np.testing.assert_array_equal(np.broadcast_to(part.free, own.shape), free)
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+def test_the_penalty_does_not_depend_on_units(strengths, intercept):
+    """Features divided by `scale` have coefficients times `scale`; the intercept is free."""
+    W, scale = np.random.default_rng(18).normal(size=(6, 3)), np.exp2([3, -2, 0, 5, 1, -7])
+    penalty, T = (
+        ElasticNet(strengths),
+        np.vstack([W * scale[:, None], np.full((int(intercept), 3), 1e3)]),
+    )
+    scaled = penalty.in_units(scale, intercept)
+    np.testing.assert_allclose(scaled.value(T), penalty.value(W), rtol=1e-14)
+    assert scaled.free[6:].all() and len(scaled.free) == len(T)
+
+
+def test_the_conjugate_is_the_least_upper_bound(strengths):
+    """conjugate(G) >= <V, G> - value(V) for all V, and equality at the V whose gradient is G.
+
+    Score by score, and nothing for entries without a penalty.
+    """
+    penalty, rng, held = ElasticNet(strengths), np.random.default_rng(19), strengths > 0
+    for _ in range(20):
+        W, G = rng.normal(size=(2, 6, 3)) * held
+        assert (penalty.conjugate(G) >= (W * G).sum(axis=0) - penalty.value(W)).all()
+        G = penalty.gradient(W)
+        tight = (W * G).sum(axis=0) - penalty.value(W)
+        np.testing.assert_allclose(penalty.conjugate(G), tight, rtol=1e-13)
+    free = rng.normal(size=(6, 3)) * ~held
+    np.testing.assert_array_equal(penalty.conjugate(free), 0)

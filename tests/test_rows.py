@@ -1,0 +1,157 @@
+"""Laws of coordinates, rows and row spaces: where the data are changes no score and no sum."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from parts import ROUNDING, SOURCES, TARGETS, close, hold, make, step_rounding, with_penalties
+
+from softreg import _rows
+from softreg._threads import Threads
+
+# ---- Coordinates and rows -----------------------------------------------------------------------
+
+
+def test_scores_are_those_of_the_raw_columns(case):
+    """T' x~ + offset = W x + b + offset, both ways between T and (W, b)."""
+    rng, (width, K) = np.random.default_rng(5), case.objective.shape
+    own, rows = case.objective.rows.coordinates, case.objective.rows
+    intercept = rng.normal(size=K) * own.intercept
+    W = rng.normal(size=(6, K)) / [[1], [20], [1], [3], [1], [1]]
+    for T in (rng.normal(size=(width, K)), own.working(W, intercept)):
+        Z = np.hstack([rows.block(cut).scores(rows.inward(T)) for cut in rows.cuts]).T
+        assert Z.dtype == case.dtype
+        back, b = own.coefficients(T)
+        close(Z, case.X @ back + b + case.offset, ROUNDING[case.dtype])
+    close(Z, case.X @ W + intercept + case.offset, ROUNDING[case.dtype])
+
+
+def test_working_and_coefficients_are_inverses(case):
+    """T -> (W, b) -> T and (W, b) -> T -> (W, b), but for columns that do not vary."""
+    T, objective = case.direction(), case.objective
+    W, b = objective.coefficients(T)
+    np.testing.assert_allclose(objective.working(W, b), T, rtol=0, atol=1e-12)
+    again, b_again = objective.coefficients(objective.working(W, b))
+    np.testing.assert_allclose(again, W, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(b_again, b, rtol=1e-12, atol=1e-12)
+
+
+def test_coefficients_are_the_zero_sum_ones_of_equal_probabilities(case):
+    """The same row added to every class of T changes nothing of what is reported."""
+    T = case.point()
+    gauge = np.random.default_rng(6).normal(size=(len(T), 1)) * case.is_softmax
+    W, b = case.objective.coefficients(T)
+    moved, b_moved = case.objective.coefficients(T + gauge)
+    np.testing.assert_allclose(moved, W, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(b_moved, b, rtol=1e-12, atol=1e-10)
+    own, own_b = case.objective.rows.coordinates.coefficients(T)
+    Z, Z_own = case.X @ W + b, case.X @ own + own_b
+    close(Z - Z.mean(axis=1, keepdims=True), Z_own - Z_own.mean(axis=1, keepdims=True), 1e-12)
+
+
+def test_working_columns_have_mean_zero_and_deviation_about_one(case):
+    """x~ of a column that varies: deviation within a factor sqrt(2) of 1, by powers of two."""
+    own, x = case.objective.rows.coordinates, case.features[:, :5]
+    mean = case.s @ x / case.s.sum()
+    if own.intercept:
+        close(mean, np.zeros(5), 1e-4 if case.dtype == np.float32 else 1e-12)
+    deviation = np.sqrt(case.s @ np.square(x - mean * own.intercept) / case.s.sum())
+    assert (np.abs(np.log2(deviation)) <= 0.5001).all()
+    np.testing.assert_array_equal(np.frexp(own.scale[:5])[0], 0.5)
+    assert np.isinf(own.scale[5]) == (case.X[0, 5] == 0 or own.intercept)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("dtype", ROUNDING)
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("targets", TARGETS)
+def test_sums_do_not_depend_on_blocks_or_threads(monkeypatch, targets, source, dtype, n_threads):
+    """Every sum over many tiny blocks, in one thread or two, is that over a single block."""
+    hold(source, monkeypatch)
+    with Threads(1) as alone, Threads(n_threads) as threads:
+        whole = make(alone, targets, source, dtype, weighted=True, offset=True)
+        assert len(whole.objective.rows.cuts) == 1
+        expected = everything(whole.objective, whole.point())
+        monkeypatch.setattr(_rows, "_BLOCK_VALUES", 1)
+        monkeypatch.setattr(_rows, "_BLOCK_ROWS", 1)
+        monkeypatch.setattr(_rows, "_WORTH_A_THREAD", 0)
+        parts = make(threads, targets, source, dtype, weighted=True, offset=True)
+        assert len(parts.objective.rows.cuts) >= 4
+        for actual, once in zip(everything(parts.objective, whole.point()), expected, strict=True):
+            close(actual, once, ROUNDING[dtype])
+        steps = [for_steps(of.objective, whole.point()) for of in (parts, whole)]
+        for actual, once in zip(*steps, strict=True):
+            close(actual, once, step_rounding(whole.objective))
+
+
+def everything(objective, T):
+    """All that an objective sums over its rows."""
+    D, root = np.cos(T), np.sin(T)[:, :2]
+    there = objective.certify(T, 0.1 * D)
+    return [
+        *objective.rows.moments(),
+        *objective.value_and_gradient(T),
+        *map(objective.hessian_product(T), (D, D**2)),
+        objective.hessian(T),
+        objective.gram,
+        objective.curvature_gram(T),
+        objective.leverages(T, root),
+        objective.balancing_step(T, D),
+        *(there.value, there.gradient, there.divergence, there.imbalance),
+    ]
+
+
+def for_steps(objective, T):
+    """All that it sums for steps alone, in single precision where that is faster."""
+    return [objective.hessian_diagonal(T), objective.hessian_product(T).in_single()(np.cos(T))]
+
+
+# ---- Row space ----------------------------------------------------------------------------------
+
+WIDE = with_penalties("L2", "no penalty", "L2 of each", "L2 of some")
+WIDE = list(product(WIDE, [True, False], ["penalised", "some free"]))
+
+
+@pytest.fixture(params=WIDE, ids=lambda p: f"{p[0][1]}-intercept {p[1]}-{p[0][0]}-{p[2]}")
+def wide(request, one_thread):
+    """A problem with more columns than rows, rotated into their span."""
+    (targets, penalty), intercept, kind = request.param
+    rng = np.random.default_rng(8)
+    X = rng.normal(size=(12, 30)) * np.exp(rng.normal(size=30)) + 50
+    factors = rng.uniform(0.5, 2, size=30) * (kind == "penalised" or np.arange(30) % 10 > 0)
+    case = make(
+        one_thread,
+        targets,
+        "kept",
+        np.float64,
+        penalty,
+        X=X,
+        weighted=True,
+        offset=True,
+        intercept=intercept,
+        factors=factors,
+    )
+    assert len(case.objective.spaces) == 1
+    return case
+
+
+def test_the_rotated_objective_is_the_raw_one_at_the_mapped_coefficients(wide):
+    """F in the span of the rows is F(W, b) of the raw columns, unpenalised ones included."""
+    objective = wide.objective
+    T = wide.direction() / 4
+    value, _ = objective.value_and_gradient(T)
+    np.testing.assert_allclose(value, wide.value(*objective.coefficients(T)), rtol=1e-9)
+
+
+def test_the_way_into_the_row_space_keeps_every_score(wide):
+    """Weights outside the span of the rows lose only the part that moves no score."""
+    rng, objective = np.random.default_rng(9), wide.objective
+    K, intercept = objective.shape[1], objective.rows.coordinates.intercept
+    W = wide.link.centred(rng.normal(size=(30, K)) / 5)
+    b = wide.link.centred(rng.normal(size=K) * intercept)
+    T = objective.working(W, b)
+    back, b_back = objective.coefficients(T)
+    np.testing.assert_allclose(wide.X @ back + b_back, wide.X @ W + b, atol=1e-10)
+    assert (wide.value(back, b_back) <= wide.value(W, b) + 1e-12).all()
+    (block,) = (objective.rows.block(cut) for cut in objective.rows.cuts)
+    np.testing.assert_allclose(block.linear(T).T, wide.X @ W + b, atol=1e-10)

@@ -1,0 +1,521 @@
+"""Laws of what solvers are made of: metrics, samples, conjugate gradients, points, searches."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from parts import LABELS, SOURCES, TARGETS, close, columns, hold, make, minimiser, newton
+
+from softreg.solvers._metrics import Diagonal, Gram, Hessian, Rotated
+from softreg.solvers._newton import (
+    Point,
+    balanced,
+    conjugate_gradients,
+    decrement,
+    estimated_gap,
+    gradient_step,
+    line_search,
+    newton_step,
+)
+from softreg.solvers._sampling import by_leverage
+
+# ---- Metrics ------------------------------------------------------------------------------------
+
+
+def null_curvatures(case):
+    """The mean of p (1 - p) at the null model, score by score, each row with its weight, (K,)."""
+    p = (case.w * case.Y).sum(axis=0) / case.w.sum(axis=0)
+    return case.w.sum(axis=0) / case.s.sum() * p * (1 - p)
+
+
+def gram_matrix(case, curvature, l2):
+    """D -> (c_k X'X / S + l2_k / S) D_k as an operator, from the formula."""
+    M = (case.s[:, None] * case.features).T @ case.features / case.total
+    return lambda D: curvature * (M @ D) + l2 / case.total * D
+
+
+METRICS = {
+    "diagonal": (
+        lambda case, T: Diagonal.at(case.objective, T),
+        lambda case, T: lambda D: case.objective.hessian_diagonal(T) * D,
+    ),
+    "Gram": (
+        lambda case, T: Gram.of(case.objective),
+        lambda case, T: gram_matrix(
+            case, null_curvatures(case).mean(), case.working_l2.mean(axis=1, keepdims=True)
+        ),
+    ),
+    "rotated": (
+        lambda case, T: Rotated.of(case.objective),
+        lambda case, T: gram_matrix(case, null_curvatures(case), case.working_l2),
+    ),
+    "Hessian": (
+        lambda case, T: Hessian.at(case.objective, T, Gram.of(case.objective)),
+        lambda case, T: case.objective.hessian_product(T),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_whitening_and_unwhitening_are_adjoint(penalised, name):
+    """<whiten(G), v> = <G, unwhiten(v)>: one is the transpose of the other."""
+    T, rng = penalised.point(), np.random.default_rng(20)
+    metric = METRICS[name][0](penalised, T)
+    G, v = rng.normal(size=T.shape), rng.normal(size=T.size)
+    assert metric.whiten(G) @ v == pytest.approx(np.vdot(G, metric.unwhiten(v)), rel=1e-10)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_is_the_inverse_of_what_it_stands_for(penalised, name):
+    """unwhiten(whiten(M D)) = D and ||whiten(M D)||^2 = <D, M D>, where D moves probabilities."""
+    T, D = penalised.point(), penalised.direction()
+    metric, times = (make(penalised, T) for make in METRICS[name])
+    G = times(D)
+    np.testing.assert_allclose(metric.unwhiten(metric.whiten(G)), D, atol=1e-9)
+    assert np.square(metric.whiten(G)).sum() == pytest.approx(np.vdot(D, G), rel=1e-10)
+
+
+def test_metrics_are_renewed_to_the_hessian_where_it_is_affordable(penalised):
+    """What the Gram matrix and an older Hessian are renewed to inverts the Hessian at the new T."""
+    T, D = penalised.point(), penalised.direction()
+    for name in ("Gram", "rotated", "Hessian"):
+        metric = METRICS[name][0](penalised, 0 * T)
+        fresh = metric.renewed(penalised.objective, T)
+        G = penalised.objective.hessian_product(T)(D)
+        assert fresh.accurate
+        np.testing.assert_allclose(fresh.unwhiten(fresh.whiten(G)), D, atol=1e-9)
+
+
+@pytest.fixture(params=product(LABELS, SOURCES), ids="-".join)
+def several(request, monkeypatch, one_thread):
+    """One objective of every kind that has several problems."""
+    targets, source = request.param
+    hold(source, monkeypatch)
+    return make(one_thread, targets, source, penalty="L2 of each", weighted=True, offset=True)
+
+
+@pytest.mark.parametrize("some", [[1], [0, 2], [0, 1, 2]], ids=str)
+@pytest.mark.parametrize("name", METRICS)
+def test_a_part_of_a_metric_is_the_metric_of_those_problems(several, name, some):
+    """It takes their columns to what the whole takes them to, and is parted and renewed again."""
+    T, objective, rng = several.point(), several.objective, np.random.default_rng(40)
+    metric, problems = METRICS[name][0](several, T), np.array(some)
+    part, G = metric.part(objective, problems), rng.normal(size=T.shape)
+    there = metric.unwhiten(metric.whiten(G))
+    close(part.unwhiten(part.whiten(G[:, some])), there[:, some], 1e-13)
+    own, v = G[:, some], rng.normal(size=G[:, some].size)
+    assert part.whiten(own) @ v == pytest.approx(np.vdot(own, part.unwhiten(v)), rel=1e-10)
+    last = part.part(objective.part(problems), np.array([len(some) - 1]))
+    close(last.unwhiten(last.whiten(G[:, some[-1:]])), there[:, some[-1:]], 1e-13)
+    fresh = part.renewed(objective.part(problems), T[:, some])
+    expected = metric.renewed(objective, T)
+    expected = expected.unwhiten(expected.whiten(G))[:, some]
+    close(fresh.unwhiten(fresh.whiten(own)), expected, 1e-6 if name == "diagonal" else 1e-11)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_estimated_gap_is_half_the_squared_length_of_the_gradient(penalised, name):
+    """In the metric, problem by problem: g' M^-1 g / 2, which a diagonal of F makes relative."""
+    T, objective = penalised.point(), penalised.objective
+    metric, point = METRICS[name][0](penalised, T), Point.at(objective, penalised.point())
+    gap = estimated_gap(objective, point.gradient, metric)
+    own = point.gradient * metric.unwhiten(metric.whiten(point.gradient))
+    np.testing.assert_allclose(gap, own.sum(axis=0) @ penalised.owner / 2, rtol=1e-12)
+    assert gap.sum() == pytest.approx(np.square(metric.whiten(point.gradient)).sum() / 2, rel=1e-10)
+    np.testing.assert_allclose(decrement(objective, point, metric), gap / point.value, rtol=1e-12)
+
+
+# ---- Samples of rows ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("targets", TARGETS)
+@pytest.mark.parametrize("source", ["kept", "sparse"])
+def test_the_hessian_of_rows_drawn_by_leverage_is_unbiased(
+    monkeypatch, one_thread, source, targets
+):
+    """Over many draws, the mean of the sampled Hessians nears that of all rows."""
+    stream, size, times = np.random.default_rng(21), 100, 80
+    X = columns(stream, 300, source) * np.exp(stream.normal(size=(300, 1)))
+    case = make(one_thread, targets, source, X=X, weighted=True, offset=True)
+    objective, T = case.objective, case.point()
+    root = np.linalg.cholesky(np.linalg.inv(objective.gram + 1e-3 * np.eye(7)))
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: stream)
+    samples = [by_leverage(objective, T, root, size) for _ in range(times)]
+    mean = sum(sample.hessian(T) for sample in samples) / times
+    # Each is off by about sqrt(order / size), their mean by a sqrt(times)-th of it.
+    for estimate, block in zip(mean, objective.hessian(T), strict=True):
+        moved = np.flatnonzero(np.diagonal(block) > 0)
+        part = np.ix_(moved, moved)
+        L = np.linalg.cholesky(block[part])
+        relative = np.linalg.solve(L, np.linalg.solve(L, estimate[part]).T)
+        assert np.abs(np.linalg.eigvalsh(relative) - 1).max() < 0.25
+        assert np.trace(relative) / len(moved) == pytest.approx(1, abs=0.03)
+    assert 0.6 * size < np.mean([sample.rows.n for sample in samples]) <= 1.05 * size
+
+
+def test_rows_that_hold_up_the_hessian_are_always_drawn(one_thread):
+    """The few rows that carry a column are in the sample, each at its own weight."""
+    rng = np.random.default_rng(22)
+    X = rng.normal(size=(2000, 6))
+    X[:, 0] = 0
+    X[[7, 1203], 0] = [1, -2]
+    case = make(one_thread, X=X)
+    objective, T = case.objective, 0 * case.point()
+    root = np.linalg.inv(np.linalg.cholesky(objective.gram)).T
+    sample = by_leverage(objective, T, root, 200)
+    assert 120 < sample.rows.n < 280
+    some = np.flatnonzero(sample.rows.X[:, 0])
+    np.testing.assert_array_equal(sample.rows.X[some, 0], [1, -2])
+    np.testing.assert_allclose(sample.rows.weights[some], 1)
+
+
+def test_a_sampled_hessian_is_near_the_exact_one_where_columns_have_heavy_tails(one_thread):
+    """Rows drawn in the lengths of `curvature_gram`, at a point where most rows are saturated."""
+    rng = np.random.default_rng(25)
+    X = rng.standard_t(1.2, size=(4000, 6)) * 10.0 ** rng.integers(-3, 4, 6)
+    case = make(one_thread, X=X)
+    objective = case.objective
+    T = objective.null() + 4 * case.point()
+    root = np.linalg.cholesky(np.linalg.inv(objective.curvature_gram(T)))
+    sample = by_leverage(objective, T, root, 10 * T.size)
+    assert sample.rows.n < 800
+    (H,), (estimate,) = objective.hessian(T), sample.hessian(T)
+    L = np.linalg.cholesky(H)
+    relative = np.linalg.eigvalsh(np.linalg.solve(L, np.linalg.solve(L, estimate).T))
+    assert relative.min() > 1 / 3 and relative.max() < 3
+
+
+# ---- Conjugate gradients ------------------------------------------------------------------------
+
+
+class Systems:
+    """Products with B matrices (B, p, p), one for each column, and the columns each was made of.
+
+    It is its own objective, of B problems with a score each.
+    """
+
+    def __init__(self, H, names=None, asked=None):
+        self.H, self.objective, self.problems = H, self, len(H)
+        self.names = np.arange(len(H)) if names is None else names
+        self.asked = [] if asked is None else asked
+
+    def __call__(self, D):
+        self.asked.append(self.names.tolist())
+        return np.einsum("bpq,qb->pb", self.H, D)
+
+    def part(self, problems):
+        return Systems(self.H[problems], self.names[problems], self.asked)
+
+    def scores(self, problems):
+        return problems
+
+    def by_score(self, problems):
+        return problems
+
+    def inner(self, A, D):
+        return (A * D).sum(axis=0)
+
+
+def spd(rng, B=1, p=12):
+    """Random symmetric positive definite systems: matrices (B, p, p) and right sides (p, B)."""
+    A = rng.normal(size=(B, p, p + 18))
+    return A @ A.swapaxes(1, 2) / (p + 18) + 0.1 * np.eye(p), rng.normal(size=(p, B))
+
+
+def solutions(H, g):
+    """D with H D = -g, system by system."""
+    return -np.linalg.solve(H, g.T[:, :, None])[:, :, 0].T
+
+
+def never(_part, problems, _residual, _ratio):
+    """No system is ever solved well enough."""
+    return np.zeros(len(problems), dtype=bool)
+
+
+@pytest.mark.parametrize("B", [1, 3])
+@pytest.mark.parametrize("seed", range(5))
+def test_conjugate_gradients_solve_a_system_in_as_many_products_as_it_has_unknowns(seed, B):
+    """H D = -g, by any metric; `enough` is told the residual and its norm over the gradient's."""
+    rng = np.random.default_rng(seed)
+    H, g = spd(rng, B)
+    metric, systems, told = Diagonal(np.sqrt(rng.uniform(0.5, 2, size=(12, B)))), Systems(H), []
+    given = g.copy()
+
+    def enough(part, problems, residual, ratio):
+        told.append((problems.tolist(), residual.copy(), ratio))
+        assert part.names.tolist() == problems.tolist()
+        return ratio < 1e-11
+
+    D, residual, products = conjugate_gradients(systems, g, metric, enough, 40)
+    np.testing.assert_allclose(D, solutions(H, g), atol=1e-9)
+    assert products == len(systems.asked) and 10 <= products <= 16
+    np.testing.assert_array_equal(residual[:, told[-1][0]], told[-1][1])
+    np.testing.assert_allclose(residual, -g - np.einsum("bpq,qb->pb", H, D), atol=1e-12)
+    np.testing.assert_array_equal(g, given)
+    for problems, r, ratio in told:
+        norms = [np.linalg.norm(x / metric.root[:, problems], axis=0) for x in (r, g[:, problems])]
+        np.testing.assert_allclose(ratio, norms[0] / norms[1], rtol=1e-6)
+
+
+def test_conjugate_gradients_with_the_hessian_as_metric_take_one_product():
+    """With M = H the first direction is the solution."""
+    for B in (1, 3):
+        H, g = spd(np.random.default_rng(23), B)
+        factors = [np.asfortranarray(L) for L in np.linalg.cholesky(H)]
+        metric = Hessian(factors, Gram(factors[0]))
+        D, _, products = conjugate_gradients(Systems(H), g, metric, never, 1)
+        assert products == 1
+        np.testing.assert_allclose(D, solutions(H, g), atol=1e-12)
+
+
+@pytest.mark.parametrize("B", [1, 3])
+@pytest.mark.parametrize("most", [1, 3, 6])
+def test_conjugate_gradients_that_stop_early_point_downhill(most, B):
+    """After `most` products each D lowers its model <g, D> + <D, H D> / 2, the more the later."""
+    H, g = spd(np.random.default_rng(24), B)
+    metric, systems = Diagonal(np.ones((12, B))), Systems(H)
+
+    def model(most):
+        D, _, products = conjugate_gradients(systems, g, metric, never, most)
+        assert products == most
+        return (g * D).sum(axis=0) + np.einsum("pb,bpq,qb->b", D, H, D) / 2
+
+    later, earlier = model(most), model(most - 1)
+    assert (later < earlier).all() and (earlier <= 0).all()
+    assert len(systems.asked) == 2 * most - 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_conjugate_gradients_solve_each_system_as_if_it_were_alone(seed):
+    """Whatever the others need, and how well they are to be solved; a zero gradient needs none."""
+    rng = np.random.default_rng([41, seed])
+    H, g = spd(rng, 7)
+    H[1] = 3 * np.eye(12)
+    H[4] = np.diag(10.0 ** np.linspace(-1, 1, 12))
+    g[:, 2] = 0
+    root, tol = np.sqrt(rng.uniform(0.5, 2, size=(12, 7))), 10.0 ** rng.uniform(-6, -1, 7)
+
+    def solved(systems):
+        own = systems.names
+
+        def enough(_part, problems, _residual, ratio):
+            return ratio < tol[own[problems]]
+
+        return conjugate_gradients(systems, g[:, own], Diagonal(root[:, own]), enough, 30)
+
+    together = Systems(H)
+    D, residual, products = solved(together)
+    alone = []
+    for k in range(7):
+        single = Systems(H).part(np.array([k]))
+        own_D, own_residual, own_products = solved(single)
+        close(D[:, [k]], own_D, 1e-8)
+        close(residual[:, [k]], own_residual, 1e-8)
+        alone.append(own_products)
+        assert sum(k in columns for columns in together.asked) >= own_products
+    assert products == max(alone) == len(together.asked)
+    assert alone[2] == 0 and alone[1] <= 12 and (D[:, 2] == 0).all()
+
+
+def test_conjugate_gradients_leave_solved_systems_behind():
+    """Once a quarter of them are: the products that the others need are made of the others."""
+    H, g = spd(np.random.default_rng(42), 8)
+    H[[0, 2, 3, 7]] = np.eye(12)
+    H[[1, 4, 5]] = np.diag(np.r_[np.ones(6), np.full(6, 2.0)])
+    systems = Systems(H)
+    D, _, products = conjugate_gradients(
+        systems, g, Diagonal(np.ones((12, 8))), lambda _p, _n, _r, ratio: ratio < 1e-11, 40
+    )
+    np.testing.assert_allclose(D, solutions(H, g), atol=1e-9)
+    assert systems.asked[:3] == [list(range(8)), [1, 4, 5, 6], [6]]
+    assert systems.asked[3:] == [[6]] * (products - 3) and products >= 10
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_newtons_equations_of_every_problem_are_solved_by_conjugate_gradients(penalised, name):
+    """H(T) D = -gradient to rounding, in every metric, and D is the step of the dense Hessian."""
+    T, objective = penalised.point(), penalised.objective
+    times, gradient = objective.hessian_product(T), objective.value_and_gradient(T)[1]
+    D, residual, _ = conjugate_gradients(
+        times,
+        gradient,
+        METRICS[name][0](penalised, T),
+        lambda _part, _problems, _residual, ratio: ratio < 1e-11,
+        400,
+    )
+    close(times(D), -gradient, 1e-10)
+    close(residual, -gradient - times(D), 1e-12)
+    close(objective.link.centred(D), objective.link.centred(newton(objective, T)), 1e-7)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_newtons_equations_of_a_problem_are_those_it_has_alone(several, name):
+    """Solved together, to a different reduction each, or problem by problem: the same steps."""
+    T, objective = several.point(), several.objective
+    times, gradient = objective.hessian_product(T), objective.value_and_gradient(T)[1]
+    metric, tol = METRICS[name][0](several, T), np.array([1e-1, 1e-9, 1e-4])
+    D, residual, products = conjugate_gradients(
+        times, gradient, metric, lambda _part, own, _residual, ratio: ratio < tol[own], 100
+    )
+    alone = []
+    for k in range(3):
+        own = np.array([k])
+        own_D, own_residual, own_products = conjugate_gradients(
+            times.part(own),
+            gradient[:, own],
+            metric.part(objective, own),
+            lambda _part, _own, _residual, ratio, k=k: ratio < tol[k],
+            100,
+        )
+        close(D[:, own], own_D, 1e-10)
+        close(residual[:, own], own_residual, 1e-10)
+        alone.append(own_products)
+    assert products == max(alone)
+
+
+# ---- Points -------------------------------------------------------------------------------------
+
+FIELDS = {"T": 1, "gradient": 1, "step": 1, "value": 0, "estimate": 0, "gap": 0}
+
+
+def some_point(case, seed=43):
+    """A point whose fields are all different numbers."""
+    rng, (width, K) = np.random.default_rng(seed), case.objective.shape
+    of_scores = {name: rng.normal(size=(width, K)) for name in ("T", "gradient", "step")}
+    return Point(**of_scores, **{name: rng.random(K) for name in ("value", "estimate", "gap")})
+
+
+@pytest.mark.parametrize("some", [[1], [0, 2], [0, 1, 2]], ids=str)
+def test_a_part_of_a_point_put_back_is_the_point(one_thread, some):
+    """`part` takes the problems' columns, `with_part` puts them back and leaves the rest."""
+    case, problems = make(one_thread, "answers"), np.array(some)
+    point, other = some_point(case), some_point(case, 44)
+    part = point.part(case.objective, problems)
+    back = point.with_part(case.objective, problems, part)
+    mixed = point.with_part(case.objective, problems, other.part(case.objective, problems))
+    rest = [k for k in range(3) if k not in some]
+    for name, axis in FIELDS.items():
+        whole = getattr(some_point(case), name)
+        np.testing.assert_array_equal(getattr(part, name), whole.take(some, axis))
+        np.testing.assert_array_equal(getattr(back, name), whole)
+        np.testing.assert_array_equal(getattr(mixed, name).take(rest, axis), whole.take(rest, axis))
+        elsewhere = getattr(other, name).take(some, axis)
+        np.testing.assert_array_equal(getattr(mixed, name).take(some, axis), elsewhere)
+        np.testing.assert_array_equal(getattr(point, name), whole)
+
+
+def test_the_part_of_a_point_is_the_point_of_the_part(several):
+    """F and its gradient at T, of some problems: taken from the whole or found by themselves."""
+    T, objective, problems = several.point(), several.objective, np.array([0, 2])
+    part = Point.at(objective, T).part(objective, problems)
+    alone = Point.at(objective.part(problems), T[:, problems])
+    for name in FIELDS:
+        np.testing.assert_allclose(getattr(part, name), getattr(alone, name), atol=1e-11)
+
+
+# ---- Steps --------------------------------------------------------------------------------------
+
+
+def test_the_line_search_takes_the_first_halving_that_is_enough_for_each_problem(several):
+    """F(T + t step) <= F(T) + 1e-4 t <gradient, step>, t = 1, 1/2, ..., of each problem its own.
+
+    A problem whose step leads uphill stays where it is.
+    """
+    T, objective = several.point(), several.objective
+    point = Point.at(objective, T)
+    for lengths in ([0.1, 1e3, 30], [1e5, -1, 1], [-1, -1, -1]):
+        step = -point.gradient * lengths
+        found = line_search(objective, point, step)
+        slope, taken = (point.gradient * step).sum(axis=0), np.zeros(3)
+        for t in 0.5 ** np.arange(31.0)[::-1]:
+            F = several.value(*objective.coefficients(T + t * step))
+            taken[point.value + 1e-4 * t * slope >= F] = t
+        taken[np.array(lengths) < 0] = 0
+        np.testing.assert_allclose(found.T, T + taken * step, rtol=1e-15)
+        expected = several.value(*objective.coefficients(found.T))
+        np.testing.assert_allclose(found.value, expected, rtol=1e-12)
+        moved = taken > 0
+        np.testing.assert_allclose(found.step[:, moved], (taken * step)[:, moved], rtol=1e-15)
+        assert np.isinf(found.gap).all() and np.isinf(found.estimate).all()
+
+
+def test_the_line_search_treats_each_problem_as_if_it_were_alone(several):
+    """Together or by itself, a problem takes the same step."""
+    objective = several.objective
+    point = Point.at(objective, several.point())
+    step = -point.gradient * [0.1, 1e3, -1]
+    found = line_search(objective, point, step)
+    for k in range(3):
+        own = np.array([k])
+        alone = line_search(objective.part(own), point.part(objective, own), step[:, own])
+        np.testing.assert_array_equal(found.T[:, own], alone.T)
+        np.testing.assert_allclose(found.value[own], alone.value, rtol=1e-12)
+        close(found.gradient[:, own], alone.gradient, 1e-12)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_step_down_the_gradient_decreases_every_f(penalised, name):
+    """Of each problem, in each metric."""
+    objective, metric = penalised.objective, METRICS[name][0](penalised, penalised.point())
+    point = Point.at(objective, penalised.point())
+    assert (gradient_step(objective, point, metric).value < point.value).all()
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_newton_steps_decrease_every_f_and_prove_it_near_the_optimum(penalised, name):
+    """From afar each F decreases; beside the optimum the bound on F - F* holds and is small."""
+    objective, least = penalised.objective, penalised.least()
+    point = Point.at(objective, penalised.point())
+    there = newton_step(objective, point, METRICS[name][0](penalised, point.T), 1e-9)
+    assert (there.value < point.value).all()
+    T = minimiser(objective) + 1e-4 * penalised.direction()
+    point = Point.at(objective, T)
+    there = newton_step(objective, point, METRICS[name][0](penalised, T), 1e-9)
+    assert (there.gap <= 1e-8 * there.value).all()
+    assert (there.value - least <= there.gap + 1e-13).all()
+    np.testing.assert_allclose(there.value, objective.value_and_gradient(there.T)[0], rtol=1e-13)
+
+
+def test_problems_near_their_optimum_and_far_from_it_take_different_steps(several):
+    """Beside the optimum one is certified, while another, far away, comes nearer."""
+    objective, least = several.objective, several.least()
+    optimal, far = minimiser(objective), several.point()
+    for near in range(3):
+        T = np.where(np.arange(3) == near, optimal + 1e-4 * several.direction(), far)
+        point, metric = Point.at(objective, T), METRICS["Hessian"][0](several, T)
+        there = newton_step(objective, point, metric, 1e-9)
+        assert (there.value < point.value).all()
+        np.testing.assert_array_equal(np.isfinite(there.gap), np.arange(3) == near)
+        assert there.gap[near] <= 1e-8 * there.value[near]
+        assert there.value[near] - least[near] <= there.gap[near] + 1e-13
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("targets", LABELS)
+def test_problems_far_from_their_optimum_step_as_if_they_were_alone(one_thread, targets, name):
+    """Whatever is done for the certificate of another that is near its own."""
+    terms = {"weighted": True, "offset": True, "factors": np.ones(6)}
+    case = make(one_thread, targets, penalty="L2 of each", **terms)
+    objective, optimal = case.objective, minimiser(case.objective)
+    T = np.where(np.arange(3) == 1, optimal + 1e-4 * case.direction(), case.point())
+    point, metric = Point.at(objective, T), METRICS[name][0](case, T)
+    there = newton_step(objective, point, metric, 1e-9)
+    np.testing.assert_array_equal(np.isfinite(there.gap), [False, True, False])
+    for far in (0, 2):
+        own = np.array([far])
+        start = point.part(objective, own)
+        alone = newton_step(objective.part(own), start, metric.part(objective, own), 1e-9)
+        close(there.T[:, own], alone.T, 1e-10)
+
+
+def test_balancing_moves_free_coefficients_to_where_there_is_a_bound(penalised):
+    """The others stay, no F rises, and the gap is finite."""
+    T, objective, free = penalised.point(), penalised.objective, penalised.working_l2 == 0
+    point = Point.at(objective, T)
+    there = balanced(objective, point)
+    np.testing.assert_array_equal(there.T[~free], T[~free])
+    assert (there.value <= point.value).all() and (there.value < point.value).any()
+    assert np.isinf(objective.certify(T, 0 * T).gap).all()
+    gap = objective.certify(there.T, 0 * T).gap
+    assert (there.value - penalised.least() <= gap + 1e-13).all() and np.isfinite(gap).all()
+    np.testing.assert_allclose(there.gradient, objective.value_and_gradient(there.T)[1], atol=1e-14)

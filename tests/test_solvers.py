@@ -1,0 +1,300 @@
+"""Laws of solvers: each reaches the optimum of every problem, stops by one rule and says so."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+from parts import (
+    LABELS,
+    SOURCES,
+    TERMS,
+    Drawn,
+    close,
+    hold,
+    indicators,
+    make,
+    minimiser,
+    with_penalties,
+)
+
+from softreg._links import Sigmoid
+from softreg.solvers import LBFGS, Newton, _ladder
+from softreg.solvers._result import Monitor
+from softreg.solvers._solvers import solver_for
+
+SOLVERS = {"lbfgs": LBFGS, "newton": Newton}
+
+
+@pytest.fixture(params=SOLVERS)
+def solver(request):
+    """One solver of every kind, as it comes."""
+    return SOLVERS[request.param]()
+
+
+def minimised(case, solver, tol=1e-10, start=None, report=None, max_iter=1000):
+    """The record of a fit from the null model."""
+    start = case.objective.null() if start is None else start
+    monitor = Monitor(tol, max_iter, report or (lambda T, F: False))
+    return solver.minimise(case.objective, start, monitor)
+
+
+def test_every_solver_reaches_the_optimum_and_proves_it(penalised, solver):
+    """F - F* <= gap <= 1e-8 F of each problem, F being that of the reported coefficients.
+
+    All in one record; there is no bound where a feature that varies has no penalty.
+    """
+    result = minimised(penalised, solver)
+    F = assert_optimal(penalised, result)
+    assert np.isinf(result.gap).all()
+    assert result.n_iter == len(result.loss_curve)
+    assert result.loss_curve[-1] == pytest.approx(F.sum(), rel=1e-12)
+
+
+HELD = list(product(with_penalties("L2", "L2 of each"), SOURCES))
+
+
+@pytest.mark.parametrize(
+    ("of", "source"), HELD, ids=lambda p: p if isinstance(p, str) else "-".join(p)
+)
+def test_every_solver_proves_the_optimum_where_all_features_have_a_penalty(
+    monkeypatch, one_thread, solver, of, source
+):
+    """F - F* <= gap <= 1e-8 F of each problem."""
+    hold(source, monkeypatch)
+    terms = {"weighted": True, "offset": True, "factors": np.arange(1.0, 7)}
+    case = make(one_thread, of[0], source, penalty=of[1], **terms)
+    result = minimised(case, solver)
+    F = assert_optimal(case, result)
+    assert (result.gap <= 1e-8 * F).all()
+
+
+def assert_optimal(case, result):
+    """Every problem converged to its least F, which is returned."""
+    F, least = case.value(result.coef, result.intercept), case.least()
+    assert result.converged.all() and result.converged.shape == F.shape
+    assert not result.stopped and not result.diverging
+    np.testing.assert_allclose(result.objective, F, rtol=1e-12)
+    assert (F - least >= -1e-13).all() and (F - least <= result.gap + 1e-13).all()
+    assert (F - least <= 1e-9 * F + 1e-13).all()
+    return F
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_the_monitor_ends_a_fit_after_max_iter_iterations(one_thread, solver, most):
+    """Not one iteration more, and the message says which parameter to raise."""
+    objective, reports = make(one_thread, X=hard()).objective, []
+    monitor = Monitor(1e-12, most, lambda T, F: reports.append(F))
+    result = solver.minimise(objective, objective.null(), monitor)
+    assert result.n_iter == most and not result.converged.any() and not result.stopped
+    assert f"max_iter={most}" in result.message
+    np.testing.assert_array_equal(result.loss_curve, reports)
+
+
+def test_a_report_of_true_ends_the_fit(one_thread, solver):
+    """The callback's wish is the last iteration's, and the record says whose it was."""
+    objective, reports = make(one_thread, X=hard()).objective, []
+    monitor = Monitor(1e-12, 100, lambda T, F: reports.append(F) or len(reports) == 2)
+    result = solver.minimise(objective, objective.null(), monitor)
+    assert result.n_iter == len(reports) == 2
+    assert result.stopped and not result.converged.any()
+
+
+def hard():
+    """Rows far out, on which no solver is done in three iterations."""
+    return np.random.default_rng(25).standard_t(1.5, size=(60, 6))
+
+
+def test_the_optimum_is_reached_only_by_estimate_and_by_proof():
+    """Both the estimate and the gap must be small relative to F, or below rounding: in each."""
+    monitor = Monitor(1e-6, 10, lambda T, F: False)
+    estimate = np.array([1e-7, 1e-5, 1e-7, 1e-7, 1e-10])
+    gap = np.array([1e-7, 1e-7, 1e-5, 1e-10, 1e-7])
+    value = np.array([1.0, 1.0, 1.0, 1e-3, 1e-3])
+    reached = monitor.reached(estimate, gap, value)
+    np.testing.assert_array_equal(reached, [True, False, False, False, False])
+    exact = Monitor(0.0, 10, monitor.report)
+    assert exact.reached(np.array([1e-16]), np.array([1e-9]), np.array([1.0])).all()
+
+
+def test_solvers_refuse_parameters_that_they_do_not_have(solver):
+    """set_params takes what get_params lists and names it when asked for anything else."""
+    assert solver.set_params(**solver.get_params()) is solver
+    with pytest.raises(
+        ValueError, match="'step' is no parameter of .*its parameters: (history|none)"
+    ):
+        solver.set_params(step=1)
+    assert solver == type(solver)()
+
+
+def test_the_repr_of_a_solver_shows_only_what_differs(solver):
+    """repr is the call that makes the solver, defaults left out."""
+    assert repr(solver) == f"{type(solver).__name__}()"
+    for name, value in solver.get_params().items():
+        changed = type(solver)(**{name: value + 1})
+        assert repr(changed) == f"{type(solver).__name__}({name}={value + 1})"
+        assert repr(type(solver)().set_params(**{name: value + 1})) == repr(changed)
+
+
+def test_solvers_go_by_name_or_are_themselves(one_thread, solver):
+    """A name makes a solver, a configuration is used as it is, anything else is refused."""
+    objective = make(one_thread).objective
+    assert solver_for(solver, objective) is solver
+    assert {name: type(solver_for(name, objective)) for name in SOLVERS} == SOLVERS
+    with pytest.raises(ValueError, match="'auto', 'lbfgs', 'newton'"):
+        solver_for("sag", objective)
+
+
+# ---- Problems that are solved together ----------------------------------------------------------
+
+
+@pytest.fixture(params=product(LABELS, SOURCES, ["plain", "weighted, offset"]), ids="-".join)
+def several(request, monkeypatch, one_thread):
+    """One objective of every kind that has several problems."""
+    targets, source, terms = request.param
+    hold(source, monkeypatch)
+    return make(one_thread, targets, source, penalty="L2 of each", **TERMS[terms])
+
+
+@pytest.mark.parametrize("fewest", [1, 2])
+def test_labels_solved_in_groups_are_labels_solved_at_once(monkeypatch, several, solver, fewest):
+    """As many at a time as are worth it: each reaches its optimum and nothing else changes."""
+    at_once = minimised(several, solver)
+    monkeypatch.setattr(_ladder, "_TOGETHER", 1)
+    monkeypatch.setattr(_ladder, "_FEWEST_SCORES", fewest)
+    sizes = []
+    groups = _ladder._groups(several.objective)
+    assert [group.tolist() for group in groups] == (
+        [[0], [1], [2]] if fewest == 1 else [[0, 1], [2]]
+    )
+    result = minimised(several, solver, report=lambda T, F: sizes.append(T.shape))
+    F = assert_optimal(several, result)
+    assert_optimal(several, at_once)
+    np.testing.assert_allclose(result.objective, at_once.objective, rtol=1e-9)
+    scale = np.linalg.norm(several.X - several.X.mean(axis=0), axis=0)[:, None]
+    close(scale * result.coef, scale * at_once.coef, 1e-4)
+    assert set(sizes) == {several.objective.shape} and len(sizes) == result.n_iter
+    assert result.loss_curve[-1] == pytest.approx(F.sum(), rel=1e-12)
+
+
+def test_every_report_is_of_all_problems(monkeypatch, several, solver):
+    """T and F that a callback sees are those of all, solved, being solved and still to come."""
+    monkeypatch.setattr(_ladder, "_TOGETHER", 1)
+    monkeypatch.setattr(_ladder, "_FEWEST_SCORES", 2)
+    seen, objective = [], several.objective
+    result = minimised(several, solver, report=lambda T, F: seen.append((T.copy(), F)))
+    for T, F in seen:
+        assert pytest.approx(several.value(*objective.coefficients(T)).sum(), rel=1e-12) == F
+    np.testing.assert_array_equal(result.loss_curve, [F for _, F in seen])
+    assert (np.diff(result.loss_curve) <= 1e-14).all()
+    W, b = objective.coefficients(seen[-1][0])
+    close(result.coef, W, 1e-12)
+    close(result.intercept, b, 1e-12)
+
+
+def test_groups_that_had_no_turn_are_where_they_started(monkeypatch, one_thread, solver):
+    """When iterations run out, what was solved has converged, and the others say they have not."""
+    monkeypatch.setattr(_ladder, "_TOGETHER", 1)
+    monkeypatch.setattr(_ladder, "_FEWEST_SCORES", 1)
+    case, seen = make(one_thread, "answers", penalty="L2 of each", factors=np.ones(6)), []
+    minimised(case, solver, report=lambda T, F: seen.append(T.copy()))
+    null = case.objective.null()
+    first = sum((T[:, 1:] == null[:, 1:]).all() for T in seen)
+    assert 0 < first < len(seen)
+    result = minimised(case, solver, max_iter=first + 1)
+    assert result.converged.tolist() == [True, False, False] and result.n_iter == first + 1
+    F = case.value(*case.objective.coefficients(null))
+    assert (result.objective[:2] < F[:2]).all() and result.objective[2] == pytest.approx(F[2])
+    assert (result.objective - case.least() <= result.gap + 1e-13).all()
+    assert f"max_iter={first + 1}" in result.message
+
+
+@pytest.mark.parametrize("targets", LABELS)
+def test_problems_together_are_problems_alone(one_thread, solver, targets):
+    """Each ends at its own optimum, whatever the others' strengths, to the last digits of F."""
+    case = make(one_thread, targets, penalty="L2 of each", weighted=True, offset=True)
+    together, objective = minimised(case, solver), case.objective
+    for k in range(3):
+        own = np.array([k])
+        part = objective.part(own)
+        alone = solver.minimise(part, part.null(), Monitor(1e-10, 1000, lambda T, F: False))
+        np.testing.assert_allclose(together.objective[own], alone.objective, rtol=1e-9)
+        close(
+            objective.working(together.coef, together.intercept)[:, own],
+            part.working(alone.coef, alone.intercept),
+            1e-4,
+        )
+
+
+def test_a_problem_that_has_arrived_is_not_moved_any_more(one_thread):
+    """Newton takes a label from its optimum no further while another is still under way."""
+    case = make(one_thread, "answers", penalty="L2 of each")
+    T, seen = case.objective.null(), []
+    T[:, 1] = minimiser(case.objective)[:, 1]
+    result = minimised(case, Newton(), start=T, report=lambda T, F: seen.append(T[:, 1].copy()))
+    assert result.converged.all() and len(seen) > 2
+    assert all((later == seen[0]).all() for later in seen[1:])
+
+
+def constant_and_not(rng, n):
+    """Answers that vary; all no; vary; all yes; known nowhere."""
+    Y, own = rng.integers(2, size=(n, 5)) * 1.0, np.ones((n, 5))
+    Y[:, 1], Y[:, 3] = 0, 1
+    own[:, 4] = 0
+    return Drawn(indicators(Y, own, np.ones(5)), Y, own)
+
+
+@pytest.mark.parametrize("offset", [False, True])
+@pytest.mark.parametrize("penalty", ["L2", "no penalty"])
+@pytest.mark.parametrize("fewest", [1, 64])
+def test_settled_problems_stay_at_the_null_model(
+    monkeypatch, one_thread, solver, penalty, offset, fewest
+):
+    """No pass is spent on them, and the others are solved as if they were not there."""
+    monkeypatch.setattr(_ladder, "_TOGETHER", 1)
+    monkeypatch.setattr(_ladder, "_FEWEST_SCORES", fewest)
+    terms = {"penalty": penalty, "offset": offset, "factors": np.ones(6)}
+    case = make(one_thread, (Sigmoid(), constant_and_not), **terms)
+    objective, settled = case.objective, [1, 3, 4]
+    result, null = minimised(case, solver), objective.null()
+    assert result.converged.all() and not result.diverging
+    assert (result.coef[:, settled] == 0).all()
+    close(result.intercept[settled], objective.coefficients(null)[1][settled], 1e-15)
+    np.testing.assert_array_equal(np.sign(result.intercept[settled]), [-1, 1, 0])
+    assert (result.objective[settled] < 1e-14).all()
+    if penalty == "L2":
+        np.testing.assert_array_equal(result.gap[settled], result.objective[settled])
+    part = objective.part(np.array([0, 2]))
+    alone = solver.minimise(part, part.null(), Monitor(1e-10, 1000, lambda T, F: False))
+    np.testing.assert_allclose(result.objective[[0, 2]], alone.objective, rtol=1e-9)
+    least = least_of(case, [0, 2])
+    np.testing.assert_allclose(result.objective[[0, 2]], least, rtol=1e-9)
+
+
+def test_a_fit_of_settled_problems_alone_is_no_iteration(one_thread, solver):
+    """All labels constant: the null model is the answer."""
+
+    def draw(rng, n):
+        Y = np.tile([0.0, 1.0], (n, 1))
+        return Drawn(indicators(Y, np.ones((n, 2)), np.ones(2)), Y, np.ones((n, 2)))
+
+    result = minimised(make(one_thread, (Sigmoid(), draw)), solver)
+    assert result.converged.all() and result.n_iter == 0
+    assert (result.coef == 0).all() and (result.objective < 1e-14).all()
+
+
+def test_constant_labels_without_an_intercept_reach_their_optimum(one_thread, solver):
+    """A score of zero is not their answer, weights that the penalty allows are."""
+    terms = {"intercept": False, "weighted": True, "factors": np.ones(6)}
+    case = make(one_thread, (Sigmoid(), constant_and_not), **terms)
+    result = minimised(case, solver)
+    F, least = case.value(result.coef, result.intercept), np.append(least_of(case, range(4)), 0.0)
+    np.testing.assert_allclose(F, least, rtol=1e-9, atol=1e-13)
+    assert result.converged.all()
+
+
+def least_of(case, some):
+    """The least F of some of the problems."""
+    own = {name: getattr(case, name)[:, list(some)] for name in ("Y", "w", "offset")}
+    part = replace(case, **own)
+    return part.least() * part.total / case.total

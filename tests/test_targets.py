@@ -1,0 +1,161 @@
+"""Laws of targets: whatever form they have, they are the matrices that they stand for."""
+
+import numpy as np
+import pytest
+from parts import INDICATORS, TARGETS, classes, indicators
+
+from softreg._targets import Labels, Shares
+
+PARTS = {
+    "all": slice(None),
+    "rows in a row": slice(5, 17),
+    "rows in any order": np.random.default_rng(7).permutation(40)[:11],
+    "no row": slice(0, 0),
+}
+
+
+@pytest.fixture(params=TARGETS)
+def drawn(request):
+    """Targets of every kind and the matrices that they stand for."""
+    return TARGETS[request.param][1](np.random.default_rng(32), 40)
+
+
+@pytest.fixture(params=INDICATORS)
+def labels(request):
+    """Targets of labels, of every kind, and the matrices that they stand for."""
+    return TARGETS[request.param][1](np.random.default_rng(32), 40)
+
+
+def weights(n):
+    """Row weights, some of them zero."""
+    rng = np.random.default_rng(33)
+    return rng.uniform(size=n) * 3 * (rng.random(n) < 0.9)
+
+
+def assert_are(targets, Y, own, w, problems):
+    """Every sum is that of the dense targets Y (m, K) and weights (m, K), given row weights."""
+    rng, (m, K) = np.random.default_rng(34), Y.shape
+    Z, loss, P = rng.normal(size=(K, m)), rng.normal(size=(problems, m)), rng.random((K, m))
+    products = Y.T * Z if problems == K > 1 else (Y.T * Z).sum(axis=0)[None]
+    assert targets.n_scores == K
+    actual = loss.copy()
+    targets.subtract_product_inplace(actual, Z)
+    np.testing.assert_allclose(actual, loss - products, atol=1e-14)
+    actual = P.copy()
+    targets.subtract_from_inplace(actual)
+    np.testing.assert_allclose(actual, P - Y.T, atol=1e-15)
+    actual = targets.own_weights()
+    np.testing.assert_array_equal(np.ones((K, m)) if actual is None else actual, own.T)
+    total = w @ own
+    np.testing.assert_allclose(targets.total_weight(w), total, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(targets.weighted_sum(w), w @ (own * Y), rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_targets_of_some_rows_are_those_rows_of_the_matrix(drawn, part):
+    """Sums over some of the rows, in their order, are sums over those rows of the matrices."""
+    targets, Y, own = drawn
+    problems = 1 if isinstance(targets, Labels) or (Y.sum(axis=1) == 1).all() else Y.shape[1]
+    rows = PARTS[part]
+    assert_are(targets[rows], Y[rows], own[rows], weights(40)[rows], problems)
+
+
+@pytest.mark.parametrize("scores", [[0], [2], [0, 2], [1, 2]], ids=str)
+@pytest.mark.parametrize("part", PARTS)
+def test_targets_of_some_scores_are_those_columns_of_the_matrix(labels, part, scores):
+    """Before some rows are taken, after, and taken again."""
+    (targets, Y, own), rows, w = labels, PARTS[part], weights(40)
+    some = np.array(scores)
+    Y, own, w = Y[rows][:, some], own[rows][:, some], w[rows]
+    assert_are(targets.of_scores(some)[rows], Y, own, w, len(some))
+    assert_are(targets[rows].of_scores(some), Y, own, w, len(some))
+    last = targets.of_scores(some).of_scores(np.array([len(some) - 1]))
+    assert_are(last[rows], Y[:, -1:], own[:, -1:], w, 1)
+
+
+def test_single_precision_scores_stay_in_single_precision(drawn):
+    """In-place sums leave float32 what it is."""
+    targets, Y, _ = drawn
+    Z = np.random.default_rng(35).random(Y.T.shape, dtype=np.float32)
+    R, loss = Z.copy(), Z.copy()
+    targets.subtract_from_inplace(R)
+    np.testing.assert_allclose(R, Z - Y.T, atol=1e-6)
+    assert R.dtype == np.float32
+    if (Y.sum(axis=1) != 1).any():
+        targets.subtract_product_inplace(loss, Z)
+        np.testing.assert_allclose(loss, Z - Y.T * Z, atol=1e-6)
+        assert loss.dtype == np.float32
+
+
+def test_scores_without_weights_of_their_own_count_one(drawn):
+    """`own_weights` is None just where all are one, so that nothing is multiplied by them."""
+    targets, _, own = drawn
+    assert (targets.own_weights() is None) == (own == 1).all()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_labels_are_the_shares_that_they_stand_for(smoothing):
+    """Labels and the smoothed one-hot matrix give the same sums, also of some of the rows."""
+    rng = np.random.default_rng(7)
+    labels, Y, own = classes(4, smoothing)(rng, 30)
+    shares, s = Shares(Y), rng.uniform(size=30)
+    for rows in (slice(None), slice(5, 17), rng.permutation(30)[:11]):
+        for targets in (labels[rows], shares[rows]):
+            assert_are(targets, Y[rows], own[rows], s[rows], 1)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_classes_that_exclude_each_other_cannot_be_parted(smoothing):
+    """Some of them are no problem of their own; all of them are what they were."""
+    labels, *_ = classes(4, smoothing)(np.random.default_rng(7), 30)
+    assert labels.of_scores(np.arange(4)) is labels
+    for some in ([0], [1, 3], [0, 1, 2]):
+        with pytest.raises(ValueError, match="exclude each other"):
+            labels.of_scores(np.array(some))
+
+
+# ---- Targets that do not vary -------------------------------------------------------------------
+
+# How answers, their weights and those of the cells were come by: each row one label's chances.
+KINDS = ["all no", "all yes", "unknown", "half known, no", "half known, yes", "soft", "mixed"]
+
+
+def known_in_part(rng, n, kinds):
+    """Answers and their weights, a label of each kind."""
+    Y = (rng.random((n, len(kinds))) < 0.5) * 1.0
+    own = np.where(Y > 0, 0.3, 1.7)
+    for k, kind in enumerate(kinds):
+        if kind.startswith("all"):
+            Y[:, k] = kind == "all yes"
+        elif kind == "unknown":
+            own[:, k] = 0
+        elif kind.startswith("half"):
+            own[Y[:, k] == (kind == "half known, no"), k] = 0
+        elif kind == "soft":
+            Y[:, k] = 0.5
+    return Y, own
+
+
+@pytest.mark.parametrize("n", [2, 3, 8, 50])
+@pytest.mark.parametrize("cells", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_constant_targets_are_all_no_or_all_yes_where_they_count(n, cells, seed):
+    """Those of the matrix are, among the entries whose weights, its row's included, are not 0."""
+    rng = np.random.default_rng([36, n, cells, seed])
+    Y, own = known_in_part(rng, n, KINDS)
+    plain = np.where(rng.random(len(KINDS)) < 0.3, 0.0, 1.7)
+    own[Y == 0] = np.where(own[Y == 0] > 0, np.broadcast_to(plain, Y.shape)[Y == 0], 0)
+    cell_weight = (rng.random(Y.shape) < 0.6) * 2.0 if cells else None
+    w = rng.uniform(size=n) * (rng.random(n) < 0.7)
+    targets = indicators(Y, own, plain, cell_weight, rng.random(Y.shape) < 0.1)
+    counts = (own * (1 if cell_weight is None else cell_weight) * w[:, None]) > 0
+    expected = [len(set(y[c] > 0) | set(y[c] == 1)) < 2 for y, c in zip(Y.T, counts.T, strict=True)]
+    np.testing.assert_array_equal(targets.constant(w), expected)
+    some = np.array([1, 4, 6])
+    np.testing.assert_array_equal(targets.of_scores(some).constant(w), np.array(expected)[some])
+
+
+def test_classes_and_shares_are_never_constant(drawn):
+    """What varies is not, and classes were counted before they came here."""
+    targets, *_ = drawn
+    assert not targets.constant(np.ones(40)).any()
