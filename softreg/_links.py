@@ -17,7 +17,7 @@ Array = NDArray[np.floating]
 
 # A class without weight has its optimum at minus infinity; at this rate it adds nothing to F.
 _RAREST = np.finfo(float).eps
-_LARGEST_EXPONENT = np.log(np.finfo(float).max)
+_SMALLEST = np.finfo(float).tiny
 # Smallest relative change of a probability: log1p needs more than -1.
 _ALL_BUT_GONE = -1 + np.finfo(float).eps
 # Half a megabyte of doubles, which stays in a core's second-level cache; Hessians of an order
@@ -175,11 +175,11 @@ class Sigmoid:
     def dual(self, Z: Array, D: Array) -> tuple[Array, Array]:
         e, there = _decay(Z), Z + D
         P = _expit(Z, e)
-        odds = np.exp(np.clip(Z, -_LARGEST_EXPONENT, _LARGEST_EXPONENT))
         # Relative changes of P and 1 - P, neither below -1 nor past where the other is gone.
-        yes = np.minimum(np.maximum((1 - P) * D, _ALL_BUT_GONE), 1 / odds)
-        no = np.minimum(np.maximum(-P * D, _ALL_BUT_GONE), odds)
-        Q = np.clip(P + P * (1 - P) * D, 0, 1)
+        growth = 1 / np.maximum(e, _SMALLEST)
+        yes = np.minimum(np.maximum((1 - P) * D, _ALL_BUT_GONE), np.where(Z < 0, growth, e))
+        no = np.minimum(np.maximum(-P * D, _ALL_BUT_GONE), np.where(Z < 0, e, growth))
+        Q = np.minimum(np.maximum(P + P * (1 - P) * D, 0), 1)
         own = Q * (np.log1p(yes) - D) + (1 - Q) * np.log1p(no)
         return Q, own - _softplus(Z, e) + _softplus(there, _decay(there))
 

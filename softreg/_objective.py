@@ -67,7 +67,7 @@ class Objective:
             rows, penalty = spaces[0].rows, spaces[0].penalty
         rows = rows.standardised()
         penalty = penalty.in_units(rows.coordinates.scale, rows.coordinates.intercept)
-        total_weight = float(rows.Y.total_weight(rows.weights).mean())
+        total_weight = float(rows.score_weight.mean())
         return cls(link, rows, penalty, total_weight, spaces)
 
     @cached_property
@@ -78,6 +78,10 @@ class Objective:
     def scores(self, problems: NDArray) -> NDArray:
         """Return the scores that some of the problems consist of."""
         return np.arange(self.shape[1]).reshape(self.problems, -1)[problems].ravel()
+
+    def columns(self, T: NDArray, problems: NDArray) -> NDArray:
+        """Return the columns of T (width, K) that belong to some of the problems."""
+        return np.take(T, self.scores(problems), axis=1)  # contiguous, as T[:, ...] is not
 
     def part(self, problems: NDArray) -> Objective:
         """Return the objective of some of the problems, in ascending order."""
@@ -352,11 +356,12 @@ class HessianProduct:
         """Return the product of some of the problems."""
         if len(problems) == self.objective.problems:
             return self
-        own = self.objective.scores(problems)
+        objective, own = self.objective, self.objective.scores(problems)
         kept = {start: P[own] for start, P in self.kept.items()}
         on = self.confined_to
         on = None if on is None else np.broadcast_to(on, self.T.shape)[:, own]
-        return HessianProduct(self.objective.part(problems), self.T[:, own], on, kept)
+        T = objective.columns(self.T, problems)
+        return HessianProduct(objective.part(problems), T, on, kept)
 
     def _probabilities(self, block: Block, U: NDArray) -> NDArray:
         P = self.kept.get(block.start)

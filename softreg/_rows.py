@@ -126,14 +126,14 @@ class Rows(ABC):
     @cached_property
     def mean_target(self) -> NDArray:
         """Weighted mean of the targets, (K,); a half where none is known."""
-        total = self.Y.total_weight(self.weights)
+        total = self.score_weight
         mean = np.full(len(total), 0.5)
         return np.divide(self.Y.weighted_sum(self.weights), total, out=mean, where=total > 0)
 
     @cached_property
-    def mean_weight(self) -> NDArray:
-        """Mean over the rows of each score's own weights, (K,)."""
-        return self.Y.total_weight(self.weights) / self.total_weight
+    def score_weight(self) -> NDArray:
+        """Sum over the rows of each score's weights, (K,)."""
+        return self.Y.total_weight(self.weights)
 
     @cached_property
     def cuts(self) -> list[slice]:

@@ -59,7 +59,8 @@ class SigmoidRegression(LinearClassifier):
         more than two classes, one a row, that with the largest excess over it is predicted.
         See `tune_thresholds`.
     solver : {"auto", "lbfgs", "newton"} or object of `softreg.solvers`, default="auto"
-        "auto" takes `Newton`, which gives each label steps of its own.
+        "auto" takes `LBFGS` where the columns' Gram matrix is small and cheap enough to factor,
+        else `Newton`, which gives each label steps of its own.
     tol : float, default=1e-9
         A label is done when its part of F is estimated to be at most ``tol`` (relative) above its
         least value, and proven to be at most ``max(tol, 1e-8)`` above; the estimate alone decides

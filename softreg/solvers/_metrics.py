@@ -76,7 +76,7 @@ class Diagonal:
         return 1.0
 
     def part(self, objective: Objective, problems: NDArray) -> Metric:
-        return Diagonal(self.root[:, objective.scores(problems)])
+        return Diagonal(objective.columns(self.root, problems))
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +130,7 @@ class Rotated:
         gram, c = Gram.of(objective), _null_curvatures(objective)
         own = objective.penalty.shared / objective.total_weight
         B = _solved(gram.factor, np.diag(np.sqrt(own)))
-        D, Q = linalg.eigh(B @ B.T, check_finite=False)
+        D, Q = linalg.eigh(B @ B.T, driver="evd", check_finite=False)
         D = np.clip(D, 0, 1)[:, None]
         spread = c / c.mean() * (1 - D) + objective.penalty.relative * D
         roots = np.sqrt(np.maximum(spread, np.finfo(float).eps))
@@ -150,7 +150,7 @@ class Rotated:
         return renewal_passes(objective)
 
     def part(self, objective: Objective, problems: NDArray) -> Metric:
-        return Rotated(self.basis, self.roots[:, objective.scores(problems)], self.gram)
+        return Rotated(self.basis, objective.columns(self.roots, problems), self.gram)
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +203,8 @@ def first_metric(objective: Objective, T: NDArray) -> Metric:
 def _null_curvatures(objective: Objective) -> NDArray:
     """Return the mean of p (1 - p) at the null model, each row with its weight, (K,)."""
     p = objective.rows.mean_target
-    return np.maximum(objective.rows.mean_weight * p * (1 - p), np.finfo(float).eps)
+    share = objective.rows.score_weight / objective.rows.total_weight
+    return np.maximum(share * p * (1 - p), np.finfo(float).eps)
 
 
 def factor_pays(objective: Objective) -> bool:

@@ -61,8 +61,7 @@ class Point:
         """Return the point of some of the objective's problems."""
         if len(problems) == objective.problems:
             return self
-        own = objective.scores(problems)
-        of_scores = {name: getattr(self, name)[:, own] for name in _OF_SCORES}
+        of_scores = {n: objective.columns(getattr(self, n), problems) for n in _OF_SCORES}
         of_problems = {name: getattr(self, name)[problems] for name in _OF_PROBLEMS}
         return replace(self, **of_scores, **of_problems)
 
@@ -122,8 +121,8 @@ def conjugate_gradients(
             own = whole.scores(open_)
             solved[:, own], left[:, own] = D, residual
             keep = np.flatnonzero(going)
-            own, open_ = objective.scores(keep), open_[keep]
-            D, residual, direction = D[:, own], residual[:, own], direction[:, own]
+            D, residual, direction = (objective.columns(A, keep) for A in (D, residual, direction))
+            open_ = open_[keep]
             square, first, going = square[keep], first[keep], going[keep]
             metric, product = metric.part(objective, keep), product.part(keep)
             objective = product.objective
@@ -156,7 +155,7 @@ def newton_step(objective: Objective, point: Point, metric: Metric, tol: float) 
     for arrive, where in ((_searched, ~near), (_certified, near)):
         problems = np.flatnonzero(where)
         if problems.size:
-            own = step[:, objective.scores(problems)]
+            own = objective.columns(step, problems)
             part = (point.part(objective, problems), metric.part(objective, problems))
             new = arrive(objective.part(problems), *part, own)
             there = there.with_part(objective, problems, new)
@@ -195,20 +194,21 @@ def _direction(
     step, residual, taken = np.zeros_like(point.T), np.zeros_like(point.T), 0
     most = (1 + int(near.any())) * int(np.clip(renewal_passes(objective), _FEWEST, _MOST))
     for product, where in ((single, ~fine), (exact, fine)):
-        problems, own = np.flatnonzero(where), objective.by_score(where)
+        problems = np.flatnonzero(where)
         if problems.size:
-            parts = (
-                product.part(problems),
-                point.gradient[:, own],
-                metric.part(objective, problems),
-            )
-            solution = conjugate_gradients(*parts, functools.partial(enough, among=problems), most)
-            step[:, own], residual[:, own], products = solution
+            gradient, own = objective.columns(point.gradient, problems), objective.scores(problems)
+            system = (product.part(problems), gradient, metric.part(objective, problems))
+            until = functools.partial(enough, among=problems)
+            step[:, own], residual[:, own], products = conjugate_gradients(*system, until, most)
             taken += products
-    if alone and near.any():
-        if single is not exact:  # the residual has drifted from what the step leaves over
-            residual = -point.gradient - exact(step)
-        step += objective.by_score(near) * objective.balancing_step(point.T, residual)
+    problems = np.flatnonzero(near & alone)
+    if problems.size:
+        part, own = exact.part(problems), objective.scores(problems)
+        left = objective.columns(residual, problems)
+        if single is not exact:  # from what the step leaves over the residual has drifted
+            gradient = objective.columns(point.gradient, problems)
+            left = -gradient - part(objective.columns(step, problems))
+        step[:, own] += part.objective.balancing_step(part.T, left)
     return step, taken
 
 
@@ -224,7 +224,7 @@ def _certified(objective: Objective, point: Point, metric: Metric, step: NDArray
     reached = Point(T, there.value, there.gradient, estimate, there.gap, step)
     worse = np.flatnonzero(there.value > point.value * (1 + 1e-12) + LEAST)
     if worse.size:
-        own = step[:, objective.scores(worse)]
+        own = objective.columns(step, worse)
         searched = line_search(objective.part(worse), point.part(objective, worse), own)
         reached = reached.with_part(objective, worse, searched)
     return reached
@@ -242,7 +242,7 @@ def line_search(objective: Objective, point: Point, step: NDArray) -> Point:
     going, length = np.arange(objective.problems), 1.0
     while going.size and length >= _SMALLEST:
         part, before = objective.part(going), point.part(objective, going)
-        own = length * step[:, objective.scores(going)]
+        own = length * objective.columns(step, going)
         there = replace(Point.at(part, before.T + own), step=own)
         good = there.value <= before.value + _SUFFICIENT * length * slope[going]
         if good.any():

@@ -160,11 +160,12 @@ class Newton(Solver):
 
 
 def choose(objective: Objective) -> Solver:
-    """Return L-BFGS for one problem whose Gram matrix is worth factoring, else Newton.
+    """Return L-BFGS where the columns' Gram matrix is worth factoring, else Newton.
 
-    L-BFGS has one line search and one history for all problems; Newton gives each its own.
+    L-BFGS has one line search and one history for all labels, which does as long as the metric has
+    the scale of each; where it has not, Newton gives each label steps of its own.
     """
-    return LBFGS() if objective.problems == 1 and factor_pays(objective) else Newton()
+    return LBFGS() if factor_pays(objective) else Newton()
 
 
 # Names that users may pass; each makes a solver for an objective.
