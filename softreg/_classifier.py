@@ -21,9 +21,9 @@ from softreg import _checks as checks
 from softreg._callbacks import CALLBACK_FRAMES, CallbackSupportMixin, FitTask, with_callbacks
 from softreg._coordinates import Coordinates
 from softreg._encoding import Encoded
+from softreg._memory import rows_in_memory
 from softreg._objective import Objective
 from softreg._penalties import ElasticNet
-from softreg._rows import rows_in_memory
 from softreg._threads import Threads
 from softreg.solvers._result import Monitor, Result
 from softreg.solvers._solvers import solver_for

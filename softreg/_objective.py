@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,9 +15,6 @@ from softreg._penalties import ElasticNet
 from softreg._rows import Rows
 from softreg._rowspace import RowSpace, rotation_pays
 
-# Products with one Hessian share its probabilities, a third of their cost, as long as these take
-# no more than 64 MB.
-_KEPT_PROBABILITIES = 2**23
 # Mean residual of a column, in its own deviation, that passes for zero.
 _BALANCED = 1e-10
 
@@ -150,11 +147,13 @@ class Objective:
             return _total(block.weighted(loss)), block.gather(block.weighted(Z))
 
         loss, G = self.rows.sum(kernel)
-        return self._value(loss, T), self._gradient(G, T)
+        return self._value(loss, T), self.gradient(G, T)
 
-    def hessian_product(self, T: NDArray) -> HessianProduct:
-        """Return the product D -> H(T) D: one pass over the data each."""
-        return HessianProduct(self, T)
+    def gradient(self, gathered: NDArray, T: NDArray) -> NDArray:
+        """Return the gradient (width, K) of what was gathered, and of the penalty at T."""
+        G = self.rows.outward(gathered) + self.penalty.gradient(T)
+        G /= self.total_weight
+        return G
 
     def hessian(self, T: NDArray) -> NDArray:
         """Return the Hessian problem by problem, (B, p, p), definite also along the gauge."""
@@ -247,27 +246,6 @@ class Objective:
         own = self.penalty.conjugate(self.total_weight * gradient)
         return self.by_problem(own) / self.total_weight
 
-    def balancing_step(self, T: NDArray, residual: NDArray) -> NDArray:
-        """Return the step (width, K) in the intercepts alone that takes `residual` off them.
-
-        Penalised coefficients may be a little out of balance at little cost to the certificate, the
-        intercepts not at all. One pass, which spares many products.
-        """
-        step = np.zeros(self.shape)
-        if self.rows.coordinates.intercept:
-            U = self.rows.inward(T)
-
-            def kernel(block: Block) -> tuple[NDArray]:
-                P = self.link.probabilities_inplace(block.scores(U))
-                ones = np.ones((P.shape[1], 1))
-                return (self.link.hessian(P, ones, block.weights()),)
-
-            H = self.rows.sum(kernel)[0] / self.total_weight
-            right = self.link.centred(residual[-1]).reshape(len(H), -1, 1)
-            inverse = np.linalg.pinv(H, rcond=right.size * np.finfo(float).eps, hermitian=True)
-            step[-1] = self.link.centred((inverse @ right).ravel())
-        return step
-
     def certify(self, T: NDArray, step: NDArray) -> Certificate:
         """Return F, its gradient and a dual bound at T + step, in one pass.
 
@@ -292,20 +270,14 @@ class Objective:
         new = T + step
         loss, G, divergence, dual = self.rows.sum(kernel)
         mean_divergence = np.maximum(0.0, divergence / self.total_weight)
-        imbalance = self._gradient(dual, new)
+        imbalance = self.gradient(dual, new)
         return Certificate(
             value=self._value(loss, new),
-            gradient=self._gradient(G, new),
+            gradient=self.gradient(G, new),
             divergence=mean_divergence,
             imbalance=imbalance,
             gap=mean_divergence + self.imbalance_gap(imbalance),
         )
-
-    def _gradient(self, gathered: NDArray, T: NDArray) -> NDArray:
-        """Return the gradient (width, K) of what was gathered, and of the penalty at T."""
-        G = self.rows.outward(gathered) + self.penalty.gradient(T)
-        G /= self.total_weight
-        return G
 
     def _value(self, loss: NDArray, T: NDArray) -> NDArray:
         """Return F, (B,), of losses that were summed, and of the penalty at T."""
@@ -315,61 +287,6 @@ class Objective:
 def _total(losses: NDArray) -> NDArray:
     """Return the sums over rows, in double precision, of what a problem's rows have, (B, m)."""
     return losses.sum(axis=1, dtype=float)
-
-
-@dataclass(frozen=True, eq=False)
-class HessianProduct:
-    """The product D -> H(T) D of coefficients (width, K): one pass over the data each.
-
-    Attributes
-    ----------
-    objective : Objective
-    T : ndarray (width, K)
-    confined_to : ndarray (width, 1 or K) of bool, elsewhere the product is zero; None: everywhere
-    kept : dict, the probabilities of a block by its first row
-    """
-
-    objective: Objective
-    T: NDArray
-    confined_to: NDArray[np.bool_] | None = None
-    kept: dict[int, NDArray] = field(default_factory=dict)
-
-    def __call__(self, D: NDArray) -> NDArray:
-        rows, link = self.objective.rows, self.objective.link
-        U, V = rows.inward(self.T), rows.inward(D)
-
-        def kernel(block: Block) -> tuple[NDArray]:
-            A = link.curvature_product(self._probabilities(block, U), block.linear(V))
-            return (block.gather(block.weighted(A)),)
-
-        image = self.objective._gradient(rows.sum(kernel)[0], D)
-        return image if self.confined_to is None else image * self.confined_to
-
-    def in_single(self) -> HessianProduct:
-        """Return the product in single precision where that takes half the time, else itself."""
-        rows = self.objective.rows.in_single
-        if rows.dtype == self.objective.rows.dtype:
-            return self
-        return replace(self, objective=replace(self.objective, rows=rows), kept={})
-
-    def part(self, problems: NDArray) -> HessianProduct:
-        """Return the product of some of the problems."""
-        if len(problems) == self.objective.problems:
-            return self
-        objective, own = self.objective, self.objective.scores(problems)
-        kept = {start: P[own] for start, P in self.kept.items()}
-        on = self.confined_to
-        on = None if on is None else np.broadcast_to(on, self.T.shape)[:, own]
-        T = objective.columns(self.T, problems)
-        return HessianProduct(objective.part(problems), T, on, kept)
-
-    def _probabilities(self, block: Block, U: NDArray) -> NDArray:
-        P = self.kept.get(block.start)
-        if P is None:
-            P = self.objective.link.probabilities_inplace(block.scores(U))
-            if self.objective.rows.n * len(P) <= _KEPT_PROBABILITIES:
-                self.kept[block.start] = P
-        return P
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,13 +13,14 @@ import scipy.sparse as sp
 from problems import optimum
 from scipy.special import expit, logsumexp, softmax
 
-from softreg import _rows
+from softreg import _memory
 from softreg._coordinates import Coordinates
 from softreg._links import Sigmoid, Softmax
+from softreg._memory import DenseRows, SparseRows
 from softreg._objective import Objective
 from softreg._penalties import ElasticNet
-from softreg._rows import DenseRows, SparseRows
 from softreg._targets import Indicators, Labels, Shares, Targets
+from softreg.solvers._product import HessianProduct
 
 # Rounding, of quantities of order one, for products in double and in single precision.
 ROUNDING = {np.float64: 1e-11, np.float32: 2e-5}
@@ -37,7 +38,7 @@ def close(actual, expected, atol):
 
 def step_rounding(objective):
     """Rounding of what only serves steps, for which single precision may do."""
-    times = objective.hessian_product(np.zeros(objective.shape))
+    times = HessianProduct(objective, np.zeros(objective.shape))
     return ROUNDING[times.in_single().objective.rows.dtype.type]
 
 
@@ -176,7 +177,7 @@ def with_penalties(*names):
 def hold(source, monkeypatch):
     """Have dense rows kept in working coordinates, or not at all."""
     if source == "raw":
-        monkeypatch.setattr(_rows, "_KEPT_BYTES", 0)
+        monkeypatch.setattr(_memory, "_KEPT_BYTES", 0)
 
 
 @dataclass

@@ -18,7 +18,7 @@ LEVELS = [
     {"_coordinates", "_targets", "_threads"},
     {"_blocks", "_links", "_penalties"},
     {"_rows"},
-    {"_dask", "_rowspace"},
+    {"_dask", "_memory", "_rowspace"},
     {"_objective"},
     {"solvers"},
     {"_path"},

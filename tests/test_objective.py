@@ -28,6 +28,7 @@ from parts import (
 
 from softreg import _rows
 from softreg._links import Sigmoid
+from softreg.solvers._product import HessianProduct
 
 # ---- Values and derivatives ---------------------------------------------------------------------
 
@@ -56,7 +57,7 @@ def test_the_gradient_is_the_derivative_of_the_value(case):
 def test_the_hessian_product_is_the_derivative_of_the_gradient(case):
     """H(T) D is the derivative of the gradient along D, for each D in turn."""
     T, G = case.point(), lambda T: case.exact.value_and_gradient(T)[1]
-    times = case.objective.hessian_product(T)
+    times = HessianProduct(case.objective, T)
     for D in (case.point(1), case.point(2)):
         close(times(D), differences(G, T, D), DIFFERENCES[case.dtype])
 
@@ -64,7 +65,7 @@ def test_the_hessian_product_is_the_derivative_of_the_gradient(case):
 def test_the_hessian_is_the_matrix_of_its_products(case):
     """Before the gauge is fixed, column j of the Hessian is the product with the j-th unit."""
     T = case.point()
-    times, H = case.exact.hessian_product(T), case.ungauged.hessian(T)
+    times, H = HessianProduct(case.exact, T), case.ungauged.hessian(T)
     assert len(H) == case.owner.shape[1]
     for D in basis(T.shape):
         close(apply(H, D), times(D), ROUNDING[case.dtype])
@@ -74,7 +75,7 @@ def test_fixing_the_gauge_leaves_directions_that_move_probabilities_alone(case):
     """With the gauge fixed, H D is the product for zero-sum D, and H is positive definite."""
     T, D = case.point(), case.direction()
     H = case.objective.hessian(T)
-    close(apply(H, D), case.exact.hessian_product(T)(D), ROUNDING[case.dtype])
+    close(apply(H, D), HessianProduct(case.exact, T)(D), ROUNDING[case.dtype])
     for block in H:
         moved = np.flatnonzero(np.diagonal(block) > 0)
         least = np.linalg.eigvalsh(block[np.ix_(moved, moved)])[0]
@@ -121,12 +122,12 @@ def test_the_curvature_gram_is_the_hessian_added_over_the_scores(case):
 def test_a_balancing_step_takes_a_residual_off_the_intercepts_alone(case):
     """H times the step equals the residual's zero-sum part there; no other coefficient moves."""
     T, residual = case.point(), np.random.default_rng(8).normal(size=case.objective.shape)
-    step = case.objective.balancing_step(T, residual)
+    step = HessianProduct(case.objective, T).balancing_step(residual)
     own = len(T) - case.objective.rows.coordinates.intercept
     assert (step[:own] == 0).all()
     if own == len(T):
         return
-    image = case.objective.exact().hessian_product(T)(step)
+    image = HessianProduct(case.objective.exact(), T)(step)
     close(image[own:], case.link.centred(residual[own:]), ROUNDING[case.dtype])
 
 
@@ -187,10 +188,10 @@ def by_problem(objective, T, D):
     return {
         "value": (value, "problems"),
         "gradient": (gradient, "scores"),
-        "product": (objective.hessian_product(T)(D), "scores"),
+        "product": (HessianProduct(objective, T)(D), "scores"),
         "Hessian": (objective.hessian(T), "problems"),
         "diagonal": (objective.hessian_diagonal(T), "scores"),
-        "balancing step": (objective.balancing_step(T, D), "scores"),
+        "balancing step": (HessianProduct(objective, T).balancing_step(D), "scores"),
         "null": (objective.null(), "scores"),
         "certified value": (there.value, "problems"),
         "certified gradient": (there.gradient, "scores"),
@@ -245,7 +246,7 @@ def test_a_part_sees_the_blocks_in_single_precision_of_the_whole(one_thread, tar
     """X is brought to single precision once, for the whole."""
     case = make(one_thread, targets, "sparse", weighted=True, offset=True)
     T, some = case.point(), np.array([0, 2])
-    times = case.objective.hessian_product(T)
+    times = HessianProduct(case.objective, T)
     expected = times.in_single()(T)
     single = times.part(some).in_single()
     close(single(T[:, some]), expected[:, some], 1e-6)
@@ -284,9 +285,9 @@ def test_a_part_of_a_product_is_the_columns_of_the_whole(several, confined):
     """Also where it is confined, and after the whole has made its probabilities: none anew."""
     objective = replace(several.objective, link=Counting())
     T, on = several.point(), CONFINED[confined]
-    times = replace(objective.hessian_product(T), confined_to=on)
+    times = HessianProduct(objective, T, confined_to=on)
     expected = times(several.point(1))
-    unconfined = several.objective.hessian_product(T)(several.point(1))
+    unconfined = HessianProduct(several.objective, T)(several.point(1))
     close(expected, unconfined * (True if on is None else on), ROUNDING[several.dtype])
     made = objective.link.scores
     for some in SOME:
@@ -300,7 +301,7 @@ def test_a_part_of_a_product_is_the_columns_of_the_whole(several, confined):
 def test_products_in_single_precision_are_near_those_in_double(case):
     """Within 1e-5 where X is sparse and double; elsewhere the product is its own stand-in."""
     T, D = case.point(), case.point(1)
-    times = case.objective.hessian_product(T)
+    times = HessianProduct(case.objective, T)
     single, exact = times.in_single(), times(D)
     if case.dtype is np.float32 or not case.objective.rows.is_sparse:
         assert single is times
@@ -315,7 +316,7 @@ def test_products_far_from_zero_stay_in_double_precision(one_thread):
     """Centring within a product in single precision would leave nothing of such columns."""
     X = np.random.default_rng(31).normal(1e4, 1, (40, 3))
     case = make(one_thread, "answers", "sparse", X=X, factors=np.ones(3))
-    times = case.objective.hessian_product(case.point())
+    times = HessianProduct(case.objective, case.point())
     assert times.in_single() is times
 
 
@@ -408,7 +409,7 @@ def test_the_certificate_bounds_the_distance_to_the_optimum(penalised):
 def in_balance(case, T, exact, error):
     """The exact step with an error whose part in the unpenalised coefficients keeps balance."""
     objective, free = case.objective, case.working_l2 == 0
-    units, times = basis(T.shape)[free.ravel()], objective.hessian_product(T)
+    units, times = basis(T.shape)[free.ravel()], HessianProduct(objective, T)
     error = error * ~free
     system = np.array([times(unit)[free] for unit in units])
     mend = np.linalg.lstsq(system.T, -times(error)[free], rcond=1e-13)[0]

@@ -8,6 +8,7 @@ from parts import ROUNDING, SOURCES, TARGETS, close, hold, make, step_rounding, 
 
 from softreg import _rows
 from softreg._threads import Threads
+from softreg.solvers._product import HessianProduct
 
 # ---- Coordinates and rows -----------------------------------------------------------------------
 
@@ -91,19 +92,19 @@ def everything(objective, T):
     return [
         *objective.rows.moments(),
         *objective.value_and_gradient(T),
-        *map(objective.hessian_product(T), (D, D**2)),
+        *map(HessianProduct(objective, T), (D, D**2)),
         objective.hessian(T),
         objective.gram,
         objective.curvature_gram(T),
         objective.leverages(T, root),
-        objective.balancing_step(T, D),
+        HessianProduct(objective, T).balancing_step(D),
         *(there.value, there.gradient, there.divergence, there.imbalance),
     ]
 
 
 def for_steps(objective, T):
     """All that it sums for steps alone, in single precision where that is faster."""
-    return [objective.hessian_diagonal(T), objective.hessian_product(T).in_single()(np.cos(T))]
+    return [objective.hessian_diagonal(T), HessianProduct(objective, T).in_single()(np.cos(T))]
 
 
 # ---- Row space ----------------------------------------------------------------------------------

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 from parts import LABELS, SOURCES, TARGETS, close, columns, hold, make, minimiser, newton
 
+from softreg.solvers._conjugate_gradients import conjugate_gradients
 from softreg.solvers._metrics import Diagonal, Gram, Hessian, Rotated
 from softreg.solvers._newton import (
     Point,
     balanced,
-    conjugate_gradients,
     decrement,
     estimated_gap,
     gradient_step,
     line_search,
     newton_step,
 )
+from softreg.solvers._product import HessianProduct
 from softreg.solvers._sampling import by_leverage
 
 # ---- Metrics ------------------------------------------------------------------------------------
@@ -51,7 +52,7 @@ METRICS = {
     ),
     "Hessian": (
         lambda case, T: Hessian.at(case.objective, T, Gram.of(case.objective)),
-        lambda case, T: case.objective.hessian_product(T),
+        lambda case, T: HessianProduct(case.objective, T),
     ),
 }
 
@@ -81,7 +82,7 @@ def test_metrics_are_renewed_to_the_hessian_where_it_is_affordable(penalised):
     for name in ("Gram", "rotated", "Hessian"):
         metric = METRICS[name][0](penalised, 0 * T)
         fresh = metric.renewed(penalised.objective, T)
-        G = penalised.objective.hessian_product(T)(D)
+        G = HessianProduct(penalised.objective, T)(D)
         assert fresh.accurate
         np.testing.assert_allclose(fresh.unwhiten(fresh.whiten(G)), D, atol=1e-9)
 
@@ -338,7 +339,7 @@ def test_conjugate_gradients_leave_solved_systems_behind():
 def test_newtons_equations_of_every_problem_are_solved_by_conjugate_gradients(penalised, name):
     """H(T) D = -gradient to rounding, in every metric, and D is the step of the dense Hessian."""
     T, objective = penalised.point(), penalised.objective
-    times, gradient = objective.hessian_product(T), objective.value_and_gradient(T)[1]
+    times, gradient = HessianProduct(objective, T), objective.value_and_gradient(T)[1]
     D, residual, _ = conjugate_gradients(
         times,
         gradient,
@@ -355,7 +356,7 @@ def test_newtons_equations_of_every_problem_are_solved_by_conjugate_gradients(pe
 def test_newtons_equations_of_a_problem_are_those_it_has_alone(several, name):
     """Solved together, to a different reduction each, or problem by problem: the same steps."""
     T, objective = several.point(), several.objective
-    times, gradient = objective.hessian_product(T), objective.value_and_gradient(T)[1]
+    times, gradient = HessianProduct(objective, T), objective.value_and_gradient(T)[1]
     metric, tol = METRICS[name][0](several, T), np.array([1e-1, 1e-9, 1e-4])
     D, residual, products = conjugate_gradients(
         times, gradient, metric, lambda _part, own, _residual, ratio: ratio < tol[own], 100

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg._objective import HessianProduct, Objective
+from softreg._objective import Objective
+from softreg.solvers._conjugate_gradients import conjugate_gradients
 from softreg.solvers._metrics import Diagonal, Metric, renewal_passes
+from softreg.solvers._product import HessianProduct
 from softreg.solvers._result import CERTIFIED, LEAST
 
 # Below this estimate of (F - F*) / F, Newton's quadratic convergence carries one accurate step to
@@ -24,14 +26,7 @@ _SUFFICIENT, _SMALLEST = 1e-4, 2.0**-30
 # optimum twice as many, as a new one has little to add.
 _FEWEST, _MOST = 20, 200
 _MOST_BALANCING = 30
-# Problems whose systems are solved leave the products once they are this share: leaving copies what
-# is kept of the others.
-_WORTH_LEAVING = 0.25
 _TINY = np.finfo(float).tiny
-
-# Of some problems of an objective, from their residuals (width, K) and these residuals' norms over
-# the gradients', in the metric (B,): which of their systems are solved well enough.
-Enough = Callable[[Objective, NDArray, NDArray, NDArray], NDArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +57,8 @@ class Point:
         if len(problems) == objective.problems:
             return self
         of_scores = {n: objective.columns(getattr(self, n), problems) for n in _OF_SCORES}
-        of_problems = {name: getattr(self, name)[problems] for name in _OF_PROBLEMS}
-        return replace(self, **of_scores, **of_problems)
+        new: dict[str, Any] = {n: getattr(self, n)[problems] for n in _OF_PROBLEMS}
+        return replace(self, **(new | of_scores))
 
     def with_part(self, objective: Objective, problems: NDArray, part: Point) -> Point:
         """Return the point with some of the objective's problems elsewhere."""
@@ -95,56 +90,6 @@ def decrement(objective: Objective, point: Point, metric: Metric) -> NDArray:
 def estimated_gap(objective: Objective, gradient: NDArray, metric: Metric) -> NDArray:
     """Return ||gradient||^2 / 2 in the metric, (B,)."""
     return 0.5 * objective.inner(gradient, metric.unwhiten(metric.whiten(gradient)))
-
-
-def conjugate_gradients(
-    product: HessianProduct, gradient: NDArray, metric: Metric, enough: Enough, most: int
-) -> tuple[NDArray, NDArray, int]:
-    """Return D with H D = -gradient - residual, to where `enough` says so, and the products taken.
-
-    Each problem goes its own way and stands still once it has enough. After `most` products D is a
-    descent direction all the same (Golub and Van Loan 2013, algorithm 11.5.1).
-    """
-    whole, open_ = product.objective, np.arange(product.objective.problems)
-    solved, left = np.zeros_like(gradient), -gradient
-    D, residual = solved, left
-    direction = metric.unwhiten(metric.whiten(residual))
-    first = square = whole.inner(residual, direction)
-    going = square > 0
-    for done in range(most + 1):
-        objective = product.objective
-        ratio = np.sqrt(np.maximum(square, 0) / np.where(first > 0, first, 1))
-        going = going & (square > 0) & ~enough(objective, open_, residual, ratio)
-        if done == most or not going.any():
-            break
-        if going.mean() <= 1 - _WORTH_LEAVING:
-            own = whole.scores(open_)
-            solved[:, own], left[:, own] = D, residual
-            keep = np.flatnonzero(going)
-            D, residual, direction = (objective.columns(A, keep) for A in (D, residual, direction))
-            open_ = open_[keep]
-            square, first, going = square[keep], first[keep], going[keep]
-            metric, product = metric.part(objective, keep), product.part(keep)
-            objective = product.objective
-        image = product(direction)
-        curvature = objective.inner(direction, image)
-        going = going & (curvature > 0)
-        length = objective.by_score(_quotient(square, curvature, going))
-        D += length * direction
-        residual -= length * image
-        preconditioned = metric.unwhiten(metric.whiten(residual))
-        previous, square = square, objective.inner(residual, preconditioned)
-        turn = objective.by_score(_quotient(square, previous, going))
-        direction *= turn
-        direction += preconditioned
-    own = whole.scores(open_)
-    solved[:, own], left[:, own] = D, residual
-    return solved, left, done
-
-
-def _quotient(a: NDArray, b: NDArray, where: NDArray) -> NDArray:
-    """Return a / b where that is asked for, else zero."""
-    return np.divide(a, b, out=np.zeros_like(a), where=where)
 
 
 def newton_step(objective: Objective, point: Point, metric: Metric, tol: float) -> Point:
@@ -187,7 +132,7 @@ def _direction(
             done = np.where(near[problems], solved, done)
         return done
 
-    exact = objective.hessian_product(point.T)
+    exact = HessianProduct(objective, point.T)
     single = exact.in_single()
     # What single precision did not bring to its certificate, or hardly could, is done in double.
     fine = near & (np.isfinite(point.estimate) | (not alone)) & (single is not exact)
@@ -208,7 +153,7 @@ def _direction(
         if single is not exact:  # from what the step leaves over the residual has drifted
             gradient = objective.columns(point.gradient, problems)
             left = -gradient - part(objective.columns(step, problems))
-        step[:, own] += part.objective.balancing_step(part.T, left)
+        step[:, own] += part.balancing_step(left)
     return step, taken
 
 
@@ -263,7 +208,7 @@ def balanced(objective: Objective, point: Point) -> Point:
         gradient = free * point.gradient
         if np.isfinite(objective.imbalance_gap(gradient)).all():
             break
-        product = replace(objective.hessian_product(point.T), confined_to=free)
+        product = HessianProduct(objective, point.T, confined_to=free)
         step, _, _ = conjugate_gradients(product, gradient, metric, _to_rounding, _FEWEST)
         point = line_search(objective, point, step)
     return point
