@@ -111,9 +111,8 @@ def child(task: Callable[..., None], *args: Any) -> Iterator[Any]:
     The block starts when the task has sent its first message: loaded, busy, ready.
     """
     receiver, sender = PROCESSES.Pipe(duplex=False)
-    process = PROCESSES.Process(
-        target=_run, args=(task, sender, *args)
-    )  # a daemon may have no jobs
+    # Not a daemon, which could not start joblib's workers.
+    process = PROCESSES.Process(target=_run, args=(task, sender, *args))
     process.start()
     sender.close()
     try:

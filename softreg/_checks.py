@@ -27,10 +27,11 @@ def check_weight(weight: Any, n: int, n_labels: int | None = None) -> NDArray | 
         weight = np.full(n, weight)
     w = _numbers(weight, "sample_weight")
     if w.shape != (n,) and w.shape != (n, n_labels):
-        cells = "" if n_labels is None else f", or ({n}, {n_labels}), one per row and label"
+        also = " Sample weights must be 1D array or scalar."
+        if n_labels is not None:
+            also = f" Or ({n}, {n_labels}): one per row and label."
         raise ValueError(
-            f"sample_weight has shape {w.shape}; it must be ({n},), one weight per row of X{cells}."
-            " Sample weights must be 1D array or scalar."
+            f"sample_weight has shape {w.shape}; it must be ({n},), one weight per row of X.{also}"
         )
     least = w.min()
     if not (np.isfinite(least) and np.isfinite(w.max())):
@@ -59,7 +60,7 @@ def check_offset(offset: Any, shape: tuple[int, ...]) -> NDArray | None:
     if o.shape != shape:
         raise ValueError(
             f"offset has shape {o.shape}; it must have that of decision_function, {shape}: one "
-            "number per row and class (per row only, if there are two classes)."
+            "number per row and row of coef_ (of two classes: per row)."
         )
     return o
 
@@ -96,8 +97,8 @@ def check_y(y: Any, X: Any) -> NDArray:
         raise ValueError("This classifier requires y to be passed, but the target y is None.")
     if sparse.issparse(y):
         raise ValueError(
-            "y is a sparse matrix, which is a multi-label indicator; class probabilities must be "
-            "dense: pass y.toarray()."
+            "y is a sparse matrix, which is a multi-label indicator: use SigmoidRegression; class "
+            "probabilities must be dense: pass y.toarray()."
         )
     checked = check_array(y, ensure_2d=False, dtype=None, input_name="y")
     check_consistent_length(X, checked)
@@ -121,7 +122,7 @@ def check_C(C: Any, n_labels: int = 1) -> NDArray:
     if _is_number(C):
         if C > 0:
             return np.array([float(C)])
-    elif n_labels > 1 and not isinstance(C, str):
+    elif n_labels > 1 and not (C is None or isinstance(C, str | dict | set)):
         own = _numbers(C, "C")
         if own.shape == (n_labels,) and (own > 0).all():
             return own
@@ -131,7 +132,7 @@ def check_C(C: Any, n_labels: int = 1) -> NDArray:
 
 def check_threshold(threshold: Any, n_scores: int) -> NDArray:
     """Return the thresholds of the scores, (n_scores,)."""
-    if isinstance(threshold, str):
+    if threshold is None or isinstance(threshold, str | dict | set):
         raise ValueError(f"threshold={threshold!r} must be a number between 0 and 1, or an array.")
     t = np.full(n_scores, threshold) if _is_number(threshold) else _numbers(threshold, "threshold")
     if t.shape != (n_scores,):
@@ -140,10 +141,10 @@ def check_threshold(threshold: Any, n_scores: int) -> NDArray:
             "row of coef_."
         )
     if not ((t > 0) & (t < 1)).all():
-        bad = t[int(np.argmin((t > 0) & (t < 1)))]
+        bad = int(np.argmin((t > 0) & (t < 1)))
         raise ValueError(
-            f"threshold={bad:g} must lie between 0 and 1, both left out: a score is compared with "
-            "its logit."
+            f"threshold[{bad}] is {t[bad]:g}; thresholds must lie between 0 and 1, both left out: "
+            "scores are compared with their logits."
         )
     return t
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, log_expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score
@@ -53,7 +54,7 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
 
     @abstractmethod
     def _probabilities(self, scores: NDArray) -> NDArray:
-        """Return the probabilities (n, K) of scores."""
+        """Return the probabilities of scores, (n, K) both."""
 
     @abstractmethod
     def _log_probabilities(self, scores: NDArray) -> NDArray:
@@ -78,7 +79,8 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
         y : array-like of shape (n_samples,) or (n_samples, n_classes), or sparse matrix
             Classes of any kind, one a row; or, with a column for each class, probabilities that
             sum to 1 (`SoftmaxRegression`) or labels (`SigmoidRegression`, which alone takes
-            sparse y): 0, 1, a share between, or NaN where a label is unknown.
+            sparse y): 0, 1, a share between, or NaN where a label is unknown. A single dense column
+            holds classes, a single sparse one a label.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0; None is one for every row. For labels also (n_samples, n_classes), one
             for each.
@@ -134,6 +136,8 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
         ------
         NotFittedError, ValueError
             Before `fit`; if X has other features than in `fit`, or `offset` another shape.
+        TypeError
+            If `offset` is sparse.
         """
         check_is_fitted(self)
         data = self._validated(X, reset=False)
@@ -142,7 +146,7 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
         offset = checks.check_offset(offset, scores.shape)
         return scores if offset is None else scores + offset.astype(scores.dtype)
 
-    def predict(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
+    def predict(self, X: ArrayLike, offset: ArrayLike | None = None) -> Any:
         """Return the class of each row, or for labels which of them it has.
 
         Parameters
@@ -152,12 +156,15 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
 
         Returns
         -------
-        labels : ndarray of shape (n_samples,), or (n_samples, n_classes) of 0 and 1 for labels
+        labels : ndarray of shape (n_samples,), or (n_samples, n_classes) of 0 and 1 for labels, a
+            `scipy.sparse.csr_array` if those of `fit` were sparse
 
         Raises
         ------
         NotFittedError, ValueError
             Before `fit`; if X has other features than in `fit`, or `offset` another shape.
+        TypeError
+            If `offset` is sparse.
         """
         return self._predicted(self.decision_function(X, offset))
 
@@ -177,8 +184,11 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
         ------
         NotFittedError, ValueError
             Before `fit`; if X has other features than in `fit`, or `offset` another shape.
+        TypeError
+            If `offset` is sparse.
         """
-        return self._probabilities(self.decision_function(X, offset))
+        scores = self.decision_function(X, offset)
+        return expit(_of_both(scores)) if scores.ndim == 1 else self._probabilities(scores)
 
     def predict_log_proba(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
         """Return the logarithm of the probabilities, finite wherever the scores are.
@@ -196,8 +206,11 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
         ------
         NotFittedError, ValueError
             Before `fit`; if X has other features than in `fit`, or `offset` another shape.
+        TypeError
+            If `offset` is sparse.
         """
-        return self._log_probabilities(self.decision_function(X, offset))
+        scores = self.decision_function(X, offset)
+        return log_expit(_of_both(scores)) if scores.ndim == 1 else self._log_probabilities(scores)
 
     def score(
         self,
@@ -329,6 +342,6 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
         return tags
 
 
-def of_both(scores: NDArray) -> NDArray:
+def _of_both(scores: NDArray) -> NDArray:
     """Return the scores (n, 2) of two classes of which the second has `scores` (n,)."""
     return np.stack([-scores, scores], axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,8 @@ from softreg._encoding import Encoded, check_two_classes, class_codes, encode_cl
 from softreg._links import Sigmoid
 from softreg._targets import Indicators
 
+# What the difference of two sums of weights may be by rounding alone, relative.
+_NOTHING = 1e-9
 # How the remark on constant labels begins.
 CONSTANT = "y does not vary in the labels"
 _ONE_CLASS_A_ROW = {"multilabel_": False, "sparse_output_": False}
@@ -93,12 +96,11 @@ def _names(classes: ArrayLike | None, L: int) -> NDArray:
             f"classes={classes!r} has {names.size} names; it must name each of the {L} columns of "
             "y once."
         )
-    found = names.tolist()
-    repeated = sorted({str(name) for name in found if found.count(name) > 1}) if L < 100 else []
-    if repeated or len(set(found)) < L:
+    repeated = [name for name, count in Counter(names.tolist()).items() if count > 1]
+    if repeated:
         raise ValueError(
-            f"the labels' names repeat: {repeated or classes!r}; classes, or the columns of y, "
-            "must name each label once."
+            f"the labels' names repeat: {repeated}; classes, or the columns of y, must name each "
+            "label once."
         )
     return names
 
@@ -150,12 +152,13 @@ def _factors(
 
 def _half_of(total: NDArray, part: NDArray) -> NDArray:
     """Return the factors that make parts weigh half of their totals; one for what is empty."""
-    return np.divide(total, 2 * part, out=np.ones_like(total), where=part > 1e-9 * total)
+    there = part > _NOTHING * total
+    return np.divide(total, 2 * part, out=np.ones_like(total), where=there)
 
 
 def _remark(targets: Indicators, names: NDArray, weight: NDArray) -> str:
     """Return what to say of labels that are the same wherever they are known."""
-    constant = targets.constant(weight)
+    constant = targets.one_sided(weight)
     if not constant.any():
         return ""
     return (

@@ -93,12 +93,16 @@ class Objective:
 
         What little its F is above zero, for the sake of a finite intercept, is below rounding.
         """
-        constant = self.rows.Y.constant(self.rows.weights) & self.rows.coordinates.intercept
-        return self._all_of_problem(constant)
+        one_sided = self.rows.Y.one_sided(self.rows.weights) & self.rows.coordinates.intercept
+        return self.any_of_problem(one_sided)
 
     def by_problem(self, scores: NDArray) -> NDArray:
         """Return what is given for each score (K,), added up over each problem's, (B,)."""
         return scores.reshape(self.problems, -1).sum(axis=1)
+
+    def any_of_problem(self, scores: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return whether something is so for any score of each problem, (B,)."""
+        return np.logical_or.reduce(scores.reshape(self.problems, -1), axis=1)
 
     def by_score(self, problems: NDArray) -> NDArray:
         """Return what is given for each problem (B,), for each of its scores, (K,)."""
@@ -171,7 +175,7 @@ class Objective:
         return H
 
     def hessian_diagonal(self, T: NDArray) -> NDArray:
-        """Return the diagonal of the Hessian, (width, K)."""
+        """Return the diagonal of the Hessian, (width, K); of CSR in single precision."""
         rows = self.rows.in_single
         U = rows.inward(T)
 
@@ -227,11 +231,7 @@ class Objective:
         """Whether a feature that varies has no penalty: an optimum may not exist, (B,)."""
         varies = np.isfinite(self.rows.coordinates.scale)
         free = self.penalty.free[: len(varies)][varies].any(axis=0)
-        return self._all_of_problem(np.broadcast_to(free, self.shape[1:]))
-
-    def _all_of_problem(self, scores: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return whether something is so for all scores of a problem, (B,)."""
-        return np.logical_and.reduce(scores.reshape(self.problems, -1), axis=1)
+        return self.any_of_problem(np.broadcast_to(free, self.shape[1:]))
 
     def imbalance_gap(self, gradient: NDArray) -> NDArray:
         """Return what a gradient (width, K) left over from Newton's equations adds to gaps, (B,).
@@ -239,7 +239,7 @@ class Objective:
         Coefficients without a penalty must be balanced to rounding, or there is no bound.
         """
         unbalanced = (self.penalty.free & (np.abs(gradient) > _BALANCED)).any(axis=0)
-        return np.where(self.by_problem(unbalanced), np.inf, self.penalised_gap(gradient))
+        return np.where(self.any_of_problem(unbalanced), np.inf, self.penalised_gap(gradient))
 
     def penalised_gap(self, gradient: NDArray) -> NDArray:
         """Return what a gradient (width, K) adds to the gaps where there is a penalty, (B,)."""

@@ -13,7 +13,7 @@ from sklearn.utils import Tags
 
 from softreg import _checks as checks
 from softreg import _thresholds as thresholds
-from softreg._classifier import LinearClassifier, of_both
+from softreg._classifier import LinearClassifier
 from softreg._encoding import Encoded
 from softreg._label_encoding import encode_labels, encode_one_vs_rest, is_label_matrix
 from softreg.solvers._result import Result
@@ -66,14 +66,14 @@ class SigmoidRegression(LinearClassifier):
         least value, and proven to be at most ``max(tol, 1e-8)`` above; the estimate alone decides
         where a feature has no penalty or where only rounding is left of F.
     max_iter : int, default=None
-        The most iterations; None is no limit in practice.
+        Most iterations, >= 1; None is 10,000, which no fit on real data comes near.
     warm_start : bool, default=False
-        Whether `fit` starts from the coefficients of the fit before.
+        Whether `fit` starts from the present coefficients, if classes and features are the same.
     n_jobs : int, default=None
-        Threads that rows are spread over. None: as many as BLAS is allowed at that moment, which
-        joblib's workers and ``threadpoolctl.threadpool_limits`` set; -1: all cores.
+        Threads. None is as many as BLAS is allowed at the moment; negative numbers count as in
+        joblib, -1 being all processors. The result does not depend on it beyond rounding.
     verbose : int, default=0
-        1 prints F after each iteration.
+        If positive, print the objective after each iteration.
 
     Attributes
     ----------
@@ -196,7 +196,16 @@ class SigmoidRegression(LinearClassifier):
         Raises
         ------
         ValueError
-            If an argument is not as described.
+            If an argument is not as described, or a fold lacks a class.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import make_multilabel_classification
+        >>> from softreg import SigmoidRegression
+        >>> X, Y = make_multilabel_classification(random_state=0)
+        >>> model = SigmoidRegression()
+        >>> model.set_params(threshold=model.tune_thresholds(X, Y)).fit(X, Y).predict(X).shape
+        (100, 5)
         """
         return thresholds.tuned(self, X, y, metric, cv, sample_weight)
 
@@ -222,16 +231,12 @@ class SigmoidRegression(LinearClassifier):
         ]
 
     def _probabilities(self, scores: NDArray) -> NDArray:
-        if self.multilabel_:
-            return expit(scores)
-        # p_k / sum_j p_j, also where all p underflow
-        return expit(of_both(scores)) if scores.ndim == 1 else softmax(log_expit(scores), axis=1)
+        # p_k / sum_j p_j also where all p underflow
+        return expit(scores) if self.multilabel_ else softmax(log_expit(scores), axis=1)
 
     def _log_probabilities(self, scores: NDArray) -> NDArray:
-        if self.multilabel_:
-            return log_expit(scores)
-        both = scores.ndim == 1
-        return log_expit(of_both(scores)) if both else log_softmax(log_expit(scores), axis=1)
+        own = log_expit(scores)
+        return own if self.multilabel_ else log_softmax(own, axis=1)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

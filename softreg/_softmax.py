@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, log_expit, log_softmax, softmax
+from scipy.special import log_softmax, softmax
 
 from softreg import _checks as checks
-from softreg._classifier import LinearClassifier, of_both
+from softreg._classifier import LinearClassifier
 from softreg._encoding import Encoded, encode_classes
 from softreg.solvers._result import Result
 from softreg.solvers._solvers import Solver
@@ -154,7 +154,7 @@ class SoftmaxRegression(LinearClassifier):
         return self.classes_[best]
 
     def _probabilities(self, scores: NDArray) -> NDArray:
-        return expit(of_both(scores)) if scores.ndim == 1 else softmax(scores, axis=1)
+        return softmax(scores, axis=1)
 
     def _log_probabilities(self, scores: NDArray) -> NDArray:
-        return log_expit(of_both(scores)) if scores.ndim == 1 else log_softmax(scores, axis=1)
+        return log_softmax(scores, axis=1)

@@ -43,8 +43,11 @@ class Targets(Protocol):
     def total_weight(self, weight: NDArray) -> NDArray:
         """Return sum_i w_i, (K,), with the same weights."""
 
-    def constant(self, weight: NDArray) -> NDArray[np.bool_]:
-        """Return which scores' targets never vary where they count, (K,)."""
+    def one_sided(self, weight: NDArray) -> NDArray[np.bool_]:
+        """Return which scores' targets are all 0 or all 1, or unknown, where they count, (K,).
+
+        No finite intercept is best for these. Never so where the encoding refuses it.
+        """
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class Labels:
     def total_weight(self, weight: NDArray) -> NDArray:
         return np.full(self.n_classes, weight.sum())
 
-    def constant(self, weight: NDArray) -> NDArray[np.bool_]:
+    def one_sided(self, weight: NDArray) -> NDArray[np.bool_]:
         return np.zeros(self.n_classes, dtype=bool)
 
     def _places(self) -> NDArray[np.intp]:
@@ -127,7 +130,7 @@ class Shares:
     def total_weight(self, weight: NDArray) -> NDArray:
         return np.full(self.Y.shape[1], weight.sum())
 
-    def constant(self, weight: NDArray) -> NDArray[np.bool_]:
+    def one_sided(self, weight: NDArray) -> NDArray[np.bool_]:
         return np.zeros(self.Y.shape[1], dtype=bool)
 
 
@@ -206,7 +209,7 @@ class Indicators:
         # What rounding leaves of nothing is no knowledge of a label.
         return np.where(total > len(weight) * np.finfo(float).eps * plain, total, 0.0)
 
-    def constant(self, weight: NDArray) -> NDArray[np.bool_]:
+    def one_sided(self, weight: NDArray) -> NDArray[np.bool_]:
         known, cells = weight > 0, self.cell_weight
         if cells is None:
             there, of_label = known[self._row], np.full(len(self.plain), known.sum())

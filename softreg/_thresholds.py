@@ -17,6 +17,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import _safe_indexing, check_array, column_or_1d, indexable
 
 from softreg import _checks as checks
+from softreg._encoding import class_codes
 from softreg._label_encoding import CONSTANT, checked_answers, is_label_matrix
 
 # What must be predicted anew for every cut between scores is tried at so many of them, evenly
@@ -93,15 +94,21 @@ def tuned(
 ) -> NDArray[np.float64]:
     """Return the thresholds of `estimator`, one for each row of its coefficients."""
     X, y = indexable(X, y)
-    held = _held_out(estimator, X, y, cv, sample_weight)
-    choose = _cuts_of_labels if is_label_matrix(y) else _cuts_of_classes
-    cuts = choose(held, X, y, metric, sample_weight)
+    classes = None if is_label_matrix(y) else class_codes(column_or_1d(y), estimator.classes)[0]
+    criterion = _criterion(metric, classes, sample_weight is not None)
+    held = _held_out(estimator, X, y, classes, cv, sample_weight)
+    if classes is None:
+        cuts = _cuts_of_labels(criterion, held, checked_answers(y, X), sample_weight)
+    else:
+        cuts = _cuts_of_classes(criterion, held, column_or_1d(y), sample_weight)
     return expit(np.clip(cuts, -_FARTHEST, _FARTHEST))
 
 
-def _held_out(estimator: Any, X: Any, y: Any, cv: Any, sample_weight: Any) -> HeldOut:
+def _held_out(
+    estimator: Any, X: Any, y: Any, classes: NDArray | None, cv: Any, sample_weight: Any
+) -> HeldOut:
     rows, scores = [], []
-    for train, test in check_cv(cv, y, classifier=not is_label_matrix(y)).split(X, y):
+    for train, test in check_cv(cv, y, classifier=classes is not None).split(X, y):
         own = None if sample_weight is None else _safe_indexing(sample_weight, train)
         with warnings.catch_warnings():  # a label that is constant in a fold is left out there
             warnings.filterwarnings("ignore", CONSTANT, UserWarning)
@@ -110,7 +117,7 @@ def _held_out(estimator: Any, X: Any, y: Any, cv: Any, sample_weight: Any) -> He
         scores.append(model.decision_function(_safe_indexing(X, test)))
         if model.multilabel_:
             scores[-1][:, (model.coef_ == 0).all(axis=1)] = np.nan
-        if np.shape(scores[-1])[1:] != np.shape(scores[0])[1:]:
+        if classes is not None and len(model.classes_) < len(classes):
             raise ValueError(
                 f"cv={cv!r} has a fold without some of the classes of y; take folds that are "
                 "stratified, or fewer of them."
@@ -118,39 +125,41 @@ def _held_out(estimator: Any, X: Any, y: Any, cv: Any, sample_weight: Any) -> He
     return HeldOut(np.concatenate(rows), np.concatenate(scores).astype(float), model.classes_)
 
 
-def _cuts_of_labels(held: HeldOut, X: Any, y: Any, metric: Any, sample_weight: Any) -> NDArray:
+def _cuts_of_labels(
+    criterion: Criterion, held: HeldOut, answers: Any, sample_weight: Any
+) -> NDArray:
     """Return each label's cut, (L,)."""
-    answers = sparse.csc_array(checked_answers(y, X)[held.rows])
-    weight = checks.check_weight(sample_weight, X.shape[0], answers.shape[1])
-    criterion = _criterion(metric, 2, None, weight is not None)
-    cuts = np.zeros(answers.shape[1])
+    n, L = answers.shape
+    weight, by_label = checks.check_weight(sample_weight, n, L), sparse.csc_array(answers)
+    cuts = np.zeros(L)
     for label, scores in enumerate(held.scores.T):
-        true = answers[:, [label]].toarray()[:, 0].astype(float)
+        true = by_label[:, [label]].toarray()[held.rows, 0]
         known = ~(np.isnan(true) | np.isnan(scores))
-        own = _ones_or(weight, X.shape[0], label)[held.rows]
+        own = _ones_or(weight, n, label)[held.rows]
         cuts[label] = _best_cut(criterion, true[known], scores[known], own[known])
     return cuts
 
 
-def _cuts_of_classes(held: HeldOut, X: Any, y: Any, metric: Any, sample_weight: Any) -> NDArray:
+def _cuts_of_classes(
+    criterion: Criterion, held: HeldOut, y: NDArray, sample_weight: Any
+) -> NDArray:
     """Return the cut of the second of two classes, (1,), or those of all classes, (K,)."""
-    classes, order = held.classes, np.argsort(held.classes)
-    true = order[np.searchsorted(classes, column_or_1d(y), sorter=order)][held.rows]
-    weight = checks.check_weight(sample_weight, X.shape[0])
-    criterion = _criterion(metric, len(classes), classes, weight is not None)
-    own = _ones_or(weight, X.shape[0])[held.rows]
+    true = class_codes(y, held.classes)[1][held.rows]
+    own = _ones_or(checks.check_weight(sample_weight, len(y)), len(y))[held.rows]
     if held.scores.ndim == 1:
         return np.array([_best_cut(criterion, true, held.scores, own)])
     return _best_cuts(criterion, true, held.scores, own)
 
 
-def _criterion(metric: Any, n_classes: int, classes: NDArray | None, weighted: bool) -> Criterion:
+def _criterion(metric: Any, classes: NDArray | None, weighted: bool) -> Criterion:
+    """Return what a metric means for labels (`classes` None) or for classes."""
+    n_classes = 2 if classes is None else len(classes)
     if callable(metric):
         return Called(metric, classes, weighted)
-    if isinstance(metric, str):
-        if metric != "f1":
-            raise ValueError(f'metric={metric!r} must be "f1", a callable or an array of costs.')
+    if isinstance(metric, str) and metric == "f1":
         return Counted(_f1_of_yes if n_classes == 2 else _mean_f1, n_classes)
+    if metric is None or isinstance(metric, str):
+        raise ValueError(f'metric={metric!r} must be "f1", a callable or an array of costs.')
     costs = check_array(metric, dtype=np.float64, input_name="metric")
     if costs.shape != (n_classes, n_classes):
         raise ValueError(
@@ -203,20 +212,32 @@ def _best_cut(criterion: Criterion, true: NDArray, scores: NDArray, weight: NDAr
 
 
 def _best_cuts(criterion: Criterion, true: NDArray, scores: NDArray, weight: NDArray) -> NDArray:
-    """Return cuts (K,) under which the class with the largest excess is the best prediction."""
+    """Return cuts (K,) under which the class with the largest excess is a good prediction.
+
+    One cut is chosen at a time, so that the best of all may be missed.
+    """
     cuts = np.zeros(scores.shape[1])
-    best = criterion.of_classes(true, scores.argmax(axis=1), weight)
     for _ in range(_MOST_ROUNDS):
         before = cuts.copy()
         for k in range(len(cuts)):
-            others = scores - cuts
-            others[:, k] = -np.inf
-            second, excess = others.argmax(axis=1), scores[:, k] - others.max(axis=1)
-            tried = _between(excess)
-            for cut in tried[_spread(len(tried))]:
-                worth = criterion.of_classes(true, np.where(excess > cut, k, second), weight)
-                if worth > best:
-                    best, cuts[k] = worth, cut
+            cuts[k] = _better_cut(criterion, true, scores - cuts, k, weight) + cuts[k]
         if (cuts == before).all():
             break
     return cuts
+
+
+def _better_cut(
+    criterion: Criterion, true: NDArray, excess: NDArray, k: int, weight: NDArray
+) -> float:
+    """Return by how much to move the cut of class k; zero unless that is better."""
+    others = excess.copy()
+    others[:, k] = -np.inf
+    second, lead = others.argmax(axis=1), excess[:, k] - others.max(axis=1)
+
+    def worth(cut: float) -> float:
+        return criterion.of_classes(true, np.where(lead > cut, k, second), weight)
+
+    tried = _between(lead)
+    tried = tried[_spread(len(tried))]
+    values = np.array([worth(cut) for cut in tried])
+    return float(tried[values.argmax()]) if values.max() > worth(0.0) else 0.0

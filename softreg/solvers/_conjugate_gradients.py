@@ -14,8 +14,9 @@ from softreg.solvers._product import HessianProduct
 # Problems whose systems are solved leave the products once they are this share: leaving copies what
 # is kept of the others.
 _WORTH_LEAVING = 0.25
-# Of some problems of an objective, from their residuals (width, K) and these residuals' norms over
-# the gradients', in the metric (B,): which of their systems are solved well enough.
+# Of some problems of an objective, (objective of these, their places among all, their residuals
+# (width, K), these residuals' norms over the gradients' in the metric (B,)): which of their systems
+# are solved well enough, (B,).
 Enough = Callable[[Objective, NDArray, NDArray, NDArray], NDArray]
 
 

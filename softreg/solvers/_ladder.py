@@ -75,10 +75,6 @@ def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Desce
                 whole, camp = _stepped(objective, exact, whole, camp, monitor)
                 camp, arrived = _parted(exact, before, whole, camp, monitor)
                 converged[problems[arrived]] = True
-    if not np.isfinite(whole.value).all():
-        monitor.reason = "F is not finite; bring X, offset and weights closer to one"
-    elif not (converged.all() or monitor.reason):
-        monitor.reason = "rounding keeps F from decreasing further; raise tol or scale C down"
     return _result(exact, whole, monitor, converged)
 
 
@@ -100,9 +96,9 @@ def _descended(
 ) -> tuple[Objective, Point, _Camp]:
     """Return where the solver's own descent leads, and the objective of the next one."""
     monitor.embed = functools.partial(_embedded, exact, whole, camp.open)
-    before = replace(whole.part(exact, camp.open), products=0)
+    before = replace(whole.part(exact, camp.open), passes=0)
     point = descend(objective.part(camp.open), before, camp.metric, monitor)
-    camp = replace(camp, spent=point.products or camp.spent)
+    camp = replace(camp, spent=point.passes or camp.spent)
     if exact is not objective:
         single, point = point, Point.at(exact.part(camp.open), point.T)
         gain = before.value.sum() - point.value.sum()
@@ -122,9 +118,9 @@ def _stepped(
         metric = metric.renewed(objective.part(camp.open), point.T)
     fresh = metric.accurate and not is_near(part, point, metric).all()
     there = newton_step(part, point, metric, monitor.tol)
-    spent = there.products - min(metric.renewal_passes(part), _STILL_NEEDED)
+    spent = there.passes - min(metric.renewal_passes(part), _STILL_NEEDED)
     # A Hessian of saturated rows says little of where they come alive.
-    moved = part.by_problem((there.T != point.T).any(axis=0)) > 0
+    moved = part.any_of_problem((there.T != point.T).any(axis=0))
     stuck = np.flatnonzero(~moved & np.isinf(there.estimate))
     if stuck.size:
         gradients = (there.part(part, stuck), camp.first.part(part, stuck))
@@ -177,14 +173,15 @@ def _result(objective: Objective, point: Point, monitor: Monitor, converged: NDA
         point = point.with_part(objective, unproven, there)
         gap[unproven] = part.certify(there.T, np.zeros_like(there.T)).gap
     coef, intercept = objective.coefficients(point.T)
-    message = "the optimum was reached" if converged.all() else monitor.reason
+    worn_out = "rounding keeps F from decreasing further; raise tol or scale C down"
+    message = "the optimum was reached" if converged.all() else monitor.reason or worn_out
     return Result(
         coef=coef,
         intercept=intercept,
         objective=point.value,
         gap=np.where(bounded, gap, np.inf),
         n_iter=len(monitor.losses),
-        converged=converged & ~objective.by_problem(diverging).astype(bool),
+        converged=converged & ~objective.any_of_problem(diverging),
         message="there is no optimum" if diverging.any() else message,
         stopped=monitor.stopped,
         diverging=tuple(np.flatnonzero(diverging).tolist()),

@@ -99,11 +99,11 @@ class Gram:
         return _solved(self.factor, v.reshape(len(self.factor), -1), transposed=True)
 
     def renewed(self, objective: Objective, T: NDArray) -> Metric:
-        affordable = np.isfinite(renewal_passes(objective))
+        affordable = np.isfinite(cheapest_hessian(objective))
         return Hessian.at(objective, T, self) if affordable else self
 
     def renewal_passes(self, objective: Objective) -> float:
-        return renewal_passes(objective)
+        return cheapest_hessian(objective)
 
     def part(self, objective: Objective, problems: NDArray) -> Metric:
         return self
@@ -147,7 +147,7 @@ class Rotated:
         return metric if metric.accurate else self
 
     def renewal_passes(self, objective: Objective) -> float:
-        return renewal_passes(objective)
+        return cheapest_hessian(objective)
 
     def part(self, objective: Objective, problems: NDArray) -> Metric:
         return Rotated(self.basis, objective.columns(self.roots, problems), self.gram)
@@ -185,7 +185,7 @@ class Hessian:
         return Hessian.at(objective, T, self.gram)
 
     def renewal_passes(self, objective: Objective) -> float:
-        return renewal_passes(objective)
+        return cheapest_hessian(objective)
 
     def part(self, objective: Objective, problems: NDArray) -> Metric:
         return Hessian([self.factors[problem] for problem in problems], self.gram)
@@ -215,11 +215,11 @@ def factor_pays(objective: Objective) -> bool:
     """
     width, rows = objective.shape[0], objective.rows
     passes = rows.n * width**2 / 2 / _pass_cost(objective)
-    useful = not rows.is_sparse or renewal_passes(objective) <= _DEAREST_GRAM
+    useful = not rows.is_sparse or cheapest_hessian(objective) <= _DEAREST_GRAM
     return width <= _LARGEST_ORDER and passes <= _DEAREST_GRAM and useful
 
 
-def renewal_passes(objective: Objective) -> float:
+def cheapest_hessian(objective: Objective) -> float:
     """Return what a new Hessian costs, in passes over the data; inf if it is too large."""
     size = _order(objective) ** 2 * objective.problems
     return min(hessian_passes(objective)) if size <= _LARGEST_ORDER**2 else np.inf

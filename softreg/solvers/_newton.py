@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from softreg._objective import Objective
 from softreg.solvers._conjugate_gradients import conjugate_gradients
-from softreg.solvers._metrics import Diagonal, Metric, renewal_passes
+from softreg.solvers._metrics import Diagonal, Metric, cheapest_hessian
 from softreg.solvers._product import HessianProduct
 from softreg.solvers._result import CERTIFIED, LEAST
 
@@ -26,6 +26,10 @@ _SUFFICIENT, _SMALLEST = 1e-4, 2.0**-30
 # optimum twice as many, as a new one has little to add.
 _FEWEST, _MOST = 20, 200
 _MOST_BALANCING = 30
+# What rounding may raise F by, relative, in the last step.
+_RISE = 1e-12
+# Share of what F may be above its optimum that one step's system may leave over.
+_LEFT_OVER = 0.1
 _TINY = np.finfo(float).tiny
 
 
@@ -33,8 +37,8 @@ _TINY = np.finfo(float).tiny
 class Point:
     """Coefficients T with F, its gradient, and what is known of F - F*: estimate and bound.
 
-    F, estimate and gap are (B,), one a problem. `step` is what led here, `products` the Hessian
-    products that it took.
+    F, estimate and gap are (B,), one a problem. `step` is Newton's, if that led here, else zeros;
+    `passes` are those that it took, or the descent.
     """
 
     T: NDArray
@@ -43,7 +47,7 @@ class Point:
     estimate: NDArray
     gap: NDArray
     step: NDArray
-    products: int = 0
+    passes: int = 0
 
     @classmethod
     def at(cls, objective: Objective, T: NDArray) -> Point:
@@ -95,16 +99,17 @@ def estimated_gap(objective: Objective, gradient: NDArray, metric: Metric) -> ND
 def newton_step(objective: Objective, point: Point, metric: Metric, tol: float) -> Point:
     """Return the point after one Newton step; where the optimum is near, with its certificate."""
     near = is_near(objective, point, metric)
-    step, products = _direction(objective, point, metric, near, tol)
+    step, passes = _direction(objective, point, metric, near, tol)
     there = point
-    for arrive, where in ((_searched, ~near), (_certified, near)):
-        problems = np.flatnonzero(where)
-        if problems.size:
-            own = objective.columns(step, problems)
-            part = (point.part(objective, problems), metric.part(objective, problems))
-            new = arrive(objective.part(problems), *part, own)
-            there = there.with_part(objective, problems, new)
-    return replace(there, products=products)
+    far, close = np.flatnonzero(~near), np.flatnonzero(near)
+    if far.size:
+        part, own = point.part(objective, far), objective.columns(step, far)
+        there = there.with_part(objective, far, line_search(objective.part(far), part, own))
+    if close.size:
+        part, own = point.part(objective, close), objective.columns(step, close)
+        new = _certified(objective.part(close), part, metric.part(objective, close), own)
+        there = there.with_part(objective, close, new)
+    return replace(there, passes=passes)
 
 
 def _direction(
@@ -114,7 +119,10 @@ def _direction(
 
     Far from the optimum the system is solved just well enough, near it for the certificate.
     """
-    relative, allowed = decrement(objective, point, metric), 0.1 * max(tol, CERTIFIED) * point.value
+    relative, allowed = (
+        decrement(objective, point, metric),
+        _LEFT_OVER * max(tol, CERTIFIED) * point.value,
+    )
     loose = np.minimum(0.5, relative**0.25)  # superlinear: Nocedal and Wright 2006, (7.3)
     # A metric that sees little of how intercepts and features go together would spend half of its
     # products on rounding the intercepts' balance, which a step in them alone does as well.
@@ -127,7 +135,7 @@ def _direction(
         done = ratio <= loose[problems]
         if near[problems].any():
             left_over = part.penalised_gap if alone else part.imbalance_gap
-            small = ratio**2 * relative[problems] <= 0.1 * tol
+            small = ratio**2 * relative[problems] <= _LEFT_OVER * tol
             solved = (ratio < _ROUNDING) | (small & (left_over(residual) <= allowed[problems]))
             done = np.where(near[problems], solved, done)
         return done
@@ -137,7 +145,7 @@ def _direction(
     # What single precision did not bring to its certificate, or hardly could, is done in double.
     fine = near & (np.isfinite(point.estimate) | (not alone)) & (single is not exact)
     step, residual, taken = np.zeros_like(point.T), np.zeros_like(point.T), 0
-    most = (1 + int(near.any())) * int(np.clip(renewal_passes(objective), _FEWEST, _MOST))
+    most = (1 + int(near.any())) * int(np.clip(cheapest_hessian(objective), _FEWEST, _MOST))
     for product, where in ((single, ~fine), (exact, fine)):
         problems = np.flatnonzero(where)
         if problems.size:
@@ -146,19 +154,29 @@ def _direction(
             until = functools.partial(enough, among=problems)
             step[:, own], residual[:, own], products = conjugate_gradients(*system, until, most)
             taken += products
-    problems = np.flatnonzero(near & alone)
-    if problems.size:
-        part, own = exact.part(problems), objective.scores(problems)
-        left = objective.columns(residual, problems)
-        if single is not exact:  # from what the step leaves over the residual has drifted
-            gradient = objective.columns(point.gradient, problems)
-            left = -gradient - part(objective.columns(step, problems))
-        step[:, own] += part.balancing_step(left)
+    if alone and near.any():
+        _balance_inplace(step, residual, exact, point, near, drifted=single is not exact)
     return step, taken
 
 
-def _searched(objective: Objective, point: Point, _metric: Metric, step: NDArray) -> Point:
-    return line_search(objective, point, step)
+def _balance_inplace(
+    step: NDArray,
+    residual: NDArray,
+    product: HessianProduct,
+    point: Point,
+    near: NDArray,
+    drifted: bool,
+) -> None:
+    """Add to the step of the problems that are near what balances their intercepts.
+
+    In single precision the residual drifts from what the step leaves over.
+    """
+    objective, problems = product.objective, np.flatnonzero(near)
+    part, left = product.part(problems), objective.columns(residual, problems)
+    if drifted:
+        gradient = objective.columns(point.gradient, problems)
+        left = -gradient - part(objective.columns(step, problems))
+    step[:, objective.scores(problems)] += part.balancing_step(left)
 
 
 def _certified(objective: Objective, point: Point, metric: Metric, step: NDArray) -> Point:
@@ -167,7 +185,7 @@ def _certified(objective: Objective, point: Point, metric: Metric, step: NDArray
     estimate = there.divergence + estimated_gap(objective, there.imbalance, metric)
     T = point.T + step
     reached = Point(T, there.value, there.gradient, estimate, there.gap, step)
-    worse = np.flatnonzero(there.value > point.value * (1 + 1e-12) + LEAST)
+    worse = np.flatnonzero(there.value > point.value * (1 + _RISE) + LEAST)
     if worse.size:
         own = objective.columns(step, worse)
         searched = line_search(objective.part(worse), point.part(objective, worse), own)

@@ -13,7 +13,7 @@ from scipy.optimize import OptimizeResult, minimize
 
 from softreg._objective import Objective
 from softreg.solvers._ladder import climb
-from softreg.solvers._metrics import Metric, factor_pays, renewal_passes
+from softreg.solvers._metrics import Metric, cheapest_hessian, factor_pays
 from softreg.solvers._newton import Point
 from softreg.solvers._result import Monitor, Result
 
@@ -59,8 +59,9 @@ class Solver(ABC):
 class LBFGS(Solver):
     """Limited-memory BFGS in the coordinates of a metric, closed by a certified Newton step.
 
-    The metric is the Gram matrix of the standardised columns, then the Hessian where the descent
-    has led (the Hessian's diagonal where these are too large);
+    The metric is the Gram matrix of the standardised columns (for labels in an eigenbasis that fits
+    all of them), then the Hessian where the descent has led (the Hessian's diagonal where these
+    are too large);
     ``scipy.optimize.minimize(method="L-BFGS-B")`` does the steps.
 
     Parameters
@@ -92,7 +93,7 @@ class LBFGS(Solver):
         self, objective: Objective, point: Point, metric: Metric, monitor: Monitor
     ) -> Point:
         latest, passes, mark = point, 0, (0, point.value.sum())
-        budget = np.clip(renewal_passes(objective), _FEWEST, _MOST)
+        budget = np.clip(cheapest_hessian(objective), _FEWEST, _MOST)
         # The first step of L-BFGS-B has length 1 in its variables; in these that is minus the
         # gradient, which in a good metric is the right step.
         unit = float(np.linalg.norm(metric.whiten(point.gradient)))
@@ -132,7 +133,7 @@ class LBFGS(Solver):
         )
         T = point.T + metric.unwhiten(unit * found.x)
         there = latest if np.array_equal(T, latest.T) else Point.at(objective, T)
-        return replace(there, products=passes)
+        return replace(there, passes=passes)
 
 
 @dataclass(repr=False)
@@ -162,8 +163,8 @@ class Newton(Solver):
 def choose(objective: Objective) -> Solver:
     """Return L-BFGS where the columns' Gram matrix is worth factoring, else Newton.
 
-    L-BFGS has one line search and one history for all labels, which does as long as the metric has
-    the scale of each; where it has not, Newton gives each label steps of its own.
+    L-BFGS has one line search and one history for all labels, which does in the coordinates of a
+    factored metric; elsewhere Newton gives each label steps of its own (measured).
     """
     return LBFGS() if factor_pays(objective) else Newton()
 
