@@ -122,7 +122,7 @@ def check_C(C: Any, n_labels: int = 1) -> NDArray:
     if _is_number(C):
         if C > 0:
             return np.array([float(C)])
-    elif n_labels > 1 and not (C is None or isinstance(C, str | dict | set)):
+    elif n_labels > 1 and not (C is None or isinstance(C, bool | str | dict | set)):
         own = _numbers(C, "C")
         if own.shape == (n_labels,) and (own > 0).all():
             return own

@@ -16,6 +16,8 @@ from softreg._encoding import Encoded, check_two_classes, class_codes, encode_cl
 from softreg._links import Sigmoid
 from softreg._targets import Indicators
 
+# Kinds of y that are taken as they are; others become doubles.
+_NUMBERS = [np.float64, np.float32, np.bool_, np.int64, np.int32, np.int8, np.uint8]
 # What the difference of two sums of weights may be by rounding alone, relative.
 _NOTHING = 1e-9
 # How the remark on constant labels begins.
@@ -73,7 +75,7 @@ def encode_one_vs_rest(
 def checked_answers(Y: Any, X: Any) -> Any:
     """Return Y as CSR of doubles that holds whatever is not 0, with as many rows as X."""
     checked = check_array(
-        Y, accept_sparse="csr", dtype="numeric", ensure_all_finite="allow-nan", input_name="y"
+        Y, accept_sparse="csr", dtype=_NUMBERS, ensure_all_finite="allow-nan", input_name="y"
     )
     check_consistent_length(X, checked)
     answers = sparse.csr_array(checks.without_duplicates(checked)).astype(np.float64)

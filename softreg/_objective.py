@@ -35,24 +35,28 @@ class Objective:
     probabilities and R = P - Y residuals, each (K, m) for a block of m rows. Gradients and
     Hessians are those of F in T.
 
-    The K scores fall into B problems that share nothing but X: one for softmax, K for labels. F is
-    their sum; its values, bounds and inner products are given problem by problem, (B,). Of labels,
-    s_i loss stands for the sum of each one's loss times its own weight s_ik (`Indicators`), and S
-    for the mean over the labels of sum_i s_ik.
+    The K scores fall into B problems that share nothing but X: one for softmax, K for labels, where
+    s_i loss stands for the sum of each label's loss times its own weight s_ik (`Indicators`), and S
+    for the mean over the labels of S_k = sum_i s_ik. Solvers see each problem in units of its own
+    weight, so that light labels count as much as heavy ones: values, gaps and inner products are
+    given problem by problem, (B,), divided by S_k instead of S, and so are gradients and Hessians;
+    `in_units_of_F` multiplies by S_k / S.
 
     Attributes
     ----------
     link : Link
     rows : Rows, in working coordinates
     penalty : ElasticNet, on T; 0 for the intercept
-    total_weight : float, S, that of all rows and scores also where `rows` holds some of them
+    score_weight : ndarray (K,), S_k, that of all rows also where `rows` is a sample of them
+    mean_weight : float, S, that of all scores also where these are some of them
     spaces : tuple of RowSpace, at most one: what was rotated before the coordinates
     """
 
     link: Link
     rows: Rows
     penalty: ElasticNet
-    total_weight: float
+    score_weight: NDArray
+    mean_weight: float
     spaces: tuple[RowSpace, ...] = ()
 
     @classmethod
@@ -64,8 +68,9 @@ class Objective:
             rows, penalty = spaces[0].rows, spaces[0].penalty
         rows = rows.standardised()
         penalty = penalty.in_units(rows.coordinates.scale, rows.coordinates.intercept)
-        total_weight = float(rows.score_weight.mean())
-        return cls(link, rows, penalty, total_weight, spaces)
+        weight = np.where(rows.score_weight > 0, rows.score_weight, 1.0)
+        penalty = penalty.divided(weight)
+        return cls(link, rows, penalty, weight, float(rows.score_weight.mean()), spaces)
 
     @cached_property
     def problems(self) -> int:
@@ -85,7 +90,17 @@ class Objective:
         if len(problems) == self.problems:
             return self
         own = self.scores(problems)
-        return replace(self, rows=self.rows.of_scores(own), penalty=self.penalty.of_scores(own))
+        rows, penalty = self.rows.of_scores(own), self.penalty.of_scores(own)
+        return replace(self, rows=rows, penalty=penalty, score_weight=self.score_weight[own])
+
+    @cached_property
+    def problem_weight(self) -> NDArray:
+        """S_k of each problem, (B,)."""
+        return self.score_weight.reshape(self.problems, -1)[:, 0]
+
+    def in_units_of_F(self, values: NDArray) -> NDArray:
+        """Return values (B,) of problems in units of their own weight as parts of F."""
+        return values * self.problem_weight / self.mean_weight
 
     @cached_property
     def settled(self) -> NDArray[np.bool_]:
@@ -155,8 +170,8 @@ class Objective:
 
     def gradient(self, gathered: NDArray, T: NDArray) -> NDArray:
         """Return the gradient (width, K) of what was gathered, and of the penalty at T."""
-        G = self.rows.outward(gathered) + self.penalty.gradient(T)
-        G /= self.total_weight
+        G = self.rows.outward(gathered) / self.score_weight
+        G += self.penalty.gradient(T)
         return G
 
     def hessian(self, T: NDArray) -> NDArray:
@@ -167,8 +182,8 @@ class Objective:
             P = self.link.probabilities_inplace(block.scores(U))
             return (self.link.hessian(P, block.dense(), block.weights()),)
 
-        H = self.rows.sum(kernel)[0] / self.total_weight
-        own = np.broadcast_to(self.penalty.l2 / self.total_weight, self.shape).T
+        H = self.rows.sum(kernel)[0] / self.problem_weight[:, None, None]
+        own = np.broadcast_to(self.penalty.l2, self.shape).T
         diagonal = np.arange(H.shape[1])
         H[:, diagonal, diagonal] += own.reshape(len(H), -1)
         self.link.fix_gauge_inplace(H, self.shape[0])
@@ -184,17 +199,17 @@ class Objective:
             return (block.squares(block.weighted(self.link.curvature_diagonal(P))),)
 
         diagonal = rows.outward_squares(rows.sum(kernel)[0])
-        return (diagonal + self.penalty.l2) / self.total_weight
+        return diagonal / self.score_weight + self.penalty.l2
 
     @cached_property
     def gram(self) -> NDArray:
-        """(1/S) sum_i s_i x~_i x~_i', (width, width)."""
-        return self._gram(lambda block: block.weight)
+        """sum_i s_i x~_i x~_i' / sum_i s_i, (width, width)."""
+        return self._gram(lambda block: block.weight) / self.rows.total_weight
 
     def curvature_gram(self, T: NDArray) -> NDArray:
         """Return the Hessian's diagonal blocks, added over the scores, (width, width)."""
         U, own = self.rows.inward(T), np.diag(self.shape[1] * self.penalty.shared)
-        return self._gram(lambda block: self._curvatures(block, U)) + own / self.total_weight
+        return self._gram(lambda block: self._curvatures(block, U)) + own
 
     def leverages(self, T: NDArray, root: NDArray) -> NDArray:
         """Return each row's weight in the Hessian, (n,): its curvature times ||root' x~||^2."""
@@ -207,18 +222,18 @@ class Objective:
         return self.rows.each(kernel)
 
     def _gram(self, weight: Callable[[Block], NDArray | None]) -> NDArray:
-        """Return (1/S) sum_i w_i x~_i x~_i', given a block's weights (m,); None is all ones."""
+        """Return sum_i w_i x~_i x~_i', given a block's weights (m,); None is all ones."""
 
         def kernel(block: Block) -> tuple[NDArray]:
             X, w = block.dense(), weight(block)
             return (X.T @ (X if w is None else X * w[:, None]),)
 
-        return self.rows.sum(kernel)[0].astype(float) / self.total_weight
+        return self.rows.sum(kernel)[0].astype(float)
 
     def _curvatures(self, block: Block, U: NDArray) -> NDArray:
-        """Return the trace of each row's Hessian in its scores, times its weight, (m,)."""
+        """Return the trace of each row's Hessian in its scores, times its weights / S_k, (m,)."""
         P = self.link.probabilities_inplace(block.scores(U))
-        spread = block.weighted(self.link.curvature_diagonal(P)).sum(axis=0)
+        spread = (1 / self.score_weight) @ block.weighted(self.link.curvature_diagonal(P))
         return spread.astype(self.rows.dtype, copy=False)
 
     def exact(self) -> Objective:
@@ -243,8 +258,7 @@ class Objective:
 
     def penalised_gap(self, gradient: NDArray) -> NDArray:
         """Return what a gradient (width, K) adds to the gaps where there is a penalty, (B,)."""
-        own = self.penalty.conjugate(self.total_weight * gradient)
-        return self.by_problem(own) / self.total_weight
+        return self.by_problem(self.penalty.conjugate(gradient))
 
     def certify(self, T: NDArray, step: NDArray) -> Certificate:
         """Return F, its gradient and a dual bound at T + step, in one pass.
@@ -269,7 +283,7 @@ class Objective:
 
         new = T + step
         loss, G, divergence, dual = self.rows.sum(kernel)
-        mean_divergence = np.maximum(0.0, divergence / self.total_weight)
+        mean_divergence = np.maximum(0.0, divergence / self.problem_weight)
         imbalance = self.gradient(dual, new)
         return Certificate(
             value=self._value(loss, new),
@@ -281,7 +295,7 @@ class Objective:
 
     def _value(self, loss: NDArray, T: NDArray) -> NDArray:
         """Return F, (B,), of losses that were summed, and of the penalty at T."""
-        return (loss + self.by_problem(self.penalty.value(T))) / self.total_weight
+        return loss / self.problem_weight + self.by_problem(self.penalty.value(T))
 
 
 def _total(losses: NDArray) -> NDArray:

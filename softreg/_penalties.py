@@ -34,6 +34,10 @@ class ElasticNet:
         free = np.zeros((int(intercept), self.l2.shape[1]))
         return ElasticNet(np.concatenate([self.l2 / scale[:, None] ** 2, free]))
 
+    def divided(self, weight: NDArray) -> ElasticNet:
+        """Return the penalty, that of each score divided by its `weight` (K,)."""
+        return ElasticNet(self.l2 / (weight[:1] if (weight == weight[0]).all() else weight))
+
     def of_scores(self, scores: NDArray) -> ElasticNet:
         """Return the penalty of some of the scores."""
         return self if self.l2.shape[1] == 1 else ElasticNet(self.l2[:, scores])

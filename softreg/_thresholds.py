@@ -207,6 +207,8 @@ def _best_cut(criterion: Criterion, true: NDArray, scores: NDArray, weight: NDAr
     """Return the cut with the best predictions; of several, that nearest to zero."""
     cuts = _between(scores)
     worth = criterion.of_cuts(true, scores, weight, cuts)
+    if np.isnan(worth).any():
+        raise ValueError("metric returned NaN for held-out predictions; it must return numbers.")
     best = cuts[worth == worth.max()]
     return float(best[np.abs(best).argmin()])
 

@@ -224,8 +224,14 @@ class Case:
 
     @property
     def total(self):
-        """S, the mean over the scores of their weights."""
-        return self.w.sum() / self.Y.shape[1]
+        """The weight of each problem, (B,); one where nothing is known."""
+        total = self.w.sum(axis=0) @ self.owner / self.owner.sum(axis=0)
+        return np.where(total > 0, total, 1.0)
+
+    @property
+    def weights(self):
+        """The weight of each score's problem, (K,)."""
+        return self.owner @ self.total
 
     @property
     def features(self):
@@ -261,7 +267,7 @@ class Case:
         return self.link.centred(self.point(seed) * varies[:, None])
 
     def value(self, W, b):
-        """F(W, b) in the user's units, problem by problem."""
+        """F(W, b) in the user's units, problem by problem, each divided by its own weight."""
         Z = self.X @ W + b + self.offset
         if self.is_softmax:
             loss = self.s @ (logsumexp(Z, axis=1) - (self.Y * Z).sum(axis=1))
@@ -270,8 +276,12 @@ class Case:
         penalty = 0.5 * (self.l2 * np.square(W)).sum(axis=0) @ self.owner
         return (loss + penalty) / self.total
 
+    def parts_of_F(self, values):
+        """Values of problems, from units of their own weight to parts of F: times S_k / S."""
+        return values * self.total / self.w.sum(axis=0).mean()
+
     def least(self):
-        """The least F of each problem, found without softreg, (B,)."""
+        """The least F of each problem, in units of its weight, found without softreg, (B,)."""
         l2 = np.broadcast_to(self.l2, (len(self.l2), self.Y.shape[1]))
         if self.is_softmax:
             return np.array([self._least(self.Y, self.s, self.offset, l2[:, 0])])
@@ -288,7 +298,7 @@ class Case:
             penalty_factor=l2,
             fit_intercept=self.objective.rows.coordinates.intercept,
         )
-        return found.objective * weight.sum() / self.total
+        return found.objective
 
 
 def columns(rng, n, source):

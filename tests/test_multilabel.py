@@ -1077,3 +1077,41 @@ def test_entry_weights_and_offsets_are_routed_and_split_in_a_search(routing):
     direct = SigmoidRegression().fit(X[train], Y[train], ENTRY_WEIGHT[train], OFFSET[train])
     expected = direct.score(X[test], Y[test], offset=OFFSET[test])
     assert search.cv_results_["split0_test_score"][1] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5, 10])
+def test_a_label_is_solved_as_well_however_little_it_weighs(seed):
+    """Labels of total weights from 1e-6 to 1e6: each reaches its own optimum, proven to 1e-8."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(60, 5))
+    Y = (rng.random((60, 7)) < 1 / (1 + np.exp(-3 * X @ rng.normal(size=(5, 7))))) * 1.0
+    weight = rng.random((60, 7)) * 10.0 ** rng.uniform(-6, 6, size=7)
+    model = fit(X, Y, sample_weight=weight)
+    for label in range(7):
+        terms = {"sample_weight": weight}
+        own = own_objective(label, model, X, Y, {}, terms)
+        assert own == pytest.approx(own_optimum(label, X, Y, {}, terms).objective, rel=1e-8)
+    assert (model.label_optimality_gap_ <= 1e-8 * model.label_objective_).all()
+
+
+@pytest.mark.parametrize("size", [1e3, 1e4])
+def test_large_offsets_overflow_nothing(size):
+    """Rows that offsets saturate leave no trace of infinity."""
+    rng = np.random.default_rng(2)
+    X, Y, offset = rng.normal(size=(300, 6)), (rng.random((300, 4)) < 0.5) * 1.0, np.zeros((300, 4))
+    offset[:] = size * rng.normal(size=offset.shape)
+    model = SigmoidRegression().fit(X, Y, offset=offset)
+    assert np.isfinite(model.coef_).all() and np.isfinite(model.objective_)
+
+
+@pytest.mark.parametrize("kind", ["float16", "category", "list with None"])
+def test_any_kind_of_numbers_will_do_for_labels(kind):
+    """Half floats, categories of 0 and 1, and lists in which None is unknown."""
+    as_doubles = Y.astype(float)
+    as_doubles[0, 0] = np.nan if kind == "list with None" else as_doubles[0, 0]
+    given = {
+        "float16": lambda: Y.astype(np.float16),
+        "category": lambda: pd.DataFrame(Y.astype(int)).astype("category"),
+        "list with None": lambda: [[None if np.isnan(v) else v for v in row] for row in as_doubles],
+    }[kind]()
+    assert_same(SigmoidRegression().fit(X, given), SigmoidRegression().fit(X, as_doubles))

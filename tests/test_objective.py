@@ -99,24 +99,24 @@ def test_the_hessian_diagonal_is_that_of_the_hessian(case):
 def test_the_gram_matrix_is_the_weighted_mean_of_outer_products(case):
     """The Gram matrix is sum_i s_i x~_i x~_i' / S."""
     x = case.features
-    expected = (case.s[:, None] * x).T @ x / case.total
+    expected = (case.s[:, None] * x).T @ x / case.s.sum()
     close(case.objective.gram, expected, ROUNDING[case.dtype])
 
 
 def test_leverages_are_curvature_times_the_length_of_the_row(case):
-    """A leverage is sum_k w_ik p_ik (1 - p_ik) ||root' x~_i||^2."""
+    """A leverage is sum_k w_ik p_ik (1 - p_ik) / S_k ||root' x~_i||^2."""
     T, root = case.point(), np.random.default_rng(4).normal(size=(len(case.point()), 2))
     lengths = np.square(case.features @ root).sum(axis=1)
-    expected = case.spread(T).sum(axis=1) * lengths
+    expected = (case.spread(T) / case.weights).sum(axis=1) * lengths
     close(case.objective.leverages(T, root), expected, ROUNDING[case.dtype])
 
 
 def test_the_curvature_gram_is_the_hessian_added_over_the_scores(case):
-    """It is sum_i sum_k w_ik p_ik (1 - p_ik) x~_i x~_i' / S + sum_k l2_k / S: the trace of H."""
+    """It is sum_ik w_ik p_ik (1 - p_ik) x~_i x~_i' / S_k + sum_k l2_k / S_k: the trace of H."""
     T, x = case.point(), case.features
-    expected = x.T @ (case.spread(T).sum(axis=1)[:, None] * x)
-    expected += np.diag(case.working_l2.sum(axis=1))
-    close(case.objective.curvature_gram(T), expected / case.total, ROUNDING[case.dtype])
+    expected = x.T @ ((case.spread(T) / case.weights).sum(axis=1)[:, None] * x)
+    expected += np.diag((case.working_l2 / case.weights).sum(axis=1))
+    close(case.objective.curvature_gram(T), expected, ROUNDING[case.dtype])
 
 
 def test_a_balancing_step_takes_a_residual_off_the_intercepts_alone(case):
@@ -172,7 +172,7 @@ def test_a_part_is_the_columns_of_the_whole(several, some):
     whole, T, D = several.objective, several.point(), several.direction()
     part, own = whole.part(np.array(some)), (slice(None), some)
     assert part.shape == (len(T), len(some)) and part.problems == len(some)
-    assert part.total_weight == whole.total_weight and part.rows.dtype == several.dtype
+    assert part.mean_weight == whole.mean_weight and part.rows.dtype == several.dtype
     actual, expected = by_problem(part, T[own], D[own]), by_problem(whole, T, D)
     for name, (of_part, last) in actual.items():
         of_whole = expected[name][0]

@@ -24,15 +24,20 @@ from softreg.solvers._sampling import by_leverage
 
 
 def null_curvatures(case):
-    """The mean of p (1 - p) at the null model, score by score, each row with its weight, (K,)."""
+    """p (1 - p) at the null model, score by score, (K,)."""
     p = (case.w * case.Y).sum(axis=0) / case.w.sum(axis=0)
-    return case.w.sum(axis=0) / case.s.sum() * p * (1 - p)
+    return p * (1 - p)
 
 
 def gram_matrix(case, curvature, l2):
-    """D -> (c_k X'X / S + l2_k / S) D_k as an operator, from the formula."""
-    M = (case.s[:, None] * case.features).T @ case.features / case.total
-    return lambda D: curvature * (M @ D) + l2 / case.total * D
+    """D -> (c_k X'X / sum_i s_i + l2_k) D_k as an operator, from the formula."""
+    M = (case.s[:, None] * case.features).T @ case.features / case.s.sum()
+    return lambda D: curvature * (M @ D) + l2 * D
+
+
+def strengths(case):
+    """The penalty's strengths in units of each score's weight, (width, K)."""
+    return case.working_l2 / case.weights
 
 
 METRICS = {
@@ -43,12 +48,12 @@ METRICS = {
     "Gram": (
         lambda case, T: Gram.of(case.objective),
         lambda case, T: gram_matrix(
-            case, null_curvatures(case).mean(), case.working_l2.mean(axis=1, keepdims=True)
+            case, null_curvatures(case).mean(), strengths(case).mean(axis=1, keepdims=True)
         ),
     ),
     "rotated": (
         lambda case, T: Rotated.of(case.objective),
-        lambda case, T: gram_matrix(case, null_curvatures(case), case.working_l2),
+        lambda case, T: gram_matrix(case, null_curvatures(case), strengths(case)),
     ),
     "Hessian": (
         lambda case, T: Hessian.at(case.objective, T, Gram.of(case.objective)),

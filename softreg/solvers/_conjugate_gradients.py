@@ -14,12 +14,16 @@ from softreg.solvers._product import HessianProduct
 # Problems whose systems are solved leave the products once they are this share: leaving copies what
 # is kept of the others.
 _WORTH_LEAVING = 0.25
+# A step so long belongs to rows that are saturated: their curvature says nothing of where they come
+# alive, and none is better.
+_FARTHEST = 1e30
 # Of some problems of an objective, (objective of these, their places among all, their residuals
 # (width, K), these residuals' norms over the gradients' in the metric (B,)): which of their systems
 # are solved well enough, (B,).
 Enough = Callable[[Objective, NDArray, NDArray, NDArray], NDArray]
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def conjugate_gradients(
     product: HessianProduct, gradient: NDArray, metric: Metric, enough: Enough, most: int
 ) -> tuple[NDArray, NDArray, int]:
@@ -62,6 +66,8 @@ def conjugate_gradients(
         direction += preconditioned
     own = whole.scores(open_)
     solved[:, own], left[:, own] = D, residual
+    lost = ~(np.abs(solved).max(axis=0) <= _FARTHEST)  # also NaN
+    solved[:, lost], left[:, lost] = 0.0, -gradient[:, lost]
     return solved, left, done
 
 

@@ -13,7 +13,7 @@ from softreg._blocks import Block
 from softreg._objective import Objective
 from softreg.solvers._metrics import Metric, first_metric
 from softreg.solvers._newton import Point, balanced, gradient_step, is_near, newton_step
-from softreg.solvers._result import Monitor, Result, rounding
+from softreg.solvers._result import LEAST, Monitor, Result, rounding
 
 Descent = Callable[[Objective, Point, Metric, Monitor], Point]
 
@@ -136,7 +136,7 @@ def _parted(
     """Return the camp without those that have arrived or stalled, and which have arrived."""
     part, point = exact.part(camp.open), whole.part(exact, camp.open)
     arrived = monitor.reached(point.estimate, point.gap, point.value)
-    arrived |= point.value <= np.where(part.has_free_features, _PERFECT, 0.0)
+    arrived |= point.value <= np.where(part.has_free_features, _PERFECT, LEAST)
     gained = before.value[camp.open] - point.value > rounding(point.value)
     rounds = np.where(gained, 0, camp.stalled + 1)
     # Where rounding hides the proof, the estimate has to do.
@@ -155,31 +155,31 @@ def _embedded(
 ) -> tuple[NDArray, float]:
     """Return T and F of all problems, given those of some and the point where all others are."""
     if len(problems) == objective.problems:
-        return T, float(value.sum())
+        return T, float(objective.in_units_of_F(value).sum())
     all_T, values = whole.T.copy(), whole.value.copy()
     all_T[:, objective.scores(problems)], values[problems] = T, value
-    return all_T, float(values.sum())
+    return all_T, float(objective.in_units_of_F(values).sum())
 
 
 def _result(objective: Objective, point: Point, monitor: Monitor, converged: NDArray) -> Result:
     diverging = _diverging(objective, point, converged)
-    # No F is below zero, and that of a settled problem is next to it.
-    gap = np.where(objective.settled, point.value, point.gap)
+    gap = np.minimum(point.gap, point.value)  # no F is below zero
     bounded = ~objective.has_free_features
-    unproven = np.flatnonzero(bounded & ~np.isfinite(gap))
+    unproven = np.flatnonzero(bounded & ~np.isfinite(point.gap) & ~objective.settled)
     if unproven.size:
         part, own = objective.part(unproven), objective.scores(unproven)
         there = balanced(part, Point.at(part, point.T[:, own]))
         point = point.with_part(objective, unproven, there)
-        gap[unproven] = part.certify(there.T, np.zeros_like(there.T)).gap
+        proven = part.certify(there.T, np.zeros_like(there.T)).gap
+        gap[unproven] = np.minimum(proven, there.value)
     coef, intercept = objective.coefficients(point.T)
     worn_out = "rounding keeps F from decreasing further; raise tol or scale C down"
     message = "the optimum was reached" if converged.all() else monitor.reason or worn_out
     return Result(
         coef=coef,
         intercept=intercept,
-        objective=point.value,
-        gap=np.where(bounded, gap, np.inf),
+        objective=objective.in_units_of_F(point.value),
+        gap=np.where(bounded, objective.in_units_of_F(gap), np.inf),
         n_iter=len(monitor.losses),
         converged=converged & ~objective.any_of_problem(diverging),
         message="there is no optimum" if diverging.any() else message,

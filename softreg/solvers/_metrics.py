@@ -81,7 +81,7 @@ class Diagonal:
 
 @dataclass(frozen=True, eq=False)
 class Gram:
-    """mean_k p_k (1 - p_k) X'X / S + penalty: one small factor that serves all scores."""
+    """mean_k p_k (1 - p_k) X'X / sum_i s_i + penalty: one small factor that serves all scores."""
 
     factor: NDArray
     accurate = False
@@ -89,8 +89,8 @@ class Gram:
     @classmethod
     def of(cls, objective: Objective) -> Gram:
         """Return the metric at the null model: one product of the columns with themselves."""
-        own = objective.penalty.shared / objective.total_weight
-        return cls(_cholesky(_null_curvatures(objective).mean() * objective.gram + np.diag(own)))
+        curvature = _null_curvatures(objective).mean()
+        return cls(_cholesky(curvature * objective.gram + np.diag(objective.penalty.shared)))
 
     def whiten(self, G: NDArray) -> NDArray:
         return _solved(self.factor, G).ravel()
@@ -111,9 +111,9 @@ class Gram:
 
 @dataclass(frozen=True, eq=False)
 class Rotated:
-    """c_k X'X / S + penalty_k of each problem: one eigenbasis makes all of them diagonal.
+    """c_k X'X / sum_i s_i + penalty_k of each problem: one eigenbasis makes all of them diagonal.
 
-    With A = c X'X / S + penalty, c and the penalty being means over the problems, A = R R' and
+    With A = c X'X / sum_i s_i + penalty, c and the penalty being means over the problems, A = R R',
     R^-1 penalty R'^-1 = Q D Q', the metric of problem k is R Q (c_k / c (1 - D) + r_k D) Q' R',
     where r_k is the strength of its penalty beside the mean. (Golub and Van Loan 2013, section
     8.7.2; nothing here is worse conditioned than A.)
@@ -128,8 +128,7 @@ class Rotated:
     def of(cls, objective: Objective) -> Rotated:
         """Return the metric at the null model."""
         gram, c = Gram.of(objective), _null_curvatures(objective)
-        own = objective.penalty.shared / objective.total_weight
-        B = _solved(gram.factor, np.diag(np.sqrt(own)))
+        B = _solved(gram.factor, np.diag(np.sqrt(objective.penalty.shared)))
         D, Q = linalg.eigh(B @ B.T, driver="evd", check_finite=False)
         D = np.clip(D, 0, 1)[:, None]
         spread = c / c.mean() * (1 - D) + objective.penalty.relative * D
@@ -201,10 +200,9 @@ def first_metric(objective: Objective, T: NDArray) -> Metric:
 
 
 def _null_curvatures(objective: Objective) -> NDArray:
-    """Return the mean of p (1 - p) at the null model, each row with its weight, (K,)."""
+    """Return p (1 - p) at the null model, (K,)."""
     p = objective.rows.mean_target
-    share = objective.rows.score_weight / objective.rows.total_weight
-    return np.maximum(share * p * (1 - p), np.finfo(float).eps)
+    return np.maximum(p * (1 - p), np.finfo(float).eps)
 
 
 def factor_pays(objective: Objective) -> bool:

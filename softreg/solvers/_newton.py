@@ -52,7 +52,8 @@ class Point:
     @classmethod
     def at(cls, objective: Objective, T: NDArray) -> Point:
         """Evaluate F at T: one pass."""
-        value, gradient = objective.value_and_gradient(T)
+        with np.errstate(over="ignore", invalid="ignore"):  # too long a step: F is no decrease
+            value, gradient = objective.value_and_gradient(T)
         unknown = np.full_like(value, np.inf)
         return cls(T, value, gradient, unknown, unknown, np.zeros_like(T))
 

@@ -76,7 +76,7 @@ class HessianProduct:
                 ones = np.ones((P.shape[1], 1))
                 return (link.hessian(P, ones, block.weights()),)
 
-            H = objective.rows.sum(kernel)[0] / objective.total_weight
+            H = objective.rows.sum(kernel)[0] / objective.problem_weight[:, None, None]
             right = link.centred(residual[-1]).reshape(len(H), -1, 1)
             inverse = np.linalg.pinv(H, rcond=right.size * np.finfo(float).eps, hermitian=True)
             step[-1] = link.centred((inverse @ right).ravel())
