@@ -301,7 +301,7 @@ def test_sparse_labels_are_never_made_dense():
     for n in (16_000, 48_000):
         rng = np.random.default_rng(7)
         columns = rng.normal(size=(n, 3))
-        labels = sp.random_array((n, L), density=0.005, format="csr", rng=rng)
+        labels = sp.random(n, L, density=0.005, format="csr", random_state=rng)
         labels.data[:] = 1.0
         tracemalloc.start()
         try:
