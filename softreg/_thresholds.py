@@ -30,11 +30,10 @@ _FARTHEST = 36.0
 
 
 class HeldOut(NamedTuple):
-    """Rows, their scores by models that were fitted without them, and these models' classes."""
+    """Rows, and their scores by models that were fitted without them."""
 
     rows: NDArray
     scores: NDArray
-    classes: NDArray
 
 
 class Criterion(ABC):
@@ -94,13 +93,15 @@ def tuned(
 ) -> NDArray[np.float64]:
     """Return the thresholds of `estimator`, one for each row of its coefficients."""
     X, y = indexable(X, y)
-    classes = None if is_label_matrix(y) else class_codes(column_or_1d(y), estimator.classes)[0]
+    classes, codes = None, None
+    if not is_label_matrix(y):
+        classes, codes = class_codes(column_or_1d(y), estimator.classes)
     criterion = _criterion(metric, classes, sample_weight is not None)
     held = _held_out(estimator, X, y, classes, cv, sample_weight)
-    if classes is None:
+    if codes is None:
         cuts = _cuts_of_labels(criterion, held, checked_answers(y, X), sample_weight)
     else:
-        cuts = _cuts_of_classes(criterion, held, column_or_1d(y), sample_weight)
+        cuts = _cuts_of_classes(criterion, held, codes, sample_weight)
     return expit(np.clip(cuts, -_FARTHEST, _FARTHEST))
 
 
@@ -122,7 +123,7 @@ def _held_out(
                 f"cv={cv!r} has a fold without some of the classes of y; take folds that are "
                 "stratified, or fewer of them."
             )
-    return HeldOut(np.concatenate(rows), np.concatenate(scores).astype(float), model.classes_)
+    return HeldOut(np.concatenate(rows), np.concatenate(scores).astype(float))
 
 
 def _cuts_of_labels(
@@ -141,11 +142,11 @@ def _cuts_of_labels(
 
 
 def _cuts_of_classes(
-    criterion: Criterion, held: HeldOut, y: NDArray, sample_weight: Any
+    criterion: Criterion, held: HeldOut, codes: NDArray, sample_weight: Any
 ) -> NDArray:
     """Return the cut of the second of two classes, (1,), or those of all classes, (K,)."""
-    true = class_codes(y, held.classes)[1][held.rows]
-    own = _ones_or(checks.check_weight(sample_weight, len(y)), len(y))[held.rows]
+    true, n = codes[held.rows], len(codes)
+    own = _ones_or(checks.check_weight(sample_weight, n), n)[held.rows]
     if held.scores.ndim == 1:
         return np.array([_best_cut(criterion, true, held.scores, own)])
     return _best_cuts(criterion, true, held.scores, own)
