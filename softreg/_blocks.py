@@ -41,6 +41,10 @@ class Block(ABC):
         """Return the sums over rows, with factors C (K, m), that `Rows.outward_squares` takes."""
 
     @abstractmethod
+    def lengths(self, V: NDArray) -> NDArray:
+        """Return sum_j x~_j^2 V_jk, (K, m), of weights V (width, K) >= 0 of the features."""
+
+    @abstractmethod
     def dense(self) -> NDArray:
         """Return x~, (m, width)."""
 
@@ -79,6 +83,9 @@ class WorkingBlock(Block):
     def squares(self, C: NDArray) -> NDArray:
         return (self.X * self.X).T @ C.T
 
+    def lengths(self, V: NDArray) -> NDArray:
+        return V.T @ (self.X * self.X).T
+
     def dense(self) -> NDArray:
         return self.X
 
@@ -106,6 +113,13 @@ class RawBlock(Block):
     def squares(self, C: NDArray) -> NDArray:
         second, first = replace(self, X=_squared(self.X))._summed(C), self._summed(C)
         return np.concatenate([second, first, self._totals(C)])
+
+    def lengths(self, V: NDArray) -> NDArray:
+        centre, scale = self.coordinates.centre[:, None], self.coordinates.scale[:, None]
+        d = len(centre)
+        own = V[:d] / scale**2
+        squares = replace(self, X=_squared(self.X))._times(own) - self._times(2 * centre * own)
+        return np.maximum(squares + (centre**2 * own).sum(axis=0)[:, None], 0) + V[d:].T
 
     def dense(self) -> NDArray:
         return self.coordinates.transform(self.X, self.X.dtype)

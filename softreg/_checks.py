@@ -10,6 +10,10 @@ from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import check_random_state as random_state_of
+
+# How far the probabilities of a row may be from summing to 1: single precision's rounding.
+_SUM_TOLERANCE = 1e-5
 
 
 def _numbers(values: Any, name: str) -> NDArray:
@@ -45,9 +49,13 @@ def check_weight(weight: Any, n: int, n_labels: int | None = None) -> NDArray | 
             f"sample_weight[{_place(int(np.argmin(w)), w)}] is {least:g}; weights must be >= 0 - "
             "leave the row out instead."
         )
-    if not w.any():
-        raise ValueError("sample_weight is zero for every row; at least two rows need weight > 0.")
     return w
+
+
+def check_some_weight(totals: NDArray) -> None:
+    """Raise a ValueError if no row counts, given sums of weights."""
+    if not totals.any():
+        raise ValueError("sample_weight is zero for every row; at least two rows need weight > 0.")
 
 
 def check_offset(offset: Any, shape: tuple[int, ...]) -> NDArray | None:
@@ -103,6 +111,34 @@ def check_y(y: Any, X: Any) -> NDArray:
     checked = check_array(y, ensure_2d=False, dtype=None, input_name="y")
     check_consistent_length(X, checked)
     return checked
+
+
+def check_probabilities(y: NDArray) -> NDArray:
+    """Return the matrix (n, K) of class probabilities."""
+    Y = check_array(y, dtype=np.float64, input_name="y")
+    K = Y.shape[1]
+    ones = np.isin(Y, (0.0, 1.0)).all() and (Y.sum(axis=1) > 1).any()
+    if ones:
+        row = int(np.argmax(Y.sum(axis=1)))
+        raise ValueError(
+            f"y is a multi-label indicator matrix: row {row} has {int(Y[row].sum())} ones. "
+            "SoftmaxRegression gives each row one class; use SigmoidRegression. "
+            "Multilabel-indicator target data is not supported: Unknown label type."
+        )
+    if (Y < 0).any():
+        row = int(np.argmin(Y.min(axis=1)))
+        raise ValueError(
+            f"y is read as class probabilities (n, {K}), but row {row} holds {Y[row].min():g}; "
+            "probabilities lie between 0 and 1."
+        )
+    sums = Y.sum(axis=1)
+    row = int(np.argmax(np.abs(sums - 1)))
+    if abs(sums[row] - 1) > _SUM_TOLERANCE:
+        raise ValueError(
+            f"y is read as class probabilities (n, {K}), but row {row} sums to {sums[row]:g}; "
+            "each row must sum to 1: divide it by its sum."
+        )
+    return Y / sums[:, None]
 
 
 def check_all_known(y: Any) -> Any:
@@ -172,6 +208,13 @@ def check_max_iter(max_iter: Any, default: int) -> int:
     raise ValueError(f"max_iter={max_iter!r} must be an integer >= 1, or None for no limit.")
 
 
+def check_k(k: Any, n_classes: int) -> int:
+    """Return how many classes are asked for."""
+    if isinstance(k, numbers.Integral) and not isinstance(k, bool) and 1 <= k <= n_classes:
+        return int(k)
+    raise ValueError(f"k={k!r} must be an integer from 1 to {n_classes}, the number of classes.")
+
+
 def check_n_jobs(n_jobs: Any) -> int | None:
     """Return the number of threads, None for as many as BLAS is allowed."""
     if n_jobs is None:
@@ -179,6 +222,11 @@ def check_n_jobs(n_jobs: Any) -> int | None:
     if isinstance(n_jobs, numbers.Integral) and n_jobs != 0:
         return effective_n_jobs(int(n_jobs))
     raise ValueError(f"n_jobs={n_jobs!r} must be None, a positive integer, or -1 for all cores.")
+
+
+def check_random_state(random_state: Any) -> np.random.Generator:
+    """Return a generator of random numbers, seeded as scikit-learn does."""
+    return np.random.default_rng(random_state_of(random_state).randint(2**31, size=4))
 
 
 def _is_number(value: Any) -> bool:

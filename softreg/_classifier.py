@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import warnings
 from abc import ABCMeta, abstractmethod
 from typing import Any, Self
@@ -19,12 +18,14 @@ from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from softreg import _checks as checks
+from softreg._best_classes import best_classes
 from softreg._callbacks import CALLBACK_FRAMES, CallbackSupportMixin, FitTask, with_callbacks
 from softreg._coordinates import Coordinates
-from softreg._encoding import Encoded
+from softreg._encoding import Code, Encoder
 from softreg._memory import rows_in_memory
 from softreg._objective import Objective
 from softreg._penalties import ElasticNet
+from softreg._rows import Rows
 from softreg._threads import Threads
 from softreg.solvers._result import Monitor, Result
 from softreg.solvers._solvers import solver_for
@@ -41,8 +42,8 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
     """
 
     @abstractmethod
-    def _encode(self, y: Any, sample_weight: Any, X: Any) -> Encoded:
-        """Return the targets of y, and weights, for the rows of the validated X."""
+    def _encoder(self, y: Any) -> Encoder:
+        """Return what encodes y and all that is like it."""
 
     @abstractmethod
     def _learned_by_problem(self, result: Result) -> dict[str, Any]:
@@ -108,15 +109,19 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
         """
         fitted = copy.copy(self)  # whatever fails from here on, self stays as it was
         data = fitted._validated(X, reset=True)
-        encoded = self._encode(y, sample_weight, data)
-        shift = checks.check_offset(offset, data.shape[:1] + encoded.score_shape)
+        encoder = self._encoder(y)
+        answers = encoder.checked(y, sample_weight, data)
+        code = encoder.code(encoder.tally(answers))
+        shift = checks.check_offset(offset, data.shape[:1] + code.score_shape)
         with Threads(checks.check_n_jobs(self.n_jobs)) as threads:
-            objective = self._objective(data, encoded, shift, threads)
+            columns = None if shift is None else shift.reshape(len(shift), -1)
+            raw = Coordinates.raw(data.shape[1], bool(self.fit_intercept))
+            rows = rows_in_memory(data, *code.targets(answers), columns, raw, threads)
             metadata = {"sample_weight": sample_weight}
             task = FitTask(self, {"X": data, "y": y, "metadata": metadata})
-            result, learned = fitted._minimised(objective, encoded, task)
-        self._publish(vars(fitted) | learned)
-        self._warn(encoded, result)
+            result, learned = fitted._minimised(rows, code, task)
+        self._publish(fitted, learned)
+        self._warn(code, result)
         return self
 
     def decision_function(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
@@ -167,6 +172,47 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
             If `offset` is sparse.
         """
         return self._predicted(self.decision_function(X, offset))
+
+    def predict_top_k(self, X: ArrayLike, k: int, offset: ArrayLike | None = None) -> NDArray:
+        """Return the k most probable classes of each row, or the k most probable labels.
+
+        Rows are taken in blocks, so that no n x K matrix is held.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        k : int
+            How many, from 1 to the number of classes.
+        offset : array-like of the shape of `decision_function`, default=None
+
+        Returns
+        -------
+        classes : ndarray of shape (n_samples, k)
+            Best first; of equally probable ones that which comes first in `classes_`.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            Before `fit`; if k is not as described, X has other features than in `fit`, or `offset`
+            another shape.
+        TypeError
+            If `offset` is sparse.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from softreg import SoftmaxRegression
+        >>> X, y = load_digits(return_X_y=True)
+        >>> SoftmaxRegression().fit(X, y).predict_top_k(X[8:9], k=2)  # an 8 or a 1
+        array([[8, 1]])
+        """
+        check_is_fitted(self)
+        data, K = self._validated(X, reset=False), len(self.classes_)
+        count = checks.check_k(k, K)
+        shape = data.shape[:1] + (() if len(self.coef_) < K else (K,))
+        offset = checks.check_offset(offset, shape)
+        best = best_classes(data, self.coef_, self.intercept_, offset, K, count)
+        return self.classes_[best]
 
     def predict_proba(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
         """Return the probability of each class.
@@ -246,21 +292,13 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
         checked: Any = validate_data(self, X, reset=reset, accept_sparse="csr", dtype=_DTYPES)
         return checks.without_duplicates(checked)
 
-    def _objective(
-        self, X: Any, encoded: Encoded, shift: NDArray | None, threads: Threads
-    ) -> Objective:
-        """Return what is minimised."""
-        factor = checks.check_penalty_factor(self.penalty_factor, X.shape[1])
-        C = checks.check_C(self.C, encoded.link.problems(math.prod(encoded.score_shape)))
-        penalty = ElasticNet.of_inverse_strength(C, factor)
-        columns = None if shift is None else shift.reshape(len(shift), -1)
-        coordinates = Coordinates.raw(X.shape[1], bool(self.fit_intercept))
-        rows = rows_in_memory(X, encoded.targets, encoded.weight, columns, coordinates, threads)
-        return Objective.in_working_coordinates(encoded.link, rows, penalty)
+    def _penalty(self, code: Code) -> ElasticNet:
+        """Return what coefficients cost, in the user's units."""
+        factor = checks.check_penalty_factor(self.penalty_factor, self.n_features_in_)
+        C = checks.check_C(self.C, code.link.problems(code.n_scores))
+        return ElasticNet.of_inverse_strength(C, factor)
 
-    def _minimised(
-        self, objective: Objective, encoded: Encoded, task: FitTask
-    ) -> tuple[Result, dict[str, Any]]:
+    def _minimised(self, rows: Rows, code: Code, task: FitTask) -> tuple[Result, dict[str, Any]]:
         """Run the solver, reporting iterations to callbacks and screen; return what was learned."""
 
         def report(T: NDArray, value: float) -> bool:
@@ -268,16 +306,18 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
                 print(f"[{type(self).__name__}] iteration {len(monitor.losses)}: F = {value:.10g}")
             return task.iteration(lambda: learned | self._linear(*objective.coefficients(T), dtype))
 
-        dtype = objective.rows.X.dtype
-        learned = {"classes_": encoded.classes, "n_features_in_": self.n_features_in_}
-        learned |= encoded.learned
+        objective = Objective.in_working_coordinates(code.link, rows, self._penalty(code))
+        dtype = rows.dtype
+        learned = {"classes_": code.classes, "n_features_in_": self.n_features_in_}
+        learned |= code.learned
         solver = solver_for(self.solver, objective)
         monitor = Monitor(
             checks.check_tol(self.tol),
             checks.check_max_iter(self.max_iter, _MOST_ITERATIONS),
             report,
+            checks.check_random_state(self.random_state),
         )
-        result = solver.minimise(objective, self._start(objective, encoded), monitor)
+        result = solver.minimise(objective, self._start(objective, code), monitor)
         if not np.isfinite(result.objective).all():
             raise ValueError(
                 f"The objective overflows: it is {result.objective.sum()} at the start or after a "
@@ -290,37 +330,41 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
             "optimality_gap_": float(result.gap.sum()),
             "converged_": bool(result.converged.all()),
             "loss_curve_": result.loss_curve,
+            "n_samples_seen_": rows.n,
             "solver_": solver,
         }
+        if result.validation_curve is not None:
+            learned["validation_curve_"] = result.validation_curve
         learned |= self._learned_by_problem(result)
         task.end(learned)
         return result, learned
 
-    def _start(self, objective: Objective, encoded: Encoded) -> NDArray:
+    def _start(self, objective: Objective, code: Code) -> NDArray:
         """Return the coefficients to start from, in working coordinates."""
         null = objective.null()
         if self.warm_start and hasattr(self, "coef_"):
-            same_classes = np.array_equal(self.classes_, encoded.classes)
+            same_classes = np.array_equal(self.classes_, code.classes)
             if same_classes and self.coef_.shape == (null.shape[1], self.n_features_in_):
                 W, b = self.coef_.T.astype(float), self.intercept_.astype(float)
                 settled = objective.by_score(objective.settled)
                 return np.where(settled, null, objective.working(W, b))
         return null
 
-    def _publish(self, learned: dict[str, Any]) -> None:
-        """Replace the fitted attributes by those of `learned`."""
+    def _publish(self, fitted: LinearClassifier, learned: dict[str, Any]) -> None:
+        """Replace the fitted attributes by what was learned, and by the features of `fitted`."""
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)
-        self.__dict__.update({name: v for name, v in learned.items() if name.endswith("_")})
+        features = {name: v for name, v in vars(fitted).items() if name.endswith("_in_")}
+        self.__dict__.update(features | learned)
 
-    def _warn(self, encoded: Encoded, result: Result) -> None:
-        if encoded.remark:
-            warnings.warn(encoded.remark, UserWarning, stacklevel=3 + CALLBACK_FRAMES)
+    def _warn(self, code: Code, result: Result) -> None:
+        if code.remark:
+            warnings.warn(code.remark, UserWarning, stacklevel=3 + CALLBACK_FRAMES)
         if result.converged.all() or result.stopped:
             return
         message = f"{type(self).__name__} did not converge: {result.message}."
         if len(result.converged) > 1:
-            late = encoded.classes[~result.converged].tolist()
+            late = code.classes[~result.converged].tolist()
             message += f" Labels that did not: {late}."
         if result.diverging:
             names = self.classes_ if len(self.coef_) == 1 else self.classes_[list(result.diverging)]

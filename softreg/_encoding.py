@@ -1,62 +1,249 @@
-"""From classes, or class probabilities, to what an objective needs."""
+"""From classes, or class probabilities, to what an objective needs.
+
+Rows may come in parts: an `Encoder` checks the y of some rows and tallies it; what the sum of all
+tallies tells makes the `Code`, which turns the same rows' y into targets.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array, column_or_1d
+from scipy import sparse
+from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
+from softreg import _checks as checks
 from softreg._links import Link, Sigmoid, Softmax
 from softreg._targets import Labels, Shares, Targets
 
-# How far the probabilities of a row may be from summing to 1: single precision's rounding.
-_SUM_TOLERANCE = 1e-5
+
+class Answers(NamedTuple):
+    """The y of some rows, checked: labels (n,), a matrix (n, K) or CSR; and weights, or None."""
+
+    values: Any
+    weight: NDArray | None
 
 
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """Targets with their link and row weights, and what the estimator learns of y.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Code(ABC):
+    """How y becomes targets, and what the estimator learns of it.
 
     Attributes
     ----------
     classes : ndarray of classes or names of labels
-    targets : Targets
     link : Link
-    weight : ndarray (n,) or None (all one)
     score_shape : tuple, the shape of the scores of a row: () for two classes, else (K,)
     learned : dict, fitted attributes beside ``classes_``
     remark : str, what to warn of; empty for nothing
     """
 
     classes: NDArray
-    targets: Targets
     link: Link
-    weight: NDArray | None
     score_shape: tuple[int, ...]
-    learned: dict[str, Any] = field(default_factory=dict)
+    learned: dict[str, Any]
     remark: str = ""
 
+    @property
+    def n_scores(self) -> int:
+        """Number of scores of a row."""
+        return math.prod(self.score_shape)
 
-def encode_classes(
-    y: NDArray,
-    classes: ArrayLike | None,
-    weight: NDArray | None,
-    class_weight: Any,
-    smoothing: float,
-) -> Encoded:
-    """Return the targets of one class a row (n,), or of probabilities (n, K) that sum to 1."""
-    if y.ndim == 2 and y.shape[1] > 1:
-        classes, Y = _probabilities(y, classes)
-        if not (Y.max(axis=1) == 1).all():
-            return _shares(Y, classes, weight, class_weight, smoothing)
-        codes = Y.argmax(axis=1)  # one-hot rows are labels
-    else:
-        classes, codes = class_codes(y, classes)
-    return _labels(codes, classes, weight, class_weight, smoothing)
+    @abstractmethod
+    def targets(self, answers: Answers) -> tuple[Targets, NDArray | None]:
+        """Return the targets of some rows, and their weights (n,) or None (all one)."""
+
+
+class Encoder(ABC):
+    """What is asked of y before any of it is seen."""
+
+    @abstractmethod
+    def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
+        """Return the y and the weights that belong to the rows of the validated X."""
+
+    @abstractmethod
+    def tally(self, answers: Answers) -> Any:
+        """Return what some rows' y hold; `+` of two tallies is that of both rows."""
+
+    @abstractmethod
+    def code(self, tally: Any) -> Code:
+        """Return the code for all rows that were tallied."""
+
+    @abstractmethod
+    def announced(self, classes: ArrayLike | None, answers: Answers) -> Code:
+        """Return the code of a stream that begins so, whose classes are announced.
+
+        None stands for the estimator's own `classes`, or for the names of the columns.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class ClassTally:
+    """The classes of some rows.
+
+    Attributes
+    ----------
+    n : int, number of rows
+    found : ndarray (K,), sorted, or the columns' numbers
+    totals : ndarray (K,), weight of each class
+    by_columns : bool, whether y are probabilities, a column for each class
+    one_hot : bool, whether all rows are of one class
+    """
+
+    n: int
+    found: NDArray
+    totals: NDArray
+    by_columns: bool = False
+    one_hot: bool = True
+
+    def __add__(self, other: ClassTally) -> ClassTally:
+        n, one_hot = self.n + other.n, self.one_hot and other.one_hot
+        columns = [len(of.found) if of.by_columns else 1 for of in (self, other)]
+        texts = [of.found.dtype.kind not in "biuf" for of in (self, other)]
+        if columns[0] != columns[1] or texts[0] != texts[1]:
+            was, now = (f"{of.found.dtype} {of.found[:3].tolist()}" for of in (self, other))
+            raise ValueError(
+                f"y held {was} in {columns[0]} column(s) and holds {now} in {columns[1]} now; it "
+                "must be of one kind: all numbers or all texts, in as many columns."
+            )
+        if self.by_columns:
+            return ClassTally(n, self.found, self.totals + other.totals, True, one_hot)
+        found, places = np.unique(np.concatenate([self.found, other.found]), return_inverse=True)
+        totals = np.bincount(places, np.concatenate([self.totals, other.totals]))
+        return ClassTally(n, found, totals)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassEncoder(Encoder):
+    """One class a row, or class probabilities.
+
+    Attributes
+    ----------
+    classes : array-like or None, the classes in order, or the names of the columns
+    class_weight, smoothing : the estimator's parameters
+    """
+
+    classes: ArrayLike | None
+    class_weight: Any
+    smoothing: float
+
+    def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
+        weight = checks.check_weight(sample_weight, X.shape[0])
+        given = checks.check_y(y, X)
+        if given.ndim == 2 and given.shape[1] > 1:
+            return Answers(checks.check_probabilities(given), weight)
+        return Answers(column_or_1d(given, warn=True), weight)
+
+    def tally(self, answers: Answers) -> ClassTally:
+        y, weight = answers
+        if y.ndim == 2:
+            K, one_hot = y.shape[1], bool((y.max(axis=1) == 1).all())
+            totals = y.sum(axis=0) if weight is None else weight @ y
+            return ClassTally(len(y), np.arange(K), totals, True, one_hot)
+        found = np.unique(y)
+        check_classification_targets(np.repeat(found, 2))
+        totals = np.bincount(np.searchsorted(found, y), weight, len(found))
+        return ClassTally(len(y), found, totals)
+
+    def code(self, tally: ClassTally) -> ClassCode:
+        checks.check_some_weight(tally.totals)
+        named = _named if tally.by_columns else _ordered
+        classes, places = named(tally.found, self.classes)
+        if not tally.by_columns:  # warns of labels that are like numbers, nearly all different
+            rows = min(tally.n, 2 * len(classes))
+            check_classification_targets(np.resize(tally.found, rows))
+        totals = np.zeros(len(classes))
+        totals[places] = tally.totals
+        two = len(classes) == 2
+        return ClassCode(
+            classes=classes,
+            link=Sigmoid() if two else Softmax(),
+            score_shape=() if two else classes.shape,
+            learned={},
+            found=tally.found,
+            places=places,
+            factors=class_factors(self.class_weight, classes, totals),
+            smoothing=self.smoothing,
+            one_hot=tally.one_hot,
+        )
+
+    def announced(self, classes: ArrayLike | None, answers: Answers) -> ClassCode:
+        given = self.classes if classes is None else classes
+        if answers.values.ndim == 2:
+            K = answers.values.shape[1]
+            tally = ClassTally(2 * K, np.arange(K), np.ones(K), by_columns=True, one_hot=False)
+            return replace(self, classes=given).code(tally)
+        if given is None:
+            raise ValueError(
+                "classes must be passed on the first call to partial_fit, all that will ever come: "
+                "a chunk may lack some."
+            )
+        found = np.unique(np.asarray(given))
+        return self.code(ClassTally(2 * len(found), found, np.ones(len(found))))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ClassCode(Code):
+    """Classes that exclude each other; two of them have one score.
+
+    Attributes
+    ----------
+    found, places : ndarrays (K,), the classes as y has them, sorted, and their places in `classes`
+    factors : ndarray (K,), the weights of the classes, or None (all one)
+    smoothing : float
+    one_hot : bool, whether all rows are of one class
+    """
+
+    found: NDArray
+    places: NDArray
+    factors: NDArray | None
+    smoothing: float
+    one_hot: bool
+
+    def targets(self, answers: Answers) -> tuple[Targets, NDArray | None]:
+        y, weight = answers
+        if not self.one_hot:
+            return self._shares(y, weight)
+        codes = self.codes(y) if y.ndim == 1 else y.argmax(axis=1)
+        if self.factors is not None:
+            weight = self.factors[codes] if weight is None else weight * self.factors[codes]
+        if self.score_shape:
+            return Labels(codes, len(self.classes), self.smoothing), weight
+        share = codes[:, None] * (1 - self.smoothing) + self.smoothing / 2
+        return Shares(share.astype(np.float64)), weight
+
+    def codes(self, y: NDArray) -> NDArray:
+        """Return each label's place among the classes."""
+        places = np.searchsorted(self.found, y).clip(max=len(self.found) - 1)
+        unknown = self.found[places] != y
+        if np.any(unknown):
+            raise ValueError(
+                f"y holds {np.unique(y[unknown]).tolist()}, which are not among the classes "
+                f"{self.classes.tolist()}; name all classes on the first call to partial_fit."
+            )
+        return self.places[places]
+
+    def _shares(self, Y: NDArray, weight: NDArray | None) -> tuple[Targets, NDArray | None]:
+        if self.factors is not None:
+            # sum_k f_k y_k (-log p_k) is the loss of f y / <f, y>, <f, y> times
+            Y = Y * self.factors
+            own = Y.sum(axis=1)
+            Y = np.divide(Y, own[:, None], out=Y, where=own[:, None] > 0)
+            weight = own if weight is None else weight * own
+        Y = (1 - self.smoothing) * Y + self.smoothing / len(self.classes)
+        return Shares(Y if self.score_shape else Y[:, 1:]), weight
+
+
+def has_columns(y: Any) -> bool:
+    """Return whether y has a column for each class; a single dense column holds classes."""
+    if sparse.issparse(y):
+        return True
+    shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
+    return len(shape) == 2 and shape[1] != 1
 
 
 def class_codes(y: NDArray, classes: ArrayLike | None) -> tuple[NDArray, NDArray]:
@@ -64,85 +251,37 @@ def class_codes(y: NDArray, classes: ArrayLike | None) -> tuple[NDArray, NDArray
     y = column_or_1d(y, warn=True)
     check_classification_targets(y)
     found = np.unique(y)
+    order, places = _ordered(found, classes)
+    return order, places[np.searchsorted(found, y)]
+
+
+def _ordered(found: NDArray, classes: ArrayLike | None) -> tuple[NDArray, NDArray]:
+    """Return the classes in order, and the places in it of those found."""
     if len(found) < 2:
         raise ValueError(
             f"y holds one class only, {found[0]!r} (n_classes=1); a classifier needs rows of at "
             "least two classes."
         )
-    codes = np.searchsorted(found, y)
     if classes is None:
-        return found, codes
+        return found, np.arange(len(found))
     order = np.asarray(classes)
     if order.ndim != 1 or len(order) != len(found) or set(order) != set(found):
         raise ValueError(
             f"classes={classes!r} must name each class in y once; y holds {found.tolist()}."
         )
     place = {label: i for i, label in enumerate(order.tolist())}
-    return order, np.array([place[label] for label in found.tolist()])[codes]
+    return order, np.array([place[label] for label in found.tolist()])
 
 
-def _probabilities(y: NDArray, names: ArrayLike | None) -> tuple[NDArray, NDArray]:
-    """Return the classes and the matrix (n, K) of class probabilities."""
-    Y = check_array(y, dtype=np.float64, input_name="y")
-    K = Y.shape[1]
-    found = np.arange(K) if names is None else np.asarray(names)
-    if found.shape != (K,) or len(set(found.tolist())) != K:
+def _named(found: NDArray, names: ArrayLike | None) -> tuple[NDArray, NDArray]:
+    """Return the classes that stand for columns of y, and the columns' numbers."""
+    K, given = len(found), found if names is None else np.asarray(names)
+    if given.shape != (K,) or len(set(given.tolist())) != K:
         raise ValueError(
-            f"classes={names!r} has {found.size} names; it must name each of the {K} "
+            f"classes={names!r} has {given.size} names; it must name each of the {K} "
             "columns of y once."
         )
-    ones = np.isin(Y, (0.0, 1.0)).all() and (Y.sum(axis=1) > 1).any()
-    if ones:
-        row = int(np.argmax(Y.sum(axis=1)))
-        raise ValueError(
-            f"y is a multi-label indicator matrix: row {row} has {int(Y[row].sum())} ones. "
-            "SoftmaxRegression gives each row one class; use SigmoidRegression. "
-            "Multilabel-indicator target data is not supported: Unknown label type."
-        )
-    if (Y < 0).any():
-        row = int(np.argmin(Y.min(axis=1)))
-        raise ValueError(
-            f"y is read as class probabilities (n, {K}), but row {row} holds {Y[row].min():g}; "
-            "probabilities lie between 0 and 1."
-        )
-    sums = Y.sum(axis=1)
-    row = int(np.argmax(np.abs(sums - 1)))
-    if abs(sums[row] - 1) > _SUM_TOLERANCE:
-        raise ValueError(
-            f"y is read as class probabilities (n, {K}), but row {row} sums to {sums[row]:g}; "
-            "each row must sum to 1: divide it by its sum."
-        )
-    return found, Y / sums[:, None]
-
-
-def _labels(
-    codes: NDArray, classes: NDArray, weight: NDArray | None, class_weight: Any, smoothing: float
-) -> Encoded:
-    counts = np.bincount(codes, weights=weight, minlength=len(classes))
-    factors = _class_factors(class_weight, classes, counts)
-    if factors is not None:
-        weight = factors[codes] if weight is None else weight * factors[codes]
-    if len(classes) == 2:
-        share = codes[:, None] * (1 - smoothing) + smoothing / 2
-        return Encoded(classes, Shares(share.astype(np.float64)), Sigmoid(), weight, ())
-    targets = Labels(codes, len(classes), smoothing)
-    return Encoded(classes, targets, Softmax(), weight, classes.shape)
-
-
-def _shares(
-    Y: NDArray, classes: NDArray, weight: NDArray | None, class_weight: Any, smoothing: float
-) -> Encoded:
-    totals = Y.sum(axis=0) if weight is None else weight @ Y
-    factors = _class_factors(class_weight, classes, totals)
-    if factors is not None:  # sum_k f_k y_k (-log p_k) is the loss of f y / <f, y>, <f, y> times
-        Y = Y * factors
-        own = Y.sum(axis=1)
-        Y = np.divide(Y, own[:, None], out=Y, where=own[:, None] > 0)
-        weight = own if weight is None else weight * own
-    Y = (1 - smoothing) * Y + smoothing / len(classes)
-    if len(classes) == 2:
-        return Encoded(classes, Shares(Y[:, 1:]), Sigmoid(), weight, ())
-    return Encoded(classes, Shares(Y), Softmax(), weight, classes.shape)
+    return given, found
 
 
 def check_two_classes(totals: NDArray, classes: NDArray) -> None:
@@ -154,7 +293,7 @@ def check_two_classes(totals: NDArray, classes: NDArray) -> None:
         )
 
 
-def _class_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDArray | None:
+def class_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDArray | None:
     """Return the weight of each class (K,), None where all are one; two must have any left."""
     factors = _given_factors(class_weight, classes, totals)
     check_two_classes(totals if factors is None else totals * factors, classes)

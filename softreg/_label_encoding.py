@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,15 @@ from scipy import sparse
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from softreg import _checks as checks
-from softreg._encoding import Encoded, check_two_classes, class_codes, encode_classes, named_factors
+from softreg._encoding import (
+    Answers,
+    ClassCode,
+    ClassEncoder,
+    ClassTally,
+    Code,
+    Encoder,
+    named_factors,
+)
 from softreg._links import Sigmoid
 from softreg._targets import Indicators
 
@@ -22,54 +30,157 @@ _NUMBERS = [np.float64, np.float32, np.bool_, np.int64, np.int32, np.int8, np.ui
 _NOTHING = 1e-9
 # How the remark on constant labels begins.
 CONSTANT = "y does not vary in the labels"
-_ONE_CLASS_A_ROW = {"multilabel_": False, "sparse_output_": False}
 
 
-def is_label_matrix(y: Any) -> bool:
-    """Return whether y has a column for each label; a single dense column holds classes."""
-    if sparse.issparse(y):
-        return True
-    shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
-    return len(shape) == 2 and shape[1] != 1
+@dataclass(frozen=True, eq=False)
+class LabelTally:
+    """The answers of some rows.
+
+    Attributes
+    ----------
+    total, yes : ndarray (L,), weight of the known answers, and of those that say yes
+    sides : ndarray (2, L) of bool, as `Targets.sides`
+    weight : float, sum of the weights of rows or answers
+    """
+
+    total: NDArray
+    yes: NDArray
+    sides: NDArray
+    weight: float
+
+    def __add__(self, other: LabelTally) -> LabelTally:
+        if len(self.total) != len(other.total):
+            raise ValueError(f"y had {len(self.total)} columns and has {len(other.total)} now.")
+        total, yes = self.total + other.total, self.yes + other.yes
+        return LabelTally(total, yes, self.sides | other.sides, self.weight + other.weight)
 
 
-def encode_labels(
-    Y: Any, classes: ArrayLike | None, sample_weight: Any, class_weight: Any, X: Any
-) -> Encoded:
-    """Return the targets of labels (n, L): 0, 1, a share between, or NaN where unknown."""
-    names = _names(classes, np.shape(Y)[1])
-    answers = checked_answers(Y, X)
-    weight, cell_weight = _weights(sample_weight, answers.shape)
-    known = (~np.isnan(answers.data)).astype(np.float64)
-    answers.data = np.nan_to_num(answers.data)
-    targets = Indicators.of(answers, known, np.ones(len(names)), cell_weight)
-    targets = _weighted(targets, class_weight, names, weight)
-    if not targets.total_weight(_ones(weight, answers)).any():
-        raise ValueError(
-            "y holds no known answer of positive weight: every value is NaN, or weighs nothing."
-        )
-    learned = {"multilabel_": True, "sparse_output_": sparse.issparse(Y)}
-    remark = _remark(targets, names, _ones(weight, answers))
-    return Encoded(names, targets, Sigmoid(), weight, names.shape, learned, remark)
+@dataclass(frozen=True, eq=False)
+class _LabelParameters:
+    """The estimator's parameters that concern labels.
+
+    `classes` are the labels' names, or the classes in order; the remark on constant labels is for
+    models with an intercept.
+    """
+
+    classes: ArrayLike | None
+    class_weight: Any
+    threshold: Any
+    intercept: bool
+
+    def _fields(self, names: NDArray, tally: LabelTally, learned: dict[str, Any]) -> dict[str, Any]:
+        """Return what a `LabelCode` says of labels that were tallied."""
+        factors = _factors(tally, self.class_weight, names)
+        weighty = np.ones((2, 1)) if factors is None else np.stack(factors)
+        sides = tally.sides & (weighty > 0)
+        checks.check_threshold(self.threshold, len(names))
+        return {
+            "classes": names,
+            "link": Sigmoid(),
+            "score_shape": names.shape,
+            "learned": learned,
+            "remark": _remark(sides, names) if self.intercept else "",
+            "factors": factors,
+        }
 
 
-def encode_one_vs_rest(
-    y: Any, classes: ArrayLike | None, sample_weight: Any, class_weight: Any, X: Any
-) -> Encoded:
-    """Return the targets of one class a row (n,): of two classes one label, else one each."""
-    weight = checks.check_weight(sample_weight, X.shape[0])
-    given = column_or_1d(checks.check_y(y, X), warn=True)
-    names, codes = class_codes(given, classes)
-    if len(names) == 2:
-        encoded = encode_classes(given, classes, weight, class_weight, 0.0)
-        return replace(encoded, learned=_ONE_CLASS_A_ROW)
-    check_two_classes(np.bincount(codes, weight, len(names)), names)
-    n, K = len(codes), len(names)
-    answers = sparse.csr_array((np.ones(n), codes, np.arange(n + 1)), shape=(n, K))
-    targets = Indicators.of(answers, np.ones(n), np.ones(K))
-    targets = _weighted(targets, class_weight, names, weight)
-    remark = _remark(targets, names, _ones(weight, answers))
-    return Encoded(names, targets, Sigmoid(), weight, names.shape, _ONE_CLASS_A_ROW, remark)
+@dataclass(frozen=True, eq=False)
+class LabelEncoder(_LabelParameters, Encoder):
+    """Labels (n, L), any number a row: 0, 1, a share between, or NaN where unknown."""
+
+    sparse: bool
+
+    def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
+        _names(self.classes, np.shape(y)[1])
+        answers = checked_answers(y, X)
+        return Answers(answers, checks.check_weight(sample_weight, *answers.shape))
+
+    def tally(self, answers: Answers) -> LabelTally:
+        targets, weight = _plain(answers)
+        own = np.ones(targets.places.shape[0]) if weight is None else weight
+        weighed = own if answers.weight is None else answers.weight
+        sums = targets.total_weight(own), targets.weighted_sum(own)
+        return LabelTally(*sums, targets.sides(own), float(weighed.sum()))
+
+    def code(self, tally: LabelTally) -> LabelCode:
+        checks.check_some_weight(np.array(tally.weight))
+        if not tally.total.any():
+            raise ValueError(
+                "y holds no known answer of positive weight: every value is NaN, or weighs nothing."
+            )
+        learned = {"multilabel_": True, "sparse_output_": self.sparse}
+        return LabelCode(**self._fields(_names(self.classes, len(tally.total)), tally, learned))
+
+    def announced(self, classes: ArrayLike | None, answers: Answers) -> LabelCode:
+        ones = np.ones(answers.values.shape[1])
+        tally = LabelTally(2 * ones, ones, np.ones((2, len(ones)), dtype=bool), 1.0)
+        return replace(self, classes=self.classes if classes is None else classes).code(tally)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LabelCode(Code):
+    """Labels, each with a score of its own.
+
+    Attributes
+    ----------
+    factors : two ndarrays (L,), what a yes and a no weigh, or None (one)
+    """
+
+    factors: tuple[NDArray, NDArray] | None
+
+    def targets(self, answers: Answers) -> tuple[Indicators, NDArray | None]:
+        targets, weight = _plain(answers)
+        return _weighted(targets, self.factors), weight
+
+
+@dataclass(frozen=True, eq=False)
+class OneVsRestEncoder(_LabelParameters, Encoder):
+    """One class a row: of two classes one label, else one each."""
+
+    def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
+        weight = checks.check_weight(sample_weight, X.shape[0])
+        return Answers(column_or_1d(checks.check_y(y, X), warn=True), weight)
+
+    def tally(self, answers: Answers) -> ClassTally:
+        return self._classes(None).tally(answers)
+
+    def code(self, tally: ClassTally) -> Code:
+        learned = {"multilabel_": False, "sparse_output_": False}
+        if len(tally.found) == 2:
+            checks.check_threshold(self.threshold, 1)
+            return replace(self._classes(self.class_weight).code(tally), learned=learned)
+        classes = self._classes(None).code(tally)
+        yes = np.zeros(len(tally.found))
+        yes[classes.places] = tally.totals
+        sides = np.stack([yes > 0, np.ones(len(yes), dtype=bool)])
+        tally_of_labels = LabelTally(np.full(len(yes), yes.sum()), yes, sides, yes.sum())
+        own = self._fields(classes.classes, tally_of_labels, learned)
+        return OneVsRestCode(**own, inner=classes)
+
+    def announced(self, classes: ArrayLike | None, answers: Answers) -> Code:
+        found = self._classes(None).announced(classes, answers).found
+        return self.code(ClassTally(2 * len(found), found, np.ones(len(found))))
+
+    def _classes(self, class_weight: Any) -> ClassEncoder:
+        return ClassEncoder(self.classes, class_weight, 0.0)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OneVsRestCode(LabelCode):
+    """Labels of which each row has one.
+
+    Attributes
+    ----------
+    inner : ClassCode of the same classes
+    """
+
+    inner: ClassCode
+
+    def targets(self, answers: Answers) -> tuple[Indicators, NDArray | None]:
+        codes, n, K = self.inner.codes(answers.values), len(answers.values), len(self.classes)
+        ones = sparse.csr_array((np.ones(n), codes, np.arange(n + 1)), shape=(n, K))
+        targets = Indicators.of(ones, np.ones(n), np.ones(K))
+        return _weighted(targets, self.factors), answers.weight
 
 
 def checked_answers(Y: Any, X: Any) -> Any:
@@ -107,28 +218,24 @@ def _names(classes: ArrayLike | None, L: int) -> NDArray:
     return names
 
 
-def _weights(sample_weight: Any, shape: tuple[int, int]) -> tuple[NDArray | None, NDArray | None]:
-    """Return row weights (n,) and cell weights (n, L), each or None.
+def _plain(answers: Answers) -> tuple[Indicators, NDArray | None]:
+    """Return the targets of labels, none weighing more than another, and the row weights.
 
-    Beside cell weights rows count one, or nothing where no cell of theirs counts.
+    Beside weights of answers, rows count one, or nothing where no answer of theirs counts.
     """
-    given = checks.check_weight(sample_weight, *shape)
-    if given is None or given.ndim == 1:
-        return given, None
-    there = np.asarray(given.any(axis=1))
-    return (None if there.all() else there.astype(np.float64)), given
+    Y, weight = answers
+    known = (~np.isnan(Y.data)).astype(np.float64)
+    certain = sparse.csr_array((np.nan_to_num(Y.data), Y.indices, Y.indptr), shape=Y.shape)
+    of_rows = weight is None or weight.ndim == 1
+    targets = Indicators.of(certain, known, np.ones(Y.shape[1]), None if of_rows else weight)
+    if of_rows or weight is None:
+        return targets, weight
+    there = np.asarray(weight.any(axis=1))
+    return targets, None if there.all() else there.astype(np.float64)
 
 
-def _ones(weight: NDArray | None, answers: Any) -> NDArray:
-    """Return the row weights, ones for None."""
-    return np.ones(answers.shape[0]) if weight is None else weight
-
-
-def _weighted(
-    targets: Indicators, class_weight: Any, names: NDArray, weight: NDArray | None
-) -> Indicators:
-    """Return the targets whose yes and no weigh what `class_weight` gives them."""
-    factors = _factors(targets, class_weight, names, _ones(weight, targets.places))
+def _weighted(targets: Indicators, factors: tuple[NDArray, NDArray] | None) -> Indicators:
+    """Return the targets whose yes and no weigh as the factors (L,) say."""
     if factors is None:
         return targets
     # w y softplus(-z) + v (1 - y) softplus(z) is the loss at y' = w y / u, u times,
@@ -141,14 +248,13 @@ def _weighted(
 
 
 def _factors(
-    targets: Indicators, class_weight: Any, names: NDArray, weight: NDArray
+    tally: LabelTally, class_weight: Any, names: NDArray
 ) -> tuple[NDArray, NDArray] | None:
     """Return what a yes and a no weigh, label by label, (L,) each; None for one."""
     if class_weight is None:
         return None
     if isinstance(class_weight, str) and class_weight == "balanced":
-        total, yes = targets.total_weight(weight), targets.weighted_sum(weight)
-        return _half_of(total, yes), _half_of(total, total - yes)
+        return _half_of(tally.total, tally.yes), _half_of(tally.total, tally.total - tally.yes)
     return named_factors(class_weight, names), np.ones(len(names))
 
 
@@ -158,9 +264,9 @@ def _half_of(total: NDArray, part: NDArray) -> NDArray:
     return np.divide(total, 2 * part, out=np.ones_like(total), where=there)
 
 
-def _remark(targets: Indicators, names: NDArray, weight: NDArray) -> str:
+def _remark(sides: NDArray, names: NDArray) -> str:
     """Return what to say of labels that are the same wherever they are known."""
-    constant = targets.one_sided(weight)
+    constant = ~sides.all(axis=0)
     if not constant.any():
         return ""
     return (

@@ -1,4 +1,4 @@
-"""Rows in memory: a dense array, or CSR."""
+"""Rows in memory, of either kind: a dense array, or CSR."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy import sparse
 
 from softreg._blocks import Block, RawBlock, SparseBlock, WorkingBlock
 from softreg._coordinates import Coordinates
-from softreg._rows import Belongings, Rows
+from softreg._memory_rows import Belongings, MemoryRows
 from softreg._targets import Targets
 from softreg._threads import Threads
 
@@ -29,7 +29,7 @@ _KEPT_BYTES = 2**28
 
 
 @dataclass(frozen=True, eq=False)
-class DenseRows(Rows):
+class DenseRows(MemoryRows):
     """Rows of an ndarray."""
 
     is_sparse = False
@@ -55,17 +55,18 @@ class DenseRows(Rows):
         return self.X.size
 
     def _block(self, cut: slice, belongings: Belongings) -> Block:
-        if self._are_raw:
+        if self.are_raw:
             return RawBlock(cut.start, self.X[cut], *belongings, self.coordinates)
         X = self._kept(cut, lambda: self.coordinates.transform(self.X[cut], self.dtype))
         return WorkingBlock(cut.start, X, *belongings)
 
     @property
     def _is_kept(self) -> bool:
-        return self.n * self.coordinates.width * self.dtype.itemsize <= _KEPT_BYTES
+        size = self.n * self.coordinates.width * self.dtype.itemsize
+        return size <= _KEPT_BYTES and not self.once
 
     @cached_property
-    def _are_raw(self) -> bool:
+    def are_raw(self) -> bool:
         # If a copy is dear, and centring within the products costs only four digits of sixteen.
         own, double = self.coordinates, self.X.dtype == np.float64 == self.dtype
         near = bool((np.abs(own.centre) <= _FARTHEST * own.scale).all())
@@ -73,11 +74,11 @@ class DenseRows(Rows):
 
 
 @dataclass(frozen=True, eq=False)
-class SparseRows(Rows):
+class SparseRows(MemoryRows):
     """Rows of a CSR array, which stays as it is."""
 
     is_sparse = True
-    _are_raw = True
+    are_raw = True
 
     def moments(self) -> tuple[NDArray, NDArray]:
         # About the mean, so that nothing cancels; what is not stored is zero.
@@ -116,7 +117,7 @@ class SparseRows(Rows):
 
     @property
     def _is_kept(self) -> bool:
-        return self.X.nnz * self.dtype.itemsize <= _KEPT_BYTES
+        return self.X.nnz * self.dtype.itemsize <= _KEPT_BYTES and not self.once
 
 
 def rows_in_memory(
@@ -126,12 +127,24 @@ def rows_in_memory(
     offset: NDArray | None,
     coordinates: Coordinates,
     threads: Threads,
-) -> Rows:
+) -> MemoryRows:
     """Return the rows of an ndarray or CSR matrix, as CSR where there are few values but zeros."""
-    if sparse.issparse(X) or _STORED_VALUE * np.count_nonzero(X) <= _MOSTLY_ZEROS * X.size:
-        X = sparse.csr_array(X)
-        return SparseRows(X, Y, weight, offset, coordinates, threads, X.dtype)
-    return DenseRows(X, Y, weight, offset, coordinates, threads, X.dtype)
+    as_csr = sparse.issparse(X) or mostly_zeros(int(np.count_nonzero(X)), X.size)
+    held, X = (SparseRows, sparse.csr_array(X)) if as_csr else (DenseRows, X)
+    return held(X, Y, weight, offset, coordinates, threads, X.dtype)
+
+
+def rows_for_a_pass(
+    X: Any, belongings: Belongings, coordinates: Coordinates, threads: Threads
+) -> MemoryRows:
+    """Return the rows of an ndarray or CSR array as they are, for a single pass over them."""
+    held = SparseRows if sparse.issparse(X) else DenseRows
+    return held(X, *belongings, coordinates, threads, X.dtype, once=True)
+
+
+def mostly_zeros(nonzeros: int, size: int) -> bool:
+    """Return whether a dense array goes the sparse way."""
+    return _STORED_VALUE * nonzeros <= _MOSTLY_ZEROS * size
 
 
 def _corrected(mean: NDArray, off: NDArray, variance: NDArray) -> tuple[NDArray, NDArray]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._blocks import Block
-from softreg._links import Link
+from softreg._links import Link, weighted_grams
 from softreg._penalties import ElasticNet
 from softreg._rows import Rows
 from softreg._rowspace import RowSpace, rotation_pays
@@ -108,8 +108,7 @@ class Objective:
 
         What little its F is above zero, for the sake of a finite intercept, is below rounding.
         """
-        one_sided = self.rows.Y.one_sided(self.rows.weights) & self.rows.coordinates.intercept
-        return self.any_of_problem(one_sided)
+        return self.any_of_problem(self.rows.one_sided & self.rows.coordinates.intercept)
 
     def by_problem(self, scores: NDArray) -> NDArray:
         """Return what is given for each score (K,), added up over each problem's, (B,)."""
@@ -130,7 +129,7 @@ class Objective:
     @cached_property
     def shape(self) -> tuple[int, int]:
         """Shape (width, K) of T."""
-        return self.rows.coordinates.width, self.rows.Y.n_scores
+        return self.rows.coordinates.width, self.rows.n_scores
 
     def coefficients(self, T: NDArray) -> tuple[NDArray, NDArray]:
         """Return W (d, K) and b (K,) in the user's units."""
@@ -150,11 +149,31 @@ class Objective:
         T, rows = np.zeros(self.shape), self.rows
         if rows.coordinates.intercept:
             T[-1] = self.link.null_scores(rows.mean_target)
-            if rows.offset is not None:
-                mean = rows.weights @ rows.offset / rows.total_weight
-                farther = np.sign(T[-1]) * np.abs(rows.offset).max(axis=0)
-                T[-1] += np.where(self.by_score(self.settled), farther, -mean)
+            farther = np.sign(T[-1]) * rows.farthest_offset
+            T[-1] += np.where(self.by_score(self.settled), farther, -rows.mean_offset)
         return self.link.centred(T)
+
+    def on(self, rows: Rows) -> Objective:
+        """Return the objective of other rows in its place, as if there were no others."""
+        weight = np.where(rows.score_weight > 0, rows.score_weight, 1.0)
+        penalty, mean = self.penalty.divided(weight / self.score_weight), rows.score_weight.mean()
+        return replace(
+            self, rows=rows, penalty=penalty, score_weight=weight, mean_weight=float(mean)
+        )
+
+    def unpenalised(self) -> Objective:
+        """Return the mean loss alone."""
+        return replace(self, penalty=ElasticNet(np.zeros_like(self.penalty.l2)))
+
+    def value(self, T: NDArray) -> NDArray:
+        """Return F, (B,): half a pass over the data."""
+        U = self.rows.inward(T)
+
+        def kernel(block: Block) -> tuple[NDArray]:
+            Z = block.scores(U)
+            return (_total(block.weighted(self.link.loss_and_residual_inplace(Z, block.Y))),)
+
+        return self._value(self.rows.sum(kernel)[0], T)
 
     def value_and_gradient(self, T: NDArray) -> tuple[NDArray, NDArray]:
         """Return F, (B,), and its gradient: one pass over the data."""
@@ -189,6 +208,21 @@ class Objective:
         self.link.fix_gauge_inplace(H, self.shape[0])
         return H
 
+    def hessian_blocks(self, T: NDArray, scores: slice = slice(None)) -> NDArray:
+        """Return the Hessian's diagonal blocks of some scores, each (width, width)."""
+        U = self.rows.inward(T)
+
+        def kernel(block: Block) -> tuple[NDArray]:
+            P = self.link.probabilities_inplace(block.scores(U))
+            C = self.link.curvature_diagonal(P) * block.weights()
+            return (weighted_grams(block.dense(), C[scores]),)
+
+        H = self.rows.sum(kernel)[0]
+        H /= self.score_weight[scores, None, None]
+        diagonal = np.arange(H.shape[1])
+        H[:, diagonal, diagonal] += np.broadcast_to(self.penalty.l2, self.shape).T[scores]
+        return H
+
     def hessian_diagonal(self, T: NDArray) -> NDArray:
         """Return the diagonal of the Hessian, (width, K); of CSR in single precision."""
         rows = self.rows.in_single
@@ -211,15 +245,18 @@ class Objective:
         U, own = self.rows.inward(T), np.diag(self.shape[1] * self.penalty.shared)
         return self._gram(lambda block: self._curvatures(block, U)) + own
 
-    def leverages(self, T: NDArray, root: NDArray) -> NDArray:
-        """Return each row's weight in the Hessian, (n,): its curvature times ||root' x~||^2."""
+    def leverage(self, T: NDArray, root: NDArray) -> Callable[[Block], NDArray]:
+        """Return what gives a block's rows their weight in the Hessian, (m,).
+
+        That is their curvature times ||root' x~||^2.
+        """
         U = self.rows.inward(T)
 
         def kernel(block: Block) -> NDArray:
             lengths = np.square(block.dense() @ root.astype(self.rows.dtype, copy=False))
             return self._curvatures(block, U) * lengths.sum(axis=1)
 
-        return self.rows.each(kernel)
+        return kernel
 
     def _gram(self, weight: Callable[[Block], NDArray | None]) -> NDArray:
         """Return sum_i w_i x~_i x~_i', given a block's weights (m,); None is all ones."""

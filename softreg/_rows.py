@@ -1,231 +1,222 @@
-"""Rows: sums over them, block by block.
+"""Rows: what an objective is a sum over, wherever they are.
 
 Every quantity that a solver needs is ``rows.sum(kernel)``: the sum over row blocks of what a
-kernel makes of one `Block`. Who adds them is known here alone; where they come from, by the classes
-derived from `Rows`.
+kernel makes of one `Block`. Where the rows come from, and who adds them, is known to the classes
+derived from `Rows` alone.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from softreg._blocks import Block
 from softreg._coordinates import Coordinates
-from softreg._targets import Targets
 from softreg._threads import Threads
 
-# A block of 2^18 values (2 MB of doubles) stays near a core for both products of a pass; smaller
-# ones lose to the Python around them, larger ones to memory (measured from 2^14 to 2^20).
-_BLOCK_VALUES = 2**18
-# Blocks of fewer rows (of `width` values each) spend more on their sums, (width, K), than they
-# save (measured on text).
-_BLOCK_ROWS = 512
-# Below this much work in a pass the threads' meeting takes longer than they save (measured).
-_WORTH_A_THREAD = 400_000
 # Farther than this many deviations from zero, the mean of a column would cost products in single
 # precision, which centre within themselves, more than two of seven digits.
 _FARTHEST_IN_SINGLE = 100
 
-# What rows know of themselves, whichever their scores: blocks stay, and with them their copies.
-_OF_ANY_SCORES = {"weights", "total_weight", "cuts", "_shares", "_are_raw", "_copies"}
-
-# Targets, weights and offsets of some rows.
-Belongings = tuple[Targets, NDArray | None, NDArray | None]
-
 
 @dataclass(frozen=True, eq=False)
-class Rows(ABC):
-    """Rows in memory, in the user's units; blocks and coefficients meet in working coordinates.
+class Totals:
+    """What rows add up to, whatever the coordinates; `+` is that of both rows.
 
     Attributes
     ----------
-    X : array of shape (n, d)
-    Y : Targets
-    weight : ndarray of shape (n,) or None, >= 0
-    offset : ndarray of shape (n, K) or None
+    n : int, number of rows
+    values : float, values that a product touches: the size of X, or what its nonzeros cost
+    weight : float, sum of the weights
+    mean, variance : ndarray (d,), weighted, of the raw columns
+    of_scores : ndarray (K,), sum over the rows of each score's weights
+    of_targets : ndarray (K,), weighted sum of the targets
+    sides : ndarray (2, K) of bool, whether targets above 0 and below 1 count anywhere
+    """
+
+    n: int
+    values: float
+    weight: float
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    of_scores: NDArray[np.float64]
+    of_targets: NDArray[np.float64]
+    sides: NDArray[np.bool_]
+
+    def __add__(self, other: Totals) -> Totals:
+        # Moments as Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance",
+        # The American Statistician 37, 242-247, equation 2.1: about each part's own mean, so that
+        # nothing cancels however far from zero that is.
+        weight = self.weight + other.weight
+        share = other.weight / weight if weight > 0 else 0.5
+        apart = other.mean - self.mean
+        variance = (1 - share) * self.variance + share * other.variance
+        return Totals(
+            n=self.n + other.n,
+            values=self.values + other.values,
+            weight=weight,
+            mean=self.mean + share * apart,
+            variance=variance + share * (1 - share) * np.square(apart),
+            of_scores=self.of_scores + other.of_scores,
+            of_targets=self.of_targets + other.of_targets,
+            sides=self.sides | other.sides,
+        )
+
+    def part(self, scores: NDArray) -> Totals:
+        """Return what the same rows add up to with some of the scores' targets."""
+        own = {"of_scores": self.of_scores[scores], "of_targets": self.of_targets[scores]}
+        return replace(self, sides=self.sides[:, scores], **own)
+
+
+class Rows(ABC):
+    """Rows in the user's units; blocks and coefficients meet in working coordinates.
+
+    Attributes
+    ----------
     coordinates : Coordinates
     threads : Threads
     dtype : dtype of the blocks and their products
+    in_memory : bool, whether blocks are the same objects in each pass, so that what was made of
+        them may be kept; else only what is small beside a chunk of rows may be held
+    is_sparse : bool, whether a pass costs the nonzeros of X rather than its size
     """
 
-    X: Any
-    Y: Targets
-    weight: NDArray | None
-    offset: NDArray | None
     coordinates: Coordinates
     threads: Threads
     dtype: np.dtype
+    in_memory: bool
+    is_sparse: bool
+
+    @property
+    @abstractmethod
+    def n(self) -> int:
+        """Number of rows."""
+
+    @property
+    @abstractmethod
+    def values(self) -> float:
+        """Values that a product touches: the size of X, or what its nonzeros cost."""
+
+    @property
+    @abstractmethod
+    def n_scores(self) -> int:
+        """Number of scores K."""
+
+    @property
+    @abstractmethod
+    def total_weight(self) -> float:
+        """Sum of the weights."""
+
+    @property
+    @abstractmethod
+    def score_weight(self) -> NDArray:
+        """Sum over the rows of each score's weights, (K,)."""
+
+    @property
+    @abstractmethod
+    def target_sum(self) -> NDArray:
+        """Weighted sum of the targets, (K,)."""
+
+    @property
+    @abstractmethod
+    def sides(self) -> NDArray[np.bool_]:
+        """Whether targets above 0 and targets below 1 count anywhere, (2, K)."""
+
+    @property
+    @abstractmethod
+    def mean_offset(self) -> NDArray | float:
+        """Weighted mean of the offsets, (K,) or 0."""
+
+    @property
+    @abstractmethod
+    def farthest_offset(self) -> NDArray | float:
+        """The offset that is farthest from zero, its absolute value, (K,) or 0."""
 
     @abstractmethod
     def moments(self) -> tuple[NDArray, NDArray]:
         """Return the weighted mean and variance of each raw column, (d,) each."""
 
-    @property
     @abstractmethod
-    def values(self) -> int:
-        """Values that a product touches: the size of X, or what its nonzeros cost."""
+    def standardised(self) -> Self:
+        """Return the same rows in centred, scaled coordinates."""
 
     @property
     @abstractmethod
-    def held(self) -> float:
-        """Values that are held in memory, counting an index as half of one."""
-
-    @property
-    @abstractmethod
-    def is_sparse(self) -> bool:
-        """Whether a pass costs the nonzeros of X rather than its size."""
-
-    @property
-    @abstractmethod
-    def _is_kept(self) -> bool:
-        """Whether what blocks hold is small enough to be kept from pass to pass."""
-
-    @property
-    @abstractmethod
-    def _are_raw(self) -> bool:
+    def are_raw(self) -> bool:
         """Whether blocks hold x in the user's units, so that coefficients are brought to them."""
 
     @abstractmethod
-    def _block(self, cut: slice, belongings: Belongings) -> Block:
-        """Return the block of a cut, given its targets, weights and offsets."""
+    def sum(self, kernel: Callable[[Block], tuple]) -> tuple:
+        """Return the sum over blocks of what `kernel` returns: a tuple of numbers and arrays."""
 
-    def standardised(self) -> Rows:
-        """Return the same rows in centred, scaled coordinates."""
-        own = self.coordinates.standardising(*self.moments(), self.X.dtype)
-        return replace(self, coordinates=own)
+    @abstractmethod
+    def greatest(self, kernel: Callable[[Block], NDArray]) -> NDArray:
+        """Return the elementwise maximum over blocks of what `kernel` returns."""
+
+    @abstractmethod
+    def drawn(
+        self,
+        importance: Callable[[Block], NDArray],
+        chance: Callable[[NDArray, float], NDArray],
+    ) -> Rows:
+        """Return rows drawn by chance, each weighing the inverse of its chance times its weight.
+
+        `chance` gets the importance of some rows (m,), and the sum of that of all.
+        """
+
+    @abstractmethod
+    def of_scores(self, scores: NDArray) -> Self:
+        """Return the same rows with some of the scores' targets, in the same blocks."""
+
+    @abstractmethod
+    def batches(self, size: int, random: np.random.Generator | None) -> Iterator[Rows]:
+        """Yield each row once, in batches of about `size` rows, shuffled or (None) in order.
+
+        Rows that come in chunks are shuffled within each.
+        """
+
+    @abstractmethod
+    def split(self, fraction: float, random: np.random.Generator) -> tuple[Rows, Rows]:
+        """Return the rows but for a fraction, and that fraction, drawn by chance.
+
+        Where each row has one class, classes keep their shares.
+        """
 
     @property
-    def n(self) -> int:
-        """Number of rows."""
-        return self.X.shape[0]
-
-    @cached_property
-    def weights(self) -> NDArray:
-        """The weights (n,), ones where none were given."""
-        return np.ones(self.n) if self.weight is None else self.weight
-
-    @cached_property
-    def total_weight(self) -> float:
-        """Sum of the weights."""
-        return float(self.weights.sum())
-
-    @cached_property
     def mean_target(self) -> NDArray:
         """Weighted mean of the targets, (K,); a half where none is known."""
         total = self.score_weight
-        mean = np.full(len(total), 0.5)
-        return np.divide(self.Y.weighted_sum(self.weights), total, out=mean, where=total > 0)
+        return np.divide(self.target_sum, total, out=np.full(len(total), 0.5), where=total > 0)
 
-    @cached_property
-    def score_weight(self) -> NDArray:
-        """Sum over the rows of each score's weights, (K,)."""
-        return self.Y.total_weight(self.weights)
+    @property
+    def one_sided(self) -> NDArray[np.bool_]:
+        """Which scores' targets are all 0 or all 1, or unknown, where they count, (K,).
 
-    @cached_property
-    def cuts(self) -> list[slice]:
-        """Slices of rows, one a block; equally many for each thread."""
-        # A block works on its values of X and three (K, m) matrices; its sums are (width, K).
-        scores = 3 * self.n * self.Y.n_scores
-        if self.values + scores <= _WORTH_A_THREAD:
-            return [slice(0, self.n)]
-        worth_their_sums = (self.values + 3 * self.n) / (_BLOCK_ROWS * self.coordinates.width)
-        count = max(1, round(min((self.held + scores) / _BLOCK_VALUES, worth_their_sums)))
-        count = -(-count // self.threads.count) * self.threads.count
-        edges = np.linspace(0, self.n, min(count, self.n) + 1).astype(int)
-        return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-
-    @cached_property
-    def _shares(self) -> list[list[slice]]:
-        """The cuts of each thread."""
-        threads = min(len(self.cuts), self.threads.count)
-        edges = np.linspace(0, len(self.cuts), threads + 1).astype(int)
-        return [self.cuts[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        No finite intercept is best for these. Never so where the encoding refuses it.
+        """
+        return np.logical_not(self.sides.all(axis=0))
 
     def inward(self, T: NDArray) -> NDArray:
         """Return the coefficients T (width, K) as the blocks take them."""
-        U = self.coordinates.raw_coefficients(T) if self._are_raw else T
+        U = self.coordinates.raw_coefficients(T) if self.are_raw else T
         return U.astype(self.dtype, copy=False)
 
     def outward(self, G: NDArray) -> NDArray:
         """Return what the blocks gathered as a gradient in T, (width, K)."""
-        return self.coordinates.pull_back(G) if self._are_raw else G
+        return self.coordinates.pull_back(G) if self.are_raw else G
 
     def outward_squares(self, G: NDArray) -> NDArray:
         """Return what the blocks' squares came to as sums of c x~^2, (width, K)."""
-        return self.coordinates.second_moments(G) if self._are_raw else G
-
-    def block(self, cut: slice) -> Block:
-        """Return the rows of a cut."""
-        block = self._blocks.get(cut.start)
-        if block is None:
-            weight = None if self.weight is None else self.weight[cut]
-            offset = None if self.offset is None else self.offset[cut]
-            block = self._block(cut, (self.Y[cut], weight, offset))
-        if self._is_kept:
-            self._blocks[cut.start] = block
-        return block
+        return self.coordinates.second_moments(G) if self.are_raw else G
 
     @cached_property
-    def _blocks(self) -> dict[int, Block]:
-        return {}
-
-    def _kept(self, cut: slice, make: Callable[[], Any]) -> Any:
-        """Return a block's X, from an earlier pass if it was kept; `make` makes it."""
-        X = self._copies.get(cut.start)
-        if X is None:
-            X = make()
-        if self._is_kept:
-            self._copies[cut.start] = X
-        return X
-
-    @cached_property
-    def _copies(self) -> dict[int, Any]:
-        return {}
-
-    def sum(self, kernel: Callable[[Block], tuple]) -> tuple:
-        """Return the sum over blocks of what `kernel` returns: a tuple of numbers and arrays."""
-
-        def add_share(share: list[slice]) -> list:
-            total = list(kernel(self.block(share[0])))
-            for cut in share[1:]:
-                _add_inplace(total, kernel(self.block(cut)))
-            return total
-
-        total, *others = self.threads.map(add_share, self._shares)
-        for other in others:
-            _add_inplace(total, other)
-        return tuple(total)
-
-    def each(self, kernel: Callable[[Block], NDArray]) -> NDArray:
-        """Return what `kernel` makes of each row, (n,)."""
-        return np.concatenate(self.threads.map(lambda cut: kernel(self.block(cut)), self.cuts))
-
-    def of_scores(self, scores: NDArray) -> Rows:
-        """Return the same rows with some of the scores' targets, in the same blocks."""
-        offset = None if self.offset is None else self.offset[:, scores]
-        part = replace(self, Y=self.Y.of_scores(scores), offset=offset)
-        known = {name: value for name, value in vars(self).items() if name in _OF_ANY_SCORES}
-        vars(part).update(known)
-        single = vars(self).get("in_single", self)
-        if single is not self:
-            vars(part)["in_single"] = single.of_scores(scores)
-        return part
-
-    def sample(self, rows: NDArray, weight: NDArray) -> Rows:
-        """Return some of the rows, each standing for `weight` times its own weight."""
-        own = weight * self.weights[rows]
-        offset = None if self.offset is None else self.offset[rows]
-        return replace(self, X=self.X[rows], Y=self.Y[rows], weight=own, offset=offset)
-
-    @cached_property
-    def in_single(self) -> Rows:
+    def in_single(self) -> Self:
         """The same rows in single precision where that pays and is accurate enough for steps.
 
         Products of CSR take half the time, dense ones hardly less than a standardised copy costs
@@ -235,11 +226,17 @@ class Rows(ABC):
         near = bool((np.abs(own.centre) <= _FARTHEST_IN_SINGLE * own.scale).all())
         return self.in_dtype(np.float32) if self.is_sparse and near else self
 
-    def in_dtype(self, dtype: type) -> Rows:
+    def in_dtype(self, dtype: type) -> Self:
         """Return the same rows with products in another precision."""
-        return self if self.dtype == dtype else replace(self, dtype=np.dtype(dtype))
+        return self if self.dtype == dtype else self.replaced(dtype=np.dtype(dtype))
+
+    def replaced(self, **changes: Any) -> Self:
+        """Return the same rows with some fields replaced."""
+        this: Any = self
+        return replace(this, **changes)
 
 
-def _add_inplace(total: list, more: Sequence) -> None:
+def add_inplace(total: list, more: Sequence) -> None:
+    """Add to the numbers and arrays of a sum those of another."""
     for i, value in enumerate(more):
         total[i] += value

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
 from softreg._coordinates import Coordinates
+from softreg._memory_rows import MemoryRows
 from softreg._penalties import ElasticNet
 from softreg._rows import Rows
 
@@ -19,10 +21,11 @@ _MOST_ROWS = 2000
 _MOST_BYTES = 2**28
 
 
-def rotation_pays(rows: Rows) -> bool:
+def rotation_pays(rows: Rows) -> TypeGuard[MemoryRows]:
     """Return whether the row space is the cheaper place to solve in."""
-    n, d = rows.X.shape
-    return not rows.is_sparse and n < d and n <= _MOST_ROWS and 8 * n * d <= _MOST_BYTES
+    n, d = rows.n, len(rows.coordinates.centre)
+    small = n < d and n <= _MOST_ROWS and 8 * n * d <= _MOST_BYTES
+    return rows.in_memory and not rows.is_sparse and small
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +46,14 @@ class RowSpace:
     centre, unit : ndarray of shape (d,); unit is 1 / sqrt(l2), 0 for columns that stay
     """
 
-    rows: Rows
+    rows: MemoryRows
     penalty: ElasticNet
     Q: NDArray[np.float64]
     centre: NDArray[np.float64]
     unit: NDArray[np.float64]
 
     @classmethod
-    def of(cls, rows: Rows, penalty: ElasticNet) -> RowSpace:
+    def of(cls, rows: MemoryRows, penalty: ElasticNet) -> RowSpace:
         """Return the row space of the penalised columns of raw rows."""
         mean, variance = rows.moments()
         centre = mean if rows.coordinates.intercept else np.zeros_like(mean)
@@ -68,7 +71,7 @@ class RowSpace:
         X = np.hstack([R.T, rows.X[:, stay]])
         l2 = np.concatenate([np.tile(penalty.relative, (len(R), 1)), penalty.l2[stay]])
         coordinates = Coordinates.raw(X.shape[1], rows.coordinates.intercept)
-        rotated = replace(rows, X=X, coordinates=coordinates, dtype=X.dtype)
+        rotated = rows.replaced(X=X, coordinates=coordinates, dtype=X.dtype)
         return cls(rotated, ElasticNet(l2), Q, centre, unit)
 
     def coefficients(self, theta: NDArray, b: NDArray) -> tuple[NDArray, NDArray]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.special import expit, log_expit, log_softmax, logit, softmax
@@ -13,14 +11,14 @@ from sklearn.utils import Tags
 
 from softreg import _checks as checks
 from softreg import _thresholds as thresholds
-from softreg._classifier import LinearClassifier
-from softreg._encoding import Encoded
-from softreg._label_encoding import encode_labels, encode_one_vs_rest, is_label_matrix
+from softreg._encoding import Encoder, has_columns
+from softreg._label_encoding import LabelEncoder, OneVsRestEncoder
+from softreg._streams import StreamClassifier
+from softreg.solvers._configuration import Solver
 from softreg.solvers._result import Result
-from softreg.solvers._solvers import Solver
 
 
-class SigmoidRegression(LinearClassifier):
+class SigmoidRegression(StreamClassifier):
     r"""One sigmoid for each label, all fitted at once: multi-label logistic regression.
 
     With scores :math:`z_i = W x_i + b + o_i`, minimises
@@ -72,6 +70,9 @@ class SigmoidRegression(LinearClassifier):
     n_jobs : int, default=None
         Threads. None is as many as BLAS is allowed at the moment; negative numbers count as in
         joblib, -1 being all processors. The result does not depend on it beyond rounding.
+    random_state : int, RandomState instance or None, default=None
+        What `MiniBatch` draws with: rows held out and the order of rows. An integer makes fits
+        reproducible; the other solvers draw nothing that depends on it.
     verbose : int, default=0
         If positive, print the objective after each iteration.
 
@@ -147,6 +148,7 @@ class SigmoidRegression(LinearClassifier):
         max_iter: int | None = None,
         warm_start: bool = False,
         n_jobs: int | None = None,
+        random_state: Any = None,
         verbose: int = 0,
     ) -> None:
         self.C = C
@@ -160,6 +162,7 @@ class SigmoidRegression(LinearClassifier):
         self.max_iter = max_iter
         self.warm_start = warm_start
         self.n_jobs = n_jobs
+        self.random_state = random_state
         self.verbose = verbose
 
     def tune_thresholds(
@@ -209,14 +212,12 @@ class SigmoidRegression(LinearClassifier):
         """
         return thresholds.tuned(self, X, y, metric, cv, sample_weight)
 
-    def _encode(self, y: Any, sample_weight: Any, X: Any) -> Encoded:
-        if is_label_matrix(y):
-            names = getattr(y, "columns", None) if self.classes is None else self.classes
-            encoded = encode_labels(y, names, sample_weight, self.class_weight, X)
-        else:
-            encoded = encode_one_vs_rest(y, self.classes, sample_weight, self.class_weight, X)
-        checks.check_threshold(self.threshold, int(np.prod(encoded.score_shape)))
-        return encoded if self.fit_intercept else replace(encoded, remark="")
+    def _encoder(self, y: Any) -> Encoder:
+        parameters = (self.class_weight, self.threshold, bool(self.fit_intercept))
+        if not has_columns(y):
+            return OneVsRestEncoder(self.classes, *parameters)
+        names = getattr(y, "columns", None) if self.classes is None else self.classes
+        return LabelEncoder(names, *parameters, sparse=sparse.issparse(y))
 
     def _learned_by_problem(self, result: Result) -> dict[str, Any]:
         return {"label_objective_": result.objective, "label_optimality_gap_": result.gap}

@@ -8,13 +8,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax, softmax
 
 from softreg import _checks as checks
-from softreg._classifier import LinearClassifier
-from softreg._encoding import Encoded, encode_classes
+from softreg._encoding import ClassEncoder, has_columns
+from softreg._streams import StreamClassifier
+from softreg.solvers._configuration import Solver
 from softreg.solvers._result import Result
-from softreg.solvers._solvers import Solver
 
 
-class SoftmaxRegression(LinearClassifier):
+class SoftmaxRegression(StreamClassifier):
     r"""Multinomial logistic regression that reaches the optimum on raw data.
 
     With scores :math:`z_i = W x_i + b + o_i`, minimises
@@ -61,6 +61,9 @@ class SoftmaxRegression(LinearClassifier):
     n_jobs : int, default=None
         Threads. None is as many as BLAS is allowed at the moment; negative numbers count as in
         joblib, -1 being all processors. The result does not depend on it beyond rounding.
+    random_state : int, RandomState instance or None, default=None
+        What `MiniBatch` draws with: rows held out and the order of rows. An integer makes fits
+        reproducible; the other solvers draw nothing that depends on it.
     verbose : int, default=0
         If positive, print the objective after each iteration.
 
@@ -123,6 +126,7 @@ class SoftmaxRegression(LinearClassifier):
         max_iter: int | None = None,
         warm_start: bool = False,
         n_jobs: int | None = None,
+        random_state: Any = None,
         verbose: int = 0,
     ) -> None:
         self.C = C
@@ -136,15 +140,14 @@ class SoftmaxRegression(LinearClassifier):
         self.max_iter = max_iter
         self.warm_start = warm_start
         self.n_jobs = n_jobs
+        self.random_state = random_state
         self.verbose = verbose
 
-    def _encode(self, y: Any, sample_weight: Any, X: Any) -> Encoded:
-        weight = checks.check_weight(sample_weight, X.shape[0])
-        given = checks.check_y(y, X)
-        by_columns = self.classes is None and given.ndim == 2 and given.shape[1] > 1
+    def _encoder(self, y: Any) -> ClassEncoder:
+        by_columns = self.classes is None and has_columns(y)
         classes = getattr(y, "columns", None) if by_columns else self.classes
         smoothing = checks.check_label_smoothing(self.label_smoothing)
-        return encode_classes(given, classes, weight, self.class_weight, smoothing)
+        return ClassEncoder(classes, self.class_weight, smoothing)
 
     def _learned_by_problem(self, result: Result) -> dict[str, Any]:
         return {}

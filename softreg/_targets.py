@@ -43,11 +43,20 @@ class Targets(Protocol):
     def total_weight(self, weight: NDArray) -> NDArray:
         """Return sum_i w_i, (K,), with the same weights."""
 
-    def one_sided(self, weight: NDArray) -> NDArray[np.bool_]:
-        """Return which scores' targets are all 0 or all 1, or unknown, where they count, (K,).
+    def sides(self, weight: NDArray) -> NDArray[np.bool_]:
+        """Return whether a target above 0, and one below 1, counts in each score, (2, K).
 
-        No finite intercept is best for these. Never so where the encoding refuses it.
+        Both are said to where the encoding sees to it.
         """
+
+    def strata(self) -> NDArray | None:
+        """Return each row's class (n,), or None where rows are not of one class each."""
+
+    def present(self) -> NDArray:
+        """Return the scores that some row is of, ascending; ValueError if it is not of one each."""
+
+    def among(self, scores: NDArray) -> Targets:
+        """Return the targets of rows that are each of one of these scores, over these alone."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +100,21 @@ class Labels:
     def total_weight(self, weight: NDArray) -> NDArray:
         return np.full(self.n_classes, weight.sum())
 
-    def one_sided(self, weight: NDArray) -> NDArray[np.bool_]:
-        return np.zeros(self.n_classes, dtype=bool)
+    def sides(self, weight: NDArray) -> NDArray[np.bool_]:
+        return np.ones((2, self.n_classes), dtype=bool)
+
+    def strata(self) -> NDArray:
+        return self.codes
+
+    def present(self) -> NDArray:
+        if self.smoothing:
+            raise _of_all_classes()
+        return np.flatnonzero(np.bincount(self.codes, minlength=self.n_classes))
+
+    def among(self, scores: NDArray) -> Labels:
+        order = np.argsort(scores)
+        places = order[np.searchsorted(scores, self.codes, sorter=order)]
+        return Labels(places, len(scores))
 
     def _places(self) -> NDArray[np.intp]:
         """Return where each row's class stands in a contiguous (K, m) matrix, flattened."""
@@ -130,8 +152,17 @@ class Shares:
     def total_weight(self, weight: NDArray) -> NDArray:
         return np.full(self.Y.shape[1], weight.sum())
 
-    def one_sided(self, weight: NDArray) -> NDArray[np.bool_]:
-        return np.zeros(self.Y.shape[1], dtype=bool)
+    def sides(self, weight: NDArray) -> NDArray[np.bool_]:
+        return np.ones((2, self.n_scores), dtype=bool)
+
+    def strata(self) -> NDArray:
+        return self.Y[:, 0] > 0.5 if self.n_scores == 1 else self.Y.argmax(axis=1)
+
+    def present(self) -> NDArray:
+        raise _of_all_classes()
+
+    def among(self, scores: NDArray) -> Shares:
+        raise _of_all_classes()
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +240,7 @@ class Indicators:
         # What rounding leaves of nothing is no knowledge of a label.
         return np.where(total > len(weight) * np.finfo(float).eps * plain, total, 0.0)
 
-    def one_sided(self, weight: NDArray) -> NDArray[np.bool_]:
+    def sides(self, weight: NDArray) -> NDArray[np.bool_]:
         known, cells = weight > 0, self.cell_weight
         if cells is None:
             there, of_label = known[self._row], np.full(len(self.plain), known.sum())
@@ -223,7 +254,17 @@ class Indicators:
         counts = there & (self.weights[self.places.data] > 0)
         yes, no = count(counts & (self._own_shares > 0)), count(counts & (self._own_shares < 1))
         plain_no = (self.plain > 0) & (of_label > count(there))
-        return (yes == 0) | ((no == 0) & ~plain_no)
+        return np.stack([yes > 0, (no > 0) | plain_no])
+
+    def strata(self) -> NDArray | None:
+        one_each = (np.diff(self.places.indptr) == 1).all()
+        return self.places.indices if one_each else None
+
+    def present(self) -> NDArray:
+        raise _of_all_classes()
+
+    def among(self, scores: NDArray) -> Indicators:
+        raise _of_all_classes()
 
     def _summed(self, values: NDArray, weight: NDArray) -> NDArray:
         """Return the weighted sums over rows of a value at each stored answer, (L,)."""
@@ -246,3 +287,10 @@ class Indicators:
     def _flat(self) -> NDArray[np.intp]:
         """Return where the stored answers stand in a contiguous (L, m) matrix, flattened."""
         return self.places.indices.astype(np.intp) * self.places.shape[0] + self._row
+
+
+def _of_all_classes() -> ValueError:
+    return ValueError(
+        "n_candidates asks for rows of one class each; class probabilities and label_smoothing "
+        "need the scores of all classes: leave n_candidates None, or pass labels without smoothing."
+    )

@@ -17,8 +17,8 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import _safe_indexing, check_array, column_or_1d, indexable
 
 from softreg import _checks as checks
-from softreg._encoding import class_codes
-from softreg._label_encoding import CONSTANT, checked_answers, is_label_matrix
+from softreg._encoding import class_codes, has_columns
+from softreg._label_encoding import CONSTANT, checked_answers
 
 # What must be predicted anew for every cut between scores is tried at so many of them, evenly
 # spread, as in scikit-learn's TunedThresholdClassifierCV.
@@ -94,7 +94,7 @@ def tuned(
     """Return the thresholds of `estimator`, one for each row of its coefficients."""
     X, y = indexable(X, y)
     classes, codes = None, None
-    if not is_label_matrix(y):
+    if not has_columns(y):
         classes, codes = class_codes(column_or_1d(y), estimator.classes)
     criterion = _criterion(metric, classes, sample_weight is not None)
     held = _held_out(estimator, X, y, classes, cv, sample_weight)

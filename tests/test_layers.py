@@ -18,33 +18,41 @@ LEVELS = [
     {"_coordinates", "_targets", "_threads"},
     {"_blocks", "_links", "_penalties"},
     {"_rows"},
-    {"_dask", "_memory", "_rowspace"},
+    {"_memory_rows"},
+    {"_chunked_rows", "_dask", "_memory", "_rowspace"},
     {"_objective"},
     {"solvers"},
     {"_path"},
-    {"_callbacks", "_checks"},
+    {"_best_classes", "_callbacks", "_checks", "_chunk_source"},
     {"_encoding"},
-    {"_classifier", "_label_encoding"},
-    {"_softmax", "_thresholds"},
-    {"_sigmoid"},
+    {"_label_encoding"},
+    {"_chunk_encoding", "_classifier", "_thresholds"},
+    {"_streams"},
+    {"_softmax", "_sigmoid"},
     {"_cv"},
     {"__init__"},
 ]
 LEVEL = {module: level for level, modules in enumerate(LEVELS) for module in modules}
 # Nobody imports a leaf, so that each can be deleted without a trace.
-LEAVES = {"functions", "inference", "display", "calibration"}
+LEAVES = {"functions", "inference", "display", "calibration", "chunks"}
 # A link knows nothing of X, a penalty nothing of either, a source of rows only rows.
 NARROWER = {"_links": {"_targets"}, "_penalties": set(), "_dask": {"_rows"}}
 NARROWER |= dict.fromkeys(LEAVES, {"_objective"})
 
 LIBRARIES = {"numpy", "scipy"} | sys.stdlib_module_names
 LIBRARIES_FROM_THE_ESTIMATORS_UP = {"sklearn", "joblib", "pandas"}
-LIBRARIES_OF_ONE = {"_threads": {"threadpoolctl"}, "_dask": {"dask"}, "display": {"matplotlib"}}
-ONLY_INSIDE_FUNCTIONS = {"dask", "pandas", "matplotlib"}
+LIBRARIES_OF_ONE = {
+    "_threads": {"threadpoolctl"},
+    "_dask": {"dask"},
+    "display": {"matplotlib"},
+    "chunks": {"pyarrow"},
+}
+ONLY_INSIDE_FUNCTIONS = {"dask", "pandas", "matplotlib", "pyarrow"}
 
 PUBLIC = {
     "softreg": {"SigmoidRegression", "SoftmaxRegression"},
-    "softreg.solvers": {"LBFGS", "Newton"},
+    "softreg.chunks": {"Arrays", "Csv", "NpyFiles", "NpzFiles", "Parquet"},
+    "softreg.solvers": {"LBFGS", "MiniBatch", "Newton"},
 }
 
 
@@ -139,6 +147,9 @@ def test_the_package_is_there_to_be_checked():
         ("functions.py", "from softreg._links import Softmax"),
         ("inference.py", "from softreg.functions import softmax"),
         ("inference.py", "import statsmodels.api"),
+        ("chunks.py", "import pandas"),
+        ("chunks.py", "from softreg._streams import StreamClassifier"),
+        ("_streams.py", "from softreg.chunks import Csv"),
         ("_unheard_of.py", ""),
     ],
 )
@@ -161,6 +172,7 @@ def test_the_check_sees_a_violation(path, source):
         ("solvers/_newton.py", "from .._objective import Objective\nimport scipy.optimize"),
         ("_softmax.py", "from sklearn.base import BaseEstimator\nfrom . import solvers"),
         ("_softmax.py", "def names(y):\n    import pandas as pd"),
+        ("chunks.py", "def read(self):\n    from pyarrow import dataset"),
         ("display.py", "def plot(self):\n    import matplotlib.pyplot as plt"),
         ("__init__.py", "from ._softmax import SoftmaxRegression"),
     ],

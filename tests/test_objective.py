@@ -26,7 +26,7 @@ from parts import (
     step_rounding,
 )
 
-from softreg import _rows
+from softreg import _memory_rows
 from softreg._links import Sigmoid
 from softreg.solvers._product import HessianProduct
 
@@ -96,6 +96,15 @@ def test_the_hessian_diagonal_is_that_of_the_hessian(case):
     )
 
 
+def test_the_blocks_are_those_on_the_diagonal_of_the_hessian(case):
+    """One a score, (K, width, width), without the rest of the matrix, nor a gauge."""
+    T, (width, K) = case.point(), case.objective.shape
+    H = case.ungauged.hessian(T)
+    cuts = [slice(k * width, (k + 1) * width) for k in range(K // len(H))]
+    expected = [block[cut, cut] for block in H for cut in cuts]
+    close(case.objective.hessian_blocks(T), expected, ROUNDING[case.dtype])
+
+
 def test_the_gram_matrix_is_the_weighted_mean_of_outer_products(case):
     """The Gram matrix is sum_i s_i x~_i x~_i' / S."""
     x = case.features
@@ -103,12 +112,17 @@ def test_the_gram_matrix_is_the_weighted_mean_of_outer_products(case):
     close(case.objective.gram, expected, ROUNDING[case.dtype])
 
 
+def leverages(objective, T, root):
+    """Each row's weight in the Hessian."""
+    return objective.rows.each(objective.leverage(T, root))
+
+
 def test_leverages_are_curvature_times_the_length_of_the_row(case):
     """A leverage is sum_k w_ik p_ik (1 - p_ik) / S_k ||root' x~_i||^2."""
     T, root = case.point(), np.random.default_rng(4).normal(size=(len(case.point()), 2))
     lengths = np.square(case.features @ root).sum(axis=1)
     expected = (case.spread(T) / case.weights).sum(axis=1) * lengths
-    close(case.objective.leverages(T, root), expected, ROUNDING[case.dtype])
+    close(leverages(case.objective, T, root), expected, ROUNDING[case.dtype])
 
 
 def test_the_curvature_gram_is_the_hessian_added_over_the_scores(case):
@@ -210,8 +224,8 @@ def test_parts_add_up_to_the_leverages_of_the_whole(several):
     objective, T = several.objective, several.point()
     root = np.random.default_rng(4).normal(size=(len(T), 2))
     parts = [(objective.part(np.array([k])), T[:, [k]]) for k in range(3)]
-    total = sum(part.leverages(own, root) for part, own in parts)
-    close(total, objective.leverages(T, root), ROUNDING[several.dtype])
+    total = sum(leverages(part, own, root) for part, own in parts)
+    close(total, leverages(objective, T, root), ROUNDING[several.dtype])
 
 
 @pytest.mark.parametrize("small_blocks", [False, True])
@@ -225,7 +239,7 @@ def test_a_part_sees_the_blocks_of_the_whole(
     hold(source, monkeypatch)
     if small_blocks:
         for name, value in [("_BLOCK_VALUES", 1), ("_BLOCK_ROWS", 1), ("_WORTH_A_THREAD", 0)]:
-            monkeypatch.setattr(_rows, name, value)
+            monkeypatch.setattr(_memory_rows, name, value)
     case = make(one_thread, targets, source, dtype, weighted=True, offset=True)
     whole, T = case.objective, case.point()
     whole.value_and_gradient(T)

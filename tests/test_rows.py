@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from parts import ROUNDING, SOURCES, TARGETS, close, hold, make, step_rounding, with_penalties
 
-from softreg import _rows
+from softreg import _memory_rows
 from softreg._threads import Threads
 from softreg.solvers._product import HessianProduct
 
@@ -73,9 +73,9 @@ def test_sums_do_not_depend_on_blocks_or_threads(monkeypatch, targets, source, d
         whole = make(alone, targets, source, dtype, weighted=True, offset=True)
         assert len(whole.objective.rows.cuts) == 1
         expected = everything(whole.objective, whole.point())
-        monkeypatch.setattr(_rows, "_BLOCK_VALUES", 1)
-        monkeypatch.setattr(_rows, "_BLOCK_ROWS", 1)
-        monkeypatch.setattr(_rows, "_WORTH_A_THREAD", 0)
+        monkeypatch.setattr(_memory_rows, "_BLOCK_VALUES", 1)
+        monkeypatch.setattr(_memory_rows, "_BLOCK_ROWS", 1)
+        monkeypatch.setattr(_memory_rows, "_WORTH_A_THREAD", 0)
         parts = make(threads, targets, source, dtype, weighted=True, offset=True)
         assert len(parts.objective.rows.cuts) >= 4
         for actual, once in zip(everything(parts.objective, whole.point()), expected, strict=True):
@@ -96,7 +96,7 @@ def everything(objective, T):
         objective.hessian(T),
         objective.gram,
         objective.curvature_gram(T),
-        objective.leverages(T, root),
+        objective.rows.each(objective.leverage(T, root)),
         HessianProduct(objective, T).balancing_step(D),
         *(there.value, there.gradient, there.divergence, there.imbalance),
     ]

@@ -150,12 +150,13 @@ def test_constant_targets_are_all_no_or_all_yes_where_they_count(n, cells, seed)
     targets = indicators(Y, own, plain, cell_weight, rng.random(Y.shape) < 0.1)
     counts = (own * (1 if cell_weight is None else cell_weight) * w[:, None]) > 0
     expected = [len(set(y[c] > 0) | set(y[c] == 1)) < 2 for y, c in zip(Y.T, counts.T, strict=True)]
-    np.testing.assert_array_equal(targets.one_sided(w), expected)
+    np.testing.assert_array_equal(~targets.sides(w).all(axis=0), expected)
     some = np.array([1, 4, 6])
-    np.testing.assert_array_equal(targets.of_scores(some).one_sided(w), np.array(expected)[some])
+    part = targets.of_scores(some)
+    np.testing.assert_array_equal(~part.sides(w).all(axis=0), np.array(expected)[some])
 
 
 def test_classes_and_shares_are_never_constant(drawn):
     """What varies is not, and classes were counted before they came here."""
     targets, *_ = drawn
-    assert not targets.one_sided(np.ones(40)).any()
+    assert targets.sides(np.ones(40)).all()

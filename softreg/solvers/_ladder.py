@@ -81,6 +81,8 @@ def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Desce
 def _groups(objective: Objective) -> list[NDArray]:
     """Return the problems that are solved together."""
     problems = np.flatnonzero(~objective.settled)
+    if not objective.rows.in_memory:  # nothing is kept, and all share the way through the data
+        return [problems]
     together = max(_FEWEST_SCORES, _TOGETHER // objective.rows.n)
     count = min(len(problems), -(-objective.shape[1] // together))
     return np.array_split(problems, max(count, 1))
@@ -98,7 +100,7 @@ def _descended(
     monitor.embed = functools.partial(_embedded, exact, whole, camp.open)
     before = replace(whole.part(exact, camp.open), passes=0)
     point = descend(objective.part(camp.open), before, camp.metric, monitor)
-    camp = replace(camp, spent=point.passes or camp.spent)
+    camp = replace(camp, spent=max(point.passes, camp.spent))
     if exact is not objective:
         single, point = point, Point.at(exact.part(camp.open), point.T)
         gain = before.value.sum() - point.value.sum()
@@ -197,9 +199,9 @@ def _diverging(objective: Objective, point: Point, converged: NDArray) -> NDArra
 
     def kernel(block: Block) -> NDArray:
         moves = np.abs(block.linear(U))
-        return moves.max(axis=1, where=block.weights() > 0, initial=0)[None]
+        return moves.max(axis=1, where=block.weights() > 0, initial=0)
 
-    moves = objective.rows.each(kernel).max(axis=0)
+    moves = objective.rows.greatest(kernel)
     most = moves.reshape(objective.problems, -1).max(axis=1)
     most[~(converged & objective.has_free_features & (most > _RUNAWAY))] = np.inf
     return moves > 0.5 * objective.by_score(most)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from softreg._blocks import Block
 from softreg._objective import Objective
+from softreg.solvers._metrics import FLAT
 
 # Products with one Hessian share its probabilities, a third of their cost, as long as these take
 # no more than 64 MB.
@@ -77,6 +78,7 @@ class HessianProduct:
                 return (link.hessian(P, ones, block.weights()),)
 
             H = objective.rows.sum(kernel)[0] / objective.problem_weight[:, None, None]
+            H[np.abs(H) < FLAT] = 0  # of saturated rows: they have no balance to restore
             right = link.centred(residual[-1]).reshape(len(H), -1, 1)
             inverse = np.linalg.pinv(H, rcond=right.size * np.finfo(float).eps, hermitian=True)
             step[-1] = link.centred((inverse @ right).ravel())
@@ -86,6 +88,7 @@ class HessianProduct:
         P = self.kept.get(block.start)
         if P is None:
             P = self.objective.link.probabilities_inplace(block.scores(U))
-            if self.objective.rows.n * len(P) <= _KEPT_PROBABILITIES:
+            rows = self.objective.rows
+            if rows.in_memory and rows.n * len(P) <= _KEPT_PROBABILITIES:
                 self.kept[block.start] = P
         return P

@@ -22,8 +22,10 @@ def by_leverage(objective: Objective, T: NDArray, root: NDArray, size: int) -> O
     `Objective.curvature_gram` no feature is missed, whatever its tails.
     """
     n = objective.rows.n
-    share = objective.leverages(T, root)
-    share = (1 - _UNIFORM) * share / max(share.sum(), np.finfo(float).tiny) + _UNIFORM / n
-    chance = np.minimum(1, size * share)
-    rows = np.flatnonzero(np.random.default_rng(0).random(n) < chance)
-    return replace(objective, rows=objective.rows.sample(rows, 1 / chance[rows]))
+
+    def chance(leverage: NDArray, total: float) -> NDArray:
+        share = (1 - _UNIFORM) * leverage / max(total, np.finfo(float).tiny) + _UNIFORM / n
+        return np.minimum(1, size * share)
+
+    rows = objective.rows.drawn(objective.leverage(T, root), chance)
+    return replace(objective, rows=rows)

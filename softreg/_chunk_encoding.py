@@ -1,0 +1,241 @@
+"""Chunks as users give them: checked, encoded, and held to being the same whenever they are read.
+
+The first pass over a source is its survey, which checks every chunk, finds the classes and notes
+what was there; later passes yield encoded rows, or say which chunk is not what it was.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from softreg._chunk_source import REREAD, Chunk, Source, noted
+from softreg._coordinates import Coordinates
+from softreg._encoding import Answers, Code, Encoder, has_columns
+from softreg._memory import mostly_zeros, rows_for_a_pass
+from softreg._memory_rows import MemoryRows
+from softreg._threads import Threads
+
+_THE_SAME = (
+    "An exact fit reads the data many times, and they must be the same each time: in the same "
+    "order, with nothing shuffled or drawn anew."
+)
+
+
+class Reader(NamedTuple):
+    """How an estimator reads chunks.
+
+    Attributes
+    ----------
+    validated : callable (X, reset=bool) -> float array or CSR, with the features of the first X
+    encoder : callable y -> Encoder
+    """
+
+    validated: Callable[..., Any]
+    encoder: Callable[[Any], Encoder]
+
+
+class Checked(NamedTuple):
+    """A chunk's rows in the form that an estimator learns from."""
+
+    X: Any
+    answers: Answers
+
+
+class Print(NamedTuple):
+    """What is remembered of a chunk, to know it again."""
+
+    rows: int
+    X: int
+    y: int
+    sample_weight: int
+
+    @classmethod
+    def of(cls, checked: Checked) -> Print:
+        X, (y, weight) = checked
+        return cls(X.shape[0], _checksum(X), _checksum(y), _checksum(weight))
+
+
+_NO_ROWS = Print(0, 0, 0, 0)
+
+
+def _checksum(values: Any) -> int:
+    """Return a number that hardly any other values share: an eighth of a pass (measured)."""
+    if values is None:
+        return 0
+    if sparse.issparse(values):
+        matrix: Any = values
+        return _checksum_of(matrix.data, matrix.indices, matrix.indptr)
+    # As text: those of Python objects are only where they lie in memory.
+    return _checksum_of(values.astype(str) if values.dtype.kind == "O" else values)
+
+
+def _checksum_of(*arrays: NDArray) -> int:
+    checksum = 0
+    for array in arrays:
+        flat: Any = array.T if array.flags.f_contiguous else np.ascontiguousarray(array)
+        checksum = zlib.crc32(flat.reshape(-1).view(np.uint8), checksum)
+    return checksum
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """How the chunks that are like a first one are checked."""
+
+    reader: Reader
+    encoder: Encoder
+    columns: tuple[list | None, list | None]
+
+    @classmethod
+    def at(cls, reader: Reader, chunk: Chunk) -> _Opened:
+        return cls(reader, reader.encoder(chunk.y), _columns(chunk))
+
+    def checked(self, chunk: Chunk, *, first: bool) -> Checked:
+        """Return the rows of a chunk, of the same columns as the first one's."""
+        for name, own, given in zip(("X", "y"), self.columns, _columns(chunk), strict=True):
+            if own != given:
+                raise ValueError(
+                    f"{name} has columns {given} in chunk {chunk.number}, but had {own}; all "
+                    "chunks must have the same columns in the same order."
+                )
+        X, y = self.reader.validated(chunk.X, reset=first), chunk.y
+        if not has_columns(y) and np.ndim(y) == 2:  # without a warning in every chunk
+            y = np.asarray(y)[:, 0]
+        return Checked(X, self.encoder.checked(y, chunk.weight, X))
+
+
+def _columns(chunk: Chunk) -> tuple[list | None, list | None]:
+    """Return the names of the columns of X and y, None for what has none."""
+    X, y = (getattr(of, "columns", None) for of in (chunk.X, chunk.y))
+    return None if X is None else list(X), None if y is None else list(y)
+
+
+class _Look(NamedTuple):
+    """What the form of X depends on."""
+
+    dtype: np.dtype
+    is_csr: bool
+    size: int
+    nonzeros: int
+
+    @classmethod
+    def at(cls, X: Any) -> _Look:
+        is_csr = sparse.issparse(X)
+        size = int(np.prod(X.shape))
+        return cls(X.dtype, is_csr, size, 0 if is_csr else int(np.count_nonzero(X)))
+
+
+def _as_csr(looks: list[_Look]) -> bool:
+    """Return whether X is held as CSR: if some of it comes so, or few values are but zeros."""
+    _, given, sizes, nonzeros = zip(*looks, strict=True)
+    return any(given) or mostly_zeros(sum(nonzeros), sum(sizes))
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What the first pass found.
+
+    Attributes
+    ----------
+    source : Source
+    prints : list of Print, one a chunk
+    opened : how chunks are checked
+    code : Code
+    dtype : that of X in all chunks: float32 if none is float64
+    as_csr : bool, whether rows are held as CSR
+    """
+
+    source: Source
+    prints: list[Print]
+    opened: _Opened
+    code: Code
+    dtype: np.dtype
+    as_csr: bool
+
+    @classmethod
+    def of(cls, chunks: Any, reader: Reader) -> Survey:
+        """Return the survey of a user's chunks: one pass."""
+        source, opened, tally = Source(chunks), None, None
+        prints: list[Print] = []
+        looks: list[_Look] = []
+        for chunk in source.read("the first"):
+            if chunk.X is None:
+                prints.append(_NO_ROWS)
+                continue
+            with noted(chunk.number, "the first"):
+                first = opened is None
+                opened = opened or _Opened.at(reader, chunk)
+                checked = opened.checked(chunk, first=first)
+                own = opened.encoder.tally(checked.answers)
+                tally = own if tally is None else tally + own
+            prints.append(Print.of(checked))
+            looks.append(_Look.at(checked.X))
+        if opened is None:
+            found = f"all {len(prints)} chunks are empty" if prints else "it yields no chunk"
+            raise ValueError(f"chunks holds no rows: {found}.")
+        code, dtype = opened.encoder.code(tally), np.result_type(*{look.dtype for look in looks})
+        return cls(source, prints, opened, code, dtype, _as_csr(looks))
+
+    def rows(self, coordinates: Coordinates, threads: Threads) -> Iterable[MemoryRows]:
+        """Return what yields the rows of each chunk, in every pass the same."""
+        return _Encoded(self, coordinates, threads)
+
+    def again(self) -> Iterator[Checked]:
+        """Yield the chunks once more, or say which one is not what it was."""
+        number, expected = 0, len(self.prints)
+        for chunk in self.source.read("a later"):
+            number = chunk.number + 1
+            if number > expected:
+                raise ValueError(
+                    f"chunks yields more than the {expected} chunks of its first pass. {_THE_SAME}"
+                )
+            if chunk.X is None:
+                self._compare(chunk.number, _NO_ROWS)
+                continue
+            with noted(chunk.number, "a later"):
+                checked = self.opened.checked(chunk, first=False)
+            self._compare(chunk.number, Print.of(checked))
+            yield checked
+        if number < expected:
+            raise ValueError(
+                f"chunks ended after {number} of the {expected} chunks of its first pass; {REREAD}"
+                f". {_THE_SAME}"
+            )
+
+    def _compare(self, number: int, found: Print) -> None:
+        expected = self.prints[number]
+        if found.rows != expected.rows:
+            raise ValueError(
+                f"chunk {number} has {found.rows} rows, but had {expected.rows} in the first pass. "
+                f"{_THE_SAME}"
+            )
+        pairs = zip(Print._fields, found, expected, strict=True)
+        other = [name for name, now, before in pairs if now != before]
+        if other:
+            raise ValueError(
+                f"chunk {number} has other values in {' and '.join(other)} than in the first pass. "
+                f"{_THE_SAME}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class _Encoded:
+    """The rows of chunks that were surveyed."""
+
+    survey: Survey
+    coordinates: Coordinates
+    threads: Threads
+
+    def __iter__(self) -> Iterator[MemoryRows]:
+        survey = self.survey
+        for X, answers in survey.again():
+            X = X.astype(survey.dtype, copy=False)
+            X = sparse.csr_array(X) if survey.as_csr else X
+            belongings = (*survey.code.targets(answers), None)
+            yield rows_for_a_pass(X, belongings, self.coordinates, self.threads)

@@ -1,0 +1,253 @@
+"""Rows in memory: their blocks, spread over threads, and what blocks keep from pass to pass."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softreg._blocks import Block
+from softreg._coordinates import Coordinates
+from softreg._rows import Rows, Totals, add_inplace
+from softreg._targets import Targets
+from softreg._threads import Threads
+
+# A block of 2^18 values (2 MB of doubles) stays near a core for both products of a pass; smaller
+# ones lose to the Python around them, larger ones to memory (measured from 2^14 to 2^20).
+_BLOCK_VALUES = 2**18
+# Blocks of fewer rows (of `width` values each) spend more on their sums, (width, K), than they
+# save (measured on text).
+_BLOCK_ROWS = 512
+# Below this much work in a pass the threads' meeting takes longer than they save (measured).
+_WORTH_A_THREAD = 400_000
+
+# What rows know of themselves, whichever their scores: blocks stay, and with them their copies.
+_OF_ANY_SCORES = {"weights", "total_weight", "cuts", "_shares", "are_raw", "_copies"}
+
+# Targets, weights and offsets of some rows.
+Belongings = tuple[Targets, NDArray | None, NDArray | None]
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryRows(Rows):
+    """Rows whose X is in memory.
+
+    Attributes
+    ----------
+    X : array of shape (n, d)
+    Y : Targets
+    weight : ndarray of shape (n,) or None, >= 0
+    offset : ndarray of shape (n, K) or None
+    coordinates, threads, dtype : as in `Rows`
+    once : bool, whether blocks serve a single pass, so that nothing of them is worth keeping
+    """
+
+    X: Any
+    Y: Targets
+    weight: NDArray | None
+    offset: NDArray | None
+    coordinates: Coordinates
+    threads: Threads
+    dtype: np.dtype
+    once: bool = False
+    in_memory = True
+
+    @property
+    @abstractmethod
+    def held(self) -> float:
+        """Values that are held in memory, counting an index as half of one."""
+
+    @property
+    @abstractmethod
+    def _is_kept(self) -> bool:
+        """Whether what blocks hold is small enough to be kept from pass to pass."""
+
+    @abstractmethod
+    def _block(self, cut: slice, belongings: Belongings) -> Block:
+        """Return the block of a cut, given its targets, weights and offsets."""
+
+    def standardised(self) -> Self:
+        own = self.coordinates.standardising(*self.moments(), self.X.dtype)
+        return self.replaced(coordinates=own)
+
+    @property
+    def n(self) -> int:
+        return self.X.shape[0]
+
+    @property
+    def n_scores(self) -> int:
+        return self.Y.n_scores
+
+    @cached_property
+    def weights(self) -> NDArray:
+        """The weights (n,), ones where none were given."""
+        return np.ones(self.n) if self.weight is None else self.weight
+
+    @cached_property
+    def total_weight(self) -> float:
+        return float(self.weights.sum())
+
+    @cached_property
+    def score_weight(self) -> NDArray:
+        return self.Y.total_weight(self.weights)
+
+    @cached_property
+    def target_sum(self) -> NDArray:
+        return self.Y.weighted_sum(self.weights)
+
+    @cached_property
+    def sides(self) -> NDArray[np.bool_]:
+        return self.Y.sides(self.weights)
+
+    @property
+    def mean_offset(self) -> NDArray | float:
+        return 0.0 if self.offset is None else self.weights @ self.offset / self.total_weight
+
+    @property
+    def farthest_offset(self) -> NDArray | float:
+        return 0.0 if self.offset is None else np.abs(self.offset).max(axis=0)
+
+    def totals(self) -> Totals:
+        """Return what the rows add up to."""
+        d = self.X.shape[1]
+        weighty = self.total_weight > 0
+        mean, variance = self.moments() if weighty else (np.zeros(d), np.zeros(d))
+        sums = (self.score_weight, self.target_sum, self.sides)
+        return Totals(self.n, self.values, self.total_weight, mean, variance, *sums)
+
+    @cached_property
+    def cuts(self) -> list[slice]:
+        """Slices of rows, one a block; equally many for each thread."""
+        # A block works on its values of X and three (K, m) matrices; its sums are (width, K).
+        scores = 3 * self.n * self.n_scores
+        if self.values + scores <= _WORTH_A_THREAD:
+            return [slice(0, self.n)]
+        worth_their_sums = (self.values + 3 * self.n) / (_BLOCK_ROWS * self.coordinates.width)
+        count = max(1, round(min((self.held + scores) / _BLOCK_VALUES, worth_their_sums)))
+        count = -(-count // self.threads.count) * self.threads.count
+        return _slices(self.n, min(count, self.n))
+
+    @cached_property
+    def _shares(self) -> list[list[slice]]:
+        """The cuts of each thread."""
+        threads = min(len(self.cuts), self.threads.count)
+        return [self.cuts[share] for share in _slices(len(self.cuts), threads)]
+
+    def block(self, cut: slice) -> Block:
+        """Return the rows of a cut."""
+        block = self._blocks.get(cut.start)
+        if block is None:
+            weight = None if self.weight is None else self.weight[cut]
+            offset = None if self.offset is None else self.offset[cut]
+            block = self._block(cut, (self.Y[cut], weight, offset))
+        if self._is_kept:
+            self._blocks[cut.start] = block
+        return block
+
+    @cached_property
+    def _blocks(self) -> dict[int, Block]:
+        return {}
+
+    def _kept(self, cut: slice, make: Callable[[], Any]) -> Any:
+        """Return a block's X, from an earlier pass if it was kept; `make` makes it."""
+        X = self._copies.get(cut.start)
+        if X is None:
+            X = make()
+        if self._is_kept:
+            self._copies[cut.start] = X
+        return X
+
+    @cached_property
+    def _copies(self) -> dict[int, Any]:
+        return {}
+
+    def sum(self, kernel: Callable[[Block], tuple]) -> tuple:
+        def add_share(share: list[slice]) -> list:
+            total = list(kernel(self.block(share[0])))
+            for cut in share[1:]:
+                add_inplace(total, kernel(self.block(cut)))
+            return total
+
+        total, *others = self.threads.map(add_share, self._shares)
+        for other in others:
+            add_inplace(total, other)
+        return tuple(total)
+
+    def greatest(self, kernel: Callable[[Block], NDArray]) -> NDArray:
+        return np.max(self._of_blocks(kernel), axis=0)
+
+    def each(self, kernel: Callable[[Block], NDArray]) -> NDArray:
+        """Return what `kernel` makes of each row, (n,)."""
+        return np.concatenate(self._of_blocks(kernel))
+
+    def _of_blocks(self, kernel: Callable[[Block], NDArray]) -> list[NDArray]:
+        return self.threads.map(lambda cut: kernel(self.block(cut)), self.cuts)
+
+    def of_scores(self, scores: NDArray) -> Self:
+        offset = None if self.offset is None else self.offset[:, scores]
+        part = self.replaced(Y=self.Y.of_scores(scores), offset=offset)
+        known = {name: value for name, value in vars(self).items() if name in _OF_ANY_SCORES}
+        vars(part).update(known)
+        single = vars(self).get("in_single", self)
+        if single is not self:
+            vars(part)["in_single"] = single.of_scores(scores)
+        return part
+
+    def among(self, scores: NDArray, correction: NDArray) -> Self:
+        """Return rows over some scores, theirs among them, that get a correction (c,)."""
+        own = correction if self.offset is None else self.offset[:, scores] + correction
+        offset = np.broadcast_to(own, (self.n, len(scores)))
+        return self.replaced(Y=self.Y.among(scores), offset=offset)
+
+    def taken(self, rows: NDArray | slice) -> Self:
+        """Return some of the rows."""
+        weight, offset = (None if of is None else of[rows] for of in (self.weight, self.offset))
+        return self.replaced(X=self.X[rows], Y=self.Y[rows], weight=weight, offset=offset)
+
+    def drawn(
+        self,
+        importance: Callable[[Block], NDArray],
+        chance: Callable[[NDArray, float], NDArray],
+    ) -> Self:
+        own = self.each(importance)
+        return self.drawn_with(chance(own, own.sum()), np.random.default_rng(0))
+
+    def drawn_with(self, chance: NDArray, random: np.random.Generator) -> Self:
+        """Return rows drawn each with its own chance (n,), weighing its inverse times as much."""
+        rows = np.flatnonzero(random.random(self.n) < chance)
+        return self.taken(rows).replaced(weight=self.weights[rows] / chance[rows])
+
+    def batches(self, size: int, random: np.random.Generator | None) -> Iterator[Self]:
+        order = None if random is None else random.permutation(self.n)
+        for cut in _slices(self.n, -(-self.n // size)):
+            yield self.taken(cut if order is None else order[cut])
+
+    def split(self, fraction: float, random: np.random.Generator) -> tuple[Self, Self]:
+        if self.n < 2:
+            raise ValueError("a single row cannot be split")
+        held = self.held_out(np.clip(round(fraction * self.n), 1, self.n - 1), random)
+        return self.taken(np.flatnonzero(~held)), self.taken(np.flatnonzero(held))
+
+    def held_out(self, count: float, random: np.random.Generator) -> NDArray[np.bool_]:
+        """Return which rows are held out, (n,): about `count` in all, its share of each class.
+
+        Of rows that are sorted by class, those of each in random order, every so many-th.
+        """
+        order, strata = random.permutation(self.n), self.Y.strata()
+        if strata is not None:
+            order = order[np.argsort(strata[order], kind="stable")]
+        ends = np.floor(np.arange(self.n + 1) * (count / self.n) + random.random())
+        held = np.zeros(self.n, dtype=bool)
+        held[order] = np.diff(ends) > 0
+        return held
+
+
+def _slices(n: int, count: int) -> list[slice]:
+    """Return so many slices of nearly equal length that make up 0..n."""
+    edges = np.linspace(0, n, count + 1).astype(int)
+    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]

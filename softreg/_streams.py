@@ -1,0 +1,208 @@
+"""What the estimators have in common that learn from data which come in chunks."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABCMeta
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils.metaestimators import available_if
+
+from softreg import _checks as checks
+from softreg._callbacks import FitTask, with_callbacks
+from softreg._chunk_encoding import Reader, Survey
+from softreg._chunked_rows import ChunkedRows
+from softreg._classifier import LinearClassifier
+from softreg._coordinates import Coordinates
+from softreg._encoding import Answers, Code, Encoder
+from softreg._memory import rows_in_memory
+from softreg._memory_rows import MemoryRows
+from softreg._threads import Threads
+from softreg.solvers._solvers import stream_solver
+from softreg.solvers._stream import Learner, Stream
+
+
+class StreamClassifier(LinearClassifier, metaclass=ABCMeta):
+    """A linear classifier whose rows may come chunk by chunk."""
+
+    @with_callbacks
+    def fit_chunks(self, chunks: Any) -> Self:
+        """Fit the coefficients on data larger than memory, read chunk by chunk, again and again.
+
+        The optimum, its certificate and the fitted attributes are those of `fit` on all rows at
+        once. Each pass over the data reads all chunks, as many passes as the solver takes (some
+        tens), and holds no more than two of them, beside some arrays of their size.
+
+        Parameters
+        ----------
+        chunks : iterable, or callable that returns an iterator
+            Yields (X, y) or (X, y, sample_weight), each as in `fit`, in every pass the same: a
+            function such as ``lambda: read(path)``, a list, or a source of `softreg.chunks`. X may
+            be arrays, CSR matrices or DataFrames, whose columns are the same in all chunks. Chunks
+            without rows are passed over. About a million values are a good size of X.
+
+        Returns
+        -------
+        self : the fitted estimator
+
+        Raises
+        ------
+        ValueError
+            If a chunk is not as described, with a note that names it; if there are no rows; or if
+            a later pass finds other data, more or fewer chunks than the first. Errors that
+            `chunks` raises come through with such a note. An estimator that was fitted before
+            stays as it was.
+        TypeError
+            If `chunks` can be read only once, as generators can, or yields no tuples.
+
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning, UserWarning
+            As in `fit`.
+
+        Notes
+        -----
+        Callbacks see each iteration as in `fit`, but no data: X and y are None.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_wine
+        >>> from softreg import SoftmaxRegression
+        >>> X, y = load_wine(return_X_y=True)
+        >>> def read():
+        ...     for start in range(0, len(X), 50):  # as if from a file
+        ...         yield X[start : start + 50], y[start : start + 50]
+        >>> model = SoftmaxRegression().fit_chunks(read)
+        >>> abs(model.objective_ - SoftmaxRegression().fit(X, y).objective_) < 1e-9
+        True
+        """
+        fitted = copy.copy(self)  # whatever fails from here on, self stays as it was
+        with Threads(checks.check_n_jobs(self.n_jobs)) as threads:
+            survey = Survey.of(chunks, Reader(fitted._validated, self._encoder))
+            raw = Coordinates.raw(fitted.n_features_in_, bool(self.fit_intercept))
+            rows = ChunkedRows.of(survey.rows(raw, threads))
+            result, learned = fitted._minimised(rows, survey.code, FitTask(self, {}))
+        self._publish(fitted, learned)
+        self._warn(survey.code, result)
+        return self
+
+    @available_if(lambda self: stream_solver(self.solver))
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Learn from one chunk of a stream, by a step of `solvers.MiniBatch` for each batch of it.
+
+        Columns need no scaling: their means, deviations and second moments are updated with each
+        chunk. The penalty is that of a prior of variance C, which fades as rows arrive: 1 / (C S),
+        where S is the weight of all rows so far. After `fit`, learning goes on from its
+        coefficients, with steps as small as its number of rows says.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            As in `fit`; any number of rows, also one.
+        y : array-like of shape (n_samples,) or (n_samples, n_classes), or sparse matrix
+            As in `fit`; all rows may be of one class.
+        classes : array-like of shape (n_classes,), default=None
+            All classes that will ever come, asked for on the first call unless the estimator's
+            `classes` names them or y has a column for each. Later it may be left out.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights >= 0. For labels also (n_samples, n_classes).
+
+        Returns
+        -------
+        self : the fitted estimator
+            With `coef_`, `intercept_`, `classes_`, `n_features_in_`, `n_samples_seen_`, `solver_`,
+            ``n_iter_``, the number of chunks, and `loss_curve_` (n_iter_,), the mean loss of each
+            chunk before it was learned from.
+
+        Raises
+        ------
+        ValueError
+            If an argument or parameter is not as described: unknown classes, other features than in
+            the first chunk, or ``class_weight="balanced"``. The estimator stays as it was.
+        AttributeError
+            If `solver` is none of "auto", "minibatch" and `solvers.MiniBatch` objects.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_wine
+        >>> from softreg import SoftmaxRegression
+        >>> X, y = load_wine(return_X_y=True)  # sorted by class
+        >>> model = SoftmaxRegression(random_state=0)
+        >>> for start in (0, 1, 2, 3, 4):
+        ...     model = model.partial_fit(X[start::5], y[start::5], classes=[0, 1, 2])
+        >>> model.n_samples_seen_, model.score(X, y) > 0.9
+        (178, True)
+        """
+        fitted = copy.copy(self)  # whatever fails from here on, self stays as it was
+        begun = hasattr(self, "classes_")
+        data = fitted._validated(X, reset=not begun)
+        encoder = self._encoder(y)
+        answers = encoder.checked(y, sample_weight, data)
+        code = self._announced(encoder, classes, answers)
+        with Threads(checks.check_n_jobs(self.n_jobs)) as threads:
+            raw = Coordinates.raw(data.shape[1], bool(self.fit_intercept))
+            rows = rows_in_memory(data, *code.targets(answers), None, raw, threads)
+            learner = fitted._learner(code)
+            stream = fitted._stream(rows, code).after(rows, learner)
+        learned = self._linear(*stream.coefficients(code.link), data.dtype)
+        if not all(np.isfinite(values).all() for values in learned.values()):
+            raise ValueError(
+                "The coefficients overflow. Choose a smaller learning_rate, or bring X and "
+                "sample_weight into a range whose squares are finite."
+            )
+        learned |= code.learned | {
+            "classes_": code.classes,
+            "n_iter_": len(stream.losses),
+            "loss_curve_": stream.losses,
+            "n_samples_seen_": stream.n,
+            "solver_": learner.solver,
+            "_stream_": stream,
+        }
+        self._publish(fitted, learned)
+        return self
+
+    def _announced(self, encoder: Encoder, classes: ArrayLike | None, answers: Answers) -> Code:
+        """Return the code of a stream's y, the one it began with."""
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
+            raise ValueError(
+                'class_weight="balanced" needs the counts of all rows, which a stream does not '
+                "know; pass a dict {class: weight}."
+            )
+        if not hasattr(self, "classes_"):
+            return encoder.announced(classes, answers)
+        if classes is not None and set(np.asarray(classes).tolist()) != set(self.classes_.tolist()):
+            raise ValueError(
+                f"classes={classes!r} is not the same as on last call to partial_fit, was: "
+                f"{self.classes_.tolist()}."
+            )
+        code = encoder.announced(self.classes_, answers)
+        was = {name: getattr(self, name, None) for name in code.learned}
+        if code.n_scores != len(self.coef_) or was != code.learned:
+            raise ValueError(
+                f"y is not what the model was fitted on: it was {was} with {len(self.coef_)} "
+                f"row(s) of coefficients, and is {code.learned} with {code.n_scores}."
+            )
+        return code
+
+    def _learner(self, code: Code) -> Learner:
+        """Return how a stream is learned from."""
+        random = checks.check_random_state(self.random_state)
+        return Learner(code.link, self._penalty(code), stream_solver(self.solver), random)
+
+    def _stream(self, rows: MemoryRows, code: Code) -> Stream:
+        """Return what was learned so far."""
+        stream = getattr(self, "_stream_", None)
+        if stream is not None:
+            return stream
+        if hasattr(self, "coef_"):
+            linear = self.coef_.T.astype(float), self.intercept_.astype(float)
+            return Stream.at(rows.coordinates, *linear, before=self.n_samples_seen_)
+        return Stream.beginning(rows, code.link)
