@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -49,6 +49,18 @@ class Coordinates:
         centre = mean.astype(dtype).astype(float)
         return Coordinates(centre, np.where(varies, scale, np.inf), self.intercept)
 
+    def since(self, earlier: Coordinates) -> Coordinates:
+        """Return these coordinates in terms of earlier ones, whose x~ are the features here."""
+        centre = (self.centre - earlier.centre) / earlier.scale
+        return Coordinates(centre, self.scale / earlier.scale, self.intercept)
+
+    def without_constants(self) -> Coordinates:
+        """Return the same coordinates but for columns that do not vary yet: these stay as they are.
+
+        They are zeros still, yet their coefficients are not lost.
+        """
+        return replace(self, scale=np.where(np.isfinite(self.scale), self.scale, 1.0))
+
     @property
     def width(self) -> int:
         """Number of rows of T."""
@@ -87,6 +99,13 @@ class Coordinates:
         if self.intercept:
             T[:-1] -= np.outer(self.centre / self.scale, U[-1])
         return T
+
+    def map(self) -> NDArray:
+        """Return the matrix (width, width) that takes (x, 1) to x~; (x,) without an intercept."""
+        L = np.diag(self._unit[:, 0])
+        if self.intercept:
+            L[:-1, -1] = -self.centre / self.scale
+        return L
 
     @cached_property
     def _unit(self) -> NDArray[np.float64]:

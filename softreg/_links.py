@@ -23,10 +23,19 @@ _ALL_BUT_GONE = -1 + np.finfo(float).eps
 # Half a megabyte of doubles, which stays in a core's second-level cache; Hessians of an order
 # above 360 take wider chunks, lest adding them up take longer than the products.
 _CHUNK_VALUES = 2**16
+# How more classes than these go together is left out: it would take more than what they share.
+_MOST_TOGETHER = 300
 
 
 class Link(Protocol):
-    """A row loss, convex in the row's scores z, whose gradient in z is P - Y."""
+    """A row loss, convex in the row's scores z, whose gradient in z is P - Y.
+
+    Attributes
+    ----------
+    exclusive : bool, whether a row is of one class, so that others can be left out of its loss
+    """
+
+    exclusive: bool
 
     def probabilities_inplace(self, Z: Array) -> Array:
         """Turn scores into probabilities P."""
@@ -39,6 +48,14 @@ class Link(Protocol):
 
     def curvature_diagonal(self, P: Array) -> Array:
         """Return the diagonal p (1 - p) of each row's Hessian, (K, m)."""
+
+    def information(self, P: Array, R: Array, weight: Array) -> NDArray[np.float64]:
+        """Return the weighted sum of the rows' Hessians in their scores, (K, K).
+
+        Half as the model expects them, half as observed, r r': where p is next to 0 or 1, only the
+        residuals R = P - Y tell that a row is fitted badly. Of what shares nothing, or takes too
+        much, the diagonal (K,). Weights as in `hessian`.
+        """
 
     def dual(self, Z: Array, D: Array) -> tuple[Array, Array]:
         """Return the probabilities Q linearised from Z along D, and KL(q || p(z + d)), (B, m).
@@ -72,6 +89,8 @@ class Link(Protocol):
 class Softmax:
     """K scores, one class: loss = logsumexp(z) - <y, z>, P = softmax(z)."""
 
+    exclusive = True
+
     def probabilities_inplace(self, Z: Array) -> Array:
         self._normalise_inplace(Z)
         return Z
@@ -90,6 +109,12 @@ class Softmax:
 
     def curvature_diagonal(self, P: Array) -> Array:
         return P * (1 - P)
+
+    def information(self, P: Array, R: Array, weight: Array) -> NDArray[np.float64]:
+        if len(P) > _MOST_TOGETHER:
+            return 0.5 * ((P * (1 - P) + R * R) @ weight).astype(float)
+        own, seen = P * weight, R * weight
+        return 0.5 * (np.diag(own.sum(axis=1, dtype=float)) - own @ P.T + seen @ R.T)
 
     def dual(self, Z: Array, D: Array) -> tuple[Array, Array]:
         P = Z.copy()
@@ -156,6 +181,8 @@ class Softmax:
 class Sigmoid:
     """L scores, L yes-or-no labels: loss = sum_l log(1 + exp(z_l)) - y_l z_l, P = sigmoid(z)."""
 
+    exclusive = False
+
     def probabilities_inplace(self, Z: Array) -> Array:
         return _expit(Z, _decay(Z), out=Z)
 
@@ -171,6 +198,9 @@ class Sigmoid:
 
     def curvature_diagonal(self, P: Array) -> Array:
         return P * (1 - P)
+
+    def information(self, P: Array, R: Array, weight: Array) -> NDArray[np.float64]:
+        return 0.5 * ((P * (1 - P) + R * R) * weight).sum(axis=1, dtype=float)
 
     def dual(self, Z: Array, D: Array) -> tuple[Array, Array]:
         e, there = _decay(Z), Z + D
@@ -190,15 +220,7 @@ class Sigmoid:
         return K * d * (d + 10)
 
     def hessian(self, P: Array, X: Array, weight: Array) -> Array:
-        (L, m), d = P.shape, X.shape[1]
-        curvature = P * (1 - P) * weight
-        H, step = np.zeros((L, d, d)), max(1, _CHUNK_VALUES // d)
-        buffer = np.empty((min(step, m), d))
-        for cut in (slice(start, min(start + step, m)) for start in range(0, m, step)):
-            x, scaled = X[cut], buffer[: cut.stop - cut.start]
-            for own, c in zip(H, curvature[:, cut], strict=True):
-                own += x.T @ np.multiply(x, c[:, None], out=scaled)
-        return H
+        return weighted_grams(X, P * (1 - P) * weight)
 
     def fix_gauge_inplace(self, H: Array, width: int) -> None:
         pass
@@ -209,6 +231,19 @@ class Sigmoid:
 
     def centred(self, coef: Array) -> Array:
         return coef
+
+
+def weighted_grams(X: Array, C: Array) -> Array:
+    """Return sum_i c_ki x_i x_i' for each row of C (K, m) >= 0, (K, d, d)."""
+    (K, m), d = C.shape, X.shape[1]
+    H, step = np.zeros((K, d, d)), max(1, _CHUNK_VALUES // d)
+    buffer, roots = np.empty((min(step, m), d)), np.sqrt(C)
+    for cut in (slice(start, min(start + step, m)) for start in range(0, m, step)):
+        x, scaled = X[cut], buffer[: cut.stop - cut.start]
+        for own, root in zip(H, roots[:, cut], strict=True):
+            np.multiply(x, root[:, None], out=scaled)
+            own += scaled.T @ scaled  # of itself: half the multiplications
+    return H
 
 
 # SciPy's expit and log_expit in one exponential that cannot overflow: five times faster.

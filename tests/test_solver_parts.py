@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from parts import LABELS, SOURCES, TARGETS, close, columns, hold, make, minimiser, newton
 
+from softreg._links import Sigmoid
+from softreg.solvers import _costs
 from softreg.solvers._conjugate_gradients import conjugate_gradients
-from softreg.solvers._metrics import Diagonal, Gram, Hessian, Rotated
+from softreg.solvers._metrics import Diagonal, Gram, Hessian, Rotated, first_metric
 from softreg.solvers._newton import (
     Point,
     balanced,
@@ -40,6 +42,37 @@ def strengths(case):
     return case.working_l2 / case.weights
 
 
+def blocks(case, T):
+    """The metric of the Hessian's diagonal blocks, one a score."""
+    found = (np.linalg.cholesky(H + np.diag(np.diag(H) == 0)) for H in score_blocks(case, T))
+    factors = [np.asfortranarray(L) for L in found]
+    return Hessian(factors, Gram.of(case.objective), case.link)
+
+
+def score_blocks(case, T):
+    """The blocks B_k = sum_i w_ik p_ik (1 - p_ik) x~_i x~_i' / S_k + l2_k, from the formula."""
+    spread, x = case.spread(T) / case.weights, case.features
+    return [(x.T * c) @ x + np.diag(l2) for c, l2 in zip(spread.T, strengths(case).T, strict=True)]
+
+
+def blocks_with_common_moves_free(case, T):
+    """D -> B (D + c), where c, the same for all classes, costs least; labels have nothing common.
+
+    It is the inverse of B^-1 between centrings: of all G that sum to zero over the classes, the one
+    with B^-1 G = D but for common moves.
+    """
+    B = np.array(score_blocks(case, T))
+
+    def times(D):
+        own = np.einsum("kij,jk->ki", B, D)
+        if case.is_softmax:
+            c = -np.linalg.lstsq(B.sum(axis=0), own.sum(axis=0), rcond=1e-13)[0]
+            own = own + B @ c
+        return own.T
+
+    return times
+
+
 METRICS = {
     "diagonal": (
         lambda case, T: Diagonal.at(case.objective, T),
@@ -59,6 +92,7 @@ METRICS = {
         lambda case, T: Hessian.at(case.objective, T, Gram.of(case.objective)),
         lambda case, T: HessianProduct(case.objective, T),
     ),
+    "blocks": (blocks, blocks_with_common_moves_free),
 }
 
 
@@ -90,6 +124,46 @@ def test_metrics_are_renewed_to_the_hessian_where_it_is_affordable(penalised):
         G = HessianProduct(penalised.objective, T)(D)
         assert fresh.accurate
         np.testing.assert_allclose(fresh.unwhiten(fresh.whiten(G)), D, atol=1e-9)
+
+
+def test_where_the_hessian_is_too_large_its_blocks_take_its_place(penalised, monkeypatch):
+    """With room for the blocks alone, metrics are renewed to these: labels' are the Hessian."""
+    T, (width, K) = penalised.point(), penalised.objective.shape
+    monkeypatch.setattr(_costs, "_LARGEST_ORDER", width * K**0.5)
+    G = np.random.default_rng(50).normal(size=T.shape)
+    for name in ("Gram", "rotated", "Hessian", "blocks"):
+        metric = METRICS[name][0](penalised, 0 * T)
+        fresh, expected = metric.renewed(penalised.objective, T), blocks(penalised, T)
+        assert fresh.accurate
+        close(fresh.unwhiten(fresh.whiten(G)), expected.unwhiten(expected.whiten(G)), 1e-9)
+
+
+@pytest.mark.parametrize("room", [0, 48, 49, 100, 146, 147, 400, 440, 441, 10**6])
+def test_metrics_hold_no_more_values_than_there_is_room_for(one_thread, monkeypatch, room):
+    """Whatever the room: three classes' blocks take 147 values, their Hessian 441."""
+    monkeypatch.setattr(_costs, "_LARGEST_ORDER", room**0.5)
+    case = make(one_thread, n=2000)
+    first = first_metric(case.objective, case.point())
+    fresh = first.renewed(case.objective, case.point())
+    first_held = sum(value.size for value in vars(first).values())
+    assert first_held <= max(room, case.point().size)
+    held = sum(L.size for L in getattr(fresh, "factors", []))
+    assert held == (441 if room >= 441 else 147 if room >= 147 else 0)
+    assert _costs.sample_size(case.objective) * 7 <= room
+
+
+@pytest.mark.parametrize("targets", TARGETS)
+@pytest.mark.parametrize("name", METRICS)
+def test_metrics_of_rows_that_are_all_but_saturated_are_finite(one_thread, name, targets):
+    """Curvature of 1e-300 is none: gradients whitened by it would overflow in squares."""
+    case = make(one_thread, targets)
+    T = np.zeros(case.objective.shape)
+    T[-1] = 690 * np.linspace(-1, 1, T.shape[1]) if T.shape[1] > 1 else 690
+    metric, G = METRICS[name][0](case, T), Point.at(case.objective, T).gradient
+    if name in ("Hessian", "blocks"):
+        metric = metric.renewed(case.objective, T)
+    v = metric.whiten(G)
+    assert np.isfinite(v @ v) and np.isfinite(metric.unwhiten(v)).all()
 
 
 @pytest.fixture(params=product(LABELS, SOURCES), ids="-".join)
@@ -271,7 +345,7 @@ def test_conjugate_gradients_with_the_hessian_as_metric_take_one_product():
     for B in (1, 3):
         H, g = spd(np.random.default_rng(23), B)
         factors = [np.asfortranarray(L) for L in np.linalg.cholesky(H)]
-        metric = Hessian(factors, Gram(factors[0]))
+        metric = Hessian(factors, Gram(factors[0]), Sigmoid())
         D, _, products = conjugate_gradients(Systems(H), g, metric, never, 1)
         assert products == 1
         np.testing.assert_allclose(D, solutions(H, g), atol=1e-12)
@@ -343,7 +417,8 @@ def test_conjugate_gradients_leave_solved_systems_behind():
 @pytest.mark.parametrize("name", METRICS)
 def test_newtons_equations_of_every_problem_are_solved_by_conjugate_gradients(penalised, name):
     """H(T) D = -gradient to rounding, in every metric, and D is the step of the dense Hessian."""
-    T, objective = penalised.point(), penalised.objective
+    objective = penalised.objective
+    T = objective.link.centred(penalised.point())  # as solvers have it
     times, gradient = HessianProduct(objective, T), objective.value_and_gradient(T)[1]
     D, residual, _ = conjugate_gradients(
         times,

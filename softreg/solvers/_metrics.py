@@ -14,19 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from softreg._links import Link
 from softreg._objective import Objective
+from softreg.solvers._costs import (
+    DEAREST_GRAM,
+    SAMPLING_LOSS,
+    block_groups,
+    cheapest_hessian,
+    factor_pays,
+    hessian_passes,
+    is_whole,
+    pass_cost,
+    sample_size,
+)
 from softreg.solvers._sampling import by_leverage
 
-# A Cholesky factor of this order is 128 MB and half a second; several take no more together.
-_LARGEST_ORDER = 4000
-# The Gram matrix is worth at most this many passes over the data: it saves more.
-_DEAREST_GRAM = 60
 # An eigenbasis of order d takes this many times d^3 multiply-adds of a large product (measured).
 _EIGENBASIS = 30
-# A Hessian can be estimated from this many rows per parameter: its factor is then within a third
-# of the exact one, which costs so many more passes until the end (both measured).
-ROWS_PER_PARAMETER = 10
-_SAMPLING_LOSS = 8
+# Curvature below this is none: saturated rows leave some, whose inverse would overflow in squares.
+FLAT = 1e-100
 
 
 class Metric(Protocol):
@@ -154,10 +160,16 @@ class Rotated:
 
 @dataclass(frozen=True, eq=False)
 class Hessian:
-    """The Hessian at some T, from all rows or from those that matter there."""
+    """The Hessian at some T, or its blocks class by class, from all rows or those that matter.
+
+    Blocks know nothing of what moves all classes alike, along which the Hessian is all but flat and
+    no gradient points: such moves are taken off before and after, or conjugate gradients would take
+    ten times as many products (measured).
+    """
 
     factors: list[NDArray]
     gram: Gram
+    link: Link
     accurate = True
 
     @classmethod
@@ -165,20 +177,26 @@ class Hessian:
         """Return the metric at T."""
         exact, sampled = hessian_passes(objective)
         estimate = objective
-        if sampled + _SAMPLING_LOSS < exact:
+        if sampled + SAMPLING_LOSS < exact:
             factor = _cholesky(objective.curvature_gram(T))
             root = _solved(factor, np.eye(len(factor))).T
-            estimate = by_leverage(objective, T, root, ROWS_PER_PARAMETER * _order(objective))
-        return cls([_cholesky(H) for H in estimate.hessian(T)], gram)
+            estimate = by_leverage(objective, T, root, sample_size(objective))
+        if is_whole(objective):
+            matrices = iter(estimate.hessian(T))
+        else:
+            groups = block_groups(objective)
+            matrices = (H for scores in groups for H in estimate.hessian_blocks(T, scores))
+        return cls([_cholesky(H) for H in matrices], gram, objective.link)
 
     def whiten(self, G: NDArray) -> NDArray:
-        parts = zip(self.factors, G.T.reshape(len(self.factors), -1), strict=True)
-        return np.concatenate([_solved(L, g) for L, g in parts])
+        parts = self.link.centred(G).T.reshape(len(self.factors), -1)
+        pairs = zip(self.factors, parts, strict=True)
+        return np.concatenate([_solved(L, g) for L, g in pairs])
 
     def unwhiten(self, v: NDArray) -> NDArray:
         parts = zip(self.factors, v.reshape(len(self.factors), -1), strict=True)
         steps = [_solved(L, u, transposed=True) for L, u in parts]
-        return np.concatenate(steps).reshape(-1, len(self.gram.factor)).T
+        return self.link.centred(np.concatenate(steps).reshape(-1, len(self.gram.factor)).T)
 
     def renewed(self, objective: Objective, T: NDArray) -> Metric:
         return Hessian.at(objective, T, self.gram)
@@ -187,15 +205,17 @@ class Hessian:
         return cheapest_hessian(objective)
 
     def part(self, objective: Objective, problems: NDArray) -> Metric:
-        return Hessian([self.factors[problem] for problem in problems], self.gram)
+        if len(problems) == objective.problems:
+            return self
+        return Hessian([self.factors[problem] for problem in problems], self.gram, self.link)
 
 
 def first_metric(objective: Objective, T: NDArray) -> Metric:
     """Return the cheapest metric that is worth its cost."""
     if not factor_pays(objective):
         return Diagonal.at(objective, T)
-    eigenbasis = _EIGENBASIS * objective.shape[0] ** 3 / _pass_cost(objective)
-    pays = objective.problems > 1 and eigenbasis <= _DEAREST_GRAM
+    eigenbasis = _EIGENBASIS * objective.shape[0] ** 3 / pass_cost(objective)
+    pays = objective.problems > 1 and eigenbasis <= DEAREST_GRAM
     return Rotated.of(objective) if pays else Gram.of(objective)
 
 
@@ -205,65 +225,14 @@ def _null_curvatures(objective: Objective) -> NDArray:
     return np.maximum(p * (1 - p), np.finfo(float).eps)
 
 
-def factor_pays(objective: Objective) -> bool:
-    """Return whether the Gram matrix is small and cheap enough to factor.
-
-    Columns of zeros mostly overlap so little that it says hardly more than the Hessian's diagonal,
-    which follows the curvature: there it only serves on the way to a Hessian.
-    """
-    width, rows = objective.shape[0], objective.rows
-    passes = rows.n * width**2 / 2 / _pass_cost(objective)
-    useful = not rows.is_sparse or cheapest_hessian(objective) <= _DEAREST_GRAM
-    return width <= _LARGEST_ORDER and passes <= _DEAREST_GRAM and useful
-
-
-def cheapest_hessian(objective: Objective) -> float:
-    """Return what a new Hessian costs, in passes over the data; inf if it is too large."""
-    size = _order(objective) ** 2 * objective.problems
-    return min(hessian_passes(objective)) if size <= _LARGEST_ORDER**2 else np.inf
-
-
-def hessian_passes(objective: Objective) -> tuple[float, float]:
-    """Return what the exact and the sampled Hessian cost, in passes over the data.
-
-    Drawing the sample takes two passes more, which `_SAMPLING_LOSS` covers.
-    """
-    width, K = objective.shape
-    order = _order(objective)
-    a_row = _VALUE * width + objective.link.hessian_cost(K, width)
-    factor = width * K * order**2 / 3 + _OVERHEAD
-    exact = (objective.rows.n * a_row + factor) / _pass_cost(objective)
-    size = ROWS_PER_PARAMETER * order
-    if size >= 0.7 * objective.rows.n:
-        return exact, np.inf
-    return exact, (size * a_row + factor) / _pass_cost(objective)
-
-
-# Costs are counted in multiply-adds at the speed of a large matrix product, 22 a nanosecond
-# (measured): a value from memory costs 18, a thin product's a little over one, the exp, sum and
-# division of a score 100, and the Python around a block as much as 1.5 million.
-_VALUE, _SCORE, _OVERHEAD = 18.0, 100.0, 1.5e6
-
-
-def _pass_cost(objective: Objective) -> float:
-    rows, K = objective.rows, objective.shape[1]
-    return _VALUE * rows.values + K * (2.5 * rows.values + _SCORE * rows.n) + _OVERHEAD
-
-
-def _order(objective: Objective) -> int:
-    """Return the order of each problem's Hessian."""
-    width, K = objective.shape
-    return width * K // objective.problems
-
-
 def _solved(factor: NDArray, b: NDArray, transposed: bool = False) -> NDArray:
     """Return factor^-1 b or factor'^-1 b: by LAPACK itself: SciPy's checks cost ten times it."""
     return linalg.lapack.dtrtrs(factor, b, lower=1, trans=int(transposed))[0]
 
 
 def _positive(diagonal: NDArray) -> NDArray:
-    """Return a diagonal whose zeros (constant columns) are ones."""
-    return np.where(diagonal > 0, diagonal, 1.0)
+    """Return a diagonal whose zeros (constant columns, saturated rows) are ones."""
+    return np.where(diagonal > FLAT, diagonal, 1.0)
 
 
 def _cholesky(H: NDArray) -> NDArray:
@@ -271,7 +240,7 @@ def _cholesky(H: NDArray) -> NDArray:
     diagonal, raised = np.diagonal(H).copy(), np.finfo(float).eps
     while True:
         A = H.T.copy(order="F")
-        np.fill_diagonal(A, np.where(diagonal > 0, diagonal * (1 + raised), 1.0))
+        np.fill_diagonal(A, _positive(diagonal * (1 + raised)))
         try:
             return linalg.cholesky(A, lower=True, overwrite_a=True, check_finite=False)
         except linalg.LinAlgError:

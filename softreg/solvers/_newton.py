@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from softreg._objective import Objective
 from softreg.solvers._conjugate_gradients import conjugate_gradients
-from softreg.solvers._metrics import Diagonal, Metric, cheapest_hessian
+from softreg.solvers._costs import cheapest_hessian
+from softreg.solvers._metrics import Diagonal, Metric
 from softreg.solvers._product import HessianProduct
 from softreg.solvers._result import CERTIFIED, LEAST
 
@@ -157,7 +158,8 @@ def _direction(
             taken += products
     if alone and near.any():
         _balance_inplace(step, residual, exact, point, near, drifted=single is not exact)
-    return step, taken
+    # What metrics leave out, and rounding of long steps adds: moves that change no probability.
+    return objective.link.centred(point.T + step) - point.T, taken
 
 
 def _balance_inplace(

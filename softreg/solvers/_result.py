@@ -32,9 +32,10 @@ class Result:
     n_iter : int
     converged : ndarray of shape (B,) of bool
     message : str, what happened and what to change
-    stopped : bool, whether the user's own callback ended the fit
+    stopped : bool, whether the fit ended where the user said: by a callback or number of epochs
     diverging : tuple of int, the scores that grow without end (separated classes, no penalty)
     loss_curve : ndarray of shape (n_iter,), F after each iteration
+    validation_curve : ndarray of shape (n_iter,) or None, the mean loss of rows held out
     """
 
     coef: NDArray
@@ -47,6 +48,7 @@ class Result:
     stopped: bool
     diverging: tuple[int, ...]
     loss_curve: NDArray
+    validation_curve: NDArray | None = None
 
 
 def _all(T: NDArray, value: NDArray) -> tuple[NDArray, float]:
@@ -65,12 +67,14 @@ class Monitor:
     tol : float, >= 0
     max_iter : int
     report : callable (T, F) -> bool, called after each iteration; True stops the fit
+    random : numpy.random.Generator, for solvers that draw rows
     embed : callable (T, F) -> (T, F), from those of the problems being solved to those of all
     """
 
     tol: float
     max_iter: int
     report: Callable[[NDArray, float], bool]
+    random: np.random.Generator = field(default_factory=np.random.default_rng)
     losses: list[float] = field(default_factory=list)
     reason: str = ""
     stopped: bool = False

@@ -1,19 +1,20 @@
-"""Solver configurations: what a user may choose, and the rule that chooses by counted cost."""
+"""The solvers by scipy.optimize and Newton, and the rule that chooses by counted cost."""
 
 from __future__ import annotations
 
 import numbers
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, minimize
 
 from softreg._objective import Objective
+from softreg.solvers._configuration import Solver
+from softreg.solvers._costs import cheapest_hessian, factor_pays
 from softreg.solvers._ladder import climb
-from softreg.solvers._metrics import Metric, cheapest_hessian, factor_pays
+from softreg.solvers._metrics import Metric
+from softreg.solvers._minibatch import MiniBatch
 from softreg.solvers._newton import Point
 from softreg.solvers._result import Monitor, Result
 
@@ -25,34 +26,6 @@ _HANDOVER = 1e-6
 _FEWEST, _MOST, _WORTHWHILE = 5, 40, 0.9
 # For SciPy's limits, where the rule above decides.
 _NO_LIMIT = 10**9
-
-
-class Solver(ABC):
-    """A solver's configuration, with scikit-learn's parameter protocol."""
-
-    @abstractmethod
-    def minimise(self, objective: Objective, start: NDArray, monitor: Monitor) -> Result:
-        """Minimise the objective from `start` (width, K)."""
-
-    def __repr__(self) -> str:
-        changed = [f for f in fields(self) if getattr(self, f.name) != f.default]  # type: ignore[arg-type]
-        inside = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in changed)
-        return f"{type(self).__name__}({inside})"
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
-
-    def set_params(self, **params: Any) -> Solver:
-        """Set parameters by name; ValueError for a name that is not one."""
-        for name, value in params.items():
-            if name not in self.get_params():
-                known = ", ".join(self.get_params()) or "none"
-                raise ValueError(
-                    f"{name!r} is no parameter of {type(self).__name__}; its parameters: {known}."
-                )
-            setattr(self, name, value)
-        return self
 
 
 @dataclass(repr=False)
@@ -174,6 +147,7 @@ _NAMED = {
     "auto": choose,
     "lbfgs": lambda _objective: LBFGS(),
     "newton": lambda _objective: Newton(),
+    "minibatch": lambda _objective: MiniBatch(),
 }
 
 
@@ -185,3 +159,15 @@ def solver_for(solver: str | Solver, objective: Objective) -> Solver:
         return _NAMED[solver](objective)
     names = ", ".join(map(repr, _NAMED))
     raise ValueError(f"solver={solver!r} must be one of {names} or an object of softreg.solvers.")
+
+
+def stream_solver(solver: str | Solver) -> MiniBatch:
+    """Return the solver that learns from streams, of this name or configuration."""
+    if isinstance(solver, MiniBatch):
+        return solver
+    if solver in ("auto", "minibatch"):
+        return MiniBatch()
+    raise AttributeError(
+        f"solver={solver!r} reads the data many times, which a stream does not allow: partial_fit "
+        'needs solver="auto", "minibatch" or a MiniBatch object; fit_chunks takes any solver.'
+    )

@@ -1,0 +1,296 @@
+"""Streams: what partial_fit learns chunk by chunk, and how it fails."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from parts import close
+from problems import beans, objective, one_hot
+from sklearn.base import clone
+from sklearn.datasets import make_multilabel_classification
+from sklearn.metrics import log_loss
+
+from softreg import SigmoidRegression, SoftmaxRegression
+from softreg.solvers import MiniBatch
+
+X, y = beans()
+CLASSES = np.unique(y)
+BEST = SoftmaxRegression().fit(X, y)
+
+
+def streamed(chunks, model=None, **kwargs):
+    """The model after these chunks, each a tuple or array of row numbers."""
+    model = SoftmaxRegression(random_state=0) if model is None else model
+    for rows in chunks:
+        model.partial_fit(X[rows], y[rows], classes=CLASSES, **kwargs)
+    return model
+
+
+def excess(model):
+    """How far the mean loss is above the best, beside what features explain."""
+    shares = one_hot(y).mean(axis=0)
+    null, best = -(shares * np.log(shares)).sum(), log_loss(y, BEST.predict_proba(X))
+    return (log_loss(y, model.predict_proba(X)) - best) / (null - best)
+
+
+def shuffled(seed=0):
+    return np.random.default_rng(seed).permutation(len(y))
+
+
+# ---- What is learned ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 600])
+def test_chunks_of_any_size_lead_near_the_optimum(size):
+    """Two passes over raw columns learn most of what there is, also row by row."""
+    order = np.concatenate([shuffled(0), shuffled(1)])
+    model = streamed(np.split(order, np.arange(size, len(order), size)))
+    assert model.n_samples_seen_ == 2 * len(y)
+    assert model.n_iter_ == len(model.loss_curve_) == -(-2 * len(y) // size)
+    assert excess(model) < 0.4
+
+
+@pytest.mark.parametrize("order", ["sorted", "reversed", "alternating"])
+def test_chunks_of_one_class_are_fine(order):
+    """Classes may come one after the other; every pass brings the model nearer."""
+    by_class = [np.flatnonzero(y == k) for k in CLASSES]
+    parts = {
+        "sorted": by_class,
+        "reversed": by_class[::-1],
+        "alternating": [half for parts in (0, 1) for half in (k[parts::2] for k in by_class)],
+    }[order]
+    model = streamed(parts * 50)
+    assert np.isfinite(model.coef_).all()
+    assert excess(model) < 0.5
+
+
+def test_the_first_loss_is_that_of_the_classes_frequencies():
+    """loss_curve_ is the mean loss of each chunk before it was learned from, the last below."""
+    model = streamed(np.array_split(shuffled(), 6))
+    first = y[np.array_split(shuffled(), 6)[0]]
+    counts = np.bincount(first, minlength=len(CLASSES)) + 1 / len(CLASSES)
+    frequencies = counts / counts.sum()
+    assert model.loss_curve_[0] == pytest.approx(-np.log(frequencies[first]).mean())
+    assert model.loss_curve_[-1] < 0.9 * model.loss_curve_[0]
+
+
+def test_losses_are_those_that_the_model_had_before():
+    """Predictions of a chunk before partial_fit have the loss that the curve then shows."""
+    first, second = np.array_split(shuffled(), 2)
+    model = streamed([first])
+    before = log_loss(y[second], model.predict_proba(X[second]), labels=CLASSES)
+    streamed([second], model)
+    assert model.loss_curve_[-1] == pytest.approx(before, rel=1e-9)
+
+
+def test_the_units_of_columns_do_not_matter():
+    """Columns in other units, and the penalty with them, give the same probabilities."""
+    units = 2.0 ** np.arange(-20, 4, 2)
+    chunks = np.array_split(shuffled(), 5)
+    models = []
+    for u, f in ((1.0, np.ones(12)), (units, units**2)):
+        model = SoftmaxRegression(random_state=0, penalty_factor=f)
+        for rows in chunks:
+            model.partial_fit(X[rows] * u, y[rows], classes=CLASSES)
+        models.append(model.predict_proba(X * u))
+    close(models[1], models[0], 1e-9)
+
+
+def test_columns_that_begin_to_vary_late_are_learned():
+    """A column that was constant for chunks, at any value, counts from where it varies."""
+    late = X.copy()
+    order = shuffled()
+    late[order[:300], :4] = [7.0, -1e6, 0.0, 1e-3]
+    chunks = np.array_split(order, 6)
+    model = SoftmaxRegression(random_state=0)
+    for number, rows in enumerate([*chunks, *chunks[3:] * 10]):
+        model.partial_fit(late[rows], y[rows], classes=CLASSES)
+        if number < 3:
+            assert not model.coef_[:, :4].any()
+    assert np.isfinite(model.coef_).all()
+    seen = order[300:]
+    null = log_loss(y[seen], np.full((300, len(CLASSES)), 1 / len(CLASSES)))
+    assert log_loss(y[seen], model.predict_proba(late[seen])) < 0.9 * null
+
+
+def test_classes_not_seen_so_far_have_small_finite_probabilities():
+    """A class that is announced and has not come is possible, not likely; it is learned later."""
+    most = np.flatnonzero(y != CLASSES[2])
+    model = streamed(np.array_split(most, 3))
+    P = model.predict_proba(X)[:, 2]
+    assert (P > 0).all() and P.mean() < 0.02
+    assert streamed([shuffled()] * 5, model).predict_proba(X)[:, 2].mean() > 0.05
+
+
+def test_the_prior_fades_as_rows_arrive():
+    """The penalty is 1 / (C S): what a strong one forbids at first, many rows say all the same."""
+    strong = SoftmaxRegression(C=1e-3, random_state=0, penalty_factor=X.var(axis=0))
+    sizes = []
+    for _ in range(30):
+        streamed([shuffled()], strong)
+        sizes.append(np.linalg.norm(strong.coef_ * X.std(axis=0)))
+    assert sizes[-1] > 3 * sizes[0]
+    weaker = clone(strong).set_params(C=30e-3, solver="auto").fit(X, y)
+    assert sizes[-1] == pytest.approx(np.linalg.norm(weaker.coef_ * X.std(axis=0)), rel=0.2)
+
+
+def test_weights_of_zero_say_nothing_and_others_count():
+    """Rows without weight change no coefficient but through the size of batches."""
+    model = SoftmaxRegression(random_state=0)
+    wrong = np.where(np.arange(len(y)) % 2, (y + 1) % len(CLASSES), y)
+    weight = 1.0 - np.arange(len(y)) % 2
+    for _ in range(10):
+        model.partial_fit(X, wrong, classes=CLASSES, sample_weight=weight)
+    assert excess(model) < 0.2
+
+
+def test_learning_goes_on_from_a_fit():
+    """After fit, a chunk of the same data leaves the optimum nearly where it was."""
+    model = SoftmaxRegression(random_state=0).fit(X, y)
+    before = objective(model.coef_, model.intercept_, X, one_hot(y))
+    streamed([shuffled()], model)
+    after = objective(model.coef_, model.intercept_, X, one_hot(y))
+    assert before <= after < 1.1 * before
+    assert model.n_samples_seen_ == 2 * len(y) and model.n_iter_ == 1
+
+
+def test_a_fit_begins_anew():
+    """What was learned from a stream does not enter a later fit, nor what follows it."""
+    model = streamed([shuffled()]).fit(X, y)
+    np.testing.assert_array_equal(model.coef_, BEST.coef_)
+    again = SoftmaxRegression(random_state=0).fit(X, y)
+    for each in (model, again):
+        streamed([shuffled()], each)
+    np.testing.assert_array_equal(model.coef_, again.coef_)
+
+
+def test_a_stream_survives_pickling():
+    """A stream goes on where it was after a copy through pickle."""
+    halves = np.array_split(shuffled(), 2)
+    model = streamed(halves[:1])
+    there = streamed(halves[1:], pickle.loads(pickle.dumps(model)))
+    np.testing.assert_array_equal(there.coef_, streamed(halves[1:], model).coef_)
+
+
+@pytest.mark.parametrize("make_X", [sp.csr_array, lambda X: X.astype(np.float32), pd.DataFrame])
+def test_sparse_single_precision_and_frames(make_X):
+    """Chunks in other forms lead to where arrays lead; float32 in, float32 out."""
+    counts = np.random.default_rng(0).poisson(0.3, size=(300, 12)).astype(float)
+    kinds = (counts[:, :3] + np.random.default_rng(1).gumbel(size=(300, 3))).argmax(axis=1)
+    plain, other = (SoftmaxRegression(random_state=0) for _ in range(2))
+    for rows in np.array_split(np.arange(300), 5):
+        plain.partial_fit(counts[rows], kinds[rows], classes=[0, 1, 2])
+        other.partial_fit(make_X(counts[rows]), kinds[rows], classes=[0, 1, 2])
+    losses = [log_loss(kinds, m.predict_proba(make_X(counts))) for m in (plain, other)]
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+    assert other.coef_.dtype == make_X(counts[:1]).dtypes[0] if make_X is pd.DataFrame else True
+
+
+def test_dense_and_sparse_chunks_may_alternate():
+    """A stream does not mind in which form a chunk comes."""
+    model = SoftmaxRegression(random_state=0)
+    for number, rows in enumerate(np.array_split(shuffled(), 6)):
+        chunk = sp.csr_array(X[rows]) if number % 2 else X[rows]
+        model.partial_fit(chunk, y[rows], classes=CLASSES)
+    assert excess(model) < 0.5
+
+
+def test_two_classes_are_one_row():
+    """The binary stream: one row of coefficients, labels of any kind."""
+    answer = np.where(y == 0, "yes", "no")
+    model = SoftmaxRegression(random_state=0)
+    for rows in np.array_split(shuffled(), 10):
+        model.partial_fit(X[rows], answer[rows], classes=["yes", "no"])
+    assert model.coef_.shape == (1, 12) and list(model.classes_) == ["no", "yes"]
+    best = SoftmaxRegression().fit(X, answer)
+    assert model.score(X, answer) > best.score(X, answer) - 0.05
+
+
+def test_soft_targets_name_their_classes_by_columns():
+    """Probabilities need no announcement: their columns are the classes."""
+    votes = pd.DataFrame(0.9 * one_hot(y) + 0.1 / len(CLASSES), columns=list("abcde"))
+    model = SoftmaxRegression(random_state=0)
+    for rows in np.array_split(shuffled(), 4):
+        model.partial_fit(X[rows], votes.iloc[rows])
+    assert list(model.classes_) == list("abcde")
+
+
+def test_labels_may_be_unknown():
+    """A stream of labels: any number a row, NaN where one is not known."""
+    A, Y = make_multilabel_classification(600, n_classes=3, random_state=0)
+    some = np.where(np.random.default_rng(0).random(Y.shape) < 0.2, np.nan, Y)
+    model = SigmoidRegression(random_state=0)
+    for rows in np.array_split(np.arange(600), 10):
+        model.partial_fit(A[rows], some[rows])
+    full = SigmoidRegression().fit(A, Y)
+    assert model.multilabel_ and abs(model.score(A, Y) - full.score(A, Y)) < 0.1
+
+
+def test_one_vs_rest_streams():
+    """SigmoidRegression of one class a row learns a sigmoid each."""
+    model = SigmoidRegression(random_state=0)
+    for rows in np.array_split(shuffled(), 10):
+        model.partial_fit(X[rows], y[rows], classes=CLASSES)
+    assert not model.multilabel_
+    assert model.score(X, y) > SigmoidRegression().fit(X, y).score(X, y) - 0.1
+
+
+# ---- What goes wrong ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"y": np.full(len(y), 99)}, "holds .*99.*first call to partial_fit"),
+        ({"classes": [0, 1]}, "classes="),
+        ({"X": X[:, :3]}, "3 features"),
+        ({"X": np.where(np.arange(12) == 3, np.nan, X)}, "NaN"),
+        ({"sample_weight": -np.ones(len(y))}, "sample_weight"),
+        ({"y": y[:5]}, "inconsistent"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_wrong_chunk_is_named_and_nothing_is_lost(change, message):
+    """The model stays as it was before the chunk, and learns on from the next."""
+    model = streamed([shuffled()])
+    before = pickle.dumps({name: getattr(model, name) for name in ("coef_", "loss_curve_")})
+    with pytest.raises(ValueError, match=message):
+        model.partial_fit(**{"X": X, "y": y} | change)
+    after = pickle.dumps({name: getattr(model, name) for name in ("coef_", "loss_curve_")})
+    assert before == after
+    assert streamed([shuffled()], model).n_iter_ == 2
+
+
+def test_classes_are_asked_for_once():
+    """Without classes the first call fails and says why; later calls need none."""
+    model = SoftmaxRegression(random_state=0)
+    with pytest.raises(ValueError, match="first call to partial_fit"):
+        model.partial_fit(X, y)
+    assert not hasattr(model, "coef_")
+    model.partial_fit(X, y, classes=CLASSES).partial_fit(X, y)
+    named = SoftmaxRegression(classes=CLASSES[::-1], random_state=0).partial_fit(X, y)
+    np.testing.assert_array_equal(named.classes_, CLASSES[::-1])
+
+
+def test_balanced_weights_need_all_rows():
+    """class_weight="balanced" is refused, a dict is taken."""
+    with pytest.raises(ValueError, match="balanced"):
+        streamed([shuffled()], SoftmaxRegression(class_weight="balanced"))
+    streamed([shuffled()], SoftmaxRegression(class_weight={0: 2.0}, random_state=0))
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "newton"])
+def test_solvers_that_read_data_many_times_have_no_partial_fit(solver):
+    """hasattr is False, and the AttributeError names the remedy."""
+    model = SoftmaxRegression(solver=solver)
+    assert not hasattr(model, "partial_fit")
+    assert hasattr(SoftmaxRegression(solver=MiniBatch()), "partial_fit")
+
+
+def test_labels_after_classes_are_refused():
+    """y with columns after y without, or the other way round, is another model."""
+    model = SigmoidRegression(random_state=0).partial_fit(X, y, classes=CLASSES)
+    with pytest.raises(ValueError, match="y is not what the model was fitted on"):
+        model.partial_fit(X, one_hot(y))
