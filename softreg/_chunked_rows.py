@@ -16,6 +16,10 @@ from softreg._memory_rows import MemoryRows
 from softreg._rows import Rows, Totals, add_inplace
 from softreg._threads import Threads
 
+# What is kept beside the rows takes this share of their values, so that with the chunks and what
+# is made of them it stays below a twentieth; but no less than 2 MB.
+_ROOM, _LEAST_ROOM = 0.007, 2**18
+
 
 @dataclass(frozen=True, eq=False)
 class ChunkedRows(Rows):
@@ -88,6 +92,10 @@ class ChunkedRows(Rows):
         return self.totals.sides
 
     mean_offset = farthest_offset = 0.0
+
+    @property
+    def room(self) -> float:
+        return max(_ROOM * self.n * len(self.totals.mean), _LEAST_ROOM)
 
     def moments(self) -> tuple[NDArray, NDArray]:
         return self.totals.mean, self.totals.variance

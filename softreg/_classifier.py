@@ -200,11 +200,12 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
 
         Examples
         --------
-        >>> from sklearn.datasets import load_digits
+        >>> from sklearn.datasets import load_iris
         >>> from softreg import SoftmaxRegression
-        >>> X, y = load_digits(return_X_y=True)
-        >>> SoftmaxRegression().fit(X, y).predict_top_k(X[8:9], k=2)  # an 8 or a 1
-        array([[8, 1]])
+        >>> X, y = load_iris(return_X_y=True)
+        >>> SoftmaxRegression().fit(X, y).predict_top_k(X[[0, 77]], k=2)
+        array([[0, 1],
+               [2, 1]])
         """
         check_is_fitted(self)
         data, K = self._validated(X, reset=False), len(self.classes_)

@@ -23,8 +23,13 @@ _BLOCK_VALUES = 2**18
 # Blocks of fewer rows (of `width` values each) spend more on their sums, (width, K), than they
 # save (measured on text).
 _BLOCK_ROWS = 512
+# With so many scores that those of a block took more than 32 MB, blocks get smaller, down to
+# this many rows: their sums then take a tenth of what they do (counted).
+_BLOCK_SCORES, _FEWEST_BLOCK_ROWS = 2**22, 64
 # Below this much work in a pass the threads' meeting takes longer than they save (measured).
 _WORTH_A_THREAD = 400_000
+# A matrix of this order is 128 MB, and its Cholesky factor half a second.
+_LARGEST_ORDER = 4000
 
 # What rows know of themselves, whichever their scores: blocks stay, and with them their copies.
 _OF_ANY_SCORES = {"weights", "total_weight", "cuts", "_shares", "are_raw", "_copies"}
@@ -56,6 +61,7 @@ class MemoryRows(Rows):
     dtype: np.dtype
     once: bool = False
     in_memory = True
+    room = _LARGEST_ORDER**2
 
     @property
     @abstractmethod
@@ -127,7 +133,8 @@ class MemoryRows(Rows):
         scores = 3 * self.n * self.n_scores
         if self.values + scores <= _WORTH_A_THREAD:
             return [slice(0, self.n)]
-        worth_their_sums = (self.values + 3 * self.n) / (_BLOCK_ROWS * self.coordinates.width)
+        rows = min(_BLOCK_ROWS, max(_FEWEST_BLOCK_ROWS, _BLOCK_SCORES // self.n_scores))
+        worth_their_sums = (self.values + 3 * self.n) / (rows * self.coordinates.width)
         count = max(1, round(min((self.held + scores) / _BLOCK_VALUES, worth_their_sums)))
         count = -(-count // self.threads.count) * self.threads.count
         return _slices(self.n, min(count, self.n))

@@ -170,6 +170,11 @@ class Rows(ABC):
         `chance` gets the importance of some rows (m,), and the sum of that of all.
         """
 
+    @property
+    @abstractmethod
+    def room(self) -> float:
+        """Values that whatever is kept beside the rows, such as a metric, may take."""
+
     @abstractmethod
     def of_scores(self, scores: NDArray) -> Self:
         """Return the same rows with some of the scores' targets, in the same blocks."""

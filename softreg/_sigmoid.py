@@ -56,9 +56,10 @@ class SigmoidRegression(StreamClassifier):
         Where a label begins to be predicted: at scores above ``logit(threshold)``, in (0, 1). Of
         more than two classes, one a row, that with the largest excess over it is predicted.
         See `tune_thresholds`.
-    solver : {"auto", "lbfgs", "newton"} or object of `softreg.solvers`, default="auto"
+    solver : {"auto", "lbfgs", "newton", "minibatch"} or object of `softreg.solvers`, default="auto"
         "auto" takes `LBFGS` where the columns' Gram matrix is small and cheap enough to factor,
-        else `Newton`, which gives each label steps of its own.
+        else `Newton`, which gives each label steps of its own. `MiniBatch` ends near the optimum,
+        for data that do not fit or do not stop.
     tol : float, default=1e-9
         A label is done when its part of F is estimated to be at most ``tol`` (relative) above its
         least value, and proven to be at most ``max(tol, 1e-8)`` above; the estimate alone decides
@@ -94,7 +95,8 @@ class SigmoidRegression(StreamClassifier):
     objective_ : float
         F at the solution (before it was rounded to the dtype of X).
     optimality_gap_ : float
-        A proven bound on how far `objective_` is above its minimum; inf where there is none.
+        A proven bound on how far `objective_` is above its minimum; inf where there is none, as
+        after `MiniBatch`.
     label_objective_ : ndarray of shape (n_labels,), or (1,)
         Each label's part of F; they add up to `objective_`.
     label_optimality_gap_ : ndarray of shape (n_labels,), or (1,)
@@ -102,7 +104,12 @@ class SigmoidRegression(StreamClassifier):
     converged_ : bool
         Whether all labels reached `tol`.
     loss_curve_ : ndarray of shape (n_iter_,)
-        F after each iteration.
+        F after each iteration; after `partial_fit` the mean loss of each chunk before it was
+        learned from.
+    validation_curve_ : ndarray of shape (n_iter_,)
+        Mean loss of rows held out, after each epoch; only after `MiniBatch` with early stopping.
+    n_samples_seen_ : int
+        Rows of the fit, or of the stream so far.
     solver_ : object of `softreg.solvers`
         The solver that was used.
 

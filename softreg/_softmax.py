@@ -47,9 +47,9 @@ class SoftmaxRegression(StreamClassifier):
     classes : array-like of shape (n_classes,), default=None
         The classes in the order of the columns of coefficients and probabilities. None: sorted
         labels; for class probabilities the DataFrame's column names, else 0, 1, ...
-    solver : {"auto", "lbfgs", "newton"} or object of `softreg.solvers`, default="auto"
+    solver : {"auto", "lbfgs", "newton", "minibatch"} or object of `softreg.solvers`, default="auto"
         "auto" takes `LBFGS` where the columns' Gram matrix is small and cheap enough to factor,
-        else `Newton`.
+        else `Newton`. `MiniBatch` ends near the optimum, for data that do not fit or do not stop.
     tol : float, default=1e-9
         The fit ends when F - F* is estimated at most ``tol * F`` and proven to be at most
         ``max(tol, 1e-8) * F``; the estimate alone decides where a feature has no penalty or
@@ -81,10 +81,16 @@ class SoftmaxRegression(StreamClassifier):
         F at the solution, before `coef_` is rounded to the precision of X.
     optimality_gap_ : float
         Duality gap: F is at most this much above the optimum; inf if a feature that varies has no
-        penalty.
+        penalty, or after `MiniBatch`, which proves nothing.
     converged_ : bool
+        Whether the optimum was reached and proven; False after `MiniBatch`.
     loss_curve_ : ndarray of shape (n_iter_,)
-        F after each iteration.
+        F after each iteration; after `partial_fit` the mean loss of each chunk before it was
+        learned from.
+    validation_curve_ : ndarray of shape (n_iter_,)
+        Mean loss of rows held out, after each epoch; only after `MiniBatch` with early stopping.
+    n_samples_seen_ : int
+        Rows of the fit, or of the stream so far.
     solver_ : object of `softreg.solvers`
         The configuration that ran.
 

@@ -194,8 +194,9 @@ class StreamClassifier(LinearClassifier, metaclass=ABCMeta):
 
     def _learner(self, code: Code) -> Learner:
         """Return how a stream is learned from."""
-        random = checks.check_random_state(self.random_state)
-        return Learner(code.link, self._penalty(code), stream_solver(self.solver), random)
+        solver, random = stream_solver(self.solver), checks.check_random_state(self.random_state)
+        solver.check()
+        return Learner(code.link, self._penalty(code), solver, random)
 
     def _stream(self, rows: MemoryRows, code: Code) -> Stream:
         """Return what was learned so far."""

@@ -29,7 +29,7 @@ def test_example_runs(name):
 
 def test_the_examples_are_there():
     """The test above runs the examples that the documents name."""
-    assert {"admissions.py", "softmax_by_hand.py", "wardrobe.py"} <= set(EXAMPLES)
+    assert {"admissions.py", "softmax_by_hand.py", "streaming.py", "wardrobe.py"} <= set(EXAMPLES)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from softreg import SoftmaxRegression
-from softreg.solvers import _costs
+from softreg._memory_rows import MemoryRows
 
 # What rounding adds to F, relative to F, on either side of a comparison.
 ROUNDING = 1e-13
@@ -148,8 +148,9 @@ def test_without_a_hessian_that_fits_in_memory_the_optimum_is_reached_all_the_sa
 ):
     """By the diagonal, with a step that balances the intercepts, the Gram matrix, or blocks."""
     X, y, Y, least = solved(name, 100.0)
-    orders = {"none": 0, "small Gram matrix": 13, "blocks": (X.shape[1] + 1) * Y.shape[1] ** 0.5}
-    monkeypatch.setattr(_costs, "_LARGEST_ORDER", orders[room])
+    blocks = (X.shape[1] + 1) ** 2 * Y.shape[1]
+    values = {"none": 0, "small Gram matrix": 13**2, "blocks": blocks}
+    monkeypatch.setattr(MemoryRows, "room", values[room])
     model = SoftmaxRegression(C=100.0, solver=solver).fit(X, y)
     reached = objective(model.coef_, model.intercept_, X, Y, 100.0)
     assert reached - least <= 1e-8 * least + LOSS_ROUNDING

@@ -7,6 +7,7 @@ import pytest
 from parts import LABELS, SOURCES, TARGETS, close, columns, hold, make, minimiser, newton
 
 from softreg._links import Sigmoid
+from softreg._memory_rows import MemoryRows
 from softreg.solvers import _costs
 from softreg.solvers._conjugate_gradients import conjugate_gradients
 from softreg.solvers._metrics import Diagonal, Gram, Hessian, Rotated, first_metric
@@ -129,7 +130,7 @@ def test_metrics_are_renewed_to_the_hessian_where_it_is_affordable(penalised):
 def test_where_the_hessian_is_too_large_its_blocks_take_its_place(penalised, monkeypatch):
     """With room for the blocks alone, metrics are renewed to these: labels' are the Hessian."""
     T, (width, K) = penalised.point(), penalised.objective.shape
-    monkeypatch.setattr(_costs, "_LARGEST_ORDER", width * K**0.5)
+    monkeypatch.setattr(MemoryRows, "room", width**2 * K)
     G = np.random.default_rng(50).normal(size=T.shape)
     for name in ("Gram", "rotated", "Hessian", "blocks"):
         metric = METRICS[name][0](penalised, 0 * T)
@@ -141,7 +142,7 @@ def test_where_the_hessian_is_too_large_its_blocks_take_its_place(penalised, mon
 @pytest.mark.parametrize("room", [0, 48, 49, 100, 146, 147, 400, 440, 441, 10**6])
 def test_metrics_hold_no_more_values_than_there_is_room_for(one_thread, monkeypatch, room):
     """Whatever the room: three classes' blocks take 147 values, their Hessian 441."""
-    monkeypatch.setattr(_costs, "_LARGEST_ORDER", room**0.5)
+    monkeypatch.setattr(MemoryRows, "room", room)
     case = make(one_thread, n=2000)
     first = first_metric(case.objective, case.point())
     fresh = first.renewed(case.objective, case.point())

@@ -6,8 +6,6 @@ import numpy as np
 
 from softreg._objective import Objective
 
-# A Cholesky factor of this order is 128 MB and half a second; several take no more together.
-_LARGEST_ORDER = 4000
 # The Gram matrix is worth at most this many passes over the data: it saves more.
 DEAREST_GRAM = 60
 # A Hessian can be estimated from this many rows per parameter: its factor is then within a third
@@ -29,7 +27,7 @@ def factor_pays(objective: Objective) -> bool:
     width, rows = objective.shape[0], objective.rows
     passes = rows.n * width**2 / 2 / pass_cost(objective)
     useful = not rows.is_sparse or cheapest_hessian(objective) <= DEAREST_GRAM
-    return width**2 <= _room(objective) and passes <= DEAREST_GRAM and useful
+    return width**2 <= objective.rows.room and passes <= DEAREST_GRAM and useful
 
 
 def cheapest_hessian(objective: Objective) -> float:
@@ -64,7 +62,7 @@ def _block_passes(objective: Objective) -> tuple[float, float]:
 def _passes(objective: Objective, order: int, a_row: float) -> tuple[float, float]:
     """Return the passes that blocks of some order take, exact and sampled; inf if too large."""
     width, K = objective.shape
-    if order * width * K > _room(objective):
+    if order * width * K > objective.rows.room:
         return np.inf, np.inf
     a_row += _VALUE * width
     factor = width * K * order**2 / 3 + _OVERHEAD
@@ -78,7 +76,7 @@ def _passes(objective: Objective, order: int, a_row: float) -> tuple[float, floa
 def block_groups(objective: Objective) -> list[slice]:
     """Return the scores whose blocks are summed together: while they are, they take more room."""
     width, K = objective.shape
-    count = min(K, int(np.ceil(_SUMMED_AT_ONCE * K * width**2 / _room(objective))))
+    count = min(K, int(np.ceil(_SUMMED_AT_ONCE * K * width**2 / objective.rows.room)))
     edges = np.linspace(0, K, count + 1).astype(int)
     return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
@@ -86,12 +84,7 @@ def block_groups(objective: Objective) -> list[slice]:
 def sample_size(objective: Objective) -> int:
     """Return from how many rows a Hessian is estimated: these, too, are kept in memory."""
     enough = ROWS_PER_PARAMETER * _order(objective)
-    return int(min(enough, _room(objective) / objective.shape[0]))
-
-
-def _room(objective: Objective) -> float:
-    """Return how many values a metric may hold."""
-    return _LARGEST_ORDER**2
+    return int(min(enough, objective.rows.room / objective.shape[0]))
 
 
 # Costs are counted in multiply-adds at the speed of a large matrix product, 22 a nanosecond
