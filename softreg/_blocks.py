@@ -119,7 +119,8 @@ class RawBlock(Block):
         d = len(centre)
         own = V[:d] / scale**2
         squares = replace(self, X=_squared(self.X))._times(own) - self._times(2 * centre * own)
-        return np.maximum(squares + (centre**2 * own).sum(axis=0)[:, None], 0) + V[d:].T
+        squares += (centre**2 * own).sum(axis=0)[:, None]
+        return np.maximum(squares, 0) + V[d:].sum(axis=0)[:, None]
 
     def dense(self) -> NDArray:
         return self.coordinates.transform(self.X, self.X.dtype)

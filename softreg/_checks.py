@@ -210,7 +210,7 @@ def check_max_iter(max_iter: Any, default: int) -> int:
 
 def check_k(k: Any, n_classes: int) -> int:
     """Return how many classes are asked for."""
-    if isinstance(k, numbers.Integral) and not isinstance(k, bool) and 1 <= k <= n_classes:
+    if isinstance(k, numbers.Integral) and k is not True and 1 <= int(k) <= n_classes:
         return int(k)
     raise ValueError(f"k={k!r} must be an integer from 1 to {n_classes}, the number of classes.")
 

@@ -8,6 +8,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+# Deviations by which centres may be off without harm to products or second moments.
+_NEAR = 0.1
+
 
 @dataclass(frozen=True, eq=False)
 class Coordinates:
@@ -53,6 +56,12 @@ class Coordinates:
         """Return these coordinates in terms of earlier ones, whose x~ are the features here."""
         centre = (self.centre - earlier.centre) / earlier.scale
         return Coordinates(centre, self.scale / earlier.scale, self.intercept)
+
+    def are_nearly(self, other: Coordinates) -> bool:
+        """Return whether columns are centred and scaled as the other coordinates do, nearly."""
+        apart = np.abs(self.centre - other.centre) / other.scale
+        ratio = self.scale / other.scale
+        return bool((apart <= _NEAR).all() and (ratio <= 2).all() and (ratio >= 0.5).all())
 
     def without_constants(self) -> Coordinates:
         """Return the same coordinates but for columns that do not vary yet: these stay as they are.
@@ -100,12 +109,19 @@ class Coordinates:
             T[:-1] -= np.outer(self.centre / self.scale, U[-1])
         return T
 
-    def map(self) -> NDArray:
+    def matrix(self) -> NDArray:
         """Return the matrix (width, width) that takes (x, 1) to x~; (x,) without an intercept."""
         L = np.diag(self._unit[:, 0])
         if self.intercept:
             L[:-1, -1] = -self.centre / self.scale
         return L
+
+    def squares(self, diagonal: NDArray) -> NDArray:
+        """Return sums of x~^2 (width,), given those of (x, 1)^2 for columns x of mean zero."""
+        out = np.square(self._unit[:, 0]) * diagonal
+        if self.intercept:
+            out[:-1] += np.square(self.centre / self.scale) * diagonal[-1]
+        return out
 
     @cached_property
     def _unit(self) -> NDArray[np.float64]:

@@ -23,8 +23,6 @@ _ALL_BUT_GONE = -1 + np.finfo(float).eps
 # Half a megabyte of doubles, which stays in a core's second-level cache; Hessians of an order
 # above 360 take wider chunks, lest adding them up take longer than the products.
 _CHUNK_VALUES = 2**16
-# How more classes than these go together is left out: it would take more than what they share.
-_MOST_TOGETHER = 300
 
 
 class Link(Protocol):
@@ -48,14 +46,6 @@ class Link(Protocol):
 
     def curvature_diagonal(self, P: Array) -> Array:
         """Return the diagonal p (1 - p) of each row's Hessian, (K, m)."""
-
-    def information(self, P: Array, R: Array, weight: Array) -> NDArray[np.float64]:
-        """Return the weighted sum of the rows' Hessians in their scores, (K, K).
-
-        Half as the model expects them, half as observed, r r': where p is next to 0 or 1, only the
-        residuals R = P - Y tell that a row is fitted badly. Of what shares nothing, or takes too
-        much, the diagonal (K,). Weights as in `hessian`.
-        """
 
     def dual(self, Z: Array, D: Array) -> tuple[Array, Array]:
         """Return the probabilities Q linearised from Z along D, and KL(q || p(z + d)), (B, m).
@@ -109,12 +99,6 @@ class Softmax:
 
     def curvature_diagonal(self, P: Array) -> Array:
         return P * (1 - P)
-
-    def information(self, P: Array, R: Array, weight: Array) -> NDArray[np.float64]:
-        if len(P) > _MOST_TOGETHER:
-            return 0.5 * ((P * (1 - P) + R * R) @ weight).astype(float)
-        own, seen = P * weight, R * weight
-        return 0.5 * (np.diag(own.sum(axis=1, dtype=float)) - own @ P.T + seen @ R.T)
 
     def dual(self, Z: Array, D: Array) -> tuple[Array, Array]:
         P = Z.copy()
@@ -198,9 +182,6 @@ class Sigmoid:
 
     def curvature_diagonal(self, P: Array) -> Array:
         return P * (1 - P)
-
-    def information(self, P: Array, R: Array, weight: Array) -> NDArray[np.float64]:
-        return 0.5 * ((P * (1 - P) + R * R) * weight).sum(axis=1, dtype=float)
 
     def dual(self, Z: Array, D: Array) -> tuple[Array, Array]:
         e, there = _decay(Z), Z + D

@@ -63,7 +63,8 @@ class SigmoidRegression(StreamClassifier):
     tol : float, default=1e-9
         A label is done when its part of F is estimated to be at most ``tol`` (relative) above its
         least value, and proven to be at most ``max(tol, 1e-8)`` above; the estimate alone decides
-        where a feature has no penalty or where only rounding is left of F.
+        where a feature has no penalty or where only rounding is left of F. With `MiniBatch` it
+        decides early stopping alone.
     max_iter : int, default=None
         Most iterations, >= 1; None is 10,000, which no fit on real data comes near.
     warm_start : bool, default=False
@@ -72,8 +73,8 @@ class SigmoidRegression(StreamClassifier):
         Threads. None is as many as BLAS is allowed at the moment; negative numbers count as in
         joblib, -1 being all processors. The result does not depend on it beyond rounding.
     random_state : int, RandomState instance or None, default=None
-        What `MiniBatch` draws with: rows held out and the order of rows. An integer makes fits
-        reproducible; the other solvers draw nothing that depends on it.
+        What `MiniBatch` draws with: rows held out, the order of rows, and candidates. An integer
+        makes fits reproducible; the other solvers draw nothing that depends on it.
     verbose : int, default=0
         If positive, print the objective after each iteration.
 
@@ -91,18 +92,18 @@ class SigmoidRegression(StreamClassifier):
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Only if X has column names.
     n_iter_ : int
-        Number of iterations.
-    objective_ : float
+        Iterations of the solver (epochs of `MiniBatch`); after `partial_fit` the chunks.
+    objective_ : float, only after `fit` and `fit_chunks`
         F at the solution (before it was rounded to the dtype of X).
-    optimality_gap_ : float
+    optimality_gap_ : float, only after `fit` and `fit_chunks`
         A proven bound on how far `objective_` is above its minimum; inf where there is none, as
         after `MiniBatch`.
     label_objective_ : ndarray of shape (n_labels,), or (1,)
-        Each label's part of F; they add up to `objective_`.
+        Each label's part of F; they add up to `objective_`. Only after `fit` and `fit_chunks`.
     label_optimality_gap_ : ndarray of shape (n_labels,), or (1,)
-        A bound for each part.
-    converged_ : bool
-        Whether all labels reached `tol`.
+        A bound for each part; only after `fit` and `fit_chunks`.
+    converged_ : bool, only after `fit` and `fit_chunks`
+        Whether all labels reached `tol`; False after `MiniBatch`.
     loss_curve_ : ndarray of shape (n_iter_,)
         F after each iteration; after `partial_fit` the mean loss of each chunk before it was
         learned from.
@@ -116,12 +117,13 @@ class SigmoidRegression(StreamClassifier):
     Warns
     -----
     UserWarning
-        From `fit`, once, with the names of labels that are the same wherever they are known. With
-        an intercept they have coefficients 0 and a finite intercept: that of the probability 2e-16
-        or 1 - 2e-16, beyond which F does not change any more, or 0.5 for a label that is not known
-        anywhere.
+        From `fit` and `fit_chunks`, once, with the names of labels that are the same wherever they
+        are known. With an intercept they have coefficients 0 and a finite intercept: that of the
+        probability 2e-16 or 1 - 2e-16, beyond which F does not change any more, or 0.5 for a label
+        that is not known anywhere.
     sklearn.exceptions.ConvergenceWarning
-        From `fit`, with the names of the labels whose optimum was not reached or does not exist.
+        From `fit` and `fit_chunks`, with the names of the labels whose optimum was not reached or
+        does not exist.
 
     References
     ----------

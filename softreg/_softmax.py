@@ -53,7 +53,8 @@ class SoftmaxRegression(StreamClassifier):
     tol : float, default=1e-9
         The fit ends when F - F* is estimated at most ``tol * F`` and proven to be at most
         ``max(tol, 1e-8) * F``; the estimate alone decides where a feature has no penalty or
-        rounding hides the proof, as `optimality_gap_` then says. At least 0.
+        rounding hides the proof, as `optimality_gap_` then says. At least 0. With `MiniBatch` it
+        decides early stopping alone.
     max_iter : int, default=None
         Most iterations, >= 1; None is 10,000, which no fit on real data comes near.
     warm_start : bool, default=False
@@ -62,8 +63,8 @@ class SoftmaxRegression(StreamClassifier):
         Threads. None is as many as BLAS is allowed at the moment; negative numbers count as in
         joblib, -1 being all processors. The result does not depend on it beyond rounding.
     random_state : int, RandomState instance or None, default=None
-        What `MiniBatch` draws with: rows held out and the order of rows. An integer makes fits
-        reproducible; the other solvers draw nothing that depends on it.
+        What `MiniBatch` draws with: rows held out, the order of rows, and candidates. An integer
+        makes fits reproducible; the other solvers draw nothing that depends on it.
     verbose : int, default=0
         If positive, print the objective after each iteration.
 
@@ -76,13 +77,13 @@ class SoftmaxRegression(StreamClassifier):
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,), only for X with string column names
     n_iter_ : int
-        Iterations of the solver.
-    objective_ : float
+        Iterations of the solver (epochs of `MiniBatch`); after `partial_fit` the chunks.
+    objective_ : float, only after `fit` and `fit_chunks`
         F at the solution, before `coef_` is rounded to the precision of X.
-    optimality_gap_ : float
+    optimality_gap_ : float, only after `fit` and `fit_chunks`
         Duality gap: F is at most this much above the optimum; inf if a feature that varies has no
         penalty, or after `MiniBatch`, which proves nothing.
-    converged_ : bool
+    converged_ : bool, only after `fit` and `fit_chunks`
         Whether the optimum was reached and proven; False after `MiniBatch`.
     loss_curve_ : ndarray of shape (n_iter_,)
         F after each iteration; after `partial_fit` the mean loss of each chunk before it was
@@ -97,9 +98,9 @@ class SoftmaxRegression(StreamClassifier):
     Warns
     -----
     sklearn.exceptions.ConvergenceWarning
-        Once, if `max_iter` or rounding ended the fit before the optimum, or if features without
-        a penalty separate classes. A fit that a callback ended has ``converged_ = False`` and no
-        warning.
+        From `fit` and `fit_chunks`, once, if `max_iter` or rounding ended the fit before the
+        optimum, or if features without a penalty separate classes. A fit that a callback ended has
+        ``converged_ = False`` and no warning.
 
     References
     ----------

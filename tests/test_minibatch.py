@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from parts import LABELS, SOURCES, TARGETS, close, hold, make
+from parts import LABELS, SOURCES, TARGETS, Drawn, close, hold, make
 from problems import PROBLEMS, beans, objective, one_hot, solved
 from scipy.special import expit, softmax
 from sklearn.base import clone
@@ -14,11 +14,15 @@ from sklearn.pipeline import make_pipeline
 
 from softreg import SigmoidRegression, SoftmaxRegression
 from softreg._coordinates import Coordinates
+from softreg._links import Softmax
+from softreg._penalties import ElasticNet
+from softreg._targets import Labels
 from softreg._threads import Threads
-from softreg.solvers import MiniBatch
-from softreg.solvers._batches import gradient_and_curvature
-from softreg.solvers._kronecker import Curvature, Preconditioner
-from softreg.solvers._natural_gradient import Iterate
+from softreg.solvers import MiniBatch, _class_blocks
+from softreg.solvers._batches import gradient_and_curvature, steadied
+from softreg.solvers._class_blocks import ClassBlocks
+from softreg.solvers._kronecker import Kronecker, KroneckerInverse
+from softreg.solvers._natural_gradient import Iterate, Rule, step
 
 X, y = beans()
 
@@ -30,42 +34,57 @@ def case(request):
         yield make(threads, request.param, weighted=True, offset=True)
 
 
-def unknown(case):
-    return Preconditioner.of(Curvature.unknown(case.objective), case.objective.penalty, 0)
+KINDS = pytest.mark.parametrize("kind", [ClassBlocks, Kronecker])
+
+
+def told(case, T, length=0.0, kind=ClassBlocks):
+    """The gradient and curvature of all rows, for a step that knows nothing of them."""
+    unknown = kind.unknown(case.objective)
+    inverse = unknown.inverse(case.objective, 0)
+    return gradient_and_curvature(case.objective, T, unknown, inverse, length)
 
 
 # ---- Parts --------------------------------------------------------------------------------------
 
 
-def test_the_gradient_of_a_step_of_no_length_is_that_of_F(case):
+@KINDS
+def test_the_gradient_of_a_step_of_no_length_is_that_of_F(case, kind):
     """Rows keep their residuals where a step does not move them."""
     T = case.point()
-    gradient, _ = gradient_and_curvature(case.objective, T, unknown(case), 0.0)
-    close(gradient, case.objective.value_and_gradient(T)[1], 1e-12)
+    close(told(case, T, kind=kind)[0], case.objective.value_and_gradient(T)[1], 1e-12)
 
 
+@KINDS
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("targets", TARGETS)
-def test_curvature_is_the_kronecker_factors_of_its_formula(targets, source, monkeypatch):
-    """Scores: the mean of (diag(p) - p p' + r r') / 2; features: x~ x~' weighted by its trace."""
+def test_curvature_is_that_of_its_formula(targets, source, kind, monkeypatch):
+    """Each score's is the mean of x~ x~' weighted by (p (1 - p) + r^2) / 2, or its two traces."""
     hold(source, monkeypatch)
+    monkeypatch.setattr(_class_blocks, "_SLIGHT", 0.0)
     with Threads(1) as threads:
         case = make(threads, targets, source, weighted=True, offset=True)
         T = case.point()
-        _, found = gradient_and_curvature(case.objective, T, unknown(case), 0.0)
+        _, found = told(case, T, kind=kind)
     Z = case.features @ T + case.offset
     P = softmax(Z, axis=1) if case.is_softmax else expit(Z)
-    R = P - case.Y
-    own = case.w / case.weights
-    trace = (own * (P * (1 - P) + R**2) / 2).sum(axis=1)
-    moments = (trace[:, None] * case.features).T @ case.features
-    close(found.features, np.diagonal(moments) if source == "sparse" else moments, 1e-11)
-    if case.is_softmax:
-        s = case.s / case.total
-        scores = np.diag(s @ P) - (s[:, None] * P).T @ P + (s[:, None] * R).T @ R
-        close(found.scores, scores / 2, 1e-11)
+    own = case.w / case.weights * (P * (1 - P) + (P - case.Y) ** 2) / 2
+    blocks = np.einsum("ik,ia,ib->kab", own, case.features, case.features)
+    if kind is ClassBlocks:
+        close(found.blocks, blocks, 1e-11)
     else:
-        close(found.scores, (own * (P * (1 - P) + R**2)).sum(axis=0) / 2, 1e-11)
+        moments = blocks.sum(axis=0)
+        close(found.features, np.diagonal(moments) if source == "sparse" else moments, 1e-11)
+        close(found.scores, own.sum(axis=0), 1e-11)
+
+
+def test_slight_rows_change_a_block_by_next_to_nothing():
+    """Rows are left out that together weigh less than a thousandth of a class."""
+    with Threads(1) as threads:
+        case = make(threads, n=500)
+        T = 8 * case.point()
+        found = told(case, T)[1].blocks
+        exact = told(case, T, kind=Kronecker)[1]
+    assert np.abs(found.sum(axis=0) - exact.features).max() < 2e-3 * exact.features.max()
 
 
 @pytest.mark.parametrize("length", [20.0, 300.0])
@@ -74,58 +93,86 @@ def test_a_row_keeps_the_residual_that_its_step_leaves(length):
     with Threads(1) as threads:
         row = {"X": np.ones((1, 1)), "factors": np.ones(1), "intercept": False}
         case = make(threads, "sigmoid of two classes", **row)
-        F, M = case.objective, unknown(case)
-        gradient, _ = gradient_and_curvature(F, np.zeros(F.shape), M, length)
-        r = gradient  # as x~ is 1
+        F, M = case.objective, ClassBlocks.unknown(case.objective).inverse(case.objective, 0)
+        r, _ = told(case, np.zeros(F.shape), length)  # as x~ is 1
         moved = -length * M.moves(F.rows.block(slice(0, 1)), r)
     assert 0.001 < abs(r[0, 0]) < 0.4
     close(r, expit(moved) - case.Y, 2e-3)
 
 
+@pytest.mark.parametrize("intercept", [True, False])
+@KINDS
 @pytest.mark.parametrize("source", SOURCES)
-def test_moves_are_those_of_the_scores_after_a_step_down_one_row(source, monkeypatch):
-    """T - P(x~ r') has scores z - moves(r) in that row."""
+def test_moves_are_those_of_the_scores_after_a_step_down_one_row(
+    source, kind, intercept, monkeypatch
+):
+    """T - P(x~ r') has scores z - moves(r) in that row, before anything is centred."""
     hold(source, monkeypatch)
     with Threads(1) as threads:
-        case = make(threads, source=source)
-        F, M = case.objective, unknown(case)
+        case = make(threads, "answers", source, intercept=intercept)
+        F = case.objective
+        M = kind.unknown(F).inverse(F, 0)
         block = F.rows.block(slice(0, F.rows.n))
         R = np.random.default_rng(0).normal(size=(3, F.rows.n))
         moves = M.moves(block, R)
     for i in (0, 7, 39):
         step = M(np.outer(case.features[i], R[:, i]))
-        close(moves[:, i], step.T @ case.features[i], 1e-10)
+        close(moves[:, i], step.T @ case.features[i], 1e-9)
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("source", SOURCES)
+def test_lengths_are_squares_times_weights(source, intercept, monkeypatch):
+    """Block.lengths(V) is V' x~^2, row by row, however rows are held."""
+    hold(source, monkeypatch)
+    with Threads(1) as threads:
+        case = make(threads, source=source, intercept=intercept)
+        rows = case.objective.rows
+        V = np.random.default_rng(0).random((case.features.shape[1], 3))
+        lengths = rows.block(slice(0, rows.n)).lengths(V)
+    close(lengths, V.T @ np.square(case.features).T, 1e-11)
+
+
+@pytest.mark.parametrize("targets", ["softmax labels", "answers"])
+def test_blocks_are_inverted_with_the_penalty(targets):
+    """(block + 2 % of the mean block + l2) P(G) = G, but for what all classes share."""
+    rng = np.random.default_rng(0)
+    with Threads(1) as threads:
+        case = make(threads, targets)
+        width, K = case.objective.shape
+        roots = rng.normal(size=(K, width, width))
+        blocks = roots @ roots.transpose(0, 2, 1)
+        P = ClassBlocks(blocks).inverse(case.objective, 1e18)
+        G = rng.normal(size=(width, K))
+    l2 = np.diag(np.broadcast_to(case.objective.penalty.l2, (width, K))[:, 0])
+    right = case.link.centred(G)
+    H = blocks + 0.02 * blocks.mean(axis=0) + l2
+    close(P(G), case.link.centred(np.linalg.solve(H, right.T[:, :, None])[:, :, 0].T), 1e-8)
 
 
 @pytest.mark.parametrize("K", [1, 4])
 @pytest.mark.parametrize("diagonal", [False, True])
-def test_the_preconditioner_inverts_its_kronecker_product(diagonal, K):
-    """(scores (x) features + penalty) P(G) = G, with a floor under the scores."""
+def test_a_kronecker_product_is_inverted_with_the_penalty(diagonal, K):
+    """(scores (x) features / sum(scores) + penalty) P(G) = G, scores raised by 2 % of the mean."""
     rng = np.random.default_rng(0)
     root = rng.normal(size=(6, 6))
     features = np.exp(rng.normal(size=6)) if diagonal else root @ root.T
-    factor = rng.normal(size=(K, K))
-    scores = factor @ factor.T
-    with Threads(1) as threads:
-        penalty = make(threads).objective.penalty
-    penalty = type(penalty)(np.exp(rng.normal(size=(6, 1))))
+    scores, penalty = np.exp(rng.normal(size=K)), ElasticNet(np.exp(rng.normal(size=(6, 1))))
     G = rng.normal(size=(6, K))
-    P = Preconditioner.of(Curvature(features, scores), penalty, 1e18)
+    P = KroneckerInverse.of(Kronecker(features, scores), penalty, 1e18)
     A = np.diag(features) if diagonal else features
-    B = scores + 0.05 * np.trace(scores) / K * np.eye(K)
-    product = A @ P(G) @ B / np.trace(scores) + penalty.l2 * P(G)
-    close(product, G, 1e-9)
+    raised = scores + 0.02 * scores.mean()
+    close(A @ P(G) * raised / scores.sum() + penalty.l2 * P(G), G, 1e-9)
 
 
-def test_few_rows_do_not_make_second_moments():
-    """Before any row was seen features are taken to be uncorrelated and of deviation one."""
+@KINDS
+def test_before_any_row_features_are_alike_and_go_their_own_ways(kind):
+    """The inverse of nothing seen is a multiple of the identity, but for the penalty."""
     with Threads(1) as threads:
-        penalty = make(threads).objective.penalty
-    penalty = type(penalty)(np.zeros((3, 1)))
-    one_row = np.outer([1.0, 1.0, 2.0], [1.0, 1.0, 2.0])
-    P = Preconditioner.of(Curvature(one_row, np.ones((1, 1))), penalty, 0.0)
-    G = np.array([[1.0], [2.0], [3.0]])
-    close(P(G), G / 1.05, 1e-12)
+        F = make(threads, "answers", penalty="no penalty").objective
+        G = np.random.default_rng(0).normal(size=F.shape)
+        step = kind.unknown(F).inverse(F, 0)(G)
+    close(step, G / (0.125 * 1.02), 1e-9)  # p (1 - p) / 2 at p = 1/2
 
 
 def test_an_iterate_says_the_same_in_other_coordinates():
@@ -134,22 +181,72 @@ def test_an_iterate_says_the_same_in_other_coordinates():
     here = Coordinates(rng.normal(size=5), np.exp(rng.normal(size=5)), True)
     there = Coordinates(rng.normal(size=5), np.exp(rng.normal(size=5)), True)
     iterate = Iterate.at(rng.normal(size=(6, 3)))
-    carried = iterate.carried(there.since(here))
+    carried = iterate.carried(there.since(here), None)
     for own, other in zip(
         here.coefficients(iterate.mean), there.coefficients(carried.mean), strict=True
     ):
         close(other, own, 1e-12)
 
 
-def test_curvature_in_other_coordinates_is_that_of_the_rows_in_them():
+@pytest.mark.parametrize("intercept", [True, False])
+def test_curvature_in_other_coordinates_is_that_of_the_rows_in_them(intercept):
     """sum x~ x~' of transformed rows, whether transformed before or after adding up."""
     rng = np.random.default_rng(2)
     raw = rng.normal(size=(20, 4))
-    here = Coordinates(rng.normal(size=4), np.exp(rng.normal(size=4)), True)
-    there = Coordinates(rng.normal(size=4), np.exp(rng.normal(size=4)), True)
+    here, there = (
+        Coordinates(intercept * rng.normal(size=4), np.exp(rng.normal(size=4)), intercept)
+        for _ in range(2)
+    )
     old, new = (own.transform(raw, np.dtype(float)) for own in (here, there))
-    carried = Curvature(old.T @ old, np.eye(2)).carried(there.since(here))
-    close(carried.features, new.T @ new, 1e-12)
+    change = there.since(here)
+    close(Kronecker(old.T @ old, np.ones(2)).carried(change).features, new.T @ new, 1e-12)
+    close(ClassBlocks((old.T @ old)[None]).carried(change).blocks[0], new.T @ new, 1e-12)
+    old[:, :4] -= old[:, :4].mean(axis=0) * intercept  # what a diagonal knows of columns
+    moved = old @ change.matrix().T
+    diagonal = Kronecker(np.square(old).sum(axis=0), np.ones(2)).carried(change)
+    close(diagonal.features, np.square(moved).sum(axis=0), 1e-12)
+
+
+def test_rows_that_all_pull_one_way_are_held_back():
+    """The share a of such a step takes the slope from s to a s; an ordinary step stays whole."""
+    with Threads(1) as threads:
+        one_class = (
+            Softmax(),
+            lambda rng, n: Drawn(
+                Labels(np.zeros(n, dtype=int), 3),
+                np.eye(3)[np.zeros(n, dtype=int)],
+                np.ones((n, 3)),
+            ),
+        )
+        case = make(threads, one_class)
+        F, T = case.objective, np.zeros(case.objective.shape)
+        change = F.value_and_gradient(T)[1]
+        np.testing.assert_array_equal(steadied(F, T, 0.01 * change), 0.01 * change)
+        far = steadied(F, T, 200 * change)
+        share = far[-1, 0] / (200 * change)[-1, 0]
+        loss = F.unpenalised()
+        first, short, beyond = (
+            loss.inner(loss.value_and_gradient(T - a * 200 * change)[1], change)[0]
+            for a in (0, share - 2**-10, share)
+        )
+    assert 0 < share < 0.5
+    assert short / first >= share - 2**-10 and beyond / first <= share
+
+
+@pytest.mark.parametrize("averaging", [True, False])
+def test_steps_are_those_of_the_formula(averaging):
+    """V <- mu V - (1 - mu) eta_t P(G), T <- T + V, and the t-th T enters with 4 / (t + 3)."""
+    rule = Rule(longest=0.01, momentum=0.5, averaging=averaging)
+    with Threads(1) as threads:
+        F = make(threads, "answers").objective
+        before = step(Iterate.at(F.null()), F, rule)
+        after = step(before, F, rule)
+        gradient = F.value_and_gradient(before.T)[1]
+        eta = 0.01 / (1 + 0.01 * 2 / 24)
+        V = 0.5 * before.velocity - 0.5 * eta * before.compass.inverse(gradient)
+    close(after.T, before.T + V, 1e-6)
+    expected = before.mean + 0.8 * (after.T - before.mean) if averaging else after.T
+    close(after.mean, expected, 1e-12)
 
 
 @pytest.mark.parametrize("targets", TARGETS)
@@ -182,7 +279,7 @@ def test_the_objective_on_some_rows_is_that_of_these_rows_alone():
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_raw_columns_need_no_tuning(name):
-    """After 100 epochs 93 % of what the features explain is learned, on most sets all but 1e-3."""
+    """After 100 epochs 99 % of what the features explain is learned, of the hardest set 93 %."""
     X, y, Y, best = solved(name, 1.0)
     model = SoftmaxRegression(solver=MiniBatch(n_epochs=100), random_state=0).fit(X, y)
     shares = Y.mean(axis=0)
@@ -229,7 +326,7 @@ def test_weight_two_is_the_row_twice():
     twice = np.repeat(np.arange(len(y)), weight)
     weighted = SoftmaxRegression(solver=solver).fit(X, y, sample_weight=weight)
     copied = SoftmaxRegression(solver=solver).fit(X[twice], y[twice])
-    close(weighted.loss_curve_, copied.loss_curve_, 1e-2)
+    close(weighted.loss_curve_, copied.loss_curve_, 1e-3)
 
 
 @pytest.mark.parametrize("make_X", [sp.csr_array, lambda X: X.astype(np.float32)])
@@ -306,6 +403,8 @@ def test_a_rate_that_is_too_large_is_told():
         ("learning_rate", np.nan),
         ("n_epochs", 0),
         ("n_epochs", "auto"),
+        ("n_epochs", True),
+        ("momentum", False),
         ("momentum", 1.0),
         ("momentum", -0.1),
         ("validation_fraction", 0.0),
@@ -331,7 +430,7 @@ def test_its_parameters_are_searched_and_cloned():
     pipeline = make_pipeline(SoftmaxRegression(solver=MiniBatch(), random_state=0))
     grid = {"softmaxregression__solver__n_epochs": [1, 5]}
     search = GridSearchCV(pipeline, grid, cv=2).fit(X, y)
-    assert search.best_params_["softmaxregression__solver__n_epochs"] in (1, 5)
+    assert len({*search.cv_results_["mean_test_score"]}) == 2
     assert clone(SoftmaxRegression(solver=MiniBatch(momentum=0.5))).solver.momentum == 0.5
     assert repr(MiniBatch(momentum=0.5)) == "MiniBatch(momentum=0.5)"
 
@@ -351,9 +450,17 @@ def test_a_label_keeps_its_own_step(targets):
     """Labels share batches, not residuals: what one of them is leaves the others' gradients."""
     with Threads(1) as threads:
         case = make(threads, targets)
-        T, M = case.point(), unknown(case)
+        T = case.point()
         moved = T.copy()
         moved[:, 0] += 3
-        before, _ = gradient_and_curvature(case.objective, T, M, 5.0)
-        after, _ = gradient_and_curvature(case.objective, moved, M, 5.0)
+        before, after = (told(case, at, 5.0)[0] for at in (T, moved))
     close(after[:, 1:], before[:, 1:], 1e-9)
+
+
+def test_the_curves_are_in_units_of_F():
+    """Labels of which little is known count by their weight, in loss_curve_ as in objective_."""
+    A, Y = make_multilabel_classification(200, n_classes=3, random_state=0)
+    Y = Y.astype(float)
+    Y[20:, 0] = np.nan
+    model = SigmoidRegression(solver=MiniBatch(n_epochs=3), random_state=0).fit(A, Y)
+    assert model.loss_curve_[-1] == pytest.approx(model.objective_, rel=1e-12)

@@ -2,54 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from softreg._blocks import Block
 from softreg._objective import Objective
 from softreg._targets import Targets
-from softreg.solvers._kronecker import Curvature, Preconditioner, in_full
+from softreg.solvers._curvature import Curvature, Inverse
 
-# A row whose scores a step moves by less than this, in nats, cannot overshoot.
-_HARMLESS = 0.1
-# The same for what the rows of a batch do together, in their farthest score.
-_HARMLESS_TOGETHER = 1.0
-# Halvings of the interval in which a row's share lies.
+# A row whose scores a step moves by less than this, in nats, keeps 0.97 of it or more, as the
+# residual's slope is 1/4 at most; for all rows together a tenth of the start's loss is time enough.
+_HARMLESS, _HARMLESS_TOGETHER = 0.1, 1.0
+# Halvings of the interval in which a share lies: to within a thousandth.
 _HALVINGS = 10
 
 
 def gradient_and_curvature(
-    objective: Objective, T: NDArray, preconditioner: Preconditioner, length: float
+    objective: Objective, T: NDArray, curvature: Curvature, inverse: Inverse, length: float
 ) -> tuple[NDArray, Curvature]:
-    """Return the gradient of F at T for a step of this length, and the Hessian's factors.
+    """Return the gradient of F at T for a step of this length, and curvature like the given one.
 
     Each row's residual is the one after its own part of the step, not before: an outlier moves
     until it is fitted, never beyond, and a step of length zero has the gradient of F (implicit
     stochastic gradient descent: Toulis and Airoldi 2017, Annals of Statistics 45, 1694-1727).
     """
     rows, link = objective.rows, objective.link
-    U, each = rows.inward(T), 1 / objective.score_weight
+    U, each = rows.inward(T), 1 / objective.score_weight[:, None]
 
-    def kernel(block: Block) -> tuple[NDArray, NDArray, NDArray]:
+    def kernel(block: Block) -> tuple[NDArray, ...]:
         Z = block.scores(U)
         P = link.probabilities_inplace(Z.copy())
         R = P.copy()
         block.Y.subtract_from_inplace(R)
-        own = each @ block.weighted(0.5 * (link.curvature_diagonal(P) + R * R))
-        moments = _second_moments(block, own, in_full(objective))
-        between = link.information(P, R, block.weights())
-        reach = length * preconditioner.moves(block, block.weighted(R) * each[:, None])
+        told = curvature.told(
+            block, each * block.weighted(0.5 * (link.curvature_diagonal(P) + R * R))
+        )
+        reach = length * inverse.moves(block, each * block.weighted(R))
         R *= _implicit_shares(objective, block, Z, R, reach)
-        return block.gather(block.weighted(R)), moments, between
+        return block.gather(block.weighted(R)), *told
 
-    G, moments, between = rows.sum(kernel)
-    features = moments if in_full(objective) else rows.outward_squares(moments)[:, 0]
-    scores = between * (each if between.ndim == 1 else np.sqrt(np.outer(each, each)))
-    return objective.gradient(G, T), Curvature(features, scores)
+    G, *sums = rows.sum(kernel)
+    return objective.gradient(G, T), curvature.of_sums(objective, tuple(sums))
 
 
 def steadied(objective: Objective, T: NDArray, change: NDArray) -> NDArray:
-    """Return a step -change from T, shortened where the rows of the batch together overshoot.
+    """Return the change, which is to be taken off T, shortened where the rows together overshoot.
 
     What each row bears alone, many of one kind may not: of a batch of a single class all go the
     same way. Where half the step takes more than half of the slope along it, the share that is left
@@ -73,14 +72,13 @@ def steadied(objective: Objective, T: NDArray, change: NDArray) -> NDArray:
 
         return objective.by_problem(rows.sum(kernel)[0])
 
-    low, high = np.zeros(objective.problems), np.ones(objective.problems)
-    first = slope(low)
-    low = np.where(slope(0.5 * high) >= 0.5 * first, high, low)
-    for _ in range(_HALVINGS if (low < high).any() else 0):
-        middle = 0.5 * (low + high)
-        short = slope(middle) >= middle * first
-        low, high = np.where(short, middle, low), np.where(short, high, middle)
-    return change * objective.by_score(low)
+    none, whole = np.zeros(objective.problems), np.ones(objective.problems)
+    first = slope(none)
+    overshoot = slope(0.5 * whole) < 0.5 * first
+    if not overshoot.any():
+        return change
+    left = _bisected(lambda shares: slope(shares) >= shares * first, whole)
+    return change * objective.by_score(np.where(overshoot, left, whole))
 
 
 def _implicit_shares(
@@ -96,11 +94,13 @@ def _implicit_shares(
     if far.size:
         # contiguous, as Z[:, far] is not
         own = (np.take(values, far, axis=1) for values in (Z, R, reach))
-        shares[:, far] = _bisected(objective, block.Y[far], *own)
+        shares[:, far] = _shares_left(objective, block.Y[far], *own)
     return shares
 
 
-def _bisected(objective: Objective, Y: Targets, Z: NDArray, R: NDArray, reach: NDArray) -> NDArray:
+def _shares_left(
+    objective: Objective, Y: Targets, Z: NDArray, R: NDArray, reach: NDArray
+) -> NDArray:
     problems, each = objective.problems, len(Z) // objective.problems
 
     def along(values: NDArray) -> NDArray:
@@ -108,19 +108,20 @@ def _bisected(objective: Objective, Y: Targets, Z: NDArray, R: NDArray, reach: N
         sums = (values * reach).reshape(problems, each, -1).sum(axis=1)
         return np.repeat(sums, each, axis=0)
 
-    first, low, high = along(R), np.zeros_like(R), np.ones_like(R)
+    def short(shares: NDArray) -> NDArray[np.bool_]:
+        moved = Z - shares * reach
+        objective.link.loss_and_residual_inplace(moved, Y)
+        return along(moved) >= shares * first
+
+    first = along(R)
+    return _bisected(short, np.ones_like(R))
+
+
+def _bisected(short: Callable[[NDArray], NDArray[np.bool_]], high: NDArray) -> NDArray:
+    """Return the largest values between 0 and `high` that are short, nearly."""
+    low = np.zeros_like(high)
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
-        moved = Z - middle * reach
-        objective.link.loss_and_residual_inplace(moved, Y)
-        beyond = along(moved) > middle * first
-        low, high = np.where(beyond, middle, low), np.where(beyond, high, middle)
+        there = short(middle)
+        low, high = np.where(there, middle, low), np.where(there, high, middle)
     return high
-
-
-def _second_moments(block: Block, weight: NDArray, full: bool) -> NDArray:
-    """Return sum_i w_i x~_i x~_i', or what `Rows.outward_squares` makes its diagonal of."""
-    if not full:
-        return block.squares(weight[None])
-    X = block.dense()
-    return (X.T @ (X * weight.astype(X.dtype)[:, None])).astype(float)

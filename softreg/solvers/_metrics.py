@@ -96,13 +96,13 @@ class Gram:
     def of(cls, objective: Objective) -> Gram:
         """Return the metric at the null model: one product of the columns with themselves."""
         curvature = _null_curvatures(objective).mean()
-        return cls(_cholesky(curvature * objective.gram + np.diag(objective.penalty.shared)))
+        return cls(cholesky(curvature * objective.gram + np.diag(objective.penalty.shared)))
 
     def whiten(self, G: NDArray) -> NDArray:
-        return _solved(self.factor, G).ravel()
+        return solved(self.factor, G).ravel()
 
     def unwhiten(self, v: NDArray) -> NDArray:
-        return _solved(self.factor, v.reshape(len(self.factor), -1), transposed=True)
+        return solved(self.factor, v.reshape(len(self.factor), -1), transposed=True)
 
     def renewed(self, objective: Objective, T: NDArray) -> Metric:
         affordable = np.isfinite(cheapest_hessian(objective))
@@ -134,12 +134,12 @@ class Rotated:
     def of(cls, objective: Objective) -> Rotated:
         """Return the metric at the null model."""
         gram, c = Gram.of(objective), _null_curvatures(objective)
-        B = _solved(gram.factor, np.diag(np.sqrt(objective.penalty.shared)))
+        B = solved(gram.factor, np.diag(np.sqrt(objective.penalty.shared)))
         D, Q = linalg.eigh(B @ B.T, driver="evd", check_finite=False)
         D = np.clip(D, 0, 1)[:, None]
         spread = c / c.mean() * (1 - D) + objective.penalty.relative * D
         roots = np.sqrt(np.maximum(spread, np.finfo(float).eps))
-        return cls(_solved(gram.factor, Q, transposed=True), roots, gram)
+        return cls(solved(gram.factor, Q, transposed=True), roots, gram)
 
     def whiten(self, G: NDArray) -> NDArray:
         return (self.basis.T @ G / self.roots).ravel()
@@ -178,24 +178,24 @@ class Hessian:
         exact, sampled = hessian_passes(objective)
         estimate = objective
         if sampled + SAMPLING_LOSS < exact:
-            factor = _cholesky(objective.curvature_gram(T))
-            root = _solved(factor, np.eye(len(factor))).T
+            factor = cholesky(objective.curvature_gram(T))
+            root = solved(factor, np.eye(len(factor))).T
             estimate = by_leverage(objective, T, root, sample_size(objective))
         if is_whole(objective):
             matrices = iter(estimate.hessian(T))
         else:
             groups = block_groups(objective)
             matrices = (H for scores in groups for H in estimate.hessian_blocks(T, scores))
-        return cls([_cholesky(H) for H in matrices], gram, objective.link)
+        return cls([cholesky(H) for H in matrices], gram, objective.link)
 
     def whiten(self, G: NDArray) -> NDArray:
         parts = self.link.centred(G).T.reshape(len(self.factors), -1)
         pairs = zip(self.factors, parts, strict=True)
-        return np.concatenate([_solved(L, g) for L, g in pairs])
+        return np.concatenate([solved(L, g) for L, g in pairs])
 
     def unwhiten(self, v: NDArray) -> NDArray:
         parts = zip(self.factors, v.reshape(len(self.factors), -1), strict=True)
-        steps = [_solved(L, u, transposed=True) for L, u in parts]
+        steps = [solved(L, u, transposed=True) for L, u in parts]
         return self.link.centred(np.concatenate(steps).reshape(-1, len(self.gram.factor)).T)
 
     def renewed(self, objective: Objective, T: NDArray) -> Metric:
@@ -225,7 +225,7 @@ def _null_curvatures(objective: Objective) -> NDArray:
     return np.maximum(p * (1 - p), np.finfo(float).eps)
 
 
-def _solved(factor: NDArray, b: NDArray, transposed: bool = False) -> NDArray:
+def solved(factor: NDArray, b: NDArray, transposed: bool = False) -> NDArray:
     """Return factor^-1 b or factor'^-1 b: by LAPACK itself: SciPy's checks cost ten times it."""
     return linalg.lapack.dtrtrs(factor, b, lower=1, trans=int(transposed))[0]
 
@@ -235,7 +235,7 @@ def _positive(diagonal: NDArray) -> NDArray:
     return np.where(diagonal > FLAT, diagonal, 1.0)
 
 
-def _cholesky(H: NDArray) -> NDArray:
+def cholesky(H: NDArray) -> NDArray:
     """Return the lower Cholesky factor of H, raised along its diagonal until it exists."""
     diagonal, raised = np.diagonal(H).copy(), np.finfo(float).eps
     while True:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._objective import Objective
-from softreg.solvers._candidates import PROPOSALS, descend, some_rows
+from softreg.solvers._candidate_descent import descend
+from softreg.solvers._candidates import PROPOSALS, some_rows
 from softreg.solvers._configuration import Solver
 from softreg.solvers._natural_gradient import Iterate, Rule, step
 from softreg.solvers._result import Monitor, Result
@@ -28,20 +29,22 @@ class MiniBatch(Solver):
 
     .. math::
         V \leftarrow \mu V - (1 - \mu)\, \eta_t\, M^{-1} G, \qquad T \leftarrow T + V, \qquad
-        \eta_t = \frac{\eta}{1 + \eta t / 12},
+        \eta_t = \frac{\eta}{1 + \eta t / 24},
 
-    where M, the running curvature, is the mean of ``(diag(p) - p p' + r r') / 2`` between the
-    classes (p the probabilities, r = p - y the residuals) times, as a Kronecker product, the mean
-    of ``x x'`` weighted by its trace, plus the penalty. So neither the units of columns, nor how
-    they go together, nor rare classes ask for a rate to be tuned, and the penalty, whose stiffness
-    on columns of tiny deviation breaks plain gradient descent, is inside M. Within a batch the
-    residual of each row is the one after its own part of the step: an outlier moves until it is
-    fitted, never beyond. Steps fall as 1/t, which together with the average of the T forgets the
-    start and uses every row. Beyond 1,000 columns, and for sparse X, the diagonal of the mean of
-    ``x x'`` takes its place, and beyond 300 classes that of the other.
+    where M, the running curvature, has a block for each class: the mean of ``x x'`` weighted by
+    (p (1 - p) + r^2) / 2, with p the class's probability and r = p - y its residual, plus the
+    penalty, and 2 % of the mean block, which a rare class needs. (What few rows have shown of it is
+    mixed with the identity, and gradients and steps of softmax are centred over the classes.) So
+    neither the units of columns, nor how they go together, nor rare classes ask for a rate to be
+    tuned, and the penalty, whose stiffness on columns of tiny deviation breaks plain gradient
+    descent, is inside M. The residual of each row is the one after its own part of the step, an
+    implicit step: an outlier moves until it is fitted, never beyond; a batch whose rows all pull
+    one way is held back likewise. Steps fall as 1/t, which together with the average of the T
+    forgets the start and uses every row. Where the blocks would take more than 32 MB, all classes
+    share one, scaled; beyond 1,000 columns, or of sparse X, its diagonal.
 
-    It ends near the optimum after so many epochs, without a certificate: ``converged_`` is False,
-    and ``optimality_gap_`` inf. Where data fit into memory the other solvers are faster.
+    It ends near the optimum after `n_epochs`, without a certificate: ``converged_`` is False, and
+    ``optimality_gap_`` inf. Where data fit into memory the other solvers are faster.
 
     Parameters
     ----------
@@ -55,7 +58,8 @@ class MiniBatch(Solver):
     momentum : float in [0, 1), default=0.9
         How much of the last change V the next one keeps.
     averaging : bool, default=True
-        Whether the result is the average of the T, the t-th weighing t^3, nearly.
+        Whether the result is the average of the T, in which the t-th step enters with the weight
+        4 / (t + 3).
     early_stopping : bool, default=False
         Whether to hold out `validation_fraction` of the rows (of each class), end the fit when
         their mean loss has not fallen by ``tol`` (relative) for `n_iter_no_change` epochs, and
@@ -67,15 +71,29 @@ class MiniBatch(Solver):
     shuffle : bool, default=True
         Whether each epoch takes the rows in a new random order (of data that come in chunks, those
         within each chunk).
+    n_candidates : int, default=None
+        For thousands of classes: the loss of a batch is computed over the classes that are true in
+        it and this many others, >= 1, drawn anew for each batch, whose scores are corrected by the
+        logarithm of their chance to be drawn. The partition sum is then right on average, and the
+        gradient the nearer to that of all classes the more candidates there are; a step costs
+        batch_size x n_features x (batch_size + n_candidates) at most. A few hundred do for 10,000
+        classes. None, or as many as there are classes, is the loss over all of them. With
+        candidates F, as in ``loss_curve_`` and ``objective_``, is estimated from some of the rows,
+        over all classes: n_samples x n_candidates / n_classes rows, at least 256. Needs three or
+        more classes of which each row has one.
+    proposal : "log-uniform" or "uniform", default="log-uniform"
+        How candidates are drawn: the r-th most frequent class in proportion to log(1 + 1 / r),
+        which suits frequencies that fall like 1 / r; or all alike.
 
     References
     ----------
     Amari (1998), "Natural gradient works efficiently in learning", Neural Computation 10, 251-276;
     Martens and Grosse (2015), "Optimizing neural networks with Kronecker-factored approximate
     curvature", ICML; Toulis and Airoldi (2017), "Asymptotic and finite-sample properties of
-    estimators based on stochastic gradients", Annals of Statistics 45, 1694-1727; Polyak and
-    Juditsky (1992), "Acceleration of stochastic approximation by averaging", SIAM Journal on
-    Control and Optimization 30, 838-855.
+    estimators based on stochastic gradients", Annals of Statistics 45, 1694-1727; Shamir and Zhang
+    (2013), "Stochastic gradient descent for non-smooth optimization", ICML, section 3; for
+    candidates, Jean et al. (2015), "On using very large target vocabulary for neural machine
+    translation", ACL, equation 8.
 
     Examples
     --------
@@ -104,31 +122,27 @@ class MiniBatch(Solver):
 
     def minimise(self, objective: Objective, start: NDArray, monitor: Monitor) -> Result:
         """Minimise the objective from `start` (width, K)."""
-        kept, validation = self._split(objective, monitor.random)
-        measured = self.measured(kept)
-        iterate, best, curve = Iterate.at(start), _Best(start), []
+        self.check()
+        kept, watch = self._split(objective, start, monitor)
+        measured, iterate = self._measured(kept), Iterate.at(start)
         for _ in range(self.n_epochs):
             iterate = self.pass_over(kept, iterate, monitor.random)
-            value = measured.value(iterate.mean)
+            value = measured.in_units_of_F(measured.value(iterate.mean))
             monitor.iteration(iterate.mean, value)
-            loss = value if validation is None else validation.value(iterate.mean)
-            curve.append(loss.sum())
-            better = validation is None or curve[-1] < best.loss * (1 - monitor.tol)
-            best = _Best(iterate.mean, curve[-1]) if better else best.older()
-            if monitor.reason or not np.isfinite(value).all() or best.age >= self.n_iter_no_change:
+            watch = watch.after(iterate.mean)
+            if monitor.reason or watch.over or not np.isfinite(value).all():
                 break
-        curve_held = np.array(curve) if validation else None
-        return _result(self.measured(objective), start, best.T, monitor, curve_held)
+        return _result(self._measured(objective), start, watch, monitor)
 
     def _split(
-        self, objective: Objective, random: np.random.Generator
-    ) -> tuple[Objective, Objective | None]:
-        """Return the objective of the rows to learn from, and the mean loss of those held out."""
-        self.check()
+        self, objective: Objective, start: NDArray, monitor: Monitor
+    ) -> tuple[Objective, _Latest | _Best]:
+        """Return the objective of the rows to learn from, and what watches those held out."""
         if not self.early_stopping:
-            return objective, None
-        rows, held = objective.rows.split(self.validation_fraction, random)
-        return objective.on(rows), objective.on(held).unpenalised()
+            return objective, _Latest(start)
+        rows, held = objective.rows.split(self.validation_fraction, monitor.random)
+        watch = _Best(start, objective.on(held).unpenalised(), monitor.tol, self.n_iter_no_change)
+        return objective.on(rows), watch
 
     def pass_over(
         self, objective: Objective, iterate: Iterate, random: np.random.Generator
@@ -144,7 +158,7 @@ class MiniBatch(Solver):
             iterate = step(iterate, replace(objective, rows=batch, score_weight=share), rule)
         return iterate
 
-    def measured(self, objective: Objective) -> Objective:
+    def _measured(self, objective: Objective) -> Objective:
         """Return what tells F during the descent: with candidates, some of the rows."""
         if self._is_sampled(objective):
             return some_rows(objective, int(self.n_candidates or 0))
@@ -173,13 +187,13 @@ class MiniBatch(Solver):
             ("n_iter_no_change", whole, lambda v: v >= 1, "an integer >= 1"),
             *((name, bool, lambda _: True, "True or False") for name in _SWITCHES),
             ("n_candidates", whole, lambda v: v >= 1, "an integer >= 1, or None for all classes"),
-            ("proposal", str, lambda v: v in PROPOSALS, f"one of {', '.join(map(repr, PROPOSALS))}"),
+            ("proposal", str, PROPOSALS.__contains__, f"one of {', '.join(map(repr, PROPOSALS))}"),
         ):
-            value = getattr(self, name)
-            default = type(self).__dict__[name]
+            value, default = getattr(self, name), type(self).__dict__[name]
             automatic = isinstance(value, str) and value == "auto" == default
             left_out = value is None is default
-            if not (automatic or left_out or (isinstance(value, kind) and right(value))):
+            fits = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+            if not (automatic or left_out or (fits and right(value))):
                 raise ValueError(f"{name}={value!r} must be {remedy}.")
 
     def _size(self, n: int) -> int:
@@ -194,24 +208,68 @@ class MiniBatch(Solver):
 
 
 @dataclass(frozen=True, eq=False)
-class _Best:
-    """The best coefficients so far, their held-out loss, and for how many epochs they have been."""
+class _Latest:
+    """The coefficients after the latest epoch."""
 
     T: NDArray
-    loss: float = np.inf
-    age: int = 0
+    curve = None
+    over = False
 
-    def older(self) -> _Best:
-        return replace(self, age=self.age + 1)
+    def after(self, T: NDArray) -> _Latest:
+        """Return what is kept after one more epoch."""
+        return _Latest(T)
+
+
+@dataclass(frozen=True, eq=False)
+class _Best:
+    """The coefficients of the epoch with the least mean loss of the rows held out.
+
+    Attributes
+    ----------
+    T : ndarray (width, K)
+    validation : Objective, that loss
+    tol : float, what improvement counts, relative
+    patience : int, how many epochs without improvement are borne
+    losses : tuple of float, one for each epoch
+    best : int, the number of the best epoch, from 1 on
+    """
+
+    T: NDArray
+    validation: Objective
+    tol: float
+    patience: int
+    losses: tuple[float, ...] = ()
+    best: int = 0
+
+    @property
+    def curve(self) -> NDArray:
+        """The losses, (n,)."""
+        return np.array(self.losses)
+
+    @property
+    def over(self) -> bool:
+        """Whether there was no improvement for long."""
+        return len(self.losses) - self.best >= self.patience
+
+    def after(self, T: NDArray) -> _Best:
+        """Return what is kept after one more epoch."""
+        loss = float(self.validation.in_units_of_F(self.validation.value(T)).sum())
+        losses = (*self.losses, loss)
+        if self.best and not loss < self.losses[self.best - 1] * (1 - self.tol):
+            return replace(self, losses=losses)
+        return replace(self, T=T, losses=losses, best=len(losses))
 
 
 def _result(
-    objective: Objective, start: NDArray, T: NDArray, monitor: Monitor, curve: NDArray | None
+    objective: Objective, start: NDArray, kept: _Latest | _Best, monitor: Monitor
 ) -> Result:
-    value = objective.value(T)
-    coef, intercept = objective.coefficients(T)
+    value = objective.value(kept.T)
+    coef, intercept = objective.coefficients(kept.T)
     diverged = value.sum() > objective.value(start).sum()
-    rose = "F is larger than at the start: choose a smaller learning_rate, or leave it 'auto'"
+    rose = (
+        "F is larger than at the start: choose a smaller learning_rate, or leave it 'auto'; take "
+        "more n_candidates, or None"
+    )
     return Result(
         coef=coef,
         intercept=intercept,
@@ -223,5 +281,5 @@ def _result(
         stopped=not diverged and (monitor.stopped or not monitor.reason),
         diverging=(),
         loss_curve=np.array(monitor.losses),
-        validation_curve=curve,
+        validation_curve=kept.curve,
     )

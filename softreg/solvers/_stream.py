@@ -69,10 +69,13 @@ class Stream:
         totals = rows.totals() if self.totals is None else self.totals + rows.totals()
         coordinates = rows.coordinates.standardising(totals.mean, totals.variance, rows.X.dtype)
         coordinates = coordinates.without_constants()
-        iterate = self.iterate.carried(coordinates.since(self.coordinates))
+        here = self.totals is not None and self.coordinates.are_nearly(coordinates)
+        coordinates = self.coordinates if here else coordinates
         objective = self._objective(rows.replaced(coordinates=coordinates), totals, learner)
-        told = learner.solver.measured(objective.on(objective.rows)).unpenalised()
-        loss = told.value(iterate.mean)
+        iterate = self.iterate
+        if not here:
+            iterate = iterate.carried(coordinates.since(self.coordinates), objective)
+        loss = objective.on(objective.rows).unpenalised().value(iterate.mean)
         losses = np.append(self.losses, objective.in_units_of_F(loss).sum())
         iterate = learner.solver.pass_over(objective, iterate, learner.random)
         return Stream(totals, self.before, coordinates, iterate, losses)

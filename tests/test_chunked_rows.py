@@ -1,0 +1,242 @@
+"""Laws of ChunkedRows: what is summed, drawn, batched and split is that of all rows."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from parts import ROUNDING as ROUNDS_TO
+from parts import SOURCES, TARGETS, close, hold, make, step_rounding
+
+from softreg._chunked_rows import ChunkedRows
+from softreg._coordinates import Coordinates
+from softreg._memory import rows_for_a_pass
+from softreg._objective import Objective
+from softreg._penalties import ElasticNet
+from softreg._targets import Labels
+from softreg.solvers._product import HessianProduct
+
+# ---- Sums and draws -----------------------------------------------------------------------------
+
+
+def chunked(case, sizes=(1, 13, 7, 19)):
+    """The objective of a case, its raw rows in chunks of these sizes."""
+    rows = case.objective.rows
+    edges = np.r_[0, np.cumsum(sizes)]
+    assert edges[-1] == rows.n and not case.objective.spaces
+    raw = Coordinates.raw(rows.X.shape[1], rows.coordinates.intercept)
+
+    def chunk(a, b):
+        weight = None if rows.weight is None else rows.weight[a:b]
+        return rows_for_a_pass(rows.X[a:b], (rows.Y[a:b], weight, None), raw, rows.threads)
+
+    chunks = [chunk(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    penalty = ElasticNet(case.l2)
+    return Objective.in_working_coordinates(case.link, ChunkedRows.of(chunks), penalty)
+
+
+def everything(objective, T):
+    """All that an objective sums over its rows."""
+    D, root, rows = np.cos(T), np.sin(T)[:, :2], objective.rows
+    there = objective.certify(T, 0.1 * D)
+    leverage = objective.leverage(T, root)
+    U = rows.inward(T)
+    return [
+        *rows.moments(),
+        np.array([rows.n, rows.total_weight]),
+        *(rows.score_weight, rows.target_sum, rows.mean_target, rows.sides * 1.0),
+        *objective.value_and_gradient(T),
+        *map(HessianProduct(objective, T), (D, D**2)),
+        objective.hessian(T),
+        objective.gram,
+        objective.curvature_gram(T),
+        np.array(rows.sum(lambda block: (leverage(block).sum(),))),
+        rows.greatest(lambda block: block.linear(U).max(axis=1)),
+        HessianProduct(objective, T).balancing_step(D),
+        *(there.value, there.gradient, there.divergence, there.imbalance),
+        objective.null(),
+    ]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", ROUNDS_TO)
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("targets", TARGETS)
+def test_every_sum_over_chunks_is_that_of_all_rows(
+    monkeypatch, one_thread, targets, source, dtype, weighted
+):
+    """Chunks only say where rows are: values, products, moments and bounds are the same."""
+    hold(source, monkeypatch)
+    case = make(one_thread, targets, source, dtype, weighted=weighted)
+    ours, theirs, T = chunked(case), case.objective, case.point()
+    close(ours.rows.coordinates.centre, theirs.rows.coordinates.centre, 1e-6)
+    np.testing.assert_array_equal(ours.rows.coordinates.scale, theirs.rows.coordinates.scale)
+    for actual, once in zip(everything(ours, T), everything(theirs, T), strict=True):
+        close(actual, once, ROUNDS_TO[dtype])
+    for steps in (lambda of: of.hessian_diagonal(T), single_product(T)):
+        close(steps(ours), steps(theirs), step_rounding(theirs))
+    if theirs.problems > 1:
+        some = np.array([0, 2])
+        for actual, once in zip(
+            everything(ours.part(some), T[:, some]),
+            everything(theirs.part(some), T[:, some]),
+            strict=True,
+        ):
+            close(actual, once, ROUNDS_TO[dtype])
+
+
+def single_product(T):
+    return lambda of: HessianProduct(of, T).in_single()(np.cos(T))
+
+
+COLUMNS = {
+    "far from zero": lambda rng, n: rng.normal(size=n) + 1e8,
+    "a drift": lambda rng, n: np.linspace(0, 1e6, n) + rng.normal(size=n),
+    "constant": lambda rng, n: np.full(n, 0.1),
+    "constant, far": lambda rng, n: np.full(n, 1e9 / 3),
+    "tiny": lambda rng, n: 1e-150 * rng.normal(size=n),
+    "one outlier": lambda rng, n: (np.arange(n) == n // 3) * 1e12 + rng.normal(size=n),
+    "sorted": lambda rng, n: np.sort(rng.standard_cauchy(size=n)),
+    "zeros mostly": lambda rng, n: rng.normal(size=n) * (rng.random(n) < 0.02),
+}
+
+
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("sizes", [[1000], [1] * 20 + [980], [137] * 7 + [41]], ids=len)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", COLUMNS)
+def test_moments_of_chunks_are_those_of_long_double(one_thread, name, weighted, sizes, container):
+    """Means are right to rounding, deviations to ten digits, or to the rounding of the mean."""
+    rng = np.random.default_rng(8)
+    x = COLUMNS[name](rng, 1000)
+    w = rng.uniform(size=1000) * (rng.random(1000) < 0.8) if weighted else np.ones(1000)
+    edges, none = np.r_[0, np.cumsum(sizes)], Labels(np.zeros(1000, dtype=int), 3)
+    raw, chunks = Coordinates.raw(1, True), []
+    for a, b in zip(edges[:-1], edges[1:], strict=True):
+        chunk = container(x[a:b, None]), (none[a:b], w[a:b], None)
+        chunks.append(rows_for_a_pass(*chunk, raw, one_thread))
+    (mean,), (variance,) = ChunkedRows.of(chunks).moments()
+    long, weight = x.astype(np.longdouble), w.astype(np.longdouble) / w.astype(np.longdouble).sum()
+    expected = (weight * long).sum()
+    deviation = np.sqrt((weight * (long - expected) ** 2).sum())
+    rounding = np.finfo(float).eps * float(np.abs(weight * long).sum())
+    assert abs(mean - expected) <= 8 * rounding
+    assert abs(np.sqrt(variance) - deviation) <= 1e-10 * deviation + 2 * rounding
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("targets", ["softmax labels", "soft answers, cells"])
+def test_drawn_rows_stand_for_all(monkeypatch, one_thread, targets, source):
+    """Whatever the chances, about as many rows as they add up to, each at their inverse."""
+    hold(source, monkeypatch)
+    case = make(one_thread, targets, source, n=400, weighted=True)
+    ours = chunked(case, sizes=(100, 1, 250, 49))
+    U, total = ours.rows.inward(case.point()), []
+
+    def importance(block):
+        return np.abs(block.linear(U)).sum(axis=0)
+
+    def chance(own, of_all):
+        total.append(of_all)
+        return np.minimum(1, 0.1 + 100 * own / of_all)
+
+    sample = ours.rows.drawn(importance, chance)
+    assert 50 < sample.n < 250
+    expected = case.objective.rows.sum(
+        lambda block: (np.abs(block.linear(case.objective.rows.inward(case.point()))).sum(),)
+    )
+    close(total[-1], expected[0], 1e-10)
+    # Each of n rows is off by its weight / chance; so their sum by about sqrt(n) of these.
+    assert sample.total_weight == pytest.approx(ours.rows.total_weight, rel=0.3)
+    again = ours.rows.drawn(importance, chance)
+    assert again.n == sample.n and again.total_weight == sample.total_weight
+    everyone = ours.rows.drawn(importance, lambda own, _: np.ones(len(own)))
+    assert everyone.n == 400
+    close(everyone.sum(in_all(U)), ours.rows.sum(in_all(U)), 1e-11)
+
+
+def in_all(U):
+    return lambda block: (block.weighted(block.linear(U)).sum(axis=1),)
+
+
+# ---- Batches and validation rows ----------------------------------------------------------------
+
+
+def numbered(one_thread, sizes=None, n=60, K=3):
+    """Rows whose only feature is their number, in memory or in chunks."""
+    x, codes = np.arange(n, dtype=float)[:, None], np.arange(n) % 7 % K
+    raw = Coordinates.raw(1, True)
+    if sizes is None:
+        return rows_for_a_pass(x, (Labels(codes, K), x[:, 0] + 1, None), raw, one_thread)
+    edges, chunks = np.r_[0, np.cumsum(sizes)], []
+    for a, b in zip(edges[:-1], edges[1:], strict=True):
+        own = (Labels(codes[a:b], K), x[a:b, 0] + 1, None)
+        chunks.append(rows_for_a_pass(x[a:b], own, raw, one_thread))
+    return ChunkedRows.of(chunks)
+
+
+def numbers(batches):
+    """The numbers of the rows of each batch, whose targets and weights belong to them."""
+    for rows in batches:
+        own = rows.X[:, 0].astype(int)
+        np.testing.assert_array_equal(rows.Y.codes, own % 7 % 3)
+        np.testing.assert_array_equal(rows.weight, own + 1)
+        yield own.tolist()
+
+
+IN_PARTS = pytest.mark.parametrize("sizes", [None, [60], [25, 1, 34], [20, 20, 20]], ids=str)
+
+
+@IN_PARTS
+@pytest.mark.parametrize("size", [1, 7, 20, 100])
+@pytest.mark.parametrize("seed", [None, 9])
+def test_batches_hold_each_row_once(one_thread, sizes, size, seed):
+    """In batches of at most so many rows, nearly equal within a chunk, never of two chunks."""
+    rows, random = numbered(one_thread, sizes), seed and np.random.default_rng(seed)
+    batches = [*numbers(rows.batches(size, random))]
+    flat = sum(batches, [])
+    assert sorted(flat) == [*range(60)] and max(map(len, batches)) <= size
+    assert (flat == sorted(flat)) == (seed is None)
+    owner = np.repeat(np.arange(len(sizes or [60])), sizes or [60])
+    assert all(len({*owner[batch]}) == 1 for batch in batches)
+    for chunk in range(owner[-1] + 1):
+        own = [len(batch) for batch in batches if owner[batch[0]] == chunk]
+        assert max(own) - min(own) <= 1
+    again = [*numbers(rows.batches(size, seed and np.random.default_rng(seed)))]
+    assert again == batches
+    if seed:
+        other = [*numbers(rows.batches(size, random))]
+        assert other != batches
+
+
+@IN_PARTS
+@pytest.mark.parametrize("fraction", [0.1, 0.5])
+def test_a_split_holds_out_the_same_rows_at_each_pass(one_thread, sizes, fraction):
+    """Kept and held out are all rows, each once, drawn anew for another generator."""
+    rows = numbered(one_thread, sizes)
+    kept, held = rows.split(fraction, np.random.default_rng(10))
+    passes = [[sum(numbers(of.batches(100, None)), []) for of in (kept, held)] for _ in range(2)]
+    assert passes[0] == passes[1]
+    assert sorted(sum(passes[0], [])) == [*range(60)]
+    assert (kept.n, held.n) == tuple(map(len, passes[0]))
+    assert abs(held.n - 60 * fraction) <= 1 + len(sizes or [])
+    assert held.total_weight == sum(passes[0][1]) + held.n
+    other = rows.split(fraction, np.random.default_rng(11))[1]
+    assert sum(numbers(other.batches(100, None)), []) != passes[0][1]
+
+
+def test_a_split_keeps_the_coordinates(one_thread):
+    """Both parts meet coefficients in the coordinates of the whole."""
+    for sizes in (None, [25, 1, 34]):
+        rows = numbered(one_thread, sizes).standardised()
+        for part in (*rows.split(0.3, np.random.default_rng(0)), *rows.batches(9, None)):
+            assert part.coordinates is rows.coordinates
+
+
+@pytest.mark.parametrize("targets", ["softmax labels", "softmax shares", "sigmoid of two classes"])
+def test_a_split_of_rows_in_memory_keeps_the_shares_of_classes(one_thread, targets):
+    """Each class's rows are held out in proportion, to within one; so are one-vs-rest labels'."""
+    case = make(one_thread, targets, n=200)
+    most = case.Y.argmax(axis=1) if case.Y.shape[1] > 1 else case.Y[:, 0]
+    held = case.objective.rows.held_out(40, np.random.default_rng(12))
+    assert held.sum() == 40
+    for k in np.unique(most):
+        assert abs(held[most == k].sum() - 0.2 * (most == k).sum()) <= 1
