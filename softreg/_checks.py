@@ -224,9 +224,10 @@ def check_n_jobs(n_jobs: Any) -> int | None:
     raise ValueError(f"n_jobs={n_jobs!r} must be None, a positive integer, or -1 for all cores.")
 
 
-def check_random_state(random_state: Any) -> np.random.Generator:
-    """Return a generator of random numbers, seeded as scikit-learn does."""
-    return np.random.default_rng(random_state_of(random_state).randint(2**31, size=4))
+def check_random_state(random_state: Any, *numbers: int) -> np.random.Generator:
+    """Return a generator of random numbers, seeded as scikit-learn does, and by numbers."""
+    seeds = random_state_of(random_state).randint(2**31, size=4)
+    return np.random.default_rng([*seeds, *numbers])
 
 
 def _is_number(value: Any) -> bool:

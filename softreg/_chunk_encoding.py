@@ -23,9 +23,12 @@ from softreg._memory_rows import MemoryRows
 from softreg._threads import Threads
 
 _THE_SAME = (
-    "An exact fit reads the data many times, and they must be the same each time: in the same "
-    "order, with nothing shuffled or drawn anew."
+    "fit_chunks reads the data many times, and they must be the same each time: in the same order, "
+    "with nothing shuffled or drawn anew."
 )
+
+# So many values that are copied to another memory order stay near a core.
+_VALUES_AT_ONCE = 2**14
 
 
 class Reader(NamedTuple):
@@ -48,7 +51,7 @@ class Checked(NamedTuple):
     answers: Answers
 
 
-class Print(NamedTuple):
+class Fingerprint(NamedTuple):
     """What is remembered of a chunk, to know it again."""
 
     rows: int
@@ -57,12 +60,12 @@ class Print(NamedTuple):
     sample_weight: int
 
     @classmethod
-    def of(cls, checked: Checked) -> Print:
+    def of(cls, checked: Checked) -> Fingerprint:
         X, (y, weight) = checked
         return cls(X.shape[0], _checksum(X), _checksum(y), _checksum(weight))
 
 
-_NO_ROWS = Print(0, 0, 0, 0)
+_NO_ROWS = Fingerprint(0, 0, 0, 0)
 
 
 def _checksum(values: Any) -> int:
@@ -79,13 +82,16 @@ def _checksum(values: Any) -> int:
 def _checksum_of(*arrays: NDArray) -> int:
     checksum = 0
     for array in arrays:
-        flat: Any = array.T if array.flags.f_contiguous else np.ascontiguousarray(array)
-        checksum = zlib.crc32(flat.reshape(-1).view(np.uint8), checksum)
+        step = max(1, _VALUES_AT_ONCE // max(1, array[:1].size))
+        for start in range(0, len(array), step):
+            # By rows, also where columns lie together: the same values are the same data.
+            rows: Any = np.ascontiguousarray(array[start : start + step])
+            checksum = zlib.crc32(rows.reshape(-1).view(np.uint8), checksum)
     return checksum
 
 
 @dataclass(frozen=True, eq=False)
-class _Opened:
+class _Layout:
     """How the chunks that are like a first one are checked."""
 
     reader: Reader
@@ -93,7 +99,7 @@ class _Opened:
     columns: tuple[list | None, list | None]
 
     @classmethod
-    def at(cls, reader: Reader, chunk: Chunk) -> _Opened:
+    def at(cls, reader: Reader, chunk: Chunk) -> _Layout:
         return cls(reader, reader.encoder(chunk.y), _columns(chunk))
 
     def checked(self, chunk: Chunk, *, first: bool) -> Checked:
@@ -116,8 +122,8 @@ def _columns(chunk: Chunk) -> tuple[list | None, list | None]:
     return None if X is None else list(X), None if y is None else list(y)
 
 
-class _Look(NamedTuple):
-    """What the form of X depends on."""
+class _Form(NamedTuple):
+    """In which form the X of a chunk came, and how many of its values are not zeros."""
 
     dtype: np.dtype
     is_csr: bool
@@ -125,15 +131,15 @@ class _Look(NamedTuple):
     nonzeros: int
 
     @classmethod
-    def at(cls, X: Any) -> _Look:
+    def at(cls, X: Any) -> _Form:
         is_csr = sparse.issparse(X)
         size = int(np.prod(X.shape))
         return cls(X.dtype, is_csr, size, 0 if is_csr else int(np.count_nonzero(X)))
 
 
-def _as_csr(looks: list[_Look]) -> bool:
+def _as_csr(forms: list[_Form]) -> bool:
     """Return whether X is held as CSR: if some of it comes so, or few values are but zeros."""
-    _, given, sizes, nonzeros = zip(*looks, strict=True)
+    _, given, sizes, nonzeros = zip(*forms, strict=True)
     return any(given) or mostly_zeros(sum(nonzeros), sum(sizes))
 
 
@@ -144,16 +150,16 @@ class Survey:
     Attributes
     ----------
     source : Source
-    prints : list of Print, one a chunk
-    opened : how chunks are checked
+    fingerprints : list of Fingerprint, one a chunk
+    layout : _Layout, how chunks are checked
     code : Code
     dtype : that of X in all chunks: float32 if none is float64
     as_csr : bool, whether rows are held as CSR
     """
 
     source: Source
-    prints: list[Print]
-    opened: _Opened
+    fingerprints: list[Fingerprint]
+    layout: _Layout
     code: Code
     dtype: np.dtype
     as_csr: bool
@@ -161,26 +167,27 @@ class Survey:
     @classmethod
     def of(cls, chunks: Any, reader: Reader) -> Survey:
         """Return the survey of a user's chunks: one pass."""
-        source, opened, tally = Source(chunks), None, None
-        prints: list[Print] = []
-        looks: list[_Look] = []
+        source, layout, tally = Source(chunks), None, None
+        fingerprints: list[Fingerprint] = []
+        forms: list[_Form] = []
         for chunk in source.read("the first"):
             if chunk.X is None:
-                prints.append(_NO_ROWS)
+                fingerprints.append(_NO_ROWS)
                 continue
             with noted(chunk.number, "the first"):
-                first = opened is None
-                opened = opened or _Opened.at(reader, chunk)
-                checked = opened.checked(chunk, first=first)
-                own = opened.encoder.tally(checked.answers)
+                first = layout is None
+                layout = layout or _Layout.at(reader, chunk)
+                checked = layout.checked(chunk, first=first)
+                own = layout.encoder.tally(checked.answers)
                 tally = own if tally is None else tally + own
-            prints.append(Print.of(checked))
-            looks.append(_Look.at(checked.X))
-        if opened is None:
-            found = f"all {len(prints)} chunks are empty" if prints else "it yields no chunk"
+            fingerprints.append(Fingerprint.of(checked))
+            forms.append(_Form.at(checked.X))
+        if layout is None:
+            n = len(fingerprints)
+            found = f"all {n} chunks are empty" if n else "it yields no chunk"
             raise ValueError(f"chunks holds no rows: {found}.")
-        code, dtype = opened.encoder.code(tally), np.result_type(*{look.dtype for look in looks})
-        return cls(source, prints, opened, code, dtype, _as_csr(looks))
+        code, dtype = layout.encoder.code(tally), np.result_type(*{form.dtype for form in forms})
+        return cls(source, fingerprints, layout, code, dtype, _as_csr(forms))
 
     def rows(self, coordinates: Coordinates, threads: Threads) -> Iterable[MemoryRows]:
         """Return what yields the rows of each chunk, in every pass the same."""
@@ -188,7 +195,7 @@ class Survey:
 
     def again(self) -> Iterator[Checked]:
         """Yield the chunks once more, or say which one is not what it was."""
-        number, expected = 0, len(self.prints)
+        number, expected = 0, len(self.fingerprints)
         for chunk in self.source.read("a later"):
             number = chunk.number + 1
             if number > expected:
@@ -199,8 +206,8 @@ class Survey:
                 self._compare(chunk.number, _NO_ROWS)
                 continue
             with noted(chunk.number, "a later"):
-                checked = self.opened.checked(chunk, first=False)
-            self._compare(chunk.number, Print.of(checked))
+                checked = self.layout.checked(chunk, first=False)
+            self._compare(chunk.number, Fingerprint.of(checked))
             yield checked
         if number < expected:
             raise ValueError(
@@ -208,14 +215,14 @@ class Survey:
                 f". {_THE_SAME}"
             )
 
-    def _compare(self, number: int, found: Print) -> None:
-        expected = self.prints[number]
+    def _compare(self, number: int, found: Fingerprint) -> None:
+        expected = self.fingerprints[number]
         if found.rows != expected.rows:
             raise ValueError(
                 f"chunk {number} has {found.rows} rows, but had {expected.rows} in the first pass. "
                 f"{_THE_SAME}"
             )
-        pairs = zip(Print._fields, found, expected, strict=True)
+        pairs = zip(Fingerprint._fields, found, expected, strict=True)
         other = [name for name, now, before in pairs if now != before]
         if other:
             raise ValueError(

@@ -52,7 +52,7 @@ class Source:
             chunks = chunks()
         elif isinstance(chunks, Iterator):
             raise TypeError(
-                f"chunks={chunks!r} can be read only once, but an exact fit reads its data many "
+                f"chunks={chunks!r} can be read only once, but fit_chunks reads the data many "
                 f"times; {REREAD}."
             )
         if isinstance(chunks, Iterable):

@@ -1,4 +1,4 @@
-"""Rows that come chunk by chunk: each pass reads all of them again and holds one chunk."""
+"""Rows that come chunk by chunk: each pass reads them again and holds no more than two."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from softreg._blocks import Block
 from softreg._coordinates import Coordinates
-from softreg._memory_rows import MemoryRows
+from softreg._memory_rows import MemoryRows, bad_split, checked_split
 from softreg._rows import Rows, Totals, add_inplace
 from softreg._threads import Threads
 
@@ -42,14 +42,14 @@ class ChunkedRows(Rows):
     in_memory = False
 
     @classmethod
-    def of(cls, source: Iterable[MemoryRows]) -> ChunkedRows:
-        """Return the rows of a source: one pass. ValueError if there are none."""
+    def of(cls, source: Iterable[MemoryRows], none: str = "there are no rows") -> ChunkedRows:
+        """Return the rows of a source: one pass. ValueError, which says `none`, without any."""
         totals: Totals | None = None
         for chunk in source:
             own = chunk.totals()
             totals = own if totals is None else totals + own
         if totals is None:
-            raise ValueError("there are no rows")
+            raise ValueError(none)
         like = chunk.taken(np.arange(0))  # a copy: a view would hold the chunk
         return cls(source, totals, like, like.coordinates, like.threads, like.dtype)
 
@@ -145,7 +145,11 @@ class ChunkedRows(Rows):
     def split(self, fraction: float, random: np.random.Generator) -> tuple[Rows, Rows]:
         seed = int(random.integers(2**63))
         kept, held = (_Share(self, fraction, seed, held=held) for held in (False, True))
-        return ChunkedRows.of(kept), ChunkedRows.of(held)
+        return checked_split(
+            ChunkedRows.of(kept, bad_split("no rows to learn from", fraction)),
+            ChunkedRows.of(held, bad_split("no rows to hold out", fraction)),
+            fraction,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +175,6 @@ class _Share:
     def __iter__(self) -> Iterator[MemoryRows]:
         for number, chunk in enumerate(self.rows.chunks):
             random = np.random.default_rng([self.seed, number])
-            own = np.flatnonzero(chunk.held_out(self.fraction * chunk.n, random) == self.held)
+            own = np.flatnonzero(chunk.held_out(self.fraction, random) == self.held)
             if own.size:
                 yield chunk.taken(own)

@@ -112,9 +112,24 @@ class ClassTally:
             )
         if self.by_columns:
             return ClassTally(n, self.found, self.totals + other.totals, True, one_hot)
-        found, places = np.unique(np.concatenate([self.found, other.found]), return_inverse=True)
+        found, places = np.unique(_together(self.found, other.found), return_inverse=True)
         totals = np.bincount(places, np.concatenate([self.totals, other.totals]))
         return ClassTally(n, found, totals)
+
+
+def _together(was: NDArray, now: NDArray) -> NDArray:
+    """Return the classes of both in one array; ValueError if numbers lose digits there."""
+    found = np.concatenate([was, now])
+    if was.dtype != now.dtype and found.dtype.kind in "iuf":
+        exact = was.tolist() + now.tolist()  # Python compares integers with floats exactly
+        lost = [label for label, own in zip(exact, found.tolist(), strict=True) if label != own]
+        if lost:
+            raise ValueError(
+                f"y held labels of dtype {was.dtype} and holds {now.dtype} now; together they are "
+                f"{found.dtype}, which does not hold {lost[:3]} exactly. Give y one dtype in all "
+                "chunks, such as str (for Csv: options={'dtype': {target: str}})."
+            )
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +197,7 @@ class ClassEncoder(Encoder):
                 "classes must be passed on the first call to partial_fit, all that will ever come: "
                 "a chunk may lack some."
             )
-        found = np.unique(np.asarray(given))
+        found = _distinct(given)
         return self.code(ClassTally(2 * len(found), found, np.ones(len(found))))
 
 
@@ -271,6 +286,23 @@ def _ordered(found: NDArray, classes: ArrayLike | None) -> tuple[NDArray, NDArra
         )
     place = {label: i for i, label in enumerate(order.tolist())}
     return order, np.array([place[label] for label in found.tolist()])
+
+
+def _distinct(classes: Any) -> NDArray:
+    """Return classes that are announced, sorted; ValueError unless there are two, each once."""
+    try:
+        given = np.asarray(classes)
+        found = np.unique(given)
+        known = bool((found == found).all())  # NaN is not itself
+        texts = given.dtype.kind not in "US" or all(isinstance(of, str | bytes) for of in classes)
+        if given.ndim == 1 and len(given) == len(found) >= 2 and known and texts:
+            return found
+    except (TypeError, ValueError):  # of no order, such as None and 1, or of no shape
+        pass
+    raise ValueError(
+        f"classes={classes!r} must be one-dimensional and hold two or more classes of one kind, "
+        "none missing, each once: pass all classes, such as classes=np.unique(y)."
+    )
 
 
 def _named(found: NDArray, names: ArrayLike | None) -> tuple[NDArray, NDArray]:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ _LARGEST_ORDER = 4000
 # What rows know of themselves, whichever their scores: blocks stay, and with them their copies.
 _OF_ANY_SCORES = {"weights", "total_weight", "cuts", "_shares", "are_raw", "_copies"}
 
+_Part = TypeVar("_Part", bound=Rows)
 # Targets, weights and offsets of some rows.
 Belongings = tuple[Targets, NDArray | None, NDArray | None]
 
@@ -235,23 +236,44 @@ class MemoryRows(Rows):
             yield self.taken(cut if order is None else order[cut])
 
     def split(self, fraction: float, random: np.random.Generator) -> tuple[Self, Self]:
-        if self.n < 2:
-            raise ValueError("a single row cannot be split")
-        held = self.held_out(np.clip(round(fraction * self.n), 1, self.n - 1), random)
-        return self.taken(np.flatnonzero(~held)), self.taken(np.flatnonzero(held))
+        n = np.count_nonzero(self.weights)
+        if n < 2:
+            raise ValueError(
+                f"early_stopping needs two rows of positive weight, and there is {n}: a single row "
+                "cannot be split into one to learn from and one to hold out. Leave it False."
+            )
+        held = self.held_out(np.clip(round(fraction * n), 1, n - 1) / n, random)
+        parts = self.taken(np.flatnonzero(~held)), self.taken(np.flatnonzero(held))
+        return checked_split(*parts, fraction)
 
-    def held_out(self, count: float, random: np.random.Generator) -> NDArray[np.bool_]:
-        """Return which rows are held out, (n,): about `count` in all, its share of each class.
+    def held_out(self, fraction: float, random: np.random.Generator) -> NDArray[np.bool_]:
+        """Return which rows are held out, (n,): about a fraction of those of each class that weigh.
 
         Of rows that are sorted by class, those of each in random order, every so many-th.
         """
-        order, strata = random.permutation(self.n), self.Y.strata()
+        order, strata = random.permutation(np.flatnonzero(self.weights)), self.Y.strata()
         if strata is not None:
             order = order[np.argsort(strata[order], kind="stable")]
-        ends = np.floor(np.arange(self.n + 1) * (count / self.n) + random.random())
+        ends = np.floor(np.arange(len(order) + 1) * fraction + random.random())
         held = np.zeros(self.n, dtype=bool)
         held[order] = np.diff(ends) > 0
         return held
+
+
+def checked_split(kept: _Part, held: _Part, fraction: float) -> tuple[_Part, _Part]:
+    """Return both parts of a split, ValueError if one has no weight."""
+    for part, purpose in ((kept, "learn from"), (held, "hold out")):
+        if not part.score_weight.any():
+            raise ValueError(bad_split(f"only rows that weigh nothing to {purpose}", fraction))
+    return kept, held
+
+
+def bad_split(left: str, fraction: float) -> str:
+    """Return what is wrong with a split, and its remedies."""
+    return (
+        f"early_stopping with validation_fraction={fraction:g} leaves {left}; choose another "
+        "validation_fraction, or leave early_stopping False."
+    )
 
 
 def _slices(n: int, count: int) -> list[slice]:

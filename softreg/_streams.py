@@ -16,12 +16,22 @@ from softreg._chunk_encoding import Reader, Survey
 from softreg._chunked_rows import ChunkedRows
 from softreg._classifier import LinearClassifier
 from softreg._coordinates import Coordinates
-from softreg._encoding import Answers, Code, Encoder
+from softreg._encoding import Answers, Code, Encoder, has_columns
 from softreg._memory import rows_in_memory
 from softreg._memory_rows import MemoryRows
 from softreg._threads import Threads
 from softreg.solvers._solvers import stream_solver
 from softreg.solvers._stream import Learner, Stream
+
+
+def _learns_from_streams(estimator: Any) -> bool:
+    """Say whether `partial_fit` is there, or raise AttributeError with the reason."""
+    if isinstance(estimator.class_weight, str) and estimator.class_weight == "balanced":
+        raise AttributeError(
+            'class_weight="balanced" needs the counts of all rows, which a stream does not know; '
+            "pass a dict {class: weight}."
+        )
+    return stream_solver(estimator.solver) is not None
 
 
 class StreamClassifier(LinearClassifier, metaclass=ABCMeta):
@@ -32,8 +42,9 @@ class StreamClassifier(LinearClassifier, metaclass=ABCMeta):
         """Fit the coefficients on data larger than memory, read chunk by chunk, again and again.
 
         The optimum, its certificate and the fitted attributes are those of `fit` on all rows at
-        once. Each pass over the data reads all chunks, as many passes as the solver takes (some
-        tens), and holds no more than two of them, beside some arrays of their size.
+        once (with `solvers.MiniBatch`, nearly so); there is no offset. Each pass over the data
+        reads all chunks, as many passes as the solver takes (some tens), and holds no more than
+        two of them, beside some arrays of their size.
 
         Parameters
         ----------
@@ -88,7 +99,7 @@ class StreamClassifier(LinearClassifier, metaclass=ABCMeta):
         self._warn(survey.code, result)
         return self
 
-    @available_if(lambda self: stream_solver(self.solver))
+    @available_if(_learns_from_streams)
     def partial_fit(
         self,
         X: ArrayLike,
@@ -125,10 +136,11 @@ class StreamClassifier(LinearClassifier, metaclass=ABCMeta):
         Raises
         ------
         ValueError
-            If an argument or parameter is not as described: unknown classes, other features than in
-            the first chunk, or ``class_weight="balanced"``. The estimator stays as it was.
+            If an argument or parameter is not as described: unknown classes, or other features than
+            in the first chunk. The estimator stays as it was.
         AttributeError
-            If `solver` is none of "auto", "minibatch" and `solvers.MiniBatch` objects.
+            If `solver` is none of "auto", "minibatch" and `solvers.MiniBatch` objects, or
+            ``class_weight="balanced"``.
 
         Examples
         --------
@@ -146,13 +158,14 @@ class StreamClassifier(LinearClassifier, metaclass=ABCMeta):
         data = fitted._validated(X, reset=not begun)
         encoder = self._encoder(y)
         answers = encoder.checked(y, sample_weight, data)
-        code = self._announced(encoder, classes, answers)
+        code = self._announced(encoder, classes, answers, y)
         with Threads(checks.check_n_jobs(self.n_jobs)) as threads:
             raw = Coordinates.raw(data.shape[1], bool(self.fit_intercept))
             rows = rows_in_memory(data, *code.targets(answers), None, raw, threads)
             learner = fitted._learner(code)
             stream = fitted._stream(rows, code).after(rows, learner)
-        learned = self._linear(*stream.coefficients(code.link), data.dtype)
+        dtype = np.result_type(data.dtype, self.coef_.dtype) if begun else data.dtype
+        learned = self._linear(*stream.coefficients(code.link), dtype)
         if not all(np.isfinite(values).all() for values in learned.values()):
             raise ValueError(
                 "The coefficients overflow. Choose a smaller learning_rate, or bring X and "
@@ -169,12 +182,16 @@ class StreamClassifier(LinearClassifier, metaclass=ABCMeta):
         self._publish(fitted, learned)
         return self
 
-    def _announced(self, encoder: Encoder, classes: ArrayLike | None, answers: Answers) -> Code:
+    def _announced(
+        self, encoder: Encoder, classes: ArrayLike | None, answers: Answers, y: Any
+    ) -> Code:
         """Return the code of a stream's y, the one it began with."""
-        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
+        names = getattr(y, "columns", None) if has_columns(y) and self.classes is None else None
+        expected: Any = getattr(self, "classes_", classes)
+        if names is not None and expected is not None and list(names) != list(expected):
             raise ValueError(
-                'class_weight="balanced" needs the counts of all rows, which a stream does not '
-                "know; pass a dict {class: weight}."
+                f"y has the columns {list(names)}; they must be the classes {list(expected)}, in "
+                "this order."
             )
         if not hasattr(self, "classes_"):
             return encoder.announced(classes, answers)
@@ -194,16 +211,23 @@ class StreamClassifier(LinearClassifier, metaclass=ABCMeta):
 
     def _learner(self, code: Code) -> Learner:
         """Return how a stream is learned from."""
-        solver, random = stream_solver(self.solver), checks.check_random_state(self.random_state)
+        solver, chunk = stream_solver(self.solver), getattr(self, "n_iter_", 0)
         solver.check()
+        random = checks.check_random_state(self.random_state, chunk)
         return Learner(code.link, self._penalty(code), solver, random)
 
     def _stream(self, rows: MemoryRows, code: Code) -> Stream:
         """Return what was learned so far."""
+        if not hasattr(self, "coef_"):
+            return Stream.beginning(rows, code.link)
+        linear = self.coef_.T.astype(float), self.intercept_.astype(float)
         stream = getattr(self, "_stream_", None)
-        if stream is not None:
-            return stream
-        if hasattr(self, "coef_"):
-            linear = self.coef_.T.astype(float), self.intercept_.astype(float)
-            return Stream.at(rows.coordinates, *linear, before=self.n_samples_seen_)
-        return Stream.beginning(rows, code.link)
+        if stream is None:
+            stream = Stream.at(rows.coordinates, *linear, before=self.n_samples_seen_)
+        dropped = linear[1].any() and not self.fit_intercept
+        if dropped or stream.coordinates.intercept != rows.coordinates.intercept:
+            raise ValueError(
+                f"fit_intercept={self.fit_intercept!r} was {not self.fit_intercept!r} before; a "
+                "model that goes on learning keeps it. To change it, begin with a clone."
+            )
+        return stream

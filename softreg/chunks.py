@@ -1,15 +1,14 @@
 """Ready-made sources of chunks for data that are larger than memory.
 
-Each can be iterated again and again, as `fit_chunks` of the estimators asks, and yields
-(X, y) or (X, y, sample_weight). Any function that returns an iterator
-of such tuples does as well.
+Each can be iterated again and again, as `fit_chunks` of the estimators asks, and yields (X, y) or
+(X, y, sample_weight). Any function that returns an iterator of such tuples does as well.
 """
 
 from __future__ import annotations
 
 import mmap
-from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from os import PathLike
 from typing import Any
@@ -29,13 +28,14 @@ Path = str | PathLike[str]
 class Arrays:
     """Chunks of arrays, above all of those that lie in a file.
 
-    Of an `np.memmap`, each chunk is read anew, so that pages which were read do not pile up in
-    memory; whatever else can be sliced by rows, such as an array of h5py or zarr, is sliced.
+    Of an `np.memmap` in C order, each chunk is read anew, so that pages which were read do not pile
+    up in memory; whatever else can be sliced by rows, such as an array of h5py or zarr, or a memmap
+    in Fortran order, is sliced.
 
     Parameters
     ----------
-    X : array, `np.memmap`, CSR array or DataFrame of shape (n_samples, n_features)
-    y : array, `np.memmap`, Series or DataFrame of n_samples rows
+    X : array-like, `np.memmap`, CSR array or DataFrame of shape (n_samples, n_features)
+    y : array-like, `np.memmap`, Series or DataFrame of n_samples rows
     sample_weight : array or `np.memmap` of n_samples rows, default=None
     rows : int, default=None
         Rows of a chunk, >= 1. None is as many as make a million values.
@@ -43,7 +43,8 @@ class Arrays:
     Raises
     ------
     ValueError
-        If the arrays do not have equally many rows, or `rows` is not an integer >= 1.
+        If the arrays do not have equally many rows, X or y is None, or `rows` is not an integer
+        >= 1.
 
     Examples
     --------
@@ -66,13 +67,15 @@ class Arrays:
     def __post_init__(self) -> None:
         """Check the fields."""
         _check_rows(self.rows)
-        lengths = [_n_rows(of) for of in self._parts]
+        for name in ("X", "y", "sample_weight"):
+            object.__setattr__(self, name, _sliceable(name, getattr(self, name)))
+        lengths = [part.shape[0] for part in self._parts]
         if len(set(lengths)) > 1:
             raise ValueError(f"X, y (and sample_weight) have {lengths} rows; they must be as many.")
 
     def __iter__(self) -> Iterator[tuple]:
         """Yield the chunks, from the first one on."""
-        n, step = _n_rows(self.X), self.rows or _default_rows(int(np.prod(self.X.shape[1:])))
+        n, step = self.X.shape[0], self.rows or _default_rows(int(np.prod(self.X.shape[1:])))
         for start in range(0, n, step):
             yield tuple(_read(part, start, min(start + step, n)) for part in self._parts)
 
@@ -87,17 +90,18 @@ class NpyFiles:
 
     Parameters
     ----------
-    X, y : sequences of paths
+    X, y : iterables of paths
         Of arrays (n_samples, n_features), and of the targets of the same rows.
-    sample_weight : sequence of paths, default=None
+    sample_weight : iterable of paths, default=None
     rows : int, default=None
         Most rows of a chunk, >= 1. None is as many as make a million values.
 
     Raises
     ------
     ValueError
-        If there are not equally many paths, `rows` is not an integer >= 1, or, when they are read,
-        the arrays of a pair do not have equally many rows or hold Python objects.
+        If there are not equally many paths, or one alone instead of a list; `rows` is not an
+        integer >= 1; or, when they are read, the arrays of a pair do not have equally many rows or
+        hold Python objects.
 
     Examples
     --------
@@ -115,25 +119,31 @@ class NpyFiles:
     array([0, 1])
     """
 
-    X: Sequence[Path]
-    y: Sequence[Path]
-    sample_weight: Sequence[Path] | None = None
+    X: Iterable[Path]
+    y: Iterable[Path]
+    sample_weight: Iterable[Path] | None = None
     _: KW_ONLY
     rows: int | None = None
 
     def __post_init__(self) -> None:
         """Check the fields."""
         _check_rows(self.rows)
-        lengths = [len(of) for of in (self.X, self.y, self.sample_weight) if of is not None]
+        for name in ("X", "y", "sample_weight"):
+            if name != "sample_weight" or self.sample_weight is not None:
+                object.__setattr__(self, name, _paths(name, getattr(self, name)))
+        lengths = [len(paths) for paths in self._given]
         if len(set(lengths)) > 1:
             raise ValueError(f"X, y (and sample_weight) name {lengths} files; it must be as many.")
 
     def __iter__(self) -> Iterator[tuple]:
         """Yield the chunks, from the first one on."""
-        given = [of for of in (self.X, self.y, self.sample_weight) if of is not None]
-        for paths in zip(*given, strict=True):
+        for paths in zip(*self._given, strict=True):
             files = (np.load(path, mmap_mode="r") for path in paths)
             yield from Arrays(*files, rows=self.rows)
+
+    @property
+    def _given(self) -> list[Any]:
+        return [of for of in (self.X, self.y, self.sample_weight) if of is not None]
 
 
 @dataclass(frozen=True)
@@ -142,7 +152,7 @@ class NpzFiles:
 
     Parameters
     ----------
-    paths : sequence of paths
+    paths : iterable of paths
         Of files that hold arrays of the names below, each small enough for memory.
     X, y : str, default="X", "y"
     sample_weight : str, default="sample_weight"
@@ -150,6 +160,8 @@ class NpzFiles:
 
     Raises
     ------
+    ValueError
+        If `paths` is one path alone.
     KeyError
         When they are read, if a file does not hold an array of one of the names.
 
@@ -168,51 +180,74 @@ class NpzFiles:
     array([0, 1])
     """
 
-    paths: Sequence[Path]
+    paths: Iterable[Path]
     _: KW_ONLY
     X: str = "X"
     y: str = "y"
     sample_weight: str = "sample_weight"
 
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        object.__setattr__(self, "paths", _paths("paths", self.paths))
+
     def __iter__(self) -> Iterator[tuple]:
         """Yield the chunks, from the first one on."""
         for path in self.paths:
             with np.load(path) as arrays:
+                missing = [name for name in (self.X, self.y) if name not in arrays]
+                if missing:
+                    raise KeyError(f"{path} has no arrays {missing}; it holds {[*arrays]}.")
                 names = [self.X, self.y, *({self.sample_weight} & {*arrays})]
                 chunk = tuple(arrays[name] for name in names)
             yield chunk
 
 
 @dataclass(frozen=True)
-class _Table:
+class _Table(ABC):
     """A table of which some columns are targets, one may be weights, and the others are X."""
 
     path: Any
-    target: str | Sequence[str]
+    target: str | int | Sequence[str | int]
     _: KW_ONLY
-    sample_weight: str | None = None
+    sample_weight: str | int | None = None
     rows: int | None = None
 
     def __post_init__(self) -> None:
+        """Check the fields."""
         _check_rows(self.rows)
+        used = self._targets + self._weights
+        if len(set(used)) < len(used):
+            raise ValueError(
+                f"target={self.target!r} and sample_weight={self.sample_weight!r} must name each "
+                "column once: no column is both, or two targets."
+            )
+
+    @property
+    def _targets(self) -> list:
+        return [self.target] if isinstance(self.target, str | int) else [*self.target]
+
+    @property
+    def _weights(self) -> list:
+        return [] if self.sample_weight is None else [self.sample_weight]
 
     @abstractmethod
     def _frames(self) -> Iterator[Any]:
         """Yield the rows as DataFrames."""
 
     def __iter__(self) -> Iterator[tuple]:
-        several = not isinstance(self.target, str)
-        targets = [*self.target] if several else [self.target]
-        weight = [] if self.sample_weight is None else [self.sample_weight]
+        single, used = isinstance(self.target, str | int), self._targets + self._weights
         for frame in self._frames():
-            missing = [name for name in targets + weight if name not in frame.columns]
+            missing = [name for name in used if name not in frame.columns]
             if missing:
                 raise ValueError(
                     f"{self.path} has no columns {missing}; target and sample_weight must be among "
                     f"{frame.columns.tolist()}."
                 )
-            y = frame[targets] if several else frame[self.target]
-            yield frame.drop(columns=targets + weight), y, *(frame[name] for name in weight)
+            X = frame.drop(columns=used)
+            if not X.shape[1]:
+                raise ValueError(f"{self.path} has no columns but {used}; X must have some.")
+            y = frame[self.target if single else self._targets]
+            yield X, y, *(frame[name] for name in self._weights)
 
 
 @dataclass(frozen=True)
@@ -225,8 +260,8 @@ class Csv(_Table):
     ----------
     path : path, or URL
     target : str or list of str
-        A column's name: its values are the labels. Several: probabilities of classes, or labels
-        of `SigmoidRegression`, that have these names.
+        A column's name, or its number if there is no header: its values are the labels. Several:
+        probabilities of classes, or labels of `SigmoidRegression`, that have these names.
     sample_weight : str, default=None
         Name of the column of weights.
     rows : int, default=None
@@ -238,7 +273,8 @@ class Csv(_Table):
     Raises
     ------
     ValueError
-        If `rows` is not an integer >= 1, or, when the file is read, a column is not there.
+        If `rows` is not an integer >= 1, a column is named twice or `options` are not as described;
+        or, when the file is read, a column is not there, or there are none but those named.
 
     Examples
     --------
@@ -256,6 +292,17 @@ class Csv(_Table):
 
     _: KW_ONLY
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        super().__post_init__()
+        if not isinstance(self.options, Mapping):
+            raise ValueError(
+                f"options={self.options!r} must be a dict of arguments of pandas.read_csv."
+            )
+        if "chunksize" in self.options:
+            chunksize = self.options["chunksize"]
+            raise ValueError(f"options hold chunksize={chunksize!r}; pass rows={chunksize!r}.")
 
     def _frames(self) -> Iterator[Any]:
         import pandas as pd
@@ -290,7 +337,8 @@ class Parquet(_Table):
     Raises
     ------
     ValueError
-        If `rows` is not an integer >= 1, or, when the data are read, a column is not there.
+        If `rows` is not an integer >= 1 or a column is named twice; or, when the data are read, a
+        column is not there, or there are none but those named.
     ImportError
         When the data are read, if pyarrow is not installed.
 
@@ -325,7 +373,8 @@ class Parquet(_Table):
 
 
 def _check_rows(rows: int | None) -> None:
-    if rows is not None and not (isinstance(rows, int | np.integer) and rows >= 1):
+    right = isinstance(rows, int | np.integer) and not isinstance(rows, bool) and rows >= 1
+    if rows is not None and not right:
         raise ValueError(f"rows={rows!r} must be an integer >= 1, or None for a million values.")
 
 
@@ -333,14 +382,30 @@ def _default_rows(n_columns: int) -> int:
     return max(1, _VALUES // max(1, n_columns))
 
 
-def _n_rows(of: Any) -> int:
-    return of.shape[0] if hasattr(of, "shape") else len(of)
+def _sliceable(name: str, of: Any) -> Any:
+    """Return what can be sliced by rows: anything with a shape, lists as arrays."""
+    if of is None and name == "sample_weight":
+        return None
+    array = of if hasattr(of, "shape") else np.asarray(of)
+    if not array.shape:
+        or_none = " or None" if name == "sample_weight" else ""
+        raise ValueError(f"{name}={of!r} must be an array{or_none}, with a value for each row.")
+    return array
+
+
+def _paths(name: str, given: Any) -> list:
+    """Return paths that can be read again and again."""
+    if isinstance(given, str | bytes | PathLike) or not isinstance(given, Iterable):
+        raise ValueError(f"{name}={given!r} must be a list of paths, such as [path].")
+    return [*given]
 
 
 def _read(part: Any, start: int, stop: int) -> Any:
     """Return some rows, those of a file as a copy that leaves no page of it mapped."""
     of_file = isinstance(part, np.memmap) and isinstance(part.base, mmap.mmap)
-    if of_file and part.filename is not None and part.flags.c_contiguous:
+    # What is changed of a copy on write, mode "c", is not in the file.
+    same = of_file and part.filename is not None and part.mode != "c"
+    if same and part.flags.c_contiguous:
         a_row = int(np.prod(part.shape[1:]))
         offset = part.offset + start * a_row * part.dtype.itemsize
         count = (stop - start) * a_row

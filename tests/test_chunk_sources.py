@@ -1,6 +1,7 @@
 """The sources of softreg.chunks: what they yield, of which files, and how they refuse."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -64,7 +65,9 @@ def test_files_of_arrays_are_read_in_turn(tmp_path):
         np.savez(path, X=X[cut], y=y[cut], w=WEIGHT[cut])
     assert same(NpzFiles(archives), X, y) == [100, 50]
     assert same(NpzFiles(archives, sample_weight="w"), X, y, WEIGHT) == [100, 50]
-    with pytest.raises(KeyError, match="labels"):
+    assert same(NpyFiles(iter(paths["X"]), iter(paths["y"])), X, y) == [100, 50]
+    assert same(NpzFiles(iter(archives)), X, y) == [100, 50]
+    with pytest.raises(KeyError, match=r"0\.npz.*labels.*'X', 'y', 'w'"):
         [*NpzFiles(archives, y="labels")]
 
 
@@ -133,7 +136,66 @@ def test_a_table_without_the_column_names_those_it_has(tmp_path, kind):
             SoftmaxRegression().fit_chunks(kind(tmp_path, **arguments))
 
 
-@pytest.mark.parametrize("rows", [0, -3, 2.5, "many"])
+def test_a_table_without_a_header_is_read_by_numbers(tmp_path):
+    """The target and the weights are columns' numbers."""
+    pd.DataFrame(np.column_stack([X, y, WEIGHT])).to_csv(
+        tmp_path / "bare.csv", header=False, index=False
+    )
+    source = Csv(tmp_path / "bare.csv", 4, sample_weight=5, rows=60, options={"header": None})
+    assert same(source, X, y, WEIGHT) == [60, 60, 30]
+
+
+@TABLES
+def test_a_column_has_one_use_and_some_are_features(tmp_path, kind):
+    """Target and weight, or two targets, cannot be one column; X has columns of its own."""
+    for arguments in ({"target": "w", "sample_weight": "w"}, {"target": ["x", "x"]}):
+        with pytest.raises(ValueError, match="target=.*once"):
+            kind(tmp_path, **arguments)
+    only = {"options": {"usecols": ["tree"]}} if kind is csv else {"columns": ["tree"]}
+    with pytest.raises(ValueError, match="no columns but.*tree"):
+        SoftmaxRegression().fit_chunks(kind(tmp_path, target="tree", **only))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [(None, "options=None.*dict"), ("sep=;", "options='sep.*dict"), ({"chunksize": 7}, "rows=7")],
+)
+def test_options_of_csv_are_a_dict_without_a_size_of_chunks(options, says):
+    """Anything else is refused by name; the size is `rows`."""
+    with pytest.raises(ValueError, match=says):
+        Csv("table.csv", "tree", options=options)
+
+
+@pytest.mark.parametrize("path", ["0.npz", Path("0.npz"), None, 3])
+def test_one_path_is_no_list_of_paths(path):
+    """A path alone is refused: a text would be read letter by letter."""
+    for name, source in (
+        ("X", lambda: NpyFiles(path, ["y"])),
+        ("y", lambda: NpyFiles(["X"], path)),
+        ("paths", lambda: NpzFiles(path)),
+    ):
+        with pytest.raises(ValueError, match=f"{name}=.*list of paths"):
+            source()
+
+
+def test_lists_are_arrays_and_numbers_are_not():
+    """Lists of rows are sliced like arrays; None and a single number are refused by name."""
+    lists = X.tolist(), NAMES[y].tolist(), WEIGHT.tolist()
+    assert same(Arrays(*lists, rows=60), X, NAMES[y], WEIGHT) == [60, 60, 30]
+    for name, arrays in {"y": (X, None), "X": (None, y), "sample_weight": (X, y, 1.0)}.items():
+        with pytest.raises(ValueError, match=f"{name}=.*array"):
+            Arrays(*arrays)
+
+
+def test_a_copy_on_write_is_read_as_it_is_in_memory(tmp_path):
+    """What was changed of a memory map of mode "c" is not in its file."""
+    np.save(tmp_path / "X.npy", X)
+    changed = np.load(tmp_path / "X.npy", mmap_mode="c")
+    changed[::2] += 1
+    assert same(Arrays(changed, y, rows=60), X + (np.arange(150) % 2 == 0)[:, None], y)
+
+
+@pytest.mark.parametrize("rows", [0, -3, 2.5, "many", True])
 def test_a_chunk_has_at_least_one_row(rows, tmp_path):
     """Every source refuses other numbers of rows, by name and value, when it is made."""
     for source in (

@@ -236,7 +236,52 @@ def test_a_split_of_rows_in_memory_keeps_the_shares_of_classes(one_thread, targe
     """Each class's rows are held out in proportion, to within one; so are one-vs-rest labels'."""
     case = make(one_thread, targets, n=200)
     most = case.Y.argmax(axis=1) if case.Y.shape[1] > 1 else case.Y[:, 0]
-    held = case.objective.rows.held_out(40, np.random.default_rng(12))
+    held = case.objective.rows.held_out(0.2, np.random.default_rng(12))
     assert held.sum() == 40
     for k in np.unique(most):
         assert abs(held[most == k].sum() - 0.2 * (most == k).sum()) <= 1
+
+
+def of_weights(one_thread, weight, sizes=None):
+    """Rows of these weights, in memory or in chunks."""
+    weight = np.array(weight, dtype=float)
+    n, raw = len(weight), Coordinates.raw(1, True)
+    x, Y = np.arange(n, dtype=float)[:, None], Labels(np.arange(n) % 2, 2)
+    edges = np.r_[0, np.cumsum(sizes or [n])]
+    chunks = [
+        rows_for_a_pass(x[a:b], (Y[a:b], weight[a:b], None), raw, one_thread)
+        for a, b in zip(edges[:-1], edges[1:], strict=True)
+    ]
+    return chunks[0] if sizes is None else ChunkedRows.of(chunks)
+
+
+@pytest.mark.parametrize("sizes", [None, [60], [20, 7, 33]], ids=str)
+def test_rows_that_weigh_nothing_are_not_held_out(one_thread, sizes):
+    """The fraction is one of the rows of positive weight."""
+    weight = np.where(np.arange(60) < 40, 0, 1)
+    kept, held = of_weights(one_thread, weight, sizes).split(0.3, np.random.default_rng(0))
+    assert kept.n + held.n == 60 and held.n == held.total_weight
+    assert abs(held.n - 0.3 * 20) <= len(sizes or []) and kept.total_weight == 20 - held.n
+
+
+@pytest.mark.parametrize("weight", [[1], [0, 2, 0, 0]], ids=str)
+def test_a_single_row_is_not_split(one_thread, weight):
+    """In memory; the message names the switch."""
+    with pytest.raises(ValueError, match="early_stopping.*single row"):
+        of_weights(one_thread, weight).split(0.5, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("weight", "fraction", "left"),
+    [
+        (np.ones(8), 1e-9, "no rows to hold out"),
+        (np.ones(8), 1 - 1e-9, "no rows to learn from"),
+        (np.r_[0, np.ones(7)], 1 - 1e-9, "only rows that weigh nothing to learn from"),
+    ],
+    ids=["none held", "none kept", "nothing kept"],
+)
+def test_a_split_that_leaves_nothing_says_what_to_change(one_thread, weight, fraction, left):
+    """Chunks that are too few for the fraction."""
+    rows = of_weights(one_thread, weight, [3, 5])
+    with pytest.raises(ValueError, match=f"early_stopping.*validation_fraction=.*{left}; choose"):
+        rows.split(fraction, np.random.default_rng(0))

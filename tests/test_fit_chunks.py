@@ -12,6 +12,7 @@ from chunked import NAMES, WEIGHT, X, assert_same_fit, labels, parts, y
 from problems import PROBLEMS, objective, solved
 
 from softreg import SigmoidRegression, SoftmaxRegression
+from softreg._chunk_encoding import _checksum
 from softreg.chunks import Arrays
 
 # ---- Chunks are one array -----------------------------------------------------------------------
@@ -127,6 +128,52 @@ def test_chunks_without_rows_or_weight_count_for_nothing():
     model = SoftmaxRegression(class_weight="balanced")
     expected = copy.deepcopy(model).fit(X, y, WEIGHT)
     assert_same_fit(model.fit_chunks(chunks), expected)
+
+
+@SOLVERS
+def test_the_first_chunk_may_weigh_nothing(solver):
+    """Whatever its values are."""
+    first = 1e3 * X[:9], y[:9], np.zeros(9)
+    chunks = [first, (X[:60], y[:60], WEIGHT[:60]), (X[60:], y[60:], WEIGHT[60:])]
+    model = SoftmaxRegression(solver=solver)
+    whole = (np.concatenate(of) for of in zip(*chunks, strict=True))
+    assert_same_fit(copy.deepcopy(model).fit_chunks(chunks), model.fit(*whole))
+
+
+def test_chunks_may_be_in_another_memory_order_later():
+    """The same values are the same data, however an array holds them."""
+    C, F = (parts(np.asarray(X, order=order), np.eye(3, order=order)[y]) for order in "CF")
+    assert_same_fit(
+        SoftmaxRegression().fit_chunks(on_pass(3, first=C, later=F)),
+        SoftmaxRegression().fit(X, np.eye(3)[y]),
+    )
+
+
+def test_a_chunk_in_another_memory_order_is_the_same_data(monkeypatch):
+    """So is one that is read a few rows at a time; one other value is not."""
+    checksums = set()
+    for at_once in (2**14, 12):
+        monkeypatch.setattr("softreg._chunk_encoding._VALUES_AT_ONCE", at_once)
+        checksums |= {_checksum(np.asarray(X, order=order)) for order in "CF"}
+    assert len(checksums) == 1 and _checksum(changed(X, (90, 1), 0.5)) not in checksums
+
+
+def test_integers_that_chunks_hold_in_other_types_are_the_same_classes():
+    """Small ones: a chunk of floats, or of integers of another size."""
+    kinds = [np.int64, np.float64, np.uint64, np.int8]
+    chunks = [(Z, of.astype(kind)) for (Z, of), kind in zip(parts(X, y)(), kinds, strict=True)]
+    assert_same_fit(SoftmaxRegression().fit_chunks(chunks), SoftmaxRegression().fit(X, y * 1.0))
+
+
+@pytest.mark.parametrize("kinds", [(int, float), (float, int), (int, np.uint64)], ids=str)
+def test_integers_that_would_lose_digits_together_are_refused(kinds):
+    """Classes 2^60 and 2^60 + 1 are two, and one once they are doubles."""
+    ids = 2**60 + y
+    chunks = [(X, ids.astype(kinds[0])), (X, ids.astype(kinds[1]))]
+    with pytest.raises(ValueError, match=f"{np.dtype(kinds[0])}.*float64.*exactly.*str"):
+        SoftmaxRegression().fit_chunks(chunks)
+    same = [(X, ids.astype(np.uint64))] * 2
+    assert SoftmaxRegression().fit_chunks(same).classes_.tolist() == [2**60 + k for k in range(3)]
 
 
 def test_chunks_may_differ_in_precision_and_in_how_zeros_are_stored():

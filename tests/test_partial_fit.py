@@ -13,6 +13,7 @@ from sklearn.datasets import make_multilabel_classification
 from sklearn.metrics import log_loss
 
 from softreg import SigmoidRegression, SoftmaxRegression
+from softreg._checks import check_random_state
 from softreg.solvers import MiniBatch
 
 X, y = beans()
@@ -54,12 +55,12 @@ def test_chunks_of_any_size_lead_near_the_optimum(size):
 
 @pytest.mark.parametrize("order", ["sorted", "reversed", "alternating"])
 def test_chunks_of_one_class_are_fine(order):
-    """Classes may come one after the other; every pass brings the model nearer."""
+    """Classes may come one after the other, in any order: fifty passes lead near the optimum."""
     by_class = [np.flatnonzero(y == k) for k in CLASSES]
     parts = {
         "sorted": by_class,
         "reversed": by_class[::-1],
-        "alternating": [half for parts in (0, 1) for half in (k[parts::2] for k in by_class)],
+        "alternating": [rows[first::2] for first in (0, 1) for rows in by_class],
     }[order]
     model = streamed(parts * 50)
     assert np.isfinite(model.coef_).all()
@@ -137,13 +138,16 @@ def test_the_prior_fades_as_rows_arrive():
 
 
 def test_weights_of_zero_say_nothing_and_others_count():
-    """Rows without weight change no coefficient but through the size of batches."""
-    model = SoftmaxRegression(random_state=0)
-    wrong = np.where(np.arange(len(y)) % 2, (y + 1) % len(CLASSES), y)
-    weight = 1.0 - np.arange(len(y)) % 2
-    for _ in range(10):
-        model.partial_fit(X, wrong, classes=CLASSES, sample_weight=weight)
-    assert excess(model) < 0.2
+    """The labels of rows without weight change nothing; the other rows are learned."""
+    silent = np.arange(len(y)) % 2
+    models = [SoftmaxRegression(random_state=0) for _ in range(2)]
+    for shift, model in enumerate(models, start=1):
+        wrong = np.where(silent, (y + shift) % len(CLASSES), y)
+        for _ in range(10):
+            model.partial_fit(X, wrong, classes=CLASSES, sample_weight=1.0 - silent)
+    np.testing.assert_array_equal(models[0].coef_, models[1].coef_)
+    np.testing.assert_array_equal(models[0].intercept_, models[1].intercept_)
+    assert excess(models[0]) < 0.2
 
 
 def test_learning_goes_on_from_a_fit():
@@ -174,8 +178,12 @@ def test_a_stream_survives_pickling():
     np.testing.assert_array_equal(there.coef_, streamed(halves[1:], model).coef_)
 
 
-@pytest.mark.parametrize("make_X", [sp.csr_array, lambda X: X.astype(np.float32), pd.DataFrame])
-def test_sparse_single_precision_and_frames(make_X):
+@pytest.mark.parametrize(
+    ("make_X", "dtype"),
+    [(sp.csr_array, np.float64), (np.float32, np.float32), (pd.DataFrame, np.float64)],
+    ids=["CSR", "float32", "frame"],
+)
+def test_sparse_single_precision_and_frames(make_X, dtype):
     """Chunks in other forms lead to where arrays lead; float32 in, float32 out."""
     counts = np.random.default_rng(0).poisson(0.3, size=(300, 12)).astype(float)
     kinds = (counts[:, :3] + np.random.default_rng(1).gumbel(size=(300, 3))).argmax(axis=1)
@@ -185,7 +193,7 @@ def test_sparse_single_precision_and_frames(make_X):
         other.partial_fit(make_X(counts[rows]), kinds[rows], classes=[0, 1, 2])
     losses = [log_loss(kinds, m.predict_proba(make_X(counts))) for m in (plain, other)]
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
-    assert other.coef_.dtype == make_X(counts[:1]).dtypes[0] if make_X is pd.DataFrame else True
+    assert other.coef_.dtype == dtype
 
 
 def test_dense_and_sparse_chunks_may_alternate():
@@ -209,12 +217,14 @@ def test_two_classes_are_one_row():
 
 
 def test_soft_targets_name_their_classes_by_columns():
-    """Probabilities need no announcement: their columns are the classes."""
+    """Probabilities need no announcement: their columns are the classes, and are learned."""
     votes = pd.DataFrame(0.9 * one_hot(y) + 0.1 / len(CLASSES), columns=list("abcde"))
     model = SoftmaxRegression(random_state=0)
     for rows in np.array_split(shuffled(), 4):
         model.partial_fit(X[rows], votes.iloc[rows])
     assert list(model.classes_) == list("abcde")
+    loss = -(votes * model.predict_log_proba(X)).sum(axis=1).mean()
+    assert loss < -0.9 * (votes.mean() * np.log(votes.mean())).sum()
 
 
 def test_labels_may_be_unknown():
@@ -275,17 +285,26 @@ def test_classes_are_asked_for_once():
 
 
 def test_balanced_weights_need_all_rows():
-    """class_weight="balanced" is refused, a dict is taken."""
-    with pytest.raises(ValueError, match="balanced"):
+    """With class_weight="balanced" there is no partial_fit; a dict weighs rows of its classes."""
+    with pytest.raises(AttributeError) as error:
         streamed([shuffled()], SoftmaxRegression(class_weight="balanced"))
-    streamed([shuffled()], SoftmaxRegression(class_weight={0: 2.0}, random_state=0))
+    assert "balanced" in str(error.value.__cause__)
+    by_class = streamed([shuffled()], SoftmaxRegression(class_weight={0: 2.0}, random_state=0))
+    by_row = SoftmaxRegression(random_state=0)
+    rows = shuffled()
+    by_row.partial_fit(X[rows], y[rows], classes=CLASSES, sample_weight=1.0 + (y[rows] == 0))
+    close(by_class.coef_, by_row.coef_, 1e-9)
+    assert not np.allclose(by_class.coef_, streamed([rows]).coef_)
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "newton"])
 def test_solvers_that_read_data_many_times_have_no_partial_fit(solver):
-    """hasattr is False, and the AttributeError names the remedy."""
+    """hasattr is False, and the cause of the AttributeError names the remedy."""
     model = SoftmaxRegression(solver=solver)
     assert not hasattr(model, "partial_fit")
+    with pytest.raises(AttributeError) as error:
+        model.partial_fit(X, y, classes=CLASSES)
+    assert "fit_chunks" in str(error.value.__cause__)
     assert hasattr(SoftmaxRegression(solver=MiniBatch()), "partial_fit")
 
 
@@ -294,3 +313,42 @@ def test_labels_after_classes_are_refused():
     model = SigmoidRegression(random_state=0).partial_fit(X, y, classes=CLASSES)
     with pytest.raises(ValueError, match="y is not what the model was fitted on"):
         model.partial_fit(X, one_hot(y))
+
+
+def test_columns_of_y_keep_their_order():
+    """A DataFrame whose columns are not the classes, in their order, is refused."""
+    votes = pd.DataFrame(one_hot(y), columns=list("abcde"))
+    model = SoftmaxRegression(random_state=0).partial_fit(X, votes)
+    for wrong in (votes[list("edcba")], votes.rename(columns={"a": "x"})):
+        with pytest.raises(ValueError, match="y has the columns"):
+            model.partial_fit(X, wrong)
+    with pytest.raises(ValueError, match="y has the columns"):
+        SoftmaxRegression().partial_fit(X, votes, classes=list("edcba"))
+
+
+@pytest.mark.parametrize("begin", ["fit", "partial_fit"])
+def test_the_intercept_stays_what_it_was(begin):
+    """fit_intercept cannot change while a model goes on learning."""
+    model = SoftmaxRegression(random_state=0)
+    model = model.fit(X, y) if begin == "fit" else streamed([shuffled()], model)
+    with pytest.raises(ValueError, match="fit_intercept=False"):
+        model.set_params(fit_intercept=False).partial_fit(X, y)
+
+
+def test_a_stream_in_double_precision_stays_so():
+    """A chunk of float32 after one of float64 does not round the coefficients."""
+    model = streamed([shuffled()])
+    model.partial_fit(X.astype(np.float32), y)
+    assert model.coef_.dtype == np.float64
+
+
+def test_chunks_of_one_size_are_shuffled_in_orders_of_their_own():
+    """A seed makes streams the same, not the order within each of its chunks."""
+    solver = MiniBatch(batch_size=64)
+    once, again = (
+        streamed([shuffled()] * 2, SoftmaxRegression(solver=solver, random_state=0))
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(once.coef_, again.coef_)
+    orders = [check_random_state(0, chunk).permutation(10).tolist() for chunk in range(2)]
+    assert orders[0] != orders[1]

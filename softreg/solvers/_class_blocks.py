@@ -13,8 +13,8 @@ from softreg._coordinates import Coordinates
 from softreg._links import Link
 from softreg._objective import Objective
 from softreg.solvers._curvature import FLOOR, expected, known
+from softreg.solvers._factors import cholesky
 from softreg.solvers._kronecker import Kronecker
-from softreg.solvers._metrics import cholesky
 
 # Rows that count less than this beside a class's mean are left out of its block.
 _SLIGHT = 1e-3

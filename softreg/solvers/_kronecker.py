@@ -7,14 +7,13 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
 
 from softreg._blocks import Block
 from softreg._coordinates import Coordinates
 from softreg._objective import Objective
 from softreg._penalties import ElasticNet
 from softreg.solvers._curvature import FLOOR, expected, known
-from softreg.solvers._metrics import cholesky, solved
+from softreg.solvers._factors import cholesky, joint_basis
 
 # Second moments of this many columns are kept in full; beyond that, their diagonal.
 _MOST_COLUMNS = 1000
@@ -157,7 +156,4 @@ def _joint_basis(features: NDArray, strength: NDArray) -> tuple[NDArray, NDArray
         total = features + strength
         root = np.divide(1, np.sqrt(total), out=np.zeros_like(total), where=total > 0)
         return root, strength * root**2
-    factor = cholesky(features + np.diag(strength))
-    B = solved(factor, np.diag(np.sqrt(strength)))
-    D, V = linalg.eigh(B @ B.T, driver="evd", check_finite=False)
-    return solved(factor, V, transposed=True), np.clip(D, 0, 1)
+    return joint_basis(cholesky(features + np.diag(strength)), strength)

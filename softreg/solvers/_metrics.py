@@ -12,7 +12,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
 
 from softreg._links import Link
 from softreg._objective import Objective
@@ -27,12 +26,11 @@ from softreg.solvers._costs import (
     pass_cost,
     sample_size,
 )
+from softreg.solvers._factors import cholesky, joint_basis, positive, solved
 from softreg.solvers._sampling import by_leverage
 
 # An eigenbasis of order d takes this many times d^3 multiply-adds of a large product (measured).
 _EIGENBASIS = 30
-# Curvature below this is none: saturated rows leave some, whose inverse would overflow in squares.
-FLAT = 1e-100
 
 
 class Metric(Protocol):
@@ -67,7 +65,7 @@ class Diagonal:
     @classmethod
     def at(cls, objective: Objective, T: NDArray) -> Diagonal:
         """Return the metric at T: one pass."""
-        return cls(np.sqrt(_positive(objective.hessian_diagonal(T))))
+        return cls(np.sqrt(positive(objective.hessian_diagonal(T))))
 
     def whiten(self, G: NDArray) -> NDArray:
         return (G / self.root).ravel()
@@ -134,12 +132,10 @@ class Rotated:
     def of(cls, objective: Objective) -> Rotated:
         """Return the metric at the null model."""
         gram, c = Gram.of(objective), _null_curvatures(objective)
-        B = solved(gram.factor, np.diag(np.sqrt(objective.penalty.shared)))
-        D, Q = linalg.eigh(B @ B.T, driver="evd", check_finite=False)
-        D = np.clip(D, 0, 1)[:, None]
-        spread = c / c.mean() * (1 - D) + objective.penalty.relative * D
+        basis, D = joint_basis(gram.factor, objective.penalty.shared)
+        spread = c / c.mean() * (1 - D[:, None]) + objective.penalty.relative * D[:, None]
         roots = np.sqrt(np.maximum(spread, np.finfo(float).eps))
-        return cls(solved(gram.factor, Q, transposed=True), roots, gram)
+        return cls(basis, roots, gram)
 
     def whiten(self, G: NDArray) -> NDArray:
         return (self.basis.T @ G / self.roots).ravel()
@@ -223,25 +219,3 @@ def _null_curvatures(objective: Objective) -> NDArray:
     """Return p (1 - p) at the null model, (K,)."""
     p = objective.rows.mean_target
     return np.maximum(p * (1 - p), np.finfo(float).eps)
-
-
-def solved(factor: NDArray, b: NDArray, transposed: bool = False) -> NDArray:
-    """Return factor^-1 b or factor'^-1 b: by LAPACK itself: SciPy's checks cost ten times it."""
-    return linalg.lapack.dtrtrs(factor, b, lower=1, trans=int(transposed))[0]
-
-
-def _positive(diagonal: NDArray) -> NDArray:
-    """Return a diagonal whose zeros (constant columns, saturated rows) are ones."""
-    return np.where(diagonal > FLAT, diagonal, 1.0)
-
-
-def cholesky(H: NDArray) -> NDArray:
-    """Return the lower Cholesky factor of H, raised along its diagonal until it exists."""
-    diagonal, raised = np.diagonal(H).copy(), np.finfo(float).eps
-    while True:
-        A = H.T.copy(order="F")
-        np.fill_diagonal(A, _positive(diagonal * (1 + raised)))
-        try:
-            return linalg.cholesky(A, lower=True, overwrite_a=True, check_finite=False)
-        except linalg.LinAlgError:
-            raised *= 10

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from softreg._blocks import Block
 from softreg._objective import Objective
-from softreg.solvers._metrics import FLAT
+from softreg.solvers._factors import FLAT
 
 # Products with one Hessian share its probabilities, a third of their cost, as long as these take
 # no more than 64 MB.
