@@ -42,6 +42,7 @@ EPOCHS = (1, 2, 5, 20)
 SETS = ("covtype15k", "dry_bean", "satimage", "letter", "mnist_5k")
 STREAMED = "kddcup99_10pct"
 CHUNK = 10_000
+CHUNK_OF_FILE = 1_000
 SEEDS = (0, 1, 2)
 
 
@@ -151,7 +152,7 @@ def chunked(send: Callable, folder: str) -> None:
     """In a child that never holds the array: send F, gap, bytes added and seconds of a fit."""
     from softreg import chunks
 
-    source = chunks.NpyFiles([f"{folder}/X.npy"], [f"{folder}/y.npy"])
+    source = chunks.NpyFiles([f"{folder}/X.npy"], [f"{folder}/y.npy"], rows=CHUNK_OF_FILE)
     SoftmaxRegression().fit(
         np.eye(3), [0, 1, 2]
     )  # code that is loaded late is not memory of the fit
