@@ -141,9 +141,7 @@ def test_a_table_without_a_header_is_read_by_numbers(tmp_path):
     pd.DataFrame(np.column_stack([X, y, WEIGHT])).to_csv(
         tmp_path / "bare.csv", header=False, index=False
     )
-    source = Csv(
-        tmp_path / "bare.csv", 4, sample_weight=5, rows=60, options={"header": None}
-    )
+    source = Csv(tmp_path / "bare.csv", 4, sample_weight=5, rows=60, options={"header": None})
     assert same(source, X, y, WEIGHT) == [60, 60, 30]
 
 
