@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.extmath import safe_sparse_dot
 
 # Scores of a block of rows: 8 MB of doubles, of which a few arrays are held at a time.
 _BLOCK_SCORES = 2**20
 
 
 def best_classes(
-    X: Any, coef: NDArray, intercept: NDArray, offset: NDArray | None, n_classes: int, k: int
+    scores: Callable[[slice], NDArray], n: int, n_classes: int, k: int
 ) -> NDArray[np.intp]:
     """Return the places of the k classes with the highest scores, best first, (n, k).
 
-    Scores are X coef' + intercept + offset; where `coef` has one row for two classes, those of the
-    second, the first one's being minus them. Of equal scores the first class comes first.
+    `scores` gives those of some rows, (m, n_classes). Of equal scores the first class comes first.
     """
-    n, step = X.shape[0], max(1, _BLOCK_SCORES // n_classes)
+    step = max(1, _BLOCK_SCORES // n_classes)
     best = np.empty((n, k), dtype=np.intp)
-    for cut in (slice(start, start + step) for start in range(0, n, step)):
-        Z = safe_sparse_dot(X[cut], coef.T, dense_output=True) + intercept
-        if offset is not None:
-            Z += offset[cut].reshape(Z.shape)
-        best[cut] = _best(np.hstack([-Z, Z]) if len(coef) < n_classes else Z, k)
+    for cut in (slice(start, min(start + step, n)) for start in range(0, n, step)):
+        best[cut] = _best(scores(cut), k)
     return best
 
 

@@ -224,6 +224,11 @@ def check_n_jobs(n_jobs: Any) -> int | None:
     raise ValueError(f"n_jobs={n_jobs!r} must be None, a positive integer, or -1 for all cores.")
 
 
+def is_balanced(class_weight: Any) -> bool:
+    """Return whether class weights are to be found from the data."""
+    return isinstance(class_weight, str) and class_weight == "balanced"
+
+
 def check_random_state(random_state: Any, *numbers: int) -> np.random.Generator:
     """Return a generator of random numbers, seeded as scikit-learn does, and by numbers."""
     seeds = random_state_of(random_state).randint(2**31, size=4)

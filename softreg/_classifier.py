@@ -146,10 +146,7 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
         """
         check_is_fitted(self)
         data = self._validated(X, reset=False)
-        scores = safe_sparse_dot(data, self.coef_.T, dense_output=True) + self.intercept_
-        scores = scores[:, 0] if len(self.coef_) < len(self.classes_) else scores
-        offset = checks.check_offset(offset, scores.shape)
-        return scores if offset is None else scores + offset.astype(scores.dtype)
+        return self._scores(data, self._checked_offset(offset, data))
 
     def predict(self, X: ArrayLike, offset: ArrayLike | None = None) -> Any:
         """Return the class of each row, or for labels which of them it has.
@@ -209,11 +206,13 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
         """
         check_is_fitted(self)
         data, K = self._validated(X, reset=False), len(self.classes_)
-        count = checks.check_k(k, K)
-        shape = data.shape[:1] + (() if len(self.coef_) < K else (K,))
-        offset = checks.check_offset(offset, shape)
-        best = best_classes(data, self.coef_, self.intercept_, offset, K, count)
-        return self.classes_[best]
+        count, shift = checks.check_k(k, K), self._checked_offset(offset, data)
+
+        def scores(cut: slice) -> NDArray:
+            Z = self._scores(data[cut], None if shift is None else shift[cut])
+            return _of_both(Z) if Z.ndim == 1 else Z
+
+        return self.classes_[best_classes(scores, data.shape[0], K, count)]
 
     def predict_proba(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
         """Return the probability of each class.
@@ -287,6 +286,17 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
         """
         y = checks.check_all_known(y)
         return accuracy_score(y, self.predict(X, offset), sample_weight=sample_weight)
+
+    def _checked_offset(self, offset: Any, data: Any) -> NDArray | None:
+        """Return the offset of validated rows, or None."""
+        K = len(self.classes_)
+        return checks.check_offset(offset, data.shape[:1] + (() if len(self.coef_) < K else (K,)))
+
+    def _scores(self, data: Any, offset: NDArray | None) -> NDArray:
+        """Return the scores of validated rows, (n, K), or (n,) of two classes with one row."""
+        scores = safe_sparse_dot(data, self.coef_.T, dense_output=True) + self.intercept_
+        scores = scores[:, 0] if len(self.coef_) < len(self.classes_) else scores
+        return scores if offset is None else scores + offset.astype(scores.dtype)
 
     def _validated(self, X: Any, *, reset: bool) -> Any:
         """Return X as a float array or CSR matrix; record its features, or compare them."""

@@ -261,15 +261,6 @@ def has_columns(y: Any) -> bool:
     return len(shape) == 2 and shape[1] != 1
 
 
-def class_codes(y: NDArray, classes: ArrayLike | None) -> tuple[NDArray, NDArray]:
-    """Return the classes and each label's place among them."""
-    y = column_or_1d(y, warn=True)
-    check_classification_targets(y)
-    found = np.unique(y)
-    order, places = _ordered(found, classes)
-    return order, places[np.searchsorted(found, y)]
-
-
 def _ordered(found: NDArray, classes: ArrayLike | None) -> tuple[NDArray, NDArray]:
     """Return the classes in order, and the places in it of those found."""
     if len(found) < 2:
@@ -335,7 +326,7 @@ def class_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDArr
 def _given_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDArray | None:
     if class_weight is None:
         return None
-    if isinstance(class_weight, str) and class_weight == "balanced":
+    if checks.is_balanced(class_weight):
         return totals.sum() / (len(classes) * np.where(totals > 0, totals, np.inf))
     return named_factors(class_weight, classes)
 

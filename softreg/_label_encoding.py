@@ -253,7 +253,7 @@ def _factors(
     """Return what a yes and a no weigh, label by label, (L,) each; None for one."""
     if class_weight is None:
         return None
-    if isinstance(class_weight, str) and class_weight == "balanced":
+    if checks.is_balanced(class_weight):
         return _half_of(tally.total, tally.yes), _half_of(tally.total, tally.total - tally.yes)
     return named_factors(class_weight, names), np.ones(len(names))
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from softreg._blocks import Block
 from softreg._coordinates import Coordinates
-from softreg._rows import Rows, Totals, add_inplace
+from softreg._rows import Rows, Totals, add_inplace, slices
 from softreg._targets import Targets
 from softreg._threads import Threads
 
@@ -138,13 +138,13 @@ class MemoryRows(Rows):
         worth_their_sums = (self.values + 3 * self.n) / (rows * self.coordinates.width)
         count = max(1, round(min((self.held + scores) / _BLOCK_VALUES, worth_their_sums)))
         count = -(-count // self.threads.count) * self.threads.count
-        return _slices(self.n, min(count, self.n))
+        return slices(self.n, min(count, self.n))
 
     @cached_property
     def _shares(self) -> list[list[slice]]:
         """The cuts of each thread."""
         threads = min(len(self.cuts), self.threads.count)
-        return [self.cuts[share] for share in _slices(len(self.cuts), threads)]
+        return [self.cuts[share] for share in slices(len(self.cuts), threads)]
 
     def block(self, cut: slice) -> Block:
         """Return the rows of a cut."""
@@ -232,7 +232,7 @@ class MemoryRows(Rows):
 
     def batches(self, size: int, random: np.random.Generator | None) -> Iterator[Self]:
         order = None if random is None else random.permutation(self.n)
-        for cut in _slices(self.n, -(-self.n // size)):
+        for cut in slices(self.n, -(-self.n // size)):
             yield self.taken(cut if order is None else order[cut])
 
     def split(self, fraction: float, random: np.random.Generator) -> tuple[Self, Self]:
@@ -274,9 +274,3 @@ def bad_split(left: str, fraction: float) -> str:
         f"early_stopping with validation_fraction={fraction:g} leaves {left}; choose another "
         "validation_fraction, or leave early_stopping False."
     )
-
-
-def _slices(n: int, count: int) -> list[slice]:
-    """Return so many slices of nearly equal length that make up 0..n."""
-    edges = np.linspace(0, n, count + 1).astype(int)
-    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]

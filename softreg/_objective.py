@@ -68,7 +68,7 @@ class Objective:
             rows, penalty = spaces[0].rows, spaces[0].penalty
         rows = rows.standardised()
         penalty = penalty.in_units(rows.coordinates.scale, rows.coordinates.intercept)
-        weight = np.where(rows.score_weight > 0, rows.score_weight, 1.0)
+        weight = rows.divisor
         penalty = penalty.divided(weight)
         return cls(link, rows, penalty, weight, float(rows.score_weight.mean()), spaces)
 
@@ -155,7 +155,7 @@ class Objective:
 
     def on(self, rows: Rows) -> Objective:
         """Return the objective of other rows in its place, as if there were no others."""
-        weight = np.where(rows.score_weight > 0, rows.score_weight, 1.0)
+        weight = rows.divisor
         penalty, mean = self.penalty.divided(weight / self.score_weight), rows.score_weight.mean()
         return replace(
             self, rows=rows, penalty=penalty, score_weight=weight, mean_weight=float(mean)

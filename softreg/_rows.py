@@ -200,6 +200,11 @@ class Rows(ABC):
         return np.divide(self.target_sum, total, out=np.full(len(total), 0.5), where=total > 0)
 
     @property
+    def divisor(self) -> NDArray:
+        """The weight of each score, (K,); one where nothing is known."""
+        return np.where(self.score_weight > 0, self.score_weight, 1.0)
+
+    @property
     def one_sided(self) -> NDArray[np.bool_]:
         """Which scores' targets are all 0 or all 1, or unknown, where they count, (K,).
 
@@ -239,6 +244,12 @@ class Rows(ABC):
         """Return the same rows with some fields replaced."""
         this: Any = self
         return replace(this, **changes)
+
+
+def slices(n: int, count: int) -> list[slice]:
+    """Return so many slices of nearly equal length that make up 0..n."""
+    edges = np.linspace(0, n, count + 1).astype(int)
+    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
 
 def add_inplace(total: list, more: Sequence) -> None:

@@ -26,7 +26,7 @@ from softreg.solvers._stream import Learner, Stream
 
 def _learns_from_streams(estimator: Any) -> bool:
     """Say whether `partial_fit` is there, or raise AttributeError with the reason."""
-    if isinstance(estimator.class_weight, str) and estimator.class_weight == "balanced":
+    if checks.is_balanced(estimator.class_weight):
         raise AttributeError(
             'class_weight="balanced" needs the counts of all rows, which a stream does not know; '
             "pass a dict {class: weight}."

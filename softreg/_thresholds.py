@@ -17,7 +17,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import _safe_indexing, check_array, column_or_1d, indexable
 
 from softreg import _checks as checks
-from softreg._encoding import class_codes, has_columns
+from softreg._encoding import Answers, ClassEncoder, has_columns
 from softreg._label_encoding import CONSTANT, checked_answers
 
 # What must be predicted anew for every cut between scores is tried at so many of them, evenly
@@ -95,7 +95,9 @@ def tuned(
     X, y = indexable(X, y)
     classes, codes = None, None
     if not has_columns(y):
-        classes, codes = class_codes(column_or_1d(y), estimator.classes)
+        labels, encoder = column_or_1d(y), ClassEncoder(estimator.classes, None, 0.0)
+        code = encoder.code(encoder.tally(Answers(labels, None)))
+        classes, codes = code.classes, code.codes(labels)
     criterion = _criterion(metric, classes, sample_weight is not None)
     held = _held_out(estimator, X, y, classes, cv, sample_weight)
     if codes is None:

@@ -102,5 +102,5 @@ def some_rows(objective: Objective, count: int) -> Objective:
         return np.ones(block.X.shape[0])
 
     some = rows.drawn(ones, lambda own, total: own * (size / total))
-    weight = np.where(some.score_weight > 0, some.score_weight, 1.0)
-    return replace(objective, rows=some, score_weight=weight, mean_weight=float(weight.mean()))
+    mean = float(some.divisor.mean())
+    return replace(objective, rows=some, score_weight=some.divisor, mean_weight=mean)

@@ -10,7 +10,7 @@ from scipy import linalg
 
 from softreg._blocks import Block
 from softreg._coordinates import Coordinates
-from softreg._links import Link
+from softreg._links import Link, weighted_grams
 from softreg._objective import Objective
 from softreg.solvers._curvature import FLOOR, expected, known
 from softreg.solvers._factors import cholesky
@@ -31,6 +31,11 @@ class ClassBlocks:
 
     blocks: NDArray[np.float64]
 
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """The mean of each block's diagonal, (K,)."""
+        return np.trace(self.blocks, axis1=1, axis2=2) / self.blocks.shape[1]
+
     @classmethod
     def unknown(cls, objective: Objective) -> ClassBlocks:
         """Return that of coefficients zero, on features that do not go together."""
@@ -40,8 +45,7 @@ class ClassBlocks:
         X, blocks = block.dense(), np.zeros(self.blocks.shape)
         for sums, weight in zip(blocks, own, strict=True):
             rows = np.flatnonzero(weight > _SLIGHT * weight.mean())
-            x = X[rows]
-            sums += x.T @ (x * weight[rows, None].astype(x.dtype))
+            sums += weighted_grams(X[rows], weight[None, rows])[0]
         return (blocks,)
 
     def of_sums(self, objective: Objective, sums: tuple[NDArray, ...]) -> ClassBlocks:
@@ -55,13 +59,12 @@ class ClassBlocks:
         return ClassBlocks(L @ self.blocks @ L.T)
 
     def factored(self) -> Kronecker:
-        scores = np.trace(self.blocks, axis1=1, axis2=2) / self.blocks.shape[1]
-        return Kronecker(self.blocks.sum(axis=0), scores)
+        return Kronecker(self.blocks.sum(axis=0), self.scores)
 
     def inverse(self, objective: Objective, seen: float) -> ClassInverse:
         width = objective.shape[0]
-        each = np.trace(self.blocks, axis1=1, axis2=2) / width
-        floor, share = FLOOR * each.mean(), known(seen, width)
+        each, share = self.scores, known(seen, width)
+        floor = FLOOR * each.mean()
         together = floor * self.blocks.sum(axis=0) / max(each.sum(), np.finfo(float).tiny)
         l2 = np.broadcast_to(objective.penalty.l2, objective.shape).T
         H = share * (self.blocks + together)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from softreg._objective import Objective
+from softreg._rows import slices
 
 # The Gram matrix is worth at most this many passes over the data: it saves more.
 DEAREST_GRAM = 60
@@ -27,7 +28,7 @@ def factor_pays(objective: Objective) -> bool:
     width, rows = objective.shape[0], objective.rows
     passes = rows.n * width**2 / 2 / pass_cost(objective)
     useful = not rows.is_sparse or cheapest_hessian(objective) <= DEAREST_GRAM
-    return width**2 <= objective.rows.room and passes <= DEAREST_GRAM and useful
+    return width**2 <= rows.room and passes <= DEAREST_GRAM and useful
 
 
 def cheapest_hessian(objective: Objective) -> float:
@@ -77,8 +78,7 @@ def block_groups(objective: Objective) -> list[slice]:
     """Return the scores whose blocks are summed together: while they are, they take more room."""
     width, K = objective.shape
     count = min(K, int(np.ceil(_SUMMED_AT_ONCE * K * width**2 / objective.rows.room)))
-    edges = np.linspace(0, K, count + 1).astype(int)
-    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return slices(K, count)
 
 
 def sample_size(objective: Objective) -> int:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from softreg._blocks import Block
 from softreg._coordinates import Coordinates
+from softreg._links import weighted_grams
 from softreg._objective import Objective
 from softreg._penalties import ElasticNet
 from softreg.solvers._curvature import FLOOR, expected, known
@@ -53,8 +54,7 @@ class Kronecker:
         """Return sum_i w_i x~_i x~_i', or what `Rows.outward_squares` makes its diagonal of."""
         if self.features.ndim == 1:
             return block.squares(weight[None])
-        X = block.dense()
-        return (X.T @ (X * weight.astype(X.dtype)[:, None])).astype(float)
+        return weighted_grams(block.dense(), weight[None])[0]
 
     def of_sums(self, objective: Objective, sums: tuple[NDArray, ...]) -> Kronecker:
         moments, scores = sums

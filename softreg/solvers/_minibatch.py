@@ -135,7 +135,8 @@ class MiniBatch(Solver):
             watch = watch.after(iterate.mean)
             if monitor.reason or watch.over or not np.isfinite(value).all():
                 break
-        return _result(self._measured(objective), start, watch, monitor)
+        whole = measured if kept is objective else self._measured(objective)
+        return _result(whole, start, watch, monitor)
 
     def _split(
         self, objective: Objective, start: NDArray, monitor: Monitor

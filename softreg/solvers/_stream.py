@@ -52,10 +52,10 @@ class Stream:
     @classmethod
     def beginning(cls, rows: MemoryRows, link: Link) -> Stream:
         """Return the stream before its first rows, at the model without features."""
-        own, W = rows.totals(), np.zeros((rows.X.shape[1], rows.n_scores))
+        W = np.zeros((rows.X.shape[1], rows.n_scores))
         # One row more, of which nothing is known, keeps the intercepts of unseen classes finite.
         unknown = link.probabilities_inplace(np.zeros((rows.n_scores, 1)))[:, 0]
-        b = link.null_scores((own.of_targets + unknown) / (own.of_scores + 1))
+        b = link.null_scores((rows.target_sum + unknown) / (rows.score_weight + 1))
         return cls.at(rows.coordinates, W, b * rows.coordinates.intercept, before=0)
 
     @classmethod
