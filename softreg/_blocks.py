@@ -54,14 +54,17 @@ class Block(ABC):
         return Z if self.offset is None else np.add(Z, self.offset.T, out=Z)
 
     def weights(self) -> NDArray:
-        """Return the weights (m,), or (K, m) where those of the scores differ."""
+        """Return the weights (m,), or (B, m) where those of the problems differ."""
         weights = self._weights()
         return np.ones(self.X.shape[0]) if weights is None else weights
 
     def weighted(self, R: NDArray) -> NDArray:
-        """Return R, (K, m) or what is one for all scores, times the weights."""
+        """Return R, (K, m) or (B, m), times the weights."""
         weights = self._weights()
-        return R if weights is None else R * weights
+        if weights is None:
+            return R
+        problems = weights.reshape(-1, 1, weights.shape[-1])
+        return (R.reshape(len(problems), -1, problems.shape[-1]) * problems).reshape(R.shape)
 
     def _weights(self) -> NDArray | None:
         own = self.Y.own_weights()

@@ -80,7 +80,7 @@ class Coordinates:
         d = X.shape[1]
         out = np.empty((len(X), self.width), dtype)
         out[:, d:] = 1
-        np.subtract(X, self.centre.astype(dtype), out=out[:, :d])
+        np.subtract(X, self.centre.astype(X.dtype), out=out[:, :d], casting="same_kind")
         out[:, :d] *= (1 / self.scale).astype(dtype)
         return out
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
+from scipy.special import log_expit, log_softmax
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from softreg import _checks as checks
@@ -21,8 +22,8 @@ from softreg._encoding import (
     Encoder,
     named_factors,
 )
+from softreg._indicators import Indicators
 from softreg._links import Sigmoid
-from softreg._targets import Indicators
 
 # Kinds of y that are taken as they are; others become doubles.
 _NUMBERS = [np.float64, np.float32, np.bool_, np.int64, np.int32, np.int8, np.uint8]
@@ -132,6 +133,10 @@ class LabelCode(Code):
         targets, weight = _plain(answers)
         return _weighted(targets, self.factors), weight
 
+    def log_losses(self, scores: NDArray, answers: Answers) -> NDArray:
+        Y = answers.values.toarray()
+        return -(Y * log_expit(scores) + (1 - Y) * log_expit(-scores))
+
 
 @dataclass(frozen=True, eq=False)
 class OneVsRestEncoder(_LabelParameters, Encoder):
@@ -181,6 +186,9 @@ class OneVsRestCode(LabelCode):
         ones = sparse.csr_array((np.ones(n), codes, np.arange(n + 1)), shape=(n, K))
         targets = Indicators.of(ones, np.ones(n), np.ones(K))
         return _weighted(targets, self.factors), answers.weight
+
+    def log_losses(self, scores: NDArray, answers: Answers) -> NDArray:
+        return self.inner.losses_of(log_softmax(log_expit(scores), axis=1), answers)
 
 
 def checked_answers(Y: Any, X: Any) -> Any:

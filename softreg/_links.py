@@ -6,10 +6,12 @@ of `_targets`. Functions ending in ``_inplace`` overwrite their first argument.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from softreg._targets import Targets
 
@@ -57,13 +59,16 @@ class Link(Protocol):
     def problems(self, K: int) -> int:
         """Return into how many problems (B) that share nothing but X the K scores fall."""
 
+    def of_problems(self, count: int) -> Link:
+        """Return the link of so many problems, the scores of each after those before."""
+
     def hessian_cost(self, K: int, d: int) -> float:
         """Return the multiply-adds that `hessian` takes for a row."""
 
     def hessian(self, P: Array, X: Array, weight: Array) -> Array:
         """Return sum_i w_i (Hessian of row i) (x) x_i x_i', a block a problem, (B, p, p).
 
-        Weights are (m,), or (K, m) where each score is a problem of its own.
+        Weights are (m,), or (B, m) where problems weigh rows differently.
         """
 
     def fix_gauge_inplace(self, H: Array, width: int) -> None:
@@ -72,13 +77,31 @@ class Link(Protocol):
     def null_scores(self, mean_target: Array) -> Array:
         """Return the scores (K,) of the model without features."""
 
+    def expect_inplace(self, Z: Array, absent: NDArray[np.bool_], weight: Array) -> None:
+        """Give the scores that one fit knows nothing of, `absent` (K,), their prior.
+
+        Jeffreys' for a share: what was not seen in rows of `weight` S (K,) has, in every row, the
+        share 1/2 / (S + A/2), A being the number of classes, or 2 of answers (Krichevsky and
+        Trofimov 1981, IEEE Transactions on Information Theory 27, 199-207).
+        """
+
     def centred(self, coef: Array) -> Array:
         """Return the representative of coef (..., K) among those with equal probabilities."""
 
 
+@dataclass(frozen=True)
 class Softmax:
-    """K scores, one class: loss = logsumexp(z) - <y, z>, P = softmax(z)."""
+    """K scores, one class: loss = logsumexp(z) - <y, z>, P = softmax(z).
 
+    Several fits have K scores each, one after another; what is taken over the classes is taken over
+    the middle axis of (B, K, m).
+
+    Attributes
+    ----------
+    fits : int, the number B of fits
+    """
+
+    fits: int = 1
     exclusive = True
 
     def probabilities_inplace(self, Z: Array) -> Array:
@@ -86,7 +109,7 @@ class Softmax:
         return Z
 
     def loss_and_residual_inplace(self, Z: Array, Y: Targets) -> Array:
-        loss = np.zeros((1, Z.shape[1]), Z.dtype)
+        loss = np.zeros((self.fits, Z.shape[1]), Z.dtype)
         Y.subtract_product_inplace(loss, Z)
         loss += self._normalise_inplace(Z)
         Y.subtract_from_inplace(Z)
@@ -94,71 +117,71 @@ class Softmax:
 
     def curvature_product(self, P: Array, D: Array) -> Array:
         A = P * D
-        A -= P * A.sum(axis=0)
+        fits = self._by_fit(A)
+        fits -= self._by_fit(P) * fits.sum(axis=1, keepdims=True)
         return A
 
     def curvature_diagonal(self, P: Array) -> Array:
         return P * (1 - P)
 
     def dual(self, Z: Array, D: Array) -> tuple[Array, Array]:
-        P = Z.copy()
-        change = self._normalise_inplace(Z + D) - self._normalise_inplace(P)
-        relative = np.maximum(D - (P * D).sum(axis=0), _ALL_BUT_GONE)
+        P, there = Z.copy(), Z + D
+        change = self._normalise_inplace(there) - self._normalise_inplace(P)
+        P, D = self._by_fit(P), self._by_fit(D)
+        relative = np.maximum(D - (P * D).sum(axis=1, keepdims=True), _ALL_BUT_GONE)
         Q = P * (1 + relative)
-        total = Q.sum(axis=0)
-        Q /= total
-        divergence = (Q * (np.log1p(relative) - D)).sum(axis=0) - np.log(total) + change
-        return Q, divergence[None]
+        total = Q.sum(axis=1)
+        Q /= total[:, None]
+        divergence = (Q * (np.log1p(relative) - D)).sum(axis=1) - np.log(total) + change
+        return Q.reshape(Z.shape), divergence
 
     def problems(self, K: int) -> int:
-        return 1
+        return self.fits
+
+    def of_problems(self, count: int) -> Softmax:
+        return Softmax(count)
 
     def hessian_cost(self, K: int, d: int) -> float:
-        J = K - 1
-        return J * d * (J * d / 2 + d + 10)
+        J = K // self.fits - 1
+        return self.fits * J * d * (J * d / 2 + d + 10)
 
     def hessian(self, P: Array, X: Array, weight: Array) -> Array:
-        # With a_i = p_i (x) x_i: sum_i w_i (diag(p_i) (x) x_i x_i' - a_i a_i'), class-major and in
-        # chunks that stay in the cache, four times faster than row by row (measured). Over the
-        # classes H sums to zero, so the last one need not be computed.
-        J, (m, d) = len(P) - 1, X.shape
-        H, own = np.zeros((J * d, J * d)), np.zeros((J * d, d))
-        step = min(m, max(_CHUNK_VALUES // (J * d), J * d // 2))
-        x, A = np.empty((d, step)), np.empty((J, d, step))
-        for cut in (slice(start, min(start + step, m)) for start in range(0, m, step)):
-            x, A = x[:, : cut.stop - cut.start], A[:, :, : cut.stop - cut.start]
-            np.multiply(X[cut].T, np.sqrt(weight[cut]), out=x)
-            np.multiply(P[:-1, None, cut], x, out=A)
-            rows = A.reshape(J * d, -1)
-            H -= rows @ rows.T
-            own += rows @ x.T
-        for k in range(J):
-            block = slice(k * d, (k + 1) * d)
-            H[block, block] += own[block]
-        return _with_last_class(H, J, d)[None]
+        weights = np.broadcast_to(weight, (self.fits, P.shape[1])).astype(float)
+        own = zip(self._by_fit(P), weights, strict=True)
+        return np.stack([_softmax_hessian(p, X, w) for p, w in own])
 
     def fix_gauge_inplace(self, H: Array, width: int) -> None:
         # Adding the same row to all classes changes no probability. On those directions H is the
         # penalty alone, zero for the intercept; a gradient never points along them, so any
         # positive curvature there leaves every step as it is.
         K, j = H.shape[1] // width, np.arange(width)
-        blocks = H.reshape(K, width, K, width)
-        blocks[:, j, :, j] += (np.einsum("kjkj->j", blocks) / K**2)[:, None, None]
+        for blocks in H.reshape(len(H), K, width, K, width):
+            blocks[:, j, :, j] += (np.einsum("kjkj->j", blocks) / K**2)[:, None, None]
 
     def null_scores(self, mean_target: Array) -> Array:
-        scores = np.log(np.maximum(mean_target, _RAREST))
-        return scores - scores.mean()
+        return self.centred(np.log(np.maximum(mean_target, _RAREST)))
+
+    def expect_inplace(self, Z: Array, absent: NDArray[np.bool_], weight: Array) -> None:
+        share = 0.5 / (weight[0] + len(Z) / 2)
+        seen = logsumexp(Z[~absent], axis=0)
+        Z[absent] = seen + np.log(share / (1 - share * absent.sum()))
 
     def centred(self, coef: Array) -> Array:
-        return coef - coef.mean(axis=-1, keepdims=True)
+        fits = coef.reshape(*coef.shape[:-1], self.fits, -1)
+        return (fits - fits.mean(axis=-1, keepdims=True)).reshape(coef.shape)
+
+    def _by_fit(self, A: Array) -> Array:
+        """Return A (B K, m) as (B, K, m), without a copy."""
+        return A.reshape(self.fits, -1, A.shape[1])
 
     def _normalise_inplace(self, Z: Array) -> Array:
-        """Turn Z into softmax(Z) and return logsumexp(Z), (m,): SciPy's two in one exponential."""
-        peak = Z.max(axis=0)
-        Z -= peak
-        np.exp(Z, out=Z)
-        total = Z.sum(axis=0)
-        Z /= total
+        """Turn Z into softmax(Z); return logsumexp(Z), (B, m): SciPy's two in one exponential."""
+        fits = self._by_fit(Z)
+        peak = fits.max(axis=1)
+        fits -= peak[:, None]
+        np.exp(fits, out=fits)
+        total = fits.sum(axis=1)
+        fits /= total[:, None]
         return peak + np.log(total)
 
 
@@ -197,6 +220,9 @@ class Sigmoid:
     def problems(self, K: int) -> int:
         return K
 
+    def of_problems(self, count: int) -> Sigmoid:
+        return self
+
     def hessian_cost(self, K: int, d: int) -> float:
         return K * d * (d + 10)
 
@@ -209,6 +235,9 @@ class Sigmoid:
     def null_scores(self, mean_target: Array) -> Array:
         rate = np.clip(mean_target, _RAREST, 1 - _RAREST)
         return np.log(rate / (1 - rate))
+
+    def expect_inplace(self, Z: Array, absent: NDArray[np.bool_], weight: Array) -> None:
+        Z[absent] = np.copysign(np.log(2 * weight[absent] + 1)[:, None], Z[absent])
 
     def centred(self, coef: Array) -> Array:
         return coef
@@ -242,6 +271,28 @@ def _expit(Z: Array, decay: Array, out: Array | None = None) -> Array:
 def _softplus(Z: Array, decay: Array) -> Array:
     """Return log(1 + exp(z))."""
     return np.maximum(Z, 0) + np.log1p(decay)
+
+
+def _softmax_hessian(P: Array, X: Array, weight: Array) -> Array:
+    """Return sum_i w_i (diag(p_i) - p_i p_i') (x) x_i x_i', (K d, K d)."""
+    # With a_i = p_i (x) x_i: sum_i w_i (diag(p_i) (x) x_i x_i' - a_i a_i'), class-major and in
+    # chunks that stay in the cache, four times faster than row by row (measured). Over the
+    # classes H sums to zero, so the last one need not be computed.
+    J, (m, d) = len(P) - 1, X.shape
+    H, own = np.zeros((J * d, J * d)), np.zeros((J * d, d))
+    step = min(m, max(_CHUNK_VALUES // (J * d), J * d // 2))
+    x, A = np.empty((d, step)), np.empty((J, d, step))
+    for cut in (slice(start, min(start + step, m)) for start in range(0, m, step)):
+        x, A = x[:, : cut.stop - cut.start], A[:, :, : cut.stop - cut.start]
+        np.multiply(X[cut].T, np.sqrt(weight[cut]), out=x)
+        np.multiply(P[:-1, None, cut], x, out=A)
+        rows = A.reshape(J * d, -1)
+        H -= rows @ rows.T
+        own += rows @ x.T
+    for k in range(J):
+        block = slice(k * d, (k + 1) * d)
+        H[block, block] += own[block]
+    return _with_last_class(H, J, d)
 
 
 def _with_last_class(H: Array, J: int, d: int) -> Array:

@@ -181,6 +181,7 @@ class MemoryRows(Rows):
                 add_inplace(total, kernel(self.block(cut)))
             return total
 
+        self.threads.passes += 1
         total, *others = self.threads.map(add_share, self._shares)
         for other in others:
             add_inplace(total, other)
@@ -205,6 +206,11 @@ class MemoryRows(Rows):
         if single is not self:
             vars(part)["in_single"] = single.of_scores(scores)
         return part
+
+    def in_folds(self, kept: NDArray[np.bool_]) -> Self:
+        """Return the same rows for several fits at once, each with those `kept` (fits, n)."""
+        offset = None if self.offset is None else np.tile(self.offset, len(kept))
+        return self.replaced(Y=self.Y.in_folds(kept), offset=offset)
 
     def among(self, scores: NDArray, correction: NDArray) -> Self:
         """Return rows over some scores, theirs among them, that get a correction (c,)."""

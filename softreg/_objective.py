@@ -90,8 +90,13 @@ class Objective:
         if len(problems) == self.problems:
             return self
         own = self.scores(problems)
-        rows, penalty = self.rows.of_scores(own), self.penalty.of_scores(own)
-        return replace(self, rows=rows, penalty=penalty, score_weight=self.score_weight[own])
+        return replace(
+            self,
+            link=self.link.of_problems(len(problems)),
+            rows=self.rows.of_scores(own),
+            penalty=self.penalty.of_scores(own),
+            score_weight=self.score_weight[own],
+        )
 
     @cached_property
     def problem_weight(self) -> NDArray:
@@ -161,6 +166,27 @@ class Objective:
             self, rows=rows, penalty=penalty, score_weight=weight, mean_weight=float(mean)
         )
 
+    def of_fits(self, rows: Rows, count: int) -> Objective:
+        """Return the objective of so many fits at once, on rows that are `MemoryRows.in_folds`.
+
+        Each fit has the scores and problems of this one, after those of the fit before it.
+        """
+        weight, own = rows.divisor, np.tile(self.score_weight, count)
+        return replace(
+            self,
+            link=self.link.of_problems(count * self.problems),
+            rows=rows,
+            penalty=self.penalty.tiled(count).divided(weight / own),
+            score_weight=weight,
+            mean_weight=float(rows.score_weight.mean()),
+        )
+
+    def times_penalty(self, factor: NDArray | float) -> Objective:
+        """Return the objective with its penalty times a factor, or one for each score (K,)."""
+        new = replace(self, penalty=self.penalty.divided(1 / np.atleast_1d(factor)))
+        vars(new).update({n: v for n, v in vars(self).items() if n == "gram"})
+        return new
+
     def unpenalised(self) -> Objective:
         """Return the mean loss alone."""
         return replace(self, penalty=ElasticNet(np.zeros_like(self.penalty.l2)))
@@ -214,7 +240,7 @@ class Objective:
 
         def kernel(block: Block) -> tuple[NDArray]:
             P = self.link.probabilities_inplace(block.scores(U))
-            C = self.link.curvature_diagonal(P) * block.weights()
+            C = block.weighted(self.link.curvature_diagonal(P))
             return (weighted_grams(block.dense(), C[scores]),)
 
         H = self.rows.sum(kernel)[0]

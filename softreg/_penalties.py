@@ -42,6 +42,10 @@ class ElasticNet:
         """Return the penalty of some of the scores."""
         return self if self.l2.shape[1] == 1 else ElasticNet(self.l2[:, scores])
 
+    def tiled(self, count: int) -> ElasticNet:
+        """Return the penalty of so many copies of the scores."""
+        return self if self.l2.shape[1] == 1 else ElasticNet(np.tile(self.l2, count))
+
     @property
     def shared(self) -> NDArray[np.float64]:
         """The strength of each feature, averaged over the scores, (d,)."""

@@ -230,11 +230,19 @@ class Rows(ABC):
         """The same rows in single precision where that pays and is accurate enough for steps.
 
         Products of CSR take half the time, dense ones hardly less than a standardised copy costs
-        (measured). Centring within the products may cost two digits of seven.
+        (measured).
+        """
+        return self.in_dtype(np.float32) if self.is_sparse and self.serves_in_single else self
+
+    @property
+    def serves_in_single(self) -> bool:
+        """Whether products in single precision are accurate enough for steps.
+
+        Centring within the products of CSR may cost two digits of seven.
         """
         own = self.coordinates
-        near = bool((np.abs(own.centre) <= _FARTHEST_IN_SINGLE * own.scale).all())
-        return self.in_dtype(np.float32) if self.is_sparse and near else self
+        near = np.abs(own.centre) <= _FARTHEST_IN_SINGLE * own.scale
+        return bool(near.all()) or not self.is_sparse
 
     def in_dtype(self, dtype: type) -> Self:
         """Return the same rows with products in another precision."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 
 class Targets(Protocol):
@@ -28,6 +26,9 @@ class Targets(Protocol):
     def of_scores(self, scores: NDArray) -> Targets:
         """Return the targets of some scores."""
 
+    def in_folds(self, kept: NDArray) -> Targets:
+        """Return the targets of several fits, whose rows of those here are `kept` (fits, n)."""
+
     def subtract_product_inplace(self, loss: NDArray, Z: NDArray) -> None:
         """Take y z off the losses (B, m) of the scores Z (K, m)."""
 
@@ -35,7 +36,7 @@ class Targets(Protocol):
         """Turn P (K, m) into P - Y."""
 
     def own_weights(self) -> NDArray | None:
-        """Return what each score's loss counts beside its row's weight, (K, m); None: one."""
+        """Return what each problem's loss counts beside its row's weight, (B, m); None: one."""
 
     def weighted_sum(self, weight: NDArray) -> NDArray:
         """Return sum_i w_i y_i, (K,), where w holds row weights (n,) times own weights."""
@@ -46,7 +47,7 @@ class Targets(Protocol):
     def sides(self, weight: NDArray) -> NDArray[np.bool_]:
         """Return whether a target above 0, and one below 1, counts in each score, (2, K).
 
-        Both are said to where the encoding sees to it.
+        Both are said to of scores that share a row's loss.
         """
 
     def strata(self) -> NDArray | None:
@@ -79,6 +80,9 @@ class Labels:
             return self
         raise ValueError("classes that exclude each other have no targets of their own")
 
+    def in_folds(self, kept: NDArray) -> Folds:
+        return Folds(self, kept)
+
     def subtract_product_inplace(self, loss: NDArray, Z: NDArray) -> None:
         own = Z.reshape(-1).take(self._places())
         if self.smoothing:
@@ -108,7 +112,7 @@ class Labels:
 
     def present(self) -> NDArray:
         if self.smoothing:
-            raise _of_all_classes()
+            raise of_all_classes()
         return np.flatnonzero(np.bincount(self.codes, minlength=self.n_classes))
 
     def among(self, scores: NDArray) -> Labels:
@@ -137,6 +141,9 @@ class Shares:
     def of_scores(self, scores: NDArray) -> Shares:
         return Shares(self.Y[:, scores])
 
+    def in_folds(self, kept: NDArray) -> Folds:
+        return Folds(self, kept)
+
     def subtract_product_inplace(self, loss: NDArray, Z: NDArray) -> None:
         loss -= np.einsum("mk,km->m", self.Y, Z) if len(loss) == 1 else self.Y.T * Z
 
@@ -153,143 +160,80 @@ class Shares:
         return np.full(self.Y.shape[1], weight.sum())
 
     def sides(self, weight: NDArray) -> NDArray[np.bool_]:
-        return np.ones((2, self.n_scores), dtype=bool)
+        if self.n_scores > 1:
+            return np.ones((2, self.n_scores), dtype=bool)
+        Y = self.Y[weight > 0]
+        return np.stack([(Y > 0).any(axis=0), (Y < 1).any(axis=0)])
 
     def strata(self) -> NDArray:
         return self.Y[:, 0] > 0.5 if self.n_scores == 1 else self.Y.argmax(axis=1)
 
     def present(self) -> NDArray:
-        raise _of_all_classes()
+        raise of_all_classes()
 
     def among(self, scores: NDArray) -> Shares:
-        raise _of_all_classes()
+        raise of_all_classes()
 
 
 @dataclass(frozen=True, eq=False)
-class Indicators:
-    """Yes or no for each of L labels, or a share between; an answer counts by its own weight.
-
-    Answers other than a plain no are stored, as in a sparse matrix, so that passes over many rare
-    labels take little more than the scores themselves; an unknown answer is one of weight zero.
+class Folds:
+    """The same targets for several fits, each of which leaves some rows out.
 
     Attributes
     ----------
-    places : CSR array (n, L), whose data are places in `shares` and `weights`
-    shares, weights : ndarray (number of stored answers,), in [0, 1] and >= 0
-    plain : ndarray (L,), the weight of a plain no
-    cell_weight : ndarray (n, L) or None, >= 0, what all answers' weights are multiplied by
-    even : bool, whether all weights and plain ones are one
+    Y : Targets, those of one fit
+    kept : ndarray (B, n) of bool, the rows that count in each fit
     """
 
-    places: Any
-    shares: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    plain: NDArray[np.float64]
-    cell_weight: NDArray | None
-    even: bool
-
-    @classmethod
-    def of(
-        cls,
-        answers: Any,
-        weights: NDArray,
-        plain: NDArray,
-        cell_weight: NDArray | None = None,
-    ) -> Indicators:
-        """Return the targets of answers, CSR (n, L), and their weights."""
-        places = sparse.csr_array(
-            (np.arange(answers.nnz), answers.indices, answers.indptr), shape=answers.shape
-        )
-        even = bool((weights == 1).all() and (plain == 1).all())
-        return cls(places, answers.data, weights, plain, cell_weight, even)
+    Y: Targets
+    kept: NDArray[np.bool_]
 
     @property
     def n_scores(self) -> int:
-        return len(self.plain)
+        return len(self.kept) * self.Y.n_scores
 
-    def __getitem__(self, rows: slice | NDArray) -> Indicators:
-        own = None if self.cell_weight is None else self.cell_weight[rows]
-        return replace(self, places=self.places[rows], cell_weight=own)
+    def __getitem__(self, rows: slice | NDArray) -> Folds:
+        return Folds(self.Y[rows], self.kept[:, rows])
 
-    def of_scores(self, scores: NDArray) -> Indicators:
-        own = None if self.cell_weight is None else self.cell_weight[:, scores]
-        places, plain = self.places[:, scores], self.plain[scores]
-        return replace(self, places=places, plain=plain, cell_weight=own)
+    def of_scores(self, scores: NDArray) -> Folds:
+        K = self.Y.n_scores
+        return Folds(self.Y, self.kept[scores[::K] // K])
+
+    def in_folds(self, kept: NDArray) -> Folds:
+        raise ValueError("folds have no folds of their own")
 
     def subtract_product_inplace(self, loss: NDArray, Z: NDArray) -> None:
-        loss.reshape(-1)[self._flat] -= self._own_shares * Z.reshape(-1)[self._flat]
+        for fit, own in enumerate(np.split(Z, len(self.kept))):
+            self.Y.subtract_product_inplace(loss[fit, None], own)
 
     def subtract_from_inplace(self, P: NDArray) -> None:
-        P.reshape(-1)[self._flat] -= self._own_shares
+        for own in np.split(P, len(self.kept)):
+            self.Y.subtract_from_inplace(own)
 
-    def own_weights(self) -> NDArray | None:
-        if self.even:
-            return None if self.cell_weight is None else self.cell_weight.T
-        own = np.repeat(self.plain[:, None], self.places.shape[0], axis=1)
-        own.reshape(-1)[self._flat] = self.weights[self.places.data]
-        return own if self.cell_weight is None else own * self.cell_weight.T
+    def own_weights(self) -> NDArray:
+        return self.kept
 
     def weighted_sum(self, weight: NDArray) -> NDArray:
-        return self._summed(self._own_shares * self.weights[self.places.data], weight)
+        return np.concatenate([self.Y.weighted_sum(weight * kept) for kept in self.kept])
 
     def total_weight(self, weight: NDArray) -> NDArray:
-        cells = weight.sum() if self.cell_weight is None else weight @ self.cell_weight
-        beyond = self.weights[self.places.data] - self.plain[self.places.indices]
-        plain = self.plain * cells
-        total = plain + self._summed(beyond, weight)
-        # What rounding leaves of nothing is no knowledge of a label.
-        return np.where(total > len(weight) * np.finfo(float).eps * plain, total, 0.0)
+        return np.concatenate([self.Y.total_weight(weight * kept) for kept in self.kept])
 
     def sides(self, weight: NDArray) -> NDArray[np.bool_]:
-        known, cells = weight > 0, self.cell_weight
-        if cells is None:
-            there, of_label = known[self._row], np.full(len(self.plain), known.sum())
-        else:
-            there = known[self._row] & (cells[self._row, self.places.indices] > 0)
-            of_label = np.array([np.count_nonzero(known & (column > 0)) for column in cells.T])
-
-        def count(answers: NDArray) -> NDArray:
-            return np.bincount(self.places.indices[answers], minlength=len(self.plain))
-
-        counts = there & (self.weights[self.places.data] > 0)
-        yes, no = count(counts & (self._own_shares > 0)), count(counts & (self._own_shares < 1))
-        plain_no = (self.plain > 0) & (of_label > count(there))
-        return np.stack([yes > 0, (no > 0) | plain_no])
+        return np.concatenate([self.Y.sides(weight * kept) for kept in self.kept], axis=1)
 
     def strata(self) -> NDArray | None:
-        one_each = (np.diff(self.places.indptr) == 1).all()
-        return self.places.indices if one_each else None
+        return self.Y.strata()
 
     def present(self) -> NDArray:
-        raise _of_all_classes()
+        raise of_all_classes()
 
-    def among(self, scores: NDArray) -> Indicators:
-        raise _of_all_classes()
-
-    def _summed(self, values: NDArray, weight: NDArray) -> NDArray:
-        """Return the weighted sums over rows of a value at each stored answer, (L,)."""
-        row, label = self._row, self.places.indices
-        own = values * weight[row]
-        if self.cell_weight is not None:
-            own *= self.cell_weight[row, label]
-        return np.bincount(label, weights=own, minlength=len(self.plain))
-
-    @cached_property
-    def _row(self) -> NDArray[np.intp]:
-        """Row of each stored answer."""
-        return np.repeat(np.arange(self.places.shape[0]), np.diff(self.places.indptr))
-
-    @cached_property
-    def _own_shares(self) -> NDArray[np.float64]:
-        return self.shares[self.places.data]
-
-    @cached_property
-    def _flat(self) -> NDArray[np.intp]:
-        """Return where the stored answers stand in a contiguous (L, m) matrix, flattened."""
-        return self.places.indices.astype(np.intp) * self.places.shape[0] + self._row
+    def among(self, scores: NDArray) -> Folds:
+        raise of_all_classes()
 
 
-def _of_all_classes() -> ValueError:
+def of_all_classes() -> ValueError:
+    """Return what candidates ask of targets, to be raised."""
     return ValueError(
         "n_candidates asks for rows of one class each; class probabilities and label_smoothing "
         "need the scores of all classes: leave n_candidates None, or pass labels without smoothing."

@@ -73,6 +73,11 @@ class Threads:
     n_jobs : int or None
         None: as many as BLAS was allowed on entry, so that joblib's workers, containers and
         `threadpoolctl.threadpool_limits` are respected.
+
+    Attributes
+    ----------
+    count : int, number of threads
+    passes : int, sums over rows that were taken so far
     """
 
     def __init__(self, n_jobs: int | None = None) -> None:
@@ -81,6 +86,7 @@ class Threads:
     def __enter__(self) -> Threads:
         allowed = _blas().hold()
         self.count = allowed if self.n_jobs is None else self.n_jobs
+        self.passes = 0
         self._pool: ThreadPoolExecutor | None = None
         return self
 

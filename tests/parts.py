@@ -19,7 +19,8 @@ from softreg._links import Sigmoid, Softmax
 from softreg._memory import DenseRows, SparseRows
 from softreg._objective import Objective
 from softreg._penalties import ElasticNet
-from softreg._targets import Indicators, Labels, Shares, Targets
+from softreg._indicators import Indicators
+from softreg._targets import Labels, Shares, Targets
 from softreg.solvers._product import HessianProduct
 
 # Rounding, of quantities of order one, for products in double and in single precision.

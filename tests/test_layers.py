@@ -16,20 +16,25 @@ PACKAGE = Path(__file__).parents[1] / "softreg"
 # listed already.
 LEVELS = [
     {"_coordinates", "_targets", "_threads"},
-    {"_blocks", "_links", "_penalties"},
+    {"_blocks", "_indicators", "_links", "_penalties"},
     {"_rows"},
     {"_memory_rows"},
     {"_chunked_rows", "_dask", "_memory", "_rowspace"},
     {"_objective"},
     {"solvers"},
     {"_path"},
+    {"_held_out", "_leave_one_out"},
     {"_best_classes", "_callbacks", "_checks", "_chunk_source"},
     {"_encoding"},
-    {"_label_encoding"},
+    {"_label_encoding", "_sample"},
     {"_chunk_encoding", "_classifier", "_thresholds"},
-    {"_streams"},
+    {"_fitting", "_splits"},
+    {"_streams", "_scoring"},
+    {"_trials"},
+    {"_cross_validation"},
     {"_softmax", "_sigmoid"},
-    {"_cv"},
+    {"_softmax_cv", "_sigmoid_cv"},
+    {"_regularization_path"},
     {"__init__"},
 ]
 LEVEL = {module: level for level, modules in enumerate(LEVELS) for module in modules}
@@ -38,6 +43,7 @@ LEAVES = {"functions", "inference", "display", "calibration", "chunks"}
 # A link knows nothing of X, a penalty nothing of either, a source of rows only rows.
 NARROWER = {"_links": {"_targets"}, "_penalties": set(), "_dask": {"_rows"}}
 NARROWER |= dict.fromkeys(LEAVES, {"_objective"})
+NARROWER["inference"] = {"_checks", "_leave_one_out", "_threads"}
 
 LIBRARIES = {"numpy", "scipy"} | sys.stdlib_module_names
 LIBRARIES_FROM_THE_ESTIMATORS_UP = {"sklearn", "joblib", "pandas"}
@@ -50,8 +56,17 @@ LIBRARIES_OF_ONE = {
 ONLY_INSIDE_FUNCTIONS = {"dask", "pandas", "matplotlib", "pyarrow"}
 
 PUBLIC = {
-    "softreg": {"SigmoidRegression", "SoftmaxRegression"},
+    "softreg": {
+        "RegularizationPath",
+        "SigmoidRegression",
+        "SigmoidRegressionCV",
+        "SoftmaxRegression",
+        "SoftmaxRegressionCV",
+        "regularization_path",
+    },
+    "softreg.inference": {"LeaveOneOut", "loo"},
     "softreg.chunks": {"Arrays", "Csv", "NpyFiles", "NpzFiles", "Parquet"},
+    "softreg.display": {"CVCurveDisplay", "CoefficientPathDisplay", "LossCurveDisplay"},
     "softreg.solvers": {"LBFGS", "MiniBatch", "Newton"},
 }
 
@@ -149,6 +164,10 @@ def test_the_package_is_there_to_be_checked():
         ("inference.py", "import statsmodels.api"),
         ("chunks.py", "import pandas"),
         ("chunks.py", "from softreg._streams import StreamClassifier"),
+        ("display/_panels.py", "import matplotlib.pyplot as plt"),
+        ("display/_arrays.py", "from softreg._checks import check_C"),
+        ("display/__init__.py", "from .. import inference"),
+        ("_softmax.py", "def plot():\n    from softreg.display import CVCurveDisplay"),
         ("_streams.py", "from softreg.chunks import Csv"),
         ("_unheard_of.py", ""),
     ],
@@ -173,7 +192,9 @@ def test_the_check_sees_a_violation(path, source):
         ("_softmax.py", "from sklearn.base import BaseEstimator\nfrom . import solvers"),
         ("_softmax.py", "def names(y):\n    import pandas as pd"),
         ("chunks.py", "def read(self):\n    from pyarrow import dataset"),
-        ("display.py", "def plot(self):\n    import matplotlib.pyplot as plt"),
+        ("display/_panels.py", "def panels():\n    from matplotlib.axes import Axes"),
+        ("display/_loss_curve.py", "from softreg.display._panels import panels"),
+        ("display/_loss_curve.py", "from ._panels import panels\nimport sklearn.utils"),
         ("__init__.py", "from ._softmax import SoftmaxRegression"),
     ],
 )

@@ -60,11 +60,35 @@ class _Camp:
     spent: float = 0.0
 
 
+@dataclass(frozen=True, eq=False)
+class Summit:
+    """Where a climb ended.
+
+    Attributes
+    ----------
+    point : Point, of all problems
+    converged : ndarray (B,) of bool
+    metric : Metric, the latest of all problems
+    """
+
+    point: Point
+    converged: NDArray[np.bool_]
+    metric: Metric
+
+
 def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Descent) -> Result:
     """Return the minimiser of the objective, found from `start` (width, K)."""
-    exact, whole = objective.exact(), Point.at(objective, start)
-    first = first_metric(objective, start)
-    converged = objective.settled.copy()
+    point = Point.at(objective.exact(), start)
+    summit = summit_from(objective, point, first_metric(objective, start), monitor, descend)
+    return result_of(objective, summit, monitor)
+
+
+def summit_from(
+    objective: Objective, whole: Point, first: Metric, monitor: Monitor, descend: Descent
+) -> Summit:
+    """Return where the climb from a point, in a first metric, ends."""
+    exact = objective.exact()
+    converged, latest = objective.settled.copy(), first
     for group in _groups(objective):
         metric = first.part(objective, group)
         camp = _Camp(group, np.zeros_like(group), metric, metric)
@@ -73,9 +97,10 @@ def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Desce
             objective, whole, camp = _descended(objective, exact, whole, camp, monitor, descend)
             if not monitor.reason:
                 whole, camp = _stepped(objective, exact, whole, camp, monitor)
+                latest = camp.metric if len(camp.open) == exact.problems else latest
                 camp, arrived = _parted(exact, before, whole, camp, monitor)
                 converged[problems[arrived]] = True
-    return _result(exact, whole, monitor, converged)
+    return Summit(whole, converged, latest)
 
 
 def _groups(objective: Objective) -> list[NDArray]:
@@ -163,7 +188,9 @@ def _embedded(
     return all_T, float(objective.in_units_of_F(values).sum())
 
 
-def _result(objective: Objective, point: Point, monitor: Monitor, converged: NDArray) -> Result:
+def result_of(objective: Objective, summit: Summit, monitor: Monitor) -> Result:
+    """Return what the user gets to know of where a climb ended."""
+    objective, point, converged = objective.exact(), summit.point, summit.converged
     diverging = _diverging(objective, point, converged)
     gap = np.minimum(point.gap, point.value)  # no F is below zero
     bounded = ~objective.has_free_features

@@ -8,6 +8,7 @@ A metric M = L L' offers the whitened variables v = L' T: `whiten` takes gradien
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -54,6 +55,12 @@ class Metric(Protocol):
     def part(self, objective: Objective, problems: NDArray) -> Metric:
         """Return the metric of some of the objective's problems."""
 
+    def of_fits(self, count: int) -> Metric:
+        """Return the metric of so many fits at once, which all of them share."""
+
+    def shifted(self, objective: Objective, change: NDArray) -> Metric:
+        """Return the metric of an objective whose penalty differs by `change` (width, 1 or K)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Diagonal:
@@ -81,6 +88,12 @@ class Diagonal:
 
     def part(self, objective: Objective, problems: NDArray) -> Metric:
         return Diagonal(objective.columns(self.root, problems))
+
+    def of_fits(self, count: int) -> Metric:
+        return Diagonal(np.tile(self.root, count))
+
+    def shifted(self, objective: Objective, change: NDArray) -> Metric:
+        return Diagonal(np.sqrt(positive(np.square(self.root) + change)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +124,12 @@ class Gram:
 
     def part(self, objective: Objective, problems: NDArray) -> Metric:
         return self
+
+    def of_fits(self, count: int) -> Metric:
+        return self
+
+    def shifted(self, objective: Objective, change: NDArray) -> Metric:
+        return Gram.of(objective)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +172,12 @@ class Rotated:
     def part(self, objective: Objective, problems: NDArray) -> Metric:
         return Rotated(self.basis, objective.columns(self.roots, problems), self.gram)
 
+    def of_fits(self, count: int) -> Metric:
+        return Rotated(self.basis, np.tile(self.roots, count), self.gram)
+
+    def shifted(self, objective: Objective, change: NDArray) -> Metric:
+        return Rotated.of(objective)
+
 
 @dataclass(frozen=True, eq=False)
 class Hessian:
@@ -185,14 +210,27 @@ class Hessian:
         return cls([cholesky(H) for H in matrices], gram, objective.link)
 
     def whiten(self, G: NDArray) -> NDArray:
-        parts = self.link.centred(G).T.reshape(len(self.factors), -1)
-        pairs = zip(self.factors, parts, strict=True)
-        return np.concatenate([solved(L, g) for L, g in pairs])
+        return self._solved(self.link.centred(G).T, transposed=False).ravel()
 
     def unwhiten(self, v: NDArray) -> NDArray:
-        parts = zip(self.factors, v.reshape(len(self.factors), -1), strict=True)
-        steps = [solved(L, u, transposed=True) for L, u in parts]
-        return self.link.centred(np.concatenate(steps).reshape(-1, len(self.gram.factor)).T)
+        step = self._solved(v, transposed=True)
+        return self.link.centred(step.reshape(-1, len(self.gram.factor)).T)
+
+    def _solved(self, v: NDArray, transposed: bool) -> NDArray:
+        """Return L^-1 v or L'^-1 v; those that share a factor are solved together."""
+        parts = v.reshape(len(self.factors), -1)
+        out = np.empty_like(parts)
+        for factor, own in self._shared.values():
+            out[own] = solved(factor, parts[own].T, transposed).T
+        return out
+
+    @cached_property
+    def _shared(self) -> dict[int, tuple[NDArray, list[int]]]:
+        """Each factor with its places."""
+        shared: dict[int, tuple[NDArray, list[int]]] = {}
+        for place, factor in enumerate(self.factors):
+            shared.setdefault(id(factor), (factor, []))[1].append(place)
+        return shared
 
     def renewed(self, objective: Objective, T: NDArray) -> Metric:
         return Hessian.at(objective, T, self.gram)
@@ -203,7 +241,17 @@ class Hessian:
     def part(self, objective: Objective, problems: NDArray) -> Metric:
         if len(problems) == objective.problems:
             return self
-        return Hessian([self.factors[problem] for problem in problems], self.gram, self.link)
+        own = np.array_split(np.arange(len(self.factors)), objective.problems)
+        factors = [self.factors[place] for problem in problems for place in own[problem]]
+        return Hessian(factors, self.gram, self.link.of_problems(len(problems)))
+
+    def of_fits(self, count: int) -> Metric:
+        return Hessian(self.factors * count, self.gram, self.link.of_problems(count))
+
+    def shifted(self, objective: Objective, change: NDArray) -> Metric:
+        own = np.broadcast_to(change, objective.shape).T.reshape(len(self.factors), -1)
+        matrices = (L @ L.T + np.diag(c) for L, c in zip(self.factors, own, strict=True))
+        return Hessian([cholesky(H) for H in matrices], Gram.of(objective), self.link)
 
 
 def first_metric(objective: Objective, T: NDArray) -> Metric:

@@ -60,11 +60,12 @@ class LBFGS(Solver):
         """Minimise the objective from `start` (width, K)."""
         if not (isinstance(self.history, numbers.Integral) and int(self.history) >= 1):
             raise ValueError(f"history={self.history!r} must be an integer >= 1, e.g. 20.")
-        return climb(objective, start, monitor, self._descend)
+        return climb(objective, start, monitor, self.descend)
 
-    def _descend(
+    def descend(
         self, objective: Objective, point: Point, metric: Metric, monitor: Monitor
     ) -> Point:
+        """Return where L-BFGS leads in the coordinates of a metric."""
         latest, passes, mark = point, 0, (0, point.value.sum())
         budget = np.clip(cheapest_hessian(objective), _FEWEST, _MOST)
         # The first step of L-BFGS-B has length 1 in its variables; in these that is minus the
@@ -130,10 +131,16 @@ class Newton(Solver):
 
     def minimise(self, objective: Objective, start: NDArray, monitor: Monitor) -> Result:
         """Minimise the objective from `start` (width, K)."""
-        return climb(objective, start, monitor, lambda _objective, point, *_rest: point)
+        return climb(objective, start, monitor, self.descend)
+
+    def descend(
+        self, objective: Objective, point: Point, metric: Metric, monitor: Monitor
+    ) -> Point:
+        """Return the point itself: there is nothing but Newton's steps."""
+        return point
 
 
-def choose(objective: Objective) -> Solver:
+def choose(objective: Objective) -> LBFGS | Newton:
     """Return L-BFGS where the columns' Gram matrix is worth factoring, else Newton.
 
     L-BFGS has one line search and one history for all labels, which does in the coordinates of a

@@ -1,0 +1,102 @@
+"""Held-out scores along a path: those of each fold's rows, by the fit that leaves them out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softreg._blocks import Block
+from softreg._memory_rows import MemoryRows
+from softreg._objective import Objective
+from softreg._path import Stage, Trail
+from softreg.solvers._refits import in_single, refitted
+
+# Folds are refitted together as long as their scores are no more than this: then probabilities are
+# kept from product to product.
+_TOGETHER = 2**23
+# The intercept of a class that a fold lacks: below any score, so that it adds nothing.
+_ABSENT = -1e3
+
+
+class Fold(NamedTuple):
+    """How often each row counts in a fit, (n,), and the rows that are held out of it."""
+
+    train: NDArray
+    test: NDArray
+
+
+class Refits:
+    """The fits that leave out one fold each, all folds in the same passes over the data.
+
+    They differ from the fit to all rows by a fold's rows: each starts where that ended at the same
+    strength, moved as at the strengths before, and takes its metric as preconditioner.
+    """
+
+    def __init__(self, objective: Objective, rows: MemoryRows, folds: list[Fold]) -> None:
+        values = len(folds) * rows.n * objective.shape[1]
+        count = min(len(folds), -(-values // _TOGETHER))
+        groups = np.array_split(np.arange(len(folds)), count)
+        self._groups = [_Group(objective, rows, [folds[f] for f in own]) for own in groups]
+
+    def held_out(self, stage: Stage) -> list[NDArray]:
+        """Return the scores (m, K) of each fold's rows, at a stage of the path."""
+        return [scores for group in self._groups for scores in group.held_out(stage)]
+
+
+class _Group:
+    """Folds that are refitted together."""
+
+    def __init__(self, objective: Objective, rows: MemoryRows, folds: list[Fold]) -> None:
+        train = np.stack([fold.train for fold in folds])
+        fits = objective.of_fits(rows.in_folds(train), len(folds))
+        self._absent = _absent(fits)
+        self._fits, self._trail = in_single(fits), Trail()
+        self._rows, self._tests = rows, [fold.test for fold in folds]
+
+    def held_out(self, stage: Stage) -> list[NDArray]:
+        """Return the scores (m, K) of each fold's rows, at a stage of the path."""
+        fits, count = self._fits.times_penalty(1 / stage.C), len(self._tests)
+        whole = np.tile(stage.T, count)
+        start = whole + self._trail.ahead(stage.C) if self._trail.behind else whole
+        T = refitted(fits, self._without_absent(start), stage.metric.of_fits(count))
+        self._trail.reached(stage.C, T - whole)
+        each = (np.split(A, count, axis=-1) for A in (T, self._absent, fits.score_weight))
+        parts = zip(self._tests, *each, strict=True)
+        taken = ((self._rows.taken(test).replaced(once=True), *own) for test, *own in parts)
+        return [_scores(stage.objective, *own) for own in taken]
+
+    def _without_absent(self, T: NDArray) -> NDArray:
+        """Return coefficients that leave out what a fold has not seen."""
+        if not self._absent.any():
+            return T
+        T = np.where(self._absent, self._fits.null(), T)
+        if self._fits.link.exclusive:
+            T[-1, self._absent] = _ABSENT
+        return T
+
+
+def _absent(fits: Objective) -> NDArray[np.bool_]:
+    """Return the scores of classes, or of labels whose answers are all the same, that a fit lacks.
+
+    Without an intercept there is nothing that grows without end.
+    """
+    if not fits.link.exclusive:
+        return fits.by_score(fits.settled)
+    return (fits.rows.target_sum == 0) & fits.rows.coordinates.intercept
+
+
+def _scores(
+    objective: Objective, rows: MemoryRows, T: NDArray, absent: NDArray, weight: NDArray
+) -> NDArray:
+    """Return the scores (m, K) of rows by a fit of some weight (K,) that has not seen all."""
+    U = rows.inward(T)
+
+    def kernel(block: Block) -> NDArray:
+        Z = block.scores(U)
+        if absent.any():
+            objective.link.expect_inplace(Z, absent, weight)
+        return Z.T
+
+    return rows.each(kernel)
