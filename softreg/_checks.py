@@ -166,6 +166,38 @@ def check_C(C: Any, n_labels: int = 1) -> NDArray:
     raise ValueError(f"C={C!r} must be a number > 0{each}; np.inf means no penalty.")
 
 
+def check_Cs(Cs: Any) -> int | NDArray:
+    """Return how many inverse strengths to try, or which, ascending."""
+    if isinstance(Cs, numbers.Integral) and not isinstance(Cs, bool):
+        if int(Cs) >= 1:
+            return int(Cs)
+        raise ValueError(f"Cs={Cs!r} must be an integer >= 1, or numbers > 0.")
+    try:
+        given = np.asarray(Cs, dtype=np.float64)
+    except (TypeError, ValueError):
+        given = np.empty(0)
+    if given.ndim != 1 or not given.size or isinstance(Cs, str | dict | set):
+        raise ValueError(f"Cs={Cs!r} must be an integer >= 1, or one or more numbers > 0.")
+    right = (given > 0) & np.isfinite(given)
+    if not right.all():
+        bad = int(np.argmin(right))
+        raise ValueError(
+            f"Cs[{bad}] is {given[bad]:g}; inverse strengths must be finite and > 0 (1e10 is next "
+            "to no penalty)."
+        )
+    return np.unique(given)
+
+
+def check_select(select: Any) -> str:
+    """Return how C is chosen."""
+    if isinstance(select, str) and select in ("best", "1se"):
+        return select
+    raise ValueError(
+        f'select={select!r} must be "best", or "1se" for the smallest C within a standard error of '
+        "it."
+    )
+
+
 def check_threshold(threshold: Any, n_scores: int) -> NDArray:
     """Return the thresholds of the scores, (n_scores,)."""
     if threshold is None or isinstance(threshold, str | dict | set):
@@ -222,6 +254,15 @@ def check_n_jobs(n_jobs: Any) -> int | None:
     if isinstance(n_jobs, numbers.Integral) and n_jobs != 0:
         return effective_n_jobs(int(n_jobs))
     raise ValueError(f"n_jobs={n_jobs!r} must be None, a positive integer, or -1 for all cores.")
+
+
+def check_finite(objective: NDArray) -> None:
+    """Raise a ValueError if F (B,) overflows at the end of a fit."""
+    if not np.isfinite(objective).all():
+        raise ValueError(
+            f"The objective overflows: it is {objective.sum()} at the start or after a step. Bring "
+            "X, sample_weight, offset and C into a range whose squares are finite."
+        )
 
 
 def is_balanced(class_weight: Any) -> bool:

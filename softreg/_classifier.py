@@ -1,44 +1,42 @@
-"""What the estimators have in common: where softreg meets scikit-learn."""
+"""What all estimators have in common: predictions, and what fits leave behind."""
 
 from __future__ import annotations
 
-import copy
 import warnings
 from abc import ABCMeta, abstractmethod
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, log_expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from softreg import _checks as checks
 from softreg._best_classes import best_classes
-from softreg._callbacks import CALLBACK_FRAMES, CallbackSupportMixin, FitTask, with_callbacks
-from softreg._coordinates import Coordinates
+from softreg._callbacks import CALLBACK_FRAMES
 from softreg._encoding import Code, Encoder
-from softreg._memory import rows_in_memory
 from softreg._objective import Objective
+from softreg._path import check_near
 from softreg._penalties import ElasticNet
 from softreg._rows import Rows
+from softreg._sample import Sample
 from softreg._threads import Threads
 from softreg.solvers._result import Monitor, Result
-from softreg.solvers._solvers import solver_for
 
 _DTYPES = (np.float64, np.float32)
 # The hardest of the raw data sets took a hundredth of this; it ends a fit that would not return.
 _MOST_ITERATIONS = 10_000
 
 
-class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
-    """A linear classifier that minimises an `Objective`: scores z = W x + b + offset.
+class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
+    """A linear classifier: scores z = W x + b + offset, of which predictions are made.
 
-    A final class has an ``__init__`` and says how y is encoded and scores become probabilities.
+    A final class has an ``__init__``, learns coefficients that minimise an `Objective`, and says
+    how y is encoded and scores become probabilities.
     """
 
     @abstractmethod
@@ -48,6 +46,10 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
     @abstractmethod
     def _learned_by_problem(self, result: Result) -> dict[str, Any]:
         """Return the fitted attributes that only some classifiers have."""
+
+    @abstractmethod
+    def _C(self) -> NDArray:
+        """Return the inverse strength of the penalty, (1,), or those of the labels, (n_labels,)."""
 
     @abstractmethod
     def _predicted(self, scores: NDArray) -> Any:
@@ -60,69 +62,6 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
     @abstractmethod
     def _log_probabilities(self, scores: NDArray) -> NDArray:
         """Return their logarithms (n, K)."""
-
-    @with_callbacks
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        offset: ArrayLike | None = None,
-    ) -> Self:
-        """Fit the coefficients.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Finite numbers in any units. Over float32 the descent of `LBFGS` runs in single
-            precision, Newton's steps and the certificate in double; sparse input is used as CSR;
-            other types become float64.
-        y : array-like of shape (n_samples,) or (n_samples, n_classes), or sparse matrix
-            Classes of any kind, one a row; or, with a column for each class, probabilities that
-            sum to 1 (`SoftmaxRegression`) or labels (`SigmoidRegression`, which alone takes
-            sparse y): 0, 1, a share between, or NaN where a label is unknown. A single dense column
-            holds classes, a single sparse one a label.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights >= 0; None is one for every row. For labels also (n_samples, n_classes), one
-            for each.
-        offset : array-like of shape (n_samples, n_classes), or (n_samples,), default=None
-            Known part of the scores, in the shape of `decision_function`.
-
-        Returns
-        -------
-        self : the fitted estimator
-
-        Raises
-        ------
-        ValueError
-            If an argument or parameter is not as described; an estimator that was fitted before
-            stays as it was.
-        TypeError
-            If `offset` is sparse.
-
-        Warns
-        -----
-        sklearn.exceptions.ConvergenceWarning
-            Once, if the optimum was not reached or does not exist.
-        UserWarning
-            Once, if labels are constant: all 0, all 1, or never known.
-        """
-        fitted = copy.copy(self)  # whatever fails from here on, self stays as it was
-        data = fitted._validated(X, reset=True)
-        encoder = self._encoder(y)
-        answers = encoder.checked(y, sample_weight, data)
-        code = encoder.code(encoder.tally(answers))
-        shift = checks.check_offset(offset, data.shape[:1] + code.score_shape)
-        with Threads(checks.check_n_jobs(self.n_jobs)) as threads:
-            columns = None if shift is None else shift.reshape(len(shift), -1)
-            raw = Coordinates.raw(data.shape[1], bool(self.fit_intercept))
-            rows = rows_in_memory(data, *code.targets(answers), columns, raw, threads)
-            metadata = {"sample_weight": sample_weight}
-            task = FitTask(self, {"X": data, "y": y, "metadata": metadata})
-            result, learned = fitted._minimised(rows, code, task)
-        self._publish(fitted, learned)
-        self._warn(code, result)
-        return self
 
     def decision_function(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
         """Return the scores z = W x + b + offset.
@@ -234,7 +173,7 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
             If `offset` is sparse.
         """
         scores = self.decision_function(X, offset)
-        return expit(_of_both(scores)) if scores.ndim == 1 else self._probabilities(scores)
+        return self._probabilities_of(scores)
 
     def predict_log_proba(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
         """Return the logarithm of the probabilities, finite wherever the scores are.
@@ -258,34 +197,9 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
         scores = self.decision_function(X, offset)
         return log_expit(_of_both(scores)) if scores.ndim == 1 else self._log_probabilities(scores)
 
-    def score(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        offset: ArrayLike | None = None,
-    ) -> float:
-        """Return the accuracy of `predict` on X: the share of rows that are all as in y.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-        y : array-like of the shape of `predict`, or sparse matrix
-        sample_weight : array-like of shape (n_samples,), default=None
-        offset : array-like of the shape of `decision_function`, default=None
-
-        Returns
-        -------
-        accuracy : float, between 0 and 1
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            Before `fit`; if X has other features than in `fit`, `offset` has another shape, or y
-            holds NaN.
-        """
-        y = checks.check_all_known(y)
-        return accuracy_score(y, self.predict(X, offset), sample_weight=sample_weight)
+    def _probabilities_of(self, scores: NDArray) -> NDArray:
+        """Return the probabilities (n, K) of scores in the shape of `decision_function`."""
+        return expit(_of_both(scores)) if scores.ndim == 1 else self._probabilities(scores)
 
     def _checked_offset(self, offset: Any, data: Any) -> NDArray | None:
         """Return the offset of validated rows, or None."""
@@ -294,72 +208,72 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
 
     def _scores(self, data: Any, offset: NDArray | None) -> NDArray:
         """Return the scores of validated rows, (n, K), or (n,) of two classes with one row."""
-        scores = safe_sparse_dot(data, self.coef_.T, dense_output=True) + self.intercept_
-        scores = scores[:, 0] if len(self.coef_) < len(self.classes_) else scores
+        linear = safe_sparse_dot(data, self.coef_.T, dense_output=True) + self.intercept_
+        scores = self._shaped(linear)
         return scores if offset is None else scores + offset.astype(scores.dtype)
+
+    def _shaped(self, scores: NDArray) -> NDArray:
+        """Return scores (n, K or 1) in the shape of `decision_function`."""
+        return scores[:, 0] if scores.shape[1] < len(self.classes_) else scores
 
     def _validated(self, X: Any, *, reset: bool) -> Any:
         """Return X as a float array or CSR matrix; record its features, or compare them."""
         checked: Any = validate_data(self, X, reset=reset, accept_sparse="csr", dtype=_DTYPES)
         return checks.without_duplicates(checked)
 
-    def _penalty(self, code: Code) -> ElasticNet:
-        """Return what coefficients cost, in the user's units."""
+    def _read(self, X: Any, y: Any, sample_weight: Any, offset: Any, *, reset: bool) -> Sample:
+        """Return rows as a fit takes them; record the features of X, or compare them."""
+        data = self._validated(X, reset=reset)
+        return Sample.of(data, self._encoder(y), y, sample_weight, offset)
+
+    def _at_optimum(
+        self, X: Any, y: Any, sample_weight: Any, offset: Any, threads: Threads
+    ) -> tuple[Objective, NDArray]:
+        """Return the objective that the model was fitted to, and its coefficients there.
+
+        They are (width, K), in working coordinates. ValueError if they are not where it is least.
+        """
+        check_is_fitted(self)
+        sample = self._read(X, y, sample_weight, offset, reset=False)
+        if not np.array_equal(sample.code.classes, self.classes_):
+            raise ValueError(
+                f"y holds the classes {sample.code.classes.tolist()}, and the model was fitted to "
+                f"{self.classes_.tolist()}; pass the X and y that it was fitted to."
+            )
+        rows = sample.rows(bool(self.fit_intercept), threads)
+        objective = self._posed(rows, sample.code, self._C())
+        T = objective.working(self.coef_.T.astype(float), self.intercept_.astype(float))
+        check_near(objective, T)
+        return objective, T
+
+    def _penalty(self, C: NDArray) -> ElasticNet:
+        """Return what coefficients cost at inverse strengths C, (1,) or (K,), in user's units."""
         factor = checks.check_penalty_factor(self.penalty_factor, self.n_features_in_)
-        C = checks.check_C(self.C, code.link.problems(code.n_scores))
         return ElasticNet.of_inverse_strength(C, factor)
 
-    def _minimised(self, rows: Rows, code: Code, task: FitTask) -> tuple[Result, dict[str, Any]]:
-        """Run the solver, reporting iterations to callbacks and screen; return what was learned."""
+    def _posed(self, rows: Rows, code: Code, C: NDArray) -> Objective:
+        """Return the objective at inverse strengths C, (1,) or (K,)."""
+        return Objective.in_working_coordinates(code.link, rows, self._penalty(C))
 
-        def report(T: NDArray, value: float) -> bool:
-            if self.verbose:
-                print(f"[{type(self).__name__}] iteration {len(monitor.losses)}: F = {value:.10g}")
-            return task.iteration(lambda: learned | self._linear(*objective.coefficients(T), dtype))
+    def _monitor(self) -> Monitor:
+        """Return what watches over a fit."""
+        most = checks.check_max_iter(self.max_iter, _MOST_ITERATIONS)
+        return Monitor(checks.check_tol(self.tol), most, lambda _T, _value: False)
 
-        objective = Objective.in_working_coordinates(code.link, rows, self._penalty(code))
-        dtype = rows.dtype
-        learned = {"classes_": code.classes, "n_features_in_": self.n_features_in_}
-        learned |= code.learned
-        solver = solver_for(self.solver, objective)
-        monitor = Monitor(
-            checks.check_tol(self.tol),
-            checks.check_max_iter(self.max_iter, _MOST_ITERATIONS),
-            report,
-            checks.check_random_state(self.random_state),
-        )
-        result = solver.minimise(objective, self._start(objective, code), monitor)
-        if not np.isfinite(result.objective).all():
-            raise ValueError(
-                f"The objective overflows: it is {result.objective.sum()} at the start or after a "
-                "step. Bring X, sample_weight, offset and C into a range whose squares are finite."
-            )
-        learned |= self._linear(result.coef, result.intercept, dtype)
-        learned |= {
+    def _learned(self, result: Result, code: Code, rows: Rows) -> dict[str, Any]:
+        """Return the fitted attributes that a solver's result makes."""
+        of_all = {
+            "classes_": code.classes,
+            "n_features_in_": self.n_features_in_,
             "n_iter_": result.n_iter,
             "objective_": float(result.objective.sum()),
             "optimality_gap_": float(result.gap.sum()),
             "converged_": bool(result.converged.all()),
             "loss_curve_": result.loss_curve,
             "n_samples_seen_": rows.n,
-            "solver_": solver,
         }
-        if result.validation_curve is not None:
-            learned["validation_curve_"] = result.validation_curve
-        learned |= self._learned_by_problem(result)
-        task.end(learned)
-        return result, learned
-
-    def _start(self, objective: Objective, code: Code) -> NDArray:
-        """Return the coefficients to start from, in working coordinates."""
-        null = objective.null()
-        if self.warm_start and hasattr(self, "coef_"):
-            same_classes = np.array_equal(self.classes_, code.classes)
-            if same_classes and self.coef_.shape == (null.shape[1], self.n_features_in_):
-                W, b = self.coef_.T.astype(float), self.intercept_.astype(float)
-                settled = objective.by_score(objective.settled)
-                return np.where(settled, null, objective.working(W, b))
-        return null
+        linear = self._linear(result.coef, result.intercept, rows.dtype)
+        return of_all | code.learned | linear | self._learned_by_problem(result)
 
     def _publish(self, fitted: LinearClassifier, learned: dict[str, Any]) -> None:
         """Replace the fitted attributes by what was learned, and by the features of `fitted`."""
@@ -368,7 +282,7 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
         features = {name: v for name, v in vars(fitted).items() if name.endswith("_in_")}
         self.__dict__.update(features | learned)
 
-    def _warn(self, code: Code, result: Result) -> None:
+    def _warn(self, code: Code, result: Result, C: Any) -> None:
         if code.remark:
             warnings.warn(code.remark, UserWarning, stacklevel=3 + CALLBACK_FRAMES)
         if result.converged.all() or result.stopped:
@@ -380,7 +294,7 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
         if result.diverging:
             names = self.classes_ if len(self.coef_) == 1 else self.classes_[list(result.diverging)]
             message += (
-                f" Some features have no penalty (C={self.C!r}, penalty_factor) and separate the "
+                f" Some features have no penalty (C={C!r}, penalty_factor) and separate the "
                 f"classes {names.tolist()}, so that larger coefficients are always better; those "
                 "returned are finite but arbitrary. Choose a finite C and penalty_factor > 0."
             )
@@ -390,6 +304,11 @@ class LinearClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator, met
         """Return the fitted coefficients of W (d, K) and b (K,)."""
         coef = np.ascontiguousarray(W.T, dtype=dtype)
         return {"coef_": coef, "intercept_": b.astype(dtype)}
+
+    def _linear_path(self, results: list[Result], dtype: np.dtype) -> dict[str, NDArray]:
+        """Return the fitted coefficients of all results together."""
+        linear = [self._linear(result.coef, result.intercept, dtype) for result in results]
+        return {name: np.stack([own[name] for own in linear]) for name in linear[0]}
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

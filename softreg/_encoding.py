@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
+from scipy.special import log_expit, log_softmax
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
@@ -27,6 +28,10 @@ class Answers(NamedTuple):
 
     values: Any
     weight: NDArray | None
+
+    def taken(self, rows: NDArray) -> Answers:
+        """Return those of some of the rows."""
+        return Answers(self.values[rows], None if self.weight is None else self.weight[rows])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,6 +61,13 @@ class Code(ABC):
     @abstractmethod
     def targets(self, answers: Answers) -> tuple[Targets, NDArray | None]:
         """Return the targets of some rows, and their weights (n,) or None (all one)."""
+
+    @abstractmethod
+    def log_losses(self, scores: NDArray, answers: Answers) -> NDArray:
+        """Return -log P(y) of each row, (m,), or of its labels, (m, L), NaN where unknown.
+
+        Scores are in the shape of `decision_function`; neither class weights nor smoothing count.
+        """
 
 
 class Encoder(ABC):
@@ -230,6 +242,18 @@ class ClassCode(Code):
             return Labels(codes, len(self.classes), self.smoothing), weight
         share = codes[:, None] * (1 - self.smoothing) + self.smoothing / 2
         return Shares(share.astype(np.float64)), weight
+
+    def log_losses(self, scores: NDArray, answers: Answers) -> NDArray:
+        if scores.ndim == 1:
+            return self.losses_of(log_expit(np.stack([-scores, scores], axis=1)), answers)
+        return self.losses_of(log_softmax(scores, axis=1), answers)
+
+    def losses_of(self, log_P: NDArray, answers: Answers) -> NDArray:
+        """Return -log P(y) of each row (m,), given the logarithms of all probabilities (m, K)."""
+        y = answers.values
+        if y.ndim == 2:
+            return -(y * log_P).sum(axis=1)
+        return -np.take_along_axis(log_P, self.codes(y)[:, None], axis=1)[:, 0]
 
     def codes(self, y: NDArray) -> NDArray:
         """Return each label's place among the classes."""

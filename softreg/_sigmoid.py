@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +12,7 @@ from sklearn.utils import Tags
 
 from softreg import _checks as checks
 from softreg import _thresholds as thresholds
+from softreg._classifier import LinearClassifier
 from softreg._encoding import Encoder, has_columns
 from softreg._label_encoding import LabelEncoder, OneVsRestEncoder
 from softreg._streams import StreamClassifier
@@ -18,7 +20,43 @@ from softreg.solvers._configuration import Solver
 from softreg.solvers._result import Result
 
 
-class SigmoidRegression(StreamClassifier):
+class SigmoidModel(LinearClassifier, metaclass=ABCMeta):
+    """A model of labels that do not exclude each other: each probability is a sigmoid."""
+
+    def _encoder(self, y: Any) -> Encoder:
+        parameters = (self.class_weight, self.threshold, bool(self.fit_intercept))
+        if not has_columns(y):
+            return OneVsRestEncoder(self.classes, *parameters)
+        names = getattr(y, "columns", None) if self.classes is None else self.classes
+        return LabelEncoder(names, *parameters, sparse=sparse.issparse(y))
+
+    def _learned_by_problem(self, result: Result) -> dict[str, Any]:
+        return {"label_objective_": result.objective, "label_optimality_gap_": result.gap}
+
+    def _predicted(self, scores: NDArray) -> Any:
+        excess = scores - logit(checks.check_threshold(self.threshold, len(self.coef_)))
+        if self.multilabel_:
+            indicator = (excess > 0).astype(int)
+            return sparse.csr_array(indicator) if self.sparse_output_ else indicator
+        return self.classes_[
+            (excess > 0).astype(int) if scores.ndim == 1 else excess.argmax(axis=1)
+        ]
+
+    def _probabilities(self, scores: NDArray) -> NDArray:
+        # p_k / sum_j p_j also where all p underflow
+        return expit(scores) if self.multilabel_ else softmax(log_expit(scores), axis=1)
+
+    def _log_probabilities(self, scores: NDArray) -> NDArray:
+        own = log_expit(scores)
+        return own if self.multilabel_ else log_softmax(own, axis=1)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class SigmoidRegression(SigmoidModel, StreamClassifier):
     r"""One sigmoid for each label, all fitted at once: multi-label logistic regression.
 
     With scores :math:`z_i = W x_i + b + o_i`, minimises
@@ -220,35 +258,3 @@ class SigmoidRegression(StreamClassifier):
         (100, 5)
         """
         return thresholds.tuned(self, X, y, metric, cv, sample_weight)
-
-    def _encoder(self, y: Any) -> Encoder:
-        parameters = (self.class_weight, self.threshold, bool(self.fit_intercept))
-        if not has_columns(y):
-            return OneVsRestEncoder(self.classes, *parameters)
-        names = getattr(y, "columns", None) if self.classes is None else self.classes
-        return LabelEncoder(names, *parameters, sparse=sparse.issparse(y))
-
-    def _learned_by_problem(self, result: Result) -> dict[str, Any]:
-        return {"label_objective_": result.objective, "label_optimality_gap_": result.gap}
-
-    def _predicted(self, scores: NDArray) -> Any:
-        excess = scores - logit(checks.check_threshold(self.threshold, len(self.coef_)))
-        if self.multilabel_:
-            indicator = (excess > 0).astype(int)
-            return sparse.csr_array(indicator) if self.sparse_output_ else indicator
-        return self.classes_[
-            (excess > 0).astype(int) if scores.ndim == 1 else excess.argmax(axis=1)
-        ]
-
-    def _probabilities(self, scores: NDArray) -> NDArray:
-        # p_k / sum_j p_j also where all p underflow
-        return expit(scores) if self.multilabel_ else softmax(log_expit(scores), axis=1)
-
-    def _log_probabilities(self, scores: NDArray) -> NDArray:
-        own = log_expit(scores)
-        return own if self.multilabel_ else log_softmax(own, axis=1)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags

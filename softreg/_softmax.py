@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax, softmax
 
 from softreg import _checks as checks
+from softreg._classifier import LinearClassifier
 from softreg._encoding import ClassEncoder, has_columns
 from softreg._streams import StreamClassifier
 from softreg.solvers._configuration import Solver
 from softreg.solvers._result import Result
 
 
-class SoftmaxRegression(StreamClassifier):
+class SoftmaxModel(LinearClassifier, metaclass=ABCMeta):
+    """A model of one class a row: probabilities are the softmax of the scores."""
+
+    def _encoder(self, y: Any) -> ClassEncoder:
+        by_columns = self.classes is None and has_columns(y)
+        classes = getattr(y, "columns", None) if by_columns else self.classes
+        smoothing = checks.check_label_smoothing(self.label_smoothing)
+        return ClassEncoder(classes, self.class_weight, smoothing)
+
+    def _learned_by_problem(self, result: Result) -> dict[str, Any]:
+        return {}
+
+    def _predicted(self, scores: NDArray) -> NDArray:
+        best = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
+        return self.classes_[best]
+
+    def _probabilities(self, scores: NDArray) -> NDArray:
+        return softmax(scores, axis=1)
+
+    def _log_probabilities(self, scores: NDArray) -> NDArray:
+        return log_softmax(scores, axis=1)
+
+
+class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     r"""Multinomial logistic regression that reaches the optimum on raw data.
 
     With scores :math:`z_i = W x_i + b + o_i`, minimises
@@ -149,22 +174,3 @@ class SoftmaxRegression(StreamClassifier):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
-
-    def _encoder(self, y: Any) -> ClassEncoder:
-        by_columns = self.classes is None and has_columns(y)
-        classes = getattr(y, "columns", None) if by_columns else self.classes
-        smoothing = checks.check_label_smoothing(self.label_smoothing)
-        return ClassEncoder(classes, self.class_weight, smoothing)
-
-    def _learned_by_problem(self, result: Result) -> dict[str, Any]:
-        return {}
-
-    def _predicted(self, scores: NDArray) -> NDArray:
-        best = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
-        return self.classes_[best]
-
-    def _probabilities(self, scores: NDArray) -> NDArray:
-        return softmax(scores, axis=1)
-
-    def _log_probabilities(self, scores: NDArray) -> NDArray:
-        return log_softmax(scores, axis=1)

@@ -14,9 +14,9 @@ from softreg import _checks as checks
 from softreg._callbacks import FitTask, with_callbacks
 from softreg._chunk_encoding import Reader, Survey
 from softreg._chunked_rows import ChunkedRows
-from softreg._classifier import LinearClassifier
 from softreg._coordinates import Coordinates
 from softreg._encoding import Answers, Code, Encoder, has_columns
+from softreg._fitting import FittedClassifier
 from softreg._memory import rows_in_memory
 from softreg._memory_rows import MemoryRows
 from softreg._threads import Threads
@@ -34,7 +34,7 @@ def _learns_from_streams(estimator: Any) -> bool:
     return stream_solver(estimator.solver) is not None
 
 
-class StreamClassifier(LinearClassifier, metaclass=ABCMeta):
+class StreamClassifier(FittedClassifier, metaclass=ABCMeta):
     """A linear classifier whose rows may come chunk by chunk."""
 
     @with_callbacks
@@ -96,7 +96,7 @@ class StreamClassifier(LinearClassifier, metaclass=ABCMeta):
             rows = ChunkedRows.of(survey.rows(raw, threads))
             result, learned = fitted._minimised(rows, survey.code, FitTask(self, {}))
         self._publish(fitted, learned)
-        self._warn(survey.code, result)
+        self._warn(survey.code, result, self.C)
         return self
 
     @available_if(_learns_from_streams)
@@ -214,7 +214,7 @@ class StreamClassifier(LinearClassifier, metaclass=ABCMeta):
         solver, chunk = stream_solver(self.solver), getattr(self, "n_iter_", 0)
         solver.check()
         random = checks.check_random_state(self.random_state, chunk)
-        return Learner(code.link, self._penalty(code), solver, random)
+        return Learner(code.link, self._penalty(self._checked_C(code)), solver, random)
 
     def _stream(self, rows: MemoryRows, code: Code) -> Stream:
         """Return what was learned so far."""

@@ -1,0 +1,213 @@
+"""Classifiers that choose the strength of their penalty by cross-validation."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from abc import ABCMeta, abstractmethod
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from softreg import _checks as checks
+from softreg._classifier import LinearClassifier
+from softreg._encoding import Code, has_columns
+from softreg._held_out import Refits
+from softreg._objective import Objective
+from softreg._path import grid, stages
+from softreg._sample import Sample
+from softreg._scoring import LogLoss, scoring_for
+from softreg._splits import check_weights, folds_of
+from softreg._threads import Threads
+from softreg._trials import FoldTrial, PooledTrial, RowTrial, Trial, chosen, summary
+from softreg.solvers._result import Result
+
+LEAVE_ONE_OUT = "loo"
+
+
+class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
+    """A linear classifier whose C is chosen on held-out rows."""
+
+    @abstractmethod
+    def _tries_each_label(self) -> bool:
+        """Return whether each label has a C of its own."""
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Choose C by cross-validation, and fit the coefficients to all rows.
+
+        Parameters
+        ----------
+        X, y, sample_weight, offset : as in `SoftmaxRegression.fit`, `SigmoidRegression.fit`
+            Weights count in the fits and in the scores.
+        groups : array-like of shape (n_samples,), default=None
+            Groups of rows, for splitters that keep them together.
+
+        Returns
+        -------
+        self : the fitted estimator
+
+        Raises
+        ------
+        ValueError
+            If an argument or parameter is not as described, folds overlap or are empty, or
+            `scoring` cannot score the predictions; an estimator that was fitted before stays as it
+            was.
+        TypeError
+            If `offset` is sparse.
+
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning
+            Once, with the values of C whose optimum was not reached or does not exist.
+        UserWarning
+            Once, if labels are constant: all 0, all 1, or never known.
+        """
+        fitted = copy.copy(self)  # whatever fails from here on, self stays as it was
+        sample = fitted._read(X, y, sample_weight, offset, reset=True)
+        select, Cs = checks.check_select(self.select), checks.check_Cs(self.Cs)
+        with Threads(checks.check_n_jobs(self.n_jobs)) as threads:
+            rows = sample.rows(bool(self.fit_intercept), threads)
+            objective = fitted._posed(rows, sample.code, np.ones(1))
+            trial = self._trial(objective, sample, X, y, groups)
+            tried = grid(objective, Cs) if isinstance(Cs, int) else Cs
+            path, scores = fitted._tried(objective, sample.code, tried, trial)
+        mean, error = summary(scores, trial.weights)
+        place = chosen(mean, error, select)
+        learned = fitted._learned(_at(path, place), sample.code, rows)
+        along = fitted._linear_path(path, rows.dtype)
+        learned |= {
+            "coef_path_": along["coef_"],
+            "intercept_path_": along["intercept_"],
+            "C_": tried[place] if place.ndim else float(tried[place]),
+            "Cs_": tried,
+            "scores_": scores,
+            "mean_score_": mean,
+            "se_score_": error,
+        }
+        self._publish(fitted, learned)
+        self._warn_of_all(sample.code, path, place)
+        return self
+
+    @property
+    def results_(self) -> Any:
+        """Score of each C and fold (and label), a row each: a pandas DataFrame."""
+        import pandas as pd
+
+        scores = self.scores_
+        axes: list = [
+            np.arange(len(scores)),
+            self.Cs_,
+            *([self.classes_] if scores.ndim > 2 else []),
+        ]
+        names = ["fold", "C", "label"][: len(axes)]
+        index = pd.MultiIndex.from_product(axes, names=names)
+        return pd.DataFrame({"score": scores.ravel()}, index=index).reset_index()
+
+    def score(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
+    ) -> float:
+        """Return the score of predictions on X by `scoring`; the larger, the better.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : array-like of the shape of `predict`, or sparse matrix
+        sample_weight : array-like of shape (n_samples,), default=None
+        offset : array-like of the shape of `decision_function`, default=None
+
+        Returns
+        -------
+        score : float
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            Before `fit`; if an argument is not as described, or holds unknown classes.
+        """
+        Z = self.decision_function(X, offset)
+        encoder, data = self._encoder(y), np.empty((len(Z), 0))
+        answers = encoder.checked(y, sample_weight, data)
+        code, test = encoder.announced(self.classes_, answers), np.arange(len(Z))
+        scoring = scoring_for(self.scoring, X, y, code, answers)
+        return scoring.of_fold(self, test, Z)
+
+    def _C(self) -> NDArray:
+        return np.atleast_1d(self.C_)
+
+    def _trial(self, objective: Objective, sample: Sample, X: Any, y: Any, groups: Any) -> Trial:
+        """Return what tries strengths."""
+        rows: Any = objective.rows
+        scoring = scoring_for(self.scoring, X, y, sample.code, sample.answers)
+        each = self._tries_each_label() and sample.code.n_scores > 1
+        if isinstance(self.cv, str) and self.cv == LEAVE_ONE_OUT:
+            by_row = RowTrial(scoring, rows.n, each) if isinstance(scoring, LogLoss) else None
+            trial: Trial = by_row or PooledTrial(scoring, rows.n, each)
+        else:
+            stratified = not has_columns(y)
+            folds = folds_of(self.cv, sample.data, y, groups, stratified=stratified)
+            check_weights(folds, sample.answers.weight)
+            trial = FoldTrial(folds, Refits(objective, rows, folds), scoring, each)
+        if self.select == "1se" and trial.units < 2:
+            raise ValueError(
+                f'select="1se" needs the standard error of two or more scores, and cv={self.cv!r} '
+                f'with scoring={self.scoring!r} gives {trial.units}; choose select="best", or more '
+                "folds."
+            )
+        return trial
+
+    def _tried(
+        self, objective: Objective, code: Code, Cs: NDArray, trial: Trial
+    ) -> tuple[list[Result], NDArray]:
+        """Return the result at each C, and the scores (units, n_Cs) or (units, n_Cs, L)."""
+        results, scores = [], []
+        self.__dict__.update({"classes_": code.classes} | code.learned)
+        for stage in stages(objective, Cs, self._monitor):
+            result = stage.result
+            checks.check_finite(result.objective)
+            self.__dict__.update(self._linear(result.coef, result.intercept, objective.rows.dtype))
+            results.append(result)
+            scores.append(trial.scores(stage, self))
+            if self.verbose:
+                F, mean = result.objective.sum(), summary(scores[-1], trial.weights)[0].mean()
+                print(f"[{type(self).__name__}] C = {stage.C:.3g}: F = {F:.10g}, score {mean:.6g}")
+        return results, np.stack(scores, axis=1)
+
+    def _warn_of_all(self, code: Code, results: list[Result], place: NDArray) -> None:
+        """Warn, once, of fits that did not converge."""
+        Cs = self.Cs_[[not result.converged.all() for result in results]]
+        self._warn(code, _at(results, place), self.C_)
+        if Cs.size and _at(results, place).converged.all():
+            warnings.warn(
+                f"{type(self).__name__} did not converge at C={Cs.tolist()}, of which none was "
+                f"chosen: {results[-1].message}. Raise max_iter or tol, or leave these out of Cs.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+
+def _at(results: list[Result], place: NDArray) -> Result:
+    """Return the result at a place of the path, or each label's own at one of its own."""
+    if not place.ndim:
+        return results[place]
+    labels, last = np.arange(len(place)), results[place.max()]
+
+    def own(name: str) -> NDArray:
+        return np.stack([getattr(result, name) for result in results])[place, ..., labels].T
+
+    fields = ("coef", "intercept", "objective", "gap", "converged")
+    diverging = [k for k, p in enumerate(place) if k in results[p].diverging]
+    return replace(last, diverging=tuple(diverging), **{name: own(name) for name in fields})

@@ -1,0 +1,100 @@
+"""Inference from fitted models: what each row would be predicted without it.
+
+>>> from sklearn.datasets import load_iris
+>>> from softreg import SoftmaxRegression, inference
+>>> X, y = load_iris(return_X_y=True)
+>>> held_out = inference.loo(SoftmaxRegression().fit(X, y), X, y)
+>>> held_out.probabilities.shape, held_out.leverage.shape
+((150, 3), (150,))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from softreg._checks import check_n_jobs
+from softreg._leave_one_out import leave_one_out
+from softreg._threads import Threads
+
+__all__ = ["LeaveOneOut", "loo"]
+
+
+@dataclass(frozen=True, eq=False)
+class LeaveOneOut:
+    """Predictions of each row by the fit without it.
+
+    Attributes
+    ----------
+    probabilities : ndarray of shape (n_samples, n_classes)
+        Held-out probabilities, columns in the order of `classes_`.
+    leverage : ndarray of shape (n_samples,), or (n_samples, n_labels) for several labels
+        How much of the fit hangs on the row itself: the trace of its hat matrix, from 0 (it weighs
+        nothing) to below ``n_classes - 1`` (labels: 1). The sum over rows is the effective number
+        of parameters.
+    """
+
+    probabilities: NDArray[np.float64]
+    leverage: NDArray[np.float64]
+
+
+def loo(
+    estimator: Any,
+    X: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    offset: ArrayLike | None = None,
+) -> LeaveOneOut:
+    r"""Return approximate leave-one-out predictions of the rows that a model was fitted to.
+
+    The fit without row i is one Newton step from the fit to all. On the scores of the row itself,
+    with weight s, residual :math:`g = p - y`, curvature h (K x K) and the Hessian H at the optimum,
+    that step is
+
+    .. math:: \tilde z_i = z_i + A_i (I - s_i h_i A_i)^{-1} s_i g_i,
+              \qquad A_i = (I \otimes x_i)^\top H^{-1} (I \otimes x_i),
+
+    so that all rows cost about one Hessian and its factor. The weaker the penalty and the nearer
+    the classes to being separable, the more a single step leaves out: on raw wine it says a mean
+    log loss of 0.2686 instead of 0.2694 at C = 0.01, and 0.163 instead of 0.155 at C = 100.
+
+    Parameters
+    ----------
+    estimator : fitted SoftmaxRegression, SigmoidRegression, or either with CV
+    X, y, sample_weight, offset : as they were passed to its `fit`
+
+    Returns
+    -------
+    LeaveOneOut
+
+    Raises
+    ------
+    NotFittedError, ValueError
+        Before `fit`; if the estimator is not at the optimum of these rows (it was fitted to others,
+        or by `MiniBatch`); if the Hessian is too large to factor.
+
+    References
+    ----------
+    Rad and Maleki (2020), "A scalable estimate of the out-of-sample prediction error via
+    approximate leave-one-out cross-validation", Journal of the Royal Statistical Society B 82,
+    965-996.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from softreg import SoftmaxRegression
+    >>> from softreg.inference import loo
+    >>> X, y = load_wine(return_X_y=True)
+    >>> left_out = loo(SoftmaxRegression(C=0.01).fit(X, y), X, y)
+    >>> left_out.probabilities.shape, bool(left_out.leverage.sum() < 2 * 14)
+    ((178, 3), True)
+    """
+    with Threads(check_n_jobs(estimator.n_jobs)) as threads:
+        fit = estimator._at_optimum(X, y, sample_weight, offset, threads)
+        left = leave_one_out(*fit)
+    probabilities = estimator._probabilities_of(estimator._shaped(left.scores))
+    one = left.leverage.shape[1] == 1
+    return LeaveOneOut(probabilities, left.leverage[:, 0] if one else left.leverage)
