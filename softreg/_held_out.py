@@ -11,7 +11,7 @@ from softreg._blocks import Block
 from softreg._memory_rows import MemoryRows
 from softreg._objective import Objective
 from softreg._path import Stage, Trail
-from softreg.solvers._refits import in_single, refitted
+from softreg.solvers._refits import in_single, refitted, serves_in_single
 
 # Folds are refitted together as long as their scores are no more than this: then probabilities are
 # kept from product to product.
@@ -34,11 +34,13 @@ class Refits:
     strength, moved as at the strengths before, and takes its metric as preconditioner.
     """
 
-    def __init__(self, objective: Objective, rows: MemoryRows, folds: list[Fold]) -> None:
+    def __init__(
+        self, objective: Objective, rows: MemoryRows, folds: list[Fold], tol: float
+    ) -> None:
         values = len(folds) * rows.n * objective.shape[1]
         count = min(len(folds), -(-values // _TOGETHER))
         groups = np.array_split(np.arange(len(folds)), count)
-        self._groups = [_Group(objective, rows, [folds[f] for f in own]) for own in groups]
+        self._groups = [_Group(objective, rows, [folds[f] for f in own], tol) for own in groups]
 
     def held_out(self, stage: Stage) -> list[NDArray]:
         """Return the scores (m, K) of each fold's rows, at a stage of the path."""
@@ -48,19 +50,23 @@ class Refits:
 class _Group:
     """Folds that are refitted together."""
 
-    def __init__(self, objective: Objective, rows: MemoryRows, folds: list[Fold]) -> None:
+    def __init__(
+        self, objective: Objective, rows: MemoryRows, folds: list[Fold], tol: float
+    ) -> None:
         train = np.stack([fold.train for fold in folds])
         fits = objective.of_fits(rows.in_folds(train), len(folds))
         self._absent = _absent(fits)
-        self._fits, self._trail = in_single(fits), Trail()
+        self._fits, self._single, self._tol, self._trail = fits, in_single(fits), tol, Trail()
         self._rows, self._tests = rows, [fold.test for fold in folds]
 
     def held_out(self, stage: Stage) -> list[NDArray]:
         """Return the scores (m, K) of each fold's rows, at a stage of the path."""
-        fits, count = self._fits.times_penalty(1 / stage.C), len(self._tests)
+        fine = not serves_in_single(stage.result.objective)
+        fits = (self._fits if fine else self._single).times_penalty(1 / stage.C)
+        count = len(self._tests)
         whole = np.tile(stage.T, count)
         start = whole + self._trail.ahead(stage.C) if self._trail.behind else whole
-        T = refitted(fits, self._without_absent(start), stage.metric.of_fits(count))
+        T = refitted(fits, self._without_absent(start), stage.metric.of_fits(count), self._tol)
         self._trail.reached(stage.C, T - whole)
         each = (np.split(A, count, axis=-1) for A in (T, self._absent, fits.score_weight))
         parts = zip(self._tests, *each, strict=True)

@@ -50,8 +50,8 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
     threshold : float or array-like, one for each row of `coef_`, default=0.5
         Where a label begins to be predicted, as in `SigmoidRegression`.
     tol : float, default=1e-9
-        As in `SigmoidRegression`, for the fit to all rows at each C. The refits end at an estimate
-        of ``1e-7 F``, far below the noise of a fold's score.
+        As in `SigmoidRegression`, for the fits to all rows. Refits end where F is estimated at most
+        ``max(tol, 1e-9)`` above its least value, far below the noise of their scores.
     max_iter : int, default=None
         Most iterations at each C, >= 1; None is 10,000.
     n_jobs : int, default=None

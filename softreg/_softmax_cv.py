@@ -47,8 +47,8 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
         The classes in the order of the columns of coefficients and probabilities. None: sorted
         labels; for class probabilities the DataFrame's column names, else 0, 1, ...
     tol : float, default=1e-9
-        As in `SoftmaxRegression`, for the fit to all rows at each C. The refits end at an estimate
-        of ``1e-7 F``, far below the noise of a fold's score.
+        As in `SoftmaxRegression`, for the fits to all rows. Refits end where F is estimated at most
+        ``max(tol, 1e-9)`` above its least value, far below the noise of their scores.
     max_iter : int, default=None
         Most iterations at each C, >= 1; None is 10,000.
     n_jobs : int, default=None

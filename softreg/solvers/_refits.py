@@ -13,41 +13,44 @@ from softreg.solvers._metrics import Metric
 from softreg.solvers._newton import Point, decrement, line_search
 from softreg.solvers._product import HessianProduct
 
-# A refit is done at this estimate of (F - F*) / F: what is left moved no mean held-out loss by more
-# than a fiftieth of its standard error (measured, where classes are nearly separated; elsewhere by
-# far less).
-ENOUGH = 1e-7
-# Newton's equations are solved until the next estimate is a tenth of that, or this share is left.
+# Newton's equations are solved until the next estimate is a tenth of the tolerance, or this share
+# of their right-hand sides is left.
 _SHARE = 0.05
 # From this estimate Newton's quadratic convergence makes one step of that accuracy the last.
 _LAST = 1e-4
+# Single precision rounds a row's residual to 6e-8, and a curvature of F allows it to be wrong by
+# F sqrt(2 tol), which is as much for the usual tolerance of 1e-9 at this F; below, where classes
+# are nearly separated, refits went astray (measured).
+_LEAST_IN_SINGLE = 1e-3
 _MOST_PRODUCTS, _MOST_STEPS = 100, 30
 
 
-def refitted(objective: Objective, start: NDArray, metric: Metric) -> NDArray:
-    """Return coefficients (width, K) at which each problem's F is least, nearly.
+def refitted(objective: Objective, start: NDArray, metric: Metric, tol: float) -> NDArray:
+    """Return coefficients (width, K) at which each F is estimated to be least, within tol F.
 
     Newton's steps by conjugate gradients in a metric, such as that of a fit to all rows.
     """
     whole, steps = Point.at(objective, start), 0
-    open_ = _not_done(np.flatnonzero(~objective.settled), objective, whole, metric)
+    open_ = _not_done(np.flatnonzero(~objective.settled), objective, whole, metric, tol)
     while open_.size and steps < _MOST_STEPS:
         before, steps = whole, steps + 1
         own = _of_problems(open_, objective, whole, metric)
         estimate = decrement(*own)
-        share = np.clip(np.sqrt(0.1 * ENOUGH / estimate), _SHARE, 0.5)
-        last = (estimate <= _LAST) & (share**2 * estimate <= ENOUGH)
+        share = np.clip(np.sqrt(0.1 * tol / estimate), _SHARE, 0.5)
+        last = (estimate <= _LAST) & (share**2 * estimate <= tol)
         whole = _stepped(objective, whole, open_, _newton_step(*own, share), last)
         moved = objective.any_of_problem((whole.T != before.T).any(axis=0))
-        open_ = _not_done(open_[moved[open_] & ~last], objective, whole, metric)
+        open_ = _not_done(open_[moved[open_] & ~last], objective, whole, metric, tol)
     return whole.T
 
 
-def _not_done(problems: NDArray, objective: Objective, point: Point, metric: Metric) -> NDArray:
+def _not_done(
+    problems: NDArray, objective: Objective, point: Point, metric: Metric, tol: float
+) -> NDArray:
     """Return those of some problems whose F can be decreased by what matters."""
     if not problems.size:
         return problems
-    return problems[decrement(*_of_problems(problems, objective, point, metric)) > ENOUGH]
+    return problems[decrement(*_of_problems(problems, objective, point, metric)) > tol]
 
 
 def _of_problems(
@@ -85,10 +88,14 @@ def _newton_step(objective: Objective, point: Point, metric: Metric, share: NDAr
 def in_single(objective: Objective) -> Objective:
     """Return the objective with products in single precision, if that is accurate enough.
 
-    What is left of F when they are done is far above single precision's rounding, and products take
-    half the time.
+    They take half the time.
     """
     rows = objective.rows
     return (
         replace(objective, rows=rows.in_dtype(np.float32)) if rows.serves_in_single else objective
     )
+
+
+def serves_in_single(value: NDArray) -> bool:
+    """Return whether single precision is accurate enough where F is `value` (B,)."""
+    return bool((value >= _LEAST_IN_SINGLE).all())
