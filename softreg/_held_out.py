@@ -11,7 +11,7 @@ from softreg._blocks import Block
 from softreg._memory_rows import MemoryRows
 from softreg._objective import Objective
 from softreg._path import Stage, Trail
-from softreg.solvers._refits import in_single, refitted, serves_in_single
+from softreg.solvers._refits import in_single, is_faithful, refitted
 
 # Folds are refitted together as long as their scores are no more than this: then probabilities are
 # kept from product to product.
@@ -61,12 +61,13 @@ class _Group:
 
     def held_out(self, stage: Stage) -> list[NDArray]:
         """Return the scores (m, K) of each fold's rows, at a stage of the path."""
-        fine = not serves_in_single(stage.result.objective)
-        fits = (self._fits if fine else self._single).times_penalty(1 / stage.C)
         count = len(self._tests)
-        whole = np.tile(stage.T, count)
+        whole, metric = np.tile(stage.T, count), stage.metric.of_fits(count)
         start = whole + self._trail.ahead(stage.C) if self._trail.behind else whole
-        T = refitted(fits, self._without_absent(start), stage.metric.of_fits(count), self._tol)
+        start = self._without_absent(start)
+        fits, rough = (own.times_penalty(1 / stage.C) for own in (self._fits, self._single))
+        enough = is_faithful(rough, fits, start, metric, self._tol)
+        T = refitted(rough if enough else fits, start, metric, self._tol)
         self._trail.reached(stage.C, T - whole)
         each = (np.split(A, count, axis=-1) for A in (T, self._absent, fits.score_weight))
         parts = zip(self._tests, *each, strict=True)

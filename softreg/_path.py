@@ -17,7 +17,7 @@ from softreg.solvers._solvers import Newton, choose
 
 # The least C of a grid gains at most this share of the null model's F, the largest shrinks
 # coefficients by so much, on the average, were the columns uncorrelated.
-_GAIN, _SHRINKAGE = 0.01, 0.01
+_GAIN, _SHRINKAGE = 0.01, 1e-4
 # As in scikit-learn, where no C changes anything.
 _ANY = (1e-4, 1e4)
 # What rounding coefficients to single precision costs is far below this, other rows far above.

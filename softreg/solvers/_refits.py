@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from softreg._objective import Objective
 from softreg.solvers._conjugate_gradients import conjugate_gradients
 from softreg.solvers._metrics import Metric
-from softreg.solvers._newton import Point, decrement, line_search
+from softreg.solvers._newton import Point, decrement, estimated_gap, line_search
 from softreg.solvers._product import HessianProduct
 
 # Newton's equations are solved until the next estimate is a tenth of the tolerance, or this share
@@ -18,10 +18,8 @@ from softreg.solvers._product import HessianProduct
 _SHARE = 0.05
 # From this estimate Newton's quadratic convergence makes one step of that accuracy the last.
 _LAST = 1e-4
-# Single precision rounds a row's residual to 6e-8, and a curvature of F allows it to be wrong by
-# F sqrt(2 tol), which is as much for the usual tolerance of 1e-9 at this F; below, where classes
-# are nearly separated, refits went astray (measured).
-_LEAST_IN_SINGLE = 1e-3
+# Share of the tolerance that the rounding of single precision may take.
+_ROUNDING = 0.1
 _MOST_PRODUCTS, _MOST_STEPS = 100, 30
 
 
@@ -86,16 +84,21 @@ def _newton_step(objective: Objective, point: Point, metric: Metric, share: NDAr
 
 
 def in_single(objective: Objective) -> Objective:
-    """Return the objective with products in single precision, if that is accurate enough.
-
-    They take half the time.
-    """
+    """Return the objective with products in single precision, which take half the time."""
     rows = objective.rows
     return (
         replace(objective, rows=rows.in_dtype(np.float32)) if rows.serves_in_single else objective
     )
 
 
-def serves_in_single(value: NDArray) -> bool:
-    """Return whether single precision is accurate enough where F is `value` (B,)."""
-    return bool((value >= _LEAST_IN_SINGLE).all())
+def is_faithful(
+    rough: Objective, objective: Objective, T: NDArray, metric: Metric, tol: float
+) -> bool:
+    """Return whether rounding in the rough objective's products is far below a tolerance.
+
+    It is not where classes are nearly separated, or columns nearly depend on each other: there the
+    gradient must be small in directions that F hardly feels. Two passes.
+    """
+    exact = Point.at(objective, T)
+    rounding = estimated_gap(objective, Point.at(rough, T).gradient - exact.gradient, metric)
+    return bool((rounding <= _ROUNDING * tol * exact.value)[~objective.settled].all())
