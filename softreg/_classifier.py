@@ -20,11 +20,12 @@ from softreg._best_classes import best_classes
 from softreg._callbacks import CALLBACK_FRAMES
 from softreg._encoding import Code, Encoder
 from softreg._objective import Objective
-from softreg._path import check_near
+from softreg._path import metric_near
 from softreg._penalties import ElasticNet
 from softreg._rows import Rows
 from softreg._sample import Sample
 from softreg._threads import Threads
+from softreg.solvers._metrics import Metric
 from softreg.solvers._result import Monitor, Result
 
 _DTYPES = (np.float64, np.float32)
@@ -228,10 +229,11 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _at_optimum(
         self, X: Any, y: Any, sample_weight: Any, offset: Any, threads: Threads
-    ) -> tuple[Objective, NDArray]:
-        """Return the objective that the model was fitted to, and its coefficients there.
+    ) -> tuple[Objective, NDArray, Metric]:
+        """Return the objective that the model was fitted to, its coefficients, and a metric there.
 
-        They are (width, K), in working coordinates. ValueError if they are not where it is least.
+        Coefficients are (width, K), in working coordinates; ValueError if they are not at the
+        optimum.
         """
         check_is_fitted(self)
         sample = self._read(X, y, sample_weight, offset, reset=False)
@@ -243,8 +245,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         rows = sample.rows(bool(self.fit_intercept), threads)
         objective = self._posed(rows, sample.code, self._C())
         T = objective.working(self.coef_.T.astype(float), self.intercept_.astype(float))
-        check_near(objective, T)
-        return objective, T
+        return objective, T, metric_near(objective, T)
 
     def _penalty(self, C: NDArray) -> ElasticNet:
         """Return what coefficients cost at inverse strengths C, (1,) or (K,), in user's units."""

@@ -11,7 +11,7 @@ from softreg._blocks import Block
 from softreg._memory_rows import MemoryRows
 from softreg._objective import Objective
 from softreg._path import Stage, Trail
-from softreg.solvers._refits import in_single, is_faithful, refitted
+from softreg.solvers._refits import in_single, refitted
 
 # Folds are refitted together as long as their scores are no more than this: then probabilities are
 # kept from product to product.
@@ -66,8 +66,7 @@ class _Group:
         start = whole + self._trail.ahead(stage.C) if self._trail.behind else whole
         start = self._without_absent(start)
         fits, rough = (own.times_penalty(1 / stage.C) for own in (self._fits, self._single))
-        enough = is_faithful(rough, fits, start, metric, self._tol)
-        T = refitted(rough if enough else fits, start, metric, self._tol)
+        T = refitted(fits, rough, start, metric, self._tol)
         self._trail.reached(stage.C, T - whole)
         each = (np.split(A, count, axis=-1) for A in (T, self._absent, fits.score_weight))
         parts = zip(self._tests, *each, strict=True)

@@ -109,17 +109,17 @@ def grid(objective: Objective, count: int) -> NDArray:
     return np.geomspace(least, max(largest, least), count)
 
 
-def check_near(objective: Objective, T: NDArray) -> None:
-    """Raise a ValueError if coefficients (width, K) are not near the optimum."""
-    point = Point.at(objective.exact(), T)
-    excess = decrement(objective, point, first_metric(objective, T))
-    known = ~objective.settled
-    if not (excess[known] <= _NEAR).all():
+def metric_near(objective: Objective, T: NDArray) -> Metric:
+    """Return a metric at the optimum; ValueError if T (width, K) is not near it."""
+    exact, first = objective.exact(), first_metric(objective, T)
+    excess = decrement(exact, Point.at(exact, T), first)[~objective.settled]
+    if not (excess <= _NEAR).all():
         raise ValueError(
             "The model is not at the optimum of these rows: F is estimated "
-            f"{excess[known].max():.1g} (relative) above it. Pass the X, y, sample_weight and "
+            f"{excess.max():.1g} (relative) above it. Pass the X, y, sample_weight and "
             "offset that it was fitted to, and no model of MiniBatch or partial_fit."
         )
+    return first.renewed(objective, T)
 
 
 def _start(objective: Objective, last: Stage, expected: NDArray) -> Point:

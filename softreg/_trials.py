@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._held_out import Fold, Refits
-from softreg._leave_one_out import leave_one_out
+from softreg._leave_one_out import leave_one_out, refined
 from softreg._path import Stage
 from softreg._scoring import LogLoss, Scoring
 
@@ -69,7 +69,7 @@ class RowTrial(Trial):
         return self.n
 
     def scores(self, stage: Stage, model: Any) -> NDArray:
-        held = leave_one_out(stage.objective, stage.T).scores
+        held = _without_each_row(stage)
         losses, weights = self.log_loss.of_rows(np.arange(self.n), model._shaped(held))
         if losses.ndim == 1 or self.per_label:
             return np.where(weights > 0, -losses, np.nan)
@@ -93,8 +93,14 @@ class PooledTrial(Trial):
 
     def scores(self, stage: Stage, model: Any) -> NDArray:
         of = self.scoring.of_labels if self.per_label else self.scoring.of_fold
-        held = leave_one_out(stage.objective, stage.T).scores
+        held = _without_each_row(stage)
         return np.array([of(model, np.arange(self.n), model._shaped(held))])
+
+
+def _without_each_row(stage: Stage) -> NDArray:
+    """Return the scores (n, K) of each row by the fit without it."""
+    fit = stage.objective, stage.T
+    return refined(*fit, stage.metric, leave_one_out(*fit)).scores
 
 
 def summary(scores: NDArray, weights: NDArray | None) -> tuple[NDArray, NDArray]:

@@ -20,35 +20,59 @@ _SHARE = 0.05
 _LAST = 1e-4
 # Share of the tolerance that the rounding of single precision may take.
 _ROUNDING = 0.1
+# Steps lead on that take three quarters off the estimate.
+_LEADS_ON = 0.25
 _MOST_PRODUCTS, _MOST_STEPS = 100, 30
 
 
-def refitted(objective: Objective, start: NDArray, metric: Metric, tol: float) -> NDArray:
+def refitted(
+    objective: Objective, rough: Objective, start: NDArray, metric: Metric, tol: float
+) -> NDArray:
     """Return coefficients (width, K) at which each F is estimated to be least, within tol F.
 
-    Newton's steps by conjugate gradients in a metric, such as that of a fit to all rows.
+    Newton's steps by conjugate gradients in a metric, such as that of a fit to all rows. `rough` is
+    the objective `in_single`: its products make the steps as long as these lead on, and if its
+    rounding is far below the tolerance, it is all that is asked.
     """
-    whole, steps = Point.at(objective, start), 0
-    open_ = _not_done(np.flatnonzero(~objective.settled), objective, whole, metric, tol)
-    while open_.size and steps < _MOST_STEPS:
-        before, steps = whole, steps + 1
-        own = _of_problems(open_, objective, whole, metric)
-        estimate = decrement(*own)
-        share = np.clip(np.sqrt(0.1 * tol / estimate), _SHARE, 0.5)
-        last = (estimate <= _LAST) & (share**2 * estimate <= tol)
-        whole = _stepped(objective, whole, open_, _newton_step(*own, share), last)
-        moved = objective.any_of_problem((whole.T != before.T).any(axis=0))
-        open_ = _not_done(open_[moved[open_] & ~last], objective, whole, metric, tol)
+    if _is_faithful(rough, objective, start, metric, tol):
+        objective = rough
+    whole, open_ = Point.at(objective, start), np.flatnonzero(~objective.settled)
+    before = np.full(len(open_), np.inf)
+    for _ in range(_MOST_STEPS):
+        estimate = _estimates(open_, objective, whole, metric)
+        if not (estimate <= _LEADS_ON * before).all():
+            rough = objective
+        open_, before = open_[estimate > tol], estimate[estimate > tol]
+        if not open_.size:
+            break
+        share = np.clip(np.sqrt(0.1 * tol / before), _SHARE, 0.5)
+        last = (before <= _LAST) & (share**2 * before <= tol) & (rough is objective)
+        _, point, own = _of_problems(open_, objective, whole, metric)
+        step = _newton_step(rough.part(open_), point, own, share)
+        behind, whole = whole, _stepped(objective, whole, open_, step, last)
+        moved = objective.any_of_problem((whole.T != behind.T).any(axis=0))
+        open_, before = open_[moved[open_] & ~last], before[moved[open_] & ~last]
     return whole.T
 
 
-def _not_done(
-    problems: NDArray, objective: Objective, point: Point, metric: Metric, tol: float
-) -> NDArray:
-    """Return those of some problems whose F can be decreased by what matters."""
+def _is_faithful(
+    rough: Objective, objective: Objective, T: NDArray, metric: Metric, tol: float
+) -> bool:
+    """Return whether rounding in the rough objective's products is far below a tolerance.
+
+    It is not where classes are nearly separated, or columns nearly depend on each other: there the
+    gradient must be small in directions that F hardly feels. Two passes.
+    """
+    exact = Point.at(objective, T)
+    rounding = estimated_gap(objective, Point.at(rough, T).gradient - exact.gradient, metric)
+    return bool((rounding <= _ROUNDING * tol * exact.value)[~objective.settled].all())
+
+
+def _estimates(problems: NDArray, objective: Objective, point: Point, metric: Metric) -> NDArray:
+    """Return the estimates of (F - F*) / F of some problems."""
     if not problems.size:
-        return problems
-    return problems[decrement(*_of_problems(problems, objective, point, metric)) > tol]
+        return np.empty(0)
+    return decrement(*_of_problems(problems, objective, point, metric))
 
 
 def _of_problems(
@@ -89,16 +113,3 @@ def in_single(objective: Objective) -> Objective:
     return (
         replace(objective, rows=rows.in_dtype(np.float32)) if rows.serves_in_single else objective
     )
-
-
-def is_faithful(
-    rough: Objective, objective: Objective, T: NDArray, metric: Metric, tol: float
-) -> bool:
-    """Return whether rounding in the rough objective's products is far below a tolerance.
-
-    It is not where classes are nearly separated, or columns nearly depend on each other: there the
-    gradient must be small in directions that F hardly feels. Two passes.
-    """
-    exact = Point.at(objective, T)
-    rounding = estimated_gap(objective, Point.at(rough, T).gradient - exact.gradient, metric)
-    return bool((rounding <= _ROUNDING * tol * exact.value)[~objective.settled].all())

@@ -1,0 +1,220 @@
+"""Coefficients against C."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from softreg.display._arrays import attributes, names_of, shaped, strengths
+from softreg.display._panels import C_AXIS, chosen, legible, panels, title
+
+_MOST_GREY_LINES = 500  # In each of 12 panels they take 3 s to draw; more hide one another.
+
+
+class CoefficientPathDisplay:
+    """Coefficients against C, a panel for each class and a line for each feature.
+
+    Parameters
+    ----------
+    Cs : array-like of shape (n_Cs,)
+        Values > 0, finite and ascending.
+    coef_path : array-like of shape (n_Cs, n_rows, n_features)
+        Coefficients in the units of X.
+    classes : array-like of shape (n_classes,)
+        Names of the rows. One row of two classes is the second one's.
+    feature_names : array-like of shape (n_features,), default=None
+        None is x0, x1, ...
+    scale : array-like of shape (n_features,), default=None
+        The features' standard deviations, such as ``X.std(axis=0)``: the coefficients are drawn
+        times these, which makes features of different units comparable.
+
+    Attributes
+    ----------
+    axes_ : ndarray of n_panels matplotlib Axes, set by `plot`
+    figure_ : matplotlib Figure, set by `plot`
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array does not hold numbers or does not fit the others, a C is not > 0, not finite or
+        less than the one before it, or a value of `scale` is negative or not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_wine
+    >>> from softreg import SoftmaxRegression
+    >>> from softreg.display import CoefficientPathDisplay
+    >>> wine = load_wine()
+    >>> Cs = [0.01, 0.1, 1.0]
+    >>> path = CoefficientPathDisplay(
+    ...     Cs=Cs,
+    ...     coef_path=[SoftmaxRegression(C).fit(wine.data, wine.target).coef_ for C in Cs],
+    ...     classes=wine.target_names,
+    ...     feature_names=wine.feature_names,
+    ...     scale=wine.data.std(axis=0),
+    ... )
+    >>> path.coef_path.shape  # path.plot() draws three panels
+    (3, 3, 13)
+    """
+
+    def __init__(
+        self,
+        *,
+        Cs: ArrayLike,
+        coef_path: ArrayLike,
+        classes: ArrayLike,
+        feature_names: ArrayLike | None = None,
+        scale: ArrayLike | None = None,
+    ) -> None:
+        self.Cs = strengths(Cs)
+        self.coef_path = shaped("coef_path", coef_path, len(self.Cs), "n_rows", "n_features")
+        _, n_rows, d = self.coef_path.shape
+        two_classes = n_rows == 1 and np.size(classes) == 2
+        self.classes = names_of("classes", classes, 2 if two_classes else n_rows)
+        features = [f"x{j}" for j in range(d)] if feature_names is None else feature_names
+        self.feature_names = names_of("feature_names", features, d)
+        self.scale = None if scale is None else shaped("scale", scale, d)
+        if self.scale is not None and not (np.isfinite(self.scale) & (self.scale >= 0)).all():
+            raise ValueError("scale must be finite and >= 0, such as X.std(axis=0).")
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        *,
+        ax: Any = None,
+        top: int = 8,
+        scale: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+    ) -> CoefficientPathDisplay:
+        """Draw the path of a fitted `SoftmaxRegressionCV` or `SigmoidRegressionCV`.
+
+        Parameters
+        ----------
+        estimator : fitted `SoftmaxRegressionCV` or `SigmoidRegressionCV`
+        scale : array-like of shape (n_features,), default=None
+            The features' standard deviations, to multiply the coefficients by.
+        ax, top, classes
+            As for `plot`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError
+            If it is one without a path.
+        """
+        held = ("Cs_", "coef_path_", "classes_")
+        Cs, coef, names = attributes(estimator, "a fitted CV estimator", *held)
+        features = getattr(estimator, "feature_names_in_", None)
+        display = cls(Cs=Cs, coef_path=coef, classes=names, feature_names=features, scale=scale)
+        return display.plot(ax, top=top, classes=classes)
+
+    @classmethod
+    def from_path(
+        cls,
+        path: Any,
+        *,
+        ax: Any = None,
+        top: int = 8,
+        scale: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+    ) -> CoefficientPathDisplay:
+        """Draw what `regularization_path` returned.
+
+        Parameters
+        ----------
+        path : result of `regularization_path`
+        scale : array-like of shape (n_features,), default=None
+            The features' standard deviations, to multiply the coefficients by.
+        ax, top, classes
+            As for `plot`.
+
+        Raises
+        ------
+        TypeError
+            If `path` is something else.
+        """
+        held = ("Cs", "coef", "classes", "feature_names")
+        wanted = "the result of regularization_path"
+        Cs, coef, names, features = attributes(path, wanted, *held)
+        display = cls(Cs=Cs, coef_path=coef, classes=names, feature_names=features, scale=scale)
+        return display.plot(ax, top=top, classes=classes)
+
+    def plot(
+        self, ax: Any = None, *, top: int = 8, classes: ArrayLike | None = None
+    ) -> CoefficientPathDisplay:
+        """Draw the coefficients and return self.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, or array of one for each panel, default=None
+            None makes a figure.
+        top : int, default=8
+            Features to colour and name, >= 0: those whose absolute coefficients, times `scale`,
+            are the largest anywhere. The others are grey lines, of more than 500 their range.
+        classes : class or array-like of classes, default=None
+            The classes to draw; None is all, or the first twelve.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError, ValueError
+            If `top` is not an integer >= 0, `ax` does not hold an Axes for each panel, or a class
+            is not known.
+        """
+        n_rows = self.coef_path.shape[1]
+        against, names = self.classes[:-n_rows], self.classes[-n_rows:]
+        rows, note = chosen(classes, names)
+        coef = self.coef_path[:, rows] * (1.0 if self.scale is None else self.scale)
+        named = _largest(coef, top)
+        y = f"Coefficient (per {'unit' if self.scale is None else 's.d.'} of the feature)"
+        self.axes_ = panels(ax, len(rows), C_AXIS, y, note=note, entries=len(named) + 1)
+        for panel, row, curves in zip(self.axes_, rows, coef.swapaxes(0, 1), strict=True):
+            lines = _draw_paths(panel, self.Cs, curves, named, self.feature_names)
+            panel.set_title(title(names[row], against), fontsize="medium")
+        self.figure_ = self.axes_[0].figure
+        if ax is None:
+            self.figure_.legend(handles=lines, loc="outside right upper", fontsize="small")
+        else:
+            self.axes_[-1].legend(handles=lines, fontsize="small")
+        return self
+
+
+def _largest(coef: NDArray, top: Any) -> NDArray:
+    """Return the features whose coefficients (n_Cs, n_rows, n_features) are largest anywhere."""
+    if not (isinstance(top, int | np.integer) and top >= 0):
+        raise ValueError(
+            f"top must be an integer >= 0, the number of features to name; got {top!r}."
+        )
+    return np.argsort(-np.abs(coef).max(axis=(0, 1)), kind="stable")[:top]
+
+
+def _draw_paths(ax: Any, Cs: NDArray, curves: NDArray, named: NDArray, names: NDArray) -> list:
+    """Draw curves (n_Cs, n_features), those that are named in colour; return the legend's lines."""
+    ax.set_xscale("log")
+    ax.axhline(0, color="0.6", linewidth=0.8)
+    marker = "." if len(Cs) == 1 else None
+    lines = []
+    for rank, j in enumerate(named):
+        look = {"color": f"C{rank % 10}", "linestyle": ("-", "--", ":", "-.")[rank // 10 % 4]}
+        lines += ax.plot(Cs, curves[:, j], marker=marker, label=legible(names[j]), **look)
+    others = np.delete(curves, named, axis=1)
+    return lines + _draw_grey(ax, Cs, others, marker) if others.size else lines
+
+
+def _draw_grey(ax: Any, Cs: NDArray, curves: NDArray, marker: str | None) -> list:
+    """Draw the curves without names; of thousands, which take seconds, the range they fill."""
+    n = curves.shape[1]
+    name = f"{n} other feature{'s'[: n > 1]}"
+    if n > _MOST_GREY_LINES:
+        low, high = curves.min(axis=1), curves.max(axis=1)
+        look = {"color": "0.85", "linewidth": 0, "zorder": 1}
+        return [ax.fill_between(Cs, low, high, label=f"range of {name}", **look)]
+    lines = ax.plot(Cs, curves, marker=marker, color="0.75", linewidth=0.8, zorder=1.2)
+    lines[0].set_label(name)
+    return lines[:1]

@@ -1,0 +1,189 @@
+"""Held-out scores against C, with the choices that they suggest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from softreg.display._arrays import attributes, names_of, shaped, strengths
+from softreg.display._panels import C_AXIS, chosen, panels, title
+
+
+class CVCurveDisplay:
+    """Mean held-out score, with a band of one standard error, against C.
+
+    Two lines mark the C with the best mean score (of equals the smallest), and the choice of the
+    one-standard-error rule: the smallest C whose mean score is at least the best mean score minus
+    the standard error there.
+
+    Parameters
+    ----------
+    Cs : array-like of shape (n_Cs,)
+        Values > 0, finite and ascending.
+    mean_score : array-like of shape (n_Cs,), or (n_Cs, n_labels) for a panel per label
+        Means over the folds; higher is better.
+    se_score : array-like of the shape of `mean_score`
+        Standard errors of the means. NaN, as from one fold, draws no band and no second line.
+    scoring : str, callable or None, default=None
+        What the scores are, for the axis.
+    classes : array-like of shape (n_labels,), default=None
+        The labels' names, where there is a panel for each; None is 0, 1, ...
+
+    Attributes
+    ----------
+    best_C, one_se_C : float, or ndarray of shape (n_labels,)
+        The two choices; NaN where there is none.
+    axes_ : ndarray of n_panels matplotlib Axes, set by `plot`
+    ax_ : matplotlib Axes, set by `plot`
+        The first of `axes_`.
+    figure_ : matplotlib Figure, set by `plot`
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array does not hold numbers or does not fit the others, or a C is not > 0, not finite
+        or less than the one before it.
+
+    References
+    ----------
+    Hastie, Tibshirani and Friedman (2009), "The Elements of Statistical Learning", 2nd edition,
+    section 7.10.1 (the one-standard-error rule).
+
+    Examples
+    --------
+    >>> from softreg.display import CVCurveDisplay
+    >>> curve = CVCurveDisplay(
+    ...     Cs=[0.1, 1, 10], mean_score=[-0.5, -0.31, -0.3], se_score=[0.02, 0.02, 0.02]
+    ... )
+    >>> curve.best_C, curve.one_se_C
+    (10.0, 1.0)
+    """
+
+    def __init__(
+        self,
+        *,
+        Cs: ArrayLike,
+        mean_score: ArrayLike,
+        se_score: ArrayLike,
+        scoring: Any = None,
+        classes: ArrayLike | None = None,
+    ) -> None:
+        self.Cs = strengths(Cs)
+        per_label = () if np.ndim(mean_score) < 2 else ("n_labels",)
+        self.mean_score = shaped("mean_score", mean_score, len(self.Cs), *per_label)
+        self.se_score = shaped("se_score", se_score, *self.mean_score.shape)
+        self.scoring = scoring
+        self.classes = None
+        if per_label:
+            n_labels = self.mean_score.shape[1]
+            names = np.arange(n_labels) if classes is None else classes
+            self.classes = names_of("classes", names, n_labels)
+        self.best_C, self.one_se_C = _choices(self.Cs, self.mean_score, self.se_score)
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, *, ax: Any = None, classes: ArrayLike | None = None
+    ) -> CVCurveDisplay:
+        """Draw the scores of a fitted `SoftmaxRegressionCV` or `SigmoidRegressionCV`.
+
+        Parameters
+        ----------
+        estimator : fitted `SoftmaxRegressionCV` or `SigmoidRegressionCV`
+        ax, classes
+            As for `plot`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError
+            If it is one without cross-validation.
+        """
+        held = ("Cs_", "mean_score_", "se_score_", "scoring", "classes_")
+        Cs, mean, se, scoring, names = attributes(estimator, "a fitted CV estimator", *held)
+        display = cls(Cs=Cs, mean_score=mean, se_score=se, scoring=scoring, classes=names)
+        return display.plot(ax, classes=classes)
+
+    def plot(self, ax: Any = None, *, classes: ArrayLike | None = None) -> CVCurveDisplay:
+        """Draw the scores and return self.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, or array of one for each panel, default=None
+            None makes a figure.
+        classes : label or array-like of labels, default=None
+            The labels to draw, where each has a C of its own; None is all, or the first twelve.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError, ValueError
+            If `ax` does not hold an Axes for each panel, or a label is not known.
+        """
+        if self.classes is None and classes is not None:
+            raise ValueError(f"classes={classes!r}, but one C serves all classes: leave it None.")
+        rows, note = ([0], "") if self.classes is None else chosen(classes, self.classes)
+        band = "\nmean ± 1 s.e." if np.isfinite(self.se_score).any() else "\nmean"
+        self.axes_ = panels(ax, len(rows), C_AXIS, _score_name(self.scoring) + band, note=note)
+        mean, se = (score.reshape(len(self.Cs), -1) for score in (self.mean_score, self.se_score))
+        for panel, row in zip(self.axes_, rows, strict=True):
+            _draw_scores(panel, self.Cs, mean[:, row], se[:, row])
+            if self.classes is not None:
+                _legend_above(panel, title(self.classes[row]))
+            elif panel.get_legend_handles_labels()[0]:
+                panel.legend(fontsize="small")
+        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
+        return self
+
+
+def _score_name(scoring: Any) -> str:
+    """Return what a reader calls the score."""
+    if not isinstance(scoring, str):
+        return "Held-out score"
+    words = scoring.removeprefix("neg_").replace("_", " ")
+    negated = ", negated" if scoring.startswith("neg_") else ""
+    unit = " (nats)" if scoring == "neg_log_loss" else ""
+    return f"Held-out {words}{negated}{unit}"
+
+
+def _choices(Cs: NDArray, mean: NDArray, se: NDArray) -> tuple[Any, Any]:
+    """Return the two choices of a curve, or of each column."""
+    if mean.ndim == 1:
+        return _choices_of_one(Cs, mean, se)
+    pairs = [_choices_of_one(Cs, *label) for label in zip(mean.T, se.T, strict=True)]
+    best, one_se = np.array(pairs).T
+    return best, one_se
+
+
+def _choices_of_one(Cs: NDArray, mean: NDArray, se: NDArray) -> tuple[float, float]:
+    """Return the C of the best mean, and the smallest within the best's standard error of it."""
+    if np.isnan(mean).all():
+        return np.nan, np.nan
+    best = np.nanargmax(mean)
+    near = Cs[mean >= mean[best] - se[best]]  # None where the standard error is NaN.
+    return float(Cs[best]), float(near[0]) if near.size else np.nan
+
+
+def _draw_scores(ax: Any, Cs: NDArray, mean: NDArray, se: NDArray) -> None:
+    """Draw one curve, its band and the two choices."""
+    ax.set_xscale("log")
+    ax.plot(Cs, mean, marker=".")
+    if np.isfinite(se).any():
+        ax.fill_between(Cs, mean - se, mean + se, alpha=0.2, linewidth=0)
+    best, one_se = _choices_of_one(Cs, mean, se)
+    for name, C, look in (
+        ("best", best, {"color": "C1", "linestyle": "-"}),
+        ("1 s.e. rule", one_se, {"color": "C2", "linestyle": "--"}),
+    ):
+        if not np.isnan(C):
+            ax.axvline(C, label=f"{name}: C = {C:.3g}", zorder=1.5, **look)
+
+
+def _legend_above(ax: Any, title: str) -> None:
+    """Put the legend where it hides nothing of a small panel."""
+    above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "frameon": False}
+    legend = ax.legend(title=title, fontsize="small", **above)
+    legend.get_title().set_multialignment("center")

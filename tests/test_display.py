@@ -1,0 +1,470 @@
+"""Pictures: what is drawn is what is stored, on axes and in legends that a reader can use."""
+
+import builtins
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_wine
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from softreg import SigmoidRegression, SoftmaxRegression
+from softreg.display import CoefficientPathDisplay, CVCurveDisplay, LossCurveDisplay
+from softreg.solvers import MiniBatch
+
+matplotlib = pytest.importorskip("matplotlib")
+matplotlib.use("Agg")
+plt = pytest.importorskip("matplotlib.pyplot")
+
+CS = np.array([0.01, 0.1, 1.0, 10.0])
+MEAN = np.array([-0.9, -0.33, -0.3, -0.4])
+SE = np.array([0.1, 0.05, 0.04, 0.2])
+LABELS = np.array(["blue", "dress", "jeans"])
+PATH = np.random.default_rng(0).normal(size=(4, 3, 5))
+X, Y = load_wine(return_X_y=True)
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """No figure outlives its test."""
+    yield
+    plt.close("all")
+
+
+def cv_estimator(**changes):
+    """What a fitted SoftmaxRegressionCV holds."""
+    held = {"Cs_": CS, "mean_score_": MEAN, "se_score_": SE, "coef_path_": PATH}
+    held |= {"classes_": LABELS, "scoring": "neg_log_loss"}
+    return SimpleNamespace(**held | changes)
+
+
+def path_result(**changes):
+    """What `regularization_path` returns."""
+    held = {"Cs": CS, "coef": PATH, "classes": LABELS, "feature_names": np.array(list("abcde"))}
+    return SimpleNamespace(**held | changes)
+
+
+def per_label(n=3):
+    """A fitted SigmoidRegressionCV with a C for each label; label l peaks at C l of four."""
+    rows = np.arange(n)
+    mean = -np.abs(np.arange(4)[:, None] - rows % 4).astype(float)
+    classes = np.array([f"label {row}" for row in rows])
+    return cv_estimator(mean_score_=mean, se_score_=np.full((4, n), 0.1), classes_=classes)
+
+
+def texts(legend):
+    """The entries of a legend."""
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def line(ax, label):
+    """The one line of an Axes that has this label."""
+    (found,) = [one for one in ax.get_lines() if one.get_label() == label]
+    return found
+
+
+def without_matplotlib(monkeypatch):
+    """Make `import matplotlib` fail."""
+    real = builtins.__import__
+
+    def absent(name, *rest):
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", absent)
+
+
+# Scores against C
+
+
+def test_the_curve_is_the_mean_score_on_a_log_axis():
+    """The first line holds the arrays as they are, the x axis is logarithmic, both are named."""
+    display = CVCurveDisplay.from_estimator(cv_estimator())
+    drawn = display.ax_.get_lines()[0]
+    np.testing.assert_array_equal(drawn.get_xdata(), CS)
+    np.testing.assert_array_equal(drawn.get_ydata(), MEAN)
+    assert display.ax_.get_xscale() == "log"
+    assert display.ax_.get_xlabel().startswith("C ")
+    assert display.ax_.get_ylabel() == "Held-out log loss, negated (nats)\nmean ± 1 s.e."
+    assert display.figure_ is display.ax_.figure
+
+
+def test_the_band_is_one_standard_error_to_either_side():
+    """The filled area reaches from mean - s.e. to mean + s.e. at every C."""
+    (band,) = CVCurveDisplay.from_estimator(cv_estimator()).ax_.collections
+    vertices = band.get_paths()[0].vertices
+    for C, mean, se in zip(CS, MEAN, SE, strict=True):
+        heights = vertices[vertices[:, 0] == C, 1]
+        np.testing.assert_allclose([heights.min(), heights.max()], [mean - se, mean + se])
+
+
+def test_the_legend_states_both_choices():
+    """By hand: the best is -0.3 at C = 1; -0.33 at C = 0.1 is within its s.e. 0.04, -0.9 is not."""
+    display = CVCurveDisplay.from_estimator(cv_estimator())
+    assert (display.best_C, display.one_se_C) == (1.0, 0.1)
+    assert texts(display.ax_.get_legend()) == ["best: C = 1", "1 s.e. rule: C = 0.1"]
+    assert list(line(display.ax_, "best: C = 1").get_xdata()) == [1.0, 1.0]
+    assert list(line(display.ax_, "1 s.e. rule: C = 0.1").get_xdata()) == [0.1, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("mean", "se", "best", "one_se"),
+    [
+        ([1, 3, 3, 2], [0, 0, 0, 0], 0.1, 0.1),  # Equals: the smallest C.
+        ([1, 2, 3, 4], [9, 9, 9, 1], 10, 1),  # The best's own s.e., its bound included.
+        ([3.5, 1, 3, 4], [0, 0, 0, 0.5], 10, 0.01),  # The smallest, not the next.
+        ([np.nan, 2, 1, 0], [np.nan, 3, 0, 0], 0.1, 0.1),  # No score there.
+    ],
+)
+def test_the_one_standard_error_choice_is_the_smallest_C_near_the_best(mean, se, best, one_se):
+    """It is the smallest C whose mean is at least the best mean minus the s.e. of the best."""
+    display = CVCurveDisplay(Cs=CS, mean_score=mean, se_score=se)
+    assert (display.best_C, display.one_se_C) == (best, one_se)
+
+
+def test_without_standard_errors_there_is_neither_band_nor_second_choice():
+    """One fold has NaN for them: the curve and the best C remain."""
+    display = CVCurveDisplay.from_estimator(cv_estimator(se_score_=np.full(4, np.nan)))
+    assert len(display.ax_.collections) == 0
+    assert texts(display.ax_.get_legend()) == ["best: C = 1"]
+    assert np.isnan(display.one_se_C)
+    assert "s.e." not in display.ax_.get_ylabel()
+
+
+def test_without_any_score_there_is_an_empty_picture():
+    """Where all means are NaN nothing is chosen, and nothing crashes."""
+    nothing = np.full(4, np.nan)
+    display = CVCurveDisplay.from_estimator(cv_estimator(mean_score_=nothing, se_score_=nothing))
+    assert np.isnan(display.best_C)
+    assert display.ax_.get_legend() is None
+
+
+def test_each_label_with_a_C_of_its_own_has_a_panel():
+    """The panel of a label shows its scores, its name and its choices."""
+    estimator = per_label()
+    display = CVCurveDisplay.from_estimator(estimator)
+    assert len(display.axes_) == 3
+    for row, ax in enumerate(display.axes_):
+        np.testing.assert_array_equal(ax.get_lines()[0].get_ydata(), estimator.mean_score_[:, row])
+        assert ax.get_legend().get_title().get_text() == f"label {row}"
+        assert texts(ax.get_legend())[0] == f"best: C = {CS[row]:g}"
+    np.testing.assert_array_equal(display.best_C, CS[:3])
+    display = CVCurveDisplay(Cs=CS, mean_score=PATH[..., 0], se_score=PATH[..., 0] ** 2).plot()
+    titles = [ax.get_legend().get_title().get_text() for ax in display.axes_]
+    assert titles == ["class 0", "class 1", "class 2"]
+
+
+def test_a_page_shows_twelve_labels_and_says_so_or_those_that_are_named():
+    """More than twelve are not drawn unasked, which the title says; `classes` names others."""
+    estimator = per_label(20)
+    display = CVCurveDisplay.from_estimator(estimator)
+    assert len(display.axes_) == 12
+    assert display.figure_.get_suptitle() == "The first 12 of 20 classes"
+    display = CVCurveDisplay.from_estimator(estimator, classes=["label 15", "label 3"])
+    titles = [ax.get_legend().get_title().get_text() for ax in display.axes_]
+    assert titles == ["label 15", "label 3"]
+    assert display.figure_.get_suptitle() == ""
+
+
+@pytest.mark.parametrize(
+    ("scoring", "name"),
+    [
+        ("accuracy", "Held-out accuracy"),
+        ("neg_brier_score", "Held-out brier score, negated"),
+        (len, "Held-out score"),
+        (None, "Held-out score"),
+    ],
+)
+def test_the_axis_names_the_score(scoring, name):
+    """A scorer's name reads as words, and a callable is a score."""
+    display = CVCurveDisplay.from_estimator(cv_estimator(scoring=scoring))
+    assert display.ax_.get_ylabel().split("\n")[0] == name
+
+
+# Coefficients against C
+
+
+@pytest.mark.parametrize("scale", [None, np.array([1, 2, 3, 4, 50.0])])
+def test_each_class_has_a_panel_and_each_feature_a_named_line(scale):
+    """The line of a feature is its coefficient in that class, times the scale if there is one."""
+    display = CoefficientPathDisplay.from_path(path_result(), scale=scale)
+    assert [ax.get_title() for ax in display.axes_] == list(LABELS)
+    for row, ax in enumerate(display.axes_):
+        assert ax.get_xscale() == "log"
+        for j, name in enumerate("abcde"):
+            expected = PATH[:, row, j] * (1 if scale is None else scale[j])
+            np.testing.assert_array_equal(line(ax, name).get_ydata(), expected)
+            np.testing.assert_array_equal(line(ax, name).get_xdata(), CS)
+    unit = "unit" if scale is None else "s.d."
+    assert display.figure_.get_supylabel() == f"Coefficient (per {unit} of the feature)"
+
+
+def test_only_the_largest_features_are_named_the_largest_first():
+    """`top` of them by absolute value anywhere, times the scale; the rest is grey."""
+    coef = np.zeros((4, 3, 5))
+    coef[1, 2] = [1, -5, 3, 0.1, 2]
+    display = CoefficientPathDisplay.from_path(path_result(coef=coef), top=2)
+    (legend,) = display.figure_.legends
+    assert texts(legend) == ["b", "c", "3 other features"]
+    grey = [one.get_ydata() for one in display.axes_[2].get_lines() if one.get_color() == "0.75"]
+    np.testing.assert_array_equal(grey, coef[:, 2, [0, 3, 4]].T)
+    display = CoefficientPathDisplay.from_path(
+        path_result(coef=coef), top=2, scale=[1, 0.1, 1, 90, 1]
+    )
+    assert texts(display.figure_.legends[0])[:2] == ["d", "c"]
+
+
+def test_thousands_of_features_without_names_are_drawn_as_the_range_they_fill():
+    """Of more than 500 grey lines a band reaches from the least to the largest at each C."""
+    coef = np.random.default_rng(2).normal(size=(4, 1, 600))
+    display = CoefficientPathDisplay(Cs=CS, coef_path=coef, classes=["a"]).plot(top=0)
+    assert texts(display.figure_.legends[0]) == ["range of 600 other features"]
+    vertices = display.axes_[0].collections[0].get_paths()[0].vertices
+    for C, values in zip(CS, coef, strict=True):
+        heights = vertices[vertices[:, 0] == C, 1]
+        assert (heights.min(), heights.max()) == (values.min(), values.max())
+
+
+@pytest.mark.parametrize(("top", "entries"), [(0, 1), (4, 5), (5, 5), (99, 5)])
+def test_top_may_be_none_or_more_than_all(top, entries):
+    """Nothing is named with 0, and all features with more than there are."""
+    display = CoefficientPathDisplay.from_path(path_result(), top=top)
+    assert len(texts(display.figure_.legends[0])) == entries
+
+
+def test_two_classes_are_one_panel_that_names_both():
+    """The one row is the second class against the first."""
+    display = CoefficientPathDisplay.from_path(
+        path_result(coef=PATH[:, :1], classes=np.array(["no", "yes"]))
+    )
+    assert [ax.get_title() for ax in display.axes_] == ["yes against no"]
+
+
+def test_features_without_names_and_classes_without_words_are_readable():
+    """Columns are x0, x1, ..., and a class that is a number is called a class."""
+    display = CoefficientPathDisplay.from_estimator(cv_estimator(classes_=np.arange(3)), top=1)
+    assert [ax.get_title() for ax in display.axes_] == ["class 0", "class 1", "class 2"]
+    assert texts(display.figure_.legends[0])[0] in {"x0", "x1", "x2", "x3", "x4"}
+
+
+def test_feature_names_of_the_estimator_are_used():
+    """`feature_names_in_` is there if X had column names."""
+    names = np.array(["age", "income", "_id", "price in $ or $$", "n" * 99], dtype=object)
+    display = CoefficientPathDisplay.from_estimator(cv_estimator(feature_names_in_=names))
+    shown = set(texts(display.figure_.legends[0]))
+    assert {"age", "income", " _id", r"price in \$ or \$\$", "n" * 39 + "…"} == shown
+
+
+def test_a_grid_has_no_empty_panels_and_labels_below_every_column():
+    """Five classes in a grid of six: the sixth is hidden, the panel above it has its own ticks."""
+    classes = np.array(list("vwxyz"))
+    coef = np.random.default_rng(1).normal(size=(4, 5, 2))
+    display = CoefficientPathDisplay(Cs=CS, coef_path=coef, classes=classes).plot()
+    assert [ax.get_visible() for ax in display.figure_.axes] == [True] * 5 + [False]
+    display.figure_.canvas.draw()
+    shown = [any(t.label1.get_visible() for t in a.xaxis.get_major_ticks()) for a in display.axes_]
+    assert shown == [False, False, True, True, True]
+
+
+def test_one_C_is_drawn_as_points():
+    """A line through one point would not be seen."""
+    display = CoefficientPathDisplay(Cs=[1], coef_path=PATH[:1], classes=LABELS).plot()
+    assert line(display.axes_[0], "x0").get_marker() == "."
+
+
+def test_the_path_of_real_fits_with_labels():
+    """Labels are classes of their own: as many panels, and `classes` picks one."""
+    targets = np.column_stack([Y == 0, X[:, 0] > 13]).astype(float)
+    fits = [SigmoidRegression(C=C).fit(X, targets) for C in CS]
+    path = np.array([fit.coef_ for fit in fits])
+    display = CoefficientPathDisplay(
+        Cs=CS, coef_path=path, classes=["first", "strong"], scale=X.std(axis=0)
+    ).plot(classes="strong")
+    (ax,) = display.axes_
+    assert ax.get_title() == "strong"
+    assert texts(display.figure_.legends[0])[-1] == "5 other features"
+
+
+# The loss
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "newton", MiniBatch(n_epochs=3)])
+@pytest.mark.parametrize("kind", [SoftmaxRegression, SigmoidRegression])
+def test_the_loss_of_a_fit_is_drawn_from_its_first_iteration_on(kind, solver):
+    """x is 1, 2, ..., n_iter_; y is `loss_curve_`; a line states F at the solution."""
+    model = kind(solver=solver, random_state=0).fit(X, Y)
+    display = LossCurveDisplay.from_estimator(model)
+    curve, solution = display.ax_.get_lines()
+    np.testing.assert_array_equal(curve.get_xdata(), np.arange(1, model.n_iter_ + 1))
+    np.testing.assert_array_equal(curve.get_ydata(), model.loss_curve_)
+    assert set(solution.get_ydata()) == {model.objective_}
+    assert f"{model.objective_:.4g}" in texts(display.ax_.get_legend())[1]
+    assert display.ax_.get_ylabel() == "Loss (nats per row)"
+    assert display.ax_.get_xlabel() == ("Iteration" if isinstance(solver, str) else "Epoch")
+
+
+def test_the_loss_of_rows_held_out_is_drawn_beside_it():
+    """Early stopping leaves a validation curve, which has a line and an entry of its own."""
+    solver = MiniBatch(n_epochs=5, early_stopping=True, validation_fraction=0.2)
+    model = SoftmaxRegression(solver=solver, random_state=0).fit(X, Y)
+    display = LossCurveDisplay.from_estimator(model)
+    held_out = line(display.ax_, "mean loss of the rows held out")
+    np.testing.assert_array_equal(held_out.get_ydata(), model.validation_curve_)
+
+
+def test_a_stream_has_chunks_and_no_solution():
+    """After `partial_fit` the values are the chunks' losses, and no line pretends an optimum."""
+    model = SoftmaxRegression(random_state=0)
+    for start in range(3):
+        model.partial_fit(X[start::3], Y[start::3], classes=[0, 1, 2])
+    display = LossCurveDisplay.from_estimator(model)
+    (curve,) = display.ax_.get_lines()
+    np.testing.assert_array_equal(curve.get_ydata(), model.loss_curve_)
+    assert display.ax_.get_xlabel() == "Chunk"
+    with pytest.raises(ValueError, match="above_solution=True needs an objective"):
+        display.plot(above_solution=True)
+
+
+def test_the_loss_above_the_solution_is_drawn_on_a_log_axis():
+    """F minus F at the solution, where that is positive."""
+    display = LossCurveDisplay(loss_curve=[3, 1.5, 1, 0.9], objective=1)
+    (curve,) = display.plot(above_solution=True).ax_.get_lines()
+    np.testing.assert_array_equal(curve.get_ydata(), [2, 0.5, np.nan, np.nan])
+    assert display.ax_.get_yscale() == "log"
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 300])
+@pytest.mark.parametrize("above_solution", [False, True])
+def test_ticks_of_iterations_are_whole_numbers(n, above_solution):
+    """However few or many there are; there is no iteration 1.5."""
+    display = LossCurveDisplay(loss_curve=1 + 1 / np.arange(1, n + 1), objective=1 + 1 / n)
+    display.plot(above_solution=above_solution)
+    ticks = display.ax_.get_xticks()
+    np.testing.assert_array_equal(ticks, np.round(ticks))
+
+
+# All of them
+
+
+DISPLAYS = {
+    "scores": (CVCurveDisplay(Cs=CS, mean_score=MEAN, se_score=SE), 1),
+    "paths": (CoefficientPathDisplay(Cs=CS, coef_path=PATH, classes=LABELS), 3),
+    "loss": (LossCurveDisplay(loss_curve=[3, 2, 1]), 1),
+}
+
+
+@pytest.mark.parametrize(("display", "n"), DISPLAYS.values(), ids=DISPLAYS)
+def test_plot_draws_on_the_axes_that_are_given_and_returns_itself(display, n):
+    """It makes no figure of its own then, names every axis, and puts the legend inside."""
+    figure, axes = plt.subplots(1, n)
+    assert display.plot(axes) is display
+    assert display.figure_ is figure
+    assert plt.get_fignums() == [figure.number]
+    assert all(ax.get_xlabel() and ax.get_ylabel() for ax in np.ravel(axes))
+    assert np.ravel(axes)[-1].get_legend() is not None
+
+
+@pytest.mark.parametrize(("display", "n"), DISPLAYS.values(), ids=DISPLAYS)
+def test_axes_of_the_wrong_kind_or_number_are_refused(display, n):
+    """The message says what `ax` may be."""
+    with pytest.raises(TypeError, match="ax must be matplotlib Axes"):
+        display.plot("left")
+    with pytest.raises(ValueError, match=f"ax holds 0 Axes for {n} panels"):
+        display.plot([])
+
+
+@pytest.mark.parametrize(("display", "n"), DISPLAYS.values(), ids=DISPLAYS)
+def test_a_missing_matplotlib_is_named_with_the_extra(display, n, monkeypatch):
+    """One message, which can be pasted into a shell."""
+    without_matplotlib(monkeypatch)
+    with pytest.raises(ImportError, match=r'pip install "softreg\[plot\]"'):
+        display.plot()
+
+
+@pytest.mark.parametrize("kind", [CVCurveDisplay, CoefficientPathDisplay, LossCurveDisplay])
+def test_an_estimator_that_is_not_fitted_or_of_another_kind_is_named(kind):
+    """Unfitted: NotFittedError. Fitted, but without what is drawn: TypeError that says what."""
+    with pytest.raises(NotFittedError, match="SoftmaxRegression is not fitted: call fit"):
+        kind.from_estimator(SoftmaxRegression())
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y)
+    with pytest.raises(TypeError, match="Pipeline has no .*of a pipeline, pass the last step"):
+        kind.from_estimator(pipeline)
+    with pytest.raises(TypeError, match="str has no "):
+        kind.from_estimator("model")
+    with pytest.raises(TypeError, match="class"):
+        kind.from_estimator(SoftmaxRegression)
+
+
+def test_an_estimator_without_cross_validation_has_no_curve_and_no_path():
+    """The message names what is missing and what was wanted."""
+    model = SoftmaxRegression().fit(X, Y)
+    for kind in (CVCurveDisplay, CoefficientPathDisplay):
+        with pytest.raises(TypeError, match="a fitted CV estimator .*SoftmaxRegression has no Cs_"):
+            kind.from_estimator(model)
+    with pytest.raises(TypeError, match="the result of regularization_path"):
+        CoefficientPathDisplay.from_path(model)
+
+
+SCORES = {"Cs": CS, "mean_score": MEAN, "se_score": SE}
+PATHS = {"Cs": CS, "coef_path": PATH, "classes": LABELS}
+BAD = [
+    (CVCurveDisplay, SCORES, {"Cs": [0, 1, 2, 3]}, "Cs must be > 0 and finite; got 0.0"),
+    (CVCurveDisplay, SCORES, {"Cs": [1, 2, 3, np.nan]}, "Cs must be > 0 and finite; got nan"),
+    (CVCurveDisplay, SCORES, {"Cs": [1, 2, 3, np.inf]}, "Cs must be > 0 and finite; got inf"),
+    (CVCurveDisplay, SCORES, {"Cs": [1, 3, 2, 4]}, "Cs must be in ascending order; got "),
+    (CoefficientPathDisplay, PATHS, {"Cs": CS[::-1]}, "Cs must be in ascending order; got "),
+    (CVCurveDisplay, SCORES, {"Cs": []}, r"Cs must have shape \(n_Cs,\); got \(0,\)"),
+    (CVCurveDisplay, SCORES, {"mean_score": [1, 2]}, r"mean_score must have shape \(4,\)"),
+    (CVCurveDisplay, SCORES, {"se_score": SE[:, None]}, r"se_score must have shape \(4,\); got"),
+    (CoefficientPathDisplay, PATHS, {"coef_path": PATH[0]}, r"\(4, n_rows, n_features\); got"),
+    (CoefficientPathDisplay, PATHS, {"classes": ["a", "b"]}, r"classes must have shape \(3,\)"),
+    (CoefficientPathDisplay, PATHS, {"feature_names": ["a"]}, r"feature_names must .* \(5,\)"),
+    (CoefficientPathDisplay, PATHS, {"scale": [1, 2]}, r"scale must have shape \(5,\); got \(2,\)"),
+    (CoefficientPathDisplay, PATHS, {"scale": [1, 2, 3, 4, -1]}, r"scale must be finite and >= 0"),
+    (LossCurveDisplay, {}, {"loss_curve": []}, r"loss_curve must have shape \(n_iter,\); got \(0"),
+    (LossCurveDisplay, {"loss_curve": [2, 1]}, {"validation_curve": [1]}, "validation_curve must"),
+]
+
+
+@pytest.mark.parametrize(("kind", "good", "bad", "message"), BAD)
+def test_arrays_that_do_not_fit_are_named(kind, good, bad, message):
+    """The message says which array, what it must be and what it is."""
+    with pytest.raises(ValueError, match=message):
+        kind(**good | bad)
+
+
+def test_arrays_that_are_no_numbers_are_named():
+    """Words or ragged lists are a TypeError that names the argument."""
+    with pytest.raises(TypeError, match="coef_path must be a regular array of numbers"):
+        CoefficientPathDisplay(Cs=[1, 2], coef_path=[[[1, 2]], [[1]]], classes=["a", "b"])
+
+
+@pytest.mark.parametrize("top", [-1, 2.5, "all", None])
+def test_top_must_count_features(top):
+    """An integer >= 0; the message repeats what was given."""
+    with pytest.raises(ValueError, match=f"top must be an integer >= 0.*got {top!r}"):
+        CoefficientPathDisplay(**PATHS).plot(top=top)
+
+
+def test_classes_that_are_not_known_are_answered_with_those_that_are():
+    """The names to choose from stand in the message; without a C per label there is no choice."""
+    with pytest.raises(ValueError, match=r"classes='red' .*: 'blue', 'dress', 'jeans'"):
+        CoefficientPathDisplay(**PATHS).plot(classes="red")
+    with pytest.raises(ValueError, match="one C serves all classes"):
+        CVCurveDisplay(**SCORES).plot(classes="blue")
+
+
+@pytest.mark.parametrize("n", [1, 4, 13])
+def test_pictures_are_laid_out_without_a_warning(n):
+    """Neither names that matplotlib reads as markup nor many panels upset it (warnings raise)."""
+    names = np.array(["_a", "$b$", "c_d", "%", "x" * 60], dtype=object)
+    classes = [f"_a class of $many$ words, number {i}" for i in range(n)]
+    coef = np.random.default_rng(n).normal(size=(4, n, 5))
+    paths = CoefficientPathDisplay(Cs=CS, coef_path=coef, classes=classes, feature_names=names)
+    scores = CVCurveDisplay(Cs=CS, mean_score=coef[..., 0], se_score=coef[..., 0], classes=classes)
+    for display in (paths, scores):
+        display.plot().figure_.canvas.draw()
