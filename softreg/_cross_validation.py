@@ -19,7 +19,7 @@ from softreg._held_out import Refits
 from softreg._objective import Objective
 from softreg._path import grid, stages
 from softreg._sample import Sample
-from softreg._scoring import LogLoss, scoring_for
+from softreg._scoring import scoring_for
 from softreg._splits import check_weights, folds_of
 from softreg._threads import Threads
 from softreg._trials import FoldTrial, PooledTrial, RowTrial, Trial, chosen, summary
@@ -107,13 +107,10 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         import pandas as pd
 
         scores = self.scores_
-        axes: list = [
-            np.arange(len(scores)),
-            self.Cs_,
-            *([self.classes_] if scores.ndim > 2 else []),
-        ]
-        names = ["fold", "C", "label"][: len(axes)]
-        index = pd.MultiIndex.from_product(axes, names=names)
+        axes: dict[str, Any] = {"fold": np.arange(len(scores)), "C": self.Cs_}
+        if scores.ndim > 2:
+            axes["label"] = self.classes_
+        index = pd.MultiIndex.from_product(list(axes.values()), names=list(axes))
         return pd.DataFrame({"score": scores.ravel()}, index=index).reset_index()
 
     def score(
@@ -154,11 +151,12 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
     def _trial(self, objective: Objective, sample: Sample, X: Any, y: Any, groups: Any) -> Trial:
         """Return what tries strengths."""
         rows: Any = objective.rows
+        trial: Trial
         scoring = scoring_for(self.scoring, X, y, sample.code, sample.answers)
         each = self._tries_each_label() and sample.code.n_scores > 1
         if isinstance(self.cv, str) and self.cv == LEAVE_ONE_OUT:
-            by_row = RowTrial(scoring, rows.n, each) if isinstance(scoring, LogLoss) else None
-            trial: Trial = by_row or PooledTrial(scoring, rows.n, each)
+            rowwise: Any = RowTrial if scoring.scores_rows else PooledTrial
+            trial = rowwise(scoring, rows.n, each)
         else:
             stratified = not has_columns(y)
             folds = folds_of(self.cv, sample.data, y, groups, stratified=stratified)
@@ -192,12 +190,12 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
 
     def _warn_of_all(self, code: Code, results: list[Result], place: NDArray) -> None:
         """Warn, once, of fits that did not converge."""
-        Cs = self.Cs_[[not result.converged.all() for result in results]]
-        self._warn(code, _at(results, place), self.C_)
-        if Cs.size and _at(results, place).converged.all():
+        there, late = _at(results, place), [not result.converged.all() for result in results]
+        self._warn(code, there, self.C_)
+        if any(late) and there.converged.all():
             warnings.warn(
-                f"{type(self).__name__} did not converge at C={Cs.tolist()}, of which none was "
-                f"chosen: {results[-1].message}. Raise max_iter or tol, or leave these out of Cs.",
+                f"{type(self).__name__} did not converge at C={self.Cs_[late].tolist()}, none of "
+                f"which was chosen: {results[late.index(True)].message}.",
                 ConvergenceWarning,
                 stacklevel=3,
             )

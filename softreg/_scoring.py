@@ -20,7 +20,14 @@ LOG_LOSS = "neg_log_loss"
 
 
 class Scoring(ABC):
-    """What predictions of held-out rows are worth."""
+    """What predictions of held-out rows are worth.
+
+    Attributes
+    ----------
+    scores_rows : bool, whether the score is a mean over rows, of what `of_rows` says of each
+    """
+
+    scores_rows = False
 
     @abstractmethod
     def of_fold(self, model: Any, test: NDArray, scores: NDArray) -> float:
@@ -41,6 +48,7 @@ class LogLoss(Scoring):
 
     code: Code
     answers: Answers
+    scores_rows = True
 
     def of_fold(self, model: Any, test: NDArray, scores: NDArray) -> float:
         losses, weights = self.of_rows(test, scores)
