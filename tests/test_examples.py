@@ -29,7 +29,17 @@ def test_example_runs(name):
 
 def test_the_examples_are_there():
     """The test above runs the examples that the documents name."""
-    assert {"admissions.py", "softmax_by_hand.py", "streaming.py", "wardrobe.py"} <= set(EXAMPLES)
+    named = {"admissions.py", "cross_validation.py", "softmax_by_hand.py", "streaming.py"}
+    assert named | {"wardrobe.py"} <= set(EXAMPLES)
+
+
+def test_cross_validation_draws_its_pictures(tmp_path):
+    """Scores and coefficients against C become two files, in a folder that need not be there."""
+    pytest.importorskip("matplotlib")
+    folder = tmp_path / "new" / "pictures"
+    done = run_example("examples/cross_validation.py", "--sets", "wine", "--pictures", folder)
+    assert done.returncode == 0, done.stderr
+    assert {file.name for file in folder.iterdir()} == {"wine_coefficients.png", "wine_scores.png"}
 
 
 @pytest.fixture
