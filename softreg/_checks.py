@@ -172,20 +172,27 @@ def check_Cs(Cs: Any) -> int | NDArray:
         if int(Cs) >= 1:
             return int(Cs)
         raise ValueError(f"Cs={Cs!r} must be an integer >= 1, or numbers > 0.")
-    try:
-        given = np.asarray(Cs, dtype=np.float64)
-    except (TypeError, ValueError):
-        given = np.empty(0)
-    if given.ndim != 1 or not given.size or isinstance(Cs, str | dict | set):
+    given = np.asarray(Cs, dtype=object)  # as they are: no text is read as a number
+    if given.ndim != 1 or not given.size or not all(map(_is_number, given)):
         raise ValueError(f"Cs={Cs!r} must be an integer >= 1, or one or more numbers > 0.")
-    right = (given > 0) & np.isfinite(given)
+    strengths = given.astype(np.float64)
+    right = (strengths > 0) & np.isfinite(strengths)
     if not right.all():
         bad = int(np.argmin(right))
         raise ValueError(
-            f"Cs[{bad}] is {given[bad]:g}; inverse strengths must be finite and > 0 (1e10 is next "
-            "to no penalty)."
+            f"Cs[{bad}] is {strengths[bad]:g}; inverse strengths must be finite and > 0 (1e10 is "
+            "next to no penalty)."
         )
-    return np.unique(given)
+    return np.unique(strengths)
+
+
+def check_groups(groups: Any, n: int) -> Any:
+    """Return the groups of n rows, or None."""
+    if groups is None or np.shape(groups)[:1] == (n,):
+        return groups
+    raise ValueError(
+        f"groups has shape {np.shape(groups)}; it must be ({n},), one group for each row of X."
+    )
 
 
 def check_select(select: Any) -> str:

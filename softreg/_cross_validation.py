@@ -14,20 +14,28 @@ from sklearn.exceptions import ConvergenceWarning
 
 from softreg import _checks as checks
 from softreg._classifier import LinearClassifier
-from softreg._encoding import Code, has_columns
+from softreg._encoding import Code
 from softreg._held_out import Refits
 from softreg._objective import Objective
 from softreg._path import grid, stages
 from softreg._sample import Sample
-from softreg._scoring import scoring_for
+from softreg._scoring import as_labels, scoring_for
 from softreg._splits import check_weights, folds_of
 from softreg._threads import Threads
-from softreg._trials import FoldTrial, PooledTrial, RowTrial, Trial, chosen, summary
+from softreg._trials import (
+    FoldTrial,
+    PooledTrial,
+    RowTrial,
+    Trial,
+    check_scores,
+    chosen,
+    summary,
+)
 from softreg.solvers._result import Result
 
 LEAVE_ONE_OUT = "loo"
-# Refits to this estimate of (F - F*) / F have mean scores within 1e-4 of their limits also where
-# classes are nearly separated (digits at C = 10,000), and a smaller one is below the noise of any.
+# Refits to this estimate of (F - F*) / F have mean scores within 2e-5 of converged ones, also where
+# classes are nearly separated (digits at C = 10,000); that is far below the noise of any score.
 _NOISE = 1e-9
 
 
@@ -63,8 +71,8 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         ------
         ValueError
             If an argument or parameter is not as described, folds overlap or are empty, or
-            `scoring` cannot score the predictions; an estimator that was fitted before stays as it
-            was.
+            `scoring` cannot score the predictions, or its score of a fold is not finite; an
+            estimator that was fitted before stays as it was.
         TypeError
             If `offset` is sparse.
 
@@ -81,10 +89,11 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         with Threads(checks.check_n_jobs(self.n_jobs)) as threads:
             rows = sample.rows(bool(self.fit_intercept), threads)
             objective = fitted._posed(rows, sample.code, np.ones(1))
-            trial = self._trial(objective, sample, X, y, groups)
+            scored = as_labels(sample) if self._has_own_strengths(sample.code) else sample
+            trial = self._trial(objective, scored, X, y, groups)
             tried = grid(objective, Cs) if isinstance(Cs, int) else Cs
-            path, scores = fitted._tried(objective, sample.code, tried, trial)
-        mean, error = summary(scores, trial.weights)
+            path, scores, weights = fitted._tried(objective, scored.code, tried, trial)
+        mean, error = summary(scores, weights)
         place = chosen(mean, error, select)
         learned = fitted._learned(_at(path, place), sample.code, rows)
         along = fitted._linear_path(path, rows.dtype)
@@ -143,26 +152,29 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         answers = encoder.checked(y, sample_weight, data)
         code, test = encoder.announced(self.classes_, answers), np.arange(len(Z))
         scoring = scoring_for(self.scoring, X, y, code, answers)
-        return scoring.of_fold(self, test, Z)
+        return float(scoring.of_fold(self, test, Z)[0])
 
     def _C(self) -> NDArray:
         return np.atleast_1d(self.C_)
 
+    def _has_own_strengths(self, code: Code) -> bool:
+        """Return whether each score has a C of its own; two classes share one score."""
+        return self._tries_each_label() and bool(code.score_shape)
+
     def _trial(self, objective: Objective, sample: Sample, X: Any, y: Any, groups: Any) -> Trial:
-        """Return what tries strengths."""
+        """Return what tries strengths on a sample, encoded as it is scored."""
         rows: Any = objective.rows
         trial: Trial
-        scoring = scoring_for(self.scoring, X, y, sample.code, sample.answers)
-        each = self._tries_each_label() and sample.code.n_scores > 1
+        each = self._has_own_strengths(sample.code)
+        scoring = scoring_for(self.scoring, X, y, sample.code, sample.answers, per_label=each)
         if isinstance(self.cv, str) and self.cv == LEAVE_ONE_OUT:
             rowwise: Any = RowTrial if scoring.scores_rows else PooledTrial
-            trial = rowwise(scoring, rows.n, each)
+            trial = rowwise(scoring, rows.n)
         else:
-            stratified = not has_columns(y)
-            folds = folds_of(self.cv, sample.data, y, groups, stratified=stratified)
+            folds = folds_of(self.cv, X, y, groups, rows.n)
             check_weights(folds, sample.answers.weight)
             tol = max(checks.check_tol(self.tol), _NOISE)
-            trial = FoldTrial(folds, Refits(objective, rows, folds, tol), scoring, each)
+            trial = FoldTrial(folds, Refits(objective, rows, folds, tol), scoring)
         if self.select == "1se" and trial.units < 2:
             raise ValueError(
                 f'select="1se" needs the standard error of two or more scores, and cv={self.cv!r} '
@@ -173,20 +185,22 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
 
     def _tried(
         self, objective: Objective, code: Code, Cs: NDArray, trial: Trial
-    ) -> tuple[list[Result], NDArray]:
-        """Return the result at each C, and the scores (units, n_Cs) or (units, n_Cs, L)."""
-        results, scores = [], []
+    ) -> tuple[list[Result], NDArray, NDArray]:
+        """Return the result at each C, and scores (units, n_Cs[, L]) with what they weigh."""
+        results, found = [], []
         self.__dict__.update({"classes_": code.classes} | code.learned)
         for stage in stages(objective, Cs, self._monitor):
             result = stage.result
             checks.check_finite(result.objective)
             self.__dict__.update(self._linear(result.coef, result.intercept, objective.rows.dtype))
             results.append(result)
-            scores.append(trial.scores(stage, self))
+            found.append(trial.scores(stage, self))
+            check_scores(self.scoring, stage.C, *found[-1])
             if self.verbose:
-                F, mean = result.objective.sum(), summary(scores[-1], trial.weights)[0].mean()
+                F, mean = result.objective.sum(), summary(*found[-1])[0].mean()
                 print(f"[{type(self).__name__}] C = {stage.C:.3g}: F = {F:.10g}, score {mean:.6g}")
-        return results, np.stack(scores, axis=1)
+        scores, weights = (np.stack(own, axis=1) for own in zip(*found, strict=True))
+        return results, scores, weights
 
     def _warn_of_all(self, code: Code, results: list[Result], place: NDArray) -> None:
         """Warn, once, of fits that did not converge."""

@@ -68,7 +68,7 @@ class _Group:
         fits, rough = (own.times_penalty(1 / stage.C) for own in (self._fits, self._single))
         T = refitted(fits, rough, start, metric, self._tol)
         self._trail.reached(stage.C, T - whole)
-        each = (np.split(A, count, axis=-1) for A in (T, self._absent, fits.score_weight))
+        each = (np.split(A, count, axis=-1) for A in (T, self._absent, fits.rows.score_weight))
         parts = zip(self._tests, *each, strict=True)
         taken = ((self._rows.taken(test).replaced(once=True), *own) for test, *own in parts)
         return [_scores(stage.objective, *own) for own in taken]

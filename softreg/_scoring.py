@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import get_scorer
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, indexable
 
 from softreg._encoding import Answers, Code
+from softreg._label_encoding import LabelCode
+from softreg._sample import Sample
 
 # As in sklearn.metrics.log_loss: probabilities below count as this much.
 _LEAST_PROBABILITY = np.finfo(np.float64).eps
@@ -30,12 +34,11 @@ class Scoring(ABC):
     scores_rows = False
 
     @abstractmethod
-    def of_fold(self, model: Any, test: NDArray, scores: NDArray) -> float:
-        """Return the score of the rows `test`, by a model's scores (m, K) of them."""
+    def of_fold(self, model: Any, test: NDArray, scores: NDArray) -> tuple[Any, Any]:
+        """Return the score of the rows `test`, or each label's, (L,), and whether it is known.
 
-    @abstractmethod
-    def of_labels(self, model: Any, test: NDArray, scores: NDArray) -> NDArray:
-        """Return each label's score, (L,), NaN where none of its answers is known."""
+        `scores` are a model's of these rows, in the shape of `decision_function`.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,72 +51,93 @@ class LogLoss(Scoring):
 
     code: Code
     answers: Answers
+    per_label: bool
     scores_rows = True
 
-    def of_fold(self, model: Any, test: NDArray, scores: NDArray) -> float:
-        losses, weights = self.of_rows(test, scores)
-        return -float((losses * weights).sum() / weights.sum())
-
-    def of_labels(self, model: Any, test: NDArray, scores: NDArray) -> NDArray:
-        losses, weights = self.of_rows(test, scores)
-        total = weights.sum(axis=0)
-        known = np.where(total > 0, total, np.nan)
-        return -(losses * weights).sum(axis=0) / known
+    def of_fold(self, model: Any, test: NDArray, scores: NDArray) -> tuple[NDArray, Any]:
+        own, weights = self.of_rows(test, scores)
+        return weighted_mean(own, weights), weights.any(axis=0)
 
     def of_rows(self, test: NDArray, scores: NDArray) -> tuple[NDArray, NDArray]:
-        """Return -log P(y) of rows (m,) or of labels (m, L), and what they weigh; 0 if unknown."""
+        """Return log P(y) of rows (m,), or of their labels (m, L), NaN if unknown; and weights.
+
+        A row weighs as much as its known answers do together, so that means over rows are means
+        over answers.
+        """
         answers = self.answers.taken(test)
-        losses = self.code.log_losses(scores, answers)
-        known = np.logical_not(np.isnan(losses))
-        weight = np.ones(len(losses)) if answers.weight is None else answers.weight
-        weights = weight.reshape(len(losses), -1) if losses.ndim == 2 else weight
-        return np.fmin(np.where(known, losses, 0), -np.log(_LEAST_PROBABILITY)), known * weights
+        losses = self.code.log_losses(scores, answers).reshape(len(test), -1)
+        own, weights = np.maximum(-losses, np.log(_LEAST_PROBABILITY)), _weights(answers, losses)
+        if self.per_label:
+            return np.where(weights > 0, own, np.nan), weights
+        return weighted_mean(own, weights, axis=1), weights.sum(axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """A scorer of scikit-learn, or a callable ``scorer(estimator, X, y)``.
+
+    Attributes
+    ----------
+    name : as the user gave it
+    function : what is called
+    X : all rows, of which it gets some
+    """
+
+    name: Any
+    function: Callable[..., float]
+    X: Any
+
+    def __call__(self, held: HeldOutModel, test: NDArray, y: Any, weight: NDArray | None) -> float:
+        weights = {} if weight is None else {"sample_weight": weight}
+        try:
+            return float(self.function(held, _safe_indexing(self.X, test), y, **weights))
+        except (TypeError, ValueError, AttributeError) as error:
+            weighted = ", or one that takes sample_weight" if weights else ""
+            raise ValueError(
+                f"scoring={self.name!r} does not score these predictions ({error}). Choose "
+                f'another scorer, such as "neg_log_loss" or "accuracy"{weighted}.'
+            ) from error
 
 
 @dataclass(frozen=True, eq=False)
 class Called(Scoring):
-    """A scorer of scikit-learn, or a callable ``scorer(estimator, X, y)``."""
+    """What a scorer says of rows."""
 
-    scoring: Any
-    scorer: Any
-    X: Any
+    scorer: Scorer
     y: Any
     weight: NDArray | None
 
-    def of_fold(self, model: Any, test: NDArray, scores: NDArray) -> float:
-        held = HeldOutModel(
-            model.classes_,
-            scores,
-            model._predicted(scores),
-            model._probabilities_of(scores),
-        )
-        return self._called(held, test, _safe_indexing(self.y, test))
-
-    def of_labels(self, model: Any, test: NDArray, scores: NDArray) -> NDArray:
+    def of_fold(self, model: Any, test: NDArray, scores: NDArray) -> tuple[float, bool]:
         predicted, P = model._predicted(scores), model._probabilities_of(scores)
-        true = _safe_indexing(self.y, test)
-        true = np.asarray(true.toarray() if hasattr(true, "toarray") else true, dtype=float)
-        predicted = predicted.toarray() if hasattr(predicted, "toarray") else predicted
-        out = np.full(scores.shape[1], np.nan)
-        for label, z in enumerate(scores.T):
-            known = np.flatnonzero(~np.isnan(true[:, label]))
-            if known.size:
-                p = P[known, label]
-                both = np.stack([1 - p, p], axis=1)
-                held = HeldOutModel(np.array([0, 1]), z[known], predicted[known, label], both)
-                out[label] = self._called(held, test[known], true[known, label].astype(int))
-        return out
+        held = HeldOutModel(model.classes_, scores, predicted, P)
+        weight = None if self.weight is None else self.weight[test]
+        return self.scorer(held, test, _safe_indexing(self.y, test), weight), True
 
-    def _called(self, held: HeldOutModel, test: NDArray, y: Any) -> float:
-        weights = {} if self.weight is None else {"sample_weight": self.weight[test]}
-        try:
-            return float(self.scorer(held, _safe_indexing(self.X, test), y, **weights))
-        except (TypeError, ValueError, AttributeError) as error:
-            weighted = ", or one that takes sample_weight" if weights else ""
-            raise ValueError(
-                f"scoring={self.scoring!r} does not score these predictions ({error}). Choose "
-                f'another scorer, such as "neg_log_loss" or "accuracy"{weighted}.'
-            ) from error
+
+@dataclass(frozen=True, eq=False)
+class CalledByLabel(Scoring):
+    """What a scorer says of one label after another, where its answers count."""
+
+    scorer: Scorer
+    answers: Answers
+
+    def of_fold(self, model: Any, test: NDArray, scores: NDArray) -> tuple[NDArray, Any]:
+        answers = self.answers.taken(test)
+        Y = answers.values.toarray()
+        weights = _weights(answers, Y)
+        predicted, P = model._predicted(scores), model._probabilities_of(scores)
+
+        def of_label(label: int) -> float:
+            rows = np.flatnonzero(weights[:, label])
+            if not rows.size:
+                return np.nan
+            both = np.stack([1 - P[rows, label], P[rows, label]], axis=1)
+            own = scores[rows, label], predicted[rows, label], both
+            weight = None if answers.weight is None else weights[rows, label]
+            true = Y[rows, label].astype(int)
+            return self.scorer(HeldOutModel(np.array([0, 1]), *own), test[rows], true, weight)
+
+        return np.array([of_label(label) for label in range(Y.shape[1])]), weights.any(axis=0)
 
 
 class HeldOutModel(ClassifierMixin, BaseEstimator):
@@ -164,19 +188,75 @@ class HeldOutModel(ClassifierMixin, BaseEstimator):
         return values
 
 
-def scoring_for(scoring: Any, X: Any, y: Any, code: Code, answers: Answers) -> Scoring:
-    """Return what scores rows of X and y by this name or callable; ValueError for neither."""
+def as_labels(sample: Sample) -> Sample:
+    """Return a sample as it is scored label by label: of one class a row, each class is a label."""
+    code, (values, weight) = sample.code, sample.answers
+    if values.ndim == 1:
+        values = sparse.csr_array(values[:, None] == code.classes, dtype=float)
+    labels = LabelCode(
+        classes=code.classes,
+        link=code.link,
+        score_shape=code.score_shape,
+        learned={"multilabel_": True, "sparse_output_": False},
+        factors=None,
+    )
+    return replace(sample, code=labels, answers=Answers(values, weight))
+
+
+def scoring_for(
+    scoring: Any, X: Any, y: Any, code: Code, answers: Answers, *, per_label: bool = False
+) -> Scoring:
+    """Return what scores rows of X and y, or each label, by this name or callable.
+
+    ValueError for neither.
+    """
     if isinstance(scoring, str) and scoring == LOG_LOSS:
-        return LogLoss(code, answers)
+        return LogLoss(code, answers, per_label)
+    X, y = indexable(X, y)
+    scorer = Scorer(scoring, _function(scoring), X)
+    if not per_label:
+        return Called(scorer, y, answers.weight)
+    _check_certain(scoring, answers.values.data)
+    return CalledByLabel(scorer, answers)
+
+
+def weighted_mean(values: NDArray, weights: NDArray, axis: int = 0) -> NDArray:
+    """Return the mean of values of positive weight, NaN where there are none."""
+    own = weights * np.where(weights > 0, values, 0)
+    return quotient(own.sum(axis=axis), weights.sum(axis=axis))
+
+
+def quotient(a: NDArray, b: NDArray) -> NDArray:
+    """Return a / b, NaN where b is not positive."""
+    return np.divide(a, b, out=np.full(np.shape(a), np.nan), where=b > 0)
+
+
+def _weights(answers: Answers, values: NDArray) -> NDArray:
+    """Return what the values (m, L) of answers weigh, 0 where they are unknown (NaN)."""
+    known = np.logical_not(np.isnan(values))
+    return known * (1.0 if answers.weight is None else answers.weight.reshape(len(values), -1))
+
+
+def _function(scoring: Any) -> Callable[..., float]:
+    """Return the scorer of a name, or a callable."""
     if not (isinstance(scoring, str) or callable(scoring)):
         raise ValueError(
             f"scoring={scoring!r} must be the name of a scorer, such as {LOG_LOSS!r} or "
             '"accuracy", or a callable scorer(estimator, X, y).'
         )
     try:
-        scorer = get_scorer(scoring)
+        return get_scorer(scoring)
     except ValueError as error:
         raise ValueError(
             f"scoring={scoring!r} is no scorer; sklearn.metrics.get_scorer_names() lists them."
         ) from error
-    return Called(scoring, scorer, X, y, answers.weight)
+
+
+def _check_certain(scoring: Any, answers: NDArray) -> None:
+    """Raise a ValueError if answers are neither yes, no nor unknown."""
+    shares = answers[(answers > 0) & (answers < 1)]
+    if shares.size:
+        raise ValueError(
+            f"scoring={scoring!r} with per_label=True scores yes and no, and y holds shares such "
+            f'as {shares[0]:g}; choose "neg_log_loss", which takes them, or round y.'
+        )

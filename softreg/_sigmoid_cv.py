@@ -29,14 +29,15 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         Newton step from the fit to all rows (see `softreg.inference.loo`).
     scoring : str or callable, default="neg_log_loss"
         A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, the larger, the better; with
-        `per_label` it gets one label's 0 and 1 of the rows where it is known. "neg_log_loss" is
-        minus the mean log loss of all known answers. With "loo" all other scorers score all
-        held-out predictions at once.
+        `per_label` it gets one label's 0 and 1, and weights, of the rows where it is known. Scores
+        must be finite. "neg_log_loss" is minus the mean log loss of all known answers. With "loo"
+        all other scorers score all held-out predictions at once.
     select : {"best", "1se"}, default="best"
         The C of the best mean score (the smallest of equals), or the smallest C whose mean score is
         within one standard error of it.
     per_label : bool, default=False
-        Whether each label has a C of its own, chosen by its own scores.
+        Whether each label has a C of its own, chosen by its own scores; of three or more classes,
+        one a row, each is a label against the rest.
     penalty_factor : array-like of shape (n_features,), default=None
         Factors >= 0 on each feature's penalty; 0 leaves a feature unpenalised. None is all ones.
     fit_intercept : bool, default=True
@@ -65,13 +66,13 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         The chosen C.
     Cs_ : ndarray of shape (n_Cs,), ascending
     scores_ : ndarray of shape (n_folds, n_Cs), with `per_label` (n_folds, n_Cs, n_labels)
-        Score of each fold, NaN where no answer of a label is known; of each row with "loo" and
+        Score of each fold, NaN where no answer (of a label) is known; of each row with "loo" and
         "neg_log_loss", of all with "loo" and another scorer (n_folds = 1).
     mean_score_ : ndarray of shape (n_Cs,) or (n_Cs, n_labels)
-        Mean over the folds, each counting the same; with "loo" rows count their weight.
+        Mean over the folds, each counting the same; with "loo" known answers count their weight.
     se_score_ : ndarray of shape (n_Cs,) or (n_Cs, n_labels)
         Its standard error: the folds' standard deviation over the root of their number, NaN for
-        one.
+        one, where "1se" chooses the best.
     results_ : DataFrame with columns fold, C, score, and label with `per_label`, a row each
     coef_path_ : ndarray of shape (n_Cs, n_labels, n_features), or (n_Cs, 1, n_features)
         Coefficients of the fits to all rows.

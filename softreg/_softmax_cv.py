@@ -30,8 +30,9 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
         Newton step from the fit to all rows (see `softreg.inference.loo`), and asks for a Hessian
         that can be factored.
     scoring : str or callable, default="neg_log_loss"
-        A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, the larger, the better. With
-        "loo" all scorers but "neg_log_loss" score all held-out predictions at once.
+        A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, the larger, the better;
+        scores must be finite. With "loo" all scorers but "neg_log_loss" score all held-out
+        predictions at once.
     select : {"best", "1se"}, default="best"
         The C of the best mean score (the smallest of equals), or the smallest C whose mean score is
         within one standard error of it.

@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import check_cv
 
+from softreg import _checks as checks
+from softreg._encoding import has_columns
 from softreg._held_out import Fold
 
 
-def folds_of(cv: Any, X: Any, y: Any, groups: Any, *, stratified: bool) -> list[Fold]:
-    """Return the folds of `cv`, an integer, splitter or iterable of (train, test)."""
+def folds_of(cv: Any, X: Any, y: Any, groups: Any, n: int) -> list[Fold]:
+    """Return the folds of n rows by `cv`, an integer, splitter or iterable of (train, test)."""
+    stratified = not has_columns(y)
     try:
         splitter = check_cv(cv, y if stratified else None, classifier=stratified)
     except ValueError as error:
@@ -20,14 +23,28 @@ def folds_of(cv: Any, X: Any, y: Any, groups: Any, *, stratified: bool) -> list[
             f'cv={cv!r} must be an integer >= 2, "loo", a splitter of sklearn.model_selection, or '
             "an iterable of (train, test) indices."
         ) from error
-    n = X.shape[0]
-    pairs = list(splitter.split(np.zeros((n, 1)), y if stratified else None, groups))
+    pairs = _pairs(cv, splitter, X, y, checks.check_groups(groups, n))
     if not pairs:
         raise ValueError(f"cv={cv!r} has no folds; it must have one or more.")
     return [_checked(cv, place, pair, n) for place, pair in enumerate(pairs)]
 
 
-def _checked(cv: Any, place: int, pair: Any, n: int) -> Fold:
+def _pairs(cv: Any, splitter: Any, X: Any, y: Any, groups: Any) -> list[tuple[Any, Any]]:
+    """Return what a splitter splits X and y into."""
+    pairs = []
+    try:
+        for train, test in splitter.split(X, y, groups):
+            pairs.append((train, test))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"cv={cv!r} gives no fold {len(pairs)} of these rows ({error}). Each fold is a pair "
+            "(train, test) of indices; choose a splitter that takes such X, y and groups, or an "
+            "integer."
+        ) from error
+    return pairs
+
+
+def _checked(cv: Any, place: int, pair: tuple[Any, Any], n: int) -> Fold:
     """Return a fold; ValueError if no row is left in or out of it, or one is both."""
     train, test = (_indices(cv, place, rows, n) for rows in pair)
     counts = np.bincount(train, minlength=n)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from softreg._held_out import Fold, Refits
 from softreg._leave_one_out import leave_one_out, refined
 from softreg._path import Stage
-from softreg._scoring import LogLoss, Scoring
+from softreg._scoring import LogLoss, Scoring, quotient, weighted_mean
 
 
 class Trial(ABC):
@@ -24,16 +25,11 @@ class Trial(ABC):
         """Number of units."""
 
     @abstractmethod
-    def scores(self, stage: Stage, model: Any) -> NDArray:
-        """Return the scores (units,) or (units, L) at a stage of the path, NaN where unknown.
+    def scores(self, stage: Stage, model: Any) -> tuple[NDArray, NDArray]:
+        """Return the scores (units,) or (units, L) at a stage of the path, and what they weigh.
 
-        `model` has what was fitted there.
+        Unknown ones are NaN and weigh nothing. `model` has what was fitted there.
         """
-
-    @property
-    @abstractmethod
-    def weights(self) -> NDArray | None:
-        """What the units count, (units,) or (units, L); None for one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,17 +39,15 @@ class FoldTrial(Trial):
     folds: list[Fold]
     refits: Refits
     scoring: Scoring
-    per_label: bool
-    weights = None
 
     @property
     def units(self) -> int:
         return len(self.folds)
 
-    def scores(self, stage: Stage, model: Any) -> NDArray:
-        of = self.scoring.of_labels if self.per_label else self.scoring.of_fold
-        held = zip(self.folds, self.refits.held_out(stage), strict=True)
-        return np.array([of(model, fold.test, model._shaped(scores)) for fold, scores in held])
+    def scores(self, stage: Stage, model: Any) -> tuple[NDArray, NDArray]:
+        tests = [fold.test for fold in self.folds]
+        held = zip(tests, self.refits.held_out(stage), strict=True)
+        return _of_folds(self.scoring, model, held)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,23 +56,14 @@ class RowTrial(Trial):
 
     log_loss: LogLoss
     n: int
-    per_label: bool
 
     @property
     def units(self) -> int:
         return self.n
 
-    def scores(self, stage: Stage, model: Any) -> NDArray:
-        held = _without_each_row(stage)
-        losses, weights = self.log_loss.of_rows(np.arange(self.n), model._shaped(held))
-        if losses.ndim == 1 or self.per_label:
-            return np.where(weights > 0, -losses, np.nan)
-        total = weights.sum(axis=1)
-        return -(losses * weights).sum(axis=1) / np.where(total > 0, total, np.nan)
-
-    @property
-    def weights(self) -> NDArray | None:
-        return self.log_loss.answers.weight
+    def scores(self, stage: Stage, model: Any) -> tuple[NDArray, NDArray]:
+        held = model._shaped(_without_each_row(stage))
+        return self.log_loss.of_rows(np.arange(self.n), held)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,14 +72,19 @@ class PooledTrial(Trial):
 
     scoring: Scoring
     n: int
-    per_label: bool
     units = 1
-    weights = None
 
-    def scores(self, stage: Stage, model: Any) -> NDArray:
-        of = self.scoring.of_labels if self.per_label else self.scoring.of_fold
-        held = _without_each_row(stage)
-        return np.array([of(model, np.arange(self.n), model._shaped(held))])
+    def scores(self, stage: Stage, model: Any) -> tuple[NDArray, NDArray]:
+        return _of_folds(self.scoring, model, [(np.arange(self.n), _without_each_row(stage))])
+
+
+def _of_folds(
+    scoring: Scoring, model: Any, held: Iterable[tuple[NDArray, NDArray]]
+) -> tuple[NDArray, NDArray]:
+    """Return the scores of folds, which all weigh the same, given each one's rows and scores."""
+    found = [scoring.of_fold(model, test, model._shaped(scores)) for test, scores in held]
+    values, known = zip(*found, strict=True)
+    return np.array(values), np.array(known, dtype=float)
 
 
 def _without_each_row(stage: Stage) -> NDArray:
@@ -103,31 +93,37 @@ def _without_each_row(stage: Stage) -> NDArray:
     return refined(*fit, stage.metric, leave_one_out(*fit)).scores
 
 
-def summary(scores: NDArray, weights: NDArray | None) -> tuple[NDArray, NDArray]:
-    """Return the mean over the units of scores (units, ...) and its standard error.
+def check_scores(scoring: Any, C: float, scores: NDArray, weights: NDArray) -> None:
+    """Raise a ValueError if a score at some C is neither unknown nor finite."""
+    wrong = np.logical_not(np.isfinite(scores)) & (weights > 0)
+    if wrong.any():
+        fold, *label = (int(place) for place in np.argwhere(wrong)[0])
+        of_label = f", label {label[0]}" if label else ""
+        raise ValueError(
+            f"scoring={scoring!r} returned {scores[fold, *label]} for fold {fold}{of_label}, at "
+            f'C={C:g}. Choose a scorer whose scores are finite, such as "neg_log_loss", or folds '
+            "on which it is defined, such as stratified ones or fewer."
+        )
 
-    Unknown scores (NaN) do not count; the error is NaN where fewer than two units do.
+
+def summary(scores: NDArray, weights: NDArray) -> tuple[NDArray, NDArray]:
+    """Return the weighted mean over the units of scores (units, ...) and its standard error.
+
+    Weights are of the same shape; the error is NaN where fewer than two units count.
     """
-    known = np.logical_not(np.isnan(scores))
-    given = np.ones(len(scores)) if weights is None else weights
-    own = known * given.reshape(len(scores), *(1,) * (scores.ndim - given.ndim), *given.shape[1:])
-    total, count = own.sum(axis=0), np.count_nonzero(own, axis=0)
-    values = np.where(known, scores, 0)
-    mean = _quotient((own * values).sum(axis=0), total)
-    variance = _quotient((own * np.square(values - mean)).sum(axis=0), total)
-    return mean, np.sqrt(_quotient(variance, count - 1))
+    mean = weighted_mean(scores, weights)
+    variance = weighted_mean(np.square(scores - mean), weights)
+    return mean, np.sqrt(quotient(variance, np.count_nonzero(weights, axis=0) - 1))
 
 
 def chosen(mean: NDArray, error: NDArray, select: str) -> NDArray[np.intp]:
-    """Return the places of the strengths chosen, given mean scores (n_Cs,) or (n_Cs, L)."""
+    """Return the places of the strengths chosen, given mean scores (n_Cs,) or (n_Cs, L).
+
+    Where no error is known, that is the best.
+    """
     best = np.argmax(np.where(np.isnan(mean), -np.inf, mean), axis=0)
     if select == "best":
         return best
     there = np.expand_dims(best, 0)
-    least = np.take_along_axis(mean, there, 0) - np.take_along_axis(error, there, 0)
+    least = np.take_along_axis(mean - np.nan_to_num(error), there, 0)
     return np.argmax(mean >= least, axis=0)
-
-
-def _quotient(a: NDArray, b: NDArray) -> NDArray:
-    """Return a / b, NaN where b is not positive."""
-    return np.divide(a, b, out=np.full(np.shape(a), np.nan), where=b > 0)

@@ -15,11 +15,11 @@ from scipy.special import expit, logsumexp, softmax
 
 from softreg import _memory
 from softreg._coordinates import Coordinates
+from softreg._indicators import Indicators
 from softreg._links import Sigmoid, Softmax
 from softreg._memory import DenseRows, SparseRows
 from softreg._objective import Objective
 from softreg._penalties import ElasticNet
-from softreg._indicators import Indicators
 from softreg._targets import Labels, Shares, Targets
 from softreg.solvers._product import HessianProduct
 
@@ -133,6 +133,21 @@ def two_classes(rng, n):
     return rng.integers(2, size=(n, 1)) * 1.0
 
 
+def fits(draw, count):
+    """The same targets for so many fits, each of which leaves some rows out, or counts some twice.
+
+    The scores of each fit come after those of the fit before it.
+    """
+
+    def draw_fits(rng, n):
+        targets, Y, own = draw(rng, n)
+        kept = rng.choice([0, 1, 1, 1, 2], size=(count, n))
+        times = np.repeat(kept.T, Y.shape[1], axis=1)
+        return Drawn(targets.in_folds(kept), np.tile(Y, count), np.tile(own, count) * times)
+
+    return draw_fits
+
+
 TARGETS = {
     "softmax labels": (Softmax(), classes(3)),
     "softmax smoothed": (Softmax(), classes(4, 0.1)),
@@ -143,10 +158,12 @@ TARGETS = {
     "soft answers": (Sigmoid(), answers(soft=True)),
     "answers, cells": (Sigmoid(), answers(cells=True)),
     "soft answers, cells": (Sigmoid(), answers(soft=True, cells=True)),
+    "softmax, two fits": (Softmax(2), fits(classes(3, 0.1), 2)),
+    "two classes, three fits": (Sigmoid(), fits(shares(two_classes), 3)),
 }
-# Those that are several problems.
-LABELS = ["sigmoid shares", "answers", "soft answers", "answers, cells", "soft answers, cells"]
-INDICATORS = LABELS[1:]
+INDICATORS = ["answers", "soft answers", "answers, cells", "soft answers, cells"]
+# Those that are a problem a score.
+LABELS = ["sigmoid shares", *INDICATORS, "two classes, three fits"]
 
 
 # ---- Objectives ---------------------------------------------------------------------------------
@@ -214,14 +231,14 @@ class Case:
 
     @property
     def ungauged(self):
-        link = UngaugedSoftmax() if self.is_softmax else self.link
+        link = UngaugedSoftmax(self.link.fits) if self.is_softmax else self.link
         return replace(self.objective, link=link)
 
     @property
     def owner(self):
         """Which problem each score belongs to, (K, B)."""
-        K = self.Y.shape[1]
-        return np.ones((K, 1)) if self.is_softmax else np.eye(K)
+        K, B = self.Y.shape[1], self.link.fits if self.is_softmax else self.Y.shape[1]
+        return np.kron(np.eye(B), np.ones((K // B, 1)))
 
     @property
     def total(self):
@@ -253,9 +270,18 @@ class Case:
 
     def spread(self, T):
         """What each row's loss adds to the trace of its Hessian in the scores, score by score."""
-        Z = self.features @ T + self.offset
-        P = softmax(Z, axis=1) if self.is_softmax else expit(Z)
+        P = self.probabilities(self.features @ T + self.offset)
         return self.w * P * (1 - P)
+
+    def probabilities(self, Z):
+        """The probabilities (n, K) of scores (n, K)."""
+        if not self.is_softmax:
+            return expit(Z)
+        return np.hstack([softmax(own, axis=1) for own in self.by_fit(Z)])
+
+    def by_fit(self, A):
+        """What belongs to each softmax, of arrays whose last axis is the scores."""
+        return np.split(A, self.link.fits, axis=-1)
 
     def point(self, seed=0):
         """Coefficients T at which probabilities are neither all alike nor near 0 and 1."""
@@ -271,7 +297,8 @@ class Case:
         """F(W, b) in the user's units, problem by problem, each divided by its own weight."""
         Z = self.X @ W + b + self.offset
         if self.is_softmax:
-            loss = self.s @ (logsumexp(Z, axis=1) - (self.Y * Z).sum(axis=1))
+            each = zip(*(self.by_fit(A) for A in (self.w, Z, self.Y)), strict=True)
+            loss = [w[:, 0] @ (logsumexp(z, axis=1) - (y * z).sum(axis=1)) for w, z, y in each]
         else:
             loss = (self.w * (np.logaddexp(0, Z) - self.Y * Z)).sum(axis=0)
         penalty = 0.5 * (self.l2 * np.square(W)).sum(axis=0) @ self.owner
@@ -285,7 +312,8 @@ class Case:
         """The least F of each problem, in units of its weight, found without softreg, (B,)."""
         l2 = np.broadcast_to(self.l2, (len(self.l2), self.Y.shape[1]))
         if self.is_softmax:
-            return np.array([self._least(self.Y, self.s, self.offset, l2[:, 0])])
+            each = zip(*(self.by_fit(A) for A in (self.Y, self.w, self.offset, l2)), strict=True)
+            return np.array([self._least(y, w[:, 0], o, f[:, 0]) for y, w, o, f in each])
         labels = zip(self.Y.T, self.w.T, self.offset.T, l2.T, strict=True)
         return np.array([self._least(np.column_stack([1 - y, y]), *own) for y, *own in labels])
 

@@ -8,11 +8,11 @@ from scipy.special import expit, log_expit, log_softmax, logsumexp, rel_entr, so
 from softreg import _links
 from softreg._links import Sigmoid, Softmax
 from softreg._penalties import ElasticNet
-from softreg._targets import Shares
+from softreg._targets import Folds, Shares
 
 # ---- Links --------------------------------------------------------------------------------------
 
-LINKS = {"softmax": Softmax(), "sigmoid": Sigmoid()}
+LINKS = {"softmax": Softmax(), "softmax of two fits": Softmax(2), "sigmoid": Sigmoid()}
 
 
 @pytest.fixture(params=LINKS)
@@ -21,21 +21,38 @@ def link(request):
     return LINKS[request.param]
 
 
+def by_problem(link, A):
+    """A (K, m) as (B, K/B, m)."""
+    return A.reshape(link.problems(len(A)), -1, A.shape[1])
+
+
 def probabilities(link, Z):
     """P (K, m) in SciPy's words."""
-    return softmax(Z, axis=0) if isinstance(link, Softmax) else expit(Z)
+    if isinstance(link, Softmax):
+        return softmax(by_problem(link, Z), axis=1).reshape(Z.shape)
+    return expit(Z)
 
 
 def losses(link, Z, Y):
     """The losses (B, m) of each problem's rows in SciPy's words, Y being (K, m)."""
     if isinstance(link, Softmax):
-        return (logsumexp(Z, axis=0) - (Y * Z).sum(axis=0))[None]
+        return logsumexp(by_problem(link, Z), axis=1) - by_problem(link, Y * Z).sum(axis=1)
     return -log_expit(-Z) - Y * Z
 
 
 def drawn(link, rng, K, m):
-    """Probabilities (K, m) within the link's domain."""
-    return rng.dirichlet(np.ones(K), m).T if isinstance(link, Softmax) else rng.random((K, m))
+    """Probabilities (K, m) within the link's domain, the same in each of several fits."""
+    if isinstance(link, Softmax):
+        return np.tile(rng.dirichlet(np.ones(K // link.fits), m).T, (link.fits, 1))
+    return rng.random((K, m))
+
+
+def targets_of(link, Y):
+    """The targets that are Y (K, m)."""
+    B = link.problems(len(Y))
+    if B in (1, len(Y)):
+        return Shares(Y.T)
+    return Folds(Shares(Y[: len(Y) // B].T), np.ones((B, Y.shape[1]), dtype=bool))
 
 
 @pytest.mark.parametrize("size", [1, 30, 1e4])
@@ -44,7 +61,7 @@ def test_losses_and_probabilities_are_scipys_at_scores_of_any_size(link, size):
     rng = np.random.default_rng(10)
     Z, Y = size * rng.normal(size=(4, 50)), drawn(link, rng, 4, 50)
     R = Z.copy()
-    loss, expected = link.loss_and_residual_inplace(R, Shares(Y.T)), losses(link, Z, Y)
+    loss, expected = link.loss_and_residual_inplace(R, targets_of(link, Y)), losses(link, Z, Y)
     assert loss.shape == expected.shape == (link.problems(4), 50)
     np.testing.assert_allclose(loss, expected, rtol=1e-13, atol=1e-13)
     np.testing.assert_allclose(R, probabilities(link, Z) - Y, atol=1e-14)
@@ -85,13 +102,13 @@ def test_the_links_hessian_is_the_sum_of_kronecker_products(monkeypatch, link, K
     """
     monkeypatch.setattr(_links, "_CHUNK_VALUES", chunk)
     is_softmax, rng = isinstance(link, Softmax), np.random.default_rng(12)
-    K = max(K, 2) if is_softmax else K
-    B = 1 if is_softmax else K
+    K = max(K, 2) * link.fits if is_softmax else K
+    B = link.fits if is_softmax else K
     assert link.problems(K) == B
     X, w, P = rng.normal(size=(101, 3)), rng.random(101), drawn(link, rng, K, 101)
     units = [link.curvature_product(P, np.tile(unit[:, None], 101)) for unit in np.eye(K)]
-    for weight in [w] if is_softmax else [w, rng.random((K, 101))]:
-        own = np.broadcast_to(weight, (K, 101))
+    for weight in [w] if B == 1 else [w, rng.random((B, 101))]:
+        own = np.repeat(np.broadcast_to(weight, (B, 101)), K // B, axis=0)
         expected = np.einsum("kjm,jm,mp,mq->kpjq", units, own, X, X).reshape(3 * K, 3 * K)
         H = link.hessian(P, X, weight)
         assert H.shape == (B, 3 * K // B, 3 * K // B)
@@ -105,10 +122,14 @@ def test_the_links_hessian_is_the_sum_of_kronecker_products(monkeypatch, link, K
 def test_null_scores_have_the_mean_target_as_probabilities(link):
     """P at the null scores is the mean target; a class without weight has a finite score."""
     mean = drawn(link, np.random.default_rng(13), 4, 1)[:, 0]
-    np.testing.assert_allclose(probabilities(link, link.null_scores(mean)), mean, rtol=1e-13)
-    rare = link.null_scores(np.array([0.0, 1.0, 0.0]))
+    null = link.null_scores(mean)[:, None]
+    np.testing.assert_allclose(probabilities(link, null)[:, 0], mean, rtol=1e-13)
+    extreme = np.tile([0.0, 1.0, 0.0], 2)
+    rare = link.null_scores(extreme if link.problems(6) > 1 else extreme[:3])
     assert np.isfinite(rare).all()
-    np.testing.assert_allclose(probabilities(link, rare), [0, 1, 0], atol=1e-15)
+    np.testing.assert_allclose(
+        probabilities(link, rare[:, None])[:, 0], extreme[: len(rare)], atol=1e-15
+    )
 
 
 def test_centring_scores_changes_no_probability(link):
@@ -118,7 +139,7 @@ def test_centring_scores_changes_no_probability(link):
     np.testing.assert_allclose(probabilities(link, centred.T), probabilities(link, T.T), rtol=1e-13)
     np.testing.assert_allclose(link.centred(centred), centred, atol=1e-15)
     if isinstance(link, Softmax):
-        np.testing.assert_allclose(centred.sum(axis=1), 0, atol=1e-15)
+        np.testing.assert_allclose(by_problem(link, centred.T).sum(axis=1), 0, atol=1e-15)
 
 
 @pytest.mark.parametrize("size", [1e-3, 0.1, 1, 10, 300])
@@ -134,12 +155,13 @@ def test_the_dual_gap_of_a_row_is_the_divergence_of_its_probabilities(link, size
     assert (Q >= 0).all() and (Q <= 1).all()
     P, rounding = probabilities(link, Z + D), 1e-15 * (10 + 4 * size)
     if isinstance(link, Softmax):
-        np.testing.assert_allclose(Q.sum(axis=0), 1, rtol=1e-14)
+        np.testing.assert_allclose(by_problem(link, Q).sum(axis=1), 1, rtol=1e-14)
         # p (as exp of its logarithm) underflows where D is hundreds.
-        log_p = log_softmax(Z + D, axis=0)
+        log_p = log_softmax(by_problem(link, Z + D), axis=1).reshape(Z.shape)
         expected = rel_entr(Q, 1) - Q * log_p if size > 10 else rel_entr(Q, P)
-        expected, conjugate = expected.sum(axis=0)[None], xlogy(Q, Q).sum(axis=0)
-        product = ((Q - Y) * (Z + D)).sum(axis=0)
+        expected, conjugate, product = (
+            by_problem(link, A).sum(axis=1) for A in (expected, xlogy(Q, Q), (Q - Y) * (Z + D))
+        )
     else:
         other = expit(-Z - D)
         if size > 10:
@@ -165,6 +187,56 @@ def test_dual_probabilities_are_linear_in_a_small_step(link):
     half = link.dual(Z, 0.05 * D)[1]
     ratio = divergence.sum() / half.sum()
     assert 13 < ratio < 19
+
+
+@pytest.mark.parametrize("some", [[0], [1, 2], [0, 2]], ids=str)
+def test_several_fits_are_each_what_they_are_alone(some):
+    """Softmax over three fits: each one's loss, residual, curvature and divergence; so of parts."""
+    rng, alone, K = np.random.default_rng(70), Softmax(), 4
+    Z, direction = rng.normal(size=(2, 3, K, 50))
+    kept, Y, some = rng.random((3, 50)) < 0.7, rng.dirichlet(np.ones(K), 50), np.array(some)
+    link = Softmax(3).of_problems(len(some))
+    together, moved = (A[some].reshape(-1, 50) for A in (Z, direction))
+    R = together.copy()
+    loss = link.loss_and_residual_inplace(R, Folds(Shares(Y), kept[some]))
+    P = link.probabilities_inplace(together.copy())
+    Q, divergence = link.dual(together, moved)
+    assert link.problems(len(together)) == len(some)
+    for place, fit in enumerate(some):
+        own, residual = slice(K * place, K * (place + 1)), Z[fit].copy()
+        expected = alone.loss_and_residual_inplace(residual, Shares(Y))
+        np.testing.assert_allclose(loss[place], expected[0], rtol=1e-14)
+        np.testing.assert_allclose(R[own], residual, atol=1e-15)
+        of_one = alone.probabilities_inplace(Z[fit].copy())
+        np.testing.assert_allclose(P[own], of_one, rtol=1e-14)
+        curved = alone.curvature_product(of_one, direction[fit])
+        np.testing.assert_allclose(link.curvature_product(P, moved)[own], curved, atol=1e-15)
+        q, kl = alone.dual(Z[fit], direction[fit])
+        np.testing.assert_allclose(Q[own], q, rtol=1e-13)
+        np.testing.assert_allclose(divergence[place], kl[0], rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("S", [1e-6, 0.5, 30.0, 1e6])
+@pytest.mark.parametrize("absent", [[0], [3], [0, 2], [0, 1, 3]], ids=str)
+def test_classes_that_were_not_seen_share_what_jeffreys_grants_them(absent, S):
+    """Each 1/2 / (S + K/2), in every row; the others keep their odds."""
+    Z, absent = 5 * np.random.default_rng(71).normal(size=(4, 20)), np.isin(range(4), absent)
+    expected = softmax(Z[~absent], axis=0)
+    Softmax().expect_inplace(Z, absent, np.full(4, S))
+    P = softmax(Z, axis=0)
+    np.testing.assert_allclose(P[absent], 0.5 / (S + 2), rtol=1e-9)
+    odds = P[~absent] / P[~absent].sum(axis=0)
+    np.testing.assert_allclose(odds, expected, rtol=1e-12)
+
+
+def test_answers_that_were_not_seen_have_what_jeffreys_grants_them():
+    """1/2 / (S + 1) of the answer that a label's score does not lean to; other labels stay."""
+    Z = np.array([[-40.0, -30.0], [1.0, -2.0], [35.0, 50.0], [0.3, 0.4]])
+    before, S = Z.copy(), np.array([9.0, 20.0, 0.25, 7.0])
+    Sigmoid().expect_inplace(Z, np.array([True, False, True, False]), S)
+    np.testing.assert_allclose(expit(Z[0]), 0.5 / 10, rtol=1e-12)
+    np.testing.assert_allclose(expit(-Z[2]), 0.5 / 1.25, rtol=1e-12)
+    np.testing.assert_array_equal(Z[[1, 3]], before[[1, 3]])
 
 
 # ---- Penalty ------------------------------------------------------------------------------------
@@ -222,6 +294,16 @@ def test_the_penalty_of_some_scores_is_that_of_their_columns(strengths, scores):
     np.testing.assert_array_equal(part.conjugate(own), penalty.conjugate(W)[scores])
     free = np.broadcast_to(strengths == 0, W.shape)[:, scores]
     np.testing.assert_array_equal(np.broadcast_to(part.free, own.shape), free)
+
+
+def test_the_penalty_of_several_fits_is_that_of_each(strengths):
+    """Copies of the scores, one fit's after another's, cost what the scores cost."""
+    penalty, W = ElasticNet(strengths), np.random.default_rng(17).normal(size=(6, 6))
+    tiled = penalty.tiled(2)
+    for part in (slice(3), slice(3, 6)):
+        np.testing.assert_array_equal(tiled.value(W)[part], penalty.value(W[:, part]))
+        np.testing.assert_array_equal(tiled.gradient(W)[:, part], penalty.gradient(W[:, part]))
+        np.testing.assert_array_equal(tiled.conjugate(W)[part], penalty.conjugate(W[:, part]))
 
 
 @pytest.mark.parametrize("intercept", [False, True])

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 from parts import LABELS, SOURCES, TARGETS, Drawn, close, hold, make
 from problems import PROBLEMS, beans, objective, one_hot, solved
-from scipy.special import expit, softmax
+from scipy.special import expit
 from sklearn.base import clone
 from sklearn.datasets import make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning
@@ -65,8 +65,7 @@ def test_curvature_is_that_of_its_formula(targets, source, kind, monkeypatch):
         case = make(threads, targets, source, weighted=True, offset=True)
         T = case.point()
         _, found = told(case, T, kind=kind)
-    Z = case.features @ T + case.offset
-    P = softmax(Z, axis=1) if case.is_softmax else expit(Z)
+    P = case.probabilities(case.features @ T + case.offset)
     own = case.w / case.weights * (P * (1 - P) + (P - case.Y) ** 2) / 2
     blocks = np.einsum("ik,ia,ib->kab", own, case.features, case.features)
     if kind is ClassBlocks:

@@ -334,6 +334,77 @@ def test_products_far_from_zero_stay_in_double_precision(one_thread):
     assert times.in_single() is times
 
 
+# ---- Several fits at once -----------------------------------------------------------------------
+
+# Shares of several labels are stored answers where there are several fits.
+ONE_FIT = [y for y in TARGETS if not y.endswith("fits") and y != "sigmoid shares"]
+KEPT = np.random.default_rng(60).choice([0, 1, 1, 1, 2], size=(3, 40))
+
+
+@pytest.fixture(
+    params=product(ONE_FIT, SOURCES, ["plain", "weighted, offset"]), ids=lambda p: "-".join(p)
+)
+def one_fit(request, monkeypatch, one_thread):
+    """One objective of every kind whose targets are those of a single fit."""
+    targets, source, terms = request.param
+    hold(source, monkeypatch)
+    return make(one_thread, targets, source, **TERMS[terms])
+
+
+def fits_and_each(objective):
+    """The objective of three fits at once, and that of each by itself, from the same rows."""
+    rows = objective.rows
+    fits = objective.of_fits(rows.in_folds(KEPT), 3)
+    return fits, [objective.on(rows.replaced(weight=rows.weights * kept)) for kept in KEPT]
+
+
+def test_several_fits_are_the_objectives_of_the_rows_that_each_keeps(one_fit):
+    """F, its derivatives and its certificate, fit by fit, and of some of the fits."""
+    fits, each = fits_and_each(one_fit.objective)
+    (width, K), B = one_fit.objective.shape, one_fit.objective.problems
+    T, D = (np.hstack([one_fit.point(seed + k) for k in range(3)]) for seed in (0, 10))
+    D = fits.link.centred(D)
+    assert fits.shape == (width, 3 * K) and fits.problems == 3 * B
+    actual = by_problem(fits, T, D)
+    if one_fit.offset.any():
+        del actual["null"]  # a place to start from, by the mean offset of all rows
+    last = np.arange(2 * B, 3 * B)
+    of_part = by_problem(fits.part(last), T[:, 2 * K :], D[:, 2 * K :])
+    for fit, alone in enumerate(each):
+        of_scores, of_problems = (slice(fit * n, fit * n + n) for n in (K, B))
+        expected = by_problem(alone, T[:, of_scores], D[:, of_scores])
+        for name, (found, axis) in actual.items():
+            own = found[of_problems] if axis == "problems" else found[:, of_scores]
+            rounding = step_rounding(alone) if name == "diagonal" else ROUNDING[np.float64]
+            close(own, expected[name][0], rounding)
+            if fit == 2:
+                close(of_part[name][0], expected[name][0], rounding)
+
+
+def test_several_fits_of_one_strength_differ_in_the_weight_of_their_rows(one_fit):
+    """The penalty is the same in the user's units, so its share of F is that of the rows'."""
+    fits, each = fits_and_each(one_fit.objective)
+    T = np.hstack([one_fit.point()] * 3)
+    penalty = np.split(fits.by_problem(fits.penalty.value(T)), 3)
+    for alone, own in zip(each, penalty, strict=True):
+        expected = one_fit.objective.penalty.value(one_fit.point()) * one_fit.objective.score_weight
+        np.testing.assert_allclose(
+            own * alone.problem_weight, one_fit.objective.by_problem(expected), rtol=1e-12
+        )
+
+
+@pytest.mark.parametrize("factor", [1e-6, 3.0])
+def test_a_penalty_times_a_factor_is_that_of_another_strength(one_fit, factor):
+    """F at C / factor: the loss stays, and what was made of the rows is kept."""
+    objective, T = one_fit.objective, one_fit.point()
+    gram = objective.gram
+    other = objective.times_penalty(factor)
+    loss = objective.unpenalised().value(T)
+    penalty = objective.value(T) - loss
+    np.testing.assert_allclose(other.value(T), loss + factor * penalty, rtol=1e-9)
+    assert other.gram is gram and other.rows is objective.rows
+
+
 # ---- Settled problems ---------------------------------------------------------------------------
 
 

@@ -11,14 +11,25 @@ from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.metrics import log_loss
-from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_predict, cross_validate
+from sklearn.model_selection import (
+    GridSearchCV,
+    KFold,
+    StratifiedKFold,
+    cross_val_predict,
+    cross_validate,
+)
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.estimator_checks import estimator_checks_generator
 from sklearn.utils.fixes import parse_version
 
-from softreg import SigmoidRegression, SoftmaxRegression
+from softreg import (
+    SigmoidRegression,
+    SigmoidRegressionCV,
+    SoftmaxRegression,
+    SoftmaxRegressionCV,
+)
 from softreg.solvers import LBFGS, Newton
 
 VERSION = parse_version(sklearn.__version__)
@@ -34,6 +45,12 @@ ESTIMATORS = [
     SigmoidRegression(),
     SigmoidRegression(solver="lbfgs"),
     SigmoidRegression(C=0.1, class_weight="balanced", warm_start=True),
+    SoftmaxRegressionCV(cv=KFold(3)),
+    SoftmaxRegressionCV([0.1, 10], cv="loo", select="1se", class_weight="balanced"),
+    SoftmaxRegressionCV([1.0, 10], cv=KFold(3, shuffle=True, random_state=0), scoring="accuracy"),
+    SigmoidRegressionCV(cv=KFold(3)),
+    SigmoidRegressionCV([0.1, 10], cv="loo", class_weight="balanced"),
+    SigmoidRegressionCV([1.0, 10], cv=KFold(3, shuffle=True, random_state=0), per_label=True),
 ]
 
 
@@ -48,9 +65,10 @@ def test_scikit_learns_own_checks_pass(estimator, check):
     check(estimator)
 
 
-def test_the_tags_excuse_nothing():
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+def test_the_tags_excuse_nothing(estimator):
     """No tag tells the checks to skip the estimator or to expect less of it."""
-    tags = SoftmaxRegression().__sklearn_tags__()
+    tags = estimator.__sklearn_tags__()
     assert tags.estimator_type == "classifier" and tags.input_tags.sparse
     assert tags.classifier_tags.multi_class and not tags.classifier_tags.poor_score
     assert not (tags.non_deterministic or tags.no_validation or tags._skip_test)

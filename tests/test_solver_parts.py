@@ -1,5 +1,6 @@
 """Laws of what solvers are made of: metrics, samples, conjugate gradients, points, searches."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -66,9 +67,9 @@ def blocks_with_common_moves_free(case, T):
 
     def times(D):
         own = np.einsum("kij,jk->ki", B, D)
-        if case.is_softmax:
-            c = -np.linalg.lstsq(B.sum(axis=0), own.sum(axis=0), rcond=1e-13)[0]
-            own = own + B @ c
+        for problem in case.owner.T.astype(bool) if case.is_softmax else []:
+            common = B[problem].sum(axis=0), own[problem].sum(axis=0)
+            own[problem] -= B[problem] @ np.linalg.lstsq(*common, rcond=1e-13)[0]
         return own.T
 
     return times
@@ -192,6 +193,56 @@ def test_a_part_of_a_metric_is_the_metric_of_those_problems(several, name, some)
     expected = metric.renewed(objective, T)
     expected = expected.unwhiten(expected.whiten(G))[:, some]
     close(fresh.unwhiten(fresh.whiten(own)), expected, 1e-6 if name == "diagonal" else 1e-11)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_of_several_fits_is_that_of_each(penalised, name):
+    """Each fit's columns are taken to what the metric takes them to; so of some of the fits."""
+    if penalised.is_softmax and penalised.link.fits > 1:
+        return  # of several fits there are no several fits
+    T, objective, rng = penalised.point(), penalised.objective, np.random.default_rng(51)
+    metric, B, K = METRICS[name][0](penalised, T), objective.problems, T.shape[1]
+    G = rng.normal(size=(len(T), 3 * K))
+    three = metric.of_fits(3)
+    found = three.unwhiten(three.whiten(G))
+    fits = _ManyFits(3 * B, 3 * K)
+    last = three.part(fits, np.arange(B, 3 * B))
+    of_last = last.unwhiten(last.whiten(G[:, K:]))
+    for fit in range(3):
+        own = slice(fit * K, fit * K + K)
+        expected = metric.unwhiten(metric.whiten(G[:, own]))
+        close(found[:, own], expected, 1e-12)
+        if fit:
+            close(of_last[:, (fit - 1) * K : fit * K], expected, 1e-12)
+    v = rng.normal(size=G.size)
+    assert three.whiten(G) @ v == pytest.approx(np.vdot(G, three.unwhiten(v)), rel=1e-10)
+
+
+class _ManyFits:
+    """What a metric asks of an objective of several fits to find the part of some."""
+
+    def __init__(self, problems, scores):
+        self.problems, self.of_each = problems, scores // problems
+
+    def scores(self, problems):
+        return (problems[:, None] * self.of_each + np.arange(self.of_each)).ravel()
+
+    def columns(self, T, problems):
+        return T[:, self.scores(problems)]
+
+
+@pytest.mark.parametrize("factor", [1e-4, 0.3, 20.0])
+@pytest.mark.parametrize("name", [name for name in METRICS if name != "blocks"])
+def test_a_metric_follows_the_penalty(penalised, name, factor):
+    """Shifted by a change of the penalty it is the metric that the other objective has."""
+    T, objective = penalised.point(), penalised.objective
+    metric, other = METRICS[name][0](penalised, T), objective.times_penalty(factor)
+    shifted = metric.shifted(other, other.penalty.l2 - objective.penalty.l2)
+    expected = METRICS[name][0](replace(penalised, objective=other), T)
+    G = objective.link.centred(np.random.default_rng(52).normal(size=T.shape))
+    atol = 1e-6 if name == "diagonal" else 1e-9
+    close(shifted.unwhiten(shifted.whiten(G)), expected.unwhiten(expected.whiten(G)), atol)
+    assert shifted.accurate == metric.accurate
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from parts import INDICATORS, TARGETS, classes, indicators
 
-from softreg._targets import Labels, Shares
+from softreg._targets import Folds, Labels, Shares
 
 PARTS = {
     "all": slice(None),
@@ -32,11 +32,18 @@ def weights(n):
     return rng.uniform(size=n) * 3 * (rng.random(n) < 0.9)
 
 
+def problems_of(targets, Y):
+    """Into how many problems targets fall, given their matrix Y (n, K)."""
+    if isinstance(targets, Folds):
+        return len(targets.kept) * problems_of(targets.Y, Y[:, : targets.Y.n_scores])
+    return 1 if isinstance(targets, Labels) or np.allclose(Y.sum(axis=1), 1) else Y.shape[1]
+
+
 def assert_are(targets, Y, own, w, problems):
     """Every sum is that of the dense targets Y (m, K) and weights (m, K), given row weights."""
     rng, (m, K) = np.random.default_rng(34), Y.shape
     Z, loss, P = rng.normal(size=(K, m)), rng.normal(size=(problems, m)), rng.random((K, m))
-    products = Y.T * Z if problems == K > 1 else (Y.T * Z).sum(axis=0)[None]
+    products = (Y.T * Z).reshape(problems, K // problems, m).sum(axis=1)
     assert targets.n_scores == K
     actual = loss.copy()
     targets.subtract_product_inplace(actual, Z)
@@ -45,7 +52,8 @@ def assert_are(targets, Y, own, w, problems):
     targets.subtract_from_inplace(actual)
     np.testing.assert_allclose(actual, P - Y.T, atol=1e-15)
     actual = targets.own_weights()
-    np.testing.assert_array_equal(np.ones((K, m)) if actual is None else actual, own.T)
+    of_scores = 1.0 if actual is None else np.repeat(actual, K // len(actual), axis=0)
+    np.testing.assert_array_equal(np.broadcast_to(of_scores, (K, m)), own.T)
     total = w @ own
     np.testing.assert_allclose(targets.total_weight(w), total, rtol=1e-13, atol=1e-13)
     np.testing.assert_allclose(targets.weighted_sum(w), w @ (own * Y), rtol=1e-13, atol=1e-13)
@@ -54,10 +62,8 @@ def assert_are(targets, Y, own, w, problems):
 @pytest.mark.parametrize("part", PARTS)
 def test_targets_of_some_rows_are_those_rows_of_the_matrix(drawn, part):
     """Sums over some of the rows, in their order, are sums over those rows of the matrices."""
-    targets, Y, own = drawn
-    problems = 1 if isinstance(targets, Labels) or (Y.sum(axis=1) == 1).all() else Y.shape[1]
-    rows = PARTS[part]
-    assert_are(targets[rows], Y[rows], own[rows], weights(40)[rows], problems)
+    (targets, Y, own), rows = drawn, PARTS[part]
+    assert_are(targets[rows], Y[rows], own[rows], weights(40)[rows], problems_of(targets, Y))
 
 
 @pytest.mark.parametrize("scores", [[0], [2], [0, 2], [1, 2]], ids=str)
@@ -81,7 +87,7 @@ def test_single_precision_scores_stay_in_single_precision(drawn):
     targets.subtract_from_inplace(R)
     np.testing.assert_allclose(R, Z - Y.T, atol=1e-6)
     assert R.dtype == np.float32
-    if (Y.sum(axis=1) != 1).any():
+    if problems_of(targets, Y) == Y.shape[1]:
         targets.subtract_product_inplace(loss, Z)
         np.testing.assert_allclose(loss, Z - Y.T * Z, atol=1e-6)
         assert loss.dtype == np.float32
@@ -112,6 +118,53 @@ def test_classes_that_exclude_each_other_cannot_be_parted(smoothing):
     for some in ([0], [1, 3], [0, 1, 2]):
         with pytest.raises(ValueError, match="exclude each other"):
             labels.of_scores(np.array(some))
+
+
+# ---- Targets of several fits --------------------------------------------------------------------
+
+# Shares of several labels are stored answers where there are several fits.
+ONE_FIT = [y for y in TARGETS if not y.endswith("fits") and y != "sigmoid shares"]
+KEPT = {
+    "rows": np.random.default_rng(50).random((3, 40)) < 0.7,
+    "times": np.random.default_rng(51).integers(0, 3, (2, 40)),
+    "one fit": np.ones((1, 40), dtype=bool),
+    "none in one": np.arange(2)[:, None] * np.ones((2, 40), dtype=int),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("kept", KEPT)
+@pytest.mark.parametrize("name", ONE_FIT)
+def test_targets_of_several_fits_are_the_matrix_once_for_each(name, kept, part):
+    """Each fit's scores after those before; a row that it leaves out weighs nothing in it."""
+    targets, Y, own = TARGETS[name][1](np.random.default_rng(32), 40)
+    kept, rows, problems = KEPT[kept], PARTS[part], problems_of(targets, Y)
+    times = np.repeat(kept.T, Y.shape[1], axis=1)
+    fits, count = targets.in_folds(kept), len(kept)
+    Y, own = np.tile(Y, count)[rows], (np.tile(own, count) * times)[rows]
+    assert_are(fits[rows], Y, own, weights(40)[rows], problems * count)
+
+
+@pytest.mark.parametrize("kept", ["rows", "times"])
+@pytest.mark.parametrize("name", ONE_FIT)
+def test_constant_targets_of_a_fit_are_those_of_its_rows(name, kept):
+    """A fit's sides are those of the rows that it keeps."""
+    targets, _, _ = TARGETS[name][1](np.random.default_rng(32), 40)
+    kept, w = KEPT[kept] * (np.arange(40) < 4), weights(40)
+    expected = [targets.sides(w * of_fit) for of_fit in kept]
+    np.testing.assert_array_equal(targets.in_folds(kept).sides(w), np.hstack(expected))
+
+
+def test_folds_are_not_folded_again():
+    """Several fits of several fits are none that anybody asks for."""
+    labels, *_ = classes(4)(np.random.default_rng(7), 40)
+    folds = labels.in_folds(KEPT["rows"])
+    with pytest.raises(ValueError, match="folds"):
+        folds.in_folds(KEPT["rows"])
+    for refused in (folds.present, lambda: folds.among(np.arange(2))):
+        with pytest.raises(ValueError, match="n_candidates"):
+            refused()
+    np.testing.assert_array_equal(folds.strata(), labels.codes)
 
 
 # ---- Targets that do not vary -------------------------------------------------------------------

@@ -226,7 +226,7 @@ def _diverging(objective: Objective, point: Point, converged: NDArray) -> NDArra
 
     def kernel(block: Block) -> NDArray:
         moves = np.abs(block.linear(U))
-        return moves.max(axis=1, where=block.weights() > 0, initial=0)
+        return moves.max(axis=1, where=block.weighted(np.ones_like(moves)) > 0, initial=0)
 
     moves = objective.rows.greatest(kernel)
     most = moves.reshape(objective.problems, -1).max(axis=1)

@@ -1,0 +1,330 @@
+"""Paths: the optimum at each strength, refits without a fold of the rows, and what they are for."""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from parts import SOURCES, TARGETS, close, hold, make, minimiser, newton
+from problems import PROBLEMS, objective, one_hot, overlapping, solved
+from sklearn.datasets import load_wine
+
+from softreg import (
+    SigmoidRegression,
+    SoftmaxRegression,
+    SoftmaxRegressionCV,
+    _held_out,
+    regularization_path,
+)
+from softreg._held_out import Fold, Refits
+from softreg._path import Trail, grid, stages
+from softreg.solvers._result import Monitor
+
+CS = np.array([0.02, 0.3, 5.0])
+ONE_FIT = [y for y in TARGETS if not y.endswith("fits") and y != "sigmoid shares"]
+KINDS = list(product(ONE_FIT, SOURCES, ["weighted", "plain"]))
+
+
+def monitor():
+    """One that never stops."""
+    return Monitor(1e-13, 1000, lambda _T, _value: False)
+
+
+@pytest.fixture(params=KINDS, ids="-".join)
+def posed(request, monkeypatch, one_thread):
+    """One objective of every kind at C = 1, of which paths are made."""
+    targets, source, terms = request.param
+    hold(source, monkeypatch)
+    weighted = {"weighted": terms == "weighted", "offset": terms == "weighted"}
+    return make(one_thread, targets, source, factors=np.ones(6), **weighted)
+
+
+# ---- Paths --------------------------------------------------------------------------------------
+
+
+def test_each_stage_is_the_optimum_at_its_strength(posed):
+    """T is the minimiser of F with the penalty divided by C, found by dense Newton steps."""
+    path = list(stages(posed.objective, CS, monitor))
+    assert [stage.C for stage in path] == CS.tolist()
+    for stage in path:
+        own = posed.objective.times_penalty(1 / stage.C)
+        np.testing.assert_allclose(stage.objective.penalty.l2, own.penalty.l2, rtol=1e-14)
+        best = minimiser(own)
+        close(own.link.centred(stage.T), own.link.centred(best), 1e-5)
+        F = own.in_units_of_F(own.value(best))
+        np.testing.assert_allclose(stage.result.objective, F, rtol=1e-11, atol=1e-14)
+        assert stage.result.converged.all() and (stage.result.gap <= 1e-9 * F.sum()).all()
+        W, b = own.coefficients(stage.T)
+        close(stage.result.coef, W, 1e-12)
+        close(stage.result.intercept, b, 1e-12)
+
+
+def test_the_metric_of_a_stage_is_one_of_its_objective(posed):
+    """It is symmetric, positive and no farther from the Hessian than a few times."""
+    for stage in stages(posed.objective, CS, monitor):
+        (width, K), rng = stage.objective.shape, np.random.default_rng(0)
+        G = stage.objective.link.centred(rng.normal(size=(width, K)))
+        v = rng.normal(size=stage.metric.whiten(G).shape)
+        left, right = stage.metric.whiten(G) @ v, np.vdot(G, stage.metric.unwhiten(v))
+        assert left == pytest.approx(right, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("spacing", [1.01, 10.0, 1e4, 1e8])
+def test_strengths_may_lie_close_together_or_far_apart(one_thread, spacing):
+    """The optimum at each is the same whatever came before."""
+    case = make(one_thread, factors=np.ones(6))
+    for C in (1e-4, 1.0, 1e3):
+        *_, last = stages(case.objective, np.array([C / spacing**2, C / spacing, C]), monitor)
+        (alone,) = stages(case.objective, np.array([C]), monitor)
+        np.testing.assert_allclose(last.result.objective, alone.result.objective, rtol=1e-11)
+
+
+def test_a_trail_that_is_straight_in_log_c_is_followed():
+    """After one point the same is expected, after two a line in log C through the last two."""
+    slope, start = np.random.default_rng(1).normal(size=(2, 3, 2))
+    trail = Trail()
+    assert not trail.behind
+    trail.reached(0.1, 99 * np.ones((3, 2)))
+    np.testing.assert_array_equal(trail.ahead(5.0), 99 * np.ones((3, 2)))
+    for C in (1.0, 10.0, 20.0):
+        trail.reached(C, start + np.log(C) * slope)
+    for C in (20.0, 1e3):
+        np.testing.assert_allclose(trail.ahead(C), start + np.log(C) * slope, rtol=1e-12)
+
+
+# ---- Grids --------------------------------------------------------------------------------------
+
+
+def test_a_grid_begins_where_no_model_gains_a_percent(posed):
+    """F* >= 0.99 F(null) at the first C; evenly spaced in log C, and of the length asked for."""
+    Cs = grid(posed.objective, 7)
+    assert Cs.shape == (7,) and (np.diff(Cs) > 0).all()
+    np.testing.assert_allclose(np.diff(np.log(Cs), 2), 0, atol=1e-9)
+    own = posed.objective.times_penalty(1 / Cs[0])
+    nothing = posed.objective.times_penalty(1e30)
+    least = own.in_units_of_F(own.value(minimiser(own))).sum()
+    null = nothing.in_units_of_F(nothing.value(minimiser(nothing))).sum()
+    # With offsets the null model's intercepts are not quite the best ones.
+    assert least >= (0.98 if posed.offset.any() else 0.99) * null
+
+
+def test_a_grid_of_what_no_strength_changes_is_any_grid(one_thread):
+    """Constant columns, or no penalty at all: from 1e-4 to 1e4."""
+    for options in ({"X": np.full((40, 6), 3.0)}, {"penalty": "no penalty"}):
+        case = make(one_thread, **options)
+        np.testing.assert_allclose(grid(case.objective, 3), [1e-4, 1, 1e4])
+
+
+# ---- Refits -------------------------------------------------------------------------------------
+
+
+def folds_of(n, count, seed=0):
+    """So many folds of n rows."""
+    fold = np.random.default_rng(seed).permutation(n) % count
+    return [Fold(fold != k, np.flatnonzero(fold == k)) for k in range(count)]
+
+
+def scores_without(case, C, fold):
+    """Scores of a fold's rows, by dense Newton steps on the objective of the others."""
+    rows = case.objective.rows
+    own = case.objective.on(rows.replaced(weight=rows.weights * fold.train)).times_penalty(1 / C)
+    T = own.null()
+    for _ in range(40):
+        step = shortened(own, T, newton(own, T))
+        T = T + step
+        if np.abs(step).max() < 1e-7:
+            break
+    return (case.features @ T + case.offset)[fold.test], own
+
+
+def shortened(objective, T, step):
+    """The step of each problem, halved until its F is no higher."""
+    before = objective.value(T)
+    for _ in range(30):
+        higher = objective.by_score(objective.value(T + step) > before)
+        if not higher.any():
+            break
+        step = np.where(higher, step / 2, step)
+    return np.where(higher, 0, step)
+
+
+def gauged(case, Z):
+    """Scores (m, K) of which only differences count where classes exclude each other."""
+    return Z - Z.mean(axis=1, keepdims=True) if case.is_softmax else Z
+
+
+def test_held_out_scores_are_those_of_the_fits_without_the_fold(posed):
+    """Z of each fold's rows, at every strength, equals the dense fit's."""
+    folds = folds_of(40, 3)
+    refits = Refits(posed.objective, posed.objective.rows, folds, 1e-12)
+    for stage in stages(posed.objective, CS, monitor):
+        held = refits.held_out(stage)
+        assert len(held) == 3
+        for fold, Z in zip(folds, held, strict=True):
+            expected, own = scores_without(posed, stage.C, fold)
+            settled = own.by_score(own.settled)
+            close(gauged(posed, Z)[:, ~settled], gauged(posed, expected)[:, ~settled], 1e-3)
+
+
+def test_rows_that_a_refit_counts_twice_weigh_twice(posed):
+    """A fold's train part may say how often."""
+    times = np.random.default_rng(2).integers(0, 3, 40)
+    fold = Fold(times, np.flatnonzero(times == 0))
+    refits = Refits(posed.objective, posed.objective.rows, [fold], 1e-12)
+    (stage,) = stages(posed.objective, CS[1:2], monitor)
+    expected, own = scores_without(posed, stage.C, fold)
+    settled = own.by_score(own.settled)
+    (Z,) = refits.held_out(stage)
+    close(gauged(posed, Z)[:, ~settled], gauged(posed, expected)[:, ~settled], 1e-3)
+
+
+@pytest.mark.parametrize("targets", ONE_FIT)
+def test_folds_that_are_refitted_in_groups_are_those_refitted_together(
+    one_thread, monkeypatch, targets
+):
+    """Where scores of all folds take too much room, groups of them go one after another.
+
+    To within what the tolerance leaves of a score.
+    """
+    case, folds = make(one_thread, targets, factors=np.ones(6)), folds_of(40, 5)
+    (stage,) = stages(case.objective, CS[1:2], monitor)
+    together = Refits(case.objective, case.objective.rows, folds, 1e-12).held_out(stage)
+    for room in (1, 2 * case.objective.rows.n * case.objective.shape[1]):
+        monkeypatch.setattr(_held_out, "_TOGETHER", room)
+        apart = Refits(case.objective, case.objective.rows, folds, 1e-12).held_out(stage)
+        for one, other in zip(apart, together, strict=True):
+            close(gauged(case, one), gauged(case, other), 1e-3)
+
+
+# ---- Regularisation paths -----------------------------------------------------------------------
+
+X, y = overlapping()
+WEIGHTS = np.tile([0.0, 1.0, 2.0, 0.4, 3.5], 24)
+OFFSET = np.random.default_rng(3).normal(size=(120, 3))
+ANSWERS = np.maximum(one_hot(y), np.random.default_rng(4).random((120, 3)) < 0.3)
+
+# estimator, X, y, arguments of fit
+GIVEN = {
+    "classes": (SoftmaxRegression(), X, y, {}),
+    "two classes": (SoftmaxRegression(), X, y == 1, {}),
+    "named": (SoftmaxRegression(), X, np.array(["ash", "birch", "cedar"])[y], {}),
+    "weights": (SoftmaxRegression(), X, y, {"sample_weight": WEIGHTS}),
+    "offset": (SoftmaxRegression(fit_intercept=False), X, y, {"offset": OFFSET}),
+    "balanced": (SoftmaxRegression(class_weight="balanced", label_smoothing=0.1), X, y, {}),
+    "factors": (SoftmaxRegression(penalty_factor=[1, 2, 0.5, 3]), X, y, {}),
+    "float32": (SoftmaxRegression(), X.astype(np.float32), y, {}),
+    "sparse": (SoftmaxRegression(), *PROBLEMS["sparse counts"](), {}),
+    "wide": (SoftmaxRegression(), *PROBLEMS["wide"](), {}),
+    "labels": (SigmoidRegression(), X, ANSWERS, {}),
+    "sparse labels": (SigmoidRegression(), X, sp.csr_array(ANSWERS), {}),
+    "against the rest": (SigmoidRegression(), X, y, {"sample_weight": WEIGHTS}),
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_the_path_is_that_of_single_fits(name):
+    """Coefficients, objective and certificate at each C are those of the estimator at that C."""
+    estimator, X, y, terms = GIVEN[name]
+    float32 = name == "float32"
+    estimator = estimator.set_params(tol=1e-11 if float32 else 1e-13)
+    path = regularization_path(X, y, CS, estimator=estimator, **terms)
+    np.testing.assert_array_equal(path.Cs, CS)
+    for i, C in enumerate(CS):
+        own = estimator.set_params(C=C).fit(X, y, **terms)
+        largest = max(1, np.abs(own.coef_).max(), np.abs(own.intercept_).max())
+        atol = largest * (2e-3 if float32 else 1e-5)
+        np.testing.assert_allclose(path.coef[i], own.coef_, rtol=0, atol=atol)
+        np.testing.assert_allclose(path.intercept[i], own.intercept_, rtol=0, atol=atol)
+        assert path.objective[i] == pytest.approx(own.objective_, rel=1e-5 if float32 else 1e-9)
+        assert 0 <= path.optimality_gap[i] <= 1e-8 * path.objective[i]
+    assert path.coef.dtype == path.intercept.dtype == own.coef_.dtype
+    np.testing.assert_array_equal(path.classes, own.classes_)
+    assert path.converged.all() and path.converged.shape == (3,)
+    assert path.n_passes.dtype.kind == "i" and (path.n_passes > 0).all()
+
+
+@pytest.mark.parametrize("name", ["iris", "wine", "beans", "rare and nearly separable"])
+def test_the_path_on_raw_data_reaches_the_optimum(name):
+    """F by the formula at each C is the independently computed least one."""
+    Cs = [0.01, 1.0]
+    X, y = PROBLEMS[name]()
+    path = regularization_path(X, y, Cs)
+    for i, C in enumerate(Cs):
+        least = solved(name, C)[-1]
+        F = objective(path.coef[i], path.intercept[i], X, one_hot(y), C)
+        assert F / least <= 1 + 1e-8
+        assert path.objective[i] - least <= path.optimality_gap[i] + 1e-10 * least
+
+
+def test_a_number_of_strengths_asks_for_the_grid_of_cross_validation():
+    """Cs=6: the same values, ascending, that SoftmaxRegressionCV tries."""
+    path = regularization_path(X, y, 6)
+    np.testing.assert_allclose(path.Cs, SoftmaxRegressionCV(6, cv=2).fit(X, y).Cs_, rtol=1e-12)
+    default = regularization_path(X, y)
+    assert default.Cs.shape == (10,) and default.coef.shape == (10, 3, 4)
+    np.testing.assert_array_equal(regularization_path(X, y, [3, 0.1, 3]).Cs, [0.1, 3])
+
+
+def test_coefficients_grow_along_the_path():
+    """From next to none at the first C on: a weaker penalty never shrinks their size."""
+    path = regularization_path(*load_wine(return_X_y=True), 12)
+    sizes = np.square(path.coef).sum(axis=(1, 2))
+    assert (np.diff(sizes) > 0).all() and sizes[0] < 1e-3 * sizes[-1]
+
+
+@pytest.mark.parametrize("kind", ["classes", "two classes", "labels"])
+def test_the_frame_holds_every_coefficient_once(kind):
+    """to_frame: a row for each C, class and feature, the intercept among them."""
+    estimator, X, y, terms = GIVEN[kind]
+    names = ["gre", "gpa", "age", "income"]
+    path = regularization_path(pd.DataFrame(X, columns=names), y, CS, estimator=estimator, **terms)
+    table, rows = path.to_frame(), path.coef.shape[1]
+    assert list(table)[:4] == ["C", "class", "feature", "coef"]
+    assert set(table) >= {"objective", "optimality_gap", "converged", "n_passes"}
+    assert len(table) == 3 * rows * 5 and not table.duplicated(["C", "class", "feature"]).any()
+    for i, C in enumerate(CS):
+        own = table[table["C"] == C].pivot(index="class", columns="feature", values="coef")
+        assert own.index.tolist() == path.classes[-rows:].tolist()
+        np.testing.assert_array_equal(own[names], path.coef[i])
+        np.testing.assert_array_equal(own["intercept"], path.intercept[i])
+        assert set(table[table["C"] == C]["objective"]) == {path.objective[i]}
+    unnamed = regularization_path(X, y, [1.0], estimator=estimator, **terms)
+    assert unnamed.feature_names.tolist() == ["x0", "x1", "x2", "x3"]
+
+
+def test_a_path_leaves_the_estimator_as_it_was():
+    """Its C, and whatever it had learned, stay."""
+    model = SoftmaxRegression(C=3.0).fit(X, y)
+    before = model.coef_
+    regularization_path(X[:, :2], y, CS, estimator=model)
+    assert model.C == 3.0 and model.coef_ is before and model.n_features_in_ == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"Cs": []}, "Cs"),
+        ({"Cs": [1, -1]}, r"Cs\[1\] is -1"),
+        ({"Cs": 0}, "Cs=0"),
+        ({"Cs": [np.inf]}, "finite"),
+        ({"estimator": SoftmaxRegression(solver="newton")}, "solver='newton'.*auto"),
+        ({"X": np.full((120, 4), np.nan)}, "NaN"),
+        ({"sample_weight": -np.ones(120)}, "sample_weight"),
+        ({"offset": np.zeros((120, 2))}, "offset"),
+        ({"y": ["ash"] * 120}, "ash"),
+    ],
+    ids=lambda part: part if isinstance(part, str) else "",
+)
+def test_bad_input_to_a_path_is_refused(arguments, match):
+    """By name, value and remedy, as in fit."""
+    with pytest.raises(ValueError, match=match):
+        regularization_path(**({"X": X, "y": y} | arguments))
+
+
+def test_a_path_says_where_the_optimum_was_not_reached():
+    """max_iter=1 on hard data: converged is false there, and nothing is raised."""
+    heavy = np.random.default_rng(0).standard_t(1.1, size=(120, 4)) * [1, 1e3, 1, 1e-3]
+    path = regularization_path(heavy, y, [1e-14, 1e6], estimator=SoftmaxRegression(max_iter=1))
+    assert path.converged.dtype == bool and not path.converged[1]
+    assert np.isfinite(path.coef).all()
