@@ -17,7 +17,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from softreg import _checks as checks
 from softreg._best_classes import best_classes
-from softreg._callbacks import CALLBACK_FRAMES
 from softreg._encoding import Code, Encoder
 from softreg._objective import Objective
 from softreg._path import metric_near
@@ -36,8 +35,8 @@ _MOST_ITERATIONS = 10_000
 class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     """A linear classifier: scores z = W x + b + offset, of which predictions are made.
 
-    A final class has an ``__init__``, learns coefficients that minimise an `Objective`, and says
-    how y is encoded and scores become probabilities.
+    A final class has an ``__init__`` and learns coefficients that minimise an `Objective`; its
+    model says how y is encoded and scores become probabilities.
     """
 
     @abstractmethod
@@ -283,9 +282,10 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         features = {name: v for name, v in vars(fitted).items() if name.endswith("_in_")}
         self.__dict__.update(features | learned)
 
-    def _warn(self, code: Code, result: Result, C: Any) -> None:
+    def _warn(self, code: Code, result: Result, C: Any, frames: int) -> None:
+        """Warn of a fit that did not converge, as from so many frames up the stack."""
         if code.remark:
-            warnings.warn(code.remark, UserWarning, stacklevel=3 + CALLBACK_FRAMES)
+            warnings.warn(code.remark, UserWarning, stacklevel=frames + 1)
         if result.converged.all() or result.stopped:
             return
         message = f"{type(self).__name__} did not converge: {result.message}."
@@ -299,7 +299,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
                 f"classes {names.tolist()}, so that larger coefficients are always better; those "
                 "returned are finite but arbitrary. Choose a finite C and penalty_factor > 0."
             )
-        warnings.warn(message, ConvergenceWarning, stacklevel=3 + CALLBACK_FRAMES)
+        warnings.warn(message, ConvergenceWarning, stacklevel=frames + 1)
 
     def _linear(self, W: NDArray, b: NDArray, dtype: np.dtype) -> dict[str, NDArray]:
         """Return the fitted coefficients of W (d, K) and b (K,)."""

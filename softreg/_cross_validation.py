@@ -205,11 +205,11 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
     def _warn_of_all(self, code: Code, results: list[Result], place: NDArray) -> None:
         """Warn, once, of fits that did not converge."""
         there, late = _at(results, place), [not result.converged.all() for result in results]
-        self._warn(code, there, self.C_)
+        self._warn(code, there, self.C_, 3)
         if any(late) and there.converged.all():
             warnings.warn(
-                f"{type(self).__name__} did not converge at C={self.Cs_[late].tolist()}, none of "
-                f"which was chosen: {results[late.index(True)].message}.",
+                f"{type(self).__name__} did not converge at C={self.Cs_[late].tolist()}, for what "
+                f"was not chosen there: {results[late.index(True)].message}.",
                 ConvergenceWarning,
                 stacklevel=3,
             )
@@ -226,4 +226,7 @@ def _at(results: list[Result], place: NDArray) -> Result:
 
     fields = ("coef", "intercept", "objective", "gap", "converged")
     diverging = [k for k, p in enumerate(place) if k in results[p].diverging]
-    return replace(last, diverging=tuple(diverging), **{name: own(name) for name in fields})
+    late = [results[p] for k, p in enumerate(place) if not results[p].converged[k]]
+    message = late[0].message if late else last.message
+    parts = {name: own(name) for name in fields}
+    return replace(last, message=message, diverging=tuple(diverging), **parts)

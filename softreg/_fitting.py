@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score
 
 from softreg import _checks as checks
-from softreg._callbacks import CallbackSupportMixin, FitTask, with_callbacks
+from softreg._callbacks import CALLBACK_FRAMES, CallbackSupportMixin, FitTask, with_callbacks
 from softreg._classifier import LinearClassifier
 from softreg._encoding import Code
 from softreg._objective import Objective
@@ -79,7 +79,7 @@ class FittedClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
             task = FitTask(self, {"X": sample.data, "y": y, "metadata": metadata})
             result, learned = fitted._minimised(rows, sample.code, task)
         self._publish(fitted, learned)
-        self._warn(sample.code, result, self.C)
+        self._warn(sample.code, result, self.C, 2 + CALLBACK_FRAMES)
         return self
 
     def score(

@@ -65,7 +65,7 @@ class _Group:
         whole, metric = np.tile(stage.T, count), stage.metric.of_fits(count)
         start = whole + self._trail.ahead(stage.C) if self._trail.behind else whole
         start = self._without_absent(start)
-        fits, rough = (own.times_penalty(1 / stage.C) for own in (self._fits, self._single))
+        fits, rough = (own.at_strength(stage.C) for own in (self._fits, self._single))
         T = refitted(fits, rough, start, metric, self._tol)
         self._trail.reached(stage.C, T - whole)
         each = (np.split(A, count, axis=-1) for A in (T, self._absent, fits.rows.score_weight))

@@ -67,7 +67,7 @@ def leave_one_out(objective: Objective, T: NDArray) -> LeftOut:
         z~_i = z_i + A_i (I - s_i h_i A_i)^-1 s_i g_i,    A_i = (I (x) x_i)' H^-1 (I (x) x_i)
 
     This is the Newton step from T on the objective without row i. All rows' steps take as long as a
-    few Hessians.
+    few Hessians; ValueError if there is no room for these.
     """
     _check_room(objective)
     objective = objective.exact()
@@ -192,9 +192,9 @@ def _check_room(objective: Objective) -> None:
     order = width * K // B
     if B * order**2 > objective.rows.room:
         raise ValueError(
-            f'cv="loo" needs the Hessian of the fit, of {width} coefficients for each of {K} '
-            f"scores: {B * order**2:.3g} numbers, and at most {objective.rows.room:.3g} are held. "
-            "Use cv=10 instead, which needs none."
+            f'Leave-one-out, cv="loo", needs the Hessian of the fit, of {width} coefficients for '
+            f"each of {K} scores: {B * order**2:.3g} numbers, and at most "
+            f"{objective.rows.room:.3g} are held. Choose folds instead, such as cv=10."
         )
 
 

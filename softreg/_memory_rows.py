@@ -207,8 +207,8 @@ class MemoryRows(Rows):
             vars(part)["in_single"] = single.of_scores(scores)
         return part
 
-    def in_folds(self, kept: NDArray[np.bool_]) -> Self:
-        """Return the same rows for several fits at once, each with those `kept` (fits, n)."""
+    def in_folds(self, kept: NDArray) -> Self:
+        """Return the same rows for several fits, in each of which they count `kept` (fits, n)."""
         offset = None if self.offset is None else np.tile(self.offset, len(kept))
         return self.replaced(Y=self.Y.in_folds(kept), offset=offset)
 

@@ -181,10 +181,11 @@ class Objective:
             mean_weight=float(rows.score_weight.mean()),
         )
 
-    def times_penalty(self, factor: NDArray | float) -> Objective:
-        """Return the objective with its penalty times a factor, or one for each score (K,)."""
-        new = replace(self, penalty=self.penalty.divided(1 / np.atleast_1d(factor)))
-        vars(new).update({n: v for n, v in vars(self).items() if n == "gram"})
+    def at_strength(self, C: float) -> Objective:
+        """Return the objective with its penalty divided by C."""
+        new = replace(self, penalty=self.penalty.divided(np.array([C])))
+        if "gram" in vars(self):  # it knows nothing of the penalty
+            vars(new)["gram"] = self.gram
         return new
 
     def unpenalised(self) -> Objective:

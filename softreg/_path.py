@@ -75,7 +75,7 @@ def stages(objective: Objective, Cs: NDArray, monitor: Callable[[], Monitor]) ->
     """
     trail, last = Trail(), None
     for C in Cs:
-        own, watch = objective.times_penalty(1 / C), monitor()
+        own, watch = objective.at_strength(C), monitor()
         if last is None:
             point = Point.at(own.exact(), own.null())
             metric = first_metric(own, point.T)

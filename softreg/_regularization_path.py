@@ -31,7 +31,8 @@ class RegularizationPath:
         its least value.
     converged : ndarray of shape (n_Cs,) of bool
     n_passes : ndarray of shape (n_Cs,) of int
-        Passes over the data from the C before: sums over the rows, samples of rows included.
+        Passes over the data from the C before, the first from the start: sums over the rows,
+        samples of rows included.
     classes : ndarray of shape (n_classes,)
         The classes, or the labels' names.
     feature_names : ndarray of shape (n_features,)
@@ -126,9 +127,10 @@ def regularization_path(
     ['C', 'class', 'feature', 'coef']
     """
     model = SoftmaxRegression() if estimator is None else clone(estimator)
-    if not isinstance(model.solver, str) or model.solver != "auto":
+    if getattr(model, "solver", None) != "auto":
         raise ValueError(
-            f'estimator has solver={model.solver!r}; a path has steps of its own: leave it "auto".'
+            f"estimator={model!r} must be SoftmaxRegression or SigmoidRegression, and its solver "
+            '"auto": a path has steps of its own.'
         )
     tried = checks.check_Cs(Cs)
     results, passes = [], [0]

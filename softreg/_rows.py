@@ -208,7 +208,7 @@ class Rows(ABC):
     def one_sided(self) -> NDArray[np.bool_]:
         """Which scores' targets are all 0 or all 1, or unknown, where they count, (K,).
 
-        No finite intercept is best for these. Never so where the encoding refuses it.
+        No finite intercept is best for these. Never so of scores that share a row's loss.
         """
         return np.logical_not(self.sides.all(axis=0))
 

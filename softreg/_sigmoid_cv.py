@@ -13,20 +13,21 @@ from softreg._sigmoid import SigmoidModel
 class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
     r"""One sigmoid for each label, whose C is chosen by cross-validation.
 
-    The model of `SigmoidRegression` at each C of a path, and its refits without each fold, all
-    labels and folds in the same passes over the data. The model at the chosen C is that of the
-    path; nothing is fitted again.
+    The model of `SigmoidRegression` at each C of a path, then its refits without each fold, all
+    labels and folds in the same passes over the data (large problems: in groups). The model at the
+    chosen C is that of the path; nothing is fitted again.
 
     Parameters
     ----------
     Cs : int or array-like of shape (n_Cs,), default=10
         Inverse strengths of the penalty to try, finite and > 0; they are sorted. An integer asks
         for as many, evenly spaced in log C, from where no model is more than 1 % better than the
-        null model to where the penalty hardly matters.
+        null model to where the penalty hardly matters (1e-4 to 1e4 where nothing is penalised).
     cv : int, "loo", splitter or iterable of (train, test), default=5
         The folds, as in `sklearn.model_selection.check_cv` (an integer: for labels consecutive
         rows, for one class a row stratified, without shuffling). "loo" leaves out each row, by one
-        Newton step from the fit to all rows (see `softreg.inference.loo`).
+        Newton step from the fit to all rows, or a refit where that does not reach (see
+        `softreg.inference.loo`), and asks for Hessians that can be factored.
     scoring : str or callable, default="neg_log_loss"
         A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, the larger, the better; with
         `per_label` it gets one label's 0 and 1, and weights, of the rows where it is known. Scores
@@ -52,7 +53,7 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         Where a label begins to be predicted, as in `SigmoidRegression`.
     tol : float, default=1e-9
         As in `SigmoidRegression`, for the fits to all rows. Refits end where F is estimated at most
-        ``max(tol, 1e-9)`` above its least value, far below the noise of their scores.
+        ``max(tol, 1e-9)`` (relative) above its least value, far below the noise of their scores.
     max_iter : int, default=None
         Most iterations at each C, >= 1; None is 10,000.
     n_jobs : int, default=None

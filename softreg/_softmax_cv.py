@@ -13,22 +13,22 @@ from softreg._softmax import SoftmaxModel
 class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
     r"""Multinomial logistic regression whose C is chosen by cross-validation.
 
-    The model of `SoftmaxRegression` at each C of a path, and its refits without each fold, all in
-    the same passes over the data: along C each fit starts where those before it lead, and the
-    refits start at the fit to all rows, whose metric is their preconditioner. The model at the
-    chosen C is that of the path; nothing is fitted again.
+    The model of `SoftmaxRegression` at each C of a path, then its refits without each fold,
+    together in the same passes over the data (large problems: in groups). Along C each fit starts
+    where those before it lead; the refits start at the fit to all rows, whose metric is their
+    preconditioner. The model at the chosen C is that of the path; nothing is fitted again.
 
     Parameters
     ----------
     Cs : int or array-like of shape (n_Cs,), default=10
         Inverse strengths of the penalty to try, finite and > 0; they are sorted. An integer asks
         for as many, evenly spaced in log C, from where no model is more than 1 % better than the
-        null model to where the penalty hardly matters.
+        null model to where the penalty hardly matters (1e-4 to 1e4 where nothing is penalised).
     cv : int, "loo", splitter or iterable of (train, test), default=5
         The folds, as in `sklearn.model_selection.check_cv` (an integer: stratified by class,
         without shuffling; class probabilities: consecutive rows). "loo" leaves out each row, by one
-        Newton step from the fit to all rows (see `softreg.inference.loo`), and asks for a Hessian
-        that can be factored.
+        Newton step from the fit to all rows, or a refit where that does not reach (see
+        `softreg.inference.loo`), and asks for a Hessian that can be factored.
     scoring : str or callable, default="neg_log_loss"
         A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, the larger, the better;
         scores must be finite. With "loo" all scorers but "neg_log_loss" score all held-out
@@ -49,7 +49,7 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
         labels; for class probabilities the DataFrame's column names, else 0, 1, ...
     tol : float, default=1e-9
         As in `SoftmaxRegression`, for the fits to all rows. Refits end where F is estimated at most
-        ``max(tol, 1e-9)`` above its least value, far below the noise of their scores.
+        ``max(tol, 1e-9)`` (relative) above its least value, far below the noise of their scores.
     max_iter : int, default=None
         Most iterations at each C, >= 1; None is 10,000.
     n_jobs : int, default=None

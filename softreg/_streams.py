@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.metaestimators import available_if
 
 from softreg import _checks as checks
-from softreg._callbacks import FitTask, with_callbacks
+from softreg._callbacks import CALLBACK_FRAMES, FitTask, with_callbacks
 from softreg._chunk_encoding import Reader, Survey
 from softreg._chunked_rows import ChunkedRows
 from softreg._coordinates import Coordinates
@@ -96,7 +96,7 @@ class StreamClassifier(FittedClassifier, metaclass=ABCMeta):
             rows = ChunkedRows.of(survey.rows(raw, threads))
             result, learned = fitted._minimised(rows, survey.code, FitTask(self, {}))
         self._publish(fitted, learned)
-        self._warn(survey.code, result, self.C)
+        self._warn(survey.code, result, self.C, 2 + CALLBACK_FRAMES)
         return self
 
     @available_if(_learns_from_streams)

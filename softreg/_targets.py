@@ -13,7 +13,7 @@ class Targets(Protocol):
     """The y of n rows over K scores, without an n x K matrix where less will do.
 
     Matrices (K, m) are C-contiguous. B is the number of problems: 1 where all scores share a row's
-    loss, K where each score has its own.
+    loss, K where each score has its own; several fits at once have theirs one after another.
     """
 
     @property
@@ -27,7 +27,7 @@ class Targets(Protocol):
         """Return the targets of some scores."""
 
     def in_folds(self, kept: NDArray) -> Targets:
-        """Return the targets of several fits, whose rows of those here are `kept` (fits, n)."""
+        """Return the targets of several fits; `kept` (fits, n) says how often rows count."""
 
     def subtract_product_inplace(self, loss: NDArray, Z: NDArray) -> None:
         """Take y z off the losses (B, m) of the scores Z (K, m)."""
@@ -182,11 +182,11 @@ class Folds:
     Attributes
     ----------
     Y : Targets, those of one fit
-    kept : ndarray (B, n) of bool, the rows that count in each fit
+    kept : ndarray (fits, n) of bool or int, how often each row counts in each fit
     """
 
     Y: Targets
-    kept: NDArray[np.bool_]
+    kept: NDArray
 
     @property
     def n_scores(self) -> int:

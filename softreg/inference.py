@@ -50,9 +50,9 @@ def loo(
 ) -> LeaveOneOut:
     r"""Return approximate leave-one-out predictions of the rows that a model was fitted to.
 
-    The fit without row i is one Newton step from the fit to all. On the scores of the row itself,
-    with weight s, residual :math:`g = p - y`, curvature h (K x K) and the Hessian H at the optimum,
-    that step is
+    The fit without row i is about one Newton step from the fit to all. On the scores of the row
+    itself, with weight s, residual :math:`g = p - y`, curvature h (K x K) and the Hessian H at the
+    optimum, that step is
 
     .. math:: \tilde z_i = z_i + A_i (I - s_i h_i A_i)^{-1} s_i g_i,
               \qquad A_i = (I \otimes x_i)^\top H^{-1} (I \otimes x_i),
@@ -75,6 +75,8 @@ def loo(
     NotFittedError, ValueError
         Before `fit`; if the estimator is not at the optimum of these rows (it was fitted to others,
         or by `MiniBatch`); if the Hessian is too large to factor.
+    TypeError
+        If `offset` is sparse.
 
     References
     ----------

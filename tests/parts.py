@@ -159,11 +159,10 @@ TARGETS = {
     "answers, cells": (Sigmoid(), answers(cells=True)),
     "soft answers, cells": (Sigmoid(), answers(soft=True, cells=True)),
     "softmax, two fits": (Softmax(2), fits(classes(3, 0.1), 2)),
-    "two classes, three fits": (Sigmoid(), fits(shares(two_classes), 3)),
 }
 INDICATORS = ["answers", "soft answers", "answers, cells", "soft answers, cells"]
 # Those that are a problem a score.
-LABELS = ["sigmoid shares", *INDICATORS, "two classes, three fits"]
+LABELS = ["sigmoid shares", *INDICATORS]
 
 
 # ---- Objectives ---------------------------------------------------------------------------------

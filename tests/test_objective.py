@@ -398,7 +398,7 @@ def test_a_penalty_times_a_factor_is_that_of_another_strength(one_fit, factor):
     """F at C / factor: the loss stays, and what was made of the rows is kept."""
     objective, T = one_fit.objective, one_fit.point()
     gram = objective.gram
-    other = objective.times_penalty(factor)
+    other = objective.at_strength(1 / factor)
     loss = objective.unpenalised().value(T)
     penalty = objective.value(T) - loss
     np.testing.assert_allclose(other.value(T), loss + factor * penalty, rtol=1e-9)

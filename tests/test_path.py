@@ -48,7 +48,7 @@ def test_each_stage_is_the_optimum_at_its_strength(posed):
     path = list(stages(posed.objective, CS, monitor))
     assert [stage.C for stage in path] == CS.tolist()
     for stage in path:
-        own = posed.objective.times_penalty(1 / stage.C)
+        own = posed.objective.at_strength(stage.C)
         np.testing.assert_allclose(stage.objective.penalty.l2, own.penalty.l2, rtol=1e-14)
         best = minimiser(own)
         close(own.link.centred(stage.T), own.link.centred(best), 1e-5)
@@ -101,8 +101,8 @@ def test_a_grid_begins_where_no_model_gains_a_percent(posed):
     Cs = grid(posed.objective, 7)
     assert Cs.shape == (7,) and (np.diff(Cs) > 0).all()
     np.testing.assert_allclose(np.diff(np.log(Cs), 2), 0, atol=1e-9)
-    own = posed.objective.times_penalty(1 / Cs[0])
-    nothing = posed.objective.times_penalty(1e30)
+    own = posed.objective.at_strength(Cs[0])
+    nothing = posed.objective.at_strength(1e-30)
     least = own.in_units_of_F(own.value(minimiser(own))).sum()
     null = nothing.in_units_of_F(nothing.value(minimiser(nothing))).sum()
     # With offsets the null model's intercepts are not quite the best ones.
@@ -128,7 +128,7 @@ def folds_of(n, count, seed=0):
 def scores_without(case, C, fold):
     """Scores of a fold's rows, by dense Newton steps on the objective of the others."""
     rows = case.objective.rows
-    own = case.objective.on(rows.replaced(weight=rows.weights * fold.train)).times_penalty(1 / C)
+    own = case.objective.on(rows.replaced(weight=rows.weights * fold.train)).at_strength(C)
     T = own.null()
     for _ in range(40):
         step = shortened(own, T, newton(own, T))

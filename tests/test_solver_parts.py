@@ -236,7 +236,7 @@ class _ManyFits:
 def test_a_metric_follows_the_penalty(penalised, name, factor):
     """Shifted by a change of the penalty it is the metric that the other objective has."""
     T, objective = penalised.point(), penalised.objective
-    metric, other = METRICS[name][0](penalised, T), objective.times_penalty(factor)
+    metric, other = METRICS[name][0](penalised, T), objective.at_strength(1 / factor)
     shifted = metric.shifted(other, other.penalty.l2 - objective.penalty.l2)
     expected = METRICS[name][0](replace(penalised, objective=other), T)
     G = objective.link.centred(np.random.default_rng(52).normal(size=T.shape))
