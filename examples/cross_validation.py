@@ -1,6 +1,7 @@
 """How good is a model whose C was chosen by cross-validation? Nested cross-validation answers.
 
-    python examples/cross_validation.py                      wine and digits
+    python examples/cross_validation.py                      wine
+    python examples/cross_validation.py --sets wine digits   the longer way
     python examples/cross_validation.py --raw                and scikit-learn on raw columns, slowly
     python examples/cross_validation.py --pictures folder    draw scores and coefficients against C
 
@@ -32,7 +33,7 @@ SCORES = ["neg_log_loss", "accuracy"]
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--sets", nargs="+", choices=LOADERS, default=list(LOADERS))
+    parser.add_argument("--sets", nargs="+", choices=LOADERS, default=["wine"])
     parser.add_argument("--raw", action="store_true", help="scikit-learn on raw columns too")
     parser.add_argument("--pictures", type=Path, help="folder for pictures; needs matplotlib")
     args = parser.parse_args()

@@ -1228,7 +1228,7 @@ def test_scores_do_not_depend_on_what_else_is_tried(spacing):
         np.testing.assert_allclose(behind.scores_[:, 1], alone.scores_[:, 0], rtol=1e-3)
 
 
-@pytest.mark.parametrize("seed", [26, 28, 58])
+@pytest.mark.parametrize("seed", [26, 28])
 def test_refits_of_heavy_tails_in_all_units_reach_their_optimum(seed):
     """A weak penalty, columns from 1 to 1e8: scores are those of plain fits, which converge.
 

@@ -37,7 +37,7 @@ def test_cross_validation_draws_its_pictures(tmp_path):
     """Scores and coefficients against C become two files, in a folder that need not be there."""
     pytest.importorskip("matplotlib")
     folder = tmp_path / "new" / "pictures"
-    done = run_example("examples/cross_validation.py", "--sets", "wine", "--pictures", folder)
+    done = run_example("examples/cross_validation.py", "--pictures", folder)
     assert done.returncode == 0, done.stderr
     assert {file.name for file in folder.iterdir()} == {"wine_coefficients.png", "wine_scores.png"}
 
