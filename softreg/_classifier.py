@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from softreg import _checks as checks
 from softreg._best_classes import best_classes
-from softreg._encoding import Code, Encoder
+from softreg._encoding import Code, Encoder, of_both
 from softreg._objective import Objective
 from softreg._path import metric_near
 from softreg._penalties import ElasticNet
@@ -149,7 +149,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
         def scores(cut: slice) -> NDArray:
             Z = self._scores(data[cut], None if shift is None else shift[cut])
-            return _of_both(Z) if Z.ndim == 1 else Z
+            return of_both(Z) if Z.ndim == 1 else Z
 
         return self.classes_[best_classes(scores, data.shape[0], K, count)]
 
@@ -195,11 +195,11 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             If `offset` is sparse.
         """
         scores = self.decision_function(X, offset)
-        return log_expit(_of_both(scores)) if scores.ndim == 1 else self._log_probabilities(scores)
+        return log_expit(of_both(scores)) if scores.ndim == 1 else self._log_probabilities(scores)
 
     def _probabilities_of(self, scores: NDArray) -> NDArray:
         """Return the probabilities (n, K) of scores in the shape of `decision_function`."""
-        return expit(_of_both(scores)) if scores.ndim == 1 else self._probabilities(scores)
+        return expit(of_both(scores)) if scores.ndim == 1 else self._probabilities(scores)
 
     def _checked_offset(self, offset: Any, data: Any) -> NDArray | None:
         """Return the offset of validated rows, or None."""
@@ -315,8 +315,3 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _of_both(scores: NDArray) -> NDArray:
-    """Return the scores (n, 2) of two classes of which the second has `scores` (n,)."""
-    return np.stack([-scores, scores], axis=1)

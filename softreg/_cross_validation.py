@@ -17,7 +17,7 @@ from softreg._classifier import LinearClassifier
 from softreg._encoding import Code
 from softreg._held_out import Refits
 from softreg._objective import Objective
-from softreg._path import grid, stages
+from softreg._path import stages, strengths
 from softreg._sample import Sample
 from softreg._scoring import as_labels, scoring_for
 from softreg._splits import check_weights, folds_of
@@ -91,11 +91,12 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             objective = fitted._posed(rows, sample.code, np.ones(1))
             scored = as_labels(sample) if self._has_own_strengths(sample.code) else sample
             trial = self._trial(objective, scored, X, y, groups)
-            tried = grid(objective, Cs) if isinstance(Cs, int) else Cs
+            tried = strengths(objective, Cs)
             path, scores, weights = fitted._tried(objective, scored.code, tried, trial)
         mean, error = summary(scores, weights)
         place = chosen(mean, error, select)
-        learned = fitted._learned(_at(path, place), sample.code, rows)
+        there = _at(path, place)
+        learned = fitted._learned(there, sample.code, rows)
         along = fitted._linear_path(path, rows.dtype)
         learned |= {
             "coef_path_": along["coef_"],
@@ -107,7 +108,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             "se_score_": error,
         }
         self._publish(fitted, learned)
-        self._warn_of_all(sample.code, path, place)
+        self._warn_of_all(sample.code, path, there)
         return self
 
     @property
@@ -202,9 +203,9 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         scores, weights = (np.stack(own, axis=1) for own in zip(*found, strict=True))
         return results, scores, weights
 
-    def _warn_of_all(self, code: Code, results: list[Result], place: NDArray) -> None:
-        """Warn, once, of fits that did not converge."""
-        there, late = _at(results, place), [not result.converged.all() for result in results]
+    def _warn_of_all(self, code: Code, results: list[Result], there: Result) -> None:
+        """Warn, once, of fits that did not converge, given all and the one that was chosen."""
+        late = [not result.converged.all() for result in results]
         self._warn(code, there, self.C_, 3)
         if any(late) and there.converged.all():
             warnings.warn(

@@ -245,7 +245,7 @@ class ClassCode(Code):
 
     def log_losses(self, scores: NDArray, answers: Answers) -> NDArray:
         if scores.ndim == 1:
-            return self.losses_of(log_expit(np.stack([-scores, scores], axis=1)), answers)
+            return self.losses_of(log_expit(of_both(scores)), answers)
         return self.losses_of(log_softmax(scores, axis=1), answers)
 
     def losses_of(self, log_P: NDArray, answers: Answers) -> NDArray:
@@ -275,6 +275,11 @@ class ClassCode(Code):
             weight = own if weight is None else weight * own
         Y = (1 - self.smoothing) * Y + self.smoothing / len(self.classes)
         return Shares(Y if self.score_shape else Y[:, 1:]), weight
+
+
+def of_both(scores: NDArray) -> NDArray:
+    """Return the scores (n, 2) of two classes of which the second has `scores` (n,)."""
+    return np.stack([-scores, scores], axis=1)
 
 
 def has_columns(y: Any) -> bool:

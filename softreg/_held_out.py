@@ -55,7 +55,6 @@ class _Group:
     ) -> None:
         train = np.stack([fold.train for fold in folds])
         fits = objective.of_fits(rows.in_folds(train), len(folds))
-        self._absent = _absent(fits)
         self._fits, self._single, self._tol, self._trail = fits, in_single(fits), tol, Trail()
         self._rows, self._tests = rows, [fold.test for fold in folds]
 
@@ -68,29 +67,19 @@ class _Group:
         fits, rough = (own.at_strength(stage.C) for own in (self._fits, self._single))
         T = refitted(fits, rough, start, metric, self._tol)
         self._trail.reached(stage.C, T - whole)
-        each = (np.split(A, count, axis=-1) for A in (T, self._absent, fits.rows.score_weight))
+        each = (np.split(A, count, axis=-1) for A in (T, self._fits.absent, fits.rows.score_weight))
         parts = zip(self._tests, *each, strict=True)
         taken = ((self._rows.taken(test).replaced(once=True), *own) for test, *own in parts)
         return [_scores(stage.objective, *own) for own in taken]
 
     def _without_absent(self, T: NDArray) -> NDArray:
         """Return coefficients that leave out what a fold has not seen."""
-        if not self._absent.any():
+        if not self._fits.absent.any():
             return T
-        T = np.where(self._absent, self._fits.null(), T)
+        T = np.where(self._fits.absent, self._fits.null(), T)
         if self._fits.link.exclusive:
-            T[-1, self._absent] = _ABSENT
+            T[-1, self._fits.absent] = _ABSENT
         return T
-
-
-def _absent(fits: Objective) -> NDArray[np.bool_]:
-    """Return the scores of classes, or of labels whose answers are all the same, that a fit lacks.
-
-    Without an intercept there is nothing that grows without end.
-    """
-    if not fits.link.exclusive:
-        return fits.by_score(fits.settled)
-    return (fits.rows.target_sum == 0) & fits.rows.coordinates.intercept
 
 
 def _scores(

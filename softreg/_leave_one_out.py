@@ -168,8 +168,7 @@ def _refitted(
     held, count = cast(MemoryRows, objective.rows), len(rows)
     kept = np.arange(held.n) != rows[:, None]
     fits = objective.of_fits(held.in_folds(kept), count)
-    lacking = (fits.rows.target_sum == 0) & held.coordinates.intercept
-    there = np.flatnonzero(~(fits.settled | fits.any_of_problem(lacking)))
+    there = np.flatnonzero(~fits.any_of_problem(fits.absent))
     if not len(there):
         return scores
     part, start, own = fits.part(there), np.tile(T, len(there)), metric.of_fits(len(there))

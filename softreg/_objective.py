@@ -115,6 +115,16 @@ class Objective:
         """
         return self.any_of_problem(self.rows.one_sided & self.rows.coordinates.intercept)
 
+    @cached_property
+    def absent(self) -> NDArray[np.bool_]:
+        """Scores of classes, or of labels whose answers are all the same, that are not there, (K,).
+
+        Without an intercept there is nothing that grows without end.
+        """
+        if not self.link.exclusive:
+            return self.by_score(self.settled)
+        return (self.rows.target_sum == 0) & self.rows.coordinates.intercept
+
     def by_problem(self, scores: NDArray) -> NDArray:
         """Return what is given for each score (K,), added up over each problem's, (B,)."""
         return scores.reshape(self.problems, -1).sum(axis=1)

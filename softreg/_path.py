@@ -90,6 +90,11 @@ def stages(objective: Objective, Cs: NDArray, monitor: Callable[[], Monitor]) ->
         yield last
 
 
+def strengths(objective: Objective, Cs: int | NDArray) -> NDArray:
+    """Return the values of C to try: those given, or a grid of as many as an integer says."""
+    return grid(objective, Cs) if isinstance(Cs, int) else Cs
+
+
 def grid(objective: Objective, count: int) -> NDArray:
     """Return so many values of C, evenly spaced in log C, that span what makes a difference.
 

@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 from softreg import _checks as checks
 from softreg._fitting import FittedClassifier
-from softreg._path import grid, stages
+from softreg._path import stages, strengths
 from softreg._softmax import SoftmaxRegression
 from softreg._threads import Threads
 
@@ -132,13 +132,13 @@ def regularization_path(
             f"estimator={model!r} must be SoftmaxRegression or SigmoidRegression, and its solver "
             '"auto": a path has steps of its own.'
         )
-    tried = checks.check_Cs(Cs)
+    asked = checks.check_Cs(Cs)
     results, passes = [], [0]
     sample = model._read(X, y, sample_weight, offset, reset=True)
     with Threads(checks.check_n_jobs(model.n_jobs)) as threads:
         rows = sample.rows(bool(model.fit_intercept), threads)
         objective = model._posed(rows, sample.code, np.ones(1))
-        tried = grid(objective, tried) if isinstance(tried, int) else tried
+        tried = strengths(objective, asked)
         for stage in stages(objective, tried, model._monitor):
             results.append(stage.result)
             passes.append(threads.passes)
