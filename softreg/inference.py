@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from softreg._checks import check_n_jobs
-from softreg._leave_one_out import leave_one_out, refined
-from softreg._threads import Threads
+from softreg._encoding.validation import check_n_jobs
+from softreg._rows.threads import Threads
+from softreg._selection.leave_one_out import leave_one_out, refined
 
 __all__ = ["LeaveOneOut", "loo"]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 from parts import ROUNDING, SOURCES, TERMS, hold, make, with_penalties
 
-from softreg._threads import Threads
+from softreg._rows.threads import Threads
 
 # The same examples on every machine, and no verdict that depends on how busy it is.
 settings.register_profile("reproducible", derandomize=True, deadline=None)

@@ -13,15 +13,15 @@ import scipy.sparse as sp
 from problems import optimum
 from scipy.special import expit, logsumexp, softmax
 
-from softreg import _memory
-from softreg._coordinates import Coordinates
-from softreg._indicators import Indicators
-from softreg._links import Sigmoid, Softmax
-from softreg._memory import DenseRows, SparseRows
-from softreg._objective import Objective
-from softreg._penalties import ElasticNet
-from softreg._targets import Labels, Shares, Targets
-from softreg.solvers._product import HessianProduct
+from softreg._model.links import Sigmoid, Softmax
+from softreg._model.objective import Objective
+from softreg._model.penalties import ElasticNet
+from softreg._rows import memory as _memory
+from softreg._rows.coordinates import Coordinates
+from softreg._rows.label_targets import Indicators
+from softreg._rows.memory import DenseRows, SparseRows
+from softreg._rows.targets import Labels, Shares, Targets
+from softreg.solvers.linalg.hessian_product import HessianProduct
 
 # Rounding, of quantities of order one, for products in double and in single precision.
 ROUNDING = {np.float64: 1e-11, np.float32: 2e-5}

@@ -6,13 +6,13 @@ import scipy.sparse as sp
 from parts import ROUNDING as ROUNDS_TO
 from parts import SOURCES, TARGETS, close, hold, make, step_rounding
 
-from softreg._chunked_rows import ChunkedRows
-from softreg._coordinates import Coordinates
-from softreg._memory import rows_for_a_pass
-from softreg._objective import Objective
-from softreg._penalties import ElasticNet
-from softreg._targets import Labels
-from softreg.solvers._product import HessianProduct
+from softreg._model.objective import Objective
+from softreg._model.penalties import ElasticNet
+from softreg._rows.chunked import ChunkedRows
+from softreg._rows.coordinates import Coordinates
+from softreg._rows.memory import rows_for_a_pass
+from softreg._rows.targets import Labels
+from softreg.solvers.linalg.hessian_product import HessianProduct
 
 # ---- Sums and draws -----------------------------------------------------------------------------
 

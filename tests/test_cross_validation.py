@@ -33,12 +33,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_html_repr
 
-from softreg import (
-    SigmoidRegression,
-    SigmoidRegressionCV,
-    SoftmaxRegression,
-    SoftmaxRegressionCV,
-)
+from softreg import SigmoidRegression, SigmoidRegressionCV, SoftmaxRegression, SoftmaxRegressionCV
 
 PLAIN = {SoftmaxRegressionCV: SoftmaxRegression, SigmoidRegressionCV: SigmoidRegression}
 CV = list(PLAIN)

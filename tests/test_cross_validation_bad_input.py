@@ -11,7 +11,7 @@ from sklearn.model_selection import GroupKFold, KFold, LeaveOneOut, StratifiedKF
 from test_bad_input import assert_untouched, changed, fitted_state, says
 
 from softreg import SigmoidRegressionCV, SoftmaxRegressionCV
-from softreg._memory_rows import MemoryRows
+from softreg._rows.memory import MemoryRows
 
 X, y = overlapping()
 Y = one_hot(y)

@@ -2,58 +2,75 @@
 
 import ast
 import importlib
+import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "softreg"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "softreg"
 
-# A module may import those of the levels above its own in this list. Later modules are
-# listed already.
-LEVELS = [
-    {"_coordinates", "_targets", "_threads"},
-    {"_blocks", "_indicators", "_links", "_penalties"},
-    {"_rows"},
-    {"_memory_rows"},
-    {"_chunked_rows", "_dask", "_memory", "_rowspace"},
-    {"_objective"},
-    {"solvers"},
-    {"_path"},
-    {"_held_out", "_leave_one_out"},
-    {"_best_classes", "_callbacks", "_checks", "_chunk_source"},
-    {"_encoding"},
-    {"_label_encoding", "_sample"},
-    {"_chunk_encoding", "_classifier", "_thresholds"},
-    {"_fitting", "_splits"},
-    {"_streams", "_scoring"},
-    {"_trials"},
-    {"_cross_validation"},
-    {"_softmax", "_sigmoid"},
-    {"_softmax_cv", "_sigmoid_cv"},
-    {"_regularization_path"},
-    {"__init__"},
-]
-LEVEL = {module: level for level, modules in enumerate(LEVELS) for module in modules}
-# Nobody imports a leaf, so that each can be deleted without a trace.
-LEAVES = {"functions", "inference", "display", "calibration", "chunks"}
-# A link knows nothing of X, a penalty nothing of either, a source of rows only rows.
-NARROWER = {"_links": {"_targets"}, "_penalties": set(), "_dask": {"_rows"}}
-NARROWER |= dict.fromkeys(LEAVES, {"_objective"})
-NARROWER["inference"] = {"_checks", "_leave_one_out", "_threads"}
+# A module may import those of its own folder and of the folders below it on this page; the order
+# within a folder says nothing. CONTRIBUTING.md prints the same lines.
+MAP = """\
+__init__      the public names, nothing else
+_estimators/  WHAT USERS CALL: base, fit, streams, cv, softmax, sigmoid, regularization_path,
+              callbacks
+_selection/   WHICH STRENGTH: path, folds, refits, scoring, cv_scores, leave_one_out, thresholds
+solvers/      HOW (public): base, auto, outer_loop, newton_step, point, monitor, result, lbfgs,
+              newton
+  linalg/     metrics, costs, factors, hessian_product, conjugate_gradients, row_sampling
+  minibatch/  solver, update, gradient, curvature, stream_state, class_candidates
+_encoding/    WHAT y MEANS: validation, answers, classes, labels, chunk_survey
+_model/       WHAT IS MINIMISED: objective, certificate, links, penalties, rowspace, kernels
+_rows/        WHERE THE DATA ARE: base, blocks, memory, chunked, targets, label_targets,
+              coordinates, threads
+leaves        nobody imports them: chunks, display, functions, inference
+"""
+ROW = re.compile(r"^(?P<indent> *)(?P<name>[a-z_]+)/? +(?:[^:\n]+: )?(?P<modules>.+)$", re.M)
+
+
+@cache
+def folders() -> dict[str, set[str]]:
+    """Return the modules of each folder of the map, from the top down, by dotted names."""
+    found, parent = {}, ""
+    for row in ROW.finditer(re.sub(r"\n {14}", " ", MAP)):
+        name, modules = row["name"], set(row["modules"].split(", "))
+        if name in ("__init__", "leaves"):
+            continue
+        parent = parent if row["indent"] else name
+        found[f"{parent}.{name}" if row["indent"] else name] = modules
+    return found
+
+
+LEAVES = {"chunks", "display", "functions", "inference"}
+# Leaves may import these beside the public names.
+FOR_LEAVES = {"_selection", "_encoding.validation", "_model", "_rows"}
+TOPS = ["__init__", *(name for name in folders() if "." not in name)]
+# A link knows nothing of X, a penalty nothing of y, kernels only arrays; Hessians and steps know
+# nothing of where y came from.
+NARROWER = {
+    "_model.kernels": set(),
+    "_model.penalties": set(),
+    "_model.links": {"_model.kernels", "_rows.targets"},
+    "solvers": {"solvers", "_model", "_rows"},
+}
 
 LIBRARIES = {"numpy", "scipy"} | sys.stdlib_module_names
-LIBRARIES_FROM_THE_ESTIMATORS_UP = {"sklearn", "joblib", "pandas"}
+# `_rows` and `_model` never meet scikit-learn.
+WITHOUT_SKLEARN = {"_rows", "_model"}
+LIBRARIES_OF_OTHERS = {"sklearn", "joblib", "pandas"}
 LIBRARIES_OF_ONE = {
-    "_threads": {"threadpoolctl"},
-    "_dask": {"dask"},
+    "_rows.threads": {"threadpoolctl"},
     "display": {"matplotlib"},
     "chunks": {"pyarrow"},
 }
-ONLY_INSIDE_FUNCTIONS = {"dask", "pandas", "matplotlib", "pyarrow"}
+ONLY_INSIDE_FUNCTIONS = {"pandas", "matplotlib", "pyarrow"}
 
 PUBLIC = {
     "softreg": {
@@ -79,6 +96,13 @@ class Import(NamedTuple):
     in_function: bool
 
 
+def is_module(name: str) -> bool:
+    """Return whether a dotted name is a module or folder of the map, or the package."""
+    own = name.removeprefix("softreg").removeprefix(".")
+    modules = {f"{folder}.{module}" for folder, own in folders().items() for module in own}
+    return own in modules | folders().keys() | LEAVES | {""}
+
+
 def imports(tree: ast.AST, package: str, in_function: bool = False) -> Iterator[Import]:
     """Yield every import of a file in ``package``, relative names resolved."""
     for node in ast.iter_child_nodes(tree):
@@ -87,35 +111,43 @@ def imports(tree: ast.AST, package: str, in_function: bool = False) -> Iterator[
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             source = resolve_name("." * node.level + (node.module or ""), package)
-            # `from softreg import x` names the module x; deeper down, the module is the source.
+            # `from softreg._model import links` names a module; elsewhere the source is one.
             names = [f"{source}.{alias.name}" for alias in node.names]
-            names = names if source == "softreg" else [source]
-        yield from (Import(name, node.lineno, in_function) for name in names)
+            names = [name if is_module(name) else source for name in names]
+        yield from (Import(name, node.lineno, in_function) for name in dict.fromkeys(names))
         function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         yield from imports(node, package, in_function or function)
 
 
+def is_in(name: str, places: set[str]) -> bool:
+    """Return whether a module is one of some places, or inside of them."""
+    return any(name == place or name.startswith(f"{place}.") for place in places)
+
+
 def may_import(module: str) -> tuple[set[str], set[str]]:
-    """Return the modules of softreg and the libraries that one module may import."""
-    level = LEVEL.get(module, len(LEVELS))
-    above = set().union(*LEVELS[:level])
-    libraries = LIBRARIES | LIBRARIES_OF_ONE.get(module, set())
-    if level >= LEVEL["_checks"]:
-        libraries |= LIBRARIES_FROM_THE_ESTIMATORS_UP
-    return NARROWER.get(module, above), libraries
+    """Return the places of softreg and the libraries that one module may import."""
+    top = module.partition(".")[0]
+    libraries = LIBRARIES | LIBRARIES_OF_ONE.get(module, LIBRARIES_OF_ONE.get(top, set()))
+    if top not in WITHOUT_SKLEARN:
+        libraries |= LIBRARIES_OF_OTHERS
+    if top in LEAVES:
+        return FOR_LEAVES | {top}, libraries
+    below = set(TOPS[TOPS.index(top) :]) - {"__init__"}
+    return NARROWER.get(module, NARROWER.get(top, below)), libraries
 
 
 def violations(source: str, path: PurePath) -> list[str]:
     """Return what is wrong with the imports of one file; ``path`` starts at the package."""
-    module = path.parts[0].removesuffix(".py")
-    if module not in LEVEL.keys() | LEAVES:
+    parts = path.with_suffix("").parts
+    module = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+    if module != "__init__" and not is_in(module, LEAVES) and not is_module(module):
         return [f"{path}: no place in the map"]
-    modules, libraries = may_import(module)
-    package = ".".join(["softreg", *path.parts[:-1]])
+    places, libraries = may_import(module)
+    package = ".".join(["softreg", *parts[:-1]])
     found = []
     for name, line, in_function in imports(ast.parse(source), package):
-        top, *rest = name.split(".")
-        if top == "softreg" and rest[:1] != [module] and not {*rest[:1]} & modules:
+        top, _, own = name.partition(".")
+        if top == "softreg" and not is_in(own, places):
             found.append(f"{path}:{line}: {module} may not import {name}")
         if top != "softreg" and top not in libraries:
             found.append(f"{path}:{line}: {module} may not import {top}")
@@ -129,7 +161,7 @@ FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_imports_go_only_down(path):
-    """A file imports lower layers and the libraries of its layer, nothing else."""
+    """A file imports its own folder, those below and the libraries of its folder, nothing else."""
     assert violations((PACKAGE / path).read_text(encoding="utf-8"), path) == []
 
 
@@ -138,38 +170,76 @@ def test_the_package_is_there_to_be_checked():
     assert PurePath("__init__.py") in FILES
 
 
+def test_every_module_is_on_the_map_and_the_map_has_no_others():
+    """The modules of the folders on the disk are those of the map."""
+    on_disk = {".".join(path.with_suffix("").parts) for path in FILES if path.stem != "__init__"}
+    on_disk = {name for name in on_disk if not is_in(name, LEAVES)}
+    assert on_disk == {f"{folder}.{name}" for folder, own in folders().items() for name in own}
+
+
+def test_contributing_prints_the_map():
+    """The map in CONTRIBUTING.md is the one that is tested."""
+    assert MAP in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def test_no_imports_go_in_circles():
+    """Modules can be put in an order in which each imports only those before it."""
+    left = {}
+    for path in FILES:
+        name = ".".join(("softreg", *path.with_suffix("").parts)).removesuffix(".__init__")
+        package = ".".join(("softreg", *path.parts[:-1]))
+        tree = ast.parse((PACKAGE / path).read_text(encoding="utf-8"))
+        own = {found.name for found in imports(tree, package)}
+        left[name] = {other for other in own if other.startswith("softreg")} - {name}
+    while left:
+        free = {name for name, needed in left.items() if not needed & left.keys()}
+        assert free, f"these import each other: {sorted(left)}"
+        left = {name: needed for name, needed in left.items() if name not in free}
+
+
+@pytest.mark.parametrize("folder", folders())
+def test_a_folder_holds_at_most_ten_files(folder):
+    """What lies on one corridor can be read at a glance."""
+    assert len(folders()[folder]) <= 10
+
+
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("_links.py", "from softreg import _objective"),
-        ("_links.py", "from softreg._coordinates import Coordinates"),
-        ("_links.py", "from . import _rows"),
-        ("_links.py", "from ._penalties import ElasticNet"),
-        ("_links.py", "def later():\n    import softreg.solvers"),
-        ("_links.py", "import softreg"),
-        ("_links.py", "import threadpoolctl"),
-        ("_objective.py", "import numpy, sklearn.utils"),
-        ("solvers/_newton.py", "from .._softmax import SoftmaxRegression"),
-        ("solvers/_newton.py", "def fit():\n    from sklearn.base import clone"),
-        ("solvers/__init__.py", "from .. import _path"),
-        ("_dask.py", "from softreg import _objective"),
-        ("_softmax.py", "import pandas as pd"),
-        ("_softmax.py", "if True:\n    from pandas import DataFrame"),
-        ("_softmax.py", "class A:\n    import pandas"),
-        ("_softmax.py", "def plot():\n    import matplotlib.pyplot as plt"),
-        ("_softmax.py", "from softreg import functions"),
+        ("_model/links.py", "from softreg._model import objective"),
+        ("_model/links.py", "from softreg._rows.coordinates import Coordinates"),
+        ("_model/links.py", "from softreg._rows import base"),
+        ("_model/links.py", "from .penalties import Ridge"),
+        ("_model/links.py", "def later():\n    import softreg.solvers"),
+        ("_model/links.py", "import softreg"),
+        ("_model/links.py", "import threadpoolctl"),
+        ("_model/penalties.py", "from softreg._rows.targets import Targets"),
+        ("_model/objective.py", "import numpy, sklearn.utils"),
+        ("_model/objective.py", "from softreg._encoding import validation"),
+        ("_rows/base.py", "from softreg._model.links import Link"),
+        ("solvers/newton.py", "from .._estimators.softmax import SoftmaxRegression"),
+        ("solvers/newton.py", "from softreg._encoding.answers import Answers"),
+        ("solvers/__init__.py", "from softreg._selection import path"),
+        ("_selection/path.py", "from softreg._estimators.base import LinearClassifier"),
+        ("_estimators/softmax.py", "import pandas as pd"),
+        ("_estimators/softmax.py", "if True:\n    from pandas import DataFrame"),
+        ("_estimators/softmax.py", "class A:\n    import pandas"),
+        ("_estimators/softmax.py", "def plot():\n    import matplotlib.pyplot as plt"),
+        ("_estimators/softmax.py", "from softreg import functions"),
+        ("_estimators/softmax.py", "def plot():\n    from softreg.display import CVCurveDisplay"),
+        ("_estimators/streams.py", "from softreg.chunks import Csv"),
         ("__init__.py", "from . import functions"),
-        ("functions.py", "from softreg._links import Softmax"),
+        ("functions.py", "from softreg._encoding.answers import Answers"),
         ("inference.py", "from softreg.functions import softmax"),
+        ("inference.py", "from softreg._estimators.base import LinearClassifier"),
         ("inference.py", "import statsmodels.api"),
         ("chunks.py", "import pandas"),
-        ("chunks.py", "from softreg._streams import StreamClassifier"),
+        ("chunks.py", "from softreg._estimators.streams import StreamClassifier"),
         ("display/_panels.py", "import matplotlib.pyplot as plt"),
-        ("display/_arrays.py", "from softreg._checks import check_C"),
+        ("display/_arrays.py", "from softreg._encoding.answers import Answers"),
         ("display/__init__.py", "from .. import inference"),
-        ("_softmax.py", "def plot():\n    from softreg.display import CVCurveDisplay"),
-        ("_streams.py", "from softreg.chunks import Csv"),
         ("_unheard_of.py", ""),
+        ("_model/unheard_of.py", ""),
     ],
 )
 def test_the_check_sees_a_violation(path, source):
@@ -180,22 +250,23 @@ def test_the_check_sees_a_violation(path, source):
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("_threads.py", "import threadpoolctl, threading"),
-        ("_rows.py", "from scipy import sparse\nimport numpy.linalg"),
-        (
-            "_rows.py",
-            "from ._threads import Threads",
-        ),
-        ("_objective.py", "from softreg import _links, _penalties\nfrom ._rows import Block"),
-        ("solvers/_newton.py", "from ._result import Result\nfrom softreg.solvers import _lbfgs"),
-        ("solvers/_newton.py", "from .._objective import Objective\nimport scipy.optimize"),
-        ("_softmax.py", "from sklearn.base import BaseEstimator\nfrom . import solvers"),
-        ("_softmax.py", "def names(y):\n    import pandas as pd"),
+        ("_rows/threads.py", "import threadpoolctl, threading"),
+        ("_rows/base.py", "from scipy import sparse\nimport numpy.linalg"),
+        ("_rows/base.py", "from .threads import Threads"),
+        ("_model/objective.py", "from softreg._model import links, penalties"),
+        ("_model/objective.py", "from softreg._rows.blocks import Block"),
+        ("solvers/newton.py", "from .result import Result\nfrom softreg.solvers import lbfgs"),
+        ("solvers/newton.py", "from .._model.objective import Objective\nimport scipy.optimize"),
+        ("solvers/linalg/metrics.py", "from softreg.solvers.linalg.factors import cholesky"),
+        ("_estimators/softmax.py", "from sklearn.base import BaseEstimator"),
+        ("_estimators/softmax.py", "from softreg import solvers"),
+        ("_estimators/softmax.py", "def names(y):\n    import pandas as pd"),
         ("chunks.py", "def read(self):\n    from pyarrow import dataset"),
         ("display/_panels.py", "def panels():\n    from matplotlib.axes import Axes"),
         ("display/_loss_curve.py", "from softreg.display._panels import panels"),
         ("display/_loss_curve.py", "from ._panels import panels\nimport sklearn.utils"),
-        ("__init__.py", "from ._softmax import SoftmaxRegression"),
+        ("display/_arrays.py", "from softreg._encoding.validation import check_C"),
+        ("__init__.py", "from softreg._estimators.softmax import SoftmaxRegression"),
     ],
 )
 def test_the_check_lets_the_map_through(path, source):

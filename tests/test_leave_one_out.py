@@ -9,16 +9,15 @@ from parts import SOURCES, close, columns, hold, indicators, make, minimiser
 from problems import PROBLEMS, one_hot, optimum, overlapping, wide
 from scipy.special import expit, log_softmax
 
-from softreg import _rowspace
-from softreg._coordinates import Coordinates
-from softreg._leave_one_out import leave_one_out, refined
-from softreg._links import Sigmoid, Softmax
-from softreg._memory import rows_in_memory
-from softreg._memory_rows import MemoryRows
-from softreg._objective import Objective
-from softreg._penalties import ElasticNet
-from softreg._targets import Labels, Shares
-from softreg.solvers._metrics import Gram, Hessian
+from softreg._model import rowspace as _rowspace
+from softreg._model.links import Sigmoid, Softmax
+from softreg._model.objective import Objective
+from softreg._model.penalties import ElasticNet
+from softreg._rows.coordinates import Coordinates
+from softreg._rows.memory import MemoryRows, rows_in_memory
+from softreg._rows.targets import Labels, Shares
+from softreg._selection.leave_one_out import leave_one_out, refined
+from softreg.solvers.linalg.metrics import Gram, Hessian
 
 # What keeps leverages from one moves rows of leverage 0.99 by no more than this.
 GUARDED = 2e-6
@@ -254,10 +253,10 @@ def test_blocks_and_slices_do_not_matter(one_thread, monkeypatch):
     objective = objective_of(one_thread, X, classes(y))
     T = at_optimum(objective, X, one_hot(y))
     expected = leave_one_out(objective, T)
-    monkeypatch.setattr("softreg._memory_rows._WORTH_A_THREAD", 0)
-    monkeypatch.setattr("softreg._memory_rows._BLOCK_ROWS", 64)
-    monkeypatch.setattr("softreg._memory_rows._BLOCK_VALUES", 256)
-    monkeypatch.setattr("softreg._leave_one_out._VALUES_AT_ONCE", 256)
+    monkeypatch.setattr("softreg._rows.memory._WORTH_A_THREAD", 0)
+    monkeypatch.setattr("softreg._rows.memory._BLOCK_ROWS", 64)
+    monkeypatch.setattr("softreg._rows.memory._BLOCK_VALUES", 256)
+    monkeypatch.setattr("softreg._selection.leave_one_out._VALUES_AT_ONCE", 256)
     objective = objective_of(one_thread, X, classes(y))
     assert len(objective.rows.cuts) > 1
     found = leave_one_out(objective, T)
@@ -412,8 +411,8 @@ def test_sparse_rows_are_refitted_as_dense_ones(one_thread):
 @pytest.mark.parametrize("K", [2, 3])
 def test_refits_leave_the_whole_row_out(one_thread, monkeypatch, K, terms):
     """When every row is refitted, each has the loss of the fit without it."""
-    monkeypatch.setattr("softreg._leave_one_out._TOLERATED", 0.0)
-    monkeypatch.setattr("softreg._leave_one_out._SCORES_TOGETHER", 7 * 60 * K)
+    monkeypatch.setattr("softreg._selection.leave_one_out._TOLERATED", 0.0)
+    monkeypatch.setattr("softreg._selection.leave_one_out._SCORES_TOGETHER", 7 * 60 * K)
     X, y = overlapping(n=60, K=K, seed=2)
     Y, own = one_hot(y), terms_of(60, K, **({"weighted": False, "offset": False} | terms))
     objective = objective_of(one_thread, X, classes(y), 10.0, **own)
@@ -441,7 +440,7 @@ def test_labels_are_refitted_each_by_itself(one_thread):
 @pytest.mark.parametrize("K", [2, 3])
 def test_the_only_row_of_a_class_is_not_refitted(one_thread, monkeypatch, K):
     """Without it there is no optimum: its scores are those of the step, and finite."""
-    monkeypatch.setattr("softreg._leave_one_out._TOLERATED", 0.0)
+    monkeypatch.setattr("softreg._selection.leave_one_out._TOLERATED", 0.0)
     X, y = overlapping(n=60, K=K)
     y = np.where(y == K - 1, 0, y)
     y[13] = K - 1

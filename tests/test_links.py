@@ -5,10 +5,10 @@ import pytest
 from parts import FACTORS, basis, differences, indicators
 from scipy.special import expit, log_expit, log_softmax, logsumexp, rel_entr, softmax, xlogy
 
-from softreg import _links
-from softreg._links import Sigmoid, Softmax
-from softreg._penalties import ElasticNet
-from softreg._targets import Folds, Shares
+from softreg._model import kernels
+from softreg._model.links import Sigmoid, Softmax
+from softreg._model.penalties import ElasticNet
+from softreg._rows.targets import Folds, Shares
 
 # ---- Links --------------------------------------------------------------------------------------
 
@@ -100,7 +100,7 @@ def test_the_links_hessian_is_the_sum_of_kronecker_products(monkeypatch, link, K
 
     Where scores are problems, each may have weights of its own.
     """
-    monkeypatch.setattr(_links, "_CHUNK_VALUES", chunk)
+    monkeypatch.setattr(kernels, "_CHUNK_VALUES", chunk)
     is_softmax, rng = isinstance(link, Softmax), np.random.default_rng(12)
     K = max(K, 2) * link.fits if is_softmax else K
     B = link.fits if is_softmax else K

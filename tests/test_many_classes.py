@@ -13,17 +13,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from softreg import SigmoidRegression, SoftmaxRegression
-from softreg._coordinates import Coordinates
-from softreg._links import Softmax
-from softreg._memory import rows_in_memory
-from softreg._objective import Objective
-from softreg._penalties import ElasticNet
-from softreg._targets import Labels
-from softreg._threads import Threads
+from softreg._model.links import Softmax
+from softreg._model.objective import Objective
+from softreg._model.penalties import ElasticNet
+from softreg._rows.coordinates import Coordinates
+from softreg._rows.memory import rows_in_memory
+from softreg._rows.targets import Labels
+from softreg._rows.threads import Threads
 from softreg.solvers import MiniBatch
-from softreg.solvers._candidate_descent import _Columns
-from softreg.solvers._candidates import Candidates, among_candidates
-from softreg.solvers._natural_gradient import Iterate, Rule
+from softreg.solvers.minibatch.class_candidates import Candidates, _Columns, among_candidates
+from softreg.solvers.minibatch.update import Iterate, Rule
 
 K, D = 12, 3
 
@@ -477,7 +476,7 @@ def test_the_best_of_many_rows_are_those_of_each(monkeypatch):
     X, y = clouds(6, 3, 100)
     model = SoftmaxRegression().fit(X, y)
     whole = model.predict_top_k(X, 4)
-    monkeypatch.setattr("softreg._best_classes._BLOCK_SCORES", 6 * 7)
+    monkeypatch.setattr("softreg._model.kernels._BLOCK_SCORES", 6 * 7)
     np.testing.assert_array_equal(model.predict_top_k(X, 4), whole)
 
 

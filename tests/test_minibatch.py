@@ -13,16 +13,16 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from softreg import SigmoidRegression, SoftmaxRegression
-from softreg._coordinates import Coordinates
-from softreg._links import Softmax
-from softreg._penalties import ElasticNet
-from softreg._targets import Labels
-from softreg._threads import Threads
-from softreg.solvers import MiniBatch, _class_blocks
-from softreg.solvers._batches import gradient_and_curvature, steadied
-from softreg.solvers._class_blocks import ClassBlocks
-from softreg.solvers._kronecker import Kronecker, KroneckerInverse
-from softreg.solvers._natural_gradient import Iterate, Rule, step
+from softreg._model.links import Softmax
+from softreg._model.penalties import ElasticNet
+from softreg._rows.coordinates import Coordinates
+from softreg._rows.targets import Labels
+from softreg._rows.threads import Threads
+from softreg.solvers import MiniBatch
+from softreg.solvers.minibatch import curvature as _class_blocks
+from softreg.solvers.minibatch.curvature import ClassBlocks, Kronecker, KroneckerInverse
+from softreg.solvers.minibatch.gradient import gradient_and_curvature, steadied
+from softreg.solvers.minibatch.update import Iterate, Rule, step
 
 X, y = beans()
 

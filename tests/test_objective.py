@@ -26,9 +26,9 @@ from parts import (
     step_rounding,
 )
 
-from softreg import _memory_rows
-from softreg._links import Sigmoid
-from softreg.solvers._product import HessianProduct
+from softreg._model.links import Sigmoid
+from softreg._rows import memory as _memory_rows
+from softreg.solvers.linalg.hessian_product import HessianProduct
 
 # ---- Values and derivatives ---------------------------------------------------------------------
 

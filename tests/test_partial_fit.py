@@ -13,7 +13,7 @@ from sklearn.datasets import make_multilabel_classification
 from sklearn.metrics import log_loss
 
 from softreg import SigmoidRegression, SoftmaxRegression
-from softreg._checks import check_random_state
+from softreg._encoding.validation import check_random_state
 from softreg.solvers import MiniBatch
 
 X, y = beans()

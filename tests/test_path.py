@@ -10,16 +10,11 @@ from parts import SOURCES, TARGETS, close, hold, make, minimiser, newton
 from problems import PROBLEMS, objective, one_hot, overlapping, solved
 from sklearn.datasets import load_wine
 
-from softreg import (
-    SigmoidRegression,
-    SoftmaxRegression,
-    SoftmaxRegressionCV,
-    _held_out,
-    regularization_path,
-)
-from softreg._held_out import Fold, Refits
-from softreg._path import Trail, grid, stages
-from softreg.solvers._result import Monitor
+from softreg import SigmoidRegression, SoftmaxRegression, SoftmaxRegressionCV, regularization_path
+from softreg._selection import refits as _held_out
+from softreg._selection.path import Trail, grid, stages
+from softreg._selection.refits import Fold, Refits
+from softreg.solvers.monitor import Monitor
 
 CS = np.array([0.02, 0.3, 5.0])
 ONE_FIT = [y for y in TARGETS if not y.endswith("fits") and y != "sigmoid shares"]

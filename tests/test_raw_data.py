@@ -11,7 +11,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from softreg import SoftmaxRegression
-from softreg._memory_rows import MemoryRows
+from softreg._rows.memory import MemoryRows
 
 # What rounding adds to F, relative to F, on either side of a comparison.
 ROUNDING = 1e-13

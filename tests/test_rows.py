@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from parts import ROUNDING, SOURCES, TARGETS, close, hold, make, step_rounding, with_penalties
 
-from softreg import _memory_rows
-from softreg._threads import Threads
-from softreg.solvers._product import HessianProduct
+from softreg._rows import memory as _memory_rows
+from softreg._rows.threads import Threads
+from softreg.solvers.linalg.hessian_product import HessianProduct
 
 # ---- Coordinates and rows -----------------------------------------------------------------------
 

@@ -24,12 +24,7 @@ from sklearn.utils import estimator_html_repr
 from sklearn.utils.estimator_checks import estimator_checks_generator
 from sklearn.utils.fixes import parse_version
 
-from softreg import (
-    SigmoidRegression,
-    SigmoidRegressionCV,
-    SoftmaxRegression,
-    SoftmaxRegressionCV,
-)
+from softreg import SigmoidRegression, SigmoidRegressionCV, SoftmaxRegression, SoftmaxRegressionCV
 from softreg.solvers import LBFGS, Newton
 
 VERSION = parse_version(sklearn.__version__)

@@ -7,22 +7,15 @@ import numpy as np
 import pytest
 from parts import LABELS, SOURCES, TARGETS, close, columns, hold, make, minimiser, newton
 
-from softreg._links import Sigmoid
-from softreg._memory_rows import MemoryRows
-from softreg.solvers import _costs
-from softreg.solvers._conjugate_gradients import conjugate_gradients
-from softreg.solvers._metrics import Diagonal, Gram, Hessian, Rotated, first_metric
-from softreg.solvers._newton import (
-    Point,
-    balanced,
-    decrement,
-    estimated_gap,
-    gradient_step,
-    line_search,
-    newton_step,
-)
-from softreg.solvers._product import HessianProduct
-from softreg.solvers._sampling import by_leverage
+from softreg._model.links import Sigmoid
+from softreg._rows.memory import MemoryRows
+from softreg.solvers.linalg import costs as _costs
+from softreg.solvers.linalg.conjugate_gradients import conjugate_gradients
+from softreg.solvers.linalg.hessian_product import HessianProduct
+from softreg.solvers.linalg.metrics import Diagonal, Gram, Hessian, Rotated, first_metric
+from softreg.solvers.linalg.row_sampling import by_leverage
+from softreg.solvers.newton_step import balanced, newton_step
+from softreg.solvers.point import Point, decrement, estimated_gap, gradient_step, line_search
 
 # ---- Metrics ------------------------------------------------------------------------------------
 

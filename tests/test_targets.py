@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from parts import INDICATORS, TARGETS, classes, indicators
 
-from softreg._targets import Folds, Labels, Shares
+from softreg._rows.targets import Folds, Labels, Shares
 
 PARTS = {
     "all": slice(None),

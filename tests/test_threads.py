@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
-from softreg._threads import Threads
+from softreg._rows.threads import Threads
 
 
 def blas_libraries():
@@ -113,7 +113,7 @@ def test_threads_leave_blas_free_for_others_to_limit(two_allowed):
 
 def test_the_first_fits_of_a_process_may_start_together(two_allowed):
     """Two Python threads that enter at once, when nobody has before, restore BLAS all the same."""
-    source = importlib.util.find_spec("softreg._threads")
+    source = importlib.util.find_spec("softreg._rows.threads")
     for _ in range(10):
         module = importlib.util.module_from_spec(source)
         source.loader.exec_module(module)

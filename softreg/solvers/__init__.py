@@ -1,6 +1,7 @@
 """Solvers: configurations to pass as ``solver=``."""
 
-from softreg.solvers._minibatch import MiniBatch
-from softreg.solvers._solvers import LBFGS, Newton
+from softreg.solvers.lbfgs import LBFGS
+from softreg.solvers.minibatch.solver import MiniBatch
+from softreg.solvers.newton import Newton
 
 __all__ = ["LBFGS", "MiniBatch", "Newton"]

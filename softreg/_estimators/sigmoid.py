@@ -1,0 +1,395 @@
+"""Sigmoid regression: any number of labels a row."""
+
+from __future__ import annotations
+
+from abc import ABCMeta
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from scipy.special import expit, log_expit, log_softmax, logit, softmax
+from sklearn.utils import Tags
+
+from softreg._encoding import validation as checks
+from softreg._encoding.answers import Encoder, has_columns
+from softreg._encoding.labels import LabelEncoder, OneVsRestEncoder
+from softreg._estimators.base import LinearClassifier
+from softreg._estimators.cv import CrossValidatedClassifier
+from softreg._estimators.streams import StreamClassifier
+from softreg._selection import thresholds as thresholds
+from softreg.solvers.base import Solver
+from softreg.solvers.result import Result
+
+
+class SigmoidModel(LinearClassifier, metaclass=ABCMeta):
+    """A model of labels that do not exclude each other: each probability is a sigmoid."""
+
+    def _encoder(self, y: Any) -> Encoder:
+        parameters = (self.class_weight, self.threshold, bool(self.fit_intercept))
+        if not has_columns(y):
+            return OneVsRestEncoder(self.classes, *parameters)
+        names = getattr(y, "columns", None) if self.classes is None else self.classes
+        return LabelEncoder(names, *parameters, sparse=sparse.issparse(y))
+
+    def _learned_by_problem(self, result: Result) -> dict[str, Any]:
+        return {"label_objective_": result.objective, "label_optimality_gap_": result.gap}
+
+    def _predicted(self, scores: NDArray) -> Any:
+        excess = scores - logit(checks.check_threshold(self.threshold, len(self.coef_)))
+        if self.multilabel_:
+            indicator = (excess > 0).astype(int)
+            return sparse.csr_array(indicator) if self.sparse_output_ else indicator
+        return self.classes_[
+            (excess > 0).astype(int) if scores.ndim == 1 else excess.argmax(axis=1)
+        ]
+
+    def _probabilities(self, scores: NDArray) -> NDArray:
+        # p_k / sum_j p_j also where all p underflow
+        return expit(scores) if self.multilabel_ else softmax(log_expit(scores), axis=1)
+
+    def _log_probabilities(self, scores: NDArray) -> NDArray:
+        own = log_expit(scores)
+        return own if self.multilabel_ else log_softmax(own, axis=1)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class SigmoidRegression(SigmoidModel, StreamClassifier):
+    r"""One sigmoid for each label, all fitted at once: multi-label logistic regression.
+
+    With scores :math:`z_i = W x_i + b + o_i`, minimises
+
+    .. math::
+        F(W, b) = \frac{1}{S} \sum_{il} s_{il} \bigl(\log(1 + e^{z_{il}}) - y_{il} z_{il}\bigr)
+                  + \frac{1}{S} \sum_l \frac{1}{2 C_l} \sum_j f_j W_{lj}^2,
+        \qquad S = \frac{1}{L} \sum_{il} s_{il},
+
+    where y says which of the L labels row i has, s is `sample_weight` times the label's class
+    weight and 0 where y is not known, f is `penalty_factor`, and the intercept b is not penalised.
+    ``P(label l | x) = sigmoid(z_l)``: labels do not exclude each other, and rows of probabilities
+    do not sum to 1. Each label has the minimiser of ``LogisticRegression(C=C_l)`` on the rows where
+    it is known, and the passes over X serve all labels. Columns need no scaling.
+
+    One class a row, y of shape (n_samples,), makes two classes the model of `SoftmaxRegression`,
+    and more the one-vs-rest classifier: a sigmoid each, the largest score wins.
+
+    Parameters
+    ----------
+    C : float or array-like of shape (n_labels,), default=1.0
+        Inverse strength of the penalty, > 0, of all labels or of each; ``np.inf`` means none.
+    penalty_factor : array-like of shape (n_features,), default=None
+        Factors >= 0 on each feature's penalty; 0 leaves a feature unpenalised. None is all ones.
+    fit_intercept : bool, default=True
+        Whether there is an intercept b.
+    class_weight : dict {label: weight}, "balanced" or None, default=None
+        Weights >= 0 of the rows that have a label, in that label's loss, where those that do not
+        weigh 1. "balanced" gives those that have it and those that do not half of the label's
+        weight each. (Two classes, one a row: as in `SoftmaxRegression`.)
+    classes : array-like of shape (n_labels,), default=None
+        The names of the labels, or the classes in the order of the rows of coefficients. None: the
+        DataFrame's column names or 0, 1, ...; sorted classes.
+    threshold : float or array-like, one for each row of `coef_`, default=0.5
+        Where a label begins to be predicted: at scores above ``logit(threshold)``, in (0, 1). Of
+        more than two classes, one a row, that with the largest excess over it is predicted.
+        See `tune_thresholds`.
+    solver : {"auto", "lbfgs", "newton", "minibatch"} or object of `softreg.solvers`, default="auto"
+        "auto" takes `LBFGS` where the columns' Gram matrix is small and cheap enough to factor,
+        else `Newton`, which gives each label steps of its own. `MiniBatch` ends near the optimum,
+        for data that do not fit or do not stop.
+    tol : float, default=1e-9
+        A label is done when its part of F is estimated to be at most ``tol`` (relative) above its
+        least value, and proven to be at most ``max(tol, 1e-8)`` above; the estimate alone decides
+        where a feature has no penalty or where only rounding is left of F. With `MiniBatch` it
+        decides early stopping alone.
+    max_iter : int, default=None
+        Most iterations, >= 1; None is 10,000, which no fit on real data comes near.
+    warm_start : bool, default=False
+        Whether `fit` starts from the present coefficients, if classes and features are the same.
+    n_jobs : int, default=None
+        Threads. None is as many as BLAS is allowed at the moment; negative numbers count as in
+        joblib, -1 being all processors. The result does not depend on it beyond rounding.
+    random_state : int, RandomState instance or None, default=None
+        What `MiniBatch` draws with: rows held out, the order of rows, and candidates. An integer
+        makes fits reproducible; the other solvers draw nothing that depends on it.
+    verbose : int, default=0
+        If positive, print the objective after each iteration.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_labels, n_features), or (1, n_features) for two classes
+    intercept_ : ndarray of shape (n_labels,), or (1,)
+    classes_ : ndarray of shape (n_labels,)
+        The labels' names, or the classes.
+    multilabel_ : bool
+        Whether y had a column for each label.
+    sparse_output_ : bool
+        Whether `predict` returns a `scipy.sparse.csr_array`, as y was sparse.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only if X has column names.
+    n_iter_ : int
+        Iterations of the solver (epochs of `MiniBatch`); after `partial_fit` the chunks.
+    objective_ : float, only after `fit` and `fit_chunks`
+        F at the solution (before it was rounded to the dtype of X).
+    optimality_gap_ : float, only after `fit` and `fit_chunks`
+        A proven bound on how far `objective_` is above its minimum; inf where there is none, as
+        after `MiniBatch`.
+    label_objective_ : ndarray of shape (n_labels,), or (1,)
+        Each label's part of F; they add up to `objective_`. Only after `fit` and `fit_chunks`.
+    label_optimality_gap_ : ndarray of shape (n_labels,), or (1,)
+        A bound for each part; only after `fit` and `fit_chunks`.
+    converged_ : bool, only after `fit` and `fit_chunks`
+        Whether all labels reached `tol`; False after `MiniBatch`.
+    loss_curve_ : ndarray of shape (n_iter_,)
+        F after each iteration; after `partial_fit` the mean loss of each chunk before it was
+        learned from.
+    validation_curve_ : ndarray of shape (n_iter_,)
+        Mean loss of rows held out, after each epoch; only after `MiniBatch` with early stopping.
+    n_samples_seen_ : int
+        Rows of the fit, or of the stream so far.
+    solver_ : object of `softreg.solvers`
+        The solver that was used.
+
+    Warns
+    -----
+    UserWarning
+        From `fit` and `fit_chunks`, once, with the names of labels that are the same wherever they
+        are known. With an intercept they have coefficients 0 and a finite intercept: that of the
+        probability 2e-16 or 1 - 2e-16, beyond which F does not change any more, or 0.5 for a label
+        that is not known anywhere.
+    sklearn.exceptions.ConvergenceWarning
+        From `fit` and `fit_chunks`, with the names of the labels whose optimum was not reached or
+        does not exist.
+
+    References
+    ----------
+    Tsoumakas and Katakis (2007), "Multi-label classification: an overview", International Journal
+    of Data Warehousing and Mining 3, 1-13 (binary relevance).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from softreg import SigmoidRegression
+    >>> X = [[0, 2], [1, 2], [2, 1], [3, 1], [4, 0], [5, 3]]
+    >>> Y = pd.DataFrame({"blue": [0, 0, 1, 1, 1, None], "dress": [1, 0, 1, 0, 1, 1]})
+    >>> model = SigmoidRegression().fit(X, Y)
+    >>> model.coef_.shape, list(model.classes_)
+    ((2, 2), ['blue', 'dress'])
+    >>> model.predict([[4, 1]])
+    array([[1, 1]])
+    """
+
+    def __init__(
+        self,
+        C: float | ArrayLike = 1.0,
+        *,
+        penalty_factor: ArrayLike | None = None,
+        fit_intercept: bool = True,
+        class_weight: dict | str | None = None,
+        classes: ArrayLike | None = None,
+        threshold: float | ArrayLike = 0.5,
+        solver: str | Solver = "auto",
+        tol: float = 1e-9,
+        max_iter: int | None = None,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.C = C
+        self.penalty_factor = penalty_factor
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.classes = classes
+        self.threshold = threshold
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def tune_thresholds(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        metric: Any = "f1",
+        *,
+        cv: Any = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> NDArray:
+        """Return thresholds chosen on held-out predictions.
+
+        Clones are fitted on all folds but one and scored on that one; the estimator stays as it
+        is: ``model.set_params(threshold=model.tune_thresholds(X, Y)).fit(X, Y)``.
+
+        Parameters
+        ----------
+        X, y : as in `fit`
+        metric : "f1", callable or array-like, default="f1"
+            What is to be best. "f1" is each label's F1 score (of more than two classes, one a row,
+            their mean); ``metric(y_true, y_pred)``, the larger the better, is called with a label's
+            0 and 1 of the rows where it is known, or with the classes; an array of costs,
+            ``cost[true, predicted]``, is (2, 2) for each label, or (n_classes, n_classes).
+        cv : int, splitter or iterable, default=None
+            As in `sklearn.model_selection.cross_validate`; None is five folds. Rows that are held
+            out several times, or never, count so often.
+        sample_weight : as in `fit`; a callable gets the held-out rows' as ``sample_weight=``.
+
+        Returns
+        -------
+        thresholds : ndarray, one for each row of `coef_`, between 0 and 1
+
+        Raises
+        ------
+        ValueError
+            If an argument is not as described, or a fold lacks a class.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import make_multilabel_classification
+        >>> from softreg import SigmoidRegression
+        >>> X, Y = make_multilabel_classification(random_state=0)
+        >>> model = SigmoidRegression()
+        >>> model.set_params(threshold=model.tune_thresholds(X, Y)).fit(X, Y).predict(X).shape
+        (100, 5)
+        """
+        return thresholds.tuned(self, X, y, metric, cv, sample_weight)
+
+
+class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
+    r"""One sigmoid for each label, whose C is chosen by cross-validation.
+
+    The model of `SigmoidRegression` at each C of a path, then its refits without each fold, all
+    labels and folds in the same passes over the data (large problems: in groups). The model at the
+    chosen C is that of the path; nothing is fitted again.
+
+    Parameters
+    ----------
+    Cs : int or array-like of shape (n_Cs,), default=10
+        Inverse strengths of the penalty to try, finite and > 0; they are sorted. An integer asks
+        for as many, evenly spaced in log C, from where no model is more than 1 % better than the
+        null model to where the penalty hardly matters (1e-4 to 1e4 where nothing is penalised).
+    cv : int, "loo", splitter or iterable of (train, test), default=5
+        The folds, as in `sklearn.model_selection.check_cv` (an integer: for labels consecutive
+        rows, for one class a row stratified, without shuffling). "loo" leaves out each row, by one
+        Newton step from the fit to all rows, or a refit where that does not reach (see
+        `softreg.inference.loo`), and asks for Hessians that can be factored.
+    scoring : str or callable, default="neg_log_loss"
+        A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, the larger, the better; with
+        `per_label` it gets one label's 0 and 1, and weights, of the rows where it is known. Scores
+        must be finite. "neg_log_loss" is minus the mean log loss of all known answers. With "loo"
+        all other scorers score all held-out predictions at once.
+    select : {"best", "1se"}, default="best"
+        The C of the best mean score (the smallest of equals), or the smallest C whose mean score is
+        within one standard error of it.
+    per_label : bool, default=False
+        Whether each label has a C of its own, chosen by its own scores; of three or more classes,
+        one a row, each is a label against the rest.
+    penalty_factor : array-like of shape (n_features,), default=None
+        Factors >= 0 on each feature's penalty; 0 leaves a feature unpenalised. None is all ones.
+    fit_intercept : bool, default=True
+        Whether there is an intercept b.
+    class_weight : dict {label: weight}, "balanced" or None, default=None
+        Weights >= 0 of the labels in the fits, found from all rows, as in `SigmoidRegression`;
+        scores do not count them.
+    classes : array-like of shape (n_labels,), default=None
+        The names of the labels, or the classes in the order of the rows of coefficients. None: the
+        DataFrame's column names or 0, 1, ...; sorted classes.
+    threshold : float or array-like, one for each row of `coef_`, default=0.5
+        Where a label begins to be predicted, as in `SigmoidRegression`.
+    tol : float, default=1e-9
+        As in `SigmoidRegression`, for the fits to all rows. Refits end where F is estimated at most
+        ``max(tol, 1e-9)`` (relative) above its least value, far below the noise of their scores.
+    max_iter : int, default=None
+        Most iterations at each C, >= 1; None is 10,000.
+    n_jobs : int, default=None
+        Threads, as in `SigmoidRegression`.
+    verbose : int, default=0
+        If positive, print the objective and the mean score at each C.
+
+    Attributes
+    ----------
+    C_ : float, or ndarray of shape (n_labels,) with `per_label`
+        The chosen C.
+    Cs_ : ndarray of shape (n_Cs,), ascending
+    scores_ : ndarray of shape (n_folds, n_Cs), with `per_label` (n_folds, n_Cs, n_labels)
+        Score of each fold, NaN where no answer (of a label) is known; of each row with "loo" and
+        "neg_log_loss", of all with "loo" and another scorer (n_folds = 1).
+    mean_score_ : ndarray of shape (n_Cs,) or (n_Cs, n_labels)
+        Mean over the folds, each counting the same; with "loo" known answers count their weight.
+    se_score_ : ndarray of shape (n_Cs,) or (n_Cs, n_labels)
+        Its standard error: the folds' standard deviation over the root of their number, NaN for
+        one, where "1se" chooses the best.
+    results_ : DataFrame with columns fold, C, score, and label with `per_label`, a row each
+    coef_path_ : ndarray of shape (n_Cs, n_labels, n_features), or (n_Cs, 1, n_features)
+        Coefficients of the fits to all rows.
+    intercept_path_ : ndarray of shape (n_Cs, n_labels), or (n_Cs, 1)
+    coef_, intercept_, classes_, multilabel_, sparse_output_, n_features_in_, \
+feature_names_in_, n_iter_, objective_, optimality_gap_, label_objective_, \
+label_optimality_gap_, converged_, loss_curve_, n_samples_seen_
+        As in `SigmoidRegression`, of the fit to all rows at `C_`; iterations are those from the C
+        before, at the largest of them.
+
+    Warns
+    -----
+    UserWarning
+        Once, with the names of labels that are the same wherever they are known.
+    sklearn.exceptions.ConvergenceWarning
+        Once, if the optimum at some C was not reached or does not exist.
+
+    Notes
+    -----
+    A label whose known answers are all the same in a fold's other rows, of total weight S, has
+    Jeffreys' prior for the other answer in all rows of that fold: the probability
+    ``1/2 / (S + 1)``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_multilabel_classification
+    >>> from softreg import SigmoidRegressionCV
+    >>> X, Y = make_multilabel_classification(n_classes=3, random_state=0)
+    >>> model = SigmoidRegressionCV(Cs=[1e-3, 1e-1, 10], per_label=True).fit(X, Y)
+    >>> model.scores_.shape, model.C_.shape
+    ((5, 3, 3), (3,))
+    """
+
+    def __init__(
+        self,
+        Cs: int | ArrayLike = 10,
+        *,
+        cv: Any = 5,
+        scoring: Any = "neg_log_loss",
+        select: str = "best",
+        per_label: bool = False,
+        penalty_factor: ArrayLike | None = None,
+        fit_intercept: bool = True,
+        class_weight: dict | str | None = None,
+        classes: ArrayLike | None = None,
+        threshold: float | ArrayLike = 0.5,
+        tol: float = 1e-9,
+        max_iter: int | None = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.Cs = Cs
+        self.cv = cv
+        self.scoring = scoring
+        self.select = select
+        self.per_label = per_label
+        self.penalty_factor = penalty_factor
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.classes = classes
+        self.threshold = threshold
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def _tries_each_label(self) -> bool:
+        return bool(self.per_label)

@@ -1,0 +1,308 @@
+"""Softmax regression: one class a row."""
+
+from __future__ import annotations
+
+from abc import ABCMeta
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import log_softmax, softmax
+
+from softreg._encoding import validation as checks
+from softreg._encoding.answers import has_columns
+from softreg._encoding.classes import ClassEncoder
+from softreg._estimators.base import LinearClassifier
+from softreg._estimators.cv import CrossValidatedClassifier
+from softreg._estimators.streams import StreamClassifier
+from softreg.solvers.base import Solver
+from softreg.solvers.result import Result
+
+
+class SoftmaxModel(LinearClassifier, metaclass=ABCMeta):
+    """A model of one class a row: probabilities are the softmax of the scores."""
+
+    def _encoder(self, y: Any) -> ClassEncoder:
+        by_columns = self.classes is None and has_columns(y)
+        classes = getattr(y, "columns", None) if by_columns else self.classes
+        smoothing = checks.check_label_smoothing(self.label_smoothing)
+        return ClassEncoder(classes, self.class_weight, smoothing)
+
+    def _learned_by_problem(self, result: Result) -> dict[str, Any]:
+        return {}
+
+    def _predicted(self, scores: NDArray) -> NDArray:
+        best = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
+        return self.classes_[best]
+
+    def _probabilities(self, scores: NDArray) -> NDArray:
+        return softmax(scores, axis=1)
+
+    def _log_probabilities(self, scores: NDArray) -> NDArray:
+        return log_softmax(scores, axis=1)
+
+
+class SoftmaxRegression(SoftmaxModel, StreamClassifier):
+    r"""Multinomial logistic regression that reaches the optimum on raw data.
+
+    With scores :math:`z_i = W x_i + b + o_i`, minimises
+
+    .. math::
+        F(W, b) = \frac{1}{S} \sum_i s_i \Bigl(\log \sum_k e^{z_{ik}} - \sum_k y_{ik} z_{ik}\Bigr)
+                  + \frac{1}{2 C S} \sum_j f_j \lVert W_{\cdot j} \rVert^2,
+        \qquad S = \sum_i s_i,
+
+    where s is `sample_weight` times the weight of the row's class, f is `penalty_factor`, y are
+    one-hot labels or class probabilities, and the intercept b is not penalised. It is the objective
+    of ``sklearn.linear_model.LogisticRegression(C=C)`` divided by C S: same parameters, same
+    minimiser. Two classes are modelled by one row of coefficients, ``P(classes_[1]) =
+    sigmoid(z)``. Columns need no scaling: the solver works in standardised coordinates.
+
+    Parameters
+    ----------
+    C : float, default=1.0
+        Inverse strength of the penalty, > 0: the variance of a Gaussian prior on the coefficients.
+        ``np.inf`` means no penalty. glmnet's lambda is ``1 / (C S)``.
+    penalty_factor : array-like of shape (n_features,), default=None
+        Factors >= 0 on each feature's penalty; 0 leaves a feature unpenalised. None is all ones.
+    fit_intercept : bool, default=True
+        Whether there is an intercept b.
+    class_weight : dict {class: weight}, "balanced" or None, default=None
+        Weights >= 0 of the classes, 1 where a dict names none. "balanced" gives all classes the
+        same total weight, ``S / n_classes``.
+    label_smoothing : float in [0, 1), default=0.0
+        Replaces targets y by ``(1 - a) y + a / n_classes``.
+    classes : array-like of shape (n_classes,), default=None
+        The classes in the order of the columns of coefficients and probabilities. None: sorted
+        labels; for class probabilities the DataFrame's column names, else 0, 1, ...
+    solver : {"auto", "lbfgs", "newton", "minibatch"} or object of `softreg.solvers`, default="auto"
+        "auto" takes `LBFGS` where the columns' Gram matrix is small and cheap enough to factor,
+        else `Newton`. `MiniBatch` ends near the optimum, for data that do not fit or do not stop.
+    tol : float, default=1e-9
+        The fit ends when F - F* is estimated at most ``tol * F`` and proven to be at most
+        ``max(tol, 1e-8) * F``; the estimate alone decides where a feature has no penalty or
+        rounding hides the proof, as `optimality_gap_` then says. At least 0. With `MiniBatch` it
+        decides early stopping alone.
+    max_iter : int, default=None
+        Most iterations, >= 1; None is 10,000, which no fit on real data comes near.
+    warm_start : bool, default=False
+        Whether `fit` starts from the present coefficients, if classes and features are the same.
+    n_jobs : int, default=None
+        Threads. None is as many as BLAS is allowed at the moment; negative numbers count as in
+        joblib, -1 being all processors. The result does not depend on it beyond rounding.
+    random_state : int, RandomState instance or None, default=None
+        What `MiniBatch` draws with: rows held out, the order of rows, and candidates. An integer
+        makes fits reproducible; the other solvers draw nothing that depends on it.
+    verbose : int, default=0
+        If positive, print the objective after each iteration.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_classes, n_features), or (1, n_features) for two classes
+        In the units of X, float32 for float32 X. Three or more rows sum to zero.
+    intercept_ : ndarray of shape (n_classes,), or (1,) for two classes
+    classes_ : ndarray of shape (n_classes,)
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,), only for X with string column names
+    n_iter_ : int
+        Iterations of the solver (epochs of `MiniBatch`); after `partial_fit` the chunks.
+    objective_ : float, only after `fit` and `fit_chunks`
+        F at the solution, before `coef_` is rounded to the precision of X.
+    optimality_gap_ : float, only after `fit` and `fit_chunks`
+        Duality gap: F is at most this much above the optimum; inf if a feature that varies has no
+        penalty, or after `MiniBatch`, which proves nothing.
+    converged_ : bool, only after `fit` and `fit_chunks`
+        Whether the optimum was reached and proven; False after `MiniBatch`.
+    loss_curve_ : ndarray of shape (n_iter_,)
+        F after each iteration; after `partial_fit` the mean loss of each chunk before it was
+        learned from.
+    validation_curve_ : ndarray of shape (n_iter_,)
+        Mean loss of rows held out, after each epoch; only after `MiniBatch` with early stopping.
+    n_samples_seen_ : int
+        Rows of the fit, or of the stream so far.
+    solver_ : object of `softreg.solvers`
+        The configuration that ran.
+
+    Warns
+    -----
+    sklearn.exceptions.ConvergenceWarning
+        From `fit` and `fit_chunks`, once, if `max_iter` or rounding ended the fit before the
+        optimum, or if features without a penalty separate classes. A fit that a callback ended has
+        ``converged_ = False`` and no warning.
+
+    References
+    ----------
+    Hastie, Tibshirani and Friedman (2009), "The Elements of Statistical Learning", 2nd edition,
+    sections 4.4 and 18.3.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from softreg import SoftmaxRegression
+    >>> X, y = load_wine(return_X_y=True)  # raw columns: magnesium, proline, ...
+    >>> model = SoftmaxRegression().fit(X, y)
+    >>> model.converged_, model.coef_.shape
+    (True, (3, 13))
+    >>> bool(model.optimality_gap_ <= 1e-8 * model.objective_)
+    True
+    """
+
+    def __init__(
+        self,
+        C: float = 1.0,
+        *,
+        penalty_factor: ArrayLike | None = None,
+        fit_intercept: bool = True,
+        class_weight: dict | str | None = None,
+        label_smoothing: float = 0.0,
+        classes: ArrayLike | None = None,
+        solver: str | Solver = "auto",
+        tol: float = 1e-9,
+        max_iter: int | None = None,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.C = C
+        self.penalty_factor = penalty_factor
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.label_smoothing = label_smoothing
+        self.classes = classes
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+
+class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
+    r"""Multinomial logistic regression whose C is chosen by cross-validation.
+
+    The model of `SoftmaxRegression` at each C of a path, then its refits without each fold,
+    together in the same passes over the data (large problems: in groups). Along C each fit starts
+    where those before it lead; the refits start at the fit to all rows, whose metric is their
+    preconditioner. The model at the chosen C is that of the path; nothing is fitted again.
+
+    Parameters
+    ----------
+    Cs : int or array-like of shape (n_Cs,), default=10
+        Inverse strengths of the penalty to try, finite and > 0; they are sorted. An integer asks
+        for as many, evenly spaced in log C, from where no model is more than 1 % better than the
+        null model to where the penalty hardly matters (1e-4 to 1e4 where nothing is penalised).
+    cv : int, "loo", splitter or iterable of (train, test), default=5
+        The folds, as in `sklearn.model_selection.check_cv` (an integer: stratified by class,
+        without shuffling; class probabilities: consecutive rows). "loo" leaves out each row, by one
+        Newton step from the fit to all rows, or a refit where that does not reach (see
+        `softreg.inference.loo`), and asks for a Hessian that can be factored.
+    scoring : str or callable, default="neg_log_loss"
+        A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, the larger, the better;
+        scores must be finite. With "loo" all scorers but "neg_log_loss" score all held-out
+        predictions at once.
+    select : {"best", "1se"}, default="best"
+        The C of the best mean score (the smallest of equals), or the smallest C whose mean score is
+        within one standard error of it.
+    penalty_factor : array-like of shape (n_features,), default=None
+        Factors >= 0 on each feature's penalty; 0 leaves a feature unpenalised. None is all ones.
+    fit_intercept : bool, default=True
+        Whether there is an intercept b.
+    class_weight : dict {class: weight}, "balanced" or None, default=None
+        Weights >= 0 of the classes in the fits, found from all rows; scores do not count them.
+    label_smoothing : float in [0, 1), default=0.0
+        Replaces targets y by ``(1 - a) y + a / n_classes`` in the fits, not in the scores.
+    classes : array-like of shape (n_classes,), default=None
+        The classes in the order of the columns of coefficients and probabilities. None: sorted
+        labels; for class probabilities the DataFrame's column names, else 0, 1, ...
+    tol : float, default=1e-9
+        As in `SoftmaxRegression`, for the fits to all rows. Refits end where F is estimated at most
+        ``max(tol, 1e-9)`` (relative) above its least value, far below the noise of their scores.
+    max_iter : int, default=None
+        Most iterations at each C, >= 1; None is 10,000.
+    n_jobs : int, default=None
+        Threads, as in `SoftmaxRegression`.
+    verbose : int, default=0
+        If positive, print the objective and the mean score at each C.
+
+    Attributes
+    ----------
+    C_ : float
+        The chosen C.
+    Cs_ : ndarray of shape (n_Cs,), ascending
+    scores_ : ndarray of shape (n_folds, n_Cs)
+        Score of each fold; of each row with "loo" and "neg_log_loss", of all with "loo" and another
+        scorer (n_folds = 1).
+    mean_score_ : ndarray of shape (n_Cs,)
+        Mean over the folds, each counting the same; with "loo" rows count their weight.
+    se_score_ : ndarray of shape (n_Cs,)
+        Its standard error: the folds' standard deviation over the root of their number, NaN for
+        one.
+    results_ : DataFrame with columns fold, C and score, a row each
+    coef_path_ : ndarray of shape (n_Cs, n_classes, n_features), or (n_Cs, 1, n_features)
+        Coefficients of the fits to all rows.
+    intercept_path_ : ndarray of shape (n_Cs, n_classes), or (n_Cs, 1)
+    coef_, intercept_, classes_, n_features_in_, feature_names_in_, n_iter_, objective_, \
+optimality_gap_, converged_, loss_curve_, n_samples_seen_
+        As in `SoftmaxRegression`, of the fit to all rows at `C_`; iterations are those from the C
+        before.
+
+    Warns
+    -----
+    sklearn.exceptions.ConvergenceWarning
+        Once, if the optimum at some C was not reached or does not exist.
+
+    Notes
+    -----
+    A class that a fold's other rows lack has, in all rows of that fold, Jeffreys' prior for a class
+    not seen in rows of total weight S: the probability ``1/2 / (S + n_classes / 2)``; the others
+    share the rest as the model says. `scores_` always has all folds and all C.
+
+    References
+    ----------
+    Hastie, Tibshirani and Friedman (2009), "The Elements of Statistical Learning", 2nd edition,
+    section 7.10 (one standard error: page 244).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from softreg import SoftmaxRegressionCV
+    >>> X, y = load_wine(return_X_y=True)
+    >>> model = SoftmaxRegressionCV(Cs=[0.01, 1, 100], cv=10).fit(X, y)
+    >>> model.scores_.shape, model.C_
+    ((10, 3), 1.0)
+    """
+
+    def __init__(
+        self,
+        Cs: int | ArrayLike = 10,
+        *,
+        cv: Any = 5,
+        scoring: Any = "neg_log_loss",
+        select: str = "best",
+        penalty_factor: ArrayLike | None = None,
+        fit_intercept: bool = True,
+        class_weight: dict | str | None = None,
+        label_smoothing: float = 0.0,
+        classes: ArrayLike | None = None,
+        tol: float = 1e-9,
+        max_iter: int | None = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.Cs = Cs
+        self.cv = cv
+        self.scoring = scoring
+        self.select = select
+        self.penalty_factor = penalty_factor
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.label_smoothing = label_smoothing
+        self.classes = classes
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def _tries_each_label(self) -> bool:
+        return False

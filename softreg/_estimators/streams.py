@@ -1,0 +1,232 @@
+"""What the estimators have in common that learn from data which come in chunks."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABCMeta
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils.metaestimators import available_if
+
+from softreg._encoding import validation as checks
+from softreg._encoding.answers import Answers, Code, Encoder, has_columns
+from softreg._encoding.chunk_survey import Reader, Survey
+from softreg._estimators.callbacks import CALLBACK_FRAMES, FitTask, with_callbacks
+from softreg._estimators.fit import FittedClassifier
+from softreg._rows.chunked import ChunkedRows
+from softreg._rows.coordinates import Coordinates
+from softreg._rows.memory import MemoryRows, rows_in_memory
+from softreg._rows.threads import Threads
+from softreg.solvers.auto import stream_solver
+from softreg.solvers.minibatch.stream_state import Learner, Stream
+
+
+def _learns_from_streams(estimator: Any) -> bool:
+    """Say whether `partial_fit` is there, or raise AttributeError with the reason."""
+    if checks.is_balanced(estimator.class_weight):
+        raise AttributeError(
+            'class_weight="balanced" needs the counts of all rows, which a stream does not know; '
+            "pass a dict {class: weight}."
+        )
+    return stream_solver(estimator.solver) is not None
+
+
+class StreamClassifier(FittedClassifier, metaclass=ABCMeta):
+    """A linear classifier whose rows may come chunk by chunk."""
+
+    @with_callbacks
+    def fit_chunks(self, chunks: Any) -> Self:
+        """Fit the coefficients on data larger than memory, read chunk by chunk, again and again.
+
+        The optimum, its certificate and the fitted attributes are those of `fit` on all rows at
+        once (with `solvers.MiniBatch`, nearly so); there is no offset. Each pass over the data
+        reads all chunks, as many passes as the solver takes (some tens), and holds no more than
+        two of them, beside some arrays of their size.
+
+        Parameters
+        ----------
+        chunks : iterable, or callable that returns an iterator
+            Yields (X, y) or (X, y, sample_weight), each as in `fit`, in every pass the same: a
+            function such as ``lambda: read(path)``, a list, or a source of `softreg.chunks`. X may
+            be arrays, CSR matrices or DataFrames, whose columns are the same in all chunks. Chunks
+            without rows are passed over. About a million values are a good size of X.
+
+        Returns
+        -------
+        self : the fitted estimator
+
+        Raises
+        ------
+        ValueError
+            If a chunk is not as described, with a note that names it; if there are no rows; or if
+            a later pass finds other data, more or fewer chunks than the first. Errors that
+            `chunks` raises come through with such a note. An estimator that was fitted before
+            stays as it was.
+        TypeError
+            If `chunks` can be read only once, as generators can, or yields no tuples.
+
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning, UserWarning
+            As in `fit`.
+
+        Notes
+        -----
+        Callbacks see each iteration as in `fit`, but no data: X and y are None.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_wine
+        >>> from softreg import SoftmaxRegression
+        >>> X, y = load_wine(return_X_y=True)
+        >>> def read():
+        ...     for start in range(0, len(X), 50):  # as if from a file
+        ...         yield X[start : start + 50], y[start : start + 50]
+        >>> model = SoftmaxRegression().fit_chunks(read)
+        >>> abs(model.objective_ - SoftmaxRegression().fit(X, y).objective_) < 1e-9
+        True
+        """
+        fitted = copy.copy(self)  # whatever fails from here on, self stays as it was
+        with Threads(checks.check_n_jobs(self.n_jobs)) as threads:
+            survey = Survey.of(chunks, Reader(fitted._validated, self._encoder))
+            raw = Coordinates.raw(fitted.n_features_in_, bool(self.fit_intercept))
+            rows = ChunkedRows.of(survey.rows(raw, threads))
+            result, learned = fitted._minimised(rows, survey.code, FitTask(self, {}))
+        self._publish(fitted, learned)
+        self._warn(survey.code, result, self.C, 2 + CALLBACK_FRAMES)
+        return self
+
+    @available_if(_learns_from_streams)
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Learn from one chunk of a stream, by a step of `solvers.MiniBatch` for each batch of it.
+
+        Columns need no scaling: their means, deviations and second moments are updated with each
+        chunk. The penalty is that of a prior of variance C, which fades as rows arrive: 1 / (C S),
+        where S is the weight of all rows so far. After `fit`, learning goes on from its
+        coefficients, with steps as small as its number of rows says.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            As in `fit`; any number of rows, also one.
+        y : array-like of shape (n_samples,) or (n_samples, n_classes), or sparse matrix
+            As in `fit`; all rows may be of one class.
+        classes : array-like of shape (n_classes,), default=None
+            All classes that will ever come, asked for on the first call unless the estimator's
+            `classes` names them or y has a column for each. Later it may be left out.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights >= 0. For labels also (n_samples, n_classes).
+
+        Returns
+        -------
+        self : the fitted estimator
+            With `coef_`, `intercept_`, `classes_`, `n_features_in_`, `n_samples_seen_`, `solver_`,
+            ``n_iter_``, the number of chunks, and `loss_curve_` (n_iter_,), the mean loss of each
+            chunk before it was learned from.
+
+        Raises
+        ------
+        ValueError
+            If an argument or parameter is not as described: unknown classes, or other features than
+            in the first chunk. The estimator stays as it was.
+        AttributeError
+            If `solver` is none of "auto", "minibatch" and `solvers.MiniBatch` objects, or
+            ``class_weight="balanced"``.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_wine
+        >>> from softreg import SoftmaxRegression
+        >>> X, y = load_wine(return_X_y=True)  # sorted by class
+        >>> model = SoftmaxRegression(random_state=0)
+        >>> for start in (0, 1, 2, 3, 4):
+        ...     model = model.partial_fit(X[start::5], y[start::5], classes=[0, 1, 2])
+        >>> model.n_samples_seen_, model.score(X, y) > 0.9
+        (178, True)
+        """
+        fitted = copy.copy(self)  # whatever fails from here on, self stays as it was
+        begun = hasattr(self, "classes_")
+        data = fitted._validated(X, reset=not begun)
+        encoder = self._encoder(y)
+        answers = encoder.checked(y, sample_weight, data)
+        code = self._announced(encoder, classes, answers, y)
+        with Threads(checks.check_n_jobs(self.n_jobs)) as threads:
+            raw = Coordinates.raw(data.shape[1], bool(self.fit_intercept))
+            rows = rows_in_memory(data, *code.targets(answers), None, raw, threads)
+            learner = fitted._learner(code)
+            stream = fitted._stream(rows, code).after(rows, learner)
+        dtype = np.result_type(data.dtype, self.coef_.dtype) if begun else data.dtype
+        learned = self._linear(*stream.coefficients(code.link), dtype)
+        if not all(np.isfinite(values).all() for values in learned.values()):
+            raise ValueError(
+                "The coefficients overflow. Choose a smaller learning_rate, or bring X and "
+                "sample_weight into a range whose squares are finite."
+            )
+        learned |= code.learned | {
+            "classes_": code.classes,
+            "n_iter_": len(stream.losses),
+            "loss_curve_": stream.losses,
+            "n_samples_seen_": stream.n,
+            "solver_": learner.solver,
+            "_stream_": stream,
+        }
+        self._publish(fitted, learned)
+        return self
+
+    def _announced(
+        self, encoder: Encoder, classes: ArrayLike | None, answers: Answers, y: Any
+    ) -> Code:
+        """Return the code of a stream's y, the one it began with."""
+        names = getattr(y, "columns", None) if has_columns(y) and self.classes is None else None
+        expected: Any = getattr(self, "classes_", classes)
+        if names is not None and expected is not None and list(names) != list(expected):
+            raise ValueError(
+                f"y has the columns {list(names)}; they must be the classes {list(expected)}, in "
+                "this order."
+            )
+        if not hasattr(self, "classes_"):
+            return encoder.announced(classes, answers)
+        if classes is not None and set(np.asarray(classes).tolist()) != set(self.classes_.tolist()):
+            raise ValueError(
+                f"classes={classes!r} is not the same as on last call to partial_fit, was: "
+                f"{self.classes_.tolist()}."
+            )
+        code = encoder.announced(self.classes_, answers)
+        was = {name: getattr(self, name, None) for name in code.learned}
+        if code.n_scores != len(self.coef_) or was != code.learned:
+            raise ValueError(
+                f"y is not what the model was fitted on: it was {was} with {len(self.coef_)} "
+                f"row(s) of coefficients, and is {code.learned} with {code.n_scores}."
+            )
+        return code
+
+    def _learner(self, code: Code) -> Learner:
+        """Return how a stream is learned from."""
+        solver, chunk = stream_solver(self.solver), getattr(self, "n_iter_", 0)
+        solver.check()
+        random = checks.check_random_state(self.random_state, chunk)
+        return Learner(code.link, self._penalty(self._checked_C(code)), solver, random)
+
+    def _stream(self, rows: MemoryRows, code: Code) -> Stream:
+        """Return what was learned so far."""
+        if not hasattr(self, "coef_"):
+            return Stream.beginning(rows, code.link)
+        linear = self.coef_.T.astype(float), self.intercept_.astype(float)
+        stream = getattr(self, "_stream_", None)
+        if stream is None:
+            stream = Stream.at(rows.coordinates, *linear, before=self.n_samples_seen_)
+        dropped = linear[1].any() and not self.fit_intercept
+        if dropped or stream.coordinates.intercept != rows.coordinates.intercept:
+            raise ValueError(
+                f"fit_intercept={self.fit_intercept!r} was {not self.fit_intercept!r} before; a "
+                "model that goes on learning keeps it. To change it, begin with a clone."
+            )
+        return stream

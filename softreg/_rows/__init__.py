@@ -1,0 +1,1 @@
+"""Where the data are: only these know."""

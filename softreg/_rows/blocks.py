@@ -1,0 +1,160 @@
+"""Blocks: some rows, and the products with them that kernels are made of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softreg._rows.coordinates import Coordinates
+from softreg._rows.targets import Targets
+
+
+@dataclass(frozen=True, eq=False)
+class Block(ABC):
+    """Some rows, from row `start` on, with all that belongs to them.
+
+    Coefficients U come as `Rows.inward` gives them, once for all blocks of a pass; sums go back
+    through `Rows.outward`.
+    """
+
+    start: int
+    X: Any
+    Y: Targets
+    weight: NDArray | None
+    offset: NDArray | None
+
+    @abstractmethod
+    def linear(self, U: NDArray) -> NDArray:
+        """Return the scores without offset, T' x~ = W' x + b, (K, m)."""
+
+    @abstractmethod
+    def gather(self, R: NDArray) -> NDArray:
+        """Return the sum over rows of features times R (K, m), in double precision."""
+
+    @abstractmethod
+    def squares(self, C: NDArray) -> NDArray:
+        """Return the sums over rows, with factors C (K, m), that `Rows.outward_squares` takes."""
+
+    @abstractmethod
+    def lengths(self, V: NDArray) -> NDArray:
+        """Return sum_j x~_j^2 V_jk, (K, m), of weights V (width, K) >= 0 of the features."""
+
+    @abstractmethod
+    def dense(self) -> NDArray:
+        """Return x~, (m, width)."""
+
+    def scores(self, U: NDArray) -> NDArray:
+        """Return the scores Z = T' x~ + offset, (K, m)."""
+        Z = self.linear(U)
+        return Z if self.offset is None else np.add(Z, self.offset.T, out=Z)
+
+    def weights(self) -> NDArray:
+        """Return the weights (m,), or (B, m) where those of the problems differ."""
+        weights = self._weights()
+        return np.ones(self.X.shape[0]) if weights is None else weights
+
+    def weighted(self, R: NDArray) -> NDArray:
+        """Return R, (K, m) or (B, m), times the weights."""
+        weights = self._weights()
+        if weights is None:
+            return R
+        problems = weights.reshape(-1, 1, weights.shape[-1])
+        return (R.reshape(len(problems), -1, problems.shape[-1]) * problems).reshape(R.shape)
+
+    def _weights(self) -> NDArray | None:
+        own = self.Y.own_weights()
+        if own is None or self.weight is None:
+            return self.weight if own is None else own
+        return own * self.weight
+
+
+class WorkingBlock(Block):
+    """X holds x~ itself, (m, width); U is T, and sums are those of x~."""
+
+    def linear(self, U: NDArray) -> NDArray:
+        return U.T @ self.X.T
+
+    def gather(self, R: NDArray) -> NDArray:
+        G = np.dot(R.astype(self.X.dtype, copy=False), self.X)  # as @, but always without the GIL
+        return G.T.astype(np.float64, copy=False)
+
+    def squares(self, C: NDArray) -> NDArray:
+        return (self.X * self.X).T @ C.T
+
+    def lengths(self, V: NDArray) -> NDArray:
+        return V.T @ (self.X * self.X).T
+
+    def dense(self) -> NDArray:
+        return self.X
+
+
+@dataclass(frozen=True, eq=False)
+class RawBlock(Block):
+    """X holds x in the user's units, ndarray or CSR: U is W over b, and sums are those of (x, 1).
+
+    No copy is made, and CSR stays CSR: centring is part of the products. That halves the
+    iterations on text, where the intercept is all but a combination of the columns.
+    """
+
+    coordinates: Coordinates
+
+    def linear(self, U: NDArray) -> NDArray:
+        d = self.X.shape[1]
+        Z = self._times(U[:d])
+        if len(U) > d:
+            Z += U[d:].T
+        return Z
+
+    def gather(self, R: NDArray) -> NDArray:
+        return np.concatenate([self._summed(R), self._totals(R)[: self.coordinates.intercept]])
+
+    def squares(self, C: NDArray) -> NDArray:
+        second, first = replace(self, X=_squared(self.X))._summed(C), self._summed(C)
+        return np.concatenate([second, first, self._totals(C)])
+
+    def lengths(self, V: NDArray) -> NDArray:
+        centre, scale = self.coordinates.centre[:, None], self.coordinates.scale[:, None]
+        d = len(centre)
+        own = V[:d] / scale**2
+        squares = replace(self, X=_squared(self.X))._times(own) - self._times(2 * centre * own)
+        squares += (centre**2 * own).sum(axis=0)[:, None]
+        return np.maximum(squares, 0) + V[d:].sum(axis=0)[:, None]
+
+    def dense(self) -> NDArray:
+        return self.coordinates.transform(self.X, self.X.dtype)
+
+    def _times(self, W: NDArray) -> NDArray:
+        return W.T @ self.X.T
+
+    def _summed(self, R: NDArray) -> NDArray:
+        return np.dot(R, self.X).T
+
+    def _totals(self, R: NDArray) -> NDArray:
+        return R.sum(axis=1, dtype=float)[None]
+
+
+class SparseBlock(RawBlock):
+    """X holds x as CSR, whose products want rows of the coefficients side by side."""
+
+    def dense(self) -> NDArray:
+        return self.coordinates.transform(self.X.toarray(), self.X.dtype)
+
+    def _times(self, W: NDArray) -> NDArray:
+        return np.ascontiguousarray((self.X @ W).T)
+
+    def _summed(self, R: NDArray) -> NDArray:
+        return self._transposed @ np.ascontiguousarray(R.T, dtype=self.X.dtype)
+
+    @cached_property
+    def _transposed(self) -> Any:
+        return self.X.T
+
+
+def _squared(X: Any) -> Any:
+    """Return X with its values squared, sparse as it was."""
+    return X * X if isinstance(X, np.ndarray) else X.power(2)

@@ -1,0 +1,1 @@
+"""Which strength of the penalty."""

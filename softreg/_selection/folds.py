@@ -1,0 +1,89 @@
+"""Splits: which rows each fit of a cross-validation learns from, and which are held out of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import check_cv
+
+from softreg._encoding import validation as checks
+from softreg._encoding.answers import has_columns
+from softreg._selection.refits import Fold
+
+
+def folds_of(cv: Any, X: Any, y: Any, groups: Any, n: int) -> list[Fold]:
+    """Return the folds of n rows by `cv`, an integer, splitter or iterable of (train, test)."""
+    stratified = not has_columns(y)
+    try:
+        splitter = check_cv(cv, y if stratified else None, classifier=stratified)
+    except ValueError as error:
+        raise ValueError(
+            f'cv={cv!r} must be an integer >= 2, "loo", a splitter of sklearn.model_selection, or '
+            "an iterable of (train, test) indices."
+        ) from error
+    pairs = _pairs(cv, splitter, X, y, checks.check_groups(groups, n))
+    if not pairs:
+        raise ValueError(f"cv={cv!r} has no folds; it must have one or more.")
+    return [_checked(cv, place, pair, n) for place, pair in enumerate(pairs)]
+
+
+def _pairs(cv: Any, splitter: Any, X: Any, y: Any, groups: Any) -> list[tuple[Any, Any]]:
+    """Return what a splitter splits X and y into."""
+    pairs = []
+    try:
+        for train, test in splitter.split(X, y, groups):
+            pairs.append((train, test))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"cv={cv!r} gives no fold {len(pairs)} of these rows ({error}). Each fold is a pair "
+            "(train, test) of indices; choose a splitter that takes such X, y and groups, or an "
+            "integer."
+        ) from error
+    return pairs
+
+
+def _checked(cv: Any, place: int, pair: tuple[Any, Any], n: int) -> Fold:
+    """Return a fold; ValueError if no row is left in or out of it, or one is both."""
+    train, test = (_indices(cv, place, rows, n) for rows in pair)
+    counts = np.bincount(train, minlength=n)
+    for part, rows in (("train", train), ("test", test)):
+        if not rows.size:
+            raise ValueError(
+                f"cv={cv!r} leaves no rows in the {part} part of fold {place}; each fold needs "
+                "some of both."
+            )
+    both = test[counts[test] > 0]
+    if both.size:
+        raise ValueError(
+            f"cv={cv!r}: fold {place} holds out {both.size} rows that it also learns from, such as "
+            f"row {both[0]}; take each row for one of the two."
+        )
+    return Fold(counts > 0 if counts.max() <= 1 else counts, test)
+
+
+def _indices(cv: Any, place: int, rows: Any, n: int) -> NDArray[np.intp]:
+    """Return the indices of rows, which may be given as a mask."""
+    given = np.asarray(rows)
+    if given.dtype == bool and given.shape == (n,):
+        given = np.flatnonzero(given)
+    whole = given.dtype.kind in "iu" or given.size == 0
+    if not whole or given.ndim != 1 or (given.size and not -n <= given.min() <= given.max() < n):
+        raise ValueError(
+            f"cv={cv!r}: fold {place} holds {given!r}, which are not indices of the {n} rows of X."
+        )
+    return given.astype(np.intp) % n
+
+
+def check_weights(folds: list[Fold], weight: NDArray | None) -> None:
+    """Raise a ValueError if a fold learns from, or holds out, rows that weigh nothing."""
+    if weight is None:
+        return
+    rows = weight if weight.ndim == 1 else weight.sum(axis=1)
+    for place, fold in enumerate(folds):
+        if not (rows[fold.test].any() and (rows * fold.train).any()):
+            raise ValueError(
+                f"sample_weight is zero for all rows that fold {place} learns from, or for all "
+                "that it holds out; leave such rows out of X, or choose another cv."
+            )

@@ -1,0 +1,50 @@
+"""Solvers by name, and the rule that chooses one by counted cost."""
+
+from __future__ import annotations
+
+from softreg._model.objective import Objective
+from softreg.solvers.base import Solver
+from softreg.solvers.lbfgs import LBFGS
+from softreg.solvers.linalg.costs import factor_pays
+from softreg.solvers.minibatch.solver import MiniBatch
+from softreg.solvers.newton import Newton
+
+
+def choose(objective: Objective) -> LBFGS | Newton:
+    """Return L-BFGS where the columns' Gram matrix is worth factoring, else Newton.
+
+    L-BFGS has one line search and one history for all labels, which does in the coordinates of a
+    factored metric; elsewhere Newton gives each label steps of its own (measured).
+    """
+    return LBFGS() if factor_pays(objective) else Newton()
+
+
+# Names that users may pass; each makes a solver for an objective.
+_NAMED = {
+    "auto": choose,
+    "lbfgs": lambda _objective: LBFGS(),
+    "newton": lambda _objective: Newton(),
+    "minibatch": lambda _objective: MiniBatch(),
+}
+
+
+def solver_for(solver: str | Solver, objective: Objective) -> Solver:
+    """Return the solver of this name, or the configuration itself."""
+    if isinstance(solver, Solver):
+        return solver
+    if isinstance(solver, str) and solver in _NAMED:
+        return _NAMED[solver](objective)
+    names = ", ".join(map(repr, _NAMED))
+    raise ValueError(f"solver={solver!r} must be one of {names} or an object of softreg.solvers.")
+
+
+def stream_solver(solver: str | Solver) -> MiniBatch:
+    """Return the solver that learns from streams, of this name or configuration."""
+    if isinstance(solver, MiniBatch):
+        return solver
+    if solver in ("auto", "minibatch"):
+        return MiniBatch()
+    raise AttributeError(
+        f"solver={solver!r} reads the data many times, which a stream does not allow: partial_fit "
+        'needs solver="auto", "minibatch" or a MiniBatch object; fit_chunks takes any solver.'
+    )

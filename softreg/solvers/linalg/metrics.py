@@ -1,0 +1,269 @@
+"""Metrics: cheap stand-ins for the Hessian, in whose coordinates a step is well scaled.
+
+A metric M = L L' offers the whitened variables v = L' T: `whiten` takes gradients to them and
+`unwhiten` takes them back to T. Then ||whiten(G)||^2 / 2 estimates F - F*, free of units, and
+``unwhiten(whiten(G))`` is the preconditioned gradient M^-1 G.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softreg._model.links import Link
+from softreg._model.objective import Objective
+from softreg.solvers.linalg.costs import (
+    DEAREST_GRAM,
+    SAMPLING_LOSS,
+    block_groups,
+    cheapest_hessian,
+    factor_pays,
+    hessian_passes,
+    is_whole,
+    pass_cost,
+    sample_size,
+)
+from softreg.solvers.linalg.factors import cholesky, joint_basis, positive, solved
+from softreg.solvers.linalg.row_sampling import by_leverage
+
+# An eigenbasis of order d takes this many times d^3 multiply-adds of a large product (measured).
+_EIGENBASIS = 30
+
+
+class Metric(Protocol):
+    """A positive definite stand-in for the Hessian."""
+
+    accurate: bool
+    """Whether it came from the Hessian, of all rows or of a sample."""
+
+    def whiten(self, G: NDArray) -> NDArray:
+        """Return the gradient (width, K) in whitened variables, flat."""
+
+    def unwhiten(self, v: NDArray) -> NDArray:
+        """Return the step (width, K) of whitened variables."""
+
+    def renewed(self, objective: Objective, T: NDArray) -> Metric:
+        """Return the metric that describes the Hessian at T best for what it costs."""
+
+    def renewal_passes(self, objective: Objective) -> float:
+        """Return what `renewed` costs, in passes over the data."""
+
+    def part(self, objective: Objective, problems: NDArray) -> Metric:
+        """Return the metric of some of the objective's problems."""
+
+    def of_fits(self, count: int) -> Metric:
+        """Return the metric of so many fits at once, which all of them share."""
+
+    def shifted(self, objective: Objective, change: NDArray) -> Metric:
+        """Return the metric of an objective whose penalty differs by `change` (width, 1 or K)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Diagonal:
+    """The Hessian's diagonal: for coefficients too many for any factor."""
+
+    root: NDArray
+    accurate = False
+
+    @classmethod
+    def at(cls, objective: Objective, T: NDArray) -> Diagonal:
+        """Return the metric at T: one pass."""
+        return cls(np.sqrt(positive(objective.hessian_diagonal(T))))
+
+    def whiten(self, G: NDArray) -> NDArray:
+        return (G / self.root).ravel()
+
+    def unwhiten(self, v: NDArray) -> NDArray:
+        return v.reshape(self.root.shape) / self.root
+
+    def renewed(self, objective: Objective, T: NDArray) -> Metric:
+        return Diagonal.at(objective, T)
+
+    def renewal_passes(self, objective: Objective) -> float:
+        return 1.0
+
+    def part(self, objective: Objective, problems: NDArray) -> Metric:
+        return Diagonal(objective.columns(self.root, problems))
+
+    def of_fits(self, count: int) -> Metric:
+        return Diagonal(np.tile(self.root, count))
+
+    def shifted(self, objective: Objective, change: NDArray) -> Metric:
+        return Diagonal(np.sqrt(positive(np.square(self.root) + change)))
+
+
+@dataclass(frozen=True, eq=False)
+class Gram:
+    """mean_k p_k (1 - p_k) X'X / sum_i s_i + penalty: one small factor that serves all scores."""
+
+    factor: NDArray
+    accurate = False
+
+    @classmethod
+    def of(cls, objective: Objective) -> Gram:
+        """Return the metric at the null model: one product of the columns with themselves."""
+        curvature = _null_curvatures(objective).mean()
+        return cls(cholesky(curvature * objective.gram + np.diag(objective.penalty.shared)))
+
+    def whiten(self, G: NDArray) -> NDArray:
+        return solved(self.factor, G).ravel()
+
+    def unwhiten(self, v: NDArray) -> NDArray:
+        return solved(self.factor, v.reshape(len(self.factor), -1), transposed=True)
+
+    def renewed(self, objective: Objective, T: NDArray) -> Metric:
+        affordable = np.isfinite(cheapest_hessian(objective))
+        return Hessian.at(objective, T, self) if affordable else self
+
+    def renewal_passes(self, objective: Objective) -> float:
+        return cheapest_hessian(objective)
+
+    def part(self, objective: Objective, problems: NDArray) -> Metric:
+        return self
+
+    def of_fits(self, count: int) -> Metric:
+        return self
+
+    def shifted(self, objective: Objective, change: NDArray) -> Metric:
+        return Gram.of(objective)
+
+
+@dataclass(frozen=True, eq=False)
+class Rotated:
+    """c_k X'X / sum_i s_i + penalty_k of each problem: one eigenbasis makes all of them diagonal.
+
+    With A = c X'X / sum_i s_i + penalty, c and the penalty being means over the problems, A = R R',
+    R^-1 penalty R'^-1 = Q D Q', the metric of problem k is R Q (c_k / c (1 - D) + r_k D) Q' R',
+    where r_k is the strength of its penalty beside the mean. (Golub and Van Loan 2013, section
+    8.7.2; nothing here is worse conditioned than A.)
+    """
+
+    basis: NDArray
+    roots: NDArray
+    gram: Gram
+    accurate = False
+
+    @classmethod
+    def of(cls, objective: Objective) -> Rotated:
+        """Return the metric at the null model."""
+        gram, c = Gram.of(objective), _null_curvatures(objective)
+        basis, D = joint_basis(gram.factor, objective.penalty.shared)
+        spread = c / c.mean() * (1 - D[:, None]) + objective.penalty.relative * D[:, None]
+        roots = np.sqrt(np.maximum(spread, np.finfo(float).eps))
+        return cls(basis, roots, gram)
+
+    def whiten(self, G: NDArray) -> NDArray:
+        return (self.basis.T @ G / self.roots).ravel()
+
+    def unwhiten(self, v: NDArray) -> NDArray:
+        return self.basis @ (v.reshape(self.roots.shape) / self.roots)
+
+    def renewed(self, objective: Objective, T: NDArray) -> Metric:
+        metric = self.gram.renewed(objective, T)
+        return metric if metric.accurate else self
+
+    def renewal_passes(self, objective: Objective) -> float:
+        return cheapest_hessian(objective)
+
+    def part(self, objective: Objective, problems: NDArray) -> Metric:
+        return Rotated(self.basis, objective.columns(self.roots, problems), self.gram)
+
+    def of_fits(self, count: int) -> Metric:
+        return Rotated(self.basis, np.tile(self.roots, count), self.gram)
+
+    def shifted(self, objective: Objective, change: NDArray) -> Metric:
+        return Rotated.of(objective)
+
+
+@dataclass(frozen=True, eq=False)
+class Hessian:
+    """The Hessian at some T, or its blocks class by class, from all rows or those that matter.
+
+    Blocks know nothing of what moves all classes alike, along which the Hessian is all but flat and
+    no gradient points: such moves are taken off before and after, or conjugate gradients would take
+    ten times as many products (measured).
+    """
+
+    factors: list[NDArray]
+    gram: Gram
+    link: Link
+    accurate = True
+
+    @classmethod
+    def at(cls, objective: Objective, T: NDArray, gram: Gram) -> Hessian:
+        """Return the metric at T."""
+        exact, sampled = hessian_passes(objective)
+        estimate = objective
+        if sampled + SAMPLING_LOSS < exact:
+            factor = cholesky(objective.curvature_gram(T))
+            root = solved(factor, np.eye(len(factor))).T
+            estimate = by_leverage(objective, T, root, sample_size(objective))
+        if is_whole(objective):
+            matrices = iter(estimate.hessian(T))
+        else:
+            groups = block_groups(objective)
+            matrices = (H for scores in groups for H in estimate.hessian_blocks(T, scores))
+        return cls([cholesky(H) for H in matrices], gram, objective.link)
+
+    def whiten(self, G: NDArray) -> NDArray:
+        return self._solved(self.link.centred(G).T, transposed=False).ravel()
+
+    def unwhiten(self, v: NDArray) -> NDArray:
+        step = self._solved(v, transposed=True)
+        return self.link.centred(step.reshape(-1, len(self.gram.factor)).T)
+
+    def _solved(self, v: NDArray, transposed: bool) -> NDArray:
+        """Return L^-1 v or L'^-1 v; those that share a factor are solved together."""
+        parts = v.reshape(len(self.factors), -1)
+        out = np.empty_like(parts)
+        for factor, own in self._shared.values():
+            out[own] = solved(factor, parts[own].T, transposed).T
+        return out
+
+    @cached_property
+    def _shared(self) -> dict[int, tuple[NDArray, list[int]]]:
+        """Each factor with its places."""
+        shared: dict[int, tuple[NDArray, list[int]]] = {}
+        for place, factor in enumerate(self.factors):
+            shared.setdefault(id(factor), (factor, []))[1].append(place)
+        return shared
+
+    def renewed(self, objective: Objective, T: NDArray) -> Metric:
+        return Hessian.at(objective, T, self.gram)
+
+    def renewal_passes(self, objective: Objective) -> float:
+        return cheapest_hessian(objective)
+
+    def part(self, objective: Objective, problems: NDArray) -> Metric:
+        if len(problems) == objective.problems:
+            return self
+        own = np.array_split(np.arange(len(self.factors)), objective.problems)
+        factors = [self.factors[place] for problem in problems for place in own[problem]]
+        return Hessian(factors, self.gram, self.link.of_problems(len(problems)))
+
+    def of_fits(self, count: int) -> Metric:
+        return Hessian(self.factors * count, self.gram, self.link.of_problems(count))
+
+    def shifted(self, objective: Objective, change: NDArray) -> Metric:
+        own = np.broadcast_to(change, objective.shape).T.reshape(len(self.factors), -1)
+        matrices = (L @ L.T + np.diag(c) for L, c in zip(self.factors, own, strict=True))
+        return Hessian([cholesky(H) for H in matrices], Gram.of(objective), self.link)
+
+
+def first_metric(objective: Objective, T: NDArray) -> Metric:
+    """Return the cheapest metric that is worth its cost."""
+    if not factor_pays(objective):
+        return Diagonal.at(objective, T)
+    eigenbasis = _EIGENBASIS * objective.shape[0] ** 3 / pass_cost(objective)
+    pays = objective.problems > 1 and eigenbasis <= DEAREST_GRAM
+    return Rotated.of(objective) if pays else Gram.of(objective)
+
+
+def _null_curvatures(objective: Objective) -> NDArray:
+    """Return p (1 - p) at the null model, (K,)."""
+    p = objective.rows.mean_target
+    return np.maximum(p * (1 - p), np.finfo(float).eps)

@@ -1,0 +1,289 @@
+"""Mini-batch gradient descent: the solver for data that do not fit or do not stop."""
+
+from __future__ import annotations
+
+import numbers
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softreg._model.objective import Objective
+from softreg.solvers.base import Solver
+from softreg.solvers.minibatch.class_candidates import PROPOSALS, descend, some_rows
+from softreg.solvers.minibatch.update import Iterate, Rule, step
+from softreg.solvers.monitor import Monitor
+from softreg.solvers.result import Result
+
+# Steps of fewer rows spend most of their time in Python; the smallest sets need as many steps.
+_FEWEST, _MOST, _STEPS_AN_EPOCH = 128, 1024, 200
+# F may end so much above its start, where the start is next to the optimum.
+_RISEN = 1.01
+_SWITCHES = ("averaging", "early_stopping", "shuffle")
+
+
+@dataclass(repr=False)
+class MiniBatch(Solver):
+    r"""Mini-batch gradient descent: averaged stochastic natural gradient in running coordinates.
+
+    Each step goes from the gradient G of F on a batch of rows, at coefficients T of standardised
+    columns, to
+
+    .. math::
+        V \leftarrow \mu V - (1 - \mu)\, \eta_t\, M^{-1} G, \qquad T \leftarrow T + V, \qquad
+        \eta_t = \frac{\eta}{1 + \eta t / 24},
+
+    where M, the running curvature, has a block for each class: the mean of ``x x'`` weighted by
+    (p (1 - p) + r^2) / 2, with p the class's probability and r = p - y its residual, plus the
+    penalty, and 2 % of the mean block, which a rare class needs. (What few rows have shown of it is
+    mixed with the identity, and gradients and steps of softmax are centred over the classes.) So
+    neither the units of columns, nor how they go together, nor rare classes ask for a rate to be
+    tuned, and the penalty, whose stiffness on columns of tiny deviation breaks plain gradient
+    descent, is inside M. The residual of each row is the one after its own part of the step, an
+    implicit step: an outlier moves until it is fitted, never beyond; a batch whose rows all pull
+    one way is held back likewise. Steps fall as 1/t, which together with the average of the T
+    forgets the start and uses every row. Where the blocks would take more than 32 MB, all classes
+    share one, scaled; beyond 1,000 columns, or of sparse X, its diagonal.
+
+    It ends near the optimum after `n_epochs`, without a certificate: ``converged_`` is False, and
+    ``optimality_gap_`` inf. Where data fit into memory the other solvers are faster. A row that
+    lies 1e5 deviations or more from the others takes tens of epochs to get over.
+
+    Parameters
+    ----------
+    batch_size : int or "auto", default="auto"
+        Rows of a batch, >= 1. "auto" is a 200th of the rows, between 128 and 1024.
+    learning_rate : float or "auto", default="auto"
+        The first steps' length eta > 0, in natural gradients. "auto" is m / (m + 4 d), with m the
+        rows of the batch and d the effective number of features.
+    n_epochs : int, default=20
+        Passes over the data, >= 1.
+    momentum : float in [0, 1), default=0.9
+        How much of the last change V the next one keeps.
+    averaging : bool, default=True
+        Whether the result is the average of the T, in which the t-th step enters with the weight
+        4 / (t + 3).
+    early_stopping : bool, default=False
+        Whether to hold out `validation_fraction` of the rows (of each class), end the fit when
+        their mean loss has not fallen by ``tol`` (relative) for `n_iter_no_change` epochs, and
+        return the coefficients of the best epoch.
+    validation_fraction : float in (0, 1), default=0.1
+        Share of the rows that are held out.
+    n_iter_no_change : int, default=5
+        Epochs without improvement that end the fit, >= 1.
+    shuffle : bool, default=True
+        Whether each epoch takes the rows in a new random order (of data that come in chunks, those
+        within each chunk).
+    n_candidates : int, default=None
+        For thousands of classes: the loss of a batch is computed over the classes that are true in
+        it and this many others, >= 1, drawn anew for each batch, whose scores are corrected by the
+        logarithm of their chance to be drawn. The partition sum is then right on average, and the
+        gradient the nearer to that of all classes the more candidates there are; a step costs
+        batch_size x n_features x (batch_size + n_candidates) at most. A few hundred do for 10,000
+        classes. None, or as many as there are classes, is the loss over all of them. With
+        candidates F, as in ``loss_curve_`` and ``objective_``, is estimated from some of the rows,
+        over all classes: n_samples x n_candidates / n_classes rows, at least 256. Needs three or
+        more classes of which each row has one.
+    proposal : "log-uniform" or "uniform", default="log-uniform"
+        How candidates are drawn: the r-th most frequent class in proportion to log(1 + 1 / r),
+        which suits frequencies that fall like 1 / r; or all alike.
+
+    References
+    ----------
+    Amari (1998), "Natural gradient works efficiently in learning", Neural Computation 10, 251-276;
+    Martens and Grosse (2015), "Optimizing neural networks with Kronecker-factored approximate
+    curvature", ICML; Toulis and Airoldi (2017), "Asymptotic and finite-sample properties of
+    estimators based on stochastic gradients", Annals of Statistics 45, 1694-1727; Shamir and Zhang
+    (2013), "Stochastic gradient descent for non-smooth optimization", ICML, section 3; for
+    candidates, Jean et al. (2015), "On using very large target vocabulary for neural machine
+    translation", ACL, equation 8.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from softreg import SoftmaxRegression
+    >>> from softreg.solvers import MiniBatch
+    >>> X, y = load_wine(return_X_y=True)  # raw columns
+    >>> model = SoftmaxRegression(solver=MiniBatch(n_epochs=50), random_state=0).fit(X, y)
+    >>> model.score(X, y) > 0.97
+    True
+    >>> model.loss_curve_.shape
+    (50,)
+    """
+
+    batch_size: int | str = "auto"
+    learning_rate: float | str = "auto"
+    n_epochs: int = 20
+    momentum: float = 0.9
+    averaging: bool = True
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 5
+    shuffle: bool = True
+    n_candidates: int | None = None
+    proposal: str = "log-uniform"
+
+    def minimise(self, objective: Objective, start: NDArray, monitor: Monitor) -> Result:
+        """Minimise the objective from `start` (width, K)."""
+        self.check()
+        kept, watch = self._split(objective, start, monitor)
+        measured, iterate = self._measured(kept), Iterate.at(start)
+        for _ in range(self.n_epochs):
+            iterate = self.pass_over(kept, iterate, monitor.random)
+            value = measured.in_units_of_F(measured.value(iterate.mean))
+            monitor.iteration(iterate.mean, value)
+            watch = watch.after(iterate.mean)
+            if monitor.reason or watch.over or not np.isfinite(value).all():
+                break
+        whole = measured if kept is objective else self._measured(objective)
+        return _result(whole, start, watch, monitor)
+
+    def _split(
+        self, objective: Objective, start: NDArray, monitor: Monitor
+    ) -> tuple[Objective, _Latest | _Best]:
+        """Return the objective of the rows to learn from, and what watches those held out."""
+        if not self.early_stopping:
+            return objective, _Latest(start)
+        rows, held = objective.rows.split(self.validation_fraction, monitor.random)
+        watch = _Best(start, objective.on(held).unpenalised(), monitor.tol, self.n_iter_no_change)
+        return objective.on(rows), watch
+
+    def pass_over(
+        self, objective: Objective, iterate: Iterate, random: np.random.Generator
+    ) -> Iterate:
+        """Return the iterate after a step on each batch of the objective's rows."""
+        rows, rule = objective.rows, self._rule()
+        batches = rows.batches(self._size(rows.n), random if self.shuffle else None)
+        if self._is_sampled(objective):
+            chosen = (int(self.n_candidates or 0), self.proposal)
+            return descend(objective, batches, iterate, rule, chosen, random)
+        for batch in batches:
+            share = objective.score_weight * (batch.n / rows.n)
+            iterate = step(iterate, replace(objective, rows=batch, score_weight=share), rule)
+        return iterate
+
+    def _measured(self, objective: Objective) -> Objective:
+        """Return what tells F during the descent: with candidates, some of the rows."""
+        if self._is_sampled(objective):
+            return some_rows(objective, int(self.n_candidates or 0))
+        return objective
+
+    def _is_sampled(self, objective: Objective) -> bool:
+        """Return whether there are more classes than candidates."""
+        if self.n_candidates is None:
+            return False
+        if not objective.link.exclusive:
+            raise ValueError(
+                f"n_candidates={self.n_candidates!r} needs three or more classes of which each row "
+                "has one; labels, and two classes, have no others to leave out: leave it None."
+            )
+        return self.n_candidates < objective.shape[1]
+
+    def check(self) -> None:
+        """Raise ValueError for a parameter that is not as described."""
+        whole, real = numbers.Integral, numbers.Real
+        for name, kind, right, remedy in (
+            ("batch_size", whole, lambda v: v >= 1, 'an integer >= 1, or "auto"'),
+            ("learning_rate", real, lambda v: 0 < v < np.inf, 'a number > 0, or "auto"'),
+            ("n_epochs", whole, lambda v: v >= 1, "an integer >= 1"),
+            ("momentum", real, lambda v: 0 <= v < 1, "a number in [0, 1)"),
+            ("validation_fraction", real, lambda v: 0 < v < 1, "a number in (0, 1)"),
+            ("n_iter_no_change", whole, lambda v: v >= 1, "an integer >= 1"),
+            *((name, bool, lambda _: True, "True or False") for name in _SWITCHES),
+            ("n_candidates", whole, lambda v: v >= 1, "an integer >= 1, or None for all classes"),
+            ("proposal", str, PROPOSALS.__contains__, f"one of {', '.join(map(repr, PROPOSALS))}"),
+        ):
+            value, default = getattr(self, name), type(self).__dict__[name]
+            automatic = isinstance(value, str) and value == "auto" == default
+            left_out = value is None is default
+            fits = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+            if not (automatic or left_out or (fits and right(value))):
+                raise ValueError(f"{name}={value!r} must be {remedy}.")
+
+    def _size(self, n: int) -> int:
+        """Return the rows of a batch."""
+        if self.batch_size == "auto":
+            return int(np.clip(n // _STEPS_AN_EPOCH, _FEWEST, _MOST))
+        return int(self.batch_size)
+
+    def _rule(self) -> Rule:
+        longest = None if self.learning_rate == "auto" else float(self.learning_rate)
+        return Rule(longest, self.momentum, self.averaging)
+
+
+@dataclass(frozen=True, eq=False)
+class _Latest:
+    """The coefficients after the latest epoch."""
+
+    T: NDArray
+    curve = None
+    over = False
+
+    def after(self, T: NDArray) -> _Latest:
+        """Return what is kept after one more epoch."""
+        return _Latest(T)
+
+
+@dataclass(frozen=True, eq=False)
+class _Best:
+    """The coefficients of the epoch with the least mean loss of the rows held out.
+
+    Attributes
+    ----------
+    T : ndarray (width, K)
+    validation : Objective, that loss
+    tol : float, what improvement counts, relative
+    patience : int, how many epochs without improvement are borne
+    losses : tuple of float, one for each epoch
+    best : int, the number of the best epoch, from 1 on
+    """
+
+    T: NDArray
+    validation: Objective
+    tol: float
+    patience: int
+    losses: tuple[float, ...] = ()
+    best: int = 0
+
+    @property
+    def curve(self) -> NDArray:
+        """The losses, (n,)."""
+        return np.array(self.losses)
+
+    @property
+    def over(self) -> bool:
+        """Whether there was no improvement for long."""
+        return len(self.losses) - self.best >= self.patience
+
+    def after(self, T: NDArray) -> _Best:
+        """Return what is kept after one more epoch."""
+        loss = float(self.validation.in_units_of_F(self.validation.value(T)).sum())
+        losses = (*self.losses, loss)
+        if self.best and not loss < self.losses[self.best - 1] * (1 - self.tol):
+            return replace(self, losses=losses)
+        return replace(self, T=T, losses=losses, best=len(losses))
+
+
+def _result(
+    objective: Objective, start: NDArray, kept: _Latest | _Best, monitor: Monitor
+) -> Result:
+    value = objective.value(kept.T)
+    coef, intercept = objective.coefficients(kept.T)
+    diverged = value.sum() > _RISEN * objective.value(start).sum()
+    rose = (
+        "F is larger than at the start: choose a smaller learning_rate or more n_candidates, or "
+        "leave both at their defaults"
+    )
+    return Result(
+        coef=coef,
+        intercept=intercept,
+        objective=objective.in_units_of_F(value),
+        gap=np.full_like(value, np.inf),
+        n_iter=len(monitor.losses),
+        converged=np.zeros(len(value), dtype=bool),
+        message=rose if diverged else monitor.reason,
+        stopped=not diverged and (monitor.stopped or not monitor.reason),
+        diverging=(),
+        loss_curve=np.array(monitor.losses),
+        validation_curve=kept.curve,
+    )

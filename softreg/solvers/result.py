@@ -1,0 +1,40 @@
+"""What every solver returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Where a solver ended.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (d, K), in the user's units
+    intercept : ndarray of shape (K,)
+    objective : ndarray of shape (B,), F there, problem by problem
+    gap : ndarray of shape (B,), a bound on F - F*; inf if a feature that varies has no penalty
+    n_iter : int
+    converged : ndarray of shape (B,) of bool
+    message : str, what happened and what to change
+    stopped : bool, whether the fit ended where the user said: by a callback or number of epochs
+    diverging : tuple of int, the scores that grow without end (separated classes, no penalty)
+    loss_curve : ndarray of shape (n_iter,), F after each iteration
+    validation_curve : ndarray of shape (n_iter,) or None, the mean loss of rows held out
+    """
+
+    coef: NDArray
+    intercept: NDArray
+    objective: NDArray
+    gap: NDArray
+    n_iter: int
+    converged: NDArray[np.bool_]
+    message: str
+    stopped: bool
+    diverging: tuple[int, ...]
+    loss_curve: NDArray
+    validation_curve: NDArray | None = None
