@@ -15,12 +15,12 @@ from scipy.special import expit, logsumexp, softmax
 
 from softreg._model.links import Sigmoid, Softmax
 from softreg._model.objective import Objective
-from softreg._model.penalties import ElasticNet
+from softreg._model.penalties import Ridge
 from softreg._rows import memory as _memory
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.label_targets import Indicators
+from softreg._rows.label_targets import LabelTargets
 from softreg._rows.memory import DenseRows, SparseRows
-from softreg._rows.targets import Labels, Shares, Targets
+from softreg._rows.targets import ClassTargets, TargetMatrix, Targets
 from softreg.solvers.linalg.hessian_product import HessianProduct
 
 # Rounding, of quantities of order one, for products in double and in single precision.
@@ -40,7 +40,7 @@ def close(actual, expected, atol):
 def step_rounding(objective):
     """Rounding of what only serves steps, for which single precision may do."""
     times = HessianProduct(objective, np.zeros(objective.shape))
-    return ROUNDING[times.in_single().objective.rows.dtype.type]
+    return ROUNDING[times.for_steps().objective.rows.dtype.type]
 
 
 def differences(function, T, D):
@@ -83,7 +83,7 @@ def classes(K, smoothing=0.0):
     def draw(rng, n):
         codes = rng.integers(K, size=n)
         Y = (1 - smoothing) * np.eye(K)[codes] + smoothing / K
-        return Drawn(Labels(codes, K, smoothing), Y, np.ones((n, K)))
+        return Drawn(ClassTargets(codes, K, smoothing), Y, np.ones((n, K)))
 
     return draw
 
@@ -93,7 +93,7 @@ def shares(draw_matrix):
 
     def draw(rng, n):
         Y = draw_matrix(rng, n)
-        return Drawn(Shares(Y), Y, np.ones(Y.shape))
+        return Drawn(TargetMatrix(Y), Y, np.ones(Y.shape))
 
     return draw
 
@@ -123,7 +123,7 @@ def indicators(Y, own, plain, cell_weight=None, stored=False):
     """Indicators of the answers Y (n, L) and their weights, all but plain noes being stored."""
     stored = (Y != 0) | (own != plain) | stored
     places = (np.nonzero(stored)[1], np.r_[0, stored.sum(axis=1).cumsum()])
-    return Indicators.of(
+    return LabelTargets.of(
         sp.csr_array((Y[stored], *places), shape=Y.shape), own[stored], plain, cell_weight
     )
 
@@ -143,7 +143,7 @@ def fits(draw, count):
         targets, Y, own = draw(rng, n)
         kept = rng.choice([0, 1, 1, 1, 2], size=(count, n))
         times = np.repeat(kept.T, Y.shape[1], axis=1)
-        return Drawn(targets.in_folds(kept), np.tile(Y, count), np.tile(own, count) * times)
+        return Drawn(targets.repeated(kept), np.tile(Y, count), np.tile(own, count) * times)
 
     return draw_fits
 
@@ -226,7 +226,7 @@ class Case:
 
     @property
     def exact(self):
-        return self.objective.exact()
+        return self.objective.in_double()
 
     @property
     def ungauged(self):
@@ -362,7 +362,7 @@ def make(
     held = (SparseRows, sp.csr_array(X)) if source == "sparse" else (DenseRows, X)
     rows = held[0](held[1], y, s, o, raw, threads, np.dtype(dtype))
     C = np.array(PENALTIES[penalty])
-    norm = ElasticNet.of_inverse_strength(C, factors)
+    norm = Ridge.from_C(C, factors)
     weight = np.ones(len(X)) if s is None else s
     return Case(
         Objective.in_working_coordinates(link, rows, norm),

@@ -7,11 +7,11 @@ from parts import ROUNDING as ROUNDS_TO
 from parts import SOURCES, TARGETS, close, hold, make, step_rounding
 
 from softreg._model.objective import Objective
-from softreg._model.penalties import ElasticNet
+from softreg._model.penalties import Ridge
 from softreg._rows.chunked import ChunkedRows
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import rows_for_a_pass
-from softreg._rows.targets import Labels
+from softreg._rows.memory import single_pass_rows
+from softreg._rows.targets import ClassTargets
 from softreg.solvers.linalg.hessian_product import HessianProduct
 
 # ---- Sums and draws -----------------------------------------------------------------------------
@@ -26,10 +26,10 @@ def chunked(case, sizes=(1, 13, 7, 19)):
 
     def chunk(a, b):
         weight = None if rows.weight is None else rows.weight[a:b]
-        return rows_for_a_pass(rows.X[a:b], (rows.Y[a:b], weight, None), raw, rows.threads)
+        return single_pass_rows(rows.X[a:b], (rows.Y[a:b], weight, None), raw, rows.threads)
 
     chunks = [chunk(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-    penalty = ElasticNet(case.l2)
+    penalty = Ridge(case.l2)
     return Objective.in_working_coordinates(case.link, ChunkedRows.of(chunks), penalty)
 
 
@@ -38,18 +38,18 @@ def everything(objective, T):
     D, root, rows = np.cos(T), np.sin(T)[:, :2], objective.rows
     there = objective.certify(T, 0.1 * D)
     leverage = objective.leverage(T, root)
-    U = rows.inward(T)
+    U = rows.block_coefficients(T)
     return [
         *rows.moments(),
         np.array([rows.n, rows.total_weight]),
-        *(rows.score_weight, rows.target_sum, rows.mean_target, rows.sides * 1.0),
+        *(rows.score_weight, rows.target_sum, rows.mean_target, rows.observed * 1.0),
         *objective.value_and_gradient(T),
         *map(HessianProduct(objective, T), (D, D**2)),
         objective.hessian(T),
         objective.gram,
         objective.curvature_gram(T),
         np.array(rows.sum(lambda block: (leverage(block).sum(),))),
-        rows.greatest(lambda block: block.linear(U).max(axis=1)),
+        rows.maximum(lambda block: block.linear_scores(U).max(axis=1)),
         HessianProduct(objective, T).balancing_step(D),
         *(there.value, there.gradient, there.divergence, there.imbalance),
         objective.null(),
@@ -76,15 +76,15 @@ def test_every_sum_over_chunks_is_that_of_all_rows(
     if theirs.problems > 1:
         some = np.array([0, 2])
         for actual, once in zip(
-            everything(ours.part(some), T[:, some]),
-            everything(theirs.part(some), T[:, some]),
+            everything(ours.take_problems(some), T[:, some]),
+            everything(theirs.take_problems(some), T[:, some]),
             strict=True,
         ):
             close(actual, once, ROUNDS_TO[dtype])
 
 
 def single_product(T):
-    return lambda of: HessianProduct(of, T).in_single()(np.cos(T))
+    return lambda of: HessianProduct(of, T).for_steps()(np.cos(T))
 
 
 COLUMNS = {
@@ -108,11 +108,11 @@ def test_moments_of_chunks_are_those_of_long_double(one_thread, name, weighted, 
     rng = np.random.default_rng(8)
     x = COLUMNS[name](rng, 1000)
     w = rng.uniform(size=1000) * (rng.random(1000) < 0.8) if weighted else np.ones(1000)
-    edges, none = np.r_[0, np.cumsum(sizes)], Labels(np.zeros(1000, dtype=int), 3)
+    edges, none = np.r_[0, np.cumsum(sizes)], ClassTargets(np.zeros(1000, dtype=int), 3)
     raw, chunks = Coordinates.raw(1, True), []
     for a, b in zip(edges[:-1], edges[1:], strict=True):
         chunk = container(x[a:b, None]), (none[a:b], w[a:b], None)
-        chunks.append(rows_for_a_pass(*chunk, raw, one_thread))
+        chunks.append(single_pass_rows(*chunk, raw, one_thread))
     (mean,), (variance,) = ChunkedRows.of(chunks).moments()
     long, weight = x.astype(np.longdouble), w.astype(np.longdouble) / w.astype(np.longdouble).sum()
     expected = (weight * long).sum()
@@ -129,32 +129,34 @@ def test_drawn_rows_stand_for_all(monkeypatch, one_thread, targets, source):
     hold(source, monkeypatch)
     case = make(one_thread, targets, source, n=400, weighted=True)
     ours = chunked(case, sizes=(100, 1, 250, 49))
-    U, total = ours.rows.inward(case.point()), []
+    U, total = ours.rows.block_coefficients(case.point()), []
 
     def importance(block):
-        return np.abs(block.linear(U)).sum(axis=0)
+        return np.abs(block.linear_scores(U)).sum(axis=0)
 
     def chance(own, of_all):
         total.append(of_all)
         return np.minimum(1, 0.1 + 100 * own / of_all)
 
-    sample = ours.rows.drawn(importance, chance)
+    sample = ours.rows.sampled(importance, chance)
     assert 50 < sample.n < 250
     expected = case.objective.rows.sum(
-        lambda block: (np.abs(block.linear(case.objective.rows.inward(case.point()))).sum(),)
+        lambda block: (
+            np.abs(block.linear_scores(case.objective.rows.block_coefficients(case.point()))).sum(),
+        )
     )
     close(total[-1], expected[0], 1e-10)
     # Each of n rows is off by its weight / chance; so their sum by about sqrt(n) of these.
     assert sample.total_weight == pytest.approx(ours.rows.total_weight, rel=0.3)
-    again = ours.rows.drawn(importance, chance)
+    again = ours.rows.sampled(importance, chance)
     assert again.n == sample.n and again.total_weight == sample.total_weight
-    everyone = ours.rows.drawn(importance, lambda own, _: np.ones(len(own)))
+    everyone = ours.rows.sampled(importance, lambda own, _: np.ones(len(own)))
     assert everyone.n == 400
     close(everyone.sum(in_all(U)), ours.rows.sum(in_all(U)), 1e-11)
 
 
 def in_all(U):
-    return lambda block: (block.weighted(block.linear(U)).sum(axis=1),)
+    return lambda block: (block.weighted(block.linear_scores(U)).sum(axis=1),)
 
 
 # ---- Batches and validation rows ----------------------------------------------------------------
@@ -165,11 +167,11 @@ def numbered(one_thread, sizes=None, n=60, K=3):
     x, codes = np.arange(n, dtype=float)[:, None], np.arange(n) % 7 % K
     raw = Coordinates.raw(1, True)
     if sizes is None:
-        return rows_for_a_pass(x, (Labels(codes, K), x[:, 0] + 1, None), raw, one_thread)
+        return single_pass_rows(x, (ClassTargets(codes, K), x[:, 0] + 1, None), raw, one_thread)
     edges, chunks = np.r_[0, np.cumsum(sizes)], []
     for a, b in zip(edges[:-1], edges[1:], strict=True):
-        own = (Labels(codes[a:b], K), x[a:b, 0] + 1, None)
-        chunks.append(rows_for_a_pass(x[a:b], own, raw, one_thread))
+        own = (ClassTargets(codes[a:b], K), x[a:b, 0] + 1, None)
+        chunks.append(single_pass_rows(x[a:b], own, raw, one_thread))
     return ChunkedRows.of(chunks)
 
 
@@ -212,14 +214,14 @@ def test_batches_hold_each_row_once(one_thread, sizes, size, seed):
 def test_a_split_holds_out_the_same_rows_at_each_pass(one_thread, sizes, fraction):
     """Kept and held out are all rows, each once, drawn anew for another generator."""
     rows = numbered(one_thread, sizes)
-    kept, held = rows.split(fraction, np.random.default_rng(10))
+    kept, held = rows.validation_split(fraction, np.random.default_rng(10))
     passes = [[sum(numbers(of.batches(100, None)), []) for of in (kept, held)] for _ in range(2)]
     assert passes[0] == passes[1]
     assert sorted(sum(passes[0], [])) == [*range(60)]
     assert (kept.n, held.n) == tuple(map(len, passes[0]))
     assert abs(held.n - 60 * fraction) <= 1 + len(sizes or [])
     assert held.total_weight == sum(passes[0][1]) + held.n
-    other = rows.split(fraction, np.random.default_rng(11))[1]
+    other = rows.validation_split(fraction, np.random.default_rng(11))[1]
     assert sum(numbers(other.batches(100, None)), []) != passes[0][1]
 
 
@@ -227,7 +229,10 @@ def test_a_split_keeps_the_coordinates(one_thread):
     """Both parts meet coefficients in the coordinates of the whole."""
     for sizes in (None, [25, 1, 34]):
         rows = numbered(one_thread, sizes).standardised()
-        for part in (*rows.split(0.3, np.random.default_rng(0)), *rows.batches(9, None)):
+        for part in (
+            *rows.validation_split(0.3, np.random.default_rng(0)),
+            *rows.batches(9, None),
+        ):
             assert part.coordinates is rows.coordinates
 
 
@@ -236,7 +241,7 @@ def test_a_split_of_rows_in_memory_keeps_the_shares_of_classes(one_thread, targe
     """Each class's rows are held out in proportion, to within one; so are one-vs-rest labels'."""
     case = make(one_thread, targets, n=200)
     most = case.Y.argmax(axis=1) if case.Y.shape[1] > 1 else case.Y[:, 0]
-    held = case.objective.rows.held_out(0.2, np.random.default_rng(12))
+    held = case.objective.rows.held_out_mask(0.2, np.random.default_rng(12))
     assert held.sum() == 40
     for k in np.unique(most):
         assert abs(held[most == k].sum() - 0.2 * (most == k).sum()) <= 1
@@ -246,10 +251,10 @@ def of_weights(one_thread, weight, sizes=None):
     """Rows of these weights, in memory or in chunks."""
     weight = np.array(weight, dtype=float)
     n, raw = len(weight), Coordinates.raw(1, True)
-    x, Y = np.arange(n, dtype=float)[:, None], Labels(np.arange(n) % 2, 2)
+    x, Y = np.arange(n, dtype=float)[:, None], ClassTargets(np.arange(n) % 2, 2)
     edges = np.r_[0, np.cumsum(sizes or [n])]
     chunks = [
-        rows_for_a_pass(x[a:b], (Y[a:b], weight[a:b], None), raw, one_thread)
+        single_pass_rows(x[a:b], (Y[a:b], weight[a:b], None), raw, one_thread)
         for a, b in zip(edges[:-1], edges[1:], strict=True)
     ]
     return chunks[0] if sizes is None else ChunkedRows.of(chunks)
@@ -259,7 +264,9 @@ def of_weights(one_thread, weight, sizes=None):
 def test_rows_that_weigh_nothing_are_not_held_out(one_thread, sizes):
     """The fraction is one of the rows of positive weight."""
     weight = np.where(np.arange(60) < 40, 0, 1)
-    kept, held = of_weights(one_thread, weight, sizes).split(0.3, np.random.default_rng(0))
+    kept, held = of_weights(one_thread, weight, sizes).validation_split(
+        0.3, np.random.default_rng(0)
+    )
     assert kept.n + held.n == 60 and held.n == held.total_weight
     assert abs(held.n - 0.3 * 20) <= len(sizes or []) and kept.total_weight == 20 - held.n
 
@@ -268,7 +275,7 @@ def test_rows_that_weigh_nothing_are_not_held_out(one_thread, sizes):
 def test_a_single_row_is_not_split(one_thread, weight):
     """In memory; the message names the switch."""
     with pytest.raises(ValueError, match="early_stopping.*single row"):
-        of_weights(one_thread, weight).split(0.5, np.random.default_rng(0))
+        of_weights(one_thread, weight).validation_split(0.5, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
@@ -284,4 +291,4 @@ def test_a_split_that_leaves_nothing_says_what_to_change(one_thread, weight, fra
     """Chunks that are too few for the fraction."""
     rows = of_weights(one_thread, weight, [3, 5])
     with pytest.raises(ValueError, match=f"early_stopping.*validation_fraction=.*{left}; choose"):
-        rows.split(fraction, np.random.default_rng(0))
+        rows.validation_split(fraction, np.random.default_rng(0))

@@ -66,9 +66,9 @@ class Setting(NamedTuple):
     def plain(self, C, rows=slice(None), **parameters):
         """The estimator with one C, fitted to some of the rows."""
         model = PLAIN[self.kind](C, **(self.parameters | parameters))
-        return model.fit(*self.taken(rows), **self.terms_of(rows))
+        return model.fit(*self.take_rows(rows), **self.terms_of(rows))
 
-    def taken(self, rows):
+    def take_rows(self, rows):
         return self.X[rows], self.y[rows]
 
     def terms_of(self, rows):
@@ -79,7 +79,7 @@ class Setting(NamedTuple):
         return np.array([-self._loss(self.plain(C, train), test, label) for train, test in folds])
 
     def _loss(self, model, test, label):
-        (X, y), terms = self.taken(test), self.terms_of(test)
+        (X, y), terms = self.take_rows(test), self.terms_of(test)
         weight = terms.get("sample_weight", np.ones(len(test)))
         y = y.toarray() if sp.issparse(y) else np.asarray(y)
         if getattr(model, "multilabel_", False):
@@ -796,7 +796,7 @@ def left_out(setting, C):
 
 def shortened(setting, n=60):
     """The setting with its first rows alone."""
-    X, y = setting.taken(slice(n))
+    X, y = setting.take_rows(slice(n))
     return setting._replace(X=X, y=y, terms=setting.terms_of(slice(n)))
 
 

@@ -219,7 +219,7 @@ def test_a_score_that_is_not_known_is_no_reason_to_choose():
 @pytest.mark.parametrize("kind", BOTH)
 def test_leave_one_out_says_when_its_hessian_is_too_large(kind, monkeypatch):
     """With room for fewer numbers: how many it takes, how many there may be, and cv=10."""
-    monkeypatch.setattr(MemoryRows, "room", 50)
+    monkeypatch.setattr(MemoryRows, "value_budget", 50)
     model = kind(CS, cv="loo")
     with pytest.raises(ValueError) as error:
         model.fit(X, y)

@@ -12,12 +12,12 @@ from scipy.special import expit, log_softmax
 from softreg._model import rowspace as _rowspace
 from softreg._model.links import Sigmoid, Softmax
 from softreg._model.objective import Objective
-from softreg._model.penalties import ElasticNet
+from softreg._model.penalties import Ridge
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import MemoryRows, rows_in_memory
-from softreg._rows.targets import Labels, Shares
+from softreg._rows.memory import MemoryRows, memory_rows
+from softreg._rows.targets import ClassTargets, TargetMatrix
 from softreg._selection.leave_one_out import leave_one_out, refined
-from softreg.solvers.linalg.metrics import Gram, Hessian
+from softreg.solvers.linalg.metrics import GramMetric, HessianMetric
 
 # What keeps leverages from one moves rows of leverage 0.99 by no more than this.
 GUARDED = 2e-6
@@ -29,15 +29,15 @@ def objective_of(threads, X, targets, C=1.0, *, sample_weight=None, offset=None,
     """The objective of rows in memory."""
     link = link or (Softmax() if targets.n_scores > 1 else Sigmoid())
     raw = Coordinates.raw(X.shape[1], True)
-    rows = rows_in_memory(X, targets, sample_weight, offset, raw, threads)
-    penalty = ElasticNet.of_inverse_strength(np.array([C]), np.ones(X.shape[1]))
+    rows = memory_rows(X, targets, sample_weight, offset, raw, threads)
+    penalty = Ridge.from_C(np.array([C]), np.ones(X.shape[1]))
     return Objective.in_working_coordinates(link, rows, penalty)
 
 
 def classes(y):
     """Classes as targets: two of them are one column."""
     K = y.max() + 1
-    return Shares((y == 1)[:, None] * 1.0) if K == 2 else Labels(y, K)
+    return TargetMatrix((y == 1)[:, None] * 1.0) if K == 2 else ClassTargets(y, K)
 
 
 def at_optimum(objective, X, Y, C=1.0, **terms):
@@ -258,7 +258,7 @@ def test_blocks_and_slices_do_not_matter(one_thread, monkeypatch):
     monkeypatch.setattr("softreg._rows.memory._BLOCK_VALUES", 256)
     monkeypatch.setattr("softreg._selection.leave_one_out._VALUES_AT_ONCE", 256)
     objective = objective_of(one_thread, X, classes(y))
-    assert len(objective.rows.cuts) > 1
+    assert len(objective.rows.block_slices) > 1
     found = leave_one_out(objective, T)
     close(found.scores, expected.scores, 1e-10)
     close(found.leverage, expected.leverage, 1e-10)
@@ -313,7 +313,7 @@ def test_a_row_that_alone_decides_on_a_direction_stays_finite(one_thread):
     rng = np.random.default_rng(0)
     X = np.column_stack([rng.normal(size=30), np.arange(30) == 7])
     Y = rng.uniform(0.2, 0.8, (30, 1))
-    objective = objective_of(one_thread, X, Shares(Y), np.inf)
+    objective = objective_of(one_thread, X, TargetMatrix(Y), np.inf)
     T = at_optimum(objective, X, np.column_stack([1 - Y, Y]), np.inf)
     left = leave_one_out(objective, T)
     assert np.isfinite(left.scores).all()
@@ -332,10 +332,10 @@ def test_columns_that_repeat_others_change_nothing(one_thread, C, accuracy):
     factors = np.array([2.0, 1, 1, 1, 2, 1, 1])
     plain = objective_of(one_thread, X, classes(y), C)
     expected = leave_one_out(plain, at_optimum(plain, X, one_hot(y), C))
-    rows = rows_in_memory(
+    rows = memory_rows(
         more, classes(y), None, None, Coordinates.raw(more.shape[1], True), one_thread
     )
-    penalty = ElasticNet.of_inverse_strength(np.array([C]), factors)
+    penalty = Ridge.from_C(np.array([C]), factors)
     repeated = Objective.in_working_coordinates(Softmax(), rows, penalty)
     found = optimum(X, one_hot(y), C)
     W = np.zeros((7, 3))
@@ -351,9 +351,9 @@ def test_a_hessian_too_large_is_refused_with_a_remedy(one_thread, monkeypatch):
     X, y = overlapping()
     objective = objective_of(one_thread, X, classes(y))
     T = objective.null()
-    monkeypatch.setattr(MemoryRows, "room", 15**2)
+    monkeypatch.setattr(MemoryRows, "value_budget", 15**2)
     leave_one_out(objective, T)
-    monkeypatch.setattr(MemoryRows, "room", 15**2 - 1)
+    monkeypatch.setattr(MemoryRows, "value_budget", 15**2 - 1)
     with pytest.raises(ValueError, match=r"225 numbers, and at most 224 .*cv=10"):
         leave_one_out(objective, T)
 
@@ -363,8 +363,8 @@ def test_a_hessian_too_large_is_refused_with_a_remedy(one_thread, monkeypatch):
 
 def refined_losses(objective, T, Y):
     """Each row's log loss, left out in one step, and with the worst rows refitted."""
-    left, exact = leave_one_out(objective, T), objective.exact()
-    metric = Hessian.at(exact, T, Gram.of(exact))
+    left, exact = leave_one_out(objective, T), objective.in_double()
+    metric = HessianMetric.at_coefficients(exact, T, GramMetric.at_null_model(exact))
     both = left, refined(objective, T, metric, left)
     np.testing.assert_array_equal(both[1].leverage, left.leverage)
     return [losses(with_both(own.scores), Y) for own in both]
@@ -425,8 +425,10 @@ def test_labels_are_refitted_each_by_itself(one_thread):
     """Each label's mean is that of its refits to a percent, also where one step's is not."""
     X, Y, known = labels_with_holes()
     objective, T = label_objective(one_thread, X, Y, known, 1000.0)
-    left, exact = leave_one_out(objective, T), objective.exact()
-    found = refined(objective, T, Hessian.at(exact, T, Gram.of(exact)), left)
+    left, exact = leave_one_out(objective, T), objective.in_double()
+    found = refined(
+        objective, T, HessianMetric.at_coefficients(exact, T, GramMetric.at_null_model(exact)), left
+    )
     np.testing.assert_array_equal(found.scores[~known], left.scores[~known])
     errors = []
     for y, s, z, step in zip(Y.T, known.T, found.scores.T, left.scores.T, strict=True):

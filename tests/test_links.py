@@ -7,8 +7,8 @@ from scipy.special import expit, log_expit, log_softmax, logsumexp, rel_entr, so
 
 from softreg._model import kernels
 from softreg._model.links import Sigmoid, Softmax
-from softreg._model.penalties import ElasticNet
-from softreg._rows.targets import Folds, Shares
+from softreg._model.penalties import Ridge
+from softreg._rows.targets import RepeatedTargets, TargetMatrix
 
 # ---- Links --------------------------------------------------------------------------------------
 
@@ -51,8 +51,8 @@ def targets_of(link, Y):
     """The targets that are Y (K, m)."""
     B = link.problems(len(Y))
     if B in (1, len(Y)):
-        return Shares(Y.T)
-    return Folds(Shares(Y[: len(Y) // B].T), np.ones((B, Y.shape[1]), dtype=bool))
+        return TargetMatrix(Y.T)
+    return RepeatedTargets(TargetMatrix(Y[: len(Y) // B].T), np.ones((B, Y.shape[1]), dtype=bool))
 
 
 @pytest.mark.parametrize("size", [1, 30, 1e4])
@@ -151,7 +151,7 @@ def test_the_dual_gap_of_a_row_is_the_divergence_of_its_probabilities(link, size
         size * rng.normal(size=(4, 200)),
         drawn(link, rng, 4, 200),
     )
-    Q, divergence = link.dual(Z, D)
+    Q, divergence = link.dual_probabilities(Z, D)
     assert (Q >= 0).all() and (Q <= 1).all()
     P, rounding = probabilities(link, Z + D), 1e-15 * (10 + 4 * size)
     if isinstance(link, Softmax):
@@ -182,9 +182,9 @@ def test_dual_probabilities_are_linear_in_a_small_step(link):
     rng = np.random.default_rng(16)
     Z, D = rng.normal(size=(2, 4, 50))
     P = probabilities(link, Z)
-    Q, divergence = link.dual(Z, 0.1 * D)
+    Q, divergence = link.dual_probabilities(Z, 0.1 * D)
     np.testing.assert_allclose(Q, P + link.curvature_product(P, 0.1 * D), rtol=1e-13)
-    half = link.dual(Z, 0.05 * D)[1]
+    half = link.dual_probabilities(Z, 0.05 * D)[1]
     ratio = divergence.sum() / half.sum()
     assert 13 < ratio < 19
 
@@ -195,23 +195,23 @@ def test_several_fits_are_each_what_they_are_alone(some):
     rng, alone, K = np.random.default_rng(70), Softmax(), 4
     Z, direction = rng.normal(size=(2, 3, K, 50))
     kept, Y, some = rng.random((3, 50)) < 0.7, rng.dirichlet(np.ones(K), 50), np.array(some)
-    link = Softmax(3).of_problems(len(some))
+    link = Softmax(3).with_problems(len(some))
     together, moved = (A[some].reshape(-1, 50) for A in (Z, direction))
     R = together.copy()
-    loss = link.loss_and_residual_inplace(R, Folds(Shares(Y), kept[some]))
+    loss = link.loss_and_residual_inplace(R, RepeatedTargets(TargetMatrix(Y), kept[some]))
     P = link.probabilities_inplace(together.copy())
-    Q, divergence = link.dual(together, moved)
+    Q, divergence = link.dual_probabilities(together, moved)
     assert link.problems(len(together)) == len(some)
     for place, fit in enumerate(some):
         own, residual = slice(K * place, K * (place + 1)), Z[fit].copy()
-        expected = alone.loss_and_residual_inplace(residual, Shares(Y))
+        expected = alone.loss_and_residual_inplace(residual, TargetMatrix(Y))
         np.testing.assert_allclose(loss[place], expected[0], rtol=1e-14)
         np.testing.assert_allclose(R[own], residual, atol=1e-15)
         of_one = alone.probabilities_inplace(Z[fit].copy())
         np.testing.assert_allclose(P[own], of_one, rtol=1e-14)
         curved = alone.curvature_product(of_one, direction[fit])
         np.testing.assert_allclose(link.curvature_product(P, moved)[own], curved, atol=1e-15)
-        q, kl = alone.dual(Z[fit], direction[fit])
+        q, kl = alone.dual_probabilities(Z[fit], direction[fit])
         np.testing.assert_allclose(Q[own], q, rtol=1e-13)
         np.testing.assert_allclose(divergence[place], kl[0], rtol=1e-12, atol=1e-15)
 
@@ -222,7 +222,7 @@ def test_classes_that_were_not_seen_share_what_jeffreys_grants_them(absent, S):
     """Each 1/2 / (S + K/2), in every row; the others keep their odds."""
     Z, absent = 5 * np.random.default_rng(71).normal(size=(4, 20)), np.isin(range(4), absent)
     expected = softmax(Z[~absent], axis=0)
-    Softmax().expect_inplace(Z, absent, np.full(4, S))
+    Softmax().set_unseen_inplace(Z, absent, np.full(4, S))
     P = softmax(Z, axis=0)
     np.testing.assert_allclose(P[absent], 0.5 / (S + 2), rtol=1e-9)
     odds = P[~absent] / P[~absent].sum(axis=0)
@@ -233,7 +233,7 @@ def test_answers_that_were_not_seen_have_what_jeffreys_grants_them():
     """1/2 / (S + 1) of the answer that a label's score does not lean to; other labels stay."""
     Z = np.array([[-40.0, -30.0], [1.0, -2.0], [35.0, 50.0], [0.3, 0.4]])
     before, S = Z.copy(), np.array([9.0, 20.0, 0.25, 7.0])
-    Sigmoid().expect_inplace(Z, np.array([True, False, True, False]), S)
+    Sigmoid().set_unseen_inplace(Z, np.array([True, False, True, False]), S)
     np.testing.assert_allclose(expit(Z[0]), 0.5 / 10, rtol=1e-12)
     np.testing.assert_allclose(expit(-Z[2]), 0.5 / 1.25, rtol=1e-12)
     np.testing.assert_array_equal(Z[[1, 3]], before[[1, 3]])
@@ -260,16 +260,16 @@ def strengths(request):
 def test_strengths_are_factors_over_inverse_strengths():
     """f_j / C, or f_j / C_k; C = inf is no penalty."""
     for C, expected in [([0.25], OF_FEATURES), ([0.25, 2, np.inf], OF_SCORES)]:
-        penalty = ElasticNet.of_inverse_strength(np.array(C), FACTORS)
+        penalty = Ridge.from_C(np.array(C), FACTORS)
         np.testing.assert_allclose(penalty.l2, expected, rtol=1e-15)
         np.testing.assert_array_equal(penalty.free, expected == 0)
-        np.testing.assert_allclose(penalty.shared, expected.mean(axis=1), rtol=1e-15)
-    assert ElasticNet.of_inverse_strength(np.array([np.inf]), FACTORS).free.all()
+        np.testing.assert_allclose(penalty.ridge_by_feature, expected.mean(axis=1), rtol=1e-15)
+    assert Ridge.from_C(np.array([np.inf]), FACTORS).free.all()
 
 
 def test_the_penalty_is_the_weighted_sum_of_squares(strengths):
     """sum_j l2_jk / 2 W_jk^2 for each score, its gradient its derivative."""
-    penalty, W = ElasticNet(strengths), np.random.default_rng(17).normal(size=(6, 3))
+    penalty, W = Ridge(strengths), np.random.default_rng(17).normal(size=(6, 3))
     expected = [
         0.5 * sum(l2 * w**2 for l2, w in zip(*own, strict=True)) for own in scorewise(strengths, W)
     ]
@@ -287,8 +287,8 @@ def scorewise(strengths, W):
 @pytest.mark.parametrize("scores", [[0], [2], [0, 2]], ids=str)
 def test_the_penalty_of_some_scores_is_that_of_their_columns(strengths, scores):
     """Value, gradient, conjugate and what is free, whether strengths are shared or not."""
-    penalty, W = ElasticNet(strengths), np.random.default_rng(17).normal(size=(6, 3))
-    part, own = penalty.of_scores(np.array(scores)), W[:, scores]
+    penalty, W = Ridge(strengths), np.random.default_rng(17).normal(size=(6, 3))
+    part, own = penalty.take_scores(np.array(scores)), W[:, scores]
     np.testing.assert_array_equal(part.value(own), penalty.value(W)[scores])
     np.testing.assert_array_equal(part.gradient(own), penalty.gradient(W)[:, scores])
     np.testing.assert_array_equal(part.conjugate(own), penalty.conjugate(W)[scores])
@@ -298,12 +298,12 @@ def test_the_penalty_of_some_scores_is_that_of_their_columns(strengths, scores):
 
 def test_the_penalty_of_several_fits_is_that_of_each(strengths):
     """Copies of the scores, one fit's after another's, cost what the scores cost."""
-    penalty, W = ElasticNet(strengths), np.random.default_rng(17).normal(size=(6, 6))
-    tiled = penalty.tiled(2)
+    penalty, W = Ridge(strengths), np.random.default_rng(17).normal(size=(6, 6))
+    repeated = penalty.repeated(2)
     for part in (slice(3), slice(3, 6)):
-        np.testing.assert_array_equal(tiled.value(W)[part], penalty.value(W[:, part]))
-        np.testing.assert_array_equal(tiled.gradient(W)[:, part], penalty.gradient(W[:, part]))
-        np.testing.assert_array_equal(tiled.conjugate(W)[part], penalty.conjugate(W[:, part]))
+        np.testing.assert_array_equal(repeated.value(W)[part], penalty.value(W[:, part]))
+        np.testing.assert_array_equal(repeated.gradient(W)[:, part], penalty.gradient(W[:, part]))
+        np.testing.assert_array_equal(repeated.conjugate(W)[part], penalty.conjugate(W[:, part]))
 
 
 @pytest.mark.parametrize("intercept", [False, True])
@@ -311,10 +311,10 @@ def test_the_penalty_does_not_depend_on_units(strengths, intercept):
     """Features divided by `scale` have coefficients times `scale`; the intercept is free."""
     W, scale = np.random.default_rng(18).normal(size=(6, 3)), np.exp2([3, -2, 0, 5, 1, -7])
     penalty, T = (
-        ElasticNet(strengths),
+        Ridge(strengths),
         np.vstack([W * scale[:, None], np.full((int(intercept), 3), 1e3)]),
     )
-    scaled = penalty.in_units(scale, intercept)
+    scaled = penalty.for_scaled_features(scale, intercept)
     np.testing.assert_allclose(scaled.value(T), penalty.value(W), rtol=1e-14)
     assert scaled.free[6:].all() and len(scaled.free) == len(T)
 
@@ -324,7 +324,7 @@ def test_the_conjugate_is_the_least_upper_bound(strengths):
 
     Score by score, and nothing for entries without a penalty.
     """
-    penalty, rng, held = ElasticNet(strengths), np.random.default_rng(19), strengths > 0
+    penalty, rng, held = Ridge(strengths), np.random.default_rng(19), strengths > 0
     for _ in range(20):
         W, G = rng.normal(size=(2, 6, 3)) * held
         assert (penalty.conjugate(G) >= (W * G).sum(axis=0) - penalty.value(W)).all()

@@ -15,14 +15,14 @@ from sklearn.preprocessing import StandardScaler
 from softreg import SigmoidRegression, SoftmaxRegression
 from softreg._model.links import Softmax
 from softreg._model.objective import Objective
-from softreg._model.penalties import ElasticNet
+from softreg._model.penalties import Ridge
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import rows_in_memory
-from softreg._rows.targets import Labels
+from softreg._rows.memory import memory_rows
+from softreg._rows.targets import ClassTargets
 from softreg._rows.threads import Threads
 from softreg.solvers import MiniBatch
-from softreg.solvers.minibatch.class_candidates import Candidates, _Columns, among_candidates
-from softreg.solvers.minibatch.update import Iterate, Rule
+from softreg.solvers.minibatch.class_candidates import Candidates, _ColumnState, over_candidates
+from softreg.solvers.minibatch.update import Iterate, UpdateRule
 
 K, D = 12, 3
 
@@ -52,10 +52,10 @@ class Batch:
         self.T = 1.5 * rng.standard_normal((D + 1, K))
         self.A = np.column_stack([self.X, np.ones(8)])
         self.Z = self.A @ self.T + self.offset
-        targets, raw = Labels(self.codes, K), Coordinates.raw(D, True)
-        rows = rows_in_memory(self.X, targets, self.weight, self.offset, raw, threads)
+        targets, raw = ClassTargets(self.codes, K), Coordinates.raw(D, True)
+        rows = memory_rows(self.X, targets, self.weight, self.offset, raw, threads)
         total = np.full(K, self.weight.sum())
-        penalty = ElasticNet(np.zeros((D + 1, 1)))
+        penalty = Ridge(np.zeros((D + 1, 1)))
         self.objective = Objective(Softmax(), rows, penalty, total, float(total[0]))
 
     def gradient(self):
@@ -65,7 +65,7 @@ class Batch:
 
     def sampled_gradient(self, candidates, random):
         """That over candidates, zero for the other classes."""
-        classes, part = among_candidates(self.objective, self.objective.rows, candidates, random)
+        classes, part = over_candidates(self.objective, self.objective.rows, candidates, random)
         G = np.zeros((D + 1, K))
         G[:, classes] = part.value_and_gradient(self.T[:, classes])[1]
         return G
@@ -102,8 +102,8 @@ def test_the_partition_sum_is_right_on_average(batch, proposal):
     random, candidates = np.random.default_rng(3), Candidates.of(3, proposal, np.arange(K, 0, -1.0))
 
     def drawn():
-        classes, part = among_candidates(batch.objective, batch.objective.rows, candidates, random)
-        block = part.rows.block(part.rows.cuts[0])
+        classes, part = over_candidates(batch.objective, batch.objective.rows, candidates, random)
+        block = part.rows.block(part.rows.block_slices[0])
         return np.exp(logsumexp(block.scores(batch.T[:, classes]), axis=0))
 
     sums = np.array([drawn() for _ in range(4000)]) / np.exp(logsumexp(batch.Z, axis=1))
@@ -113,10 +113,10 @@ def test_the_partition_sum_is_right_on_average(batch, proposal):
 def test_the_loss_over_candidates_is_its_formula(batch):
     """-z_y + log(sum of exp(z) over true classes + sum of exp(z) / pi over candidates)."""
     candidates = Candidates.of(4, "log-uniform", np.arange(K, 0, -1.0))
-    classes, part = among_candidates(
+    classes, part = over_candidates(
         batch.objective, batch.objective.rows, candidates, np.random.default_rng(5)
     )
-    others, likely = candidates.drawn(np.unique(batch.codes), np.random.default_rng(5))
+    others, likely = candidates.draw(np.unique(batch.codes), np.random.default_rng(5))
     assert classes.tolist() == [*np.unique(batch.codes), *others]
     Z = batch.Z[:, classes]
     sums = np.exp(Z) @ np.concatenate([np.ones(len(classes) - 4), 1 / likely])
@@ -134,7 +134,7 @@ def test_candidates_are_drawn_as_often_as_they_are_said_to(proposal, count):
     candidates = Candidates.of(count, proposal, np.linspace(1, 0.1, 30))
     random, times, chance = np.random.default_rng(0), np.zeros(30), np.zeros(30)
     for _ in range(draws):
-        classes, likely = candidates.drawn(true, random)
+        classes, likely = candidates.draw(true, random)
         assert len(set(classes)) == count
         assert not set(classes) & set(true)
         times[classes] += 1
@@ -157,8 +157,8 @@ def test_a_column_that_is_left_alone_catches_up_with_all_steps(begun, momentum, 
     """However many at once: as if velocity and average were updated in each of them."""
     rng, since = np.random.default_rng(0), begun + np.array([0.0, 3.0, 7.0, 40.0, 60.0])
     T, V, mean = rng.standard_normal((3, 5, 2))
-    moved, velocity, average = _Columns(T, V, mean, since)._idle(
-        slice(None), begun + 60, Rule(None, momentum, averaging)
+    moved, velocity, average = _ColumnState(T, V, mean, since)._idle(
+        slice(None), begun + 60, UpdateRule(None, momentum, averaging)
     )
     for j, s in enumerate(since):
         t, v, m = T[j], V[j], mean[j]
@@ -176,13 +176,13 @@ def test_iterates_that_candidates_start_from_stay_as_they_are():
     """A pass works on copies: the best epoch's coefficients are not overwritten by later ones."""
     X, y = clouds(40, 4, 400)
     with Threads(1) as threads:
-        rows = rows_in_memory(X, Labels(y, 40), None, None, Coordinates.raw(4, True), threads)
-        penalty = ElasticNet.of_inverse_strength(np.ones(1), np.ones(4))
+        rows = memory_rows(X, ClassTargets(y, 40), None, None, Coordinates.raw(4, True), threads)
+        penalty = Ridge.from_C(np.ones(1), np.ones(4))
         objective = Objective.in_working_coordinates(Softmax(), rows, penalty)
         solver, random = MiniBatch(n_candidates=5), np.random.default_rng(0)
-        first = solver.pass_over(objective, Iterate.at(objective.null()), random)
+        first = solver.run_epoch(objective, Iterate.at(objective.null()), random)
         kept = [field.copy() for field in (first.T, first.velocity, first.mean)]
-        solver.pass_over(objective, first, random)
+        solver.run_epoch(objective, first, random)
     for field, copy in zip((first.T, first.velocity, first.mean), kept, strict=True):
         np.testing.assert_array_equal(field, copy)
 
@@ -354,8 +354,8 @@ def test_passes_over_all_classes_hold_the_scores_of_a_block_of_rows():
     with Threads(1) as threads:
         codes, coordinates = np.arange(2000), Coordinates.raw(2, True)
         X = np.random.default_rng(0).standard_normal((2000, 2))
-        rows = rows_in_memory(X, Labels(codes, 20_000), None, None, coordinates, threads)
-        penalty = ElasticNet.of_inverse_strength(np.ones(1), np.ones(2))
+        rows = memory_rows(X, ClassTargets(codes, 20_000), None, None, coordinates, threads)
+        penalty = Ridge.from_C(np.ones(1), np.ones(2))
         objective = Objective.in_working_coordinates(Softmax(), rows, penalty)
         tracemalloc.start()
         objective.value_and_gradient(objective.null())

@@ -14,15 +14,15 @@ from sklearn.pipeline import make_pipeline
 
 from softreg import SigmoidRegression, SoftmaxRegression
 from softreg._model.links import Softmax
-from softreg._model.penalties import ElasticNet
+from softreg._model.penalties import Ridge
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.targets import Labels
+from softreg._rows.targets import ClassTargets
 from softreg._rows.threads import Threads
 from softreg.solvers import MiniBatch
 from softreg.solvers.minibatch import curvature as _class_blocks
 from softreg.solvers.minibatch.curvature import ClassBlocks, Kronecker, KroneckerInverse
-from softreg.solvers.minibatch.gradient import gradient_and_curvature, steadied
-from softreg.solvers.minibatch.update import Iterate, Rule, step
+from softreg.solvers.minibatch.gradient import gradient_and_curvature, without_overshoot
+from softreg.solvers.minibatch.update import Iterate, UpdateRule, step
 
 X, y = beans()
 
@@ -37,9 +37,9 @@ def case(request):
 KINDS = pytest.mark.parametrize("kind", [ClassBlocks, Kronecker])
 
 
-def told(case, T, length=0.0, kind=ClassBlocks):
+def sums(case, T, length=0.0, kind=ClassBlocks):
     """The gradient and curvature of all rows, for a step that knows nothing of them."""
-    unknown = kind.unknown(case.objective)
+    unknown = kind.at_null_model(case.objective)
     inverse = unknown.inverse(case.objective, 0)
     return gradient_and_curvature(case.objective, T, unknown, inverse, length)
 
@@ -51,7 +51,7 @@ def told(case, T, length=0.0, kind=ClassBlocks):
 def test_the_gradient_of_a_step_of_no_length_is_that_of_F(case, kind):
     """Rows keep their residuals where a step does not move them."""
     T = case.point()
-    close(told(case, T, kind=kind)[0], case.objective.value_and_gradient(T)[1], 1e-12)
+    close(sums(case, T, kind=kind)[0], case.objective.value_and_gradient(T)[1], 1e-12)
 
 
 @KINDS
@@ -64,7 +64,7 @@ def test_curvature_is_that_of_its_formula(targets, source, kind, monkeypatch):
     with Threads(1) as threads:
         case = make(threads, targets, source, weighted=True, offset=True)
         T = case.point()
-        _, found = told(case, T, kind=kind)
+        _, found = sums(case, T, kind=kind)
     P = case.probabilities(case.features @ T + case.offset)
     own = case.w / case.weights * (P * (1 - P) + (P - case.Y) ** 2) / 2
     blocks = np.einsum("ik,ia,ib->kab", own, case.features, case.features)
@@ -81,8 +81,8 @@ def test_slight_rows_change_a_block_by_next_to_nothing():
     with Threads(1) as threads:
         case = make(threads, n=500)
         T = 8 * case.point()
-        found = told(case, T)[1].blocks
-        exact = told(case, T, kind=Kronecker)[1]
+        found = sums(case, T)[1].blocks
+        exact = sums(case, T, kind=Kronecker)[1]
     assert np.abs(found.sum(axis=0) - exact.features).max() < 2e-3 * exact.features.max()
 
 
@@ -92,9 +92,9 @@ def test_a_row_keeps_the_residual_that_its_step_leaves(length):
     with Threads(1) as threads:
         row = {"X": np.ones((1, 1)), "factors": np.ones(1), "intercept": False}
         case = make(threads, "sigmoid of two classes", **row)
-        F, M = case.objective, ClassBlocks.unknown(case.objective).inverse(case.objective, 0)
-        r, _ = told(case, np.zeros(F.shape), length)  # as x~ is 1
-        moved = -length * M.moves(F.rows.block(slice(0, 1)), r)
+        F, M = case.objective, ClassBlocks.at_null_model(case.objective).inverse(case.objective, 0)
+        r, _ = sums(case, np.zeros(F.shape), length)  # as x~ is 1
+        moved = -length * M.score_moves(F.rows.block(slice(0, 1)), r)
     assert 0.001 < abs(r[0, 0]) < 0.4
     close(r, expit(moved) - case.Y, 2e-3)
 
@@ -110,10 +110,10 @@ def test_moves_are_those_of_the_scores_after_a_step_down_one_row(
     with Threads(1) as threads:
         case = make(threads, "answers", source, intercept=intercept)
         F = case.objective
-        M = kind.unknown(F).inverse(F, 0)
+        M = kind.at_null_model(F).inverse(F, 0)
         block = F.rows.block(slice(0, F.rows.n))
         R = np.random.default_rng(0).normal(size=(3, F.rows.n))
-        moves = M.moves(block, R)
+        moves = M.score_moves(block, R)
     for i in (0, 7, 39):
         step = M(np.outer(case.features[i], R[:, i]))
         close(moves[:, i], step.T @ case.features[i], 1e-9)
@@ -122,13 +122,13 @@ def test_moves_are_those_of_the_scores_after_a_step_down_one_row(
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize("source", SOURCES)
 def test_lengths_are_squares_times_weights(source, intercept, monkeypatch):
-    """Block.lengths(V) is V' x~^2, row by row, however rows are held."""
+    """Block.squared_lengths(V) is V' x~^2, row by row, however rows are held."""
     hold(source, monkeypatch)
     with Threads(1) as threads:
         case = make(threads, source=source, intercept=intercept)
         rows = case.objective.rows
         V = np.random.default_rng(0).random((case.features.shape[1], 3))
-        lengths = rows.block(slice(0, rows.n)).lengths(V)
+        lengths = rows.block(slice(0, rows.n)).squared_lengths(V)
     close(lengths, V.T @ np.square(case.features).T, 1e-11)
 
 
@@ -156,7 +156,7 @@ def test_a_kronecker_product_is_inverted_with_the_penalty(diagonal, K):
     rng = np.random.default_rng(0)
     root = rng.normal(size=(6, 6))
     features = np.exp(rng.normal(size=6)) if diagonal else root @ root.T
-    scores, penalty = np.exp(rng.normal(size=K)), ElasticNet(np.exp(rng.normal(size=(6, 1))))
+    scores, penalty = np.exp(rng.normal(size=K)), Ridge(np.exp(rng.normal(size=(6, 1))))
     G = rng.normal(size=(6, K))
     P = KroneckerInverse.of(Kronecker(features, scores), penalty, 1e18)
     A = np.diag(features) if diagonal else features
@@ -170,7 +170,7 @@ def test_before_any_row_features_are_alike_and_go_their_own_ways(kind):
     with Threads(1) as threads:
         F = make(threads, "answers", penalty="no penalty").objective
         G = np.random.default_rng(0).normal(size=F.shape)
-        step = kind.unknown(F).inverse(F, 0)(G)
+        step = kind.at_null_model(F).inverse(F, 0)(G)
     close(step, G / (0.125 * 1.02), 1e-9)  # p (1 - p) / 2 at p = 1/2
 
 
@@ -180,9 +180,9 @@ def test_an_iterate_says_the_same_in_other_coordinates():
     here = Coordinates(rng.normal(size=5), np.exp(rng.normal(size=5)), True)
     there = Coordinates(rng.normal(size=5), np.exp(rng.normal(size=5)), True)
     iterate = Iterate.at(rng.normal(size=(6, 3)))
-    carried = iterate.carried(there.since(here), None)
+    in_coordinates = iterate.in_coordinates(there.since(here), None)
     for own, other in zip(
-        here.coefficients(iterate.mean), there.coefficients(carried.mean), strict=True
+        here.coefficients(iterate.mean), there.coefficients(in_coordinates.mean), strict=True
     ):
         close(other, own, 1e-12)
 
@@ -198,11 +198,11 @@ def test_curvature_in_other_coordinates_is_that_of_the_rows_in_them(intercept):
     )
     old, new = (own.transform(raw, np.dtype(float)) for own in (here, there))
     change = there.since(here)
-    close(Kronecker(old.T @ old, np.ones(2)).carried(change).features, new.T @ new, 1e-12)
-    close(ClassBlocks((old.T @ old)[None]).carried(change).blocks[0], new.T @ new, 1e-12)
+    close(Kronecker(old.T @ old, np.ones(2)).in_coordinates(change).features, new.T @ new, 1e-12)
+    close(ClassBlocks((old.T @ old)[None]).in_coordinates(change).blocks[0], new.T @ new, 1e-12)
     old[:, :4] -= old[:, :4].mean(axis=0) * intercept  # what a diagonal knows of columns
     moved = old @ change.matrix().T
-    diagonal = Kronecker(np.square(old).sum(axis=0), np.ones(2)).carried(change)
+    diagonal = Kronecker(np.square(old).sum(axis=0), np.ones(2)).in_coordinates(change)
     close(diagonal.features, np.square(moved).sum(axis=0), 1e-12)
 
 
@@ -212,7 +212,7 @@ def test_rows_that_all_pull_one_way_are_held_back():
         one_class = (
             Softmax(),
             lambda rng, n: Drawn(
-                Labels(np.zeros(n, dtype=int), 3),
+                ClassTargets(np.zeros(n, dtype=int), 3),
                 np.eye(3)[np.zeros(n, dtype=int)],
                 np.ones((n, 3)),
             ),
@@ -220,8 +220,8 @@ def test_rows_that_all_pull_one_way_are_held_back():
         case = make(threads, one_class)
         F, T = case.objective, np.zeros(case.objective.shape)
         change = F.value_and_gradient(T)[1]
-        np.testing.assert_array_equal(steadied(F, T, 0.01 * change), 0.01 * change)
-        far = steadied(F, T, 200 * change)
+        np.testing.assert_array_equal(without_overshoot(F, T, 0.01 * change), 0.01 * change)
+        far = without_overshoot(F, T, 200 * change)
         share = far[-1, 0] / (200 * change)[-1, 0]
         loss = F.unpenalised()
         first, short, beyond = (
@@ -235,14 +235,14 @@ def test_rows_that_all_pull_one_way_are_held_back():
 @pytest.mark.parametrize("averaging", [True, False])
 def test_steps_are_those_of_the_formula(averaging):
     """V <- mu V - (1 - mu) eta_t P(G), T <- T + V, and the t-th T enters with 4 / (t + 3)."""
-    rule = Rule(longest=0.01, momentum=0.5, averaging=averaging)
+    rule = UpdateRule(longest=0.01, momentum=0.5, averaging=averaging)
     with Threads(1) as threads:
         F = make(threads, "answers").objective
         before = step(Iterate.at(F.null()), F, rule)
         after = step(before, F, rule)
         gradient = F.value_and_gradient(before.T)[1]
         eta = 0.01 / (1 + 0.01 * 2 / 24)
-        V = 0.5 * before.velocity - 0.5 * eta * before.compass.inverse(gradient)
+        V = 0.5 * before.velocity - 0.5 * eta * before.curvature_state.inverse(gradient)
     close(after.T, before.T + V, 1e-6)
     expected = before.mean + 0.8 * (after.T - before.mean) if averaging else after.T
     close(after.mean, expected, 1e-12)
@@ -265,7 +265,7 @@ def test_the_objective_on_some_rows_is_that_of_these_rows_alone():
     with Threads(1) as threads:
         case = make(threads, weighted=True)
         T, some = case.link.centred(case.point()), np.arange(10, 30)
-        part = case.objective.on(case.objective.rows.taken(some))
+        part = case.objective.on_rows(case.objective.rows.take_rows(some))
         W, b = part.coefficients(T)
         alone = type(case)(
             part, case.X[some], case.Y[some], case.s[some], case.w[some], case.offset[some], case.l2
@@ -452,7 +452,7 @@ def test_a_label_keeps_its_own_step(targets):
         T = case.point()
         moved = T.copy()
         moved[:, 0] += 3
-        before, after = (told(case, at, 5.0)[0] for at in (T, moved))
+        before, after = (sums(case, at, 5.0)[0] for at in (T, moved))
     close(after[:, 1:], before[:, 1:], 1e-9)
 
 

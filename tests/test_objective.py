@@ -100,8 +100,8 @@ def test_the_blocks_are_those_on_the_diagonal_of_the_hessian(case):
     """One a score, (K, width, width), without the rest of the matrix, nor a gauge."""
     T, (width, K) = case.point(), case.objective.shape
     H = case.ungauged.hessian(T)
-    cuts = [slice(k * width, (k + 1) * width) for k in range(K // len(H))]
-    expected = [block[cut, cut] for block in H for cut in cuts]
+    block_slices = [slice(k * width, (k + 1) * width) for k in range(K // len(H))]
+    expected = [block[cut, cut] for block in H for cut in block_slices]
     close(case.objective.hessian_blocks(T), expected, ROUNDING[case.dtype])
 
 
@@ -114,7 +114,7 @@ def test_the_gram_matrix_is_the_weighted_mean_of_outer_products(case):
 
 def leverages(objective, T, root):
     """Each row's weight in the Hessian."""
-    return objective.rows.each(objective.leverage(T, root))
+    return objective.rows.map_rows(objective.leverage(T, root))
 
 
 def test_leverages_are_curvature_times_the_length_of_the_row(case):
@@ -141,7 +141,7 @@ def test_a_balancing_step_takes_a_residual_off_the_intercepts_alone(case):
     assert (step[:own] == 0).all()
     if own == len(T):
         return
-    image = HessianProduct(case.objective.exact(), T)(step)
+    image = HessianProduct(case.objective.in_double(), T)(step)
     close(image[own:], case.link.centred(residual[own:]), ROUNDING[case.dtype])
 
 
@@ -184,7 +184,7 @@ def several(request, monkeypatch, one_thread):
 def test_a_part_is_the_columns_of_the_whole(several, some):
     """F, its derivatives and its certificate, at the weight that the whole has."""
     whole, T, D = several.objective, several.point(), several.direction()
-    part, own = whole.part(np.array(some)), (slice(None), some)
+    part, own = whole.take_problems(np.array(some)), (slice(None), some)
     assert part.shape == (len(T), len(some)) and part.problems == len(some)
     assert part.mean_weight == whole.mean_weight and part.rows.dtype == several.dtype
     actual, expected = by_problem(part, T[own], D[own]), by_problem(whole, T, D)
@@ -215,7 +215,7 @@ def by_problem(objective, T, D):
         "gap": (np.where(np.isfinite(there.gap), there.gap, 0), "problems"),
         "penalised gap": (objective.penalised_gap(D), "problems"),
         "free features": (objective.has_free_features, "problems"),
-        "settled": (objective.settled, "problems"),
+        "constant problems": (objective.constant_problems, "problems"),
     }
 
 
@@ -223,7 +223,7 @@ def test_parts_add_up_to_the_leverages_of_the_whole(several):
     """Each row's weight in the Hessian is the sum of those in each problem's."""
     objective, T = several.objective, several.point()
     root = np.random.default_rng(4).normal(size=(len(T), 2))
-    parts = [(objective.part(np.array([k])), T[:, [k]]) for k in range(3)]
+    parts = [(objective.take_problems(np.array([k])), T[:, [k]]) for k in range(3)]
     total = sum(leverages(part, own, root) for part, own in parts)
     close(total, leverages(objective, T, root), ROUNDING[several.dtype])
 
@@ -243,11 +243,11 @@ def test_a_part_sees_the_blocks_of_the_whole(
     case = make(one_thread, targets, source, dtype, weighted=True, offset=True)
     whole, T = case.objective, case.point()
     whole.value_and_gradient(T)
-    part = whole.part(np.array([0, 2]))
+    part = whole.take_problems(np.array([0, 2]))
     part.value_and_gradient(T[:, [0, 2]])
-    assert len(whole.rows.cuts) >= (4 if small_blocks else 1)
-    assert part.rows.cuts == whole.rows.cuts
-    for cut in whole.rows.cuts:
+    assert len(whole.rows.block_slices) >= (4 if small_blocks else 1)
+    assert part.rows.block_slices == whole.rows.block_slices
+    for cut in whole.rows.block_slices:
         ours, theirs = part.rows.block(cut).X, whole.rows.block(cut).X
         if source == "raw":
             assert np.shares_memory(ours, theirs) == (dtype is np.float64)
@@ -261,11 +261,11 @@ def test_a_part_sees_the_blocks_in_single_precision_of_the_whole(one_thread, tar
     case = make(one_thread, targets, "sparse", weighted=True, offset=True)
     T, some = case.point(), np.array([0, 2])
     times = HessianProduct(case.objective, T)
-    expected = times.in_single()(T)
-    single = times.part(some).in_single()
+    expected = times.for_steps()(T)
+    single = times.take_problems(some).for_steps()
     close(single(T[:, some]), expected[:, some], 1e-6)
-    for cut in case.objective.rows.cuts:
-        ours, theirs = (of.objective.rows.block(cut).X for of in (single, times.in_single()))
+    for cut in case.objective.rows.block_slices:
+        ours, theirs = (of.objective.rows.block(cut).X for of in (single, times.for_steps()))
         assert ours is theirs and ours.dtype == np.float32
 
 
@@ -273,7 +273,7 @@ def test_all_problems_together_are_the_objective_itself(one_thread):
     """A part of all is no copy."""
     for targets in TARGETS:
         objective = make(one_thread, targets).objective
-        assert objective.part(np.arange(objective.problems)) is objective
+        assert objective.take_problems(np.arange(objective.problems)) is objective
 
 
 class Counting(Sigmoid):
@@ -305,9 +305,9 @@ def test_a_part_of_a_product_is_the_columns_of_the_whole(several, confined):
     close(expected, unconfined * (True if on is None else on), ROUNDING[several.dtype])
     made = objective.link.scores
     for some in SOME:
-        part = times.part(np.array(some))
+        part = times.take_problems(np.array(some))
         close(part(several.point(1)[:, some]), expected[:, some], ROUNDING[several.dtype])
-        single = part.part(np.array([0]))
+        single = part.take_problems(np.array([0]))
         close(single(several.point(1)[:, some[:1]]), expected[:, some[:1]], ROUNDING[several.dtype])
     assert objective.link.scores == made == 3
 
@@ -316,7 +316,7 @@ def test_products_in_single_precision_are_near_those_in_double(case):
     """Within 1e-5 where X is sparse and double; elsewhere the product is its own stand-in."""
     T, D = case.point(), case.point(1)
     times = HessianProduct(case.objective, T)
-    single, exact = times.in_single(), times(D)
+    single, exact = times.for_steps(), times(D)
     if case.dtype is np.float32 or not case.objective.rows.is_sparse:
         assert single is times
         return
@@ -331,7 +331,7 @@ def test_products_far_from_zero_stay_in_double_precision(one_thread):
     X = np.random.default_rng(31).normal(1e4, 1, (40, 3))
     case = make(one_thread, "answers", "sparse", X=X, factors=np.ones(3))
     times = HessianProduct(case.objective, case.point())
-    assert times.in_single() is times
+    assert times.for_steps() is times
 
 
 # ---- Several fits at once -----------------------------------------------------------------------
@@ -354,8 +354,8 @@ def one_fit(request, monkeypatch, one_thread):
 def fits_and_each(objective):
     """The objective of three fits at once, and that of each by itself, from the same rows."""
     rows = objective.rows
-    fits = objective.of_fits(rows.in_folds(KEPT), 3)
-    return fits, [objective.on(rows.replaced(weight=rows.weights * kept)) for kept in KEPT]
+    fits = objective.repeated(rows.repeated(KEPT), 3)
+    return fits, [objective.on_rows(rows.replaced(weight=rows.weights * kept)) for kept in KEPT]
 
 
 def test_several_fits_are_the_objectives_of_the_rows_that_each_keeps(one_fit):
@@ -369,12 +369,12 @@ def test_several_fits_are_the_objectives_of_the_rows_that_each_keeps(one_fit):
     if one_fit.offset.any():
         del actual["null"]  # a place to start from, by the mean offset of all rows
     last = np.arange(2 * B, 3 * B)
-    of_part = by_problem(fits.part(last), T[:, 2 * K :], D[:, 2 * K :])
+    of_part = by_problem(fits.take_problems(last), T[:, 2 * K :], D[:, 2 * K :])
     for fit, alone in enumerate(each):
-        of_scores, of_problems = (slice(fit * n, fit * n + n) for n in (K, B))
+        of_scores, with_problems = (slice(fit * n, fit * n + n) for n in (K, B))
         expected = by_problem(alone, T[:, of_scores], D[:, of_scores])
         for name, (found, axis) in actual.items():
-            own = found[of_problems] if axis == "problems" else found[:, of_scores]
+            own = found[with_problems] if axis == "problems" else found[:, of_scores]
             rounding = step_rounding(alone) if name == "diagonal" else ROUNDING[np.float64]
             close(own, expected[name][0], rounding)
             if fit == 2:
@@ -428,15 +428,15 @@ def test_constant_problems_are_settled_by_the_null_model(monkeypatch, one_thread
     hold(source, monkeypatch)
     case = make(one_thread, CONSTANT, source, weighted=True, offset=offset)
     objective = case.objective
-    np.testing.assert_array_equal(objective.settled, [False, True, True, True, True])
+    np.testing.assert_array_equal(objective.constant_problems, [False, True, True, True, True])
     W, b = objective.coefficients(objective.null())
     assert (W == 0).all() and np.isfinite(b).all()
     F = case.value(W, b)
     assert (F[1:] >= 0).all() and (F[1:] < 1e-14).all() and F[3] == 0 == b[3]
     np.testing.assert_array_equal(np.sign(b[1:]), [-1, 1, 0, -1])
     np.testing.assert_allclose(objective.value_and_gradient(objective.null())[0], F, atol=1e-15)
-    part = objective.part(np.array([0, 2]))
-    np.testing.assert_array_equal(part.settled, [False, True])
+    part = objective.take_problems(np.array([0, 2]))
+    np.testing.assert_array_equal(part.constant_problems, [False, True])
 
 
 @pytest.mark.parametrize("cells", [False, True])
@@ -453,7 +453,7 @@ def test_labels_that_nobody_knows_have_null_scores_of_zero(one_thread, cells):
     for n in range(20, 30):
         objective = make(one_thread, (Sigmoid(), draw), n=n, weighted=True).objective
         np.testing.assert_array_equal(objective.null()[:, 1:], 0)
-        np.testing.assert_array_equal(objective.settled, np.arange(9) > 0)
+        np.testing.assert_array_equal(objective.constant_problems, np.arange(9) > 0)
 
 
 @pytest.mark.parametrize("targets", TARGETS)
@@ -461,13 +461,13 @@ def test_problems_whose_targets_vary_are_not_settled(one_thread, targets):
     """There the null model is not the best, with an intercept or without."""
     for intercept in (False, True):
         objective = make(one_thread, targets, weighted=True, intercept=intercept).objective
-        assert not objective.settled.any()
+        assert not objective.constant_problems.any()
 
 
 def test_no_problem_is_settled_without_an_intercept(one_thread):
     """A score of zero everywhere says a half, which is no constant's best model."""
     case = make(one_thread, CONSTANT, intercept=False)
-    assert not case.objective.settled.any()
+    assert not case.objective.constant_problems.any()
 
 
 # ---- Certificates -------------------------------------------------------------------------------

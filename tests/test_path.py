@@ -12,7 +12,7 @@ from sklearn.datasets import load_wine
 
 from softreg import SigmoidRegression, SoftmaxRegression, SoftmaxRegressionCV, regularization_path
 from softreg._selection import refits as _held_out
-from softreg._selection.path import Trail, grid, stages
+from softreg._selection.path import C_grid, PathExtrapolation, path_points
 from softreg._selection.refits import Fold, Refits
 from softreg.solvers.monitor import Monitor
 
@@ -40,28 +40,28 @@ def posed(request, monkeypatch, one_thread):
 
 def test_each_stage_is_the_optimum_at_its_strength(posed):
     """T is the minimiser of F with the penalty divided by C, found by dense Newton steps."""
-    path = list(stages(posed.objective, CS, monitor))
-    assert [stage.C for stage in path] == CS.tolist()
-    for stage in path:
-        own = posed.objective.at_strength(stage.C)
-        np.testing.assert_allclose(stage.objective.penalty.l2, own.penalty.l2, rtol=1e-14)
+    path = list(path_points(posed.objective, CS, monitor))
+    assert [path_point.C for path_point in path] == CS.tolist()
+    for path_point in path:
+        own = posed.objective.at_strength(path_point.C)
+        np.testing.assert_allclose(path_point.objective.penalty.l2, own.penalty.l2, rtol=1e-14)
         best = minimiser(own)
-        close(own.link.centred(stage.T), own.link.centred(best), 1e-5)
+        close(own.link.centred(path_point.T), own.link.centred(best), 1e-5)
         F = own.in_units_of_F(own.value(best))
-        np.testing.assert_allclose(stage.result.objective, F, rtol=1e-11, atol=1e-14)
-        assert stage.result.converged.all() and (stage.result.gap <= 1e-9 * F.sum()).all()
-        W, b = own.coefficients(stage.T)
-        close(stage.result.coef, W, 1e-12)
-        close(stage.result.intercept, b, 1e-12)
+        np.testing.assert_allclose(path_point.result.objective, F, rtol=1e-11, atol=1e-14)
+        assert path_point.result.converged.all() and (path_point.result.gap <= 1e-9 * F.sum()).all()
+        W, b = own.coefficients(path_point.T)
+        close(path_point.result.coef, W, 1e-12)
+        close(path_point.result.intercept, b, 1e-12)
 
 
 def test_the_metric_of_a_stage_is_one_of_its_objective(posed):
     """It is symmetric, positive and no farther from the Hessian than a few times."""
-    for stage in stages(posed.objective, CS, monitor):
-        (width, K), rng = stage.objective.shape, np.random.default_rng(0)
-        G = stage.objective.link.centred(rng.normal(size=(width, K)))
-        v = rng.normal(size=stage.metric.whiten(G).shape)
-        left, right = stage.metric.whiten(G) @ v, np.vdot(G, stage.metric.unwhiten(v))
+    for path_point in path_points(posed.objective, CS, monitor):
+        (width, K), rng = path_point.objective.shape, np.random.default_rng(0)
+        G = path_point.objective.link.centred(rng.normal(size=(width, K)))
+        v = rng.normal(size=path_point.metric.whiten(G).shape)
+        left, right = path_point.metric.whiten(G) @ v, np.vdot(G, path_point.metric.unwhiten(v))
         assert left == pytest.approx(right, rel=1e-9, abs=1e-12)
 
 
@@ -70,22 +70,22 @@ def test_strengths_may_lie_close_together_or_far_apart(one_thread, spacing):
     """The optimum at each is the same whatever came before."""
     case = make(one_thread, factors=np.ones(6))
     for C in (1e-4, 1.0, 1e3):
-        *_, last = stages(case.objective, np.array([C / spacing**2, C / spacing, C]), monitor)
-        (alone,) = stages(case.objective, np.array([C]), monitor)
+        *_, last = path_points(case.objective, np.array([C / spacing**2, C / spacing, C]), monitor)
+        (alone,) = path_points(case.objective, np.array([C]), monitor)
         np.testing.assert_allclose(last.result.objective, alone.result.objective, rtol=1e-11)
 
 
 def test_a_trail_that_is_straight_in_log_c_is_followed():
     """After one point the same is expected, after two a line in log C through the last two."""
     slope, start = np.random.default_rng(1).normal(size=(2, 3, 2))
-    trail = Trail()
-    assert not trail.behind
-    trail.reached(0.1, 99 * np.ones((3, 2)))
-    np.testing.assert_array_equal(trail.ahead(5.0), 99 * np.ones((3, 2)))
+    extrapolation = PathExtrapolation()
+    assert not extrapolation.behind
+    extrapolation.reached(0.1, 99 * np.ones((3, 2)))
+    np.testing.assert_array_equal(extrapolation.ahead(5.0), 99 * np.ones((3, 2)))
     for C in (1.0, 10.0, 20.0):
-        trail.reached(C, start + np.log(C) * slope)
+        extrapolation.reached(C, start + np.log(C) * slope)
     for C in (20.0, 1e3):
-        np.testing.assert_allclose(trail.ahead(C), start + np.log(C) * slope, rtol=1e-12)
+        np.testing.assert_allclose(extrapolation.ahead(C), start + np.log(C) * slope, rtol=1e-12)
 
 
 # ---- Grids --------------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ def test_a_trail_that_is_straight_in_log_c_is_followed():
 
 def test_a_grid_begins_where_no_model_gains_a_percent(posed):
     """F* >= 0.99 F(null) at the first C; evenly spaced in log C, and of the length asked for."""
-    Cs = grid(posed.objective, 7)
+    Cs = C_grid(posed.objective, 7)
     assert Cs.shape == (7,) and (np.diff(Cs) > 0).all()
     np.testing.assert_allclose(np.diff(np.log(Cs), 2), 0, atol=1e-9)
     own = posed.objective.at_strength(Cs[0])
@@ -108,7 +108,7 @@ def test_a_grid_of_what_no_strength_changes_is_any_grid(one_thread):
     """Constant columns, or no penalty at all: from 1e-4 to 1e4."""
     for options in ({"X": np.full((40, 6), 3.0)}, {"penalty": "no penalty"}):
         case = make(one_thread, **options)
-        np.testing.assert_allclose(grid(case.objective, 3), [1e-4, 1, 1e4])
+        np.testing.assert_allclose(C_grid(case.objective, 3), [1e-4, 1, 1e4])
 
 
 # ---- Refits -------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ def folds_of(n, count, seed=0):
 def scores_without(case, C, fold):
     """Scores of a fold's rows, by dense Newton steps on the objective of the others."""
     rows = case.objective.rows
-    own = case.objective.on(rows.replaced(weight=rows.weights * fold.train)).at_strength(C)
+    own = case.objective.on_rows(rows.replaced(weight=rows.weights * fold.train)).at_strength(C)
     T = own.null()
     for _ in range(40):
         step = shortened(own, T, newton(own, T))
@@ -153,12 +153,12 @@ def test_held_out_scores_are_those_of_the_fits_without_the_fold(posed):
     """Z of each fold's rows, at every strength, equals the dense fit's."""
     folds = folds_of(40, 3)
     refits = Refits(posed.objective, posed.objective.rows, folds, 1e-12)
-    for stage in stages(posed.objective, CS, monitor):
-        held = refits.held_out(stage)
+    for path_point in path_points(posed.objective, CS, monitor):
+        held = refits.held_out(path_point)
         assert len(held) == 3
         for fold, Z in zip(folds, held, strict=True):
-            expected, own = scores_without(posed, stage.C, fold)
-            settled = own.by_score(own.settled)
+            expected, own = scores_without(posed, path_point.C, fold)
+            settled = own.by_score(own.constant_problems)
             close(gauged(posed, Z)[:, ~settled], gauged(posed, expected)[:, ~settled], 1e-3)
 
 
@@ -167,10 +167,10 @@ def test_rows_that_a_refit_counts_twice_weigh_twice(posed):
     times = np.random.default_rng(2).integers(0, 3, 40)
     fold = Fold(times, np.flatnonzero(times == 0))
     refits = Refits(posed.objective, posed.objective.rows, [fold], 1e-12)
-    (stage,) = stages(posed.objective, CS[1:2], monitor)
-    expected, own = scores_without(posed, stage.C, fold)
-    settled = own.by_score(own.settled)
-    (Z,) = refits.held_out(stage)
+    (path_point,) = path_points(posed.objective, CS[1:2], monitor)
+    expected, own = scores_without(posed, path_point.C, fold)
+    settled = own.by_score(own.constant_problems)
+    (Z,) = refits.held_out(path_point)
     close(gauged(posed, Z)[:, ~settled], gauged(posed, expected)[:, ~settled], 1e-3)
 
 
@@ -183,11 +183,11 @@ def test_folds_that_are_refitted_in_groups_are_those_refitted_together(
     To within what the tolerance leaves of a score.
     """
     case, folds = make(one_thread, targets, factors=np.ones(6)), folds_of(40, 5)
-    (stage,) = stages(case.objective, CS[1:2], monitor)
-    together = Refits(case.objective, case.objective.rows, folds, 1e-12).held_out(stage)
+    (path_point,) = path_points(case.objective, CS[1:2], monitor)
+    together = Refits(case.objective, case.objective.rows, folds, 1e-12).held_out(path_point)
     for room in (1, 2 * case.objective.rows.n * case.objective.shape[1]):
         monkeypatch.setattr(_held_out, "_TOGETHER", room)
-        apart = Refits(case.objective, case.objective.rows, folds, 1e-12).held_out(stage)
+        apart = Refits(case.objective, case.objective.rows, folds, 1e-12).held_out(path_point)
         for one, other in zip(apart, together, strict=True):
             close(gauged(case, one), gauged(case, other), 1e-3)
 

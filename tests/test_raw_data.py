@@ -150,7 +150,7 @@ def test_without_a_hessian_that_fits_in_memory_the_optimum_is_reached_all_the_sa
     X, y, Y, least = solved(name, 100.0)
     blocks = (X.shape[1] + 1) ** 2 * Y.shape[1]
     values = {"none": 0, "small Gram matrix": 13**2, "blocks": blocks}
-    monkeypatch.setattr(MemoryRows, "room", values[room])
+    monkeypatch.setattr(MemoryRows, "value_budget", values[room])
     model = SoftmaxRegression(C=100.0, solver=solver).fit(X, y)
     reached = objective(model.coef_, model.intercept_, X, Y, 100.0)
     assert reached - least <= 1e-8 * least + LOSS_ROUNDING

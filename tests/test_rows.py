@@ -20,7 +20,9 @@ def test_scores_are_those_of_the_raw_columns(case):
     intercept = rng.normal(size=K) * own.intercept
     W = rng.normal(size=(6, K)) / [[1], [20], [1], [3], [1], [1]]
     for T in (rng.normal(size=(width, K)), own.working(W, intercept)):
-        Z = np.hstack([rows.block(cut).scores(rows.inward(T)) for cut in rows.cuts]).T
+        Z = np.hstack(
+            [rows.block(cut).scores(rows.block_coefficients(T)) for cut in rows.block_slices]
+        ).T
         assert Z.dtype == case.dtype
         back, b = own.coefficients(T)
         close(Z, case.X @ back + b + case.offset, ROUNDING[case.dtype])
@@ -73,13 +75,13 @@ def test_sums_do_not_depend_on_blocks_or_threads(monkeypatch, targets, source, d
     hold(source, monkeypatch)
     with Threads(1) as alone, Threads(n_threads) as threads:
         whole = make(alone, targets, source, dtype, weighted=True, offset=True)
-        assert len(whole.objective.rows.cuts) == 1
+        assert len(whole.objective.rows.block_slices) == 1
         expected = everything(whole.objective, whole.point())
         monkeypatch.setattr(_memory_rows, "_BLOCK_VALUES", 1)
         monkeypatch.setattr(_memory_rows, "_BLOCK_ROWS", 1)
         monkeypatch.setattr(_memory_rows, "_WORTH_A_THREAD", 0)
         parts = make(threads, targets, source, dtype, weighted=True, offset=True)
-        assert len(parts.objective.rows.cuts) >= 4
+        assert len(parts.objective.rows.block_slices) >= 4
         for actual, once in zip(everything(parts.objective, whole.point()), expected, strict=True):
             close(actual, once, ROUNDING[dtype])
         steps = [for_steps(of.objective, whole.point()) for of in (parts, whole)]
@@ -98,7 +100,7 @@ def everything(objective, T):
         objective.hessian(T),
         objective.gram,
         objective.curvature_gram(T),
-        objective.rows.each(objective.leverage(T, root)),
+        objective.rows.map_rows(objective.leverage(T, root)),
         HessianProduct(objective, T).balancing_step(D),
         *(there.value, there.gradient, there.divergence, there.imbalance),
     ]
@@ -106,7 +108,7 @@ def everything(objective, T):
 
 def for_steps(objective, T):
     """All that it sums for steps alone, in single precision where that is faster."""
-    return [objective.hessian_diagonal(T), HessianProduct(objective, T).in_single()(np.cos(T))]
+    return [objective.hessian_diagonal(T), HessianProduct(objective, T).for_steps()(np.cos(T))]
 
 
 # ---- Row space ----------------------------------------------------------------------------------
@@ -156,5 +158,5 @@ def test_the_way_into_the_row_space_keeps_every_score(wide):
     back, b_back = objective.coefficients(T)
     np.testing.assert_allclose(wide.X @ back + b_back, wide.X @ W + b, atol=1e-10)
     assert (wide.value(back, b_back) <= wide.value(W, b) + 1e-12).all()
-    (block,) = (objective.rows.block(cut) for cut in objective.rows.cuts)
-    np.testing.assert_allclose(block.linear(T).T, wide.X @ W + b, atol=1e-10)
+    (block,) = (objective.rows.block(cut) for cut in objective.rows.block_slices)
+    np.testing.assert_allclose(block.linear_scores(T).T, wide.X @ W + b, atol=1e-10)

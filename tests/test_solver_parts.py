@@ -12,7 +12,13 @@ from softreg._rows.memory import MemoryRows
 from softreg.solvers.linalg import costs as _costs
 from softreg.solvers.linalg.conjugate_gradients import conjugate_gradients
 from softreg.solvers.linalg.hessian_product import HessianProduct
-from softreg.solvers.linalg.metrics import Diagonal, Gram, Hessian, Rotated, first_metric
+from softreg.solvers.linalg.metrics import (
+    DiagonalMetric,
+    EigenbasisMetric,
+    GramMetric,
+    HessianMetric,
+    first_metric,
+)
 from softreg.solvers.linalg.row_sampling import by_leverage
 from softreg.solvers.newton_step import balanced, newton_step
 from softreg.solvers.point import Point, decrement, estimated_gap, gradient_step, line_search
@@ -41,7 +47,7 @@ def blocks(case, T):
     """The metric of the Hessian's diagonal blocks, one a score."""
     found = (np.linalg.cholesky(H + np.diag(np.diag(H) == 0)) for H in score_blocks(case, T))
     factors = [np.asfortranarray(L) for L in found]
-    return Hessian(factors, Gram.of(case.objective), case.link)
+    return HessianMetric(factors, GramMetric.at_null_model(case.objective), case.link)
 
 
 def score_blocks(case, T):
@@ -70,21 +76,23 @@ def blocks_with_common_moves_free(case, T):
 
 METRICS = {
     "diagonal": (
-        lambda case, T: Diagonal.at(case.objective, T),
+        lambda case, T: DiagonalMetric.at_coefficients(case.objective, T),
         lambda case, T: lambda D: case.objective.hessian_diagonal(T) * D,
     ),
     "Gram": (
-        lambda case, T: Gram.of(case.objective),
+        lambda case, T: GramMetric.at_null_model(case.objective),
         lambda case, T: gram_matrix(
             case, null_curvatures(case).mean(), strengths(case).mean(axis=1, keepdims=True)
         ),
     ),
     "rotated": (
-        lambda case, T: Rotated.of(case.objective),
+        lambda case, T: EigenbasisMetric.at_null_model(case.objective),
         lambda case, T: gram_matrix(case, null_curvatures(case), strengths(case)),
     ),
     "Hessian": (
-        lambda case, T: Hessian.at(case.objective, T, Gram.of(case.objective)),
+        lambda case, T: HessianMetric.at_coefficients(
+            case.objective, T, GramMetric.at_null_model(case.objective)
+        ),
         lambda case, T: HessianProduct(case.objective, T),
     ),
     "blocks": (blocks, blocks_with_common_moves_free),
@@ -111,35 +119,35 @@ def test_a_metric_is_the_inverse_of_what_it_stands_for(penalised, name):
 
 
 def test_metrics_are_renewed_to_the_hessian_where_it_is_affordable(penalised):
-    """What the Gram matrix and an older Hessian are renewed to inverts the Hessian at the new T."""
+    """The Gram matrix and an older Hessian are refreshed to the inverse of the Hessian at T."""
     T, D = penalised.point(), penalised.direction()
     for name in ("Gram", "rotated", "Hessian"):
         metric = METRICS[name][0](penalised, 0 * T)
-        fresh = metric.renewed(penalised.objective, T)
+        fresh = metric.refreshed(penalised.objective, T)
         G = HessianProduct(penalised.objective, T)(D)
-        assert fresh.accurate
+        assert fresh.is_hessian
         np.testing.assert_allclose(fresh.unwhiten(fresh.whiten(G)), D, atol=1e-9)
 
 
 def test_where_the_hessian_is_too_large_its_blocks_take_its_place(penalised, monkeypatch):
-    """With room for the blocks alone, metrics are renewed to these: labels' are the Hessian."""
+    """With room for the blocks alone, metrics are refreshed to these: labels' are the Hessian."""
     T, (width, K) = penalised.point(), penalised.objective.shape
-    monkeypatch.setattr(MemoryRows, "room", width**2 * K)
+    monkeypatch.setattr(MemoryRows, "value_budget", width**2 * K)
     G = np.random.default_rng(50).normal(size=T.shape)
     for name in ("Gram", "rotated", "Hessian", "blocks"):
         metric = METRICS[name][0](penalised, 0 * T)
-        fresh, expected = metric.renewed(penalised.objective, T), blocks(penalised, T)
-        assert fresh.accurate
+        fresh, expected = metric.refreshed(penalised.objective, T), blocks(penalised, T)
+        assert fresh.is_hessian
         close(fresh.unwhiten(fresh.whiten(G)), expected.unwhiten(expected.whiten(G)), 1e-9)
 
 
 @pytest.mark.parametrize("room", [0, 48, 49, 100, 146, 147, 400, 440, 441, 10**6])
 def test_metrics_hold_no_more_values_than_there_is_room_for(one_thread, monkeypatch, room):
     """Whatever the room: three classes' blocks take 147 values, their Hessian 441."""
-    monkeypatch.setattr(MemoryRows, "room", room)
+    monkeypatch.setattr(MemoryRows, "value_budget", room)
     case = make(one_thread, n=2000)
     first = first_metric(case.objective, case.point())
-    fresh = first.renewed(case.objective, case.point())
+    fresh = first.refreshed(case.objective, case.point())
     first_held = sum(value.size for value in vars(first).values())
     assert first_held <= max(room, case.point().size)
     held = sum(L.size for L in getattr(fresh, "factors", []))
@@ -154,9 +162,9 @@ def test_metrics_of_rows_that_are_all_but_saturated_are_finite(one_thread, name,
     case = make(one_thread, targets)
     T = np.zeros(case.objective.shape)
     T[-1] = 690 * np.linspace(-1, 1, T.shape[1]) if T.shape[1] > 1 else 690
-    metric, G = METRICS[name][0](case, T), Point.at(case.objective, T).gradient
+    metric, G = METRICS[name][0](case, T), Point.at_coefficients(case.objective, T).gradient
     if name in ("Hessian", "blocks"):
-        metric = metric.renewed(case.objective, T)
+        metric = metric.refreshed(case.objective, T)
     v = metric.whiten(G)
     assert np.isfinite(v @ v) and np.isfinite(metric.unwhiten(v)).all()
 
@@ -172,18 +180,18 @@ def several(request, monkeypatch, one_thread):
 @pytest.mark.parametrize("some", [[1], [0, 2], [0, 1, 2]], ids=str)
 @pytest.mark.parametrize("name", METRICS)
 def test_a_part_of_a_metric_is_the_metric_of_those_problems(several, name, some):
-    """It takes their columns to what the whole takes them to, and is parted and renewed again."""
+    """It takes their columns to what the whole takes them to, and is parted and refreshed again."""
     T, objective, rng = several.point(), several.objective, np.random.default_rng(40)
     metric, problems = METRICS[name][0](several, T), np.array(some)
-    part, G = metric.part(objective, problems), rng.normal(size=T.shape)
+    part, G = metric.take_problems(objective, problems), rng.normal(size=T.shape)
     there = metric.unwhiten(metric.whiten(G))
     close(part.unwhiten(part.whiten(G[:, some])), there[:, some], 1e-13)
     own, v = G[:, some], rng.normal(size=G[:, some].size)
     assert part.whiten(own) @ v == pytest.approx(np.vdot(own, part.unwhiten(v)), rel=1e-10)
-    last = part.part(objective.part(problems), np.array([len(some) - 1]))
+    last = part.take_problems(objective.take_problems(problems), np.array([len(some) - 1]))
     close(last.unwhiten(last.whiten(G[:, some[-1:]])), there[:, some[-1:]], 1e-13)
-    fresh = part.renewed(objective.part(problems), T[:, some])
-    expected = metric.renewed(objective, T)
+    fresh = part.refreshed(objective.take_problems(problems), T[:, some])
+    expected = metric.refreshed(objective, T)
     expected = expected.unwhiten(expected.whiten(G))[:, some]
     close(fresh.unwhiten(fresh.whiten(own)), expected, 1e-6 if name == "diagonal" else 1e-11)
 
@@ -196,10 +204,10 @@ def test_a_metric_of_several_fits_is_that_of_each(penalised, name):
     T, objective, rng = penalised.point(), penalised.objective, np.random.default_rng(51)
     metric, B, K = METRICS[name][0](penalised, T), objective.problems, T.shape[1]
     G = rng.normal(size=(len(T), 3 * K))
-    three = metric.of_fits(3)
+    three = metric.repeated(3)
     found = three.unwhiten(three.whiten(G))
     fits = _ManyFits(3 * B, 3 * K)
-    last = three.part(fits, np.arange(B, 3 * B))
+    last = three.take_problems(fits, np.arange(B, 3 * B))
     of_last = last.unwhiten(last.whiten(G[:, K:]))
     for fit in range(3):
         own = slice(fit * K, fit * K + K)
@@ -230,19 +238,22 @@ def test_a_metric_follows_the_penalty(penalised, name, factor):
     """Shifted by a change of the penalty it is the metric that the other objective has."""
     T, objective = penalised.point(), penalised.objective
     metric, other = METRICS[name][0](penalised, T), objective.at_strength(1 / factor)
-    shifted = metric.shifted(other, other.penalty.l2 - objective.penalty.l2)
+    shifted = metric.with_ridge_change(other, other.penalty.l2 - objective.penalty.l2)
     expected = METRICS[name][0](replace(penalised, objective=other), T)
     G = objective.link.centred(np.random.default_rng(52).normal(size=T.shape))
     atol = 1e-6 if name == "diagonal" else 1e-9
     close(shifted.unwhiten(shifted.whiten(G)), expected.unwhiten(expected.whiten(G)), atol)
-    assert shifted.accurate == metric.accurate
+    assert shifted.is_hessian == metric.is_hessian
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_the_estimated_gap_is_half_the_squared_length_of_the_gradient(penalised, name):
     """In the metric, problem by problem: g' M^-1 g / 2, which a diagonal of F makes relative."""
     T, objective = penalised.point(), penalised.objective
-    metric, point = METRICS[name][0](penalised, T), Point.at(objective, penalised.point())
+    metric, point = (
+        METRICS[name][0](penalised, T),
+        Point.at_coefficients(objective, penalised.point()),
+    )
     gap = estimated_gap(objective, point.gradient, metric)
     own = point.gradient * metric.unwhiten(metric.whiten(point.gradient))
     np.testing.assert_allclose(gap, own.sum(axis=0) @ penalised.owner / 2, rtol=1e-12)
@@ -328,7 +339,7 @@ class Systems:
         self.asked.append(self.names.tolist())
         return np.einsum("bpq,qb->pb", self.H, D)
 
-    def part(self, problems):
+    def take_problems(self, problems):
         return Systems(self.H[problems], self.names[problems], self.asked)
 
     def scores(self, problems):
@@ -366,7 +377,11 @@ def test_conjugate_gradients_solve_a_system_in_as_many_products_as_it_has_unknow
     """H D = -g, by any metric; `enough` is told the residual and its norm over the gradient's."""
     rng = np.random.default_rng(seed)
     H, g = spd(rng, B)
-    metric, systems, told = Diagonal(np.sqrt(rng.uniform(0.5, 2, size=(12, B)))), Systems(H), []
+    metric, systems, told = (
+        DiagonalMetric(np.sqrt(rng.uniform(0.5, 2, size=(12, B)))),
+        Systems(H),
+        [],
+    )
     given = g.copy()
 
     def enough(part, problems, residual, ratio):
@@ -390,7 +405,7 @@ def test_conjugate_gradients_with_the_hessian_as_metric_take_one_product():
     for B in (1, 3):
         H, g = spd(np.random.default_rng(23), B)
         factors = [np.asfortranarray(L) for L in np.linalg.cholesky(H)]
-        metric = Hessian(factors, Gram(factors[0]), Sigmoid())
+        metric = HessianMetric(factors, GramMetric(factors[0]), Sigmoid())
         D, _, products = conjugate_gradients(Systems(H), g, metric, never, 1)
         assert products == 1
         np.testing.assert_allclose(D, solutions(H, g), atol=1e-12)
@@ -401,7 +416,7 @@ def test_conjugate_gradients_with_the_hessian_as_metric_take_one_product():
 def test_conjugate_gradients_that_stop_early_point_downhill(most, B):
     """After `most` products each D lowers its model <g, D> + <D, H D> / 2, the more the later."""
     H, g = spd(np.random.default_rng(24), B)
-    metric, systems = Diagonal(np.ones((12, B))), Systems(H)
+    metric, systems = DiagonalMetric(np.ones((12, B))), Systems(H)
 
     def model(most):
         D, _, products = conjugate_gradients(systems, g, metric, never, most)
@@ -429,13 +444,13 @@ def test_conjugate_gradients_solve_each_system_as_if_it_were_alone(seed):
         def enough(_part, problems, _residual, ratio):
             return ratio < tol[own[problems]]
 
-        return conjugate_gradients(systems, g[:, own], Diagonal(root[:, own]), enough, 30)
+        return conjugate_gradients(systems, g[:, own], DiagonalMetric(root[:, own]), enough, 30)
 
     together = Systems(H)
     D, residual, products = solved(together)
     alone = []
     for k in range(7):
-        single = Systems(H).part(np.array([k]))
+        single = Systems(H).take_problems(np.array([k]))
         own_D, own_residual, own_products = solved(single)
         close(D[:, [k]], own_D, 1e-8)
         close(residual[:, [k]], own_residual, 1e-8)
@@ -452,7 +467,7 @@ def test_conjugate_gradients_leave_solved_systems_behind():
     H[[1, 4, 5]] = np.diag(np.r_[np.ones(6), np.full(6, 2.0)])
     systems = Systems(H)
     D, _, products = conjugate_gradients(
-        systems, g, Diagonal(np.ones((12, 8))), lambda _p, _n, _r, ratio: ratio < 1e-11, 40
+        systems, g, DiagonalMetric(np.ones((12, 8))), lambda _p, _n, _r, ratio: ratio < 1e-11, 40
     )
     np.testing.assert_allclose(D, solutions(H, g), atol=1e-9)
     assert systems.asked[:3] == [list(range(8)), [1, 4, 5, 6], [6]]
@@ -490,9 +505,9 @@ def test_newtons_equations_of_a_problem_are_those_it_has_alone(several, name):
     for k in range(3):
         own = np.array([k])
         own_D, own_residual, own_products = conjugate_gradients(
-            times.part(own),
+            times.take_problems(own),
             gradient[:, own],
-            metric.part(objective, own),
+            metric.take_problems(objective, own),
             lambda _part, _own, _residual, ratio, k=k: ratio < tol[k],
             100,
         )
@@ -516,12 +531,14 @@ def some_point(case, seed=43):
 
 @pytest.mark.parametrize("some", [[1], [0, 2], [0, 1, 2]], ids=str)
 def test_a_part_of_a_point_put_back_is_the_point(one_thread, some):
-    """`part` takes the problems' columns, `with_part` puts them back and leaves the rest."""
+    """`take_problems` takes the problems' columns, `with_problems` puts them back."""
     case, problems = make(one_thread, "answers"), np.array(some)
     point, other = some_point(case), some_point(case, 44)
-    part = point.part(case.objective, problems)
-    back = point.with_part(case.objective, problems, part)
-    mixed = point.with_part(case.objective, problems, other.part(case.objective, problems))
+    part = point.take_problems(case.objective, problems)
+    back = point.with_problems(case.objective, problems, part)
+    mixed = point.with_problems(
+        case.objective, problems, other.take_problems(case.objective, problems)
+    )
     rest = [k for k in range(3) if k not in some]
     for name, axis in FIELDS.items():
         whole = getattr(some_point(case), name)
@@ -536,8 +553,8 @@ def test_a_part_of_a_point_put_back_is_the_point(one_thread, some):
 def test_the_part_of_a_point_is_the_point_of_the_part(several):
     """F and its gradient at T, of some problems: taken from the whole or found by themselves."""
     T, objective, problems = several.point(), several.objective, np.array([0, 2])
-    part = Point.at(objective, T).part(objective, problems)
-    alone = Point.at(objective.part(problems), T[:, problems])
+    part = Point.at_coefficients(objective, T).take_problems(objective, problems)
+    alone = Point.at_coefficients(objective.take_problems(problems), T[:, problems])
     for name in FIELDS:
         np.testing.assert_allclose(getattr(part, name), getattr(alone, name), atol=1e-11)
 
@@ -551,7 +568,7 @@ def test_the_line_search_takes_the_first_halving_that_is_enough_for_each_problem
     A problem whose step leads uphill stays where it is.
     """
     T, objective = several.point(), several.objective
-    point = Point.at(objective, T)
+    point = Point.at_coefficients(objective, T)
     for lengths in ([0.1, 1e3, 30], [1e5, -1, 1], [-1, -1, -1]):
         step = -point.gradient * lengths
         found = line_search(objective, point, step)
@@ -571,12 +588,14 @@ def test_the_line_search_takes_the_first_halving_that_is_enough_for_each_problem
 def test_the_line_search_treats_each_problem_as_if_it_were_alone(several):
     """Together or by itself, a problem takes the same step."""
     objective = several.objective
-    point = Point.at(objective, several.point())
+    point = Point.at_coefficients(objective, several.point())
     step = -point.gradient * [0.1, 1e3, -1]
     found = line_search(objective, point, step)
     for k in range(3):
         own = np.array([k])
-        alone = line_search(objective.part(own), point.part(objective, own), step[:, own])
+        alone = line_search(
+            objective.take_problems(own), point.take_problems(objective, own), step[:, own]
+        )
         np.testing.assert_array_equal(found.T[:, own], alone.T)
         np.testing.assert_allclose(found.value[own], alone.value, rtol=1e-12)
         close(found.gradient[:, own], alone.gradient, 1e-12)
@@ -586,7 +605,7 @@ def test_the_line_search_treats_each_problem_as_if_it_were_alone(several):
 def test_a_step_down_the_gradient_decreases_every_f(penalised, name):
     """Of each problem, in each metric."""
     objective, metric = penalised.objective, METRICS[name][0](penalised, penalised.point())
-    point = Point.at(objective, penalised.point())
+    point = Point.at_coefficients(objective, penalised.point())
     assert (gradient_step(objective, point, metric).value < point.value).all()
 
 
@@ -594,11 +613,11 @@ def test_a_step_down_the_gradient_decreases_every_f(penalised, name):
 def test_newton_steps_decrease_every_f_and_prove_it_near_the_optimum(penalised, name):
     """From afar each F decreases; beside the optimum the bound on F - F* holds and is small."""
     objective, least = penalised.objective, penalised.least()
-    point = Point.at(objective, penalised.point())
+    point = Point.at_coefficients(objective, penalised.point())
     there = newton_step(objective, point, METRICS[name][0](penalised, point.T), 1e-9)
     assert (there.value < point.value).all()
     T = minimiser(objective) + 1e-4 * penalised.direction()
-    point = Point.at(objective, T)
+    point = Point.at_coefficients(objective, T)
     there = newton_step(objective, point, METRICS[name][0](penalised, T), 1e-9)
     assert (there.gap <= 1e-8 * there.value).all()
     assert (there.value - least <= there.gap + 1e-13).all()
@@ -611,7 +630,7 @@ def test_problems_near_their_optimum_and_far_from_it_take_different_steps(severa
     optimal, far = minimiser(objective), several.point()
     for near in range(3):
         T = np.where(np.arange(3) == near, optimal + 1e-4 * several.direction(), far)
-        point, metric = Point.at(objective, T), METRICS["Hessian"][0](several, T)
+        point, metric = Point.at_coefficients(objective, T), METRICS["Hessian"][0](several, T)
         there = newton_step(objective, point, metric, 1e-9)
         assert (there.value < point.value).all()
         np.testing.assert_array_equal(np.isfinite(there.gap), np.arange(3) == near)
@@ -627,20 +646,22 @@ def test_problems_far_from_their_optimum_step_as_if_they_were_alone(one_thread, 
     case = make(one_thread, targets, penalty="L2 of each", **terms)
     objective, optimal = case.objective, minimiser(case.objective)
     T = np.where(np.arange(3) == 1, optimal + 1e-4 * case.direction(), case.point())
-    point, metric = Point.at(objective, T), METRICS[name][0](case, T)
+    point, metric = Point.at_coefficients(objective, T), METRICS[name][0](case, T)
     there = newton_step(objective, point, metric, 1e-9)
     np.testing.assert_array_equal(np.isfinite(there.gap), [False, True, False])
     for far in (0, 2):
         own = np.array([far])
-        start = point.part(objective, own)
-        alone = newton_step(objective.part(own), start, metric.part(objective, own), 1e-9)
+        start = point.take_problems(objective, own)
+        alone = newton_step(
+            objective.take_problems(own), start, metric.take_problems(objective, own), 1e-9
+        )
         close(there.T[:, own], alone.T, 1e-10)
 
 
 def test_balancing_moves_free_coefficients_to_where_there_is_a_bound(penalised):
     """The others stay, no F rises, and the gap is finite."""
     T, objective, free = penalised.point(), penalised.objective, penalised.working_l2 == 0
-    point = Point.at(objective, T)
+    point = Point.at_coefficients(objective, T)
     there = balanced(objective, point)
     np.testing.assert_array_equal(there.T[~free], T[~free])
     assert (there.value <= point.value).all() and (there.value < point.value).any()

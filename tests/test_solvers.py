@@ -221,7 +221,7 @@ def test_problems_together_are_problems_alone(one_thread, solver, targets):
     together, objective = minimised(case, solver), case.objective
     for k in range(3):
         own = np.array([k])
-        part = objective.part(own)
+        part = objective.take_problems(own)
         alone = solver.minimise(part, part.null(), Monitor(1e-10, 1000, lambda T, F: False))
         np.testing.assert_allclose(together.objective[own], alone.objective, rtol=1e-9)
         close(
@@ -269,7 +269,7 @@ def test_settled_problems_stay_at_the_null_model(
     assert (result.objective[settled] < 1e-14).all()
     if penalty == "L2":
         np.testing.assert_array_equal(result.gap[settled], result.objective[settled])
-    part = objective.part(np.array([0, 2]))
+    part = objective.take_problems(np.array([0, 2]))
     alone = solver.minimise(part, part.null(), Monitor(1e-10, 1000, lambda T, F: False))
     np.testing.assert_allclose(result.objective[[0, 2]], alone.objective, rtol=1e-9)
     part = case.parts_of_F(case.value(result.coef, result.intercept))[[0, 2]]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from parts import INDICATORS, TARGETS, classes, indicators
 
-from softreg._rows.targets import Folds, Labels, Shares
+from softreg._rows.targets import ClassTargets, RepeatedTargets, TargetMatrix
 
 PARTS = {
     "all": slice(None),
@@ -34,9 +34,9 @@ def weights(n):
 
 def problems_of(targets, Y):
     """Into how many problems targets fall, given their matrix Y (n, K)."""
-    if isinstance(targets, Folds):
+    if isinstance(targets, RepeatedTargets):
         return len(targets.kept) * problems_of(targets.Y, Y[:, : targets.Y.n_scores])
-    return 1 if isinstance(targets, Labels) or np.allclose(Y.sum(axis=1), 1) else Y.shape[1]
+    return 1 if isinstance(targets, ClassTargets) or np.allclose(Y.sum(axis=1), 1) else Y.shape[1]
 
 
 def assert_are(targets, Y, own, w, problems):
@@ -46,17 +46,17 @@ def assert_are(targets, Y, own, w, problems):
     products = (Y.T * Z).reshape(problems, K // problems, m).sum(axis=1)
     assert targets.n_scores == K
     actual = loss.copy()
-    targets.subtract_product_inplace(actual, Z)
+    targets.subtract_target_scores_inplace(actual, Z)
     np.testing.assert_allclose(actual, loss - products, atol=1e-14)
     actual = P.copy()
-    targets.subtract_from_inplace(actual)
+    targets.subtract_targets_inplace(actual)
     np.testing.assert_allclose(actual, P - Y.T, atol=1e-15)
-    actual = targets.own_weights()
+    actual = targets.loss_weights()
     of_scores = 1.0 if actual is None else np.repeat(actual, K // len(actual), axis=0)
     np.testing.assert_array_equal(np.broadcast_to(of_scores, (K, m)), own.T)
     total = w @ own
-    np.testing.assert_allclose(targets.total_weight(w), total, rtol=1e-13, atol=1e-13)
-    np.testing.assert_allclose(targets.weighted_sum(w), w @ (own * Y), rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(targets.score_weight(w), total, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(targets.target_sum(w), w @ (own * Y), rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -73,9 +73,9 @@ def test_targets_of_some_scores_are_those_columns_of_the_matrix(labels, part, sc
     (targets, Y, own), rows, w = labels, PARTS[part], weights(40)
     some = np.array(scores)
     Y, own, w = Y[rows][:, some], own[rows][:, some], w[rows]
-    assert_are(targets.of_scores(some)[rows], Y, own, w, len(some))
-    assert_are(targets[rows].of_scores(some), Y, own, w, len(some))
-    last = targets.of_scores(some).of_scores(np.array([len(some) - 1]))
+    assert_are(targets.take_scores(some)[rows], Y, own, w, len(some))
+    assert_are(targets[rows].take_scores(some), Y, own, w, len(some))
+    last = targets.take_scores(some).take_scores(np.array([len(some) - 1]))
     assert_are(last[rows], Y[:, -1:], own[:, -1:], w, 1)
 
 
@@ -84,19 +84,19 @@ def test_single_precision_scores_stay_in_single_precision(drawn):
     targets, Y, _ = drawn
     Z = np.random.default_rng(35).random(Y.T.shape, dtype=np.float32)
     R, loss = Z.copy(), Z.copy()
-    targets.subtract_from_inplace(R)
+    targets.subtract_targets_inplace(R)
     np.testing.assert_allclose(R, Z - Y.T, atol=1e-6)
     assert R.dtype == np.float32
     if problems_of(targets, Y) == Y.shape[1]:
-        targets.subtract_product_inplace(loss, Z)
+        targets.subtract_target_scores_inplace(loss, Z)
         np.testing.assert_allclose(loss, Z - Y.T * Z, atol=1e-6)
         assert loss.dtype == np.float32
 
 
 def test_scores_without_weights_of_their_own_count_one(drawn):
-    """`own_weights` is None just where all are one, so that nothing is multiplied by them."""
+    """`loss_weights` is None just where all are one, so that nothing is multiplied by them."""
     targets, _, own = drawn
-    assert (targets.own_weights() is None) == (own == 1).all()
+    assert (targets.loss_weights() is None) == (own == 1).all()
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
@@ -104,7 +104,7 @@ def test_labels_are_the_shares_that_they_stand_for(smoothing):
     """Labels and the smoothed one-hot matrix give the same sums, also of some of the rows."""
     rng = np.random.default_rng(7)
     labels, Y, own = classes(4, smoothing)(rng, 30)
-    shares, s = Shares(Y), rng.uniform(size=30)
+    shares, s = TargetMatrix(Y), rng.uniform(size=30)
     for rows in (slice(None), slice(5, 17), rng.permutation(30)[:11]):
         for targets in (labels[rows], shares[rows]):
             assert_are(targets, Y[rows], own[rows], s[rows], 1)
@@ -114,10 +114,10 @@ def test_labels_are_the_shares_that_they_stand_for(smoothing):
 def test_classes_that_exclude_each_other_cannot_be_parted(smoothing):
     """Some of them are no problem of their own; all of them are what they were."""
     labels, *_ = classes(4, smoothing)(np.random.default_rng(7), 30)
-    assert labels.of_scores(np.arange(4)) is labels
+    assert labels.take_scores(np.arange(4)) is labels
     for some in ([0], [1, 3], [0, 1, 2]):
         with pytest.raises(ValueError, match="exclude each other"):
-            labels.of_scores(np.array(some))
+            labels.take_scores(np.array(some))
 
 
 # ---- Targets of several fits --------------------------------------------------------------------
@@ -140,7 +140,7 @@ def test_targets_of_several_fits_are_the_matrix_once_for_each(name, kept, part):
     targets, Y, own = TARGETS[name][1](np.random.default_rng(32), 40)
     kept, rows, problems = KEPT[kept], PARTS[part], problems_of(targets, Y)
     times = np.repeat(kept.T, Y.shape[1], axis=1)
-    fits, count = targets.in_folds(kept), len(kept)
+    fits, count = targets.repeated(kept), len(kept)
     Y, own = np.tile(Y, count)[rows], (np.tile(own, count) * times)[rows]
     assert_are(fits[rows], Y, own, weights(40)[rows], problems * count)
 
@@ -151,17 +151,17 @@ def test_constant_targets_of_a_fit_are_those_of_its_rows(name, kept):
     """A fit's sides are those of the rows that it keeps."""
     targets, _, _ = TARGETS[name][1](np.random.default_rng(32), 40)
     kept, w = KEPT[kept] * (np.arange(40) < 4), weights(40)
-    expected = [targets.sides(w * of_fit) for of_fit in kept]
-    np.testing.assert_array_equal(targets.in_folds(kept).sides(w), np.hstack(expected))
+    expected = [targets.observed(w * of_fit) for of_fit in kept]
+    np.testing.assert_array_equal(targets.repeated(kept).observed(w), np.hstack(expected))
 
 
 def test_folds_are_not_folded_again():
     """Several fits of several fits are none that anybody asks for."""
     labels, *_ = classes(4)(np.random.default_rng(7), 40)
-    folds = labels.in_folds(KEPT["rows"])
+    folds = labels.repeated(KEPT["rows"])
     with pytest.raises(ValueError, match="folds"):
-        folds.in_folds(KEPT["rows"])
-    for refused in (folds.present, lambda: folds.among(np.arange(2))):
+        folds.repeated(KEPT["rows"])
+    for refused in (folds.classes_of_rows, lambda: folds.over_candidates(np.arange(2))):
         with pytest.raises(ValueError, match="n_candidates"):
             refused()
     np.testing.assert_array_equal(folds.strata(), labels.codes)
@@ -203,13 +203,13 @@ def test_constant_targets_are_all_no_or_all_yes_where_they_count(n, cells, seed)
     targets = indicators(Y, own, plain, cell_weight, rng.random(Y.shape) < 0.1)
     counts = (own * (1 if cell_weight is None else cell_weight) * w[:, None]) > 0
     expected = [len(set(y[c] > 0) | set(y[c] == 1)) < 2 for y, c in zip(Y.T, counts.T, strict=True)]
-    np.testing.assert_array_equal(~targets.sides(w).all(axis=0), expected)
+    np.testing.assert_array_equal(~targets.observed(w).all(axis=0), expected)
     some = np.array([1, 4, 6])
-    part = targets.of_scores(some)
-    np.testing.assert_array_equal(~part.sides(w).all(axis=0), np.array(expected)[some])
+    part = targets.take_scores(some)
+    np.testing.assert_array_equal(~part.observed(w).all(axis=0), np.array(expected)[some])
 
 
 def test_classes_and_shares_are_never_constant(drawn):
     """What varies is not, and classes were counted before they came here."""
     targets, *_ = drawn
-    assert targets.sides(np.ones(40)).all()
+    assert targets.observed(np.ones(40)).all()

@@ -14,7 +14,7 @@ from scipy import sparse
 from softreg._encoding import validation as checks
 from softreg._model.links import Link
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import MemoryRows, rows_in_memory
+from softreg._rows.memory import MemoryRows, memory_rows
 from softreg._rows.targets import Targets
 from softreg._rows.threads import Threads
 
@@ -25,7 +25,7 @@ class Answers(NamedTuple):
     values: Any
     weight: NDArray | None
 
-    def taken(self, rows: NDArray) -> Answers:
+    def take_rows(self, rows: NDArray) -> Answers:
         """Return those of some of the rows."""
         return Answers(self.values[rows], None if self.weight is None else self.weight[rows])
 
@@ -131,6 +131,4 @@ class Sample:
     def rows(self, intercept: bool, threads: Threads) -> MemoryRows:
         """Return the rows, in the user's units."""
         raw = Coordinates.raw(self.data.shape[1], intercept)
-        return rows_in_memory(
-            self.data, *self.code.targets(self.answers), self.offset, raw, threads
-        )
+        return memory_rows(self.data, *self.code.targets(self.answers), self.offset, raw, threads)

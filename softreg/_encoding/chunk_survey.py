@@ -14,7 +14,7 @@ from scipy import sparse
 
 from softreg._encoding.answers import Answers, Code, Encoder, has_columns
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import MemoryRows, mostly_zeros, rows_for_a_pass
+from softreg._rows.memory import MemoryRows, mostly_zeros, single_pass_rows
 from softreg._rows.threads import Threads
 
 # What helps where data can be read only once.
@@ -318,5 +318,5 @@ class _Encoded:
         for X, answers in survey.again():
             X = X.astype(survey.dtype, copy=False)
             X = sparse.csr_array(X) if survey.as_csr else X
-            belongings = (*survey.code.targets(answers), None)
-            yield rows_for_a_pass(X, belongings, self.coordinates, self.threads)
+            row_terms = (*survey.code.targets(answers), None)
+            yield single_pass_rows(X, row_terms, self.coordinates, self.threads)

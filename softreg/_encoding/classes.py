@@ -18,7 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from softreg._encoding import validation as checks
 from softreg._encoding.answers import Answers, Code, Encoder, of_both
 from softreg._model.links import Sigmoid, Softmax
-from softreg._rows.targets import Labels, Shares, Targets
+from softreg._rows.targets import ClassTargets, TargetMatrix, Targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,9 +167,9 @@ class ClassCode(Code):
         if self.factors is not None:
             weight = self.factors[codes] if weight is None else weight * self.factors[codes]
         if self.score_shape:
-            return Labels(codes, len(self.classes), self.smoothing), weight
+            return ClassTargets(codes, len(self.classes), self.smoothing), weight
         share = codes[:, None] * (1 - self.smoothing) + self.smoothing / 2
-        return Shares(share.astype(np.float64)), weight
+        return TargetMatrix(share.astype(np.float64)), weight
 
     def log_losses(self, scores: NDArray, answers: Answers) -> NDArray:
         if scores.ndim == 1:
@@ -202,7 +202,7 @@ class ClassCode(Code):
             Y = np.divide(Y, own[:, None], out=Y, where=own[:, None] > 0)
             weight = own if weight is None else weight * own
         Y = (1 - self.smoothing) * Y + self.smoothing / len(self.classes)
-        return Shares(Y if self.score_shape else Y[:, 1:]), weight
+        return TargetMatrix(Y if self.score_shape else Y[:, 1:]), weight
 
 
 def _ordered(found: NDArray, classes: ArrayLike | None) -> tuple[NDArray, NDArray]:

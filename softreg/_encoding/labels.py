@@ -16,7 +16,7 @@ from softreg._encoding import validation as checks
 from softreg._encoding.answers import Answers, Code, Encoder
 from softreg._encoding.classes import ClassCode, ClassEncoder, ClassTally, named_factors
 from softreg._model.links import Sigmoid
-from softreg._rows.label_targets import Indicators
+from softreg._rows.label_targets import LabelTargets
 
 # Kinds of y that are taken as they are; others become doubles.
 _NUMBERS = [np.float64, np.float32, np.bool_, np.int64, np.int32, np.int8, np.uint8]
@@ -33,20 +33,20 @@ class LabelTally:
     Attributes
     ----------
     total, yes : ndarray (L,), weight of the known answers, and of those that say yes
-    sides : ndarray (2, L) of bool, as `Targets.sides`
+    observed : ndarray (2, L) of bool, as `Targets.observed`
     weight : float, sum of the weights of rows or answers
     """
 
     total: NDArray
     yes: NDArray
-    sides: NDArray
+    observed: NDArray
     weight: float
 
     def __add__(self, other: LabelTally) -> LabelTally:
         if len(self.total) != len(other.total):
             raise ValueError(f"y had {len(self.total)} columns and has {len(other.total)} now.")
         total, yes = self.total + other.total, self.yes + other.yes
-        return LabelTally(total, yes, self.sides | other.sides, self.weight + other.weight)
+        return LabelTally(total, yes, self.observed | other.observed, self.weight + other.weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,14 +66,14 @@ class _LabelParameters:
         """Return what a `LabelCode` says of labels that were tallied."""
         factors = _factors(tally, self.class_weight, names)
         weighty = np.ones((2, 1)) if factors is None else np.stack(factors)
-        sides = tally.sides & (weighty > 0)
+        observed = tally.observed & (weighty > 0)
         checks.check_threshold(self.threshold, len(names))
         return {
             "classes": names,
             "link": Sigmoid(),
             "score_shape": names.shape,
             "learned": learned,
-            "remark": _remark(sides, names) if self.intercept else "",
+            "remark": _remark(observed, names) if self.intercept else "",
             "factors": factors,
         }
 
@@ -93,8 +93,8 @@ class LabelEncoder(_LabelParameters, Encoder):
         targets, weight = _plain(answers)
         own = np.ones(targets.places.shape[0]) if weight is None else weight
         weighed = own if answers.weight is None else answers.weight
-        sums = targets.total_weight(own), targets.weighted_sum(own)
-        return LabelTally(*sums, targets.sides(own), float(weighed.sum()))
+        sums = targets.score_weight(own), targets.target_sum(own)
+        return LabelTally(*sums, targets.observed(own), float(weighed.sum()))
 
     def code(self, tally: LabelTally) -> LabelCode:
         checks.check_some_weight(np.array(tally.weight))
@@ -122,7 +122,7 @@ class LabelCode(Code):
 
     factors: tuple[NDArray, NDArray] | None
 
-    def targets(self, answers: Answers) -> tuple[Indicators, NDArray | None]:
+    def targets(self, answers: Answers) -> tuple[LabelTargets, NDArray | None]:
         targets, weight = _plain(answers)
         return _weighted(targets, self.factors), weight
 
@@ -150,8 +150,8 @@ class OneVsRestEncoder(_LabelParameters, Encoder):
         classes = self._classes(None).code(tally)
         yes = np.zeros(len(tally.found))
         yes[classes.places] = tally.totals
-        sides = np.stack([yes > 0, np.ones(len(yes), dtype=bool)])
-        tally_of_labels = LabelTally(np.full(len(yes), yes.sum()), yes, sides, yes.sum())
+        observed = np.stack([yes > 0, np.ones(len(yes), dtype=bool)])
+        tally_of_labels = LabelTally(np.full(len(yes), yes.sum()), yes, observed, yes.sum())
         own = self._fields(classes.classes, tally_of_labels, learned)
         return OneVsRestCode(**own, inner=classes)
 
@@ -174,10 +174,10 @@ class OneVsRestCode(LabelCode):
 
     inner: ClassCode
 
-    def targets(self, answers: Answers) -> tuple[Indicators, NDArray | None]:
+    def targets(self, answers: Answers) -> tuple[LabelTargets, NDArray | None]:
         codes, n, K = self.inner.codes(answers.values), len(answers.values), len(self.classes)
         ones = sparse.csr_array((np.ones(n), codes, np.arange(n + 1)), shape=(n, K))
-        targets = Indicators.of(ones, np.ones(n), np.ones(K))
+        targets = LabelTargets.of(ones, np.ones(n), np.ones(K))
         return _weighted(targets, self.factors), answers.weight
 
     def log_losses(self, scores: NDArray, answers: Answers) -> NDArray:
@@ -219,7 +219,7 @@ def _names(classes: ArrayLike | None, L: int) -> NDArray:
     return names
 
 
-def _plain(answers: Answers) -> tuple[Indicators, NDArray | None]:
+def _plain(answers: Answers) -> tuple[LabelTargets, NDArray | None]:
     """Return the targets of labels, none weighing more than another, and the row weights.
 
     Beside weights of answers, rows count one, or nothing where no answer of theirs counts.
@@ -228,14 +228,14 @@ def _plain(answers: Answers) -> tuple[Indicators, NDArray | None]:
     known = (~np.isnan(Y.data)).astype(np.float64)
     certain = sparse.csr_array((np.nan_to_num(Y.data), Y.indices, Y.indptr), shape=Y.shape)
     of_rows = weight is None or weight.ndim == 1
-    targets = Indicators.of(certain, known, np.ones(Y.shape[1]), None if of_rows else weight)
+    targets = LabelTargets.of(certain, known, np.ones(Y.shape[1]), None if of_rows else weight)
     if of_rows or weight is None:
         return targets, weight
     there = np.asarray(weight.any(axis=1))
     return targets, None if there.all() else there.astype(np.float64)
 
 
-def _weighted(targets: Indicators, factors: tuple[NDArray, NDArray] | None) -> Indicators:
+def _weighted(targets: LabelTargets, factors: tuple[NDArray, NDArray] | None) -> LabelTargets:
     """Return the targets whose yes and no weigh as the factors (L,) say."""
     if factors is None:
         return targets
@@ -265,9 +265,9 @@ def _half_of(total: NDArray, part: NDArray) -> NDArray:
     return np.divide(total, 2 * part, out=np.ones_like(total), where=there)
 
 
-def _remark(sides: NDArray, names: NDArray) -> str:
+def _remark(observed: NDArray, names: NDArray) -> str:
     """Return what to say of labels that are the same wherever they are known."""
-    constant = ~sides.all(axis=0)
+    constant = ~observed.all(axis=0)
     if not constant.any():
         return ""
     return (

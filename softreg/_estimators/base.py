@@ -19,10 +19,10 @@ from softreg._encoding import validation as checks
 from softreg._encoding.answers import Code, Encoder, Sample, of_both
 from softreg._model.kernels import best_classes
 from softreg._model.objective import Objective
-from softreg._model.penalties import ElasticNet
+from softreg._model.penalties import Ridge
 from softreg._rows.base import Rows
 from softreg._rows.threads import Threads
-from softreg._selection.path import metric_near
+from softreg._selection.path import metric_at_optimum
 from softreg.solvers.linalg.metrics import Metric
 from softreg.solvers.monitor import Monitor
 from softreg.solvers.result import Result
@@ -244,12 +244,12 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         rows = sample.rows(bool(self.fit_intercept), threads)
         objective = self._posed(rows, sample.code, self._C())
         T = objective.working(self.coef_.T.astype(float), self.intercept_.astype(float))
-        return objective, T, metric_near(objective, T)
+        return objective, T, metric_at_optimum(objective, T)
 
-    def _penalty(self, C: NDArray) -> ElasticNet:
+    def _penalty(self, C: NDArray) -> Ridge:
         """Return what coefficients cost at inverse strengths C, (1,) or (K,), in user's units."""
         factor = checks.check_penalty_factor(self.penalty_factor, self.n_features_in_)
-        return ElasticNet.of_inverse_strength(C, factor)
+        return Ridge.from_C(C, factor)
 
     def _posed(self, rows: Rows, code: Code, C: NDArray) -> Objective:
         """Return the objective at inverse strengths C, (1,) or (K,)."""

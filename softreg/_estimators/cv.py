@@ -27,7 +27,7 @@ from softreg._selection.cv_scores import (
     summary,
 )
 from softreg._selection.folds import check_weights, folds_of
-from softreg._selection.path import stages, strengths
+from softreg._selection.path import C_values, path_points
 from softreg._selection.refits import Refits
 from softreg._selection.scoring import as_labels, scoring_for
 from softreg.solvers.result import Result
@@ -90,7 +90,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             objective = fitted._posed(rows, sample.code, np.ones(1))
             scored = as_labels(sample) if self._has_own_strengths(sample.code) else sample
             trial = self._trial(objective, scored, X, y, groups)
-            tried = strengths(objective, Cs)
+            tried = C_values(objective, Cs)
             path, scores, weights = fitted._tried(objective, scored.code, tried, trial)
         mean, error = summary(scores, weights)
         place = chosen(mean, error, select)
@@ -189,16 +189,16 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         """Return the result at each C, and scores (units, n_Cs[, L]) with what they weigh."""
         results, found = [], []
         self.__dict__.update({"classes_": code.classes} | code.learned)
-        for stage in stages(objective, Cs, self._monitor):
-            result = stage.result
+        for path_point in path_points(objective, Cs, self._monitor):
+            result = path_point.result
             checks.check_finite(result.objective)
             self.__dict__.update(self._linear(result.coef, result.intercept, objective.rows.dtype))
             results.append(result)
-            found.append(trial.scores(stage, self))
-            check_scores(self.scoring, stage.C, *found[-1])
+            found.append(trial.scores(path_point, self))
+            check_scores(self.scoring, path_point.C, *found[-1])
             if self.verbose:
-                F, mean = result.objective.sum(), summary(*found[-1])[0].mean()
-                print(f"[{type(self).__name__}] C = {stage.C:.3g}: F = {F:.10g}, score {mean:.6g}")
+                C, F, mean = path_point.C, result.objective.sum(), summary(*found[-1])[0].mean()
+                print(f"[{type(self).__name__}] C = {C:.3g}: F = {F:.10g}, score {mean:.6g}")
         scores, weights = (np.stack(own, axis=1) for own in zip(*found, strict=True))
         return results, scores, weights
 

@@ -146,8 +146,8 @@ class FittedClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
             same_classes = np.array_equal(self.classes_, code.classes)
             if same_classes and self.coef_.shape == (null.shape[1], self.n_features_in_):
                 W, b = self.coef_.T.astype(float), self.intercept_.astype(float)
-                settled = objective.by_score(objective.settled)
-                return np.where(settled, null, objective.working(W, b))
+                constant = objective.by_score(objective.constant_problems)
+                return np.where(constant, null, objective.working(W, b))
         return null
 
     def _checked_C(self, code: Code) -> NDArray:

@@ -13,7 +13,7 @@ from softreg._encoding import validation as checks
 from softreg._estimators.fit import FittedClassifier
 from softreg._estimators.softmax import SoftmaxRegression
 from softreg._rows.threads import Threads
-from softreg._selection.path import stages, strengths
+from softreg._selection.path import C_values, path_points
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,9 +138,9 @@ def regularization_path(
     with Threads(checks.check_n_jobs(model.n_jobs)) as threads:
         rows = sample.rows(bool(model.fit_intercept), threads)
         objective = model._posed(rows, sample.code, np.ones(1))
-        tried = strengths(objective, asked)
-        for stage in stages(objective, tried, model._monitor):
-            results.append(stage.result)
+        tried = C_values(objective, asked)
+        for path_point in path_points(objective, tried, model._monitor):
+            results.append(path_point.result)
             passes.append(threads.passes)
     linear = model._linear_path(results, rows.dtype)
     named = getattr(model, "feature_names_in_", None)

@@ -17,10 +17,10 @@ from softreg._estimators.callbacks import CALLBACK_FRAMES, FitTask, with_callbac
 from softreg._estimators.fit import FittedClassifier
 from softreg._rows.chunked import ChunkedRows
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import MemoryRows, rows_in_memory
+from softreg._rows.memory import MemoryRows, memory_rows
 from softreg._rows.threads import Threads
 from softreg.solvers.auto import stream_solver
-from softreg.solvers.minibatch.stream_state import Learner, Stream
+from softreg.solvers.minibatch.stream_state import StreamProblem, StreamState
 
 
 def _learns_from_streams(estimator: Any) -> bool:
@@ -160,7 +160,7 @@ class StreamClassifier(FittedClassifier, metaclass=ABCMeta):
         code = self._announced(encoder, classes, answers, y)
         with Threads(checks.check_n_jobs(self.n_jobs)) as threads:
             raw = Coordinates.raw(data.shape[1], bool(self.fit_intercept))
-            rows = rows_in_memory(data, *code.targets(answers), None, raw, threads)
+            rows = memory_rows(data, *code.targets(answers), None, raw, threads)
             learner = fitted._learner(code)
             stream = fitted._stream(rows, code).after(rows, learner)
         dtype = np.result_type(data.dtype, self.coef_.dtype) if begun else data.dtype
@@ -208,21 +208,21 @@ class StreamClassifier(FittedClassifier, metaclass=ABCMeta):
             )
         return code
 
-    def _learner(self, code: Code) -> Learner:
+    def _learner(self, code: Code) -> StreamProblem:
         """Return how a stream is learned from."""
         solver, chunk = stream_solver(self.solver), getattr(self, "n_iter_", 0)
         solver.check()
         random = checks.check_random_state(self.random_state, chunk)
-        return Learner(code.link, self._penalty(self._checked_C(code)), solver, random)
+        return StreamProblem(code.link, self._penalty(self._checked_C(code)), solver, random)
 
-    def _stream(self, rows: MemoryRows, code: Code) -> Stream:
+    def _stream(self, rows: MemoryRows, code: Code) -> StreamState:
         """Return what was learned so far."""
         if not hasattr(self, "coef_"):
-            return Stream.beginning(rows, code.link)
+            return StreamState.beginning(rows, code.link)
         linear = self.coef_.T.astype(float), self.intercept_.astype(float)
         stream = getattr(self, "_stream_", None)
         if stream is None:
-            stream = Stream.at(rows.coordinates, *linear, before=self.n_samples_seen_)
+            stream = StreamState.at(rows.coordinates, *linear, before=self.n_samples_seen_)
         dropped = linear[1].any() and not self.fit_intercept
         if dropped or stream.coordinates.intercept != rows.coordinates.intercept:
             raise ValueError(

@@ -47,7 +47,7 @@ class Link(Protocol):
     def curvature_diagonal(self, P: Array) -> Array:
         """Return the diagonal p (1 - p) of each row's Hessian, (K, m)."""
 
-    def dual(self, Z: Array, D: Array) -> tuple[Array, Array]:
+    def dual_probabilities(self, Z: Array, D: Array) -> tuple[Array, Array]:
         """Return the probabilities Q linearised from Z along D, and KL(q || p(z + d)), (B, m).
 
         Q = P + H_z D, kept in the domain of the conjugate loss. The divergence is the Fenchel-Young
@@ -57,7 +57,7 @@ class Link(Protocol):
     def problems(self, K: int) -> int:
         """Return into how many problems (B) that share nothing but X the K scores fall."""
 
-    def of_problems(self, count: int) -> Link:
+    def with_problems(self, count: int) -> Link:
         """Return the link of so many problems, the scores of each after those before."""
 
     def hessian_cost(self, K: int, d: int) -> float:
@@ -75,8 +75,8 @@ class Link(Protocol):
     def null_scores(self, mean_target: Array) -> Array:
         """Return the scores (K,) of the model without features."""
 
-    def expect_inplace(self, Z: Array, absent: NDArray[np.bool_], weight: Array) -> None:
-        """Give the scores that one fit knows nothing of, `absent` (K,), their prior.
+    def set_unseen_inplace(self, Z: Array, unseen: NDArray[np.bool_], weight: Array) -> None:
+        """Give the scores that one fit knows nothing of, `unseen` (K,), their prior.
 
         Jeffreys' for a share: what was not seen in rows of `weight` S (K,) has, in every row, the
         share 1/2 / (S + A/2), A being the number of classes, or 2 of answers (Krichevsky and
@@ -108,9 +108,9 @@ class Softmax:
 
     def loss_and_residual_inplace(self, Z: Array, Y: Targets) -> Array:
         loss = np.zeros((self.fits, Z.shape[1]), Z.dtype)
-        Y.subtract_product_inplace(loss, Z)
+        Y.subtract_target_scores_inplace(loss, Z)
         loss += self._normalise_inplace(Z)
-        Y.subtract_from_inplace(Z)
+        Y.subtract_targets_inplace(Z)
         return loss
 
     def curvature_product(self, P: Array, D: Array) -> Array:
@@ -122,7 +122,7 @@ class Softmax:
     def curvature_diagonal(self, P: Array) -> Array:
         return P * (1 - P)
 
-    def dual(self, Z: Array, D: Array) -> tuple[Array, Array]:
+    def dual_probabilities(self, Z: Array, D: Array) -> tuple[Array, Array]:
         P, there = Z.copy(), Z + D
         change = self._normalise_inplace(there) - self._normalise_inplace(P)
         P, D = self._by_fit(P), self._by_fit(D)
@@ -136,7 +136,7 @@ class Softmax:
     def problems(self, K: int) -> int:
         return self.fits
 
-    def of_problems(self, count: int) -> Softmax:
+    def with_problems(self, count: int) -> Softmax:
         return Softmax(count)
 
     def hessian_cost(self, K: int, d: int) -> float:
@@ -159,10 +159,10 @@ class Softmax:
     def null_scores(self, mean_target: Array) -> Array:
         return self.centred(np.log(np.maximum(mean_target, _RAREST)))
 
-    def expect_inplace(self, Z: Array, absent: NDArray[np.bool_], weight: Array) -> None:
+    def set_unseen_inplace(self, Z: Array, unseen: NDArray[np.bool_], weight: Array) -> None:
         share = 0.5 / (weight[0] + len(Z) / 2)
-        seen = logsumexp(Z[~absent], axis=0)
-        Z[absent] = seen + np.log(share / (1 - share * absent.sum()))
+        seen = logsumexp(Z[~unseen], axis=0)
+        Z[unseen] = seen + np.log(share / (1 - share * unseen.sum()))
 
     def centred(self, coef: Array) -> Array:
         fits = coef.reshape(*coef.shape[:-1], self.fits, -1)
@@ -194,8 +194,8 @@ class Sigmoid:
     def loss_and_residual_inplace(self, Z: Array, Y: Targets) -> Array:
         e = _decay(Z)
         loss = _softplus(Z, e)
-        Y.subtract_product_inplace(loss, Z)
-        Y.subtract_from_inplace(_expit(Z, e, out=Z))
+        Y.subtract_target_scores_inplace(loss, Z)
+        Y.subtract_targets_inplace(_expit(Z, e, out=Z))
         return loss
 
     def curvature_product(self, P: Array, D: Array) -> Array:
@@ -204,7 +204,7 @@ class Sigmoid:
     def curvature_diagonal(self, P: Array) -> Array:
         return P * (1 - P)
 
-    def dual(self, Z: Array, D: Array) -> tuple[Array, Array]:
+    def dual_probabilities(self, Z: Array, D: Array) -> tuple[Array, Array]:
         e, there = _decay(Z), Z + D
         P = _expit(Z, e)
         # Relative changes of P and 1 - P, neither below -1 nor past where the other is gone.
@@ -218,7 +218,7 @@ class Sigmoid:
     def problems(self, K: int) -> int:
         return K
 
-    def of_problems(self, count: int) -> Sigmoid:
+    def with_problems(self, count: int) -> Sigmoid:
         return self
 
     def hessian_cost(self, K: int, d: int) -> float:
@@ -234,8 +234,8 @@ class Sigmoid:
         rate = np.clip(mean_target, _RAREST, 1 - _RAREST)
         return np.log(rate / (1 - rate))
 
-    def expect_inplace(self, Z: Array, absent: NDArray[np.bool_], weight: Array) -> None:
-        Z[absent] = np.copysign(np.log(2 * weight[absent] + 1)[:, None], Z[absent])
+    def set_unseen_inplace(self, Z: Array, unseen: NDArray[np.bool_], weight: Array) -> None:
+        Z[unseen] = np.copysign(np.log(2 * weight[unseen] + 1)[:, None], Z[unseen])
 
     def centred(self, coef: Array) -> Array:
         return coef

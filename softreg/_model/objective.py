@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from softreg._model.certificate import Certificate
 from softreg._model.kernels import weighted_grams
 from softreg._model.links import Link
-from softreg._model.penalties import ElasticNet
+from softreg._model.penalties import Ridge
 from softreg._model.rowspace import RowSpace, rotation_pays
 from softreg._rows.base import Rows
 from softreg._rows.blocks import Block
@@ -38,8 +38,8 @@ class Objective:
     Hessians are those of F in T.
 
     The K scores fall into B problems that share nothing but X: one for softmax, K for labels, where
-    s_i loss stands for the sum of each label's loss times its own weight s_ik (`Indicators`), and S
-    for the mean over the labels of S_k = sum_i s_ik. Solvers see each problem in units of its own
+    s_i loss stands for the sum of each label's loss times its own weight s_ik (`LabelTargets`), and
+    S for the mean over the labels of S_k = sum_i s_ik. Solvers see each problem in units of its own
     weight, so that light labels count as much as heavy ones: values, gaps and inner products are
     given problem by problem, (B,), divided by S_k instead of S, and so are gradients and Hessians;
     `in_units_of_F` multiplies by S_k / S.
@@ -48,7 +48,7 @@ class Objective:
     ----------
     link : Link
     rows : Rows, in working coordinates
-    penalty : ElasticNet, on T; 0 for the intercept
+    penalty : Ridge, on T; 0 for the intercept
     score_weight : ndarray (K,), S_k, that of all rows also where `rows` is a sample of them
     mean_weight : float, S, that of all scores also where these are some of them
     spaces : tuple of RowSpace, at most one: what was rotated before the coordinates
@@ -56,20 +56,20 @@ class Objective:
 
     link: Link
     rows: Rows
-    penalty: ElasticNet
+    penalty: Ridge
     score_weight: NDArray
     mean_weight: float
     spaces: tuple[RowSpace, ...] = ()
 
     @classmethod
-    def in_working_coordinates(cls, link: Link, rows: Rows, penalty: ElasticNet) -> Objective:
+    def in_working_coordinates(cls, link: Link, rows: Rows, penalty: Ridge) -> Objective:
         """Return the objective of raw rows and the penalty of raw features."""
         spaces: tuple[RowSpace, ...] = ()
         if rotation_pays(rows):
             spaces = (RowSpace.of(rows, penalty),)
             rows, penalty = spaces[0].rows, spaces[0].penalty
         rows = rows.standardised()
-        penalty = penalty.in_units(rows.coordinates.scale, rows.coordinates.intercept)
+        penalty = penalty.for_scaled_features(rows.coordinates.scale, rows.coordinates.intercept)
         weight = rows.divisor
         penalty = penalty.divided(weight)
         return cls(link, rows, penalty, weight, float(rows.score_weight.mean()), spaces)
@@ -87,16 +87,16 @@ class Objective:
         """Return the columns of T (width, K) that belong to some of the problems."""
         return np.take(T, self.scores(problems), axis=1)  # contiguous, as T[:, ...] is not
 
-    def part(self, problems: NDArray) -> Objective:
+    def take_problems(self, problems: NDArray) -> Objective:
         """Return the objective of some of the problems, in ascending order."""
         if len(problems) == self.problems:
             return self
         own = self.scores(problems)
         return replace(
             self,
-            link=self.link.of_problems(len(problems)),
-            rows=self.rows.of_scores(own),
-            penalty=self.penalty.of_scores(own),
+            link=self.link.with_problems(len(problems)),
+            rows=self.rows.take_scores(own),
+            penalty=self.penalty.take_scores(own),
             score_weight=self.score_weight[own],
         )
 
@@ -110,21 +110,21 @@ class Objective:
         return values * self.problem_weight / self.mean_weight
 
     @cached_property
-    def settled(self) -> NDArray[np.bool_]:
+    def constant_problems(self) -> NDArray[np.bool_]:
         """Which problems have constant targets, so that no model is better than the null one, (B,).
 
         What little its F is above zero, for the sake of a finite intercept, is below rounding.
         """
-        return self.any_of_problem(self.rows.one_sided & self.rows.coordinates.intercept)
+        return self.any_of_problem(self.rows.constant_scores & self.rows.coordinates.intercept)
 
     @cached_property
-    def absent(self) -> NDArray[np.bool_]:
+    def unseen_scores(self) -> NDArray[np.bool_]:
         """Scores of classes, or of labels whose answers are all the same, that are not there, (K,).
 
         Without an intercept there is nothing that grows without end.
         """
         if not self.link.exclusive:
-            return self.by_score(self.settled)
+            return self.by_score(self.constant_problems)
         return (self.rows.target_sum == 0) & self.rows.coordinates.intercept
 
     def by_problem(self, scores: NDArray) -> NDArray:
@@ -167,10 +167,10 @@ class Objective:
         if rows.coordinates.intercept:
             T[-1] = self.link.null_scores(rows.mean_target)
             farther = np.sign(T[-1]) * rows.farthest_offset
-            T[-1] += np.where(self.by_score(self.settled), farther, -rows.mean_offset)
+            T[-1] += np.where(self.by_score(self.constant_problems), farther, -rows.mean_offset)
         return self.link.centred(T)
 
-    def on(self, rows: Rows) -> Objective:
+    def on_rows(self, rows: Rows) -> Objective:
         """Return the objective of other rows in its place, as if there were no others."""
         weight = rows.divisor
         penalty, mean = self.penalty.divided(weight / self.score_weight), rows.score_weight.mean()
@@ -178,17 +178,17 @@ class Objective:
             self, rows=rows, penalty=penalty, score_weight=weight, mean_weight=float(mean)
         )
 
-    def of_fits(self, rows: Rows, count: int) -> Objective:
-        """Return the objective of so many fits at once, on rows that are `MemoryRows.in_folds`.
+    def repeated(self, rows: Rows, count: int) -> Objective:
+        """Return the objective of so many fits at once, on rows that are `MemoryRows.repeated`.
 
         Each fit has the scores and problems of this one, after those of the fit before it.
         """
         weight, own = rows.divisor, np.tile(self.score_weight, count)
         return replace(
             self,
-            link=self.link.of_problems(count * self.problems),
+            link=self.link.with_problems(count * self.problems),
             rows=rows,
-            penalty=self.penalty.tiled(count).divided(weight / own),
+            penalty=self.penalty.repeated(count).divided(weight / own),
             score_weight=weight,
             mean_weight=float(rows.score_weight.mean()),
         )
@@ -202,11 +202,11 @@ class Objective:
 
     def unpenalised(self) -> Objective:
         """Return the mean loss alone."""
-        return replace(self, penalty=ElasticNet(np.zeros_like(self.penalty.l2)))
+        return replace(self, penalty=Ridge(np.zeros_like(self.penalty.l2)))
 
     def value(self, T: NDArray) -> NDArray:
         """Return F, (B,): half a pass over the data."""
-        U = self.rows.inward(T)
+        U = self.rows.block_coefficients(T)
 
         def kernel(block: Block) -> tuple[NDArray]:
             Z = block.scores(U)
@@ -216,7 +216,7 @@ class Objective:
 
     def value_and_gradient(self, T: NDArray) -> tuple[NDArray, NDArray]:
         """Return F, (B,), and its gradient: one pass over the data."""
-        U = self.rows.inward(T)
+        U = self.rows.block_coefficients(T)
 
         def kernel(block: Block) -> tuple[NDArray, NDArray]:
             Z = block.scores(U)
@@ -228,17 +228,17 @@ class Objective:
 
     def gradient(self, gathered: NDArray, T: NDArray) -> NDArray:
         """Return the gradient (width, K) of what was gathered, and of the penalty at T."""
-        G = self.rows.outward(gathered) / self.score_weight
+        G = self.rows.working_gradient(gathered) / self.score_weight
         G += self.penalty.gradient(T)
         return G
 
     def hessian(self, T: NDArray) -> NDArray:
         """Return the Hessian problem by problem, (B, p, p), definite also along the gauge."""
-        U = self.rows.inward(T)
+        U = self.rows.block_coefficients(T)
 
         def kernel(block: Block) -> tuple[NDArray]:
             P = self.link.probabilities_inplace(block.scores(U))
-            return (self.link.hessian(P, block.dense(), block.weights()),)
+            return (self.link.hessian(P, block.features(), block.weights()),)
 
         H = self.rows.sum(kernel)[0] / self.problem_weight[:, None, None]
         own = np.broadcast_to(self.penalty.l2, self.shape).T
@@ -249,12 +249,12 @@ class Objective:
 
     def hessian_blocks(self, T: NDArray, scores: slice = slice(None)) -> NDArray:
         """Return the Hessian's diagonal blocks of some scores, each (width, width)."""
-        U = self.rows.inward(T)
+        U = self.rows.block_coefficients(T)
 
         def kernel(block: Block) -> tuple[NDArray]:
             P = self.link.probabilities_inplace(block.scores(U))
             C = block.weighted(self.link.curvature_diagonal(P))
-            return (weighted_grams(block.dense(), C[scores]),)
+            return (weighted_grams(block.features(), C[scores]),)
 
         H = self.rows.sum(kernel)[0]
         H /= self.score_weight[scores, None, None]
@@ -264,14 +264,14 @@ class Objective:
 
     def hessian_diagonal(self, T: NDArray) -> NDArray:
         """Return the diagonal of the Hessian, (width, K); of CSR in single precision."""
-        rows = self.rows.in_single
-        U = rows.inward(T)
+        rows = self.rows.for_steps
+        U = rows.block_coefficients(T)
 
         def kernel(block: Block) -> tuple[NDArray]:
             P = self.link.probabilities_inplace(block.scores(U))
-            return (block.squares(block.weighted(self.link.curvature_diagonal(P))),)
+            return (block.weighted_squares(block.weighted(self.link.curvature_diagonal(P))),)
 
-        diagonal = rows.outward_squares(rows.sum(kernel)[0])
+        diagonal = rows.working_squares(rows.sum(kernel)[0])
         return diagonal / self.score_weight + self.penalty.l2
 
     @cached_property
@@ -281,7 +281,10 @@ class Objective:
 
     def curvature_gram(self, T: NDArray) -> NDArray:
         """Return the Hessian's diagonal blocks, added over the scores, (width, width)."""
-        U, own = self.rows.inward(T), np.diag(self.shape[1] * self.penalty.shared)
+        U, own = (
+            self.rows.block_coefficients(T),
+            np.diag(self.shape[1] * self.penalty.ridge_by_feature),
+        )
         return self._gram(lambda block: self._curvatures(block, U)) + own
 
     def leverage(self, T: NDArray, root: NDArray) -> Callable[[Block], NDArray]:
@@ -289,10 +292,10 @@ class Objective:
 
         That is their curvature times ||root' x~||^2.
         """
-        U = self.rows.inward(T)
+        U = self.rows.block_coefficients(T)
 
         def kernel(block: Block) -> NDArray:
-            lengths = np.square(block.dense() @ root.astype(self.rows.dtype, copy=False))
+            lengths = np.square(block.features() @ root.astype(self.rows.dtype, copy=False))
             return self._curvatures(block, U) * lengths.sum(axis=1)
 
         return kernel
@@ -301,7 +304,7 @@ class Objective:
         """Return sum_i w_i x~_i x~_i', given a block's weights (m,); None is all ones."""
 
         def kernel(block: Block) -> tuple[NDArray]:
-            X, w = block.dense(), weight(block)
+            X, w = block.features(), weight(block)
             return (X.T @ (X if w is None else X * w[:, None]),)
 
         return self.rows.sum(kernel)[0].astype(float)
@@ -312,7 +315,7 @@ class Objective:
         spread = (1 / self.score_weight) @ block.weighted(self.link.curvature_diagonal(P))
         return spread.astype(self.rows.dtype, copy=False)
 
-    def exact(self) -> Objective:
+    def in_double(self) -> Objective:
         """Return the same objective with products in double precision."""
         rows = self.rows.in_dtype(np.float64)
         return self if rows is self.rows else replace(self, rows=rows)
@@ -346,12 +349,12 @@ class Objective:
         the mean of KL(q_i || p_i(T + step)) plus the square of what is left unbalanced, in units
         of the penalty (Boyd and Vandenberghe 2004, "Convex Optimization", sections 3.3 and 5.5).
         """
-        U, V = self.rows.inward(T), self.rows.inward(step)
+        U, V = self.rows.block_coefficients(T), self.rows.block_coefficients(step)
 
         def kernel(block: Block) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-            Z, D = block.scores(U), block.linear(V)
-            Q, divergence = self.link.dual(Z, D)
-            block.Y.subtract_from_inplace(Q)
+            Z, D = block.scores(U), block.linear_scores(V)
+            Q, divergence = self.link.dual_probabilities(Z, D)
+            block.Y.subtract_targets_inplace(Q)
             Z += D
             loss = self.link.loss_and_residual_inplace(Z, block.Y)
             G, dual = block.gather(block.weighted(Z)), block.gather(block.weighted(Q))

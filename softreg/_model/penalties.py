@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
-class ElasticNet:
+class Ridge:
     """sum_jk l2_jk / 2 W_jk^2 over features j and scores k.
 
     It is the elastic net's smooth part; its l1 part comes with sparse coefficients.
@@ -25,39 +25,39 @@ class ElasticNet:
     l2: NDArray[np.float64]
 
     @classmethod
-    def of_inverse_strength(cls, C: NDArray, factor: NDArray[np.float64]) -> ElasticNet:
+    def from_C(cls, C: NDArray, factor: NDArray[np.float64]) -> Ridge:
         """Return the penalty of inverse strengths C, (1,) or (K,), and feature factors (d,)."""
         return cls(factor[:, None] / C)
 
-    def in_units(self, scale: NDArray, intercept: bool) -> ElasticNet:
+    def for_scaled_features(self, scale: NDArray, intercept: bool) -> Ridge:
         """Return the same penalty for features divided by `scale` (d,), and a free intercept."""
         free = np.zeros((int(intercept), self.l2.shape[1]))
-        return ElasticNet(np.concatenate([self.l2 / scale[:, None] ** 2, free]))
+        return Ridge(np.concatenate([self.l2 / scale[:, None] ** 2, free]))
 
-    def divided(self, weight: NDArray) -> ElasticNet:
+    def divided(self, weight: NDArray) -> Ridge:
         """Return the penalty, that of each score divided by its `weight` (K,)."""
-        return ElasticNet(self.l2 / (weight[:1] if (weight == weight[0]).all() else weight))
+        return Ridge(self.l2 / (weight[:1] if (weight == weight[0]).all() else weight))
 
-    def of_scores(self, scores: NDArray) -> ElasticNet:
+    def take_scores(self, scores: NDArray) -> Ridge:
         """Return the penalty of some of the scores."""
-        return self if self.l2.shape[1] == 1 else ElasticNet(self.l2[:, scores])
+        return self if self.l2.shape[1] == 1 else Ridge(self.l2[:, scores])
 
-    def tiled(self, count: int) -> ElasticNet:
+    def repeated(self, count: int) -> Ridge:
         """Return the penalty of so many copies of the scores."""
-        return self if self.l2.shape[1] == 1 else ElasticNet(np.tile(self.l2, count))
+        return self if self.l2.shape[1] == 1 else Ridge(np.tile(self.l2, count))
 
     @property
-    def shared(self) -> NDArray[np.float64]:
+    def ridge_by_feature(self) -> NDArray[np.float64]:
         """The strength of each feature, averaged over the scores, (d,)."""
         return self.l2.mean(axis=1)
 
     @property
-    def relative(self) -> NDArray[np.float64]:
-        """The strength of each score, or of all, beside `shared`, (K,) or (1,).
+    def ridge_by_score(self) -> NDArray[np.float64]:
+        """The strength of each score, or of all, beside `ridge_by_feature`, (K,) or (1,).
 
         l2 is the product of the two: strengths of features and of scores are given apart.
         """
-        strongest = self.shared.max(initial=0)
+        strongest = self.ridge_by_feature.max(initial=0)
         return self.l2.max(axis=0, initial=0) / (strongest if strongest > 0 else 1.0)
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from softreg._model.penalties import ElasticNet
+from softreg._model.penalties import Ridge
 from softreg._rows.base import Rows
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows
@@ -41,24 +41,24 @@ class RowSpace:
     Attributes
     ----------
     rows : Rows, whose X is (n, n + number of columns that stay)
-    penalty : ElasticNet, on those columns
+    penalty : Ridge, on those columns
     Q : ndarray of shape (d, n), orthonormal columns
     centre, unit : ndarray of shape (d,); unit is 1 / sqrt(l2), 0 for columns that stay
     """
 
     rows: MemoryRows
-    penalty: ElasticNet
+    penalty: Ridge
     Q: NDArray[np.float64]
     centre: NDArray[np.float64]
     unit: NDArray[np.float64]
 
     @classmethod
-    def of(cls, rows: MemoryRows, penalty: ElasticNet) -> RowSpace:
+    def of(cls, rows: MemoryRows, penalty: Ridge) -> RowSpace:
         """Return the row space of the penalised columns of raw rows."""
         mean, variance = rows.moments()
         centre = mean if rows.coordinates.intercept else np.zeros_like(mean)
         held = bool(penalty.l2.any())
-        strength = penalty.shared if held else variance + (mean - centre) ** 2
+        strength = penalty.ridge_by_feature if held else variance + (mean - centre) ** 2
         unit = np.zeros_like(strength)
         np.divide(1, np.sqrt(strength), out=unit, where=strength > 0)
         A = (rows.X - centre) * unit
@@ -69,10 +69,10 @@ class RowSpace:
         R[np.abs(R).max(axis=1) <= np.finfo(float).eps * max(A.shape) * np.abs(R).max()] = 0
         stay = (unit == 0) & held
         X = np.hstack([R.T, rows.X[:, stay]])
-        l2 = np.concatenate([np.tile(penalty.relative, (len(R), 1)), penalty.l2[stay]])
+        l2 = np.concatenate([np.tile(penalty.ridge_by_score, (len(R), 1)), penalty.l2[stay]])
         coordinates = Coordinates.raw(X.shape[1], rows.coordinates.intercept)
         rotated = rows.replaced(X=X, coordinates=coordinates, dtype=X.dtype)
-        return cls(rotated, ElasticNet(l2), Q, centre, unit)
+        return cls(rotated, Ridge(l2), Q, centre, unit)
 
     def coefficients(self, theta: NDArray, b: NDArray) -> tuple[NDArray, NDArray]:
         """Return W (d, K) and b (K,) on the original columns."""

@@ -35,9 +35,9 @@ class Totals:
     values : float, values that a product touches: the size of X, or what its nonzeros cost
     weight : float, sum of the weights
     mean, variance : ndarray (d,), weighted, of the raw columns
-    of_scores : ndarray (K,), sum over the rows of each score's weights
-    of_targets : ndarray (K,), weighted sum of the targets
-    sides : ndarray (2, K) of bool, whether targets above 0 and below 1 count anywhere
+    score_weight : ndarray (K,), sum over the rows of each score's weights
+    target_sum : ndarray (K,), weighted sum of the targets
+    observed : ndarray (2, K) of bool, whether targets above 0 and below 1 count anywhere
     """
 
     n: int
@@ -45,9 +45,9 @@ class Totals:
     weight: float
     mean: NDArray[np.float64]
     variance: NDArray[np.float64]
-    of_scores: NDArray[np.float64]
-    of_targets: NDArray[np.float64]
-    sides: NDArray[np.bool_]
+    score_weight: NDArray[np.float64]
+    target_sum: NDArray[np.float64]
+    observed: NDArray[np.bool_]
 
     def __add__(self, other: Totals) -> Totals:
         # Moments as Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance",
@@ -63,15 +63,15 @@ class Totals:
             weight=weight,
             mean=self.mean + share * apart,
             variance=variance + share * (1 - share) * np.square(apart),
-            of_scores=self.of_scores + other.of_scores,
-            of_targets=self.of_targets + other.of_targets,
-            sides=self.sides | other.sides,
+            score_weight=self.score_weight + other.score_weight,
+            target_sum=self.target_sum + other.target_sum,
+            observed=self.observed | other.observed,
         )
 
-    def part(self, scores: NDArray) -> Totals:
+    def take_scores(self, scores: NDArray) -> Totals:
         """Return what the same rows add up to with some of the scores' targets."""
-        own = {"of_scores": self.of_scores[scores], "of_targets": self.of_targets[scores]}
-        return replace(self, sides=self.sides[:, scores], **own)
+        own = {"score_weight": self.score_weight[scores], "target_sum": self.target_sum[scores]}
+        return replace(self, observed=self.observed[:, scores], **own)
 
 
 class Rows(ABC):
@@ -125,7 +125,7 @@ class Rows(ABC):
 
     @property
     @abstractmethod
-    def sides(self) -> NDArray[np.bool_]:
+    def observed(self) -> NDArray[np.bool_]:
         """Whether targets above 0 and targets below 1 count anywhere, (2, K)."""
 
     @property
@@ -148,7 +148,7 @@ class Rows(ABC):
 
     @property
     @abstractmethod
-    def are_raw(self) -> bool:
+    def blocks_are_raw(self) -> bool:
         """Whether blocks hold x in the user's units, so that coefficients are brought to them."""
 
     @abstractmethod
@@ -156,11 +156,11 @@ class Rows(ABC):
         """Return the sum over blocks of what `kernel` returns: a tuple of numbers and arrays."""
 
     @abstractmethod
-    def greatest(self, kernel: Callable[[Block], NDArray]) -> NDArray:
+    def maximum(self, kernel: Callable[[Block], NDArray]) -> NDArray:
         """Return the elementwise maximum over blocks of what `kernel` returns."""
 
     @abstractmethod
-    def drawn(
+    def sampled(
         self,
         importance: Callable[[Block], NDArray],
         chance: Callable[[NDArray, float], NDArray],
@@ -172,11 +172,11 @@ class Rows(ABC):
 
     @property
     @abstractmethod
-    def room(self) -> float:
+    def value_budget(self) -> float:
         """Values that whatever is kept beside the rows, such as a metric, may take."""
 
     @abstractmethod
-    def of_scores(self, scores: NDArray) -> Self:
+    def take_scores(self, scores: NDArray) -> Self:
         """Return the same rows with some of the scores' targets, in the same blocks."""
 
     @abstractmethod
@@ -187,7 +187,7 @@ class Rows(ABC):
         """
 
     @abstractmethod
-    def split(self, fraction: float, random: np.random.Generator) -> tuple[Rows, Rows]:
+    def validation_split(self, fraction: float, random: np.random.Generator) -> tuple[Rows, Rows]:
         """Return the rows but for a fraction, and that fraction, drawn by chance.
 
         Where each row has one class, classes keep their shares.
@@ -205,37 +205,37 @@ class Rows(ABC):
         return np.where(self.score_weight > 0, self.score_weight, 1.0)
 
     @property
-    def one_sided(self) -> NDArray[np.bool_]:
+    def constant_scores(self) -> NDArray[np.bool_]:
         """Which scores' targets are all 0 or all 1, or unknown, where they count, (K,).
 
         No finite intercept is best for these. Never so of scores that share a row's loss.
         """
-        return np.logical_not(self.sides.all(axis=0))
+        return np.logical_not(self.observed.all(axis=0))
 
-    def inward(self, T: NDArray) -> NDArray:
+    def block_coefficients(self, T: NDArray) -> NDArray:
         """Return the coefficients T (width, K) as the blocks take them."""
-        U = self.coordinates.raw_coefficients(T) if self.are_raw else T
+        U = self.coordinates.raw_coefficients(T) if self.blocks_are_raw else T
         return U.astype(self.dtype, copy=False)
 
-    def outward(self, G: NDArray) -> NDArray:
+    def working_gradient(self, G: NDArray) -> NDArray:
         """Return what the blocks gathered as a gradient in T, (width, K)."""
-        return self.coordinates.pull_back(G) if self.are_raw else G
+        return self.coordinates.pull_back(G) if self.blocks_are_raw else G
 
-    def outward_squares(self, G: NDArray) -> NDArray:
+    def working_squares(self, G: NDArray) -> NDArray:
         """Return what the blocks' squares came to as sums of c x~^2, (width, K)."""
-        return self.coordinates.second_moments(G) if self.are_raw else G
+        return self.coordinates.second_moments(G) if self.blocks_are_raw else G
 
     @cached_property
-    def in_single(self) -> Self:
+    def for_steps(self) -> Self:
         """The same rows in single precision where that pays and is accurate enough for steps.
 
         Products of CSR take half the time, dense ones hardly less than a standardised copy costs
         (measured).
         """
-        return self.in_dtype(np.float32) if self.is_sparse and self.serves_in_single else self
+        return self.in_dtype(np.float32) if self.is_sparse and self.float32_serves else self
 
     @property
-    def serves_in_single(self) -> bool:
+    def float32_serves(self) -> bool:
         """Whether products in single precision are accurate enough for steps.
 
         Centring within the products of CSR may cost two digits of seven.

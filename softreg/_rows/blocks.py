@@ -18,8 +18,8 @@ from softreg._rows.targets import Targets
 class Block(ABC):
     """Some rows, from row `start` on, with all that belongs to them.
 
-    Coefficients U come as `Rows.inward` gives them, once for all blocks of a pass; sums go back
-    through `Rows.outward`.
+    Coefficients U come as `Rows.block_coefficients` gives them, once for all blocks of a pass;
+    sums go back through `Rows.working_gradient`.
     """
 
     start: int
@@ -29,7 +29,7 @@ class Block(ABC):
     offset: NDArray | None
 
     @abstractmethod
-    def linear(self, U: NDArray) -> NDArray:
+    def linear_scores(self, U: NDArray) -> NDArray:
         """Return the scores without offset, T' x~ = W' x + b, (K, m)."""
 
     @abstractmethod
@@ -37,20 +37,20 @@ class Block(ABC):
         """Return the sum over rows of features times R (K, m), in double precision."""
 
     @abstractmethod
-    def squares(self, C: NDArray) -> NDArray:
-        """Return the sums over rows, with factors C (K, m), that `Rows.outward_squares` takes."""
+    def weighted_squares(self, C: NDArray) -> NDArray:
+        """Return the sums over rows, with factors C (K, m), that `Rows.working_squares` takes."""
 
     @abstractmethod
-    def lengths(self, V: NDArray) -> NDArray:
+    def squared_lengths(self, V: NDArray) -> NDArray:
         """Return sum_j x~_j^2 V_jk, (K, m), of weights V (width, K) >= 0 of the features."""
 
     @abstractmethod
-    def dense(self) -> NDArray:
+    def features(self) -> NDArray:
         """Return x~, (m, width)."""
 
     def scores(self, U: NDArray) -> NDArray:
         """Return the scores Z = T' x~ + offset, (K, m)."""
-        Z = self.linear(U)
+        Z = self.linear_scores(U)
         return Z if self.offset is None else np.add(Z, self.offset.T, out=Z)
 
     def weights(self) -> NDArray:
@@ -67,7 +67,7 @@ class Block(ABC):
         return (R.reshape(len(problems), -1, problems.shape[-1]) * problems).reshape(R.shape)
 
     def _weights(self) -> NDArray | None:
-        own = self.Y.own_weights()
+        own = self.Y.loss_weights()
         if own is None or self.weight is None:
             return self.weight if own is None else own
         return own * self.weight
@@ -76,20 +76,20 @@ class Block(ABC):
 class WorkingBlock(Block):
     """X holds x~ itself, (m, width); U is T, and sums are those of x~."""
 
-    def linear(self, U: NDArray) -> NDArray:
+    def linear_scores(self, U: NDArray) -> NDArray:
         return U.T @ self.X.T
 
     def gather(self, R: NDArray) -> NDArray:
         G = np.dot(R.astype(self.X.dtype, copy=False), self.X)  # as @, but always without the GIL
         return G.T.astype(np.float64, copy=False)
 
-    def squares(self, C: NDArray) -> NDArray:
+    def weighted_squares(self, C: NDArray) -> NDArray:
         return (self.X * self.X).T @ C.T
 
-    def lengths(self, V: NDArray) -> NDArray:
+    def squared_lengths(self, V: NDArray) -> NDArray:
         return V.T @ (self.X * self.X).T
 
-    def dense(self) -> NDArray:
+    def features(self) -> NDArray:
         return self.X
 
 
@@ -103,7 +103,7 @@ class RawBlock(Block):
 
     coordinates: Coordinates
 
-    def linear(self, U: NDArray) -> NDArray:
+    def linear_scores(self, U: NDArray) -> NDArray:
         d = self.X.shape[1]
         Z = self._times(U[:d])
         if len(U) > d:
@@ -113,11 +113,11 @@ class RawBlock(Block):
     def gather(self, R: NDArray) -> NDArray:
         return np.concatenate([self._summed(R), self._totals(R)[: self.coordinates.intercept]])
 
-    def squares(self, C: NDArray) -> NDArray:
+    def weighted_squares(self, C: NDArray) -> NDArray:
         second, first = replace(self, X=_squared(self.X))._summed(C), self._summed(C)
         return np.concatenate([second, first, self._totals(C)])
 
-    def lengths(self, V: NDArray) -> NDArray:
+    def squared_lengths(self, V: NDArray) -> NDArray:
         centre, scale = self.coordinates.centre[:, None], self.coordinates.scale[:, None]
         d = len(centre)
         own = V[:d] / scale**2
@@ -125,7 +125,7 @@ class RawBlock(Block):
         squares += (centre**2 * own).sum(axis=0)[:, None]
         return np.maximum(squares, 0) + V[d:].sum(axis=0)[:, None]
 
-    def dense(self) -> NDArray:
+    def features(self) -> NDArray:
         return self.coordinates.transform(self.X, self.X.dtype)
 
     def _times(self, W: NDArray) -> NDArray:
@@ -141,7 +141,7 @@ class RawBlock(Block):
 class SparseBlock(RawBlock):
     """X holds x as CSR, whose products want rows of the coefficients side by side."""
 
-    def dense(self) -> NDArray:
+    def features(self) -> NDArray:
         return self.coordinates.transform(self.X.toarray(), self.X.dtype)
 
     def _times(self, W: NDArray) -> NDArray:

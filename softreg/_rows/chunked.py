@@ -50,7 +50,7 @@ class ChunkedRows(Rows):
             totals = own if totals is None else totals + own
         if totals is None:
             raise ValueError(none)
-        like = chunk.taken(np.arange(0))  # a copy: a view would hold the chunk
+        like = chunk.take_rows(np.arange(0))  # a copy: a view would hold the chunk
         return cls(source, totals, like, like.coordinates, like.threads, like.dtype)
 
     @property
@@ -81,20 +81,20 @@ class ChunkedRows(Rows):
 
     @property
     def score_weight(self) -> NDArray:
-        return self.totals.of_scores
+        return self.totals.score_weight
 
     @property
     def target_sum(self) -> NDArray:
-        return self.totals.of_targets
+        return self.totals.target_sum
 
     @property
-    def sides(self) -> NDArray[np.bool_]:
-        return self.totals.sides
+    def observed(self) -> NDArray[np.bool_]:
+        return self.totals.observed
 
     mean_offset = farthest_offset = 0.0
 
     @property
-    def room(self) -> float:
+    def value_budget(self) -> float:
         return max(_ROOM * self.n * len(self.totals.mean), _LEAST_ROOM)
 
     def moments(self) -> tuple[NDArray, NDArray]:
@@ -105,8 +105,8 @@ class ChunkedRows(Rows):
         return self.replaced(coordinates=own)
 
     @cached_property
-    def are_raw(self) -> bool:
-        return self.like.replaced(coordinates=self.coordinates, dtype=self.dtype).are_raw
+    def blocks_are_raw(self) -> bool:
+        return self.like.replaced(coordinates=self.coordinates, dtype=self.dtype).blocks_are_raw
 
     def sum(self, kernel: Callable[[Block], tuple]) -> tuple:
         total: list = []
@@ -118,14 +118,14 @@ class ChunkedRows(Rows):
                 total = list(own)
         return tuple(total)
 
-    def greatest(self, kernel: Callable[[Block], NDArray]) -> NDArray:
-        return np.max([chunk.greatest(kernel) for chunk in self.chunks], axis=0)
+    def maximum(self, kernel: Callable[[Block], NDArray]) -> NDArray:
+        return np.max([chunk.maximum(kernel) for chunk in self.chunks], axis=0)
 
-    def of_scores(self, scores: NDArray) -> Self:
-        source, like = _OfScores(self.source, scores), self.like.of_scores(scores)
-        return self.replaced(source=source, totals=self.totals.part(scores), like=like)
+    def take_scores(self, scores: NDArray) -> Self:
+        source, like = _ScoresOfChunks(self.source, scores), self.like.take_scores(scores)
+        return self.replaced(source=source, totals=self.totals.take_scores(scores), like=like)
 
-    def drawn(
+    def sampled(
         self,
         importance: Callable[[Block], NDArray],
         chance: Callable[[NDArray, float], NDArray],
@@ -133,8 +133,11 @@ class ChunkedRows(Rows):
         (total,) = self.sum(lambda block: (importance(block).sum(dtype=float),))
         parts = []
         for number, chunk in enumerate(self.chunks):
-            own, random = chance(chunk.each(importance), total), np.random.default_rng([0, number])
-            part = chunk.drawn_with(own, random)
+            own, random = (
+                chance(chunk.map_rows(importance), total),
+                np.random.default_rng([0, number]),
+            )
+            part = chunk.sampled_with(own, random)
             parts += [part] if part.n else []
         return ChunkedRows.of(parts)
 
@@ -142,7 +145,7 @@ class ChunkedRows(Rows):
         for chunk in self.chunks:
             yield from chunk.batches(size, random)
 
-    def split(self, fraction: float, random: np.random.Generator) -> tuple[Rows, Rows]:
+    def validation_split(self, fraction: float, random: np.random.Generator) -> tuple[Rows, Rows]:
         seed = int(random.integers(2**63))
         kept, held = (_Share(self, fraction, seed, held=held) for held in (False, True))
         return checked_split(
@@ -153,14 +156,14 @@ class ChunkedRows(Rows):
 
 
 @dataclass(frozen=True, eq=False)
-class _OfScores:
+class _ScoresOfChunks:
     """Chunks with some of the scores' targets."""
 
     source: Iterable[MemoryRows]
     scores: NDArray
 
     def __iter__(self) -> Iterator[MemoryRows]:
-        return (chunk.of_scores(self.scores) for chunk in self.source)
+        return (chunk.take_scores(self.scores) for chunk in self.source)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +178,6 @@ class _Share:
     def __iter__(self) -> Iterator[MemoryRows]:
         for number, chunk in enumerate(self.rows.chunks):
             random = np.random.default_rng([self.seed, number])
-            own = np.flatnonzero(chunk.held_out(self.fraction, random) == self.held)
+            own = np.flatnonzero(chunk.held_out_mask(self.fraction, random) == self.held)
             if own.size:
-                yield chunk.taken(own)
+                yield chunk.take_rows(own)

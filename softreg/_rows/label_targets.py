@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from softreg._rows.targets import of_all_classes
+from softreg._rows.targets import needs_all_classes
 
 
 @dataclass(frozen=True, eq=False)
-class Indicators:
+class LabelTargets:
     """Yes or no for each of L labels, or a share between; an answer counts by its own weight.
 
     Answers other than a plain no are stored, as in a sparse matrix, so that passes over many rare
@@ -43,7 +43,7 @@ class Indicators:
         weights: NDArray,
         plain: NDArray,
         cell_weight: NDArray | None = None,
-    ) -> Indicators:
+    ) -> LabelTargets:
         """Return the targets of answers, CSR (n, L), and their weights."""
         places = sparse.csr_array(
             (np.arange(answers.nnz), answers.indices, answers.indptr), shape=answers.shape
@@ -55,39 +55,39 @@ class Indicators:
     def n_scores(self) -> int:
         return len(self.plain)
 
-    def __getitem__(self, rows: slice | NDArray) -> Indicators:
+    def __getitem__(self, rows: slice | NDArray) -> LabelTargets:
         own = None if self.cell_weight is None else self.cell_weight[rows]
         return replace(self, places=self.places[rows], cell_weight=own)
 
-    def of_scores(self, scores: NDArray) -> Indicators:
+    def take_scores(self, scores: NDArray) -> LabelTargets:
         own = None if self.cell_weight is None else self.cell_weight[:, scores]
         places, plain = self.places[:, scores], self.plain[scores]
         return replace(self, places=places, plain=plain, cell_weight=own)
 
-    def in_folds(self, kept: NDArray) -> Indicators:
+    def repeated(self, kept: NDArray) -> LabelTargets:
         K, cells = self.n_scores, np.repeat(kept, self.n_scores, axis=0).T
         if self.cell_weight is not None:
             cells = cells * np.tile(self.cell_weight, len(kept))
-        tiled = replace(self, cell_weight=None).of_scores(np.tile(np.arange(K), len(kept)))
-        return replace(tiled, cell_weight=cells)
+        repeated = replace(self, cell_weight=None).take_scores(np.tile(np.arange(K), len(kept)))
+        return replace(repeated, cell_weight=cells)
 
-    def subtract_product_inplace(self, loss: NDArray, Z: NDArray) -> None:
+    def subtract_target_scores_inplace(self, loss: NDArray, Z: NDArray) -> None:
         loss.reshape(-1)[self._flat] -= self._own_shares * Z.reshape(-1)[self._flat]
 
-    def subtract_from_inplace(self, P: NDArray) -> None:
+    def subtract_targets_inplace(self, P: NDArray) -> None:
         P.reshape(-1)[self._flat] -= self._own_shares
 
-    def own_weights(self) -> NDArray | None:
+    def loss_weights(self) -> NDArray | None:
         if self.even:
             return None if self.cell_weight is None else self.cell_weight.T
         own = np.repeat(self.plain[:, None], self.places.shape[0], axis=1)
         own.reshape(-1)[self._flat] = self.weights[self.places.data]
         return own if self.cell_weight is None else own * self.cell_weight.T
 
-    def weighted_sum(self, weight: NDArray) -> NDArray:
+    def target_sum(self, weight: NDArray) -> NDArray:
         return self._summed(self._own_shares * self.weights[self.places.data], weight)
 
-    def total_weight(self, weight: NDArray) -> NDArray:
+    def score_weight(self, weight: NDArray) -> NDArray:
         cells = weight.sum() if self.cell_weight is None else weight @ self.cell_weight
         beyond = self.weights[self.places.data] - self.plain[self.places.indices]
         plain = self.plain * cells
@@ -95,7 +95,7 @@ class Indicators:
         # What rounding leaves of nothing is no knowledge of a label.
         return np.where(total > len(weight) * np.finfo(float).eps * plain, total, 0.0)
 
-    def sides(self, weight: NDArray) -> NDArray[np.bool_]:
+    def observed(self, weight: NDArray) -> NDArray[np.bool_]:
         known, cells = weight > 0, self.cell_weight
         if cells is None:
             there, of_label = known[self._row], np.full(len(self.plain), known.sum())
@@ -115,11 +115,11 @@ class Indicators:
         one_each = (np.diff(self.places.indptr) == 1).all()
         return self.places.indices if one_each else None
 
-    def present(self) -> NDArray:
-        raise of_all_classes()
+    def classes_of_rows(self) -> NDArray:
+        raise needs_all_classes()
 
-    def among(self, scores: NDArray) -> Indicators:
-        raise of_all_classes()
+    def over_candidates(self, scores: NDArray) -> LabelTargets:
+        raise needs_all_classes()
 
     def _summed(self, values: NDArray, weight: NDArray) -> NDArray:
         """Return the weighted sums over rows of a value at each stored answer, (L,)."""

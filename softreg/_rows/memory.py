@@ -33,11 +33,18 @@ _WORTH_A_THREAD = 400_000
 _LARGEST_ORDER = 4000
 
 # What rows know of themselves, whichever their scores: blocks stay, and with them their copies.
-_OF_ANY_SCORES = {"weights", "total_weight", "cuts", "_shares", "are_raw", "_copies"}
+_OF_ANY_SCORES = {
+    "weights",
+    "total_weight",
+    "block_slices",
+    "_thread_slices",
+    "blocks_are_raw",
+    "_copies",
+}
 
 _Part = TypeVar("_Part", bound=Rows)
 # Targets, weights and offsets of some rows.
-Belongings = tuple[Targets, NDArray | None, NDArray | None]
+RowTerms = tuple[Targets, NDArray | None, NDArray | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +58,7 @@ class MemoryRows(Rows):
     weight : ndarray of shape (n,) or None, >= 0
     offset : ndarray of shape (n, K) or None
     coordinates, threads, dtype : as in `Rows`
-    once : bool, whether blocks serve a single pass, so that nothing of them is worth keeping
+    single_pass : bool, whether blocks serve a single pass, so that nothing of them is worth keeping
     """
 
     X: Any
@@ -61,13 +68,13 @@ class MemoryRows(Rows):
     coordinates: Coordinates
     threads: Threads
     dtype: np.dtype
-    once: bool = False
+    single_pass: bool = False
     in_memory = True
-    room = _LARGEST_ORDER**2
+    value_budget = _LARGEST_ORDER**2
 
     @property
     @abstractmethod
-    def held(self) -> float:
+    def stored_values(self) -> float:
         """Values that are held in memory, counting an index as half of one."""
 
     @property
@@ -76,7 +83,7 @@ class MemoryRows(Rows):
         """Whether what blocks hold is small enough to be kept from pass to pass."""
 
     @abstractmethod
-    def _block(self, cut: slice, belongings: Belongings) -> Block:
+    def _block(self, cut: slice, row_terms: RowTerms) -> Block:
         """Return the block of a cut, given its targets, weights and offsets."""
 
     def standardised(self) -> Self:
@@ -102,15 +109,15 @@ class MemoryRows(Rows):
 
     @cached_property
     def score_weight(self) -> NDArray:
-        return self.Y.total_weight(self.weights)
+        return self.Y.score_weight(self.weights)
 
     @cached_property
     def target_sum(self) -> NDArray:
-        return self.Y.weighted_sum(self.weights)
+        return self.Y.target_sum(self.weights)
 
     @cached_property
-    def sides(self) -> NDArray[np.bool_]:
-        return self.Y.sides(self.weights)
+    def observed(self) -> NDArray[np.bool_]:
+        return self.Y.observed(self.weights)
 
     @property
     def mean_offset(self) -> NDArray | float:
@@ -125,11 +132,11 @@ class MemoryRows(Rows):
         d = self.X.shape[1]
         weighty = self.total_weight > 0
         mean, variance = self.moments() if weighty else (np.zeros(d), np.zeros(d))
-        sums = (self.score_weight, self.target_sum, self.sides)
+        sums = (self.score_weight, self.target_sum, self.observed)
         return Totals(self.n, self.values, self.total_weight, mean, variance, *sums)
 
     @cached_property
-    def cuts(self) -> list[slice]:
+    def block_slices(self) -> list[slice]:
         """Slices of rows, one a block; equally many for each thread."""
         # A block works on its values of X and three (K, m) matrices; its sums are (width, K).
         scores = 3 * self.n * self.n_scores
@@ -137,15 +144,15 @@ class MemoryRows(Rows):
             return [slice(0, self.n)]
         rows = min(_BLOCK_ROWS, max(_FEWEST_BLOCK_ROWS, _BLOCK_SCORES // self.n_scores))
         worth_their_sums = (self.values + 3 * self.n) / (rows * self.coordinates.width)
-        count = max(1, round(min((self.held + scores) / _BLOCK_VALUES, worth_their_sums)))
+        count = max(1, round(min((self.stored_values + scores) / _BLOCK_VALUES, worth_their_sums)))
         count = -(-count // self.threads.count) * self.threads.count
         return slices(self.n, min(count, self.n))
 
     @cached_property
-    def _shares(self) -> list[list[slice]]:
+    def _thread_slices(self) -> list[list[slice]]:
         """The cuts of each thread."""
-        threads = min(len(self.cuts), self.threads.count)
-        return [self.cuts[share] for share in slices(len(self.cuts), threads)]
+        threads = min(len(self.block_slices), self.threads.count)
+        return [self.block_slices[share] for share in slices(len(self.block_slices), threads)]
 
     def block(self, cut: slice) -> Block:
         """Return the rows of a cut."""
@@ -183,77 +190,77 @@ class MemoryRows(Rows):
             return total
 
         self.threads.passes += 1
-        total, *others = self.threads.map(add_share, self._shares)
+        total, *others = self.threads.map(add_share, self._thread_slices)
         for other in others:
             add_inplace(total, other)
         return tuple(total)
 
-    def greatest(self, kernel: Callable[[Block], NDArray]) -> NDArray:
+    def maximum(self, kernel: Callable[[Block], NDArray]) -> NDArray:
         return np.max(self._of_blocks(kernel), axis=0)
 
-    def each(self, kernel: Callable[[Block], NDArray]) -> NDArray:
+    def map_rows(self, kernel: Callable[[Block], NDArray]) -> NDArray:
         """Return what `kernel` makes of each row, (n,)."""
         return np.concatenate(self._of_blocks(kernel))
 
     def _of_blocks(self, kernel: Callable[[Block], NDArray]) -> list[NDArray]:
-        return self.threads.map(lambda cut: kernel(self.block(cut)), self.cuts)
+        return self.threads.map(lambda cut: kernel(self.block(cut)), self.block_slices)
 
-    def of_scores(self, scores: NDArray) -> Self:
+    def take_scores(self, scores: NDArray) -> Self:
         offset = None if self.offset is None else self.offset[:, scores]
-        part = self.replaced(Y=self.Y.of_scores(scores), offset=offset)
+        part = self.replaced(Y=self.Y.take_scores(scores), offset=offset)
         known = {name: value for name, value in vars(self).items() if name in _OF_ANY_SCORES}
         vars(part).update(known)
-        single = vars(self).get("in_single", self)
+        single = vars(self).get("for_steps", self)
         if single is not self:
-            vars(part)["in_single"] = single.of_scores(scores)
+            vars(part)["for_steps"] = single.take_scores(scores)
         return part
 
-    def in_folds(self, kept: NDArray) -> Self:
+    def repeated(self, kept: NDArray) -> Self:
         """Return the same rows for several fits, in each of which they count `kept` (fits, n)."""
         offset = None if self.offset is None else np.tile(self.offset, len(kept))
-        return self.replaced(Y=self.Y.in_folds(kept), offset=offset)
+        return self.replaced(Y=self.Y.repeated(kept), offset=offset)
 
-    def among(self, scores: NDArray, correction: NDArray) -> Self:
+    def over_candidates(self, scores: NDArray, correction: NDArray) -> Self:
         """Return rows over some scores, theirs among them, that get a correction (c,)."""
         own = correction if self.offset is None else self.offset[:, scores] + correction
         offset = np.broadcast_to(own, (self.n, len(scores)))
-        return self.replaced(Y=self.Y.among(scores), offset=offset)
+        return self.replaced(Y=self.Y.over_candidates(scores), offset=offset)
 
-    def taken(self, rows: NDArray | slice) -> Self:
+    def take_rows(self, rows: NDArray | slice) -> Self:
         """Return some of the rows."""
         weight, offset = (None if of is None else of[rows] for of in (self.weight, self.offset))
         return self.replaced(X=self.X[rows], Y=self.Y[rows], weight=weight, offset=offset)
 
-    def drawn(
+    def sampled(
         self,
         importance: Callable[[Block], NDArray],
         chance: Callable[[NDArray, float], NDArray],
     ) -> Self:
-        own = self.each(importance)
-        return self.drawn_with(chance(own, own.sum()), np.random.default_rng(0))
+        own = self.map_rows(importance)
+        return self.sampled_with(chance(own, own.sum()), np.random.default_rng(0))
 
-    def drawn_with(self, chance: NDArray, random: np.random.Generator) -> Self:
+    def sampled_with(self, chance: NDArray, random: np.random.Generator) -> Self:
         """Return rows drawn each with its own chance (n,), weighing its inverse times as much."""
         rows = np.flatnonzero(random.random(self.n) < chance)
-        return self.taken(rows).replaced(weight=self.weights[rows] / chance[rows])
+        return self.take_rows(rows).replaced(weight=self.weights[rows] / chance[rows])
 
     def batches(self, size: int, random: np.random.Generator | None) -> Iterator[Self]:
         order = None if random is None else random.permutation(self.n)
         for cut in slices(self.n, -(-self.n // size)):
-            yield self.taken(cut if order is None else order[cut])
+            yield self.take_rows(cut if order is None else order[cut])
 
-    def split(self, fraction: float, random: np.random.Generator) -> tuple[Self, Self]:
+    def validation_split(self, fraction: float, random: np.random.Generator) -> tuple[Self, Self]:
         n = np.count_nonzero(self.weights)
         if n < 2:
             raise ValueError(
                 f"early_stopping needs two rows of positive weight, and there is {n}: a single row "
                 "cannot be split into one to learn from and one to hold out. Leave it False."
             )
-        held = self.held_out(np.clip(round(fraction * n), 1, n - 1) / n, random)
-        parts = self.taken(np.flatnonzero(~held)), self.taken(np.flatnonzero(held))
+        held = self.held_out_mask(np.clip(round(fraction * n), 1, n - 1) / n, random)
+        parts = self.take_rows(np.flatnonzero(~held)), self.take_rows(np.flatnonzero(held))
         return checked_split(*parts, fraction)
 
-    def held_out(self, fraction: float, random: np.random.Generator) -> NDArray[np.bool_]:
+    def held_out_mask(self, fraction: float, random: np.random.Generator) -> NDArray[np.bool_]:
         """Return which rows are held out, (n,): about a fraction of those of each class that weigh.
 
         Of rows that are sorted by class, those of each in random order, every so many-th.
@@ -309,8 +316,13 @@ class DenseRows(MemoryRows):
             deviation, weights = self.X[cut] - mean, self.weights[cut]
             return np.stack([weights @ deviation, weights @ np.square(deviation, out=deviation)])
 
-        mean = np.sum(self.threads.map(first, self.cuts), axis=0, dtype=float) / self.total_weight
-        off, variance = np.sum(self.threads.map(about_mean, self.cuts), axis=0) / self.total_weight
+        mean = (
+            np.sum(self.threads.map(first, self.block_slices), axis=0, dtype=float)
+            / self.total_weight
+        )
+        off, variance = (
+            np.sum(self.threads.map(about_mean, self.block_slices), axis=0) / self.total_weight
+        )
         return _corrected(mean, off, variance)
 
     @property
@@ -318,22 +330,22 @@ class DenseRows(MemoryRows):
         return self.X.size
 
     @property
-    def held(self) -> float:
+    def stored_values(self) -> float:
         return self.X.size
 
-    def _block(self, cut: slice, belongings: Belongings) -> Block:
-        if self.are_raw:
-            return RawBlock(cut.start, self.X[cut], *belongings, self.coordinates)
+    def _block(self, cut: slice, row_terms: RowTerms) -> Block:
+        if self.blocks_are_raw:
+            return RawBlock(cut.start, self.X[cut], *row_terms, self.coordinates)
         X = self._kept(cut, lambda: self.coordinates.transform(self.X[cut], self.dtype))
-        return WorkingBlock(cut.start, X, *belongings)
+        return WorkingBlock(cut.start, X, *row_terms)
 
     @property
     def _is_kept(self) -> bool:
         size = self.n * self.coordinates.width * self.dtype.itemsize
-        return size <= _KEPT_BYTES and not self.once
+        return size <= _KEPT_BYTES and not self.single_pass
 
     @cached_property
-    def are_raw(self) -> bool:
+    def blocks_are_raw(self) -> bool:
         # If a copy is dear, and centring within the products costs only four digits of sixteen.
         own, double = self.coordinates, self.X.dtype == np.float64 == self.dtype
         near = bool((np.abs(own.centre) <= _FARTHEST * own.scale).all())
@@ -345,7 +357,7 @@ class SparseRows(MemoryRows):
     """Rows of a CSR array, which stays as it is."""
 
     is_sparse = True
-    are_raw = True
+    blocks_are_raw = True
 
     def moments(self) -> tuple[NDArray, NDArray]:
         # About the mean, so that nothing cancels; what is not stored is zero.
@@ -368,12 +380,12 @@ class SparseRows(MemoryRows):
         return _STORED_VALUE * self.X.nnz
 
     @property
-    def held(self) -> float:
+    def stored_values(self) -> float:
         return 1.5 * self.X.nnz
 
-    def _block(self, cut: slice, belongings: Belongings) -> Block:
+    def _block(self, cut: slice, row_terms: RowTerms) -> Block:
         X = self._kept(cut, lambda: self._cut_out(cut))
-        return SparseBlock(cut.start, X, *belongings, self.coordinates)
+        return SparseBlock(cut.start, X, *row_terms, self.coordinates)
 
     def _cut_out(self, cut: slice) -> sparse.csr_array:
         ends = self.X.indptr[cut.start : cut.stop + 1]
@@ -384,10 +396,10 @@ class SparseRows(MemoryRows):
 
     @property
     def _is_kept(self) -> bool:
-        return self.X.nnz * self.dtype.itemsize <= _KEPT_BYTES and not self.once
+        return self.X.nnz * self.dtype.itemsize <= _KEPT_BYTES and not self.single_pass
 
 
-def rows_in_memory(
+def memory_rows(
     X: Any,
     Y: Targets,
     weight: NDArray | None,
@@ -401,12 +413,12 @@ def rows_in_memory(
     return held(X, Y, weight, offset, coordinates, threads, X.dtype)
 
 
-def rows_for_a_pass(
-    X: Any, belongings: Belongings, coordinates: Coordinates, threads: Threads
+def single_pass_rows(
+    X: Any, row_terms: RowTerms, coordinates: Coordinates, threads: Threads
 ) -> MemoryRows:
     """Return the rows of an ndarray or CSR array as they are, for a single pass over them."""
     held = SparseRows if sparse.issparse(X) else DenseRows
-    return held(X, *belongings, coordinates, threads, X.dtype, once=True)
+    return held(X, *row_terms, coordinates, threads, X.dtype, single_pass=True)
 
 
 def mostly_zeros(nonzeros: int, size: int) -> bool:

@@ -23,28 +23,28 @@ class Targets(Protocol):
     def __getitem__(self, rows: slice | NDArray) -> Targets:
         """Return the targets of some rows."""
 
-    def of_scores(self, scores: NDArray) -> Targets:
+    def take_scores(self, scores: NDArray) -> Targets:
         """Return the targets of some scores."""
 
-    def in_folds(self, kept: NDArray) -> Targets:
+    def repeated(self, kept: NDArray) -> Targets:
         """Return the targets of several fits; `kept` (fits, n) says how often rows count."""
 
-    def subtract_product_inplace(self, loss: NDArray, Z: NDArray) -> None:
+    def subtract_target_scores_inplace(self, loss: NDArray, Z: NDArray) -> None:
         """Take y z off the losses (B, m) of the scores Z (K, m)."""
 
-    def subtract_from_inplace(self, P: NDArray) -> None:
+    def subtract_targets_inplace(self, P: NDArray) -> None:
         """Turn P (K, m) into P - Y."""
 
-    def own_weights(self) -> NDArray | None:
+    def loss_weights(self) -> NDArray | None:
         """Return what each problem's loss counts beside its row's weight, (B, m); None: one."""
 
-    def weighted_sum(self, weight: NDArray) -> NDArray:
+    def target_sum(self, weight: NDArray) -> NDArray:
         """Return sum_i w_i y_i, (K,), where w holds row weights (n,) times own weights."""
 
-    def total_weight(self, weight: NDArray) -> NDArray:
+    def score_weight(self, weight: NDArray) -> NDArray:
         """Return sum_i w_i, (K,), with the same weights."""
 
-    def sides(self, weight: NDArray) -> NDArray[np.bool_]:
+    def observed(self, weight: NDArray) -> NDArray[np.bool_]:
         """Return whether a target above 0, and one below 1, counts in each score, (2, K).
 
         Both are said to of scores that share a row's loss.
@@ -53,15 +53,15 @@ class Targets(Protocol):
     def strata(self) -> NDArray | None:
         """Return each row's class (n,), or None where rows are not of one class each."""
 
-    def present(self) -> NDArray:
+    def classes_of_rows(self) -> NDArray:
         """Return the scores that some row is of, ascending; ValueError if it is not of one each."""
 
-    def among(self, scores: NDArray) -> Targets:
+    def over_candidates(self, scores: NDArray) -> Targets:
         """Return the targets of rows that are each of one of these scores, over these alone."""
 
 
 @dataclass(frozen=True)
-class Labels:
+class ClassTargets:
     """One class a row, smoothed: y = (1 - a) onehot(codes) + a / K."""
 
     codes: NDArray[np.intp]
@@ -72,53 +72,53 @@ class Labels:
     def n_scores(self) -> int:
         return self.n_classes
 
-    def __getitem__(self, rows: slice | NDArray) -> Labels:
-        return Labels(self.codes[rows], self.n_classes, self.smoothing)
+    def __getitem__(self, rows: slice | NDArray) -> ClassTargets:
+        return ClassTargets(self.codes[rows], self.n_classes, self.smoothing)
 
-    def of_scores(self, scores: NDArray) -> Labels:
+    def take_scores(self, scores: NDArray) -> ClassTargets:
         if len(scores) == self.n_classes:
             return self
         raise ValueError("classes that exclude each other have no targets of their own")
 
-    def in_folds(self, kept: NDArray) -> Folds:
-        return Folds(self, kept)
+    def repeated(self, kept: NDArray) -> RepeatedTargets:
+        return RepeatedTargets(self, kept)
 
-    def subtract_product_inplace(self, loss: NDArray, Z: NDArray) -> None:
+    def subtract_target_scores_inplace(self, loss: NDArray, Z: NDArray) -> None:
         own = Z.reshape(-1).take(self._places())
         if self.smoothing:
             own = (1 - self.smoothing) * own + self.smoothing * Z.mean(axis=0)
         loss -= own
 
-    def subtract_from_inplace(self, P: NDArray) -> None:
+    def subtract_targets_inplace(self, P: NDArray) -> None:
         P.reshape(-1)[self._places()] -= 1 - self.smoothing
         if self.smoothing:
             P -= self.smoothing / self.n_classes
 
-    def own_weights(self) -> None:
+    def loss_weights(self) -> None:
         return None
 
-    def weighted_sum(self, weight: NDArray) -> NDArray:
+    def target_sum(self, weight: NDArray) -> NDArray:
         counts = np.bincount(self.codes, weights=weight, minlength=self.n_classes)
         return (1 - self.smoothing) * counts + self.smoothing * counts.sum() / self.n_classes
 
-    def total_weight(self, weight: NDArray) -> NDArray:
+    def score_weight(self, weight: NDArray) -> NDArray:
         return np.full(self.n_classes, weight.sum())
 
-    def sides(self, weight: NDArray) -> NDArray[np.bool_]:
+    def observed(self, weight: NDArray) -> NDArray[np.bool_]:
         return np.ones((2, self.n_classes), dtype=bool)
 
     def strata(self) -> NDArray:
         return self.codes
 
-    def present(self) -> NDArray:
+    def classes_of_rows(self) -> NDArray:
         if self.smoothing:
-            raise of_all_classes()
+            raise needs_all_classes()
         return np.flatnonzero(np.bincount(self.codes, minlength=self.n_classes))
 
-    def among(self, scores: NDArray) -> Labels:
+    def over_candidates(self, scores: NDArray) -> ClassTargets:
         order = np.argsort(scores)
         places = order[np.searchsorted(scores, self.codes, sorter=order)]
-        return Labels(places, len(scores))
+        return ClassTargets(places, len(scores))
 
     def _places(self) -> NDArray[np.intp]:
         """Return where each row's class stands in a contiguous (K, m) matrix, flattened."""
@@ -126,7 +126,7 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class Shares:
+class TargetMatrix:
     """A target between 0 and 1 for every row and score, Y (n, K)."""
 
     Y: NDArray[np.floating]
@@ -135,31 +135,31 @@ class Shares:
     def n_scores(self) -> int:
         return self.Y.shape[1]
 
-    def __getitem__(self, rows: slice | NDArray) -> Shares:
-        return Shares(self.Y[rows])
+    def __getitem__(self, rows: slice | NDArray) -> TargetMatrix:
+        return TargetMatrix(self.Y[rows])
 
-    def of_scores(self, scores: NDArray) -> Shares:
-        return Shares(self.Y[:, scores])
+    def take_scores(self, scores: NDArray) -> TargetMatrix:
+        return TargetMatrix(self.Y[:, scores])
 
-    def in_folds(self, kept: NDArray) -> Folds:
-        return Folds(self, kept)
+    def repeated(self, kept: NDArray) -> RepeatedTargets:
+        return RepeatedTargets(self, kept)
 
-    def subtract_product_inplace(self, loss: NDArray, Z: NDArray) -> None:
+    def subtract_target_scores_inplace(self, loss: NDArray, Z: NDArray) -> None:
         loss -= np.einsum("mk,km->m", self.Y, Z) if len(loss) == 1 else self.Y.T * Z
 
-    def subtract_from_inplace(self, P: NDArray) -> None:
+    def subtract_targets_inplace(self, P: NDArray) -> None:
         P -= self.Y.T
 
-    def weighted_sum(self, weight: NDArray) -> NDArray:
+    def target_sum(self, weight: NDArray) -> NDArray:
         return weight @ self.Y
 
-    def own_weights(self) -> None:
+    def loss_weights(self) -> None:
         return None
 
-    def total_weight(self, weight: NDArray) -> NDArray:
+    def score_weight(self, weight: NDArray) -> NDArray:
         return np.full(self.Y.shape[1], weight.sum())
 
-    def sides(self, weight: NDArray) -> NDArray[np.bool_]:
+    def observed(self, weight: NDArray) -> NDArray[np.bool_]:
         if self.n_scores > 1:
             return np.ones((2, self.n_scores), dtype=bool)
         Y = self.Y[weight > 0]
@@ -168,15 +168,15 @@ class Shares:
     def strata(self) -> NDArray:
         return self.Y[:, 0] > 0.5 if self.n_scores == 1 else self.Y.argmax(axis=1)
 
-    def present(self) -> NDArray:
-        raise of_all_classes()
+    def classes_of_rows(self) -> NDArray:
+        raise needs_all_classes()
 
-    def among(self, scores: NDArray) -> Shares:
-        raise of_all_classes()
+    def over_candidates(self, scores: NDArray) -> TargetMatrix:
+        raise needs_all_classes()
 
 
 @dataclass(frozen=True, eq=False)
-class Folds:
+class RepeatedTargets:
     """The same targets for several fits, each of which leaves some rows out.
 
     Attributes
@@ -192,47 +192,47 @@ class Folds:
     def n_scores(self) -> int:
         return len(self.kept) * self.Y.n_scores
 
-    def __getitem__(self, rows: slice | NDArray) -> Folds:
-        return Folds(self.Y[rows], self.kept[:, rows])
+    def __getitem__(self, rows: slice | NDArray) -> RepeatedTargets:
+        return RepeatedTargets(self.Y[rows], self.kept[:, rows])
 
-    def of_scores(self, scores: NDArray) -> Folds:
+    def take_scores(self, scores: NDArray) -> RepeatedTargets:
         K = self.Y.n_scores
-        return Folds(self.Y, self.kept[scores[::K] // K])
+        return RepeatedTargets(self.Y, self.kept[scores[::K] // K])
 
-    def in_folds(self, kept: NDArray) -> Folds:
+    def repeated(self, kept: NDArray) -> RepeatedTargets:
         raise ValueError("folds have no folds of their own")
 
-    def subtract_product_inplace(self, loss: NDArray, Z: NDArray) -> None:
+    def subtract_target_scores_inplace(self, loss: NDArray, Z: NDArray) -> None:
         for fit, own in enumerate(np.split(Z, len(self.kept))):
-            self.Y.subtract_product_inplace(loss[fit, None], own)
+            self.Y.subtract_target_scores_inplace(loss[fit, None], own)
 
-    def subtract_from_inplace(self, P: NDArray) -> None:
+    def subtract_targets_inplace(self, P: NDArray) -> None:
         for own in np.split(P, len(self.kept)):
-            self.Y.subtract_from_inplace(own)
+            self.Y.subtract_targets_inplace(own)
 
-    def own_weights(self) -> NDArray:
+    def loss_weights(self) -> NDArray:
         return self.kept
 
-    def weighted_sum(self, weight: NDArray) -> NDArray:
-        return np.concatenate([self.Y.weighted_sum(weight * kept) for kept in self.kept])
+    def target_sum(self, weight: NDArray) -> NDArray:
+        return np.concatenate([self.Y.target_sum(weight * kept) for kept in self.kept])
 
-    def total_weight(self, weight: NDArray) -> NDArray:
-        return np.concatenate([self.Y.total_weight(weight * kept) for kept in self.kept])
+    def score_weight(self, weight: NDArray) -> NDArray:
+        return np.concatenate([self.Y.score_weight(weight * kept) for kept in self.kept])
 
-    def sides(self, weight: NDArray) -> NDArray[np.bool_]:
-        return np.concatenate([self.Y.sides(weight * kept) for kept in self.kept], axis=1)
+    def observed(self, weight: NDArray) -> NDArray[np.bool_]:
+        return np.concatenate([self.Y.observed(weight * kept) for kept in self.kept], axis=1)
 
     def strata(self) -> NDArray | None:
         return self.Y.strata()
 
-    def present(self) -> NDArray:
-        raise of_all_classes()
+    def classes_of_rows(self) -> NDArray:
+        raise needs_all_classes()
 
-    def among(self, scores: NDArray) -> Folds:
-        raise of_all_classes()
+    def over_candidates(self, scores: NDArray) -> RepeatedTargets:
+        raise needs_all_classes()
 
 
-def of_all_classes() -> ValueError:
+def needs_all_classes() -> ValueError:
     """Return what candidates ask of targets, to be raised."""
     return ValueError(
         "n_candidates asks for rows of one class each; class probabilities and label_smoothing "

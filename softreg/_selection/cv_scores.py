@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._selection.leave_one_out import leave_one_out, refined
-from softreg._selection.path import Stage
+from softreg._selection.path import PathPoint
 from softreg._selection.refits import Fold, Refits
 from softreg._selection.scoring import LogLoss, Scoring, quotient, weighted_mean
 
@@ -25,8 +25,8 @@ class Trial(ABC):
         """Number of units."""
 
     @abstractmethod
-    def scores(self, stage: Stage, model: Any) -> tuple[NDArray, NDArray]:
-        """Return the scores (units,) or (units, L) at a stage of the path, and what they weigh.
+    def scores(self, path_point: PathPoint, model: Any) -> tuple[NDArray, NDArray]:
+        """Return the scores (units,) or (units, L) at a point of the path, and what they weigh.
 
         Unknown ones are NaN and weigh nothing. `model` has what was fitted there.
         """
@@ -44,9 +44,9 @@ class FoldTrial(Trial):
     def units(self) -> int:
         return len(self.folds)
 
-    def scores(self, stage: Stage, model: Any) -> tuple[NDArray, NDArray]:
+    def scores(self, path_point: PathPoint, model: Any) -> tuple[NDArray, NDArray]:
         tests = [fold.test for fold in self.folds]
-        held = zip(tests, self.refits.held_out(stage), strict=True)
+        held = zip(tests, self.refits.held_out(path_point), strict=True)
         return _of_folds(self.scoring, model, held)
 
 
@@ -61,8 +61,8 @@ class RowTrial(Trial):
     def units(self) -> int:
         return self.n
 
-    def scores(self, stage: Stage, model: Any) -> tuple[NDArray, NDArray]:
-        held = model._shaped(_without_each_row(stage))
+    def scores(self, path_point: PathPoint, model: Any) -> tuple[NDArray, NDArray]:
+        held = model._shaped(_without_each_row(path_point))
         return self.log_loss.of_rows(np.arange(self.n), held)
 
 
@@ -74,8 +74,8 @@ class PooledTrial(Trial):
     n: int
     units = 1
 
-    def scores(self, stage: Stage, model: Any) -> tuple[NDArray, NDArray]:
-        return _of_folds(self.scoring, model, [(np.arange(self.n), _without_each_row(stage))])
+    def scores(self, path_point: PathPoint, model: Any) -> tuple[NDArray, NDArray]:
+        return _of_folds(self.scoring, model, [(np.arange(self.n), _without_each_row(path_point))])
 
 
 def _of_folds(
@@ -87,10 +87,10 @@ def _of_folds(
     return np.array(values), np.array(known, dtype=float)
 
 
-def _without_each_row(stage: Stage) -> NDArray:
+def _without_each_row(path_point: PathPoint) -> NDArray:
     """Return the scores (n, K) of each row by the fit without it."""
-    fit = stage.objective, stage.T
-    return refined(*fit, stage.metric, leave_one_out(*fit)).scores
+    fit = path_point.objective, path_point.T
+    return refined(*fit, path_point.metric, leave_one_out(*fit)).scores
 
 
 def check_scores(scoring: Any, C: float, scores: NDArray, weights: NDArray) -> None:

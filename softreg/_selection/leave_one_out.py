@@ -20,7 +20,7 @@ from softreg._model.objective import Objective
 from softreg._rows.base import slices
 from softreg._rows.blocks import Block
 from softreg._rows.memory import MemoryRows
-from softreg._selection.refits import refitted
+from softreg._selection.refits import refit_problems
 from softreg.solvers.linalg.factors import cholesky, solved
 from softreg.solvers.linalg.metrics import Metric
 
@@ -43,7 +43,7 @@ _SCORES_TOGETHER = 2**20
 
 
 @dataclass(frozen=True, eq=False)
-class LeftOut:
+class LeaveOneOutScores:
     """What the fits without each row say about it.
 
     Attributes
@@ -58,7 +58,7 @@ class LeftOut:
     leverage: NDArray[np.float64]
 
 
-def leave_one_out(objective: Objective, T: NDArray) -> LeftOut:
+def leave_one_out(objective: Objective, T: NDArray) -> LeaveOneOutScores:
     """Return the scores of each row by the fit without it, given the fit to all: the optimum T.
 
     With weight s_i, residual g_i = p_i - y_i and curvature h_i = diag(p_i) - p_i p_i' in the scores
@@ -70,16 +70,16 @@ def leave_one_out(objective: Objective, T: NDArray) -> LeftOut:
     few Hessians; ValueError if there is no room for these.
     """
     _check_room(objective)
-    objective = objective.exact()
+    objective = objective.in_double()
     link, (_, K) = objective.link, objective.shape
-    U, inverses = objective.rows.inward(T), _inverses(objective, T)
+    U, inverses = objective.rows.block_coefficients(T), _inverses(objective, T)
     B, q, width, *_ = inverses.shape
 
     def kernel(block: Block) -> NDArray:
-        Z, X = block.scores(U), block.dense()
+        Z, X = block.scores(U), block.features()
         P = link.probabilities_inplace(Z.copy())
         R = P.copy()
-        block.Y.subtract_from_inplace(R)
+        block.Y.subtract_targets_inplace(R)
         R = block.weighted(R)
         s = np.broadcast_to(block.weights(), (B, len(X)))
         leverage = np.empty(s.shape)
@@ -91,18 +91,20 @@ def leave_one_out(objective: Objective, T: NDArray) -> LeftOut:
         return np.concatenate([Z, leverage]).T
 
     # Rows in memory alone have a Hessian that is worth making.
-    found = cast(MemoryRows, objective.rows).each(kernel)
-    return LeftOut(found[:, :K], np.maximum(found[:, K:], 0))  # rounding has a sign
+    found = cast(MemoryRows, objective.rows).map_rows(kernel)
+    return LeaveOneOutScores(found[:, :K], np.maximum(found[:, K:], 0))  # rounding has a sign
 
 
-def refined(objective: Objective, T: NDArray, metric: Metric, left: LeftOut) -> LeftOut:
+def refined(
+    objective: Objective, T: NDArray, metric: Metric, left: LeaveOneOutScores
+) -> LeaveOneOutScores:
     """Return what was left out, with rows refitted until the mean loss is accurate to a percent.
 
     `metric` is one of the fit to all rows. By how much a row's loss moves is wrong by about the
     move of its scores, as a share, or by all of it: the worst rows are refitted. Those that alone
     have their class, or answer to a label, stay as they are: without them there is no optimum.
     """
-    objective = objective.exact()
+    objective = objective.in_double()
     done = np.zeros(left.leverage.shape, dtype=bool)
     while True:
         loss, error = _errors(objective, T, left)
@@ -113,22 +115,26 @@ def refined(objective: Objective, T: NDArray, metric: Metric, left: LeftOut) -> 
 
 
 def _with_refits(
-    objective: Objective, T: NDArray, metric: Metric, left: LeftOut, which: NDArray[np.bool_]
-) -> LeftOut:
+    objective: Objective,
+    T: NDArray,
+    metric: Metric,
+    left: LeaveOneOutScores,
+    which: NDArray[np.bool_],
+) -> LeaveOneOutScores:
     """Return what was left out, with the problems of some rows refitted, `which` (n, B)."""
     scores = left.scores.copy()
     for b in np.flatnonzero(which.any(axis=0)):
         one = np.array([b])
-        part, own = objective.part(one), objective.scores(one)
-        fit = part, objective.columns(T, one), metric.part(objective, one)
+        part, own = objective.take_problems(one), objective.scores(one)
+        fit = part, objective.columns(T, one), metric.take_problems(objective, one)
         for rows in _groups(part, np.flatnonzero(which[:, b])):
             scores[np.ix_(rows, own)] = _refitted(*fit, rows, scores[np.ix_(rows, own)])
-    return LeftOut(scores, left.leverage)
+    return LeaveOneOutScores(scores, left.leverage)
 
 
-def _errors(objective: Objective, T: NDArray, left: LeftOut) -> tuple[NDArray, NDArray]:
+def _errors(objective: Objective, T: NDArray, left: LeaveOneOutScores) -> tuple[NDArray, NDArray]:
     """Return each row's weighted loss, left out, and how wrong it may be, (n, B) both."""
-    link, U, B = objective.link, objective.rows.inward(T), objective.problems
+    link, U, B = objective.link, objective.rows.block_coefficients(T), objective.problems
 
     def kernel(block: Block) -> NDArray:
         Z = block.scores(U)
@@ -138,7 +144,7 @@ def _errors(objective: Objective, T: NDArray, left: LeftOut) -> tuple[NDArray, N
         error = np.abs(new - old) * np.minimum(1, move)
         return np.concatenate([block.weighted(new), block.weighted(error)]).T
 
-    found = cast(MemoryRows, objective.rows).each(kernel)
+    found = cast(MemoryRows, objective.rows).map_rows(kernel)
     return found[:, :B], found[:, B:]
 
 
@@ -167,21 +173,25 @@ def _refitted(
     """
     held, count = cast(MemoryRows, objective.rows), len(rows)
     kept = np.arange(held.n) != rows[:, None]
-    fits = objective.of_fits(held.in_folds(kept), count)
-    there = np.flatnonzero(~fits.any_of_problem(fits.absent))
+    fits = objective.repeated(held.repeated(kept), count)
+    there = np.flatnonzero(~fits.any_of_problem(fits.unseen_scores))
     if not len(there):
         return scores
-    part, start, own = fits.part(there), np.tile(T, len(there)), metric.of_fits(len(there))
-    found = refitted(part, part, start, own, _LEFT_OVER)
+    part, start, own = (
+        fits.take_problems(there),
+        np.tile(T, len(there)),
+        metric.repeated(len(there)),
+    )
+    found = refit_problems(part, part, start, own, _LEFT_OVER)
     found = found.reshape(len(T), len(there), -1)
 
     def kernel(block: Block) -> NDArray:
         own = found[:, block.start : block.start + block.X.shape[0]]
-        Z = np.einsum("mj,jmk->mk", block.dense(), own)
+        Z = np.einsum("mj,jmk->mk", block.features(), own)
         return Z if block.offset is None else Z + block.offset
 
     new = scores.copy()
-    new[there] = held.taken(rows[there]).replaced(once=True).each(kernel)
+    new[there] = held.take_rows(rows[there]).replaced(single_pass=True).map_rows(kernel)
     return new
 
 
@@ -189,11 +199,11 @@ def _check_room(objective: Objective) -> None:
     """ValueError if the Hessians take more room than rows in memory grant."""
     (width, K), B = objective.shape, objective.problems
     order = width * K // B
-    if B * order**2 > objective.rows.room:
+    if B * order**2 > objective.rows.value_budget:
         raise ValueError(
             f'Leave-one-out, cv="loo", needs the Hessian of the fit, of {width} coefficients for '
             f"each of {K} scores: {B * order**2:.3g} numbers, and at most "
-            f"{objective.rows.room:.3g} are held. Choose folds instead, such as cv=10."
+            f"{objective.rows.value_budget:.3g} are held. Choose folds instead, such as cv=10."
         )
 
 

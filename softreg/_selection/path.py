@@ -13,7 +13,7 @@ from softreg.solvers.auto import choose
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.monitor import Monitor
 from softreg.solvers.newton import Newton
-from softreg.solvers.outer_loop import result_of, summit_from
+from softreg.solvers.outer_loop import result_from, run_rounds
 from softreg.solvers.point import Point, decrement
 from softreg.solvers.result import Result
 
@@ -29,7 +29,7 @@ _FAR = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class PathPoint:
     """The optimum at one strength.
 
     Attributes
@@ -49,7 +49,7 @@ class Stage:
 
 
 @dataclass
-class Trail:
+class PathExtrapolation:
     """Coefficients at the latest strengths, and where they lead.
 
     They are nearly straight in log C, or become so where classes separate.
@@ -70,34 +70,36 @@ class Trail:
         return T + (np.log(C) - t) / (t - before) * (T - earlier)
 
 
-def stages(objective: Objective, Cs: NDArray, monitor: Callable[[], Monitor]) -> Iterator[Stage]:
+def path_points(
+    objective: Objective, Cs: NDArray, monitor: Callable[[], Monitor]
+) -> Iterator[PathPoint]:
     """Yield the optimum of an objective whose penalty is divided by each C, ascending.
 
     Along the path the start is extrapolated, and the metric, however old, follows the penalty.
     """
-    trail, last = Trail(), None
+    extrapolation, last = PathExtrapolation(), None
     for C in Cs:
         own, watch = objective.at_strength(C), monitor()
         if last is None:
-            point = Point.at(own.exact(), own.null())
+            point = Point.at_coefficients(own.in_double(), own.null())
             metric = first_metric(own, point.T)
         else:
-            point = _start(own, last, trail.ahead(C))
-            metric = last.metric.shifted(own, own.penalty.l2 - last.objective.penalty.l2)
+            point = _start(own, last, extrapolation.ahead(C))
+            metric = last.metric.with_ridge_change(own, own.penalty.l2 - last.objective.penalty.l2)
         near = last is not None and (decrement(own, point, metric) <= _FAR).all()
         descend = (Newton() if near else choose(own)).descend
-        summit = summit_from(own, point, metric, watch, descend)
-        trail.reached(C, summit.point.T)
-        last = Stage(C, own, summit.point.T, summit.metric, result_of(own, summit, watch))
+        minimum = run_rounds(own, point, metric, watch, descend)
+        extrapolation.reached(C, minimum.point.T)
+        last = PathPoint(C, own, minimum.point.T, minimum.metric, result_from(own, minimum, watch))
         yield last
 
 
-def strengths(objective: Objective, Cs: int | NDArray) -> NDArray:
+def C_values(objective: Objective, Cs: int | NDArray) -> NDArray:
     """Return the values of C to try: those given, or a grid of as many as an integer says."""
-    return grid(objective, Cs) if isinstance(Cs, int) else Cs
+    return C_grid(objective, Cs) if isinstance(Cs, int) else Cs
 
 
-def grid(objective: Objective, count: int) -> NDArray:
+def C_grid(objective: Objective, count: int) -> NDArray:
     """Return so many values of C, evenly spaced in log C, that span what makes a difference.
 
     With null gradient G, no C gains more than C times the conjugate of the penalty at G (weak
@@ -105,10 +107,10 @@ def grid(objective: Objective, count: int) -> NDArray:
     """
     T = objective.null()
     value, gradient = objective.value_and_gradient(T)
-    gain = np.where(objective.settled, 0, objective.penalised_gap(gradient)).sum()
+    gain = np.where(objective.constant_problems, 0, objective.penalised_gap(gradient)).sum()
     p = objective.rows.mean_target
     curvature = np.maximum((p * (1 - p)).mean(), np.finfo(float).eps)
-    own = objective.penalty.shared[np.isfinite(objective.penalty.shared)]
+    own = objective.penalty.ridge_by_feature[np.isfinite(objective.penalty.ridge_by_feature)]
     strength = own[own > 0].mean() if (own > 0).any() else 0.0
     if not (gain > 0 and strength > 0):
         return np.geomspace(*_ANY, count)
@@ -116,24 +118,24 @@ def grid(objective: Objective, count: int) -> NDArray:
     return np.geomspace(least, max(largest, least), count)
 
 
-def metric_near(objective: Objective, T: NDArray) -> Metric:
+def metric_at_optimum(objective: Objective, T: NDArray) -> Metric:
     """Return a metric at the optimum; ValueError if T (width, K) is not near it."""
-    exact, first = objective.exact(), first_metric(objective, T)
-    excess = decrement(exact, Point.at(exact, T), first)[~objective.settled]
+    exact, first = objective.in_double(), first_metric(objective, T)
+    excess = decrement(exact, Point.at_coefficients(exact, T), first)[~objective.constant_problems]
     if not (excess <= _NEAR).all():
         raise ValueError(
             "The model is not at the optimum of these rows: F is estimated "
             f"{excess.max():.1g} (relative) above it. Pass the X, y, sample_weight and "
             "offset that it was fitted to, and no model of MiniBatch or partial_fit."
         )
-    return first.renewed(objective, T)
+    return first.refreshed(objective, T)
 
 
-def _start(objective: Objective, last: Stage, expected: NDArray) -> Point:
-    """Return the expected coefficients, or those of the last stage if they are better."""
-    exact = objective.exact()
-    point = Point.at(exact, expected)
+def _start(objective: Objective, last: PathPoint, expected: NDArray) -> Point:
+    """Return the expected coefficients, or those of the last point if they are better."""
+    exact = objective.in_double()
+    point = Point.at_coefficients(exact, expected)
     change = objective.penalty.value(last.T) - last.objective.penalty.value(last.T)
     before = last.result.objective + objective.in_units_of_F(objective.by_problem(change))
     better = objective.in_units_of_F(point.value).sum() <= before.sum()
-    return point if better else Point.at(exact, last.T)
+    return point if better else Point.at_coefficients(exact, last.T)

@@ -63,7 +63,7 @@ class LogLoss(Scoring):
         A row weighs as much as its known answers do together, so that means over rows are means
         over answers.
         """
-        answers = self.answers.taken(test)
+        answers = self.answers.take_rows(test)
         losses = self.code.log_losses(scores, answers).reshape(len(test), -1)
         own, weights = np.maximum(-losses, np.log(_LEAST_PROBABILITY)), _weights(answers, losses)
         if self.per_label:
@@ -121,7 +121,7 @@ class CalledByLabel(Scoring):
     answers: Answers
 
     def of_fold(self, model: Any, test: NDArray, scores: NDArray) -> tuple[NDArray, Any]:
-        answers = self.answers.taken(test)
+        answers = self.answers.take_rows(test)
         Y = answers.values.toarray()
         weights = _weights(answers, Y)
         predicted, P = model._predicted(scores), model._probabilities_of(scores)

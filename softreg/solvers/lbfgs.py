@@ -14,7 +14,7 @@ from softreg.solvers.base import Solver
 from softreg.solvers.linalg.costs import cheapest_hessian
 from softreg.solvers.linalg.metrics import Metric
 from softreg.solvers.monitor import Monitor
-from softreg.solvers.outer_loop import climb
+from softreg.solvers.outer_loop import run_outer_loop
 from softreg.solvers.point import Point
 from softreg.solvers.result import Result
 
@@ -60,7 +60,7 @@ class LBFGS(Solver):
         """Minimise the objective from `start` (width, K)."""
         if not (isinstance(self.history, numbers.Integral) and int(self.history) >= 1):
             raise ValueError(f"history={self.history!r} must be an integer >= 1, e.g. 20.")
-        return climb(objective, start, monitor, self.descend)
+        return run_outer_loop(objective, start, monitor, self.descend)
 
     def descend(
         self, objective: Objective, point: Point, metric: Metric, monitor: Monitor
@@ -76,7 +76,7 @@ class LBFGS(Solver):
             nonlocal latest, passes
             if v.any():  # at zero the point is known
                 passes += 1
-                latest = Point.at(objective, point.T + metric.unwhiten(unit * v))
+                latest = Point.at_coefficients(objective, point.T + metric.unwhiten(unit * v))
             return latest.value.sum(), unit * metric.whiten(latest.gradient)
 
         def after_iteration(intermediate_result: OptimizeResult) -> None:
@@ -106,5 +106,5 @@ class LBFGS(Solver):
             },
         )
         T = point.T + metric.unwhiten(unit * found.x)
-        there = latest if np.array_equal(T, latest.T) else Point.at(objective, T)
+        there = latest if np.array_equal(T, latest.T) else Point.at_coefficients(objective, T)
         return replace(there, passes=passes)

@@ -10,7 +10,7 @@ from softreg._model.objective import Objective
 from softreg.solvers.base import Solver
 from softreg.solvers.linalg.metrics import Metric
 from softreg.solvers.monitor import Monitor
-from softreg.solvers.outer_loop import climb
+from softreg.solvers.outer_loop import run_outer_loop
 from softreg.solvers.point import Point
 from softreg.solvers.result import Result
 
@@ -36,7 +36,7 @@ class Newton(Solver):
 
     def minimise(self, objective: Objective, start: NDArray, monitor: Monitor) -> Result:
         """Minimise the objective from `start` (width, K)."""
-        return climb(objective, start, monitor, self.descend)
+        return run_outer_loop(objective, start, monitor, self.descend)
 
     def descend(
         self, objective: Objective, point: Point, metric: Metric, monitor: Monitor

@@ -12,7 +12,7 @@ from softreg._model.objective import Objective
 from softreg.solvers.linalg.conjugate_gradients import conjugate_gradients
 from softreg.solvers.linalg.costs import cheapest_hessian
 from softreg.solvers.linalg.hessian_product import HessianProduct
-from softreg.solvers.linalg.metrics import Diagonal, Metric
+from softreg.solvers.linalg.metrics import DiagonalMetric, Metric
 from softreg.solvers.monitor import CERTIFIED, LEAST
 from softreg.solvers.point import Point, decrement, estimated_gap, line_search
 
@@ -43,12 +43,16 @@ def newton_step(objective: Objective, point: Point, metric: Metric, tol: float) 
     there = point
     far, close = np.flatnonzero(~near), np.flatnonzero(near)
     if far.size:
-        part, own = point.part(objective, far), objective.columns(step, far)
-        there = there.with_part(objective, far, line_search(objective.part(far), part, own))
+        part, own = point.take_problems(objective, far), objective.columns(step, far)
+        there = there.with_problems(
+            objective, far, line_search(objective.take_problems(far), part, own)
+        )
     if close.size:
-        part, own = point.part(objective, close), objective.columns(step, close)
-        new = _certified(objective.part(close), part, metric.part(objective, close), own)
-        there = there.with_part(objective, close, new)
+        part, own = point.take_problems(objective, close), objective.columns(step, close)
+        new = _certified(
+            objective.take_problems(close), part, metric.take_problems(objective, close), own
+        )
+        there = there.with_problems(objective, close, new)
     return replace(there, passes=passes)
 
 
@@ -66,7 +70,7 @@ def _direction(
     loose = np.minimum(0.5, relative**0.25)  # superlinear: Nocedal and Wright 2006, (7.3)
     # A metric that sees little of how intercepts and features go together would spend half of its
     # products on rounding the intercepts' balance, which a step in them alone does as well.
-    alone = not (metric.accurate or objective.has_free_features.any())
+    alone = not (metric.is_hessian or objective.has_free_features.any())
 
     def enough(
         part: Objective, open_: NDArray, residual: NDArray, ratio: NDArray, *, among: NDArray
@@ -81,7 +85,7 @@ def _direction(
         return done
 
     exact = HessianProduct(objective, point.T)
-    single = exact.in_single()
+    single = exact.for_steps()
     # What single precision did not bring to its certificate, or hardly could, is done in double.
     fine = near & (np.isfinite(point.estimate) | (not alone)) & (single is not exact)
     step, residual, taken = np.zeros_like(point.T), np.zeros_like(point.T), 0
@@ -90,7 +94,11 @@ def _direction(
         problems = np.flatnonzero(where)
         if problems.size:
             gradient, own = objective.columns(point.gradient, problems), objective.scores(problems)
-            system = (product.part(problems), gradient, metric.part(objective, problems))
+            system = (
+                product.take_problems(problems),
+                gradient,
+                metric.take_problems(objective, problems),
+            )
             until = functools.partial(enough, among=problems)
             step[:, own], residual[:, own], products = conjugate_gradients(*system, until, most)
             taken += products
@@ -113,7 +121,7 @@ def _balance_inplace(
     In single precision the residual drifts from what the step leaves over.
     """
     objective, problems = product.objective, np.flatnonzero(near)
-    part, left = product.part(problems), objective.columns(residual, problems)
+    part, left = product.take_problems(problems), objective.columns(residual, problems)
     if drifted:
         gradient = objective.columns(point.gradient, problems)
         left = -gradient - part(objective.columns(step, problems))
@@ -129,8 +137,10 @@ def _certified(objective: Objective, point: Point, metric: Metric, step: NDArray
     worse = np.flatnonzero(there.value > point.value * (1 + _RISE) + LEAST)
     if worse.size:
         own = objective.columns(step, worse)
-        searched = line_search(objective.part(worse), point.part(objective, worse), own)
-        reached = reached.with_part(objective, worse, searched)
+        searched = line_search(
+            objective.take_problems(worse), point.take_problems(objective, worse), own
+        )
+        reached = reached.with_problems(objective, worse, searched)
     return reached
 
 
@@ -140,7 +150,7 @@ def balanced(objective: Objective, point: Point) -> Point:
     Only there do the residuals bound F from below, wherever the others are.
     """
     free = objective.penalty.free
-    metric = Diagonal.at(objective, point.T)
+    metric = DiagonalMetric.at_coefficients(objective, point.T)
     for _ in range(_MOST_BALANCING):
         gradient = free * point.gradient
         if np.isfinite(objective.imbalance_gap(gradient)).all():

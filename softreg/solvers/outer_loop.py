@@ -24,8 +24,8 @@ Descent = Callable[[Objective, Point, Metric, Monitor], Point]
 _RUNAWAY = 0.1
 # Without a penalty, an F this small is that of classes which something separates.
 _PERFECT = 1e-8
-# How many rounds in a row may bring no more than rounding: a metric renewed that often has nothing
-# left to offer.
+# How many rounds in a row may bring no more than rounding: a metric refreshed that often will bring
+# no more either.
 _PATIENCE = 3
 # Single precision is given up for good once its rounding of F exceeds this share of a descent's
 # gain: with scores in the thousands its gradients lead nowhere.
@@ -42,7 +42,7 @@ _TOGETHER, _FEWEST_SCORES = 2**23, 64
 
 
 @dataclass(frozen=True, eq=False)
-class _Camp:
+class _Group:
     """Where a group of problems rests between two rounds.
 
     Attributes
@@ -63,8 +63,8 @@ class _Camp:
 
 
 @dataclass(frozen=True, eq=False)
-class Summit:
-    """Where a climb ended.
+class Minimum:
+    """Where a outer loop ended.
 
     Attributes
     ----------
@@ -78,36 +78,38 @@ class Summit:
     metric: Metric
 
 
-def climb(objective: Objective, start: NDArray, monitor: Monitor, descend: Descent) -> Result:
+def run_outer_loop(
+    objective: Objective, start: NDArray, monitor: Monitor, descend: Descent
+) -> Result:
     """Return the minimiser of the objective, found from `start` (width, K)."""
-    point = Point.at(objective.exact(), start)
-    summit = summit_from(objective, point, first_metric(objective, start), monitor, descend)
-    return result_of(objective, summit, monitor)
+    point = Point.at_coefficients(objective.in_double(), start)
+    minimum = run_rounds(objective, point, first_metric(objective, start), monitor, descend)
+    return result_from(objective, minimum, monitor)
 
 
-def summit_from(
+def run_rounds(
     objective: Objective, whole: Point, first: Metric, monitor: Monitor, descend: Descent
-) -> Summit:
-    """Return where the climb from a point, in a first metric, ends."""
-    exact = objective.exact()
-    converged, latest = objective.settled.copy(), first
-    for group in _groups(objective):
-        metric = first.part(objective, group)
-        camp = _Camp(group, np.zeros_like(group), metric, metric)
-        while camp.open.size and not monitor.reason and np.isfinite(whole.value).all():
-            before, problems = whole, camp.open
-            objective, whole, camp = _descended(objective, exact, whole, camp, monitor, descend)
+) -> Minimum:
+    """Return where the outer loop from a point, in a first metric, ends."""
+    exact = objective.in_double()
+    converged, latest = objective.constant_problems.copy(), first
+    for problems in _groups(objective):
+        metric = first.take_problems(objective, problems)
+        group = _Group(problems, np.zeros_like(problems), metric, metric)
+        while group.open.size and not monitor.reason and np.isfinite(whole.value).all():
+            before, problems = whole, group.open
+            objective, whole, group = _descended(objective, exact, whole, group, monitor, descend)
             if not monitor.reason:
-                whole, camp = _stepped(objective, exact, whole, camp, monitor)
-                latest = camp.metric if len(camp.open) == exact.problems else latest
-                camp, arrived = _parted(exact, before, whole, camp, monitor)
+                whole, group = _stepped(objective, exact, whole, group, monitor)
+                latest = group.metric if len(group.open) == exact.problems else latest
+                group, arrived = _parted(exact, before, whole, group, monitor)
                 converged[problems[arrived]] = True
-    return Summit(whole, converged, latest)
+    return Minimum(whole, converged, latest)
 
 
 def _groups(objective: Objective) -> list[NDArray]:
     """Return the problems that are solved together."""
-    problems = np.flatnonzero(~objective.settled)
+    problems = np.flatnonzero(~objective.constant_problems)
     if not objective.rows.in_memory:  # nothing is kept, and all share the way through the data
         return [problems]
     together = max(_FEWEST_SCORES, _TOGETHER // objective.rows.n)
@@ -119,63 +121,69 @@ def _descended(
     objective: Objective,
     exact: Objective,
     whole: Point,
-    camp: _Camp,
+    group: _Group,
     monitor: Monitor,
     descend: Descent,
-) -> tuple[Objective, Point, _Camp]:
+) -> tuple[Objective, Point, _Group]:
     """Return where the solver's own descent leads, and the objective of the next one."""
-    monitor.embed = functools.partial(_embedded, exact, whole, camp.open)
-    before = replace(whole.part(exact, camp.open), passes=0)
-    point = descend(objective.part(camp.open), before, camp.metric, monitor)
-    camp = replace(camp, spent=max(point.passes, camp.spent))
+    monitor.embed = functools.partial(_embedded, exact, whole, group.open)
+    before = replace(whole.take_problems(exact, group.open), passes=0)
+    point = descend(objective.take_problems(group.open), before, group.metric, monitor)
+    group = replace(group, spent=max(point.passes, group.spent))
     if exact is not objective:
-        single, point = point, Point.at(exact.part(camp.open), point.T)
+        single, point = point, Point.at_coefficients(exact.take_problems(group.open), point.T)
         gain = before.value.sum() - point.value.sum()
         if single is not before and abs((single.value - point.value).sum()) > _NOISY * gain:
             objective = exact
-    return objective, whole.with_part(exact, camp.open, point), camp
+    return objective, whole.with_problems(exact, group.open, point), group
 
 
 def _stepped(
-    objective: Objective, exact: Objective, whole: Point, camp: _Camp, monitor: Monitor
-) -> tuple[Point, _Camp]:
+    objective: Objective, exact: Objective, whole: Point, group: _Group, monitor: Monitor
+) -> tuple[Point, _Group]:
     """Return the point after Newton's step in a metric that is worth its cost."""
-    part, point, metric = exact.part(camp.open), whole.part(exact, camp.open), camp.metric
-    renewal = metric.renewal_passes(part)
-    needless = camp.fresh and is_near(part, point, metric).all()
-    if camp.spent > 0 and (renewal <= _CHEAP or (camp.spent >= renewal and not needless)):
-        metric = metric.renewed(objective.part(camp.open), point.T)
-    fresh = metric.accurate and not is_near(part, point, metric).all()
+    part, point, metric = (
+        exact.take_problems(group.open),
+        whole.take_problems(exact, group.open),
+        group.metric,
+    )
+    renewal = metric.refresh_passes(part)
+    needless = group.fresh and is_near(part, point, metric).all()
+    if group.spent > 0 and (renewal <= _CHEAP or (group.spent >= renewal and not needless)):
+        metric = metric.refreshed(objective.take_problems(group.open), point.T)
+    fresh = metric.is_hessian and not is_near(part, point, metric).all()
     there = newton_step(part, point, metric, monitor.tol)
-    spent = there.passes - min(metric.renewal_passes(part), _STILL_NEEDED)
+    spent = there.passes - min(metric.refresh_passes(part), _STILL_NEEDED)
     # A Hessian of saturated rows says little of where they come alive.
     moved = part.any_of_problem((there.T != point.T).any(axis=0))
     stuck = np.flatnonzero(~moved & np.isinf(there.estimate))
     if stuck.size:
-        gradients = (there.part(part, stuck), camp.first.part(part, stuck))
-        there = there.with_part(part, stuck, gradient_step(part.part(stuck), *gradients))
+        gradients = (there.take_problems(part, stuck), group.first.take_problems(part, stuck))
+        there = there.with_problems(
+            part, stuck, gradient_step(part.take_problems(stuck), *gradients)
+        )
     monitor.iteration(there.T, there.value)
-    camp = replace(camp, metric=metric, fresh=fresh, spent=spent)
-    return whole.with_part(exact, camp.open, there), camp
+    group = replace(group, metric=metric, fresh=fresh, spent=spent)
+    return whole.with_problems(exact, group.open, there), group
 
 
 def _parted(
-    exact: Objective, before: Point, whole: Point, camp: _Camp, monitor: Monitor
-) -> tuple[_Camp, NDArray[np.bool_]]:
-    """Return the camp without those that have arrived or stalled, and which have arrived."""
-    part, point = exact.part(camp.open), whole.part(exact, camp.open)
+    exact: Objective, before: Point, whole: Point, group: _Group, monitor: Monitor
+) -> tuple[_Group, NDArray[np.bool_]]:
+    """Return the group without those that have arrived or stalled, and which have arrived."""
+    part, point = exact.take_problems(group.open), whole.take_problems(exact, group.open)
     arrived = monitor.reached(point.estimate, point.gap, point.value)
     arrived |= point.value <= np.where(part.has_free_features, _PERFECT, LEAST)
-    gained = before.value[camp.open] - point.value > rounding(point.value)
-    rounds = np.where(gained, 0, camp.stalled + 1)
+    gained = before.value[group.open] - point.value > rounding(point.value)
+    rounds = np.where(gained, 0, group.stalled + 1)
     # Where rounding hides the proof, the estimate has to do.
     stalled = rounds == _PATIENCE
     arrived |= stalled & monitor.reached(point.estimate, 0.0, point.value)
     on = np.flatnonzero(~(arrived | stalled))
-    if len(on) == len(camp.open):
-        return replace(camp, stalled=rounds), arrived
-    metric, first = camp.metric.part(part, on), camp.first.part(part, on)
-    left = replace(camp, open=camp.open[on], stalled=rounds[on], metric=metric, first=first)
+    if len(on) == len(group.open):
+        return replace(group, stalled=rounds), arrived
+    metric, first = group.metric.take_problems(part, on), group.first.take_problems(part, on)
+    left = replace(group, open=group.open[on], stalled=rounds[on], metric=metric, first=first)
     return left, arrived
 
 
@@ -190,17 +198,17 @@ def _embedded(
     return all_T, float(objective.in_units_of_F(values).sum())
 
 
-def result_of(objective: Objective, summit: Summit, monitor: Monitor) -> Result:
-    """Return what the user gets to know of where a climb ended."""
-    objective, point, converged = objective.exact(), summit.point, summit.converged
+def result_from(objective: Objective, minimum: Minimum, monitor: Monitor) -> Result:
+    """Return what the user gets to know of where a outer loop ended."""
+    objective, point, converged = objective.in_double(), minimum.point, minimum.converged
     diverging = _diverging(objective, point, converged)
     gap = np.minimum(point.gap, point.value)  # no F is below zero
     bounded = ~objective.has_free_features
-    unproven = np.flatnonzero(bounded & ~np.isfinite(point.gap) & ~objective.settled)
+    unproven = np.flatnonzero(bounded & ~np.isfinite(point.gap) & ~objective.constant_problems)
     if unproven.size:
-        part, own = objective.part(unproven), objective.scores(unproven)
-        there = balanced(part, Point.at(part, point.T[:, own]))
-        point = point.with_part(objective, unproven, there)
+        part, own = objective.take_problems(unproven), objective.scores(unproven)
+        there = balanced(part, Point.at_coefficients(part, point.T[:, own]))
+        point = point.with_problems(objective, unproven, there)
         proven = part.certify(there.T, np.zeros_like(there.T)).gap
         gap[unproven] = np.minimum(proven, there.value)
     coef, intercept = objective.coefficients(point.T)
@@ -224,13 +232,13 @@ def _diverging(objective: Objective, point: Point, converged: NDArray) -> NDArra
     """Return which scores (K,) the last step still moves, though it no longer moves F."""
     if not objective.has_free_features.any():
         return np.zeros(objective.shape[1], dtype=bool)
-    U = objective.rows.inward(objective.link.centred(point.step))
+    U = objective.rows.block_coefficients(objective.link.centred(point.step))
 
     def kernel(block: Block) -> NDArray:
-        moves = np.abs(block.linear(U))
+        moves = np.abs(block.linear_scores(U))
         return moves.max(axis=1, where=block.weighted(np.ones_like(moves)) > 0, initial=0)
 
-    moves = objective.rows.greatest(kernel)
+    moves = objective.rows.maximum(kernel)
     most = moves.reshape(objective.problems, -1).max(axis=1)
     most[~(converged & objective.has_free_features & (most > _RUNAWAY))] = np.inf
     return moves > 0.5 * objective.by_score(most)

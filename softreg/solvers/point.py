@@ -33,14 +33,14 @@ class Point:
     passes: int = 0
 
     @classmethod
-    def at(cls, objective: Objective, T: NDArray) -> Point:
+    def at_coefficients(cls, objective: Objective, T: NDArray) -> Point:
         """Evaluate F at T: one pass."""
         with np.errstate(over="ignore", invalid="ignore"):  # too long a step: F is no decrease
             value, gradient = objective.value_and_gradient(T)
         unknown = np.full_like(value, np.inf)
         return cls(T, value, gradient, unknown, unknown, np.zeros_like(T))
 
-    def part(self, objective: Objective, problems: NDArray) -> Point:
+    def take_problems(self, objective: Objective, problems: NDArray) -> Point:
         """Return the point of some of the objective's problems."""
         if len(problems) == objective.problems:
             return self
@@ -48,7 +48,7 @@ class Point:
         new: dict[str, Any] = {n: getattr(self, n)[problems] for n in _OF_PROBLEMS}
         return replace(self, **(new | of_scores))
 
-    def with_part(self, objective: Objective, problems: NDArray, part: Point) -> Point:
+    def with_problems(self, objective: Objective, problems: NDArray, part: Point) -> Point:
         """Return the point with some of the objective's problems elsewhere."""
         if len(problems) == objective.problems:
             return part
@@ -86,12 +86,12 @@ def line_search(objective: Objective, point: Point, step: NDArray) -> Point:
     found = replace(point, estimate=unknown, gap=unknown)
     going, length = np.arange(objective.problems), 1.0
     while going.size and length >= _SMALLEST:
-        part, before = objective.part(going), point.part(objective, going)
+        part, before = objective.take_problems(going), point.take_problems(objective, going)
         own = length * objective.columns(step, going)
-        there = replace(Point.at(part, before.T + own), step=own)
+        there = replace(Point.at_coefficients(part, before.T + own), step=own)
         good = there.value <= before.value + _SUFFICIENT * length * slope[going]
         if good.any():
-            new = there.part(part, np.flatnonzero(good))
-            found = found.with_part(objective, going[good], new)
+            new = there.take_problems(part, np.flatnonzero(good))
+            found = found.with_problems(objective, going[good], new)
         going, length = going[~good], length / 2
     return found

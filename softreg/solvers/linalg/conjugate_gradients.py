@@ -51,7 +51,7 @@ def conjugate_gradients(
             D, residual, direction = (objective.columns(A, keep) for A in (D, residual, direction))
             open_ = open_[keep]
             square, first, going = square[keep], first[keep], going[keep]
-            metric, product = metric.part(objective, keep), product.part(keep)
+            metric, product = metric.take_problems(objective, keep), product.take_problems(keep)
             objective = product.objective
         image = product(direction)
         curvature = objective.inner(direction, image)

@@ -28,7 +28,7 @@ def factor_pays(objective: Objective) -> bool:
     width, rows = objective.shape[0], objective.rows
     passes = rows.n * width**2 / 2 / pass_cost(objective)
     useful = not rows.is_sparse or cheapest_hessian(objective) <= DEAREST_GRAM
-    return width**2 <= rows.room and passes <= DEAREST_GRAM and useful
+    return width**2 <= rows.value_budget and passes <= DEAREST_GRAM and useful
 
 
 def cheapest_hessian(objective: Objective) -> float:
@@ -63,7 +63,7 @@ def _block_passes(objective: Objective) -> tuple[float, float]:
 def _passes(objective: Objective, order: int, a_row: float) -> tuple[float, float]:
     """Return the passes that blocks of some order take, exact and sampled; inf if too large."""
     width, K = objective.shape
-    if order * width * K > objective.rows.room:
+    if order * width * K > objective.rows.value_budget:
         return np.inf, np.inf
     a_row += _VALUE * width
     factor = width * K * order**2 / 3 + _OVERHEAD
@@ -77,14 +77,14 @@ def _passes(objective: Objective, order: int, a_row: float) -> tuple[float, floa
 def block_groups(objective: Objective) -> list[slice]:
     """Return the scores whose blocks are summed together: while they are, they take more room."""
     width, K = objective.shape
-    count = min(K, int(np.ceil(_SUMMED_AT_ONCE * K * width**2 / objective.rows.room)))
+    count = min(K, int(np.ceil(_SUMMED_AT_ONCE * K * width**2 / objective.rows.value_budget)))
     return slices(K, count)
 
 
 def sample_size(objective: Objective) -> int:
     """Return from how many rows a Hessian is estimated: these, too, are kept in memory."""
     enough = ROWS_PER_PARAMETER * _order(objective)
-    return int(min(enough, objective.rows.room / objective.shape[0]))
+    return int(min(enough, objective.rows.value_budget / objective.shape[0]))
 
 
 # Costs are counted in multiply-adds at the speed of a large matrix product, 22 a nanosecond

@@ -35,23 +35,23 @@ class HessianProduct:
 
     def __call__(self, D: NDArray) -> NDArray:
         rows, link = self.objective.rows, self.objective.link
-        U, V = rows.inward(self.T), rows.inward(D)
+        U, V = rows.block_coefficients(self.T), rows.block_coefficients(D)
 
         def kernel(block: Block) -> tuple[NDArray]:
-            A = link.curvature_product(self._probabilities(block, U), block.linear(V))
+            A = link.curvature_product(self._probabilities(block, U), block.linear_scores(V))
             return (block.gather(block.weighted(A)),)
 
         image = self.objective.gradient(rows.sum(kernel)[0], D)
         return image if self.confined_to is None else image * self.confined_to
 
-    def in_single(self) -> HessianProduct:
+    def for_steps(self) -> HessianProduct:
         """Return the product in single precision where that takes half the time, else itself."""
-        rows = self.objective.rows.in_single
+        rows = self.objective.rows.for_steps
         if rows.dtype == self.objective.rows.dtype:
             return self
         return replace(self, objective=replace(self.objective, rows=rows), kept={})
 
-    def part(self, problems: NDArray) -> HessianProduct:
+    def take_problems(self, problems: NDArray) -> HessianProduct:
         """Return the product of some of the problems, in ascending order."""
         if len(problems) == self.objective.problems:
             return self
@@ -60,7 +60,7 @@ class HessianProduct:
         on = self.confined_to
         on = None if on is None else np.broadcast_to(on, self.T.shape)[:, own]
         T = objective.columns(self.T, problems)
-        return HessianProduct(objective.part(problems), T, on, kept)
+        return HessianProduct(objective.take_problems(problems), T, on, kept)
 
     def balancing_step(self, residual: NDArray) -> NDArray:
         """Return the step (width, K) in the intercepts alone that takes `residual` off them.
@@ -70,7 +70,7 @@ class HessianProduct:
         """
         objective, step = self.objective, np.zeros_like(self.T)
         if objective.rows.coordinates.intercept:
-            link, U = objective.link, objective.rows.inward(self.T)
+            link, U = objective.link, objective.rows.block_coefficients(self.T)
 
             def kernel(block: Block) -> tuple[NDArray]:
                 P = self._probabilities(block, U)

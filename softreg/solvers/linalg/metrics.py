@@ -37,7 +37,7 @@ _EIGENBASIS = 30
 class Metric(Protocol):
     """A positive definite stand-in for the Hessian."""
 
-    accurate: bool
+    is_hessian: bool
     """Whether it came from the Hessian, of all rows or of a sample."""
 
     def whiten(self, G: NDArray) -> NDArray:
@@ -46,31 +46,31 @@ class Metric(Protocol):
     def unwhiten(self, v: NDArray) -> NDArray:
         """Return the step (width, K) of whitened variables."""
 
-    def renewed(self, objective: Objective, T: NDArray) -> Metric:
+    def refreshed(self, objective: Objective, T: NDArray) -> Metric:
         """Return the metric that describes the Hessian at T best for what it costs."""
 
-    def renewal_passes(self, objective: Objective) -> float:
-        """Return what `renewed` costs, in passes over the data."""
+    def refresh_passes(self, objective: Objective) -> float:
+        """Return what `refreshed` costs, in passes over the data."""
 
-    def part(self, objective: Objective, problems: NDArray) -> Metric:
+    def take_problems(self, objective: Objective, problems: NDArray) -> Metric:
         """Return the metric of some of the objective's problems."""
 
-    def of_fits(self, count: int) -> Metric:
+    def repeated(self, count: int) -> Metric:
         """Return the metric of so many fits at once, which all of them share."""
 
-    def shifted(self, objective: Objective, change: NDArray) -> Metric:
+    def with_ridge_change(self, objective: Objective, change: NDArray) -> Metric:
         """Return the metric of an objective whose penalty differs by `change` (width, 1 or K)."""
 
 
 @dataclass(frozen=True, eq=False)
-class Diagonal:
+class DiagonalMetric:
     """The Hessian's diagonal: for coefficients too many for any factor."""
 
     root: NDArray
-    accurate = False
+    is_hessian = False
 
     @classmethod
-    def at(cls, objective: Objective, T: NDArray) -> Diagonal:
+    def at_coefficients(cls, objective: Objective, T: NDArray) -> DiagonalMetric:
         """Return the metric at T: one pass."""
         return cls(np.sqrt(positive(objective.hessian_diagonal(T))))
 
@@ -80,34 +80,36 @@ class Diagonal:
     def unwhiten(self, v: NDArray) -> NDArray:
         return v.reshape(self.root.shape) / self.root
 
-    def renewed(self, objective: Objective, T: NDArray) -> Metric:
-        return Diagonal.at(objective, T)
+    def refreshed(self, objective: Objective, T: NDArray) -> Metric:
+        return DiagonalMetric.at_coefficients(objective, T)
 
-    def renewal_passes(self, objective: Objective) -> float:
+    def refresh_passes(self, objective: Objective) -> float:
         return 1.0
 
-    def part(self, objective: Objective, problems: NDArray) -> Metric:
-        return Diagonal(objective.columns(self.root, problems))
+    def take_problems(self, objective: Objective, problems: NDArray) -> Metric:
+        return DiagonalMetric(objective.columns(self.root, problems))
 
-    def of_fits(self, count: int) -> Metric:
-        return Diagonal(np.tile(self.root, count))
+    def repeated(self, count: int) -> Metric:
+        return DiagonalMetric(np.tile(self.root, count))
 
-    def shifted(self, objective: Objective, change: NDArray) -> Metric:
-        return Diagonal(np.sqrt(positive(np.square(self.root) + change)))
+    def with_ridge_change(self, objective: Objective, change: NDArray) -> Metric:
+        return DiagonalMetric(np.sqrt(positive(np.square(self.root) + change)))
 
 
 @dataclass(frozen=True, eq=False)
-class Gram:
+class GramMetric:
     """mean_k p_k (1 - p_k) X'X / sum_i s_i + penalty: one small factor that serves all scores."""
 
     factor: NDArray
-    accurate = False
+    is_hessian = False
 
     @classmethod
-    def of(cls, objective: Objective) -> Gram:
+    def at_null_model(cls, objective: Objective) -> GramMetric:
         """Return the metric at the null model: one product of the columns with themselves."""
         curvature = _null_curvatures(objective).mean()
-        return cls(cholesky(curvature * objective.gram + np.diag(objective.penalty.shared)))
+        return cls(
+            cholesky(curvature * objective.gram + np.diag(objective.penalty.ridge_by_feature))
+        )
 
     def whiten(self, G: NDArray) -> NDArray:
         return solved(self.factor, G).ravel()
@@ -115,25 +117,25 @@ class Gram:
     def unwhiten(self, v: NDArray) -> NDArray:
         return solved(self.factor, v.reshape(len(self.factor), -1), transposed=True)
 
-    def renewed(self, objective: Objective, T: NDArray) -> Metric:
+    def refreshed(self, objective: Objective, T: NDArray) -> Metric:
         affordable = np.isfinite(cheapest_hessian(objective))
-        return Hessian.at(objective, T, self) if affordable else self
+        return HessianMetric.at_coefficients(objective, T, self) if affordable else self
 
-    def renewal_passes(self, objective: Objective) -> float:
+    def refresh_passes(self, objective: Objective) -> float:
         return cheapest_hessian(objective)
 
-    def part(self, objective: Objective, problems: NDArray) -> Metric:
+    def take_problems(self, objective: Objective, problems: NDArray) -> Metric:
         return self
 
-    def of_fits(self, count: int) -> Metric:
+    def repeated(self, count: int) -> Metric:
         return self
 
-    def shifted(self, objective: Objective, change: NDArray) -> Metric:
-        return Gram.of(objective)
+    def with_ridge_change(self, objective: Objective, change: NDArray) -> Metric:
+        return GramMetric.at_null_model(objective)
 
 
 @dataclass(frozen=True, eq=False)
-class Rotated:
+class EigenbasisMetric:
     """c_k X'X / sum_i s_i + penalty_k of each problem: one eigenbasis makes all of them diagonal.
 
     With A = c X'X / sum_i s_i + penalty, c and the penalty being means over the problems, A = R R',
@@ -144,15 +146,15 @@ class Rotated:
 
     basis: NDArray
     roots: NDArray
-    gram: Gram
-    accurate = False
+    gram: GramMetric
+    is_hessian = False
 
     @classmethod
-    def of(cls, objective: Objective) -> Rotated:
+    def at_null_model(cls, objective: Objective) -> EigenbasisMetric:
         """Return the metric at the null model."""
-        gram, c = Gram.of(objective), _null_curvatures(objective)
-        basis, D = joint_basis(gram.factor, objective.penalty.shared)
-        spread = c / c.mean() * (1 - D[:, None]) + objective.penalty.relative * D[:, None]
+        gram, c = GramMetric.at_null_model(objective), _null_curvatures(objective)
+        basis, D = joint_basis(gram.factor, objective.penalty.ridge_by_feature)
+        spread = c / c.mean() * (1 - D[:, None]) + objective.penalty.ridge_by_score * D[:, None]
         roots = np.sqrt(np.maximum(spread, np.finfo(float).eps))
         return cls(basis, roots, gram)
 
@@ -162,25 +164,25 @@ class Rotated:
     def unwhiten(self, v: NDArray) -> NDArray:
         return self.basis @ (v.reshape(self.roots.shape) / self.roots)
 
-    def renewed(self, objective: Objective, T: NDArray) -> Metric:
-        metric = self.gram.renewed(objective, T)
-        return metric if metric.accurate else self
+    def refreshed(self, objective: Objective, T: NDArray) -> Metric:
+        metric = self.gram.refreshed(objective, T)
+        return metric if metric.is_hessian else self
 
-    def renewal_passes(self, objective: Objective) -> float:
+    def refresh_passes(self, objective: Objective) -> float:
         return cheapest_hessian(objective)
 
-    def part(self, objective: Objective, problems: NDArray) -> Metric:
-        return Rotated(self.basis, objective.columns(self.roots, problems), self.gram)
+    def take_problems(self, objective: Objective, problems: NDArray) -> Metric:
+        return EigenbasisMetric(self.basis, objective.columns(self.roots, problems), self.gram)
 
-    def of_fits(self, count: int) -> Metric:
-        return Rotated(self.basis, np.tile(self.roots, count), self.gram)
+    def repeated(self, count: int) -> Metric:
+        return EigenbasisMetric(self.basis, np.tile(self.roots, count), self.gram)
 
-    def shifted(self, objective: Objective, change: NDArray) -> Metric:
-        return Rotated.of(objective)
+    def with_ridge_change(self, objective: Objective, change: NDArray) -> Metric:
+        return EigenbasisMetric.at_null_model(objective)
 
 
 @dataclass(frozen=True, eq=False)
-class Hessian:
+class HessianMetric:
     """The Hessian at some T, or its blocks class by class, from all rows or those that matter.
 
     Blocks know nothing of what moves all classes alike, along which the Hessian is all but flat and
@@ -189,12 +191,12 @@ class Hessian:
     """
 
     factors: list[NDArray]
-    gram: Gram
+    gram: GramMetric
     link: Link
-    accurate = True
+    is_hessian = True
 
     @classmethod
-    def at(cls, objective: Objective, T: NDArray, gram: Gram) -> Hessian:
+    def at_coefficients(cls, objective: Objective, T: NDArray, gram: GramMetric) -> HessianMetric:
         """Return the metric at T."""
         exact, sampled = hessian_passes(objective)
         estimate = objective
@@ -232,35 +234,39 @@ class Hessian:
             shared.setdefault(id(factor), (factor, []))[1].append(place)
         return shared
 
-    def renewed(self, objective: Objective, T: NDArray) -> Metric:
-        return Hessian.at(objective, T, self.gram)
+    def refreshed(self, objective: Objective, T: NDArray) -> Metric:
+        return HessianMetric.at_coefficients(objective, T, self.gram)
 
-    def renewal_passes(self, objective: Objective) -> float:
+    def refresh_passes(self, objective: Objective) -> float:
         return cheapest_hessian(objective)
 
-    def part(self, objective: Objective, problems: NDArray) -> Metric:
+    def take_problems(self, objective: Objective, problems: NDArray) -> Metric:
         if len(problems) == objective.problems:
             return self
         own = np.array_split(np.arange(len(self.factors)), objective.problems)
         factors = [self.factors[place] for problem in problems for place in own[problem]]
-        return Hessian(factors, self.gram, self.link.of_problems(len(problems)))
+        return HessianMetric(factors, self.gram, self.link.with_problems(len(problems)))
 
-    def of_fits(self, count: int) -> Metric:
-        return Hessian(self.factors * count, self.gram, self.link.of_problems(count))
+    def repeated(self, count: int) -> Metric:
+        return HessianMetric(self.factors * count, self.gram, self.link.with_problems(count))
 
-    def shifted(self, objective: Objective, change: NDArray) -> Metric:
+    def with_ridge_change(self, objective: Objective, change: NDArray) -> Metric:
         own = np.broadcast_to(change, objective.shape).T.reshape(len(self.factors), -1)
         matrices = (L @ L.T + np.diag(c) for L, c in zip(self.factors, own, strict=True))
-        return Hessian([cholesky(H) for H in matrices], Gram.of(objective), self.link)
+        return HessianMetric(
+            [cholesky(H) for H in matrices], GramMetric.at_null_model(objective), self.link
+        )
 
 
 def first_metric(objective: Objective, T: NDArray) -> Metric:
     """Return the cheapest metric that is worth its cost."""
     if not factor_pays(objective):
-        return Diagonal.at(objective, T)
+        return DiagonalMetric.at_coefficients(objective, T)
     eigenbasis = _EIGENBASIS * objective.shape[0] ** 3 / pass_cost(objective)
     pays = objective.problems > 1 and eigenbasis <= DEAREST_GRAM
-    return Rotated.of(objective) if pays else Gram.of(objective)
+    return (
+        EigenbasisMetric.at_null_model(objective) if pays else GramMetric.at_null_model(objective)
+    )
 
 
 def _null_curvatures(objective: Objective) -> NDArray:

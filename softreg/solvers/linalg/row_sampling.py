@@ -27,5 +27,5 @@ def by_leverage(objective: Objective, T: NDArray, root: NDArray, size: int) -> O
         share = (1 - _UNIFORM) * leverage / max(total, np.finfo(float).tiny) + _UNIFORM / n
         return np.minimum(1, size * share)
 
-    rows = objective.rows.drawn(objective.leverage(T, root), chance)
+    rows = objective.rows.sampled(objective.leverage(T, root), chance)
     return replace(objective, rows=rows)

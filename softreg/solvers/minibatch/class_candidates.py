@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from softreg._model.objective import Objective
 from softreg._rows.blocks import Block
 from softreg.solvers.minibatch.curvature import Kronecker, KroneckerInverse, times
-from softreg.solvers.minibatch.update import AVERAGE, Compass, Iterate, Rule, length_of, weight_of
+from softreg.solvers.minibatch.update import (
+    AVERAGE,
+    CurvatureState,
+    Iterate,
+    UpdateRule,
+    length_of,
+    weight_of,
+)
 
 # F is estimated from this many rows, or as many as cost what a pass over candidates does.
 _ROWS_THAT_TELL = 256
@@ -44,7 +51,7 @@ class Candidates:
         rank[np.argsort(-frequency, kind="stable")] = np.arange(len(frequency))
         return cls(count, PROPOSALS[proposal](rank))
 
-    def drawn(self, true: NDArray, random: np.random.Generator) -> tuple[NDArray, NDArray]:
+    def draw(self, true: NDArray, random: np.random.Generator) -> tuple[NDArray, NDArray]:
         """Return some classes other than the true ones, and how likely each was to be drawn.
 
         In random order, every one over whose chance the sum passes an integer: `count` of them,
@@ -69,7 +76,7 @@ def _inclusion(chances: NDArray, count: int) -> NDArray[np.float64]:
     return likely
 
 
-def among_candidates(
+def over_candidates(
     objective: Objective, batch: Any, candidates: Candidates, random: np.random.Generator
 ) -> tuple[NDArray, Objective]:
     """Return the classes (c,) of a batch's loss, and the objective of their columns.
@@ -81,14 +88,14 @@ def among_candidates(
     Transactions on Neural Networks 19, 713-722; Jean et al. 2015, "On using very large target
     vocabulary for neural machine translation", ACL, equation 8).
     """
-    true = batch.Y.present()
-    others, likely = candidates.drawn(true, random)
+    true = batch.Y.classes_of_rows()
+    others, likely = candidates.draw(true, random)
     classes = np.concatenate([true, others])
     correction = np.concatenate([np.zeros(len(true)), -np.log(likely)])
     part = replace(
         objective,
-        rows=batch.among(classes, correction),
-        penalty=objective.penalty.of_scores(classes),
+        rows=batch.over_candidates(classes, correction),
+        penalty=objective.penalty.take_scores(classes),
         score_weight=objective.score_weight[classes] * (batch.n / objective.rows.n),
     )
     return classes, part
@@ -104,7 +111,7 @@ def some_rows(objective: Objective, count: int) -> Objective:
     def ones(block: Block) -> NDArray:
         return np.ones(block.X.shape[0])
 
-    some = rows.drawn(ones, lambda own, total: own * (size / total))
+    some = rows.sampled(ones, lambda own, total: own * (size / total))
     mean = float(some.divisor.mean())
     return replace(objective, rows=some, score_weight=some.divisor, mean_weight=mean)
 
@@ -123,7 +130,7 @@ def descend(
     objective: Objective,
     batches: Iterable[Any],
     iterate: Iterate,
-    rule: Rule,
+    rule: UpdateRule,
     chosen: tuple[int, str],
     random: np.random.Generator,
 ) -> Iterate:
@@ -132,40 +139,44 @@ def descend(
     A step costs what the columns of its classes cost. The others go on without a gradient, which
     is made up for when they are candidates next, or at the end.
     """
-    known, compass = _informed(objective, iterate.compass)
+    known, curvature_state = _informed(objective, iterate.curvature_state)
     candidates = Candidates.of(*chosen, known.scores)
-    columns, t = _Columns.of(iterate), iterate.steps
+    columns, t = _ColumnState.of(iterate), iterate.steps
     for batch in batches:
-        classes, part = among_candidates(objective, batch, candidates, random)
-        pace = _Pace.at(t + 1, batch.n, known, compass.inverse, rule)
-        features = columns.step_inplace(classes, part, pace) * known.scores.sum()
-        compass = compass.after(Kronecker(features, known.scores), replace(objective, rows=batch))
+        classes, part = over_candidates(objective, batch, candidates, random)
+        step_size = _StepSize.at(t + 1, batch.n, known, curvature_state.inverse, rule)
+        features = columns.step_inplace(classes, part, step_size) * known.scores.sum()
+        curvature_state = curvature_state.after(
+            Kronecker(features, known.scores), replace(objective, rows=batch)
+        )
         t += 1
-    pace = _Pace.at(t, objective.rows.n, known, compass.inverse, rule)
-    columns.end_inplace(objective, pace)
-    return Iterate(columns.T.T, columns.velocity.T, columns.mean.T, t, compass)
+    step_size = _StepSize.at(t, objective.rows.n, known, curvature_state.inverse, rule)
+    columns.end_inplace(objective, step_size)
+    return Iterate(columns.T.T, columns.velocity.T, columns.mean.T, t, curvature_state)
 
 
-def _informed(objective: Objective, compass: Compass | None) -> tuple[Kronecker, Compass]:
+def _informed(
+    objective: Objective, curvature_state: CurvatureState | None
+) -> tuple[Kronecker, CurvatureState]:
     """Return what is known of the Hessian before these rows, but how frequent classes are in them.
 
     A class of frequency f has the curvature f (1 - f), at the model without features.
     """
     frequency, n = objective.rows.mean_target, objective.rows.n
     scores = frequency * (1 - frequency)
-    if compass is None:
-        curvature = Kronecker.alike(objective, scores)
-        return curvature, Compass(curvature, curvature.inverse(objective, 0), 0, 0, 0)
-    before = compass.curvature.factored()
-    scores = before.scores + n / (compass.rows + n) * (scores - before.scores)
+    if curvature_state is None:
+        curvature = Kronecker.from_scores(objective, scores)
+        return curvature, CurvatureState(curvature, curvature.inverse(objective, 0), 0, 0, 0)
+    before = curvature_state.curvature.factored()
+    scores = before.scores + n / (curvature_state.rows + n) * (scores - before.scores)
     features = before.features * (scores.sum() / max(before.scores.sum(), _TINY))
     curvature = Kronecker(features, scores)
-    inverse = curvature.inverse(objective, compass.rows)
-    return curvature, replace(compass, curvature=curvature, inverse=inverse)
+    inverse = curvature.inverse(objective, curvature_state.rows)
+    return curvature, replace(curvature_state, curvature=curvature, inverse=inverse)
 
 
 @dataclass(frozen=True, eq=False)
-class _Pace:
+class _StepSize:
     """How far a step goes.
 
     Attributes
@@ -175,7 +186,7 @@ class _Pace:
     least : float, what the curvature of each class is raised by
     known : Kronecker
     preconditioner : KroneckerInverse
-    rule : Rule
+    rule : UpdateRule
     """
 
     t: float
@@ -183,13 +194,15 @@ class _Pace:
     least: float
     known: Kronecker
     preconditioner: KroneckerInverse
-    rule: Rule
+    rule: UpdateRule
 
     @classmethod
-    def at(cls, t: float, m: int, known: Kronecker, preconditioner: Any, rule: Rule) -> _Pace:
+    def at(
+        cls, t: float, m: int, known: Kronecker, preconditioner: Any, rule: UpdateRule
+    ) -> _StepSize:
         """Return that of the t-th step, on a batch of m rows."""
-        freedom = preconditioner.freedom
-        longest, now = (length_of(when, m, freedom, rule) for when in (0, t))
+        effective_features = preconditioner.effective_features
+        longest, now = (length_of(when, m, effective_features, rule) for when in (0, t))
         least = _LEAST_CURVATURE * max(1 / longest - 1, 0.0) / preconditioner.mean
         return cls(t, 1 / now, least, known, preconditioner, rule)
 
@@ -216,7 +229,7 @@ class _Pace:
 
 
 @dataclass(frozen=True, eq=False)
-class _Columns:
+class _ColumnState:
     """The columns of an iterate, one a row here, each as it was after the step `since` (K,)."""
 
     T: NDArray
@@ -225,40 +238,40 @@ class _Columns:
     since: NDArray[np.float64]
 
     @classmethod
-    def of(cls, iterate: Iterate) -> _Columns:
+    def of(cls, iterate: Iterate) -> _ColumnState:
         """Return a copy of the iterate's columns."""
         fields = (iterate.T, iterate.velocity, iterate.mean)
         T, velocity, mean = (np.array(field.T, order="C") for field in fields)
         return cls(T, velocity, mean, np.full(len(T), float(iterate.steps)))
 
-    def step_inplace(self, classes: NDArray, part: Objective, pace: _Pace) -> NDArray:
+    def step_inplace(self, classes: NDArray, part: Objective, step_size: _StepSize) -> NDArray:
         """Step on the columns of some classes; return the features' second moments."""
-        rule, late = pace.rule, pace.t - self.since[classes]
-        T, velocity, mean = self._idle(classes, pace.t - 1, rule)
-        told = _told(part, T.T, classes, pace)
-        gradient = told.gradient + late * part.penalty.gradient(T.T)
-        change = pace.change(gradient, classes, late, told.shown).T
+        rule, late = step_size.rule, step_size.t - self.since[classes]
+        T, velocity, mean = self._idle(classes, step_size.t - 1, rule)
+        sums = _batch_sums(part, T.T, classes, step_size)
+        gradient = sums.gradient + late * part.penalty.gradient(T.T)
+        change = step_size.change(gradient, classes, late, sums.shown).T
         velocity = rule.momentum * velocity - (1 - rule.momentum) * change
         T = T + velocity
-        share = weight_of(pace.t, AVERAGE) if rule.averaging else 1.0
-        self._put_inplace(classes, (T, velocity, mean + share * (T - mean)), pace.t)
-        return told.moments
+        share = weight_of(step_size.t, AVERAGE) if rule.averaging else 1.0
+        self._put_inplace(classes, (T, velocity, mean + share * (T - mean)), step_size.t)
+        return sums.moments
 
-    def end_inplace(self, objective: Objective, pace: _Pace) -> None:
+    def end_inplace(self, objective: Objective, step_size: _StepSize) -> None:
         """Let all columns catch up with the last step, and with the penalty since their last."""
-        late = pace.t - self.since
-        T, velocity, mean = self._idle(slice(None), pace.t, pace.rule)
+        late = step_size.t - self.since
+        T, velocity, mean = self._idle(slice(None), step_size.t, step_size.rule)
         for own in (T, mean):
             gradient = late * objective.penalty.gradient(own.T)
-            own -= pace.change(gradient, slice(None), late, 0.0).T
-        self._put_inplace(slice(None), (T, velocity, mean), pace.t)
+            own -= step_size.change(gradient, slice(None), late, 0.0).T
+        self._put_inplace(slice(None), (T, velocity, mean), step_size.t)
 
     def _put_inplace(self, classes: NDArray | slice, columns: tuple, t: float) -> None:
         for mine, new in zip((self.T, self.velocity, self.mean), columns, strict=True):
             mine[classes] = new
         self.since[classes] = t
 
-    def _idle(self, classes: NDArray | slice, now: float, rule: Rule) -> tuple:
+    def _idle(self, classes: NDArray | slice, now: float, rule: UpdateRule) -> tuple:
         """Return T, velocity and mean after steps up to `now` in which no gradient moved them."""
         T, velocity, mean = (own[classes] for own in (self.T, self.velocity, self.mean))
         since = self.since[classes]
@@ -293,7 +306,7 @@ def _averaged(since: NDArray, now: float, momentum: float) -> tuple[NDArray, NDA
     return early / late, (AVERAGE + 1) * total / late
 
 
-class _Told(NamedTuple):
+class _BatchSums(NamedTuple):
     """What a batch tells.
 
     Attributes
@@ -309,25 +322,25 @@ class _Told(NamedTuple):
     shown: NDArray
 
 
-def _told(part: Objective, T: NDArray, classes: NDArray, pace: _Pace) -> _Told:
+def _batch_sums(part: Objective, T: NDArray, classes: NDArray, step_size: _StepSize) -> _BatchSums:
     """Return what a batch tells at T (width, c).
 
     A row that would move its own scores by more than its residual bears counts for less.
     """
     rows, link, each = part.rows, part.link, 1 / part.score_weight
-    U, left = rows.inward(T), pace.preconditioner.left
-    ease = (1 / pace.reluctance(classes)).astype(rows.dtype)
+    U, left = rows.block_coefficients(T), step_size.preconditioner.left
+    ease = (1 / step_size.reluctance(classes)).astype(rows.dtype)
 
     def kernel(block: Block) -> tuple[NDArray, NDArray, NDArray, NDArray]:
         P = link.probabilities_inplace(block.scores(U))
         uncertain = block.weighted(1 - np.einsum("km,km->m", P, P)[None])[0]
-        moments = pace.known.moments(block, uncertain)
+        moments = step_size.known.moments(block, uncertain)
         shown = P @ block.weights().astype(P.dtype)
-        block.Y.subtract_from_inplace(P)
+        block.Y.subtract_targets_inplace(P)
         if left.ndim == 2:
-            leverage = np.square(block.dense() @ left).sum(axis=1)
+            leverage = np.square(block.features() @ left).sum(axis=1)
         else:
-            leverage = block.lengths(np.square(left)[:, None])[0]
+            leverage = block.squared_lengths(np.square(left)[:, None])[0]
         easy = np.square(P)
         once, twice = ease @ easy, (ease * ease) @ easy
         reach = block.weighted((leverage * twice / np.maximum(once, _TINY))[None]) * each[0]
@@ -335,5 +348,5 @@ def _told(part: Objective, T: NDArray, classes: NDArray, pace: _Pace) -> _Told:
         return block.gather(block.weighted(P)), moments, uncertain.sum(dtype=float), shown
 
     G, moments, total, shown = rows.sum(kernel)
-    features = pace.known.of_sums(part, (moments, shown)).features
-    return _Told(rows.outward(G) * each, features / max(total, _TINY), shown * each)
+    features = step_size.known.of_sums(part, (moments, shown)).features
+    return _BatchSums(rows.working_gradient(G) * each, features / max(total, _TINY), shown * each)

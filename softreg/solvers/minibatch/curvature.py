@@ -13,12 +13,12 @@ from scipy import linalg
 from softreg._model.kernels import weighted_grams
 from softreg._model.links import Link
 from softreg._model.objective import Objective
-from softreg._model.penalties import ElasticNet
+from softreg._model.penalties import Ridge
 from softreg._rows.blocks import Block
 from softreg._rows.coordinates import Coordinates
 from softreg.solvers.linalg.factors import cholesky, joint_basis
 
-# A score's curvature weighs at least this share of the scores' mean: a class that is rare, or told
+# A score's curvature weighs at least this share of the scores' mean: a class that is rare, or sums
 # apart nearly always, has hardly any, and steps against it would not end (measured).
 FLOOR = 0.02
 
@@ -27,13 +27,13 @@ class Inverse(Protocol):
     """The inverse of a curvature and the penalty."""
 
     @property
-    def freedom(self) -> float:
+    def effective_features(self) -> float:
         """Effective number of features: what the penalty leaves of `width`."""
 
     def __call__(self, G: NDArray) -> NDArray:
         """Return the natural gradient of a gradient G (width, K)."""
 
-    def moves(self, block: Block, R: NDArray) -> NDArray:
+    def score_moves(self, block: Block, R: NDArray) -> NDArray:
         """Return how far x~ r', taken as a gradient, moves each row's own scores, (K, m)."""
 
 
@@ -45,7 +45,7 @@ class Curvature(Protocol):
     badly. `own` (K, m) are these two means times the row's weight / S_k.
     """
 
-    def told(self, block: Block, own: NDArray) -> tuple[NDArray, ...]:
+    def batch_sums(self, block: Block, own: NDArray) -> tuple[NDArray, ...]:
         """Return what a block of rows adds to the sums that `of_sums` takes."""
 
     def of_sums(self, objective: Objective, sums: tuple[NDArray, ...]) -> Self:
@@ -54,7 +54,7 @@ class Curvature(Protocol):
     def updated(self, other: Self, share: float) -> Self:
         """Return the mean of both, in which the other one has this share."""
 
-    def carried(self, change: Coordinates) -> Self:
+    def in_coordinates(self, change: Coordinates) -> Self:
         """Return the curvature in other coordinates, given in terms of these."""
 
     def factored(self) -> Any:
@@ -64,12 +64,12 @@ class Curvature(Protocol):
         """Return the inverse; what fewer rows have shown than it has features is taken as one."""
 
 
-def known(seen: float, width: int) -> float:
+def share_seen(seen: float, width: int) -> float:
     """Return the share of what was seen in what is believed, the rest being the prior."""
     return seen / (seen + width)
 
 
-def expected(objective: Objective) -> NDArray:
+def null_curvature(objective: Objective) -> NDArray:
     """Return p (1 - p) / 2 of coefficients zero, (K,)."""
     P = objective.link.probabilities_inplace(np.zeros((objective.shape[1], 1)))
     return 0.5 * objective.link.curvature_diagonal(P)[:, 0]
@@ -96,12 +96,12 @@ class ClassBlocks:
         return np.trace(self.blocks, axis1=1, axis2=2) / self.blocks.shape[1]
 
     @classmethod
-    def unknown(cls, objective: Objective) -> ClassBlocks:
+    def at_null_model(cls, objective: Objective) -> ClassBlocks:
         """Return that of coefficients zero, on features that do not go together."""
-        return cls(expected(objective)[:, None, None] * np.eye(objective.shape[0]))
+        return cls(null_curvature(objective)[:, None, None] * np.eye(objective.shape[0]))
 
-    def told(self, block: Block, own: NDArray) -> tuple[NDArray]:
-        X, blocks = block.dense(), np.zeros(self.blocks.shape)
+    def batch_sums(self, block: Block, own: NDArray) -> tuple[NDArray]:
+        X, blocks = block.features(), np.zeros(self.blocks.shape)
         for sums, weight in zip(blocks, own, strict=True):
             rows = np.flatnonzero(weight > _SLIGHT * weight.mean())
             sums += weighted_grams(X[rows], weight[None, rows])[0]
@@ -113,7 +113,7 @@ class ClassBlocks:
     def updated(self, other: ClassBlocks, share: float) -> ClassBlocks:
         return ClassBlocks(self.blocks + share * (other.blocks - self.blocks))
 
-    def carried(self, change: Coordinates) -> ClassBlocks:
+    def in_coordinates(self, change: Coordinates) -> ClassBlocks:
         L = change.matrix()
         return ClassBlocks(L @ self.blocks @ L.T)
 
@@ -122,7 +122,7 @@ class ClassBlocks:
 
     def inverse(self, objective: Objective, seen: float) -> ClassInverse:
         width = objective.shape[0]
-        each, share = self.scores, known(seen, width)
+        each, share = self.scores, share_seen(seen, width)
         floor = FLOOR * each.mean()
         together = floor * self.blocks.sum(axis=0) / max(each.sum(), np.finfo(float).tiny)
         l2 = np.broadcast_to(objective.penalty.l2, objective.shape).T
@@ -141,12 +141,12 @@ class ClassInverse:
     Attributes
     ----------
     roots : ndarray (K, width, width), L^-1 for blocks + penalty = L L'
-    freedom : float
+    effective_features : float
     link : Link, which centres
     """
 
     roots: NDArray[np.float64]
-    freedom: float
+    effective_features: float
     link: Link
 
     def __call__(self, G: NDArray) -> NDArray:
@@ -154,8 +154,8 @@ class ClassInverse:
         own = self.roots.transpose(0, 2, 1) @ (self.roots @ own)
         return self.link.centred(own[:, :, 0].T)
 
-    def moves(self, block: Block, R: NDArray) -> NDArray:
-        X = block.dense().T
+    def score_moves(self, block: Block, R: NDArray) -> NDArray:
+        X = block.features().T
         return R * np.stack([np.square(root @ X).sum(axis=0) for root in self.roots])
 
 
@@ -180,36 +180,36 @@ class Kronecker:
     scores: NDArray[np.float64]
 
     @classmethod
-    def unknown(cls, objective: Objective) -> Kronecker:
+    def at_null_model(cls, objective: Objective) -> Kronecker:
         """Return that of coefficients zero, on features that do not go together."""
-        return cls.alike(objective, expected(objective))
+        return cls.from_scores(objective, null_curvature(objective))
 
     @classmethod
-    def alike(cls, objective: Objective, scores: NDArray) -> Kronecker:
+    def from_scores(cls, objective: Objective, scores: NDArray) -> Kronecker:
         """Return the curvature of features that do not go together, given that of the scores."""
         features = np.full(objective.shape[0], scores.sum())
         return cls(np.diag(features) if _in_full(objective) else features, scores)
 
-    def told(self, block: Block, own: NDArray) -> tuple[NDArray, NDArray]:
+    def batch_sums(self, block: Block, own: NDArray) -> tuple[NDArray, NDArray]:
         return self.moments(block, own.sum(axis=0)), own.sum(axis=1, dtype=float)
 
     def moments(self, block: Block, weight: NDArray) -> NDArray:
-        """Return sum_i w_i x~_i x~_i', or what `Rows.outward_squares` makes its diagonal of."""
+        """Return sum_i w_i x~_i x~_i', or what `Rows.working_squares` makes its diagonal of."""
         if self.features.ndim == 1:
-            return block.squares(weight[None])
-        return weighted_grams(block.dense(), weight[None])[0]
+            return block.weighted_squares(weight[None])
+        return weighted_grams(block.features(), weight[None])[0]
 
     def of_sums(self, objective: Objective, sums: tuple[NDArray, ...]) -> Kronecker:
         moments, scores = sums
         if self.features.ndim == 1:
-            moments = objective.rows.outward_squares(moments)[:, 0]
+            moments = objective.rows.working_squares(moments)[:, 0]
         return Kronecker(moments, scores)
 
     def updated(self, other: Kronecker, share: float) -> Kronecker:
         features = self.features + share * (other.features - self.features)
         return Kronecker(features, self.scores + share * (other.scores - self.scores))
 
-    def carried(self, change: Coordinates) -> Kronecker:
+    def in_coordinates(self, change: Coordinates) -> Kronecker:
         if self.features.ndim == 1:
             return replace(self, features=change.squares(self.features))
         L = change.matrix()
@@ -251,15 +251,15 @@ class KroneckerInverse:
     mean: float
 
     @classmethod
-    def of(cls, curvature: Kronecker, penalty: ElasticNet, seen: float) -> KroneckerInverse:
+    def of(cls, curvature: Kronecker, penalty: Ridge, seen: float) -> KroneckerInverse:
         """Return the inverse, given from how many rows, in effect, the curvature is known."""
         b = curvature.scores + FLOOR * curvature.scores.mean()
         features = b.mean() * _shrunk(curvature.features / curvature.scores.sum(), seen)
-        left, D = _joint_basis(features, penalty.shared)
-        return cls(left, D, b / b.mean(), penalty.relative, float(b.mean()))
+        left, D = _joint_basis(features, penalty.ridge_by_feature)
+        return cls(left, D, b / b.mean(), penalty.ridge_by_score, float(b.mean()))
 
     @property
-    def freedom(self) -> float:
+    def effective_features(self) -> float:
         """Effective number of features: what the penalty leaves of `width`."""
         return float((1 - self.penalised).sum())
 
@@ -273,10 +273,10 @@ class KroneckerInverse:
     def __call__(self, G: NDArray) -> NDArray:
         return times(self.left, times(self.left.T, G) / self.spread)
 
-    def moves(self, block: Block, R: NDArray) -> NDArray:
+    def score_moves(self, block: Block, R: NDArray) -> NDArray:
         if self.left.ndim == 2:
-            return R * ((1 / self.spread).T @ np.square(block.dense() @ self.left).T)
-        return R * block.lengths(np.square(self.left)[:, None] / self.spread)
+            return R * ((1 / self.spread).T @ np.square(block.features() @ self.left).T)
+        return R * block.squared_lengths(np.square(self.left)[:, None] / self.spread)
 
 
 def times(basis: NDArray, G: NDArray) -> NDArray:
@@ -286,7 +286,7 @@ def times(basis: NDArray, G: NDArray) -> NDArray:
 
 def _shrunk(features: NDArray, seen: float) -> NDArray:
     """Return second moments nearer to those of all rows, one, the fewer rows have shown them."""
-    share = known(seen, len(features))
+    share = share_seen(seen, len(features))
     shrunk = share * features
     diagonal = shrunk if features.ndim == 1 else np.einsum("jj->j", shrunk)
     diagonal += 1 - share

@@ -29,25 +29,25 @@ def gradient_and_curvature(
     stochastic gradient descent: Toulis and Airoldi 2017, Annals of Statistics 45, 1694-1727).
     """
     rows, link = objective.rows, objective.link
-    U, each = rows.inward(T), 1 / objective.score_weight[:, None]
+    U, each = rows.block_coefficients(T), 1 / objective.score_weight[:, None]
 
     def kernel(block: Block) -> tuple[NDArray, ...]:
         Z = block.scores(U)
         P = link.probabilities_inplace(Z.copy())
         R = P.copy()
-        block.Y.subtract_from_inplace(R)
-        told = curvature.told(
+        block.Y.subtract_targets_inplace(R)
+        sums = curvature.batch_sums(
             block, each * block.weighted(0.5 * (link.curvature_diagonal(P) + R * R))
         )
-        reach = length * inverse.moves(block, each * block.weighted(R))
+        reach = length * inverse.score_moves(block, each * block.weighted(R))
         R *= _implicit_shares(objective, block, Z, R, reach)
-        return block.gather(block.weighted(R)), *told
+        return block.gather(block.weighted(R)), *sums
 
     G, *sums = rows.sum(kernel)
     return objective.gradient(G, T), curvature.of_sums(objective, tuple(sums))
 
 
-def steadied(objective: Objective, T: NDArray, change: NDArray) -> NDArray:
+def without_overshoot(objective: Objective, T: NDArray, change: NDArray) -> NDArray:
     """Return the change, which is to be taken off T, shortened where the rows together overshoot.
 
     What each row bears alone, many of one kind may not: of a batch of a single class all go the
@@ -55,8 +55,8 @@ def steadied(objective: Objective, T: NDArray, change: NDArray) -> NDArray:
     solves the same equation for the sum over the rows, problem by problem.
     """
     rows, link = objective.rows, objective.link
-    U, V = rows.inward(T), rows.inward(change)
-    farthest = rows.greatest(lambda block: np.abs(block.linear(V)).max(axis=1))
+    U, V = rows.block_coefficients(T), rows.block_coefficients(change)
+    farthest = rows.maximum(lambda block: np.abs(block.linear_scores(V)).max(axis=1))
     if farthest.max() <= _HARMLESS_TOGETHER:
         return change
 
@@ -65,7 +65,7 @@ def steadied(objective: Objective, T: NDArray, change: NDArray) -> NDArray:
         each = objective.by_score(shares)[:, None]
 
         def kernel(block: Block) -> tuple[NDArray]:
-            D = block.linear(V)
+            D = block.linear_scores(V)
             Z = block.scores(U) - each * D
             link.loss_and_residual_inplace(Z, block.Y)
             return ((block.weighted(Z) * D).sum(axis=1, dtype=float),)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from softreg._model.objective import Objective
 from softreg.solvers.base import Solver
 from softreg.solvers.minibatch.class_candidates import PROPOSALS, descend, some_rows
-from softreg.solvers.minibatch.update import Iterate, Rule, step
+from softreg.solvers.minibatch.update import Iterate, UpdateRule, step
 from softreg.solvers.monitor import Monitor
 from softreg.solvers.result import Result
 
@@ -129,7 +129,7 @@ class MiniBatch(Solver):
         kept, watch = self._split(objective, start, monitor)
         measured, iterate = self._measured(kept), Iterate.at(start)
         for _ in range(self.n_epochs):
-            iterate = self.pass_over(kept, iterate, monitor.random)
+            iterate = self.run_epoch(kept, iterate, monitor.random)
             value = measured.in_units_of_F(measured.value(iterate.mean))
             monitor.iteration(iterate.mean, value)
             watch = watch.after(iterate.mean)
@@ -140,15 +140,17 @@ class MiniBatch(Solver):
 
     def _split(
         self, objective: Objective, start: NDArray, monitor: Monitor
-    ) -> tuple[Objective, _Latest | _Best]:
+    ) -> tuple[Objective, _LatestEpoch | _BestEpoch]:
         """Return the objective of the rows to learn from, and what watches those held out."""
         if not self.early_stopping:
-            return objective, _Latest(start)
-        rows, held = objective.rows.split(self.validation_fraction, monitor.random)
-        watch = _Best(start, objective.on(held).unpenalised(), monitor.tol, self.n_iter_no_change)
-        return objective.on(rows), watch
+            return objective, _LatestEpoch(start)
+        rows, held = objective.rows.validation_split(self.validation_fraction, monitor.random)
+        watch = _BestEpoch(
+            start, objective.on_rows(held).unpenalised(), monitor.tol, self.n_iter_no_change
+        )
+        return objective.on_rows(rows), watch
 
-    def pass_over(
+    def run_epoch(
         self, objective: Objective, iterate: Iterate, random: np.random.Generator
     ) -> Iterate:
         """Return the iterate after a step on each batch of the objective's rows."""
@@ -206,26 +208,26 @@ class MiniBatch(Solver):
             return int(np.clip(n // _STEPS_AN_EPOCH, _FEWEST, _MOST))
         return int(self.batch_size)
 
-    def _rule(self) -> Rule:
+    def _rule(self) -> UpdateRule:
         longest = None if self.learning_rate == "auto" else float(self.learning_rate)
-        return Rule(longest, self.momentum, self.averaging)
+        return UpdateRule(longest, self.momentum, self.averaging)
 
 
 @dataclass(frozen=True, eq=False)
-class _Latest:
+class _LatestEpoch:
     """The coefficients after the latest epoch."""
 
     T: NDArray
     curve = None
     over = False
 
-    def after(self, T: NDArray) -> _Latest:
+    def after(self, T: NDArray) -> _LatestEpoch:
         """Return what is kept after one more epoch."""
-        return _Latest(T)
+        return _LatestEpoch(T)
 
 
 @dataclass(frozen=True, eq=False)
-class _Best:
+class _BestEpoch:
     """The coefficients of the epoch with the least mean loss of the rows held out.
 
     Attributes
@@ -255,7 +257,7 @@ class _Best:
         """Whether there was no improvement for long."""
         return len(self.losses) - self.best >= self.patience
 
-    def after(self, T: NDArray) -> _Best:
+    def after(self, T: NDArray) -> _BestEpoch:
         """Return what is kept after one more epoch."""
         loss = float(self.validation.in_units_of_F(self.validation.value(T)).sum())
         losses = (*self.losses, loss)
@@ -265,7 +267,7 @@ class _Best:
 
 
 def _result(
-    objective: Objective, start: NDArray, kept: _Latest | _Best, monitor: Monitor
+    objective: Objective, start: NDArray, kept: _LatestEpoch | _BestEpoch, monitor: Monitor
 ) -> Result:
     value = objective.value(kept.T)
     coef, intercept = objective.coefficients(kept.T)

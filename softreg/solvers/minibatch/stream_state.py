@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from softreg._model.links import Link
 from softreg._model.objective import Objective
-from softreg._model.penalties import ElasticNet
+from softreg._model.penalties import Ridge
 from softreg._rows.base import Totals
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows
@@ -21,17 +21,17 @@ _ROWS_A_STEP = 128
 
 
 @dataclass(frozen=True, eq=False)
-class Learner:
+class StreamProblem:
     """How a stream is learned from: the model, its penalty on raw features, and the solver."""
 
     link: Link
-    penalty: ElasticNet
+    penalty: Ridge
     solver: MiniBatch
     random: np.random.Generator
 
 
 @dataclass(frozen=True, eq=False)
-class Stream:
+class StreamState:
     """Where a stream has led.
 
     Attributes
@@ -50,7 +50,7 @@ class Stream:
     losses: NDArray
 
     @classmethod
-    def beginning(cls, rows: MemoryRows, link: Link) -> Stream:
+    def beginning(cls, rows: MemoryRows, link: Link) -> StreamState:
         """Return the stream before its first rows, at the model without features."""
         W = np.zeros((rows.X.shape[1], rows.n_scores))
         # One row more, of which nothing is known, keeps the intercepts of unseen classes finite.
@@ -59,12 +59,12 @@ class Stream:
         return cls.at(rows.coordinates, W, b * rows.coordinates.intercept, before=0)
 
     @classmethod
-    def at(cls, raw: Coordinates, W: NDArray, b: NDArray, before: int) -> Stream:
+    def at(cls, raw: Coordinates, W: NDArray, b: NDArray, before: int) -> StreamState:
         """Return the stream before its first rows, at the coefficients of a fit of other rows."""
         iterate = Iterate.at(raw.working(W, b), before / _ROWS_A_STEP)
         return cls(None, before, raw, iterate, np.array([]))
 
-    def after(self, rows: MemoryRows, learner: Learner) -> Stream:
+    def after(self, rows: MemoryRows, learner: StreamProblem) -> StreamState:
         """Return the stream after some more raw rows."""
         totals = rows.totals() if self.totals is None else self.totals + rows.totals()
         coordinates = rows.coordinates.standardising(totals.mean, totals.variance, rows.X.dtype)
@@ -74,11 +74,11 @@ class Stream:
         objective = self._objective(rows.replaced(coordinates=coordinates), totals, learner)
         iterate = self.iterate
         if not here:
-            iterate = iterate.carried(coordinates.since(self.coordinates), objective)
-        loss = objective.on(objective.rows).unpenalised().value(iterate.mean)
+            iterate = iterate.in_coordinates(coordinates.since(self.coordinates), objective)
+        loss = objective.on_rows(objective.rows).unpenalised().value(iterate.mean)
         losses = np.append(self.losses, objective.in_units_of_F(loss).sum())
-        iterate = learner.solver.pass_over(objective, iterate, learner.random)
-        return Stream(totals, self.before, coordinates, iterate, losses)
+        iterate = learner.solver.run_epoch(objective, iterate, learner.random)
+        return StreamState(totals, self.before, coordinates, iterate, losses)
 
     @property
     def n(self) -> int:
@@ -89,10 +89,10 @@ class Stream:
         """Return W (d, K) and b (K,) in the user's units."""
         return self.coordinates.coefficients(link.centred(self.iterate.mean))
 
-    def _objective(self, rows: MemoryRows, totals: Totals, learner: Learner) -> Objective:
+    def _objective(self, rows: MemoryRows, totals: Totals, learner: StreamProblem) -> Objective:
         """Return F of all rows so far as some of them estimate it: the penalty fades with these."""
         own = rows.coordinates
-        a_row = np.where(totals.of_scores > 0, totals.of_scores, 1.0) / totals.n
+        a_row = np.where(totals.score_weight > 0, totals.score_weight, 1.0) / totals.n
         weight = a_row * (self.before + totals.n)
-        penalty = learner.penalty.in_units(own.scale, own.intercept).divided(weight)
+        penalty = learner.penalty.for_scaled_features(own.scale, own.intercept).divided(weight)
         return Objective(learner.link, rows, penalty, a_row * rows.n, float(a_row.mean() * rows.n))

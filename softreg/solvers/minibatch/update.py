@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from softreg._model.objective import Objective
 from softreg._rows.coordinates import Coordinates
 from softreg.solvers.minibatch.curvature import ClassBlocks, Curvature, Inverse, Kronecker
-from softreg.solvers.minibatch.gradient import gradient_and_curvature, steadied
+from softreg.solvers.minibatch.gradient import gradient_and_curvature, without_overshoot
 
 # Steps fall like this over their number: the decay that forgets the start, yet averages as many
 # rows as there are (measured from 6 to 40).
@@ -28,7 +28,7 @@ _RENEWAL = 1.2
 
 
 @dataclass(frozen=True)
-class Rule:
+class UpdateRule:
     """What a user may set of the update rule.
 
     Attributes
@@ -44,14 +44,14 @@ class Rule:
 
 
 @dataclass(frozen=True, eq=False)
-class Compass:
-    """What batches have told of the Hessian, and the inverse made of it.
+class CurvatureState:
+    """What batches have sums of the Hessian, and the inverse made of it.
 
     Attributes
     ----------
     curvature : Curvature
     inverse : Inverse
-    batches, rows : int, how many told of it
+    batches, rows : int, how many sums of it
     renewed : int, the batch at which the inverse was made
     """
 
@@ -62,27 +62,27 @@ class Compass:
     renewed: int
 
     @classmethod
-    def first(cls, objective: Objective, T: NDArray) -> Compass:
+    def first(cls, objective: Objective, T: NDArray) -> CurvatureState:
         """Return what the first batch tells at T."""
         width, K = objective.shape
         kind = ClassBlocks if K * width**2 <= _MOST_BLOCKS else Kronecker
-        curvature = kind.unknown(objective)
+        curvature = kind.at_null_model(objective)
         nothing = cls(curvature, curvature.inverse(objective, 0), 0, 0, 0)
         at = (curvature, nothing.inverse, 0.0)
         return nothing.after(gradient_and_curvature(objective, T, *at)[1], objective)
 
-    def after(self, found: Curvature, objective: Objective) -> Compass:
+    def after(self, found: Curvature, objective: Objective) -> CurvatureState:
         """Return what is known after one more batch."""
         batches, rows = self.batches + 1, self.rows + objective.rows.n
         curvature = self.curvature.updated(found, weight_of(batches, _MEMORY))
         inverse, renewed = self.inverse, self.renewed
         if batches >= max(renewed + 1, _RENEWAL * renewed):
             inverse, renewed = curvature.inverse(objective, rows), batches
-        return Compass(curvature, inverse, batches, rows, renewed)
+        return CurvatureState(curvature, inverse, batches, rows, renewed)
 
-    def carried(self, change: Coordinates, objective: Objective) -> Compass:
+    def in_coordinates(self, change: Coordinates, objective: Objective) -> CurvatureState:
         """Return the same in an objective's coordinates, given in terms of the present ones."""
-        curvature = self.curvature.carried(change)
+        curvature = self.curvature.in_coordinates(change)
         inverse = curvature.inverse(objective, self.rows)
         return replace(self, curvature=curvature, inverse=inverse, renewed=self.batches)
 
@@ -95,43 +95,50 @@ class Iterate:
     ----------
     T, velocity, mean : ndarray (width, K): the coefficients, their last change, their average
     steps : float, how many were taken, among them those that the beginning was worth
-    compass : Compass, None before the first step
+    curvature : CurvatureState, None before the first step
     """
 
     T: NDArray
     velocity: NDArray
     mean: NDArray
     steps: float = 0
-    compass: Compass | None = None
+    curvature_state: CurvatureState | None = None
 
     @classmethod
     def at(cls, T: NDArray, steps: float = 0) -> Iterate:
         """Return the beginning of a descent."""
         return cls(T, np.zeros_like(T), T, steps)
 
-    def carried(self, change: Coordinates, objective: Objective) -> Iterate:
+    def in_coordinates(self, change: Coordinates, objective: Objective) -> Iterate:
         """Return the same in an objective's coordinates, given in terms of the present ones."""
 
         def coefficients(T: NDArray) -> NDArray:
             return change.working(T[: len(change.centre)], T[-1])
 
         T, velocity, mean = map(coefficients, (self.T, self.velocity, self.mean))
-        compass = None if self.compass is None else self.compass.carried(change, objective)
-        return Iterate(T, velocity, mean, self.steps, compass)
+        curvature_state = (
+            None
+            if self.curvature_state is None
+            else self.curvature_state.in_coordinates(change, objective)
+        )
+        return Iterate(T, velocity, mean, self.steps, curvature_state)
 
 
-def step(iterate: Iterate, objective: Objective, rule: Rule) -> Iterate:
+def step(iterate: Iterate, objective: Objective, rule: UpdateRule) -> Iterate:
     """Return the iterate after a step on the objective of a batch."""
-    compass, steps = iterate.compass or Compass.first(objective, iterate.T), iterate.steps + 1
-    curvature, inverse = compass.curvature, compass.inverse
-    length = length_of(steps, objective.rows.n, inverse.freedom, rule)
+    curvature_state, steps = (
+        iterate.curvature_state or CurvatureState.first(objective, iterate.T),
+        iterate.steps + 1,
+    )
+    curvature, inverse = curvature_state.curvature, curvature_state.inverse
+    length = length_of(steps, objective.rows.n, inverse.effective_features, rule)
     gradient, found = gradient_and_curvature(objective, iterate.T, curvature, inverse, length)
-    change = steadied(objective, iterate.T, length * inverse(gradient))
+    change = without_overshoot(objective, iterate.T, length * inverse(gradient))
     velocity = rule.momentum * iterate.velocity - (1 - rule.momentum) * change
     T = iterate.T + velocity
     share = weight_of(steps, AVERAGE) if rule.averaging else 1.0
     mean = iterate.mean + share * (T - iterate.mean)
-    return Iterate(T, velocity, mean, steps, compass.after(found, objective))
+    return Iterate(T, velocity, mean, steps, curvature_state.after(found, objective))
 
 
 def weight_of(t: float, k: int) -> float:
@@ -139,7 +146,7 @@ def weight_of(t: float, k: int) -> float:
     return (k + 1) / (t + k)
 
 
-def length_of(t: float, m: int, directions: float, rule: Rule) -> float:
+def length_of(t: float, m: int, directions: float, rule: UpdateRule) -> float:
     """Return the length of the t-th step, on a batch of m rows, in natural gradients."""
     longest = m / (m + _ROWS_A_DIRECTION * directions) if rule.longest is None else rule.longest
     return longest / (1 + longest * t / _DECAY)
