@@ -123,7 +123,7 @@ def indicators(Y, own, plain, cell_weight=None, stored=False):
     """Indicators of the answers Y (n, L) and their weights, all but plain noes being stored."""
     stored = (Y != 0) | (own != plain) | stored
     places = (np.nonzero(stored)[1], np.r_[0, stored.sum(axis=1).cumsum()])
-    return LabelTargets.of(
+    return LabelTargets.from_answers(
         sp.csr_array((Y[stored], *places), shape=Y.shape), own[stored], plain, cell_weight
     )
 

@@ -6,6 +6,7 @@ import scipy.sparse as sp
 from parts import ROUNDING as ROUNDS_TO
 from parts import SOURCES, TARGETS, close, hold, make, step_rounding
 
+from softreg._model.certificate import certify
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
 from softreg._rows.chunked import ChunkedRows
@@ -30,19 +31,24 @@ def chunked(case, sizes=(1, 13, 7, 19)):
 
     chunks = [chunk(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
     penalty = Ridge(case.l2)
-    return Objective.in_working_coordinates(case.link, ChunkedRows.of(chunks), penalty)
+    return Objective.in_working_coordinates(case.link, ChunkedRows.from_source(chunks), penalty)
 
 
 def everything(objective, T):
     """All that an objective sums over its rows."""
     D, root, rows = np.cos(T), np.sin(T)[:, :2], objective.rows
-    there = objective.certify(T, 0.1 * D)
+    there = certify(objective, T, 0.1 * D)
     leverage = objective.leverage(T, root)
     U = rows.block_coefficients(T)
     return [
-        *rows.moments(),
-        np.array([rows.n, rows.total_weight]),
-        *(rows.score_weight, rows.target_sum, rows.mean_target, rows.observed * 1.0),
+        *(rows.totals.mean, rows.totals.variance),
+        np.array([rows.n, rows.totals.weight]),
+        *(
+            rows.totals.score_weight,
+            rows.totals.target_sum,
+            rows.totals.mean_target,
+            rows.totals.observed * 1.0,
+        ),
         *objective.value_and_gradient(T),
         *map(HessianProduct(objective, T), (D, D**2)),
         objective.hessian(T),
@@ -73,7 +79,7 @@ def test_every_sum_over_chunks_is_that_of_all_rows(
         close(actual, once, ROUNDS_TO[dtype])
     for steps in (lambda of: of.hessian_diagonal(T), single_product(T)):
         close(steps(ours), steps(theirs), step_rounding(theirs))
-    if theirs.problems > 1:
+    if theirs.problems.count > 1:
         some = np.array([0, 2])
         for actual, once in zip(
             everything(ours.take_problems(some), T[:, some]),
@@ -113,7 +119,8 @@ def test_moments_of_chunks_are_those_of_long_double(one_thread, name, weighted, 
     for a, b in zip(edges[:-1], edges[1:], strict=True):
         chunk = container(x[a:b, None]), (none[a:b], w[a:b], None)
         chunks.append(single_pass_rows(*chunk, raw, one_thread))
-    (mean,), (variance,) = ChunkedRows.of(chunks).moments()
+    totals = ChunkedRows.from_source(chunks).totals
+    (mean,), (variance,) = totals.mean, totals.variance
     long, weight = x.astype(np.longdouble), w.astype(np.longdouble) / w.astype(np.longdouble).sum()
     expected = (weight * long).sum()
     deviation = np.sqrt((weight * (long - expected) ** 2).sum())
@@ -147,9 +154,9 @@ def test_drawn_rows_stand_for_all(monkeypatch, one_thread, targets, source):
     )
     close(total[-1], expected[0], 1e-10)
     # Each of n rows is off by its weight / chance; so their sum by about sqrt(n) of these.
-    assert sample.total_weight == pytest.approx(ours.rows.total_weight, rel=0.3)
+    assert sample.totals.weight == pytest.approx(ours.rows.totals.weight, rel=0.3)
     again = ours.rows.sampled(importance, chance)
-    assert again.n == sample.n and again.total_weight == sample.total_weight
+    assert again.n == sample.n and again.totals.weight == sample.totals.weight
     everyone = ours.rows.sampled(importance, lambda own, _: np.ones(len(own)))
     assert everyone.n == 400
     close(everyone.sum(in_all(U)), ours.rows.sum(in_all(U)), 1e-11)
@@ -172,7 +179,7 @@ def numbered(one_thread, sizes=None, n=60, K=3):
     for a, b in zip(edges[:-1], edges[1:], strict=True):
         own = (ClassTargets(codes[a:b], K), x[a:b, 0] + 1, None)
         chunks.append(single_pass_rows(x[a:b], own, raw, one_thread))
-    return ChunkedRows.of(chunks)
+    return ChunkedRows.from_source(chunks)
 
 
 def numbers(batches):
@@ -220,7 +227,7 @@ def test_a_split_holds_out_the_same_rows_at_each_pass(one_thread, sizes, fractio
     assert sorted(sum(passes[0], [])) == [*range(60)]
     assert (kept.n, held.n) == tuple(map(len, passes[0]))
     assert abs(held.n - 60 * fraction) <= 1 + len(sizes or [])
-    assert held.total_weight == sum(passes[0][1]) + held.n
+    assert held.totals.weight == sum(passes[0][1]) + held.n
     other = rows.validation_split(fraction, np.random.default_rng(11))[1]
     assert sum(numbers(other.batches(100, None)), []) != passes[0][1]
 
@@ -241,7 +248,7 @@ def test_a_split_of_rows_in_memory_keeps_the_shares_of_classes(one_thread, targe
     """Each class's rows are held out in proportion, to within one; so are one-vs-rest labels'."""
     case = make(one_thread, targets, n=200)
     most = case.Y.argmax(axis=1) if case.Y.shape[1] > 1 else case.Y[:, 0]
-    held = case.objective.rows.held_out_mask(0.2, np.random.default_rng(12))
+    held = case.objective.rows.validation_mask(0.2, np.random.default_rng(12))
     assert held.sum() == 40
     for k in np.unique(most):
         assert abs(held[most == k].sum() - 0.2 * (most == k).sum()) <= 1
@@ -257,7 +264,7 @@ def of_weights(one_thread, weight, sizes=None):
         single_pass_rows(x[a:b], (Y[a:b], weight[a:b], None), raw, one_thread)
         for a, b in zip(edges[:-1], edges[1:], strict=True)
     ]
-    return chunks[0] if sizes is None else ChunkedRows.of(chunks)
+    return chunks[0] if sizes is None else ChunkedRows.from_source(chunks)
 
 
 @pytest.mark.parametrize("sizes", [None, [60], [20, 7, 33]], ids=str)
@@ -267,8 +274,8 @@ def test_rows_that_weigh_nothing_are_not_held_out(one_thread, sizes):
     kept, held = of_weights(one_thread, weight, sizes).validation_split(
         0.3, np.random.default_rng(0)
     )
-    assert kept.n + held.n == 60 and held.n == held.total_weight
-    assert abs(held.n - 0.3 * 20) <= len(sizes or []) and kept.total_weight == 20 - held.n
+    assert kept.n + held.n == 60 and held.n == held.totals.weight
+    assert abs(held.n - 0.3 * 20) <= len(sizes or []) and kept.totals.weight == 20 - held.n
 
 
 @pytest.mark.parametrize("weight", [[1], [0, 2, 0, 0]], ids=str)

@@ -27,9 +27,10 @@ solvers/      HOW (public): base, auto, outer_loop, newton_step, point, monitor,
   linalg/     metrics, costs, factors, hessian_product, conjugate_gradients, row_sampling
   minibatch/  solver, update, gradient, curvature, stream_state, class_candidates
 _encoding/    WHAT y MEANS: validation, answers, classes, labels, chunk_survey
-_model/       WHAT IS MINIMISED: objective, certificate, links, penalties, rowspace, kernels
+_model/       WHAT IS MINIMISED: objective, certificate, problems, links, penalties, rowspace,
+              kernels, block_kernels
 _rows/        WHERE THE DATA ARE: base, blocks, memory, chunked, targets, label_targets,
-              coordinates, threads
+              coordinates, threads, arrays
 leaves        nobody imports them: chunks, display, functions, inference
 """
 ROW = re.compile(r"^(?P<indent> *)(?P<name>[a-z_]+)/? +(?:[^:\n]+: )?(?P<modules>.+)$", re.M)
@@ -55,9 +56,11 @@ TOPS = ["__init__", *(name for name in folders() if "." not in name)]
 # A link knows nothing of X, a penalty nothing of y, kernels only arrays; Hessians and steps know
 # nothing of where y came from.
 NARROWER = {
+    "_rows.arrays": set(),
     "_model.kernels": set(),
-    "_model.penalties": set(),
-    "_model.links": {"_model.kernels", "_rows.targets"},
+    "_model.penalties": {"_rows.arrays"},
+    "_model.problems": {"_rows.arrays"},
+    "_model.links": {"_model.kernels", "_rows.targets", "_rows.arrays"},
     "solvers": {"solvers", "_model", "_rows"},
 }
 

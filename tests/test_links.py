@@ -1,11 +1,13 @@
 """Laws of links and penalties: what a row's loss is, and what coefficients cost."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from parts import FACTORS, basis, differences, indicators
 from scipy.special import expit, log_expit, log_softmax, logsumexp, rel_entr, softmax, xlogy
 
-from softreg._model import kernels
+from softreg._model import kernels, links
 from softreg._model.links import Sigmoid, Softmax
 from softreg._model.penalties import Ridge
 from softreg._rows.targets import RepeatedTargets, TargetMatrix
@@ -261,7 +263,7 @@ def test_strengths_are_factors_over_inverse_strengths():
     """f_j / C, or f_j / C_k; C = inf is no penalty."""
     for C, expected in [([0.25], OF_FEATURES), ([0.25, 2, np.inf], OF_SCORES)]:
         penalty = Ridge.from_C(np.array(C), FACTORS)
-        np.testing.assert_allclose(penalty.l2, expected, rtol=1e-15)
+        np.testing.assert_allclose(penalty.ridge, expected, rtol=1e-15)
         np.testing.assert_array_equal(penalty.free, expected == 0)
         np.testing.assert_allclose(penalty.ridge_by_feature, expected.mean(axis=1), rtol=1e-15)
     assert Ridge.from_C(np.array([np.inf]), FACTORS).free.all()
@@ -276,7 +278,7 @@ def test_the_penalty_is_the_weighted_sum_of_squares(strengths):
     np.testing.assert_allclose(penalty.value(W), expected, rtol=1e-14)
     moves = [differences(penalty.value, W, D) for D in basis(W.shape)]
     moves = np.reshape(moves, (6, 3, 3))
-    np.testing.assert_allclose(penalty.gradient(W)[:, :, None] * np.eye(3), moves, atol=1e-8)
+    np.testing.assert_allclose(penalty.smooth(W)[1][:, :, None] * np.eye(3), moves, atol=1e-8)
 
 
 def scorewise(strengths, W):
@@ -290,8 +292,10 @@ def test_the_penalty_of_some_scores_is_that_of_their_columns(strengths, scores):
     penalty, W = Ridge(strengths), np.random.default_rng(17).normal(size=(6, 3))
     part, own = penalty.take_scores(np.array(scores)), W[:, scores]
     np.testing.assert_array_equal(part.value(own), penalty.value(W)[scores])
-    np.testing.assert_array_equal(part.gradient(own), penalty.gradient(W)[:, scores])
+    np.testing.assert_array_equal(part.smooth(own)[1], penalty.smooth(W)[1][:, scores])
     np.testing.assert_array_equal(part.conjugate(own), penalty.conjugate(W)[scores])
+    conjugate = penalty.conjugate_of_penalised(W)[scores]
+    np.testing.assert_array_equal(part.conjugate_of_penalised(own), conjugate)
     free = np.broadcast_to(strengths == 0, W.shape)[:, scores]
     np.testing.assert_array_equal(np.broadcast_to(part.free, own.shape), free)
 
@@ -302,8 +306,9 @@ def test_the_penalty_of_several_fits_is_that_of_each(strengths):
     repeated = penalty.repeated(2)
     for part in (slice(3), slice(3, 6)):
         np.testing.assert_array_equal(repeated.value(W)[part], penalty.value(W[:, part]))
-        np.testing.assert_array_equal(repeated.gradient(W)[:, part], penalty.gradient(W[:, part]))
-        np.testing.assert_array_equal(repeated.conjugate(W)[part], penalty.conjugate(W[:, part]))
+        np.testing.assert_array_equal(repeated.smooth(W)[1][:, part], penalty.smooth(W[:, part])[1])
+        conjugate = penalty.conjugate_of_penalised(W[:, part])
+        np.testing.assert_array_equal(repeated.conjugate_of_penalised(W)[part], conjugate)
 
 
 @pytest.mark.parametrize("intercept", [False, True])
@@ -322,14 +327,54 @@ def test_the_penalty_does_not_depend_on_units(strengths, intercept):
 def test_the_conjugate_is_the_least_upper_bound(strengths):
     """conjugate(G) >= <V, G> - value(V) for all V, and equality at the V whose gradient is G.
 
-    Score by score, and nothing for entries without a penalty.
+    Score by score; entries without a penalty count for nothing, or make it infinite.
     """
     penalty, rng, held = Ridge(strengths), np.random.default_rng(19), strengths > 0
     for _ in range(20):
         W, G = rng.normal(size=(2, 6, 3)) * held
         assert (penalty.conjugate(G) >= (W * G).sum(axis=0) - penalty.value(W)).all()
-        G = penalty.gradient(W)
+        G = penalty.smooth(W)[1]
         tight = (W * G).sum(axis=0) - penalty.value(W)
         np.testing.assert_allclose(penalty.conjugate(G), tight, rtol=1e-13)
     free = rng.normal(size=(6, 3)) * ~held
-    np.testing.assert_array_equal(penalty.conjugate(free), 0)
+    np.testing.assert_array_equal(penalty.conjugate_of_penalised(free), 0)
+    np.testing.assert_array_equal(penalty.conjugate(free) == np.inf, (free != 0).any(axis=0))
+    np.testing.assert_array_equal(penalty.conjugate(1e-11 * free), 0)  # balanced to rounding
+
+
+@pytest.mark.parametrize("step", [1e-3, 1.0, 1e3])
+def test_the_prox_is_where_the_proximal_objective_is_least(strengths, step):
+    """P = prox(T): <T - P, U - P> <= step (penalty(U) - penalty(P)) for all U, score by score."""
+    penalty, rng = Ridge(strengths), np.random.default_rng(20)
+    T = rng.normal(size=(6, 3))
+    P = penalty.prox(T, step)
+    for size in (1e-3, 1.0, 1e3):
+        U = P + size * rng.normal(size=(6, 3))
+        gain = step * (penalty.value(U) - penalty.value(P))
+        inner = ((T - P) * (U - P)).sum(axis=0)
+        assert (inner <= gain + 1e-9 * (np.abs(gain) + np.abs(inner))).all()
+
+
+def test_the_violation_is_zero_exactly_where_the_gradients_cancel(strengths):
+    """Zero at G = -gradient(T); elsewhere the distance of each entry from that."""
+    penalty, rng = Ridge(strengths), np.random.default_rng(21)
+    T, away = rng.normal(size=(2, 6, 3))
+    balanced = -strengths * T
+    np.testing.assert_array_equal(penalty.violation(T, balanced), 0)
+    np.testing.assert_allclose(penalty.violation(T, balanced + away), np.abs(away), rtol=1e-12)
+
+
+def test_a_ridge_is_smooth_and_keeps_under_rotations():
+    """Its value does not change where features of equal strength are rotated."""
+    rng = np.random.default_rng(22)
+    Q, W = np.linalg.qr(rng.normal(size=(6, 6)))[0], rng.normal(size=(6, 3))
+    penalty = Ridge(np.full((6, 1), 0.7))
+    assert penalty.is_smooth and penalty.is_rotatable
+    np.testing.assert_allclose(penalty.value(Q @ W), penalty.value(W), rtol=1e-13)
+
+
+def test_only_penalties_read_strengths():
+    """No other file of the package names the attribute that holds them."""
+    package = Path(links.__file__).parents[1]
+    readers = {path.name for path in package.rglob("*.py") if ".l2" in path.read_text("utf-8")}
+    assert readers == {"penalties.py"}

@@ -143,7 +143,7 @@ def test_blocks_are_inverted_with_the_penalty(targets):
         blocks = roots @ roots.transpose(0, 2, 1)
         P = ClassBlocks(blocks).inverse(case.objective, 1e18)
         G = rng.normal(size=(width, K))
-    l2 = np.diag(np.broadcast_to(case.objective.penalty.l2, (width, K))[:, 0])
+    l2 = np.diag(np.broadcast_to(case.objective.penalty.ridge, (width, K))[:, 0])
     right = case.link.centred(G)
     H = blocks + 0.02 * blocks.mean(axis=0) + l2
     close(P(G), case.link.centred(np.linalg.solve(H, right.T[:, :, None])[:, :, 0].T), 1e-8)
@@ -161,7 +161,7 @@ def test_a_kronecker_product_is_inverted_with_the_penalty(diagonal, K):
     P = KroneckerInverse.of(Kronecker(features, scores), penalty, 1e18)
     A = np.diag(features) if diagonal else features
     raised = scores + 0.02 * scores.mean()
-    close(A @ P(G) * raised / scores.sum() + penalty.l2 * P(G), G, 1e-9)
+    close(A @ P(G) * raised / scores.sum() + penalty.ridge * P(G), G, 1e-9)
 
 
 @KINDS
@@ -225,7 +225,7 @@ def test_rows_that_all_pull_one_way_are_held_back():
         share = far[-1, 0] / (200 * change)[-1, 0]
         loss = F.unpenalised()
         first, short, beyond = (
-            loss.inner(loss.value_and_gradient(T - a * 200 * change)[1], change)[0]
+            loss.problems.inner(loss.value_and_gradient(T - a * 200 * change)[1], change)[0]
             for a in (0, share - 2**-10, share)
         )
     assert 0 < share < 0.5

@@ -26,6 +26,7 @@ from parts import (
     step_rounding,
 )
 
+from softreg._model.certificate import certify
 from softreg._model.links import Sigmoid
 from softreg._rows import memory as _memory_rows
 from softreg.solvers.linalg.hessian_product import HessianProduct
@@ -156,12 +157,14 @@ def test_what_is_added_up_over_problems_is_added_up_over_their_scores(case):
     """Sums and inner products of scores by problem, and back to each of a problem's scores."""
     rng, objective, B = np.random.default_rng(30), case.objective, case.owner.shape[1]
     A, D = rng.normal(size=(2, *objective.shape))
-    assert objective.problems == B
-    close(objective.by_problem(A[0]), A[0] @ case.owner, 1e-14)
-    close(objective.inner(A, D), (A * D).sum(axis=0) @ case.owner, 1e-14)
-    np.testing.assert_array_equal(objective.by_score(np.arange(B)), case.owner @ np.arange(B))
+    assert objective.problems.count == B
+    close(objective.problems.total(A[0]), A[0] @ case.owner, 1e-14)
+    close(objective.problems.inner(A, D), (A * D).sum(axis=0) @ case.owner, 1e-14)
+    np.testing.assert_array_equal(
+        objective.problems.spread(np.arange(B)), case.owner @ np.arange(B)
+    )
     for problem in range(B):
-        own = objective.scores(np.array([problem]))
+        own = objective.problems.scores(np.array([problem]))
         np.testing.assert_array_equal(own, np.flatnonzero(case.owner[:, problem]))
 
 
@@ -185,7 +188,7 @@ def test_a_part_is_the_columns_of_the_whole(several, some):
     """F, its derivatives and its certificate, at the weight that the whole has."""
     whole, T, D = several.objective, several.point(), several.direction()
     part, own = whole.take_problems(np.array(some)), (slice(None), some)
-    assert part.shape == (len(T), len(some)) and part.problems == len(some)
+    assert part.shape == (len(T), len(some)) and part.problems.count == len(some)
     assert part.mean_weight == whole.mean_weight and part.rows.dtype == several.dtype
     actual, expected = by_problem(part, T[own], D[own]), by_problem(whole, T, D)
     for name, (of_part, last) in actual.items():
@@ -198,7 +201,7 @@ def test_a_part_is_the_columns_of_the_whole(several, some):
 def by_problem(objective, T, D):
     """What an objective says problem by problem, and whether its first or last axis does."""
     value, gradient = objective.value_and_gradient(T)
-    there = objective.certify(T, 0.1 * D)
+    there = certify(objective, T, 0.1 * D)
     return {
         "value": (value, "problems"),
         "gradient": (gradient, "scores"),
@@ -273,7 +276,7 @@ def test_all_problems_together_are_the_objective_itself(one_thread):
     """A part of all is no copy."""
     for targets in TARGETS:
         objective = make(one_thread, targets).objective
-        assert objective.take_problems(np.arange(objective.problems)) is objective
+        assert objective.take_problems(np.arange(objective.problems.count)) is objective
 
 
 class Counting(Sigmoid):
@@ -299,9 +302,9 @@ def test_a_part_of_a_product_is_the_columns_of_the_whole(several, confined):
     """Also where it is confined, and after the whole has made its probabilities: none anew."""
     objective = replace(several.objective, link=Counting())
     T, on = several.point(), CONFINED[confined]
+    unconfined = HessianProduct(several.objective, T)(several.point(1))
     times = HessianProduct(objective, T, confined_to=on)
     expected = times(several.point(1))
-    unconfined = HessianProduct(several.objective, T)(several.point(1))
     close(expected, unconfined * (True if on is None else on), ROUNDING[several.dtype])
     made = objective.link.scores
     for some in SOME:
@@ -361,10 +364,10 @@ def fits_and_each(objective):
 def test_several_fits_are_the_objectives_of_the_rows_that_each_keeps(one_fit):
     """F, its derivatives and its certificate, fit by fit, and of some of the fits."""
     fits, each = fits_and_each(one_fit.objective)
-    (width, K), B = one_fit.objective.shape, one_fit.objective.problems
+    (width, K), B = one_fit.objective.shape, one_fit.objective.problems.count
     T, D = (np.hstack([one_fit.point(seed + k) for k in range(3)]) for seed in (0, 10))
     D = fits.link.centred(D)
-    assert fits.shape == (width, 3 * K) and fits.problems == 3 * B
+    assert fits.shape == (width, 3 * K) and fits.problems.count == 3 * B
     actual = by_problem(fits, T, D)
     if one_fit.offset.any():
         del actual["null"]  # a place to start from, by the mean offset of all rows
@@ -385,11 +388,11 @@ def test_several_fits_of_one_strength_differ_in_the_weight_of_their_rows(one_fit
     """The penalty is the same in the user's units, so its share of F is that of the rows'."""
     fits, each = fits_and_each(one_fit.objective)
     T = np.hstack([one_fit.point()] * 3)
-    penalty = np.split(fits.by_problem(fits.penalty.value(T)), 3)
+    penalty = np.split(fits.problems.total(fits.penalty.value(T)), 3)
     for alone, own in zip(each, penalty, strict=True):
         expected = one_fit.objective.penalty.value(one_fit.point()) * one_fit.objective.score_weight
         np.testing.assert_allclose(
-            own * alone.problem_weight, one_fit.objective.by_problem(expected), rtol=1e-12
+            own * alone.problem_weight, one_fit.objective.problems.total(expected), rtol=1e-12
         )
 
 
@@ -482,7 +485,7 @@ def test_the_certificate_bounds_the_distance_to_the_optimum(penalised):
         exact = newton(objective, T)
         inexact = in_balance(penalised, T, exact, size * penalised.direction(seed + 10) / 3)
         for step in (exact, inexact):
-            there = objective.certify(T, step)
+            there = certify(objective, T, step)
             value, gradient = objective.value_and_gradient(T + step)
             np.testing.assert_allclose(there.value, value, rtol=1e-13)
             close(there.gradient, gradient, 1e-12)
@@ -507,7 +510,7 @@ def test_the_certificate_is_of_fourth_order_in_an_exact_step(penalised):
     gaps = []
     for size in (0.08, 0.04):
         T = optimal + size * penalised.direction()
-        gaps.append(objective.certify(T, newton(objective, T)).gap)
+        gaps.append(certify(objective, T, newton(objective, T)).gap)
     ratio = gaps[0] / gaps[1]
     assert (ratio > 10).all() and (ratio < 24).all()
 
@@ -516,7 +519,7 @@ def test_the_certificate_is_tight_at_the_optimum(penalised):
     """At the minimiser a step of zero has F = F* and a gap of zero, to rounding."""
     objective = penalised.objective
     T = minimiser(objective)
-    there = objective.certify(T, np.zeros_like(T))
+    there = certify(objective, T, np.zeros_like(T))
     np.testing.assert_allclose(there.value, penalised.least(), rtol=0, atol=1e-13)
     assert (there.gap >= 0).all() and (there.gap < 1e-15).all()
     assert np.abs(there.gradient).max() < 1e-14
@@ -532,9 +535,9 @@ def test_there_is_no_bound_where_free_coefficients_are_out_of_balance(penalised)
     free = (penalised.working_l2 == 0) & np.isfinite(np.append(scale, 1))[: len(T), None]
     assert free.any(axis=0).all()
     push = objective.link.centred(np.arange(T.shape[1]) + 1.0)
-    for problem in range(objective.problems):
+    for problem in range(objective.problems.count):
         moved = T + 1e-4 * free * push * penalised.owner[:, problem]
-        gap = objective.certify(moved, np.zeros_like(T)).gap
+        gap = certify(objective, moved, np.zeros_like(T)).gap
         np.testing.assert_array_equal(np.isinf(gap), np.arange(len(gap)) == problem)
 
 

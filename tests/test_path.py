@@ -44,7 +44,9 @@ def test_each_stage_is_the_optimum_at_its_strength(posed):
     assert [path_point.C for path_point in path] == CS.tolist()
     for path_point in path:
         own = posed.objective.at_strength(path_point.C)
-        np.testing.assert_allclose(path_point.objective.penalty.l2, own.penalty.l2, rtol=1e-14)
+        np.testing.assert_allclose(
+            path_point.objective.penalty.ridge, own.penalty.ridge, rtol=1e-14
+        )
         best = minimiser(own)
         close(own.link.centred(path_point.T), own.link.centred(best), 1e-5)
         F = own.in_units_of_F(own.value(best))
@@ -137,7 +139,7 @@ def shortened(objective, T, step):
     """The step of each problem, halved until its F is no higher."""
     before = objective.value(T)
     for _ in range(30):
-        higher = objective.by_score(objective.value(T + step) > before)
+        higher = objective.problems.spread(objective.value(T + step) > before)
         if not higher.any():
             break
         step = np.where(higher, step / 2, step)
@@ -158,7 +160,7 @@ def test_held_out_scores_are_those_of_the_fits_without_the_fold(posed):
         assert len(held) == 3
         for fold, Z in zip(folds, held, strict=True):
             expected, own = scores_without(posed, path_point.C, fold)
-            settled = own.by_score(own.constant_problems)
+            settled = own.problems.spread(own.constant_problems)
             close(gauged(posed, Z)[:, ~settled], gauged(posed, expected)[:, ~settled], 1e-3)
 
 
@@ -169,7 +171,7 @@ def test_rows_that_a_refit_counts_twice_weigh_twice(posed):
     refits = Refits(posed.objective, posed.objective.rows, [fold], 1e-12)
     (path_point,) = path_points(posed.objective, CS[1:2], monitor)
     expected, own = scores_without(posed, path_point.C, fold)
-    settled = own.by_score(own.constant_problems)
+    settled = own.problems.spread(own.constant_problems)
     (Z,) = refits.held_out(path_point)
     close(gauged(posed, Z)[:, ~settled], gauged(posed, expected)[:, ~settled], 1e-3)
 

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from parts import LABELS, SOURCES, TARGETS, close, columns, hold, make, minimiser, newton
 
+from softreg._model.certificate import certify
 from softreg._model.links import Sigmoid
+from softreg._model.problems import Problems
 from softreg._rows.memory import MemoryRows
 from softreg.solvers.linalg import costs as _costs
 from softreg.solvers.linalg.conjugate_gradients import conjugate_gradients
@@ -202,11 +205,11 @@ def test_a_metric_of_several_fits_is_that_of_each(penalised, name):
     if penalised.is_softmax and penalised.link.fits > 1:
         return  # of several fits there are no several fits
     T, objective, rng = penalised.point(), penalised.objective, np.random.default_rng(51)
-    metric, B, K = METRICS[name][0](penalised, T), objective.problems, T.shape[1]
+    metric, B, K = METRICS[name][0](penalised, T), objective.problems.count, T.shape[1]
     G = rng.normal(size=(len(T), 3 * K))
     three = metric.repeated(3)
     found = three.unwhiten(three.whiten(G))
-    fits = _ManyFits(3 * B, 3 * K)
+    fits = SimpleNamespace(problems=Problems(3 * B, 3 * K))
     last = three.take_problems(fits, np.arange(B, 3 * B))
     of_last = last.unwhiten(last.whiten(G[:, K:]))
     for fit in range(3):
@@ -219,26 +222,13 @@ def test_a_metric_of_several_fits_is_that_of_each(penalised, name):
     assert three.whiten(G) @ v == pytest.approx(np.vdot(G, three.unwhiten(v)), rel=1e-10)
 
 
-class _ManyFits:
-    """What a metric asks of an objective of several fits to find the part of some."""
-
-    def __init__(self, problems, scores):
-        self.problems, self.of_each = problems, scores // problems
-
-    def scores(self, problems):
-        return (problems[:, None] * self.of_each + np.arange(self.of_each)).ravel()
-
-    def columns(self, T, problems):
-        return T[:, self.scores(problems)]
-
-
 @pytest.mark.parametrize("factor", [1e-4, 0.3, 20.0])
 @pytest.mark.parametrize("name", [name for name in METRICS if name != "blocks"])
 def test_a_metric_follows_the_penalty(penalised, name, factor):
     """Shifted by a change of the penalty it is the metric that the other objective has."""
     T, objective = penalised.point(), penalised.objective
     metric, other = METRICS[name][0](penalised, T), objective.at_strength(1 / factor)
-    shifted = metric.with_ridge_change(other, other.penalty.l2 - objective.penalty.l2)
+    shifted = metric.with_ridge_change(other, other.penalty.ridge - objective.penalty.ridge)
     expected = METRICS[name][0](replace(penalised, objective=other), T)
     G = objective.link.centred(np.random.default_rng(52).normal(size=T.shape))
     atol = 1e-6 if name == "diagonal" else 1e-9
@@ -324,6 +314,13 @@ def test_a_sampled_hessian_is_near_the_exact_one_where_columns_have_heavy_tails(
 # ---- Conjugate gradients ------------------------------------------------------------------------
 
 
+class Summed(Problems):
+    """Problems of a score each whose inner products round alike however many there are."""
+
+    def inner(self, A, D):
+        return (A * D).sum(axis=0)
+
+
 class Systems:
     """Products with B matrices (B, p, p), one for each column, and the columns each was made of.
 
@@ -331,7 +328,7 @@ class Systems:
     """
 
     def __init__(self, H, names=None, asked=None):
-        self.H, self.objective, self.problems = H, self, len(H)
+        self.H, self.objective, self.problems = H, self, Summed(len(H), len(H))
         self.names = np.arange(len(H)) if names is None else names
         self.asked = [] if asked is None else asked
 
@@ -341,18 +338,6 @@ class Systems:
 
     def take_problems(self, problems):
         return Systems(self.H[problems], self.names[problems], self.asked)
-
-    def scores(self, problems):
-        return problems
-
-    def columns(self, T, problems):
-        return T[:, problems]
-
-    def by_score(self, problems):
-        return problems
-
-    def inner(self, A, D):
-        return (A * D).sum(axis=0)
 
 
 def spd(rng, B=1, p=12):
@@ -665,7 +650,7 @@ def test_balancing_moves_free_coefficients_to_where_there_is_a_bound(penalised):
     there = balanced(objective, point)
     np.testing.assert_array_equal(there.T[~free], T[~free])
     assert (there.value <= point.value).all() and (there.value < point.value).any()
-    assert np.isinf(objective.certify(T, 0 * T).gap).all()
-    gap = objective.certify(there.T, 0 * T).gap
+    assert np.isinf(certify(objective, T, 0 * T).gap).all()
+    gap = certify(objective, there.T, 0 * T).gap
     assert (there.value - penalised.least() <= gap + 1e-13).all() and np.isfinite(gap).all()
     np.testing.assert_allclose(there.gradient, objective.value_and_gradient(there.T)[1], atol=1e-14)

@@ -35,7 +35,7 @@ def weights(n):
 def problems_of(targets, Y):
     """Into how many problems targets fall, given their matrix Y (n, K)."""
     if isinstance(targets, RepeatedTargets):
-        return len(targets.kept) * problems_of(targets.Y, Y[:, : targets.Y.n_scores])
+        return len(targets.counts) * problems_of(targets.Y, Y[:, : targets.Y.n_scores])
     return 1 if isinstance(targets, ClassTargets) or np.allclose(Y.sum(axis=1), 1) else Y.shape[1]
 
 
@@ -159,7 +159,7 @@ def test_folds_are_not_folded_again():
     """Several fits of several fits are none that anybody asks for."""
     labels, *_ = classes(4)(np.random.default_rng(7), 40)
     folds = labels.repeated(KEPT["rows"])
-    with pytest.raises(ValueError, match="folds"):
+    with pytest.raises(ValueError, match="repeated"):
         folds.repeated(KEPT["rows"])
     for refused in (folds.classes_of_rows, lambda: folds.over_candidates(np.arange(2))):
         with pytest.raises(ValueError, match="n_candidates"):

@@ -91,7 +91,7 @@ class LabelEncoder(_LabelParameters, Encoder):
 
     def tally(self, answers: Answers) -> LabelTally:
         targets, weight = _plain(answers)
-        own = np.ones(targets.places.shape[0]) if weight is None else weight
+        own = np.ones(targets.stored.shape[0]) if weight is None else weight
         weighed = own if answers.weight is None else answers.weight
         sums = targets.score_weight(own), targets.target_sum(own)
         return LabelTally(*sums, targets.observed(own), float(weighed.sum()))
@@ -177,7 +177,7 @@ class OneVsRestCode(LabelCode):
     def targets(self, answers: Answers) -> tuple[LabelTargets, NDArray | None]:
         codes, n, K = self.inner.codes(answers.values), len(answers.values), len(self.classes)
         ones = sparse.csr_array((np.ones(n), codes, np.arange(n + 1)), shape=(n, K))
-        targets = LabelTargets.of(ones, np.ones(n), np.ones(K))
+        targets = LabelTargets.from_answers(ones, np.ones(n), np.ones(K))
         return _weighted(targets, self.factors), answers.weight
 
     def log_losses(self, scores: NDArray, answers: Answers) -> NDArray:
@@ -228,7 +228,9 @@ def _plain(answers: Answers) -> tuple[LabelTargets, NDArray | None]:
     known = (~np.isnan(Y.data)).astype(np.float64)
     certain = sparse.csr_array((np.nan_to_num(Y.data), Y.indices, Y.indptr), shape=Y.shape)
     of_rows = weight is None or weight.ndim == 1
-    targets = LabelTargets.of(certain, known, np.ones(Y.shape[1]), None if of_rows else weight)
+    targets = LabelTargets.from_answers(
+        certain, known, np.ones(Y.shape[1]), None if of_rows else weight
+    )
     if of_rows or weight is None:
         return targets, weight
     there = np.asarray(weight.any(axis=1))
@@ -241,11 +243,13 @@ def _weighted(targets: LabelTargets, factors: tuple[NDArray, NDArray] | None) ->
         return targets
     # w y softplus(-z) + v (1 - y) softplus(z) is the loss at y' = w y / u, u times,
     # with u = w y + v (1 - y).
-    yes, no = (factor[targets.places.indices] for factor in factors)
-    own = yes * targets.shares + no * (1 - targets.shares)
-    shares = np.divide(yes * targets.shares, own, out=np.zeros_like(own), where=own > 0)
+    yes, no = (factor[targets.stored.indices] for factor in factors)
+    own = yes * targets.answers + no * (1 - targets.answers)
+    shares = np.divide(yes * targets.answers, own, out=np.zeros_like(own), where=own > 0)
     weights = own * targets.weights
-    return replace(targets, shares=shares, weights=weights, plain=factors[1], even=False)
+    return replace(
+        targets, answers=shares, weights=weights, no_weight=factors[1], unit_weights=False
+    )
 
 
 def _factors(

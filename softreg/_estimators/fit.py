@@ -146,7 +146,7 @@ class FittedClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
             same_classes = np.array_equal(self.classes_, code.classes)
             if same_classes and self.coef_.shape == (null.shape[1], self.n_features_in_):
                 W, b = self.coef_.T.astype(float), self.intercept_.astype(float)
-                constant = objective.by_score(objective.constant_problems)
+                constant = objective.problems.spread(objective.constant_problems)
                 return np.where(constant, null, objective.working(W, b))
         return null
 

@@ -92,7 +92,7 @@ class StreamClassifier(FittedClassifier, metaclass=ABCMeta):
         with Threads(checks.check_n_jobs(self.n_jobs)) as threads:
             survey = Survey.of(chunks, Reader(fitted._validated, self._encoder))
             raw = Coordinates.raw(fitted.n_features_in_, bool(self.fit_intercept))
-            rows = ChunkedRows.of(survey.rows(raw, threads))
+            rows = ChunkedRows.from_source(survey.rows(raw, threads))
             result, learned = fitted._minimised(rows, survey.code, FitTask(self, {}))
         self._publish(fitted, learned)
         self._warn(survey.code, result, self.C, 2 + CALLBACK_FRAMES)

@@ -1,4 +1,8 @@
-"""Kernels: the arithmetic on rows of scores, of which links and sums over blocks are made."""
+"""Kernels: the arithmetic on rows of scores; links and sums over blocks go through these functions.
+
+Arrays are NumPy's. Scores Z and probabilities P are class-major: (K, m) for m rows. Functions
+ending in ``_inplace`` overwrite their first argument.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,49 @@ Array = NDArray[np.floating]
 # Half a megabyte of doubles, which stays in a core's second-level cache; Hessians of an order
 # above 360 take wider chunks, lest adding them up take longer than the products.
 _CHUNK_VALUES = 2**16
+# Scores of a block of rows: 8 MB of doubles, of which a few arrays are held at a time.
+_BLOCK_SCORES = 2**20
+
+
+def row_totals(values: Array) -> Array:
+    """Return the sums over rows of values (B, m), in double precision, (B,)."""
+    return values.sum(axis=1, dtype=float)
+
+
+def softmax_inplace(Z: Array) -> Array:
+    """Turn Z (B, K, m) into its softmax over K; return logsumexp(Z), (B, m).
+
+    These are SciPy's softmax and logsumexp in one exponential.
+    """
+    peak = Z.max(axis=1)
+    Z -= peak[:, None]
+    np.exp(Z, out=Z)
+    total = Z.sum(axis=1)
+    Z /= total[:, None]
+    return peak + np.log(total)
+
+
+# SciPy's expit and log_expit in one exponential that cannot overflow: five times faster.
+
+
+def exp_minus_abs(Z: Array) -> Array:
+    """Return e = exp(-|z|), of which the next two functions are made."""
+    return np.exp(-np.abs(Z))
+
+
+def sigmoid(Z: Array, e: Array, out: Array | None = None) -> Array:
+    """Return 1 / (1 + exp(-z)), given e = exp(-|z|)."""
+    return np.divide(np.where(Z < 0, e, 1), 1 + e, out=out)
+
+
+def softplus(Z: Array, e: Array) -> Array:
+    """Return log(1 + exp(z)), given e = exp(-|z|)."""
+    return np.maximum(Z, 0) + np.log1p(e)
+
+
+def gram(X: Array, weight: Array | None) -> Array:
+    """Return sum_i w_i x_i x_i' of rows X (m, d), (d, d); weights None are all one."""
+    return X.T @ (X if weight is None else X * weight[:, None])
 
 
 def weighted_grams(X: Array, C: Array) -> Array:
@@ -19,50 +66,33 @@ def weighted_grams(X: Array, C: Array) -> Array:
     (K, m), d = C.shape, X.shape[1]
     H, step = np.zeros((K, d, d)), max(1, _CHUNK_VALUES // d)
     buffer, roots = np.empty((min(step, m), d)), np.sqrt(C)
-    for cut in (slice(start, min(start + step, m)) for start in range(0, m, step)):
-        x, scaled = X[cut], buffer[: cut.stop - cut.start]
-        for own, root in zip(H, roots[:, cut], strict=True):
+    for rows in (slice(start, min(start + step, m)) for start in range(0, m, step)):
+        x, scaled = X[rows], buffer[: rows.stop - rows.start]
+        for H_k, root in zip(H, roots[:, rows], strict=True):
             np.multiply(x, root[:, None], out=scaled)
-            own += scaled.T @ scaled  # of itself: half the multiplications
+            H_k += scaled.T @ scaled  # of itself: half the multiplications
     return H
 
 
-# SciPy's expit and log_expit in one exponential that cannot overflow: five times faster.
-
-
-def _decay(Z: Array) -> Array:
-    """Return exp(-|z|)."""
-    return np.exp(-np.abs(Z))
-
-
-def _expit(Z: Array, decay: Array, out: Array | None = None) -> Array:
-    return np.divide(np.where(Z < 0, decay, 1), 1 + decay, out=out)
-
-
-def _softplus(Z: Array, decay: Array) -> Array:
-    """Return log(1 + exp(z))."""
-    return np.maximum(Z, 0) + np.log1p(decay)
-
-
-def _softmax_hessian(P: Array, X: Array, weight: Array) -> Array:
+def softmax_hessian(P: Array, X: Array, weight: Array) -> Array:
     """Return sum_i w_i (diag(p_i) - p_i p_i') (x) x_i x_i', (K d, K d)."""
     # With a_i = p_i (x) x_i: sum_i w_i (diag(p_i) (x) x_i x_i' - a_i a_i'), class-major and in
     # chunks that stay in the cache, four times faster than row by row (measured). Over the
     # classes H sums to zero, so the last one need not be computed.
     J, (m, d) = len(P) - 1, X.shape
-    H, own = np.zeros((J * d, J * d)), np.zeros((J * d, d))
+    H, diagonal = np.zeros((J * d, J * d)), np.zeros((J * d, d))
     step = min(m, max(_CHUNK_VALUES // (J * d), J * d // 2))
     x, A = np.empty((d, step)), np.empty((J, d, step))
-    for cut in (slice(start, min(start + step, m)) for start in range(0, m, step)):
-        x, A = x[:, : cut.stop - cut.start], A[:, :, : cut.stop - cut.start]
-        np.multiply(X[cut].T, np.sqrt(weight[cut]), out=x)
-        np.multiply(P[:-1, None, cut], x, out=A)
-        rows = A.reshape(J * d, -1)
-        H -= rows @ rows.T
-        own += rows @ x.T
+    for rows in (slice(start, min(start + step, m)) for start in range(0, m, step)):
+        x, A = x[:, : rows.stop - rows.start], A[:, :, : rows.stop - rows.start]
+        np.multiply(X[rows].T, np.sqrt(weight[rows]), out=x)
+        np.multiply(P[:-1, None, rows], x, out=A)
+        columns = A.reshape(J * d, -1)
+        H -= columns @ columns.T
+        diagonal += columns @ x.T
     for k in range(J):
         block = slice(k * d, (k + 1) * d)
-        H[block, block] += own[block]
+        H[block, block] += diagonal[block]
     return _with_last_class(H, J, d)
 
 
@@ -75,10 +105,6 @@ def _with_last_class(H: Array, J: int, d: int) -> Array:
     return full.reshape((J + 1) * d, -1)
 
 
-# Scores of a block of rows: 8 MB of doubles, of which a few arrays are held at a time.
-_BLOCK_SCORES = 2**20
-
-
 def best_classes(
     scores: Callable[[slice], NDArray], n: int, n_classes: int, k: int
 ) -> NDArray[np.intp]:
@@ -88,8 +114,8 @@ def best_classes(
     """
     step = max(1, _BLOCK_SCORES // n_classes)
     best = np.empty((n, k), dtype=np.intp)
-    for cut in (slice(start, min(start + step, n)) for start in range(0, n, step)):
-        best[cut] = _best(scores(cut), k)
+    for rows in (slice(start, min(start + step, n)) for start in range(0, n, step)):
+        best[rows] = _best(scores(rows), k)
     return best
 
 
@@ -97,8 +123,8 @@ def _best(Z: NDArray, k: int) -> NDArray[np.intp]:
     """Return the places of the k highest values of each row of Z (m, K), best first."""
     least = np.partition(Z, -k, axis=1)[:, -k, None]
     above, equal = least < Z, least == Z
-    room = k - above.sum(axis=1, keepdims=True)
-    equal &= np.cumsum(equal, axis=1) <= room
+    n_equal = k - above.sum(axis=1, keepdims=True)
+    equal &= np.cumsum(equal, axis=1) <= n_equal
     places = np.nonzero(above | equal)[1].reshape(-1, k)
     order = np.argsort(-np.take_along_axis(Z, places, axis=1), axis=1, kind="stable")
     return np.take_along_axis(places, order, axis=1)

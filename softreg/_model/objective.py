@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg._model.certificate import Certificate
-from softreg._model.kernels import weighted_grams
+from softreg._model.block_kernels import (
+    CurvatureGram,
+    CurvatureTrace,
+    Loss,
+    LossAndGradient,
+    LossHessian,
+    LossHessianBlocks,
+    LossHessianDiagonal,
+    RowLeverage,
+    weighted_gram,
+)
 from softreg._model.links import Link
-from softreg._model.penalties import Ridge
+from softreg._model.penalties import Penalty, Ridge
+from softreg._model.problems import Problems
 from softreg._model.rowspace import RowSpace, rotation_pays
+from softreg._rows.arrays import Coef, Mask, PerProblem, PerScore, Places
 from softreg._rows.base import Rows
-from softreg._rows.blocks import Block
-
-# Mean residual of a column, in its own deviation, that passes for zero.
-_BALANCED = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +54,7 @@ class Objective:
     ----------
     link : Link
     rows : Rows, in working coordinates
-    penalty : Ridge, on T; 0 for the intercept
+    penalty : Penalty, on T; 0 for the intercept
     score_weight : ndarray (K,), S_k, that of all rows also where `rows` is a sample of them
     mean_weight : float, S, that of all scores also where these are some of them
     spaces : tuple of RowSpace, at most one: what was rotated before the coordinates
@@ -56,327 +62,228 @@ class Objective:
 
     link: Link
     rows: Rows
-    penalty: Ridge
-    score_weight: NDArray
+    penalty: Penalty
+    score_weight: PerScore
     mean_weight: float
     spaces: tuple[RowSpace, ...] = ()
 
     @classmethod
-    def in_working_coordinates(cls, link: Link, rows: Rows, penalty: Ridge) -> Objective:
+    def in_working_coordinates(cls, link: Link, rows: Rows, penalty: Penalty) -> Objective:
         """Return the objective of raw rows and the penalty of raw features."""
         spaces: tuple[RowSpace, ...] = ()
-        if rotation_pays(rows):
-            spaces = (RowSpace.of(rows, penalty),)
+        if penalty.is_rotatable and rotation_pays(rows):
+            spaces = (RowSpace.from_rows(rows, penalty),)
             rows, penalty = spaces[0].rows, spaces[0].penalty
         rows = rows.standardised()
         penalty = penalty.for_scaled_features(rows.coordinates.scale, rows.coordinates.intercept)
-        weight = rows.divisor
-        penalty = penalty.divided(weight)
-        return cls(link, rows, penalty, weight, float(rows.score_weight.mean()), spaces)
-
-    @cached_property
-    def problems(self) -> int:
-        """Number of problems B."""
-        return self.link.problems(self.shape[1])
-
-    def scores(self, problems: NDArray) -> NDArray:
-        """Return the scores that some of the problems consist of."""
-        return np.arange(self.shape[1]).reshape(self.problems, -1)[problems].ravel()
-
-    def columns(self, T: NDArray, problems: NDArray) -> NDArray:
-        """Return the columns of T (width, K) that belong to some of the problems."""
-        return np.take(T, self.scores(problems), axis=1)  # contiguous, as T[:, ...] is not
-
-    def take_problems(self, problems: NDArray) -> Objective:
-        """Return the objective of some of the problems, in ascending order."""
-        if len(problems) == self.problems:
-            return self
-        own = self.scores(problems)
-        return replace(
-            self,
-            link=self.link.with_problems(len(problems)),
-            rows=self.rows.take_scores(own),
-            penalty=self.penalty.take_scores(own),
-            score_weight=self.score_weight[own],
-        )
-
-    @cached_property
-    def problem_weight(self) -> NDArray:
-        """S_k of each problem, (B,)."""
-        return self.score_weight.reshape(self.problems, -1)[:, 0]
-
-    def in_units_of_F(self, values: NDArray) -> NDArray:
-        """Return values (B,) of problems in units of their own weight as parts of F."""
-        return values * self.problem_weight / self.mean_weight
-
-    @cached_property
-    def constant_problems(self) -> NDArray[np.bool_]:
-        """Which problems have constant targets, so that no model is better than the null one, (B,).
-
-        What little its F is above zero, for the sake of a finite intercept, is below rounding.
-        """
-        return self.any_of_problem(self.rows.constant_scores & self.rows.coordinates.intercept)
-
-    @cached_property
-    def unseen_scores(self) -> NDArray[np.bool_]:
-        """Scores of classes, or of labels whose answers are all the same, that are not there, (K,).
-
-        Without an intercept there is nothing that grows without end.
-        """
-        if not self.link.exclusive:
-            return self.by_score(self.constant_problems)
-        return (self.rows.target_sum == 0) & self.rows.coordinates.intercept
-
-    def by_problem(self, scores: NDArray) -> NDArray:
-        """Return what is given for each score (K,), added up over each problem's, (B,)."""
-        return scores.reshape(self.problems, -1).sum(axis=1)
-
-    def any_of_problem(self, scores: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return whether something is so for any score of each problem, (B,)."""
-        return np.logical_or.reduce(scores.reshape(self.problems, -1), axis=1)
-
-    def by_score(self, problems: NDArray) -> NDArray:
-        """Return what is given for each problem (B,), for each of its scores, (K,)."""
-        return np.repeat(problems, self.shape[1] // self.problems)
-
-    def inner(self, A: NDArray, D: NDArray) -> NDArray:
-        """Return the inner product of two sets of coefficients (width, K), (B,)."""
-        return self.by_problem(np.einsum("jk,jk->k", A, D))
+        weight, mean_weight = rows.totals.score_divisor, rows.totals.score_weight.mean()
+        return cls(link, rows, penalty.divided(weight), weight, float(mean_weight), spaces)
 
     @cached_property
     def shape(self) -> tuple[int, int]:
         """Shape (width, K) of T."""
         return self.rows.coordinates.width, self.rows.n_scores
 
-    def coefficients(self, T: NDArray) -> tuple[NDArray, NDArray]:
-        """Return W (d, K) and b (K,) in the user's units."""
-        W, b = self.rows.coordinates.coefficients(self.link.centred(T))
-        for space in self.spaces:
-            W, b = space.coefficients(W, b)
-        return W, b
+    @cached_property
+    def problems(self) -> Problems:
+        """How the scores fall into problems."""
+        K = self.shape[1]
+        return Problems(self.link.problems(K), K)
 
-    def working(self, W: NDArray, b: NDArray) -> NDArray:
-        """Return T of coefficients in the user's units."""
-        for space in self.spaces:
-            W, b = space.working(W, b)
-        return self.link.centred(self.rows.coordinates.working(W, b))
+    @cached_property
+    def problem_weight(self) -> PerProblem:
+        """S_k of each problem, (B,)."""
+        return self.score_weight.reshape(self.problems.count, -1)[:, 0]
 
-    def null(self) -> NDArray:
-        """Return T of the model without features."""
-        T, rows = np.zeros(self.shape), self.rows
-        if rows.coordinates.intercept:
-            T[-1] = self.link.null_scores(rows.mean_target)
-            farther = np.sign(T[-1]) * rows.farthest_offset
-            T[-1] += np.where(self.by_score(self.constant_problems), farther, -rows.mean_offset)
-        return self.link.centred(T)
+    @cached_property
+    def constant_problems(self) -> Mask:
+        """Problems whose targets are constant, (B,): the null model is optimal to rounding.
+
+        Solvers skip them. Always False without an intercept.
+        """
+        intercept = self.rows.coordinates.intercept
+        return self.problems.any(self.rows.totals.constant_scores & intercept)
+
+    @cached_property
+    def unseen_scores(self) -> Mask:
+        """Scores of classes without rows, and of labels whose answers are constant, (K,).
+
+        Always False without an intercept, which alone would grow without end.
+        """
+        if not self.link.exclusive:
+            return self.problems.spread(self.constant_problems)
+        return (self.rows.totals.target_sum == 0) & self.rows.coordinates.intercept
+
+    @cached_property
+    def has_free_features(self) -> Mask:
+        """Whether a feature that varies has no penalty: an optimum may not exist, (B,)."""
+        varies = np.isfinite(self.rows.coordinates.scale)
+        free = self.penalty.free[: len(varies)][varies].any(axis=0)
+        return self.problems.any(np.broadcast_to(free, self.shape[1:]))
+
+    # ---- The same objective for other problems, rows or strengths -------------------------------
+
+    def take_problems(self, problems: Places) -> Objective:
+        """Return the objective of some problems, in ascending order."""
+        if len(problems) == self.problems.count:
+            return self
+        scores = self.problems.scores(problems)
+        return replace(
+            self,
+            link=self.link.with_problems(len(problems)),
+            rows=self.rows.take_scores(scores),
+            penalty=self.penalty.take_scores(scores),
+            score_weight=self.score_weight[scores],
+        )
 
     def on_rows(self, rows: Rows) -> Objective:
-        """Return the objective of other rows in its place, as if there were no others."""
-        weight = rows.divisor
-        penalty, mean = self.penalty.divided(weight / self.score_weight), rows.score_weight.mean()
+        """Return the objective of other rows alone."""
+        weight, mean_weight = rows.totals.score_divisor, float(rows.totals.score_weight.mean())
+        penalty = self.penalty.divided(weight / self.score_weight)
         return replace(
-            self, rows=rows, penalty=penalty, score_weight=weight, mean_weight=float(mean)
+            self, rows=rows, penalty=penalty, score_weight=weight, mean_weight=mean_weight
         )
 
     def repeated(self, rows: Rows, count: int) -> Objective:
-        """Return the objective of so many fits at once, on rows that are `MemoryRows.repeated`.
+        """Return the objective of `count` fits at once, on rows that are `MemoryRows.repeated`.
 
         Each fit has the scores and problems of this one, after those of the fit before it.
         """
-        weight, own = rows.divisor, np.tile(self.score_weight, count)
-        return replace(
+        tiled = replace(
             self,
-            link=self.link.with_problems(count * self.problems),
-            rows=rows,
-            penalty=self.penalty.repeated(count).divided(weight / own),
-            score_weight=weight,
-            mean_weight=float(rows.score_weight.mean()),
+            link=self.link.with_problems(count * self.problems.count),
+            penalty=self.penalty.repeated(count),
+            score_weight=np.tile(self.score_weight, count),
         )
+        return tiled.on_rows(rows)
 
     def at_strength(self, C: float) -> Objective:
         """Return the objective with its penalty divided by C."""
-        new = replace(self, penalty=self.penalty.divided(np.array([C])))
-        if "gram" in vars(self):  # it knows nothing of the penalty
-            vars(new)["gram"] = self.gram
-        return new
+        return replace(self, penalty=self.penalty.divided(np.array([C])))
 
     def unpenalised(self) -> Objective:
         """Return the mean loss alone."""
-        return replace(self, penalty=Ridge(np.zeros_like(self.penalty.l2)))
-
-    def value(self, T: NDArray) -> NDArray:
-        """Return F, (B,): half a pass over the data."""
-        U = self.rows.block_coefficients(T)
-
-        def kernel(block: Block) -> tuple[NDArray]:
-            Z = block.scores(U)
-            return (_total(block.weighted(self.link.loss_and_residual_inplace(Z, block.Y))),)
-
-        return self._value(self.rows.sum(kernel)[0], T)
-
-    def value_and_gradient(self, T: NDArray) -> tuple[NDArray, NDArray]:
-        """Return F, (B,), and its gradient: one pass over the data."""
-        U = self.rows.block_coefficients(T)
-
-        def kernel(block: Block) -> tuple[NDArray, NDArray]:
-            Z = block.scores(U)
-            loss = self.link.loss_and_residual_inplace(Z, block.Y)
-            return _total(block.weighted(loss)), block.gather(block.weighted(Z))
-
-        loss, G = self.rows.sum(kernel)
-        return self._value(loss, T), self.gradient(G, T)
-
-    def gradient(self, gathered: NDArray, T: NDArray) -> NDArray:
-        """Return the gradient (width, K) of what was gathered, and of the penalty at T."""
-        G = self.rows.working_gradient(gathered) / self.score_weight
-        G += self.penalty.gradient(T)
-        return G
-
-    def hessian(self, T: NDArray) -> NDArray:
-        """Return the Hessian problem by problem, (B, p, p), definite also along the gauge."""
-        U = self.rows.block_coefficients(T)
-
-        def kernel(block: Block) -> tuple[NDArray]:
-            P = self.link.probabilities_inplace(block.scores(U))
-            return (self.link.hessian(P, block.features(), block.weights()),)
-
-        H = self.rows.sum(kernel)[0] / self.problem_weight[:, None, None]
-        own = np.broadcast_to(self.penalty.l2, self.shape).T
-        diagonal = np.arange(H.shape[1])
-        H[:, diagonal, diagonal] += own.reshape(len(H), -1)
-        self.link.fix_gauge_inplace(H, self.shape[0])
-        return H
-
-    def hessian_blocks(self, T: NDArray, scores: slice = slice(None)) -> NDArray:
-        """Return the Hessian's diagonal blocks of some scores, each (width, width)."""
-        U = self.rows.block_coefficients(T)
-
-        def kernel(block: Block) -> tuple[NDArray]:
-            P = self.link.probabilities_inplace(block.scores(U))
-            C = block.weighted(self.link.curvature_diagonal(P))
-            return (weighted_grams(block.features(), C[scores]),)
-
-        H = self.rows.sum(kernel)[0]
-        H /= self.score_weight[scores, None, None]
-        diagonal = np.arange(H.shape[1])
-        H[:, diagonal, diagonal] += np.broadcast_to(self.penalty.l2, self.shape).T[scores]
-        return H
-
-    def hessian_diagonal(self, T: NDArray) -> NDArray:
-        """Return the diagonal of the Hessian, (width, K); of CSR in single precision."""
-        rows = self.rows.for_steps
-        U = rows.block_coefficients(T)
-
-        def kernel(block: Block) -> tuple[NDArray]:
-            P = self.link.probabilities_inplace(block.scores(U))
-            return (block.weighted_squares(block.weighted(self.link.curvature_diagonal(P))),)
-
-        diagonal = rows.working_squares(rows.sum(kernel)[0])
-        return diagonal / self.score_weight + self.penalty.l2
-
-    @cached_property
-    def gram(self) -> NDArray:
-        """sum_i s_i x~_i x~_i' / sum_i s_i, (width, width)."""
-        return self._gram(lambda block: block.weight) / self.rows.total_weight
-
-    def curvature_gram(self, T: NDArray) -> NDArray:
-        """Return the Hessian's diagonal blocks, added over the scores, (width, width)."""
-        U, own = (
-            self.rows.block_coefficients(T),
-            np.diag(self.shape[1] * self.penalty.ridge_by_feature),
-        )
-        return self._gram(lambda block: self._curvatures(block, U)) + own
-
-    def leverage(self, T: NDArray, root: NDArray) -> Callable[[Block], NDArray]:
-        """Return what gives a block's rows their weight in the Hessian, (m,).
-
-        That is their curvature times ||root' x~||^2.
-        """
-        U = self.rows.block_coefficients(T)
-
-        def kernel(block: Block) -> NDArray:
-            lengths = np.square(block.features() @ root.astype(self.rows.dtype, copy=False))
-            return self._curvatures(block, U) * lengths.sum(axis=1)
-
-        return kernel
-
-    def _gram(self, weight: Callable[[Block], NDArray | None]) -> NDArray:
-        """Return sum_i w_i x~_i x~_i', given a block's weights (m,); None is all ones."""
-
-        def kernel(block: Block) -> tuple[NDArray]:
-            X, w = block.features(), weight(block)
-            return (X.T @ (X if w is None else X * w[:, None]),)
-
-        return self.rows.sum(kernel)[0].astype(float)
-
-    def _curvatures(self, block: Block, U: NDArray) -> NDArray:
-        """Return the trace of each row's Hessian in its scores, times its weights / S_k, (m,)."""
-        P = self.link.probabilities_inplace(block.scores(U))
-        spread = (1 / self.score_weight) @ block.weighted(self.link.curvature_diagonal(P))
-        return spread.astype(self.rows.dtype, copy=False)
+        return replace(self, penalty=Ridge.none(self.shape[0]))
 
     def in_double(self) -> Objective:
         """Return the same objective with products in double precision."""
         rows = self.rows.in_dtype(np.float64)
         return self if rows is self.rows else replace(self, rows=rows)
 
-    @cached_property
-    def has_free_features(self) -> NDArray[np.bool_]:
-        """Whether a feature that varies has no penalty: an optimum may not exist, (B,)."""
-        varies = np.isfinite(self.rows.coordinates.scale)
-        free = self.penalty.free[: len(varies)][varies].any(axis=0)
-        return self.any_of_problem(np.broadcast_to(free, self.shape[1:]))
+    # ---- Coefficients ---------------------------------------------------------------------------
 
-    def imbalance_gap(self, gradient: NDArray) -> NDArray:
+    def coefficients(self, T: Coef) -> tuple[Coef, PerScore]:
+        """Return W (d, K) and b (K,) in the user's units."""
+        W, b = self.rows.coordinates.coefficients(self.link.centred(T))
+        for space in self.spaces:
+            W, b = space.coefficients(W, b)
+        return W, b
+
+    def working(self, W: Coef, b: PerScore) -> Coef:
+        """Return T of coefficients in the user's units."""
+        for space in self.spaces:
+            W, b = space.working(W, b)
+        return self.link.centred(self.rows.coordinates.working(W, b))
+
+    def null(self) -> Coef:
+        """Return T of the model without features."""
+        T, totals = np.zeros(self.shape), self.rows.totals
+        if self.rows.coordinates.intercept:
+            T[-1] = self.link.null_scores(totals.mean_target)
+            # Constant targets: so far that every row's score is, whatever its offset.
+            farther = np.sign(T[-1]) * totals.largest_offset
+            constant = self.problems.spread(self.constant_problems)
+            T[-1] += np.where(constant, farther, -totals.mean_offset)
+        return self.link.centred(T)
+
+    # ---- F and its derivatives ------------------------------------------------------------------
+
+    def in_units_of_F(self, values: PerProblem) -> PerProblem:
+        """Return values (B,) of problems in units of their own weight as parts of F."""
+        return values * self.problem_weight / self.mean_weight
+
+    def value(self, T: Coef) -> PerProblem:
+        """Return F, (B,): half a pass over the data."""
+        (loss,) = self.rows.sum(Loss(self.link, self.rows.block_coefficients(T)))
+        return self.penalised(loss, T)
+
+    def value_and_gradient(self, T: Coef) -> tuple[PerProblem, Coef]:
+        """Return F, (B,), and its gradient: one pass over the data."""
+        kernel = LossAndGradient(self.link, self.rows.block_coefficients(T))
+        loss, gathered = self.rows.sum(kernel)
+        return self.penalised(loss, T), self.gradient(gathered, T)
+
+    def penalised(self, loss: PerProblem, T: Coef) -> PerProblem:
+        """Return F, (B,), given the sums of the losses, and with the penalty at T."""
+        return loss / self.problem_weight + self.problems.total(self.penalty.value(T))
+
+    def gradient(self, gathered: NDArray, T: Coef) -> Coef:
+        """Return the gradient (width, K), given what blocks gathered, and with the penalty at T."""
+        G = self.rows.working_gradient(gathered) / self.score_weight
+        G += self.penalty.smooth(T)[1]
+        return G
+
+    def hessian(self, T: Coef) -> NDArray:
+        """Return the Hessian problem by problem, (B, p, p), definite also along the gauge."""
+        (H,) = self.rows.sum(LossHessian(self.link, self.rows.block_coefficients(T)))
+        H = H / self.problem_weight[:, None, None]
+        diagonal = np.arange(H.shape[1])
+        H[:, diagonal, diagonal] += self._ridge_by_score.reshape(len(H), -1)
+        self.link.fix_gauge_inplace(H, self.shape[0])
+        return H
+
+    def hessian_blocks(self, T: Coef, scores: slice = slice(None)) -> NDArray:
+        """Return the Hessian's diagonal blocks of some scores, each (width, width)."""
+        U = self.rows.block_coefficients(T)
+        (H,) = self.rows.sum(LossHessianBlocks(self.link, U, scores))
+        H /= self.score_weight[scores, None, None]
+        diagonal = np.arange(H.shape[1])
+        H[:, diagonal, diagonal] += self._ridge_by_score[scores]
+        return H
+
+    def hessian_diagonal(self, T: Coef) -> Coef:
+        """Return the diagonal of the Hessian, (width, K); of CSR in single precision."""
+        rows = self.rows.for_steps
+        (squares,) = rows.sum(LossHessianDiagonal(self.link, rows.block_coefficients(T)))
+        return rows.working_squares(squares) / self.score_weight + self.penalty.ridge
+
+    @property
+    def _ridge_by_score(self) -> NDArray:
+        """The diagonal of the penalty's Hessian, (K, width)."""
+        return np.broadcast_to(self.penalty.ridge, self.shape).T
+
+    @property
+    def gram(self) -> NDArray[np.float64]:
+        """sum_i s_i x~_i x~_i' / sum_i s_i, (width, width); kept with the rows."""
+
+        def make() -> NDArray[np.float64]:
+            (gram,) = self.rows.sum(weighted_gram)
+            return gram.astype(float) / self.rows.totals.weight
+
+        return self.rows.kept(("gram", self.rows.dtype, self.rows.coordinates), make)
+
+    def curvature_gram(self, T: Coef) -> NDArray[np.float64]:
+        """Return the Hessian's diagonal blocks, added over the scores, (width, width)."""
+        (gram,) = self.rows.sum(CurvatureGram(self._curvature_trace(T)))
+        return gram.astype(float) + np.diag(self.shape[1] * self.penalty.ridge_by_feature)
+
+    def leverage(self, T: Coef, root: NDArray) -> RowLeverage:
+        """Return the kernel of the rows' weights in the Hessian: curvature times ||root' x~||^2."""
+        return RowLeverage(self._curvature_trace(T), root)
+
+    def _curvature_trace(self, T: Coef) -> CurvatureTrace:
+        rows = self.rows
+        return CurvatureTrace(self.link, rows.block_coefficients(T), self.score_weight, rows.dtype)
+
+    # ---- The penalty's part of duality gaps -----------------------------------------------------
+
+    def imbalance_gap(self, gradient: Coef) -> PerProblem:
         """Return what a gradient (width, K) left over from Newton's equations adds to gaps, (B,).
 
-        Coefficients without a penalty must be balanced to rounding, or there is no bound.
+        Coefficients without a penalty must be balanced to rounding, or there is no bound: inf.
         """
-        unbalanced = (self.penalty.free & (np.abs(gradient) > _BALANCED)).any(axis=0)
-        return np.where(self.any_of_problem(unbalanced), np.inf, self.penalised_gap(gradient))
+        return self.problems.total(self.penalty.conjugate(gradient))
 
-    def penalised_gap(self, gradient: NDArray) -> NDArray:
+    def penalised_gap(self, gradient: Coef) -> PerProblem:
         """Return what a gradient (width, K) adds to the gaps where there is a penalty, (B,)."""
-        return self.by_problem(self.penalty.conjugate(gradient))
-
-    def certify(self, T: NDArray, step: NDArray) -> Certificate:
-        """Return F, its gradient and a dual bound at T + step, in one pass.
-
-        Every matrix Q of probabilities bounds F from below, by the dual objective at Q - Y. The
-        bound is tight if Q balances the gradient: sum_i s_i x~_i (q_i - y_i) + l2 T = 0. Newton's
-        equations say just that of the linearised probabilities ``Q = P(T) + H_z step``, so after
-        an accurate Newton step the gap is of fourth order in it. By Fenchel and Young the gap is
-        the mean of KL(q_i || p_i(T + step)) plus the square of what is left unbalanced, in units
-        of the penalty (Boyd and Vandenberghe 2004, "Convex Optimization", sections 3.3 and 5.5).
-        """
-        U, V = self.rows.block_coefficients(T), self.rows.block_coefficients(step)
-
-        def kernel(block: Block) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-            Z, D = block.scores(U), block.linear_scores(V)
-            Q, divergence = self.link.dual_probabilities(Z, D)
-            block.Y.subtract_targets_inplace(Q)
-            Z += D
-            loss = self.link.loss_and_residual_inplace(Z, block.Y)
-            G, dual = block.gather(block.weighted(Z)), block.gather(block.weighted(Q))
-            return _total(block.weighted(loss)), G, _total(block.weighted(divergence)), dual
-
-        new = T + step
-        loss, G, divergence, dual = self.rows.sum(kernel)
-        mean_divergence = np.maximum(0.0, divergence / self.problem_weight)
-        imbalance = self.gradient(dual, new)
-        return Certificate(
-            value=self._value(loss, new),
-            gradient=self.gradient(G, new),
-            divergence=mean_divergence,
-            imbalance=imbalance,
-            gap=mean_divergence + self.imbalance_gap(imbalance),
-        )
-
-    def _value(self, loss: NDArray, T: NDArray) -> NDArray:
-        """Return F, (B,), of losses that were summed, and of the penalty at T."""
-        return loss / self.problem_weight + self.by_problem(self.penalty.value(T))
-
-
-def _total(losses: NDArray) -> NDArray:
-    """Return the sums over rows, in double precision, of what a problem's rows have, (B, m)."""
-    return losses.sum(axis=1, dtype=float)
+        return self.problems.total(self.penalty.conjugate_of_penalised(gradient))

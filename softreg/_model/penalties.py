@@ -1,82 +1,161 @@
-"""Penalties: what coefficients cost. They know nothing of y."""
+"""Penalties: what coefficients cost. They know nothing of y, and they alone read strengths."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from softreg._rows.arrays import Coef, Mask, PerScore, Places
+
+# Mean residual of a column, in its own deviation, that passes for zero.
+_BALANCED = 1e-10
+
+
+class Penalty(Protocol):
+    """A convex function of the coefficients T (width, K), a sum over scores.
+
+    Attributes
+    ----------
+    is_smooth : bool, whether it is differentiable, so that Newton's method minimises F
+    is_rotatable : bool, whether a rotation of features of equal strength leaves it as it is
+    """
+
+    is_smooth: bool
+    is_rotatable: bool
+
+    def for_scaled_features(self, scale: NDArray, intercept: bool) -> Penalty:
+        """Return the same penalty for features divided by `scale` (d,), and a free intercept."""
+
+    def divided(self, weight: PerScore) -> Penalty:
+        """Return the penalty, the part of each score divided by its `weight` (K,)."""
+
+    def take_scores(self, scores: Places) -> Penalty:
+        """Return the penalty of some scores."""
+
+    def repeated(self, count: int) -> Penalty:
+        """Return the penalty of `count` copies of the scores."""
+
+    def rotated(self, rank: int, kept: Mask) -> Penalty:
+        """Return the penalty of `rank` rotated features of strength one, and features `kept`."""
+
+    @property
+    def ridge(self) -> Coef:
+        """The diagonal of the Hessian of its smooth part, (width, 1), or (width, K)."""
+
+    @property
+    def ridge_by_feature(self) -> NDArray[np.float64]:
+        """The ridge of each feature, averaged over the scores, (width,)."""
+
+    @property
+    def ridge_by_score(self) -> PerScore:
+        """The factor of each score, or of all, with which `ridge_by_feature` is `ridge`."""
+
+    @property
+    def free(self) -> Mask:
+        """Coefficients without a penalty, in the shape of `ridge`."""
+
+    def value(self, T: Coef) -> PerScore:
+        """Return the penalty of T, score by score, (K,)."""
+
+    def smooth(self, T: Coef) -> tuple[PerScore, Coef]:
+        """Return the value (K,) and the gradient (width, K) of its smooth part at T."""
+
+    def prox(self, T: Coef, step: float) -> Coef:
+        """Return argmin_U ||U - T||^2 / 2 + step * penalty(U)."""
+
+    def violation(self, T: Coef, G: Coef) -> Coef:
+        """Return the distance of zero from G + the subdifferential at T, (width, K), >= 0.
+
+        G is the gradient of the loss; all is zero at an optimum, and only there.
+        """
+
+    def conjugate(self, G: Coef) -> PerScore:
+        """Return sup_T <G, T> - penalty(T), the penalty's part of the duality gap, (K,).
+
+        It is inf where a coefficient without a penalty has a G that is not zero to rounding.
+        """
+
+    def conjugate_of_penalised(self, G: Coef) -> PerScore:
+        """Return the conjugate over the coefficients that have a penalty alone, (K,)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Ridge:
-    """sum_jk l2_jk / 2 W_jk^2 over features j and scores k.
-
-    It is the elastic net's smooth part; its l1 part comes with sparse coefficients.
+    """sum_jk l2_jk / 2 T_jk^2 over features j and scores k.
 
     Strengths are values, not kinds: zero is no penalty, and each feature has its own, as each label
     of a multi-label model may.
 
     Attributes
     ----------
-    l2 : ndarray of shape (d, 1), the same for all scores, or (d, K), >= 0
+    l2 : ndarray of shape (width, 1), the same for all scores, or (width, K), >= 0
     """
 
     l2: NDArray[np.float64]
+    is_smooth = is_rotatable = True
 
     @classmethod
     def from_C(cls, C: NDArray, factor: NDArray[np.float64]) -> Ridge:
         """Return the penalty of inverse strengths C, (1,) or (K,), and feature factors (d,)."""
         return cls(factor[:, None] / C)
 
+    @classmethod
+    def none(cls, width: int) -> Ridge:
+        """Return no penalty on `width` coefficients of each score."""
+        return cls(np.zeros((width, 1)))
+
     def for_scaled_features(self, scale: NDArray, intercept: bool) -> Ridge:
-        """Return the same penalty for features divided by `scale` (d,), and a free intercept."""
         free = np.zeros((int(intercept), self.l2.shape[1]))
         return Ridge(np.concatenate([self.l2 / scale[:, None] ** 2, free]))
 
-    def divided(self, weight: NDArray) -> Ridge:
-        """Return the penalty, that of each score divided by its `weight` (K,)."""
+    def divided(self, weight: PerScore) -> Ridge:
         return Ridge(self.l2 / (weight[:1] if (weight == weight[0]).all() else weight))
 
-    def take_scores(self, scores: NDArray) -> Ridge:
-        """Return the penalty of some of the scores."""
+    def take_scores(self, scores: Places) -> Ridge:
         return self if self.l2.shape[1] == 1 else Ridge(self.l2[:, scores])
 
     def repeated(self, count: int) -> Ridge:
-        """Return the penalty of so many copies of the scores."""
         return self if self.l2.shape[1] == 1 else Ridge(np.tile(self.l2, count))
+
+    def rotated(self, rank: int, kept: Mask) -> Ridge:
+        return Ridge(np.concatenate([np.tile(self.ridge_by_score, (rank, 1)), self.l2[kept]]))
+
+    @property
+    def ridge(self) -> Coef:
+        return self.l2
 
     @property
     def ridge_by_feature(self) -> NDArray[np.float64]:
-        """The strength of each feature, averaged over the scores, (d,)."""
         return self.l2.mean(axis=1)
 
     @property
-    def ridge_by_score(self) -> NDArray[np.float64]:
-        """The strength of each score, or of all, beside `ridge_by_feature`, (K,) or (1,).
-
-        l2 is the product of the two: strengths of features and of scores are given apart.
-        """
+    def ridge_by_score(self) -> PerScore:
+        # l2 is an outer product: strengths of features and of scores are given apart.
         strongest = self.ridge_by_feature.max(initial=0)
         return self.l2.max(axis=0, initial=0) / (strongest if strongest > 0 else 1.0)
 
     @property
-    def free(self) -> NDArray[np.bool_]:
-        """Where there is no penalty, in the shape of `l2`."""
+    def free(self) -> Mask:
         return self.l2 == 0
 
-    def value(self, W: NDArray) -> NDArray:
-        """Return the penalty of W (d, K), score by score, (K,)."""
-        return 0.5 * (self.l2 * np.square(W)).sum(axis=0)
+    def value(self, T: Coef) -> PerScore:
+        return 0.5 * (self.l2 * np.square(T)).sum(axis=0)
 
-    def gradient(self, W: NDArray) -> NDArray:
-        """Return the gradient (d, K) at W."""
-        return self.l2 * W
+    def smooth(self, T: Coef) -> tuple[PerScore, Coef]:
+        return self.value(T), self.l2 * T
 
-    def conjugate(self, G: NDArray) -> NDArray:
-        """Return the conjugate sum_j G_jk^2 / (2 l2_jk) at G (d, K), score by score, (K,).
+    def prox(self, T: Coef, step: float) -> Coef:
+        return T / (1 + step * self.l2)
 
-        Features without a penalty are left out: there it is infinite unless G is zero.
-        """
-        twice = np.square(G) / np.where(self.free, np.inf, 2 * self.l2)
-        return twice.sum(axis=0)
+    def violation(self, T: Coef, G: Coef) -> Coef:
+        return np.abs(G + self.l2 * T)
+
+    def conjugate(self, G: Coef) -> PerScore:
+        unbalanced = (self.free & (np.abs(G) > _BALANCED)).any(axis=0)
+        return np.where(unbalanced, np.inf, self.conjugate_of_penalised(G))
+
+    def conjugate_of_penalised(self, G: Coef) -> PerScore:
+        return (np.square(G) / np.where(self.free, np.inf, 2 * self.l2)).sum(axis=0)

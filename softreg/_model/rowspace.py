@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from softreg._model.penalties import Ridge
+from softreg._model.penalties import Penalty
+from softreg._rows.arrays import Coef, Mask, PerScore
 from softreg._rows.base import Rows
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows
@@ -22,7 +23,7 @@ _MOST_BYTES = 2**28
 
 
 def rotation_pays(rows: Rows) -> TypeGuard[MemoryRows]:
-    """Return whether the row space is the cheaper place to solve in."""
+    """Return whether X is dense, wide and small enough to be solved in the span of its rows."""
     n, d = rows.n, len(rows.coordinates.centre)
     small = n < d and n <= _MOST_ROWS and 8 * n * d <= _MOST_BYTES
     return rows.in_memory and not rows.is_sparse and small
@@ -40,56 +41,57 @@ class RowSpace:
 
     Attributes
     ----------
-    rows : Rows, whose X is (n, n + number of columns that stay)
-    penalty : Ridge, on those columns
+    rows : Rows, whose X is (n, n + number of columns that are kept)
+    penalty : Penalty, on those columns
     Q : ndarray of shape (d, n), orthonormal columns
-    centre, unit : ndarray of shape (d,); unit is 1 / sqrt(l2), 0 for columns that stay
+    centre, unit : ndarray of shape (d,); unit is 1 / sqrt(l2), 0 for columns that are kept
     """
 
     rows: MemoryRows
-    penalty: Ridge
+    penalty: Penalty
     Q: NDArray[np.float64]
     centre: NDArray[np.float64]
     unit: NDArray[np.float64]
 
     @classmethod
-    def of(cls, rows: MemoryRows, penalty: Ridge) -> RowSpace:
+    def from_rows(cls, rows: MemoryRows, penalty: Penalty) -> RowSpace:
         """Return the row space of the penalised columns of raw rows."""
-        mean, variance = rows.moments()
+        mean, variance = rows.totals.mean, rows.totals.variance
         centre = mean if rows.coordinates.intercept else np.zeros_like(mean)
-        held = bool(penalty.l2.any())
-        strength = penalty.ridge_by_feature if held else variance + (mean - centre) ** 2
+        strength = penalty.ridge_by_feature
+        is_penalised = bool(strength.any())
+        if not is_penalised:
+            strength = variance + (mean - centre) ** 2
         unit = np.zeros_like(strength)
         np.divide(1, np.sqrt(strength), out=unit, where=strength > 0)
         A = (rows.X - centre) * unit
         if rows.coordinates.intercept:  # once more: what is left of the mean passes for a feature
-            A -= rows.weights @ A / rows.total_weight
+            A -= rows.weights @ A / rows.totals.weight
         Q, R = linalg.qr(A.T, mode="economic", overwrite_a=True, check_finite=False)
         # Rows that depend on others leave rounding behind, which is no feature.
         R[np.abs(R).max(axis=1) <= np.finfo(float).eps * max(A.shape) * np.abs(R).max()] = 0
-        stay = (unit == 0) & held
-        X = np.hstack([R.T, rows.X[:, stay]])
-        l2 = np.concatenate([np.tile(penalty.ridge_by_score, (len(R), 1)), penalty.l2[stay]])
+        kept = (unit == 0) & is_penalised
+        X = np.hstack([R.T, rows.X[:, kept]])
         coordinates = Coordinates.raw(X.shape[1], rows.coordinates.intercept)
         rotated = rows.replaced(X=X, coordinates=coordinates, dtype=X.dtype)
-        return cls(rotated, Ridge(l2), Q, centre, unit)
+        return cls(rotated, penalty.rotated(len(R), kept), Q, centre, unit)
 
-    def coefficients(self, theta: NDArray, b: NDArray) -> tuple[NDArray, NDArray]:
+    def coefficients(self, theta: Coef, b: PerScore) -> tuple[Coef, PerScore]:
         """Return W (d, K) and b (K,) on the original columns."""
         rank = self.Q.shape[1]
         W = self.unit[:, None] * (self.Q @ theta[:rank])
         intercept = b - self.centre @ W
-        W[self._stay] = theta[rank:]
+        W[self._kept_columns] = theta[rank:]
         return W, intercept
 
-    def working(self, W: NDArray, b: NDArray) -> tuple[NDArray, NDArray]:
+    def working(self, W: Coef, b: PerScore) -> tuple[Coef, PerScore]:
         """Return theta and b of the weights' part in the row space."""
-        stay, own = self._stay, np.zeros(W.shape)
-        np.divide(W, self.unit[:, None], out=own, where=self.unit[:, None] > 0)
-        moved = np.where(stay[:, None], 0, W)
-        return np.concatenate([self.Q.T @ own, W[stay]]), b + self.centre @ moved
+        kept, rotated = self._kept_columns, np.zeros(W.shape)
+        np.divide(W, self.unit[:, None], out=rotated, where=self.unit[:, None] > 0)
+        W_of_rotated = np.where(kept[:, None], 0, W)
+        return np.concatenate([self.Q.T @ rotated, W[kept]]), b + self.centre @ W_of_rotated
 
     @property
-    def _stay(self) -> NDArray[np.bool_]:
-        """Which columns were left as they are."""
+    def _kept_columns(self) -> Mask:
+        """Columns without a penalty, which were left as they are, (d,)."""
         return (self.unit == 0) & (self.rows.X.shape[1] > self.Q.shape[1])

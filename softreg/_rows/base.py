@@ -8,17 +8,24 @@ derived from `Rows` alone.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from softreg._rows.arrays import Coef, Mask, PerScore, Places, Store
 from softreg._rows.blocks import Block
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.threads import Threads
+
+# A kernel is a value, a module-level function or frozen dataclass, so that it can be sent to the
+# process in which the blocks are.
+SumKernel = Callable[[Block], tuple]
+RowKernel = Callable[[Block], NDArray]
+# (importance of some rows (m,), sum of that of all rows) -> their chances to be drawn (m,).
+Chance = Callable[[NDArray, float], NDArray]
 
 # Farther than this many deviations from zero, the mean of a column would cost products in single
 # precision, which centre within themselves, more than two of seven digits.
@@ -27,27 +34,30 @@ _FARTHEST_IN_SINGLE = 100
 
 @dataclass(frozen=True, eq=False)
 class Totals:
-    """What rows add up to, whatever the coordinates; `+` is that of both rows.
+    """What rows add up to, whatever the coordinates; `+` gives that of both rows together.
 
     Attributes
     ----------
     n : int, number of rows
-    values : float, values that a product touches: the size of X, or what its nonzeros cost
+    n_values : float, values that a product touches: the size of X, or what its nonzeros cost
     weight : float, sum of the weights
-    mean, variance : ndarray (d,), weighted, of the raw columns
-    score_weight : ndarray (K,), sum over the rows of each score's weights
+    mean, variance : ndarray (d,), weighted, of the raw columns; zeros where nothing weighs
+    score_weight : ndarray (K,), sum over the rows of the weights of each score's losses
     target_sum : ndarray (K,), weighted sum of the targets
-    observed : ndarray (2, K) of bool, whether targets above 0 and below 1 count anywhere
+    observed : ndarray (2, K) of bool, whether a target above 0, and one below 1, has weight
+    offset_sum, largest_offset : ndarray (K,), weighted sum of the offsets, largest absolute one
     """
 
     n: int
-    values: float
+    n_values: float
     weight: float
     mean: NDArray[np.float64]
     variance: NDArray[np.float64]
-    score_weight: NDArray[np.float64]
-    target_sum: NDArray[np.float64]
-    observed: NDArray[np.bool_]
+    score_weight: PerScore
+    target_sum: PerScore
+    observed: Mask
+    offset_sum: PerScore
+    largest_offset: PerScore
 
     def __add__(self, other: Totals) -> Totals:
         # Moments as Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance",
@@ -59,19 +69,51 @@ class Totals:
         variance = (1 - share) * self.variance + share * other.variance
         return Totals(
             n=self.n + other.n,
-            values=self.values + other.values,
+            n_values=self.n_values + other.n_values,
             weight=weight,
             mean=self.mean + share * apart,
             variance=variance + share * (1 - share) * np.square(apart),
             score_weight=self.score_weight + other.score_weight,
             target_sum=self.target_sum + other.target_sum,
             observed=self.observed | other.observed,
+            offset_sum=self.offset_sum + other.offset_sum,
+            largest_offset=np.maximum(self.largest_offset, other.largest_offset),
         )
 
-    def take_scores(self, scores: NDArray) -> Totals:
-        """Return what the same rows add up to with some of the scores' targets."""
-        own = {"score_weight": self.score_weight[scores], "target_sum": self.target_sum[scores]}
-        return replace(self, observed=self.observed[:, scores], **own)
+    def take_scores(self, scores: Places) -> Totals:
+        """Return what the same rows add up to with the targets of some scores."""
+        return replace(
+            self,
+            score_weight=self.score_weight[scores],
+            target_sum=self.target_sum[scores],
+            observed=self.observed[:, scores],
+            offset_sum=self.offset_sum[scores],
+            largest_offset=self.largest_offset[scores],
+        )
+
+    @property
+    def score_divisor(self) -> PerScore:
+        """The weight of each score, (K,); one where nothing is known."""
+        return np.where(self.score_weight > 0, self.score_weight, 1.0)
+
+    @property
+    def mean_target(self) -> PerScore:
+        """Weighted mean of the targets, (K,); a half where none is known."""
+        half, known = np.full(len(self.score_weight), 0.5), self.score_weight > 0
+        return np.divide(self.target_sum, self.score_weight, out=half, where=known)
+
+    @property
+    def mean_offset(self) -> PerScore:
+        """Weighted mean of the offsets, (K,)."""
+        return self.offset_sum / self.weight
+
+    @property
+    def constant_scores(self) -> Mask:
+        """Scores whose targets are all 0, all 1 or unknown wherever they have weight, (K,).
+
+        No finite intercept is best for these. Always False under softmax.
+        """
+        return np.logical_not(self.observed.all(axis=0))
 
 
 class Rows(ABC):
@@ -82,16 +124,25 @@ class Rows(ABC):
     coordinates : Coordinates
     threads : Threads
     dtype : dtype of the blocks and their products
-    in_memory : bool, whether blocks are the same objects in each pass, so that what was made of
-        them may be kept; else only what is small beside a chunk of rows may be held
+    store : Store, what is kept of X and the weights, whatever the targets
+    in_memory : bool, whether X is one array in the memory of this process
+    keeps_blocks : bool, whether blocks stay from pass to pass, with what `Block.kept` made; else
+        only what is small beside a chunk of rows may be held
     is_sparse : bool, whether a pass costs the nonzeros of X rather than its size
     """
 
     coordinates: Coordinates
     threads: Threads
     dtype: np.dtype
+    store: Store
     in_memory: bool
+    keeps_blocks: bool
     is_sparse: bool
+
+    @property
+    @abstractmethod
+    def totals(self) -> Totals:
+        """What the rows add up to."""
 
     @property
     @abstractmethod
@@ -100,7 +151,7 @@ class Rows(ABC):
 
     @property
     @abstractmethod
-    def values(self) -> float:
+    def n_values(self) -> float:
         """Values that a product touches: the size of X, or what its nonzeros cost."""
 
     @property
@@ -110,65 +161,8 @@ class Rows(ABC):
 
     @property
     @abstractmethod
-    def total_weight(self) -> float:
-        """Sum of the weights."""
-
-    @property
-    @abstractmethod
-    def score_weight(self) -> NDArray:
-        """Sum over the rows of each score's weights, (K,)."""
-
-    @property
-    @abstractmethod
-    def target_sum(self) -> NDArray:
-        """Weighted sum of the targets, (K,)."""
-
-    @property
-    @abstractmethod
-    def observed(self) -> NDArray[np.bool_]:
-        """Whether targets above 0 and targets below 1 count anywhere, (2, K)."""
-
-    @property
-    @abstractmethod
-    def mean_offset(self) -> NDArray | float:
-        """Weighted mean of the offsets, (K,) or 0."""
-
-    @property
-    @abstractmethod
-    def farthest_offset(self) -> NDArray | float:
-        """The offset that is farthest from zero, its absolute value, (K,) or 0."""
-
-    @abstractmethod
-    def moments(self) -> tuple[NDArray, NDArray]:
-        """Return the weighted mean and variance of each raw column, (d,) each."""
-
-    @abstractmethod
-    def standardised(self) -> Self:
-        """Return the same rows in centred, scaled coordinates."""
-
-    @property
-    @abstractmethod
     def blocks_are_raw(self) -> bool:
         """Whether blocks hold x in the user's units, so that coefficients are brought to them."""
-
-    @abstractmethod
-    def sum(self, kernel: Callable[[Block], tuple]) -> tuple:
-        """Return the sum over blocks of what `kernel` returns: a tuple of numbers and arrays."""
-
-    @abstractmethod
-    def maximum(self, kernel: Callable[[Block], NDArray]) -> NDArray:
-        """Return the elementwise maximum over blocks of what `kernel` returns."""
-
-    @abstractmethod
-    def sampled(
-        self,
-        importance: Callable[[Block], NDArray],
-        chance: Callable[[NDArray, float], NDArray],
-    ) -> Rows:
-        """Return rows drawn by chance, each weighing the inverse of its chance times its weight.
-
-        `chance` gets the importance of some rows (m,), and the sum of that of all.
-        """
 
     @property
     @abstractmethod
@@ -176,8 +170,23 @@ class Rows(ABC):
         """Values that whatever is kept beside the rows, such as a metric, may take."""
 
     @abstractmethod
-    def take_scores(self, scores: NDArray) -> Self:
-        """Return the same rows with some of the scores' targets, in the same blocks."""
+    def sum(self, kernel: SumKernel) -> tuple:
+        """Return the sum over blocks of what `kernel` returns: a tuple of numbers and arrays."""
+
+    @abstractmethod
+    def maximum(self, kernel: RowKernel) -> NDArray:
+        """Return the elementwise maximum over blocks of what `kernel` returns."""
+
+    @abstractmethod
+    def sampled(self, importance: RowKernel, chance: Chance) -> Rows:
+        """Return rows drawn at random, their weights divided by their chances to be drawn.
+
+        `chance` gets the importance (m,) of some rows, and the sum of the importance of all.
+        """
+
+    @abstractmethod
+    def take_scores(self, scores: Places) -> Self:
+        """Return the same rows with the targets of some scores, in the same blocks."""
 
     @abstractmethod
     def batches(self, size: int, random: np.random.Generator | None) -> Iterator[Rows]:
@@ -188,44 +197,31 @@ class Rows(ABC):
 
     @abstractmethod
     def validation_split(self, fraction: float, random: np.random.Generator) -> tuple[Rows, Rows]:
-        """Return the rows but for a fraction, and that fraction, drawn by chance.
+        """Return the rows but for a fraction, and that fraction, drawn at random.
 
         Where each row has one class, classes keep their shares.
         """
 
-    @property
-    def mean_target(self) -> NDArray:
-        """Weighted mean of the targets, (K,); a half where none is known."""
-        total = self.score_weight
-        return np.divide(self.target_sum, total, out=np.full(len(total), 0.5), where=total > 0)
+    def standardised(self) -> Self:
+        """Return the same rows in centred, scaled coordinates."""
+        totals = self.totals
+        coordinates = self.coordinates.standardising(totals.mean, totals.variance, self.dtype)
+        return self.replaced(coordinates=coordinates)
 
-    @property
-    def divisor(self) -> NDArray:
-        """The weight of each score, (K,); one where nothing is known."""
-        return np.where(self.score_weight > 0, self.score_weight, 1.0)
-
-    @property
-    def constant_scores(self) -> NDArray[np.bool_]:
-        """Which scores' targets are all 0 or all 1, or unknown, where they count, (K,).
-
-        No finite intercept is best for these. Never so of scores that share a row's loss.
-        """
-        return np.logical_not(self.observed.all(axis=0))
-
-    def block_coefficients(self, T: NDArray) -> NDArray:
+    def block_coefficients(self, T: Coef) -> Coef:
         """Return the coefficients T (width, K) as the blocks take them."""
         U = self.coordinates.raw_coefficients(T) if self.blocks_are_raw else T
         return U.astype(self.dtype, copy=False)
 
-    def working_gradient(self, G: NDArray) -> NDArray:
+    def working_gradient(self, G: NDArray) -> Coef:
         """Return what the blocks gathered as a gradient in T, (width, K)."""
         return self.coordinates.pull_back(G) if self.blocks_are_raw else G
 
-    def working_squares(self, G: NDArray) -> NDArray:
-        """Return what the blocks' squares came to as sums of c x~^2, (width, K)."""
+    def working_squares(self, G: NDArray) -> Coef:
+        """Return the sums of the blocks' weighted squares as sums of c x~^2, (width, K)."""
         return self.coordinates.second_moments(G) if self.blocks_are_raw else G
 
-    @cached_property
+    @property
     def for_steps(self) -> Self:
         """The same rows in single precision where that pays and is accurate enough for steps.
 
@@ -240,18 +236,40 @@ class Rows(ABC):
 
         Centring within the products of CSR may cost two digits of seven.
         """
-        own = self.coordinates
-        near = np.abs(own.centre) <= _FARTHEST_IN_SINGLE * own.scale
+        distance = np.abs(self.coordinates.centre)
+        near = distance <= _FARTHEST_IN_SINGLE * self.coordinates.scale
         return bool(near.all()) or not self.is_sparse
 
     def in_dtype(self, dtype: type) -> Self:
         """Return the same rows with products in another precision."""
         return self if self.dtype == dtype else self.replaced(dtype=np.dtype(dtype))
 
+    def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return what was made of X and the weights under a key before, or make it."""
+        return self.store.kept(key, make)
+
     def replaced(self, **changes: Any) -> Self:
-        """Return the same rows with some fields replaced."""
+        """Return the same rows with some fields replaced.
+
+        What was kept of X and the weights stays as long as these do, that of scores does not.
+        """
+        if changes.keys() & {"X", "weight", "source"}:
+            changes = {"store": Store()} | changes
+        if self.keeps_blocks:
+            changes = {"score_stores": {}} | changes
         this: Any = self
         return replace(this, **changes)
+
+
+@dataclass(frozen=True, eq=False)
+class SumOverRows:
+    """The kernel that adds up what another one returns for each row."""
+
+    kernel: RowKernel
+
+    def __call__(self, block: Block) -> tuple[float]:
+        """Return the sum over a block's rows."""
+        return (self.kernel(block).sum(dtype=float),)
 
 
 def slices(n: int, count: int) -> list[slice]:

@@ -8,6 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from softreg._rows.arrays import Coef, PerScore
+
 # Deviations by which centres may be off without harm to products or second moments.
 _NEAR = 0.1
 
@@ -53,20 +55,20 @@ class Coordinates:
         return Coordinates(centre, np.where(varies, scale, np.inf), self.intercept)
 
     def since(self, earlier: Coordinates) -> Coordinates:
-        """Return these coordinates in terms of earlier ones, whose x~ are the features here."""
+        """Return the coordinates that take the x~ of earlier ones to these x~."""
         centre = (self.centre - earlier.centre) / earlier.scale
         return Coordinates(centre, self.scale / earlier.scale, self.intercept)
 
     def are_nearly(self, other: Coordinates) -> bool:
-        """Return whether columns are centred and scaled as the other coordinates do, nearly."""
-        apart = np.abs(self.centre - other.centre) / other.scale
+        """Return whether centres differ by a tenth of a scale at most, and scales by a factor 2."""
+        distance = np.abs(self.centre - other.centre) / other.scale
         ratio = self.scale / other.scale
-        return bool((apart <= _NEAR).all() and (ratio <= 2).all() and (ratio >= 0.5).all())
+        return bool((distance <= _NEAR).all() and (ratio <= 2).all() and (ratio >= 0.5).all())
 
     def without_constants(self) -> Coordinates:
-        """Return the same coordinates but for columns that do not vary yet: these stay as they are.
+        """Return the same coordinates, with scale one for columns that do not vary yet.
 
-        They are zeros still, yet their coefficients are not lost.
+        Their x~ are zeros all the same, but coefficients keep their values on the way back.
         """
         return replace(self, scale=np.where(np.isfinite(self.scale), self.scale, 1.0))
 
@@ -84,25 +86,25 @@ class Coordinates:
         out[:, :d] *= (1 / self.scale).astype(dtype)
         return out
 
-    def coefficients(self, T: NDArray) -> tuple[NDArray, NDArray]:
+    def coefficients(self, T: Coef) -> tuple[Coef, PerScore]:
         """Return W (d, K) and b (K,) of the coefficients T (width, K)."""
         U = self.raw_coefficients(T)
         return U[: len(self.centre)], U[-1] if self.intercept else np.zeros(U.shape[1])
 
-    def working(self, W: NDArray, b: NDArray) -> NDArray:
+    def working(self, W: Coef, b: PerScore) -> Coef:
         """Return T (width, K) of the coefficients W (d, K) and b (K,)."""
         finite = np.where(np.isfinite(self.scale), self.scale, 0)
         T = W * finite[:, None]
         return np.concatenate([T, (b + self.centre @ W)[None]]) if self.intercept else T
 
-    def raw_coefficients(self, T: NDArray) -> NDArray:
+    def raw_coefficients(self, T: Coef) -> Coef:
         """Return W over b, (width, K), of the coefficients T."""
         U = T * self._unit
         if self.intercept:
             U[-1] -= self.centre @ U[:-1]
         return U
 
-    def pull_back(self, U: NDArray) -> NDArray:
+    def pull_back(self, U: Coef) -> Coef:
         """Return the gradient in T of one that is U (width, K) in W over b."""
         T = U * self._unit
         if self.intercept:
@@ -125,7 +127,7 @@ class Coordinates:
 
     @cached_property
     def _unit(self) -> NDArray[np.float64]:
-        """Return what a coefficient of one in T is in W over b, (width, 1)."""
+        """The coefficients in W over b of ones in T, (width, 1)."""
         return np.append(1 / self.scale, np.ones(int(self.intercept)))[:, None]
 
     def second_moments(self, U: NDArray) -> NDArray:

@@ -10,135 +10,145 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from softreg._rows.arrays import Mask, PerScore, Places, RowLosses, Scores
 from softreg._rows.targets import needs_all_classes
 
 
 @dataclass(frozen=True, eq=False)
 class LabelTargets:
-    """Yes or no for each of L labels, or a share between; an answer counts by its own weight.
+    """Yes (1), no (0) or a share between for each of L labels; each answer has a weight.
 
     Answers other than a plain no are stored, as in a sparse matrix, so that passes over many rare
     labels take little more than the scores themselves; an unknown answer is one of weight zero.
 
     Attributes
     ----------
-    places : CSR array (n, L), whose data are places in `shares` and `weights`
-    shares, weights : ndarray (number of stored answers,), in [0, 1] and >= 0
-    plain : ndarray (L,), the weight of a plain no
-    cell_weight : ndarray (n, L) or None, >= 0, what all answers' weights are multiplied by
-    even : bool, whether all weights and plain ones are one
+    stored : CSR array (n, L), whose data are indices into `answers` and `weights`
+    answers, weights : ndarray (number of stored answers,), in [0, 1] and >= 0
+    no_weight : ndarray (L,), the weight of an answer that is not stored, a plain no
+    cell_weight : ndarray (n, L) or None, >= 0, a factor of the weights of all answers
+    unit_weights : bool, whether `weights` and `no_weight` are all one
     """
 
-    places: Any
-    shares: NDArray[np.float64]
+    stored: Any
+    answers: NDArray[np.float64]
     weights: NDArray[np.float64]
-    plain: NDArray[np.float64]
+    no_weight: NDArray[np.float64]
     cell_weight: NDArray | None
-    even: bool
+    unit_weights: bool
 
     @classmethod
-    def of(
+    def from_answers(
         cls,
         answers: Any,
         weights: NDArray,
-        plain: NDArray,
+        no_weight: NDArray,
         cell_weight: NDArray | None = None,
     ) -> LabelTargets:
-        """Return the targets of answers, CSR (n, L), and their weights."""
-        places = sparse.csr_array(
-            (np.arange(answers.nnz), answers.indices, answers.indptr), shape=answers.shape
-        )
-        even = bool((weights == 1).all() and (plain == 1).all())
-        return cls(places, answers.data, weights, plain, cell_weight, even)
+        """Return the targets of answers, CSR (n, L), and the weights of its stored values."""
+        index = np.arange(answers.nnz)
+        stored = sparse.csr_array((index, answers.indices, answers.indptr), shape=answers.shape)
+        unit_weights = bool((weights == 1).all() and (no_weight == 1).all())
+        return cls(stored, answers.data, weights, no_weight, cell_weight, unit_weights)
 
     @property
     def n_scores(self) -> int:
-        return len(self.plain)
+        return len(self.no_weight)
 
-    def __getitem__(self, rows: slice | NDArray) -> LabelTargets:
-        own = None if self.cell_weight is None else self.cell_weight[rows]
-        return replace(self, places=self.places[rows], cell_weight=own)
+    def __getitem__(self, rows: slice | Places) -> LabelTargets:
+        cell_weight = None if self.cell_weight is None else self.cell_weight[rows]
+        return replace(self, stored=self.stored[rows], cell_weight=cell_weight)
 
-    def take_scores(self, scores: NDArray) -> LabelTargets:
-        own = None if self.cell_weight is None else self.cell_weight[:, scores]
-        places, plain = self.places[:, scores], self.plain[scores]
-        return replace(self, places=places, plain=plain, cell_weight=own)
+    def take_scores(self, scores: Places) -> LabelTargets:
+        cell_weight = None if self.cell_weight is None else self.cell_weight[:, scores]
+        stored, no_weight = self.stored[:, scores], self.no_weight[scores]
+        return replace(self, stored=stored, no_weight=no_weight, cell_weight=cell_weight)
 
-    def repeated(self, kept: NDArray) -> LabelTargets:
-        K, cells = self.n_scores, np.repeat(kept, self.n_scores, axis=0).T
+    def repeated(self, counts: NDArray) -> LabelTargets:
+        fits, labels = len(counts), np.arange(self.n_scores)
+        cell_weight = np.repeat(counts, self.n_scores, axis=0).T
         if self.cell_weight is not None:
-            cells = cells * np.tile(self.cell_weight, len(kept))
-        repeated = replace(self, cell_weight=None).take_scores(np.tile(np.arange(K), len(kept)))
-        return replace(repeated, cell_weight=cells)
+            cell_weight = cell_weight * np.tile(self.cell_weight, fits)
+        tiled = replace(self, cell_weight=None).take_scores(np.tile(labels, fits))
+        return replace(tiled, cell_weight=cell_weight)
 
-    def subtract_target_scores_inplace(self, loss: NDArray, Z: NDArray) -> None:
-        loss.reshape(-1)[self._flat] -= self._own_shares * Z.reshape(-1)[self._flat]
+    def subtract_target_scores_inplace(self, loss: RowLosses, Z: Scores) -> None:
+        loss.reshape(-1)[self._flat_places] -= self._answers * Z.reshape(-1)[self._flat_places]
 
-    def subtract_targets_inplace(self, P: NDArray) -> None:
-        P.reshape(-1)[self._flat] -= self._own_shares
+    def subtract_targets_inplace(self, P: Scores) -> None:
+        P.reshape(-1)[self._flat_places] -= self._answers
 
-    def loss_weights(self) -> NDArray | None:
-        if self.even:
+    def loss_weights(self) -> RowLosses | None:
+        if self.unit_weights:
             return None if self.cell_weight is None else self.cell_weight.T
-        own = np.repeat(self.plain[:, None], self.places.shape[0], axis=1)
-        own.reshape(-1)[self._flat] = self.weights[self.places.data]
-        return own if self.cell_weight is None else own * self.cell_weight.T
+        weights = np.repeat(self.no_weight[:, None], self.stored.shape[0], axis=1)
+        weights.reshape(-1)[self._flat_places] = self._weights
+        return weights if self.cell_weight is None else weights * self.cell_weight.T
 
-    def target_sum(self, weight: NDArray) -> NDArray:
-        return self._summed(self._own_shares * self.weights[self.places.data], weight)
+    def target_sum(self, weight: NDArray) -> PerScore:
+        return self._sum_of_stored(self._answers * self._weights, weight)
 
-    def score_weight(self, weight: NDArray) -> NDArray:
-        cells = weight.sum() if self.cell_weight is None else weight @ self.cell_weight
-        beyond = self.weights[self.places.data] - self.plain[self.places.indices]
-        plain = self.plain * cells
-        total = plain + self._summed(beyond, weight)
+    def score_weight(self, weight: NDArray) -> PerScore:
+        rows_of_label = weight.sum() if self.cell_weight is None else weight @ self.cell_weight
+        as_plain_no = self.no_weight * rows_of_label
+        difference = self._weights - self.no_weight[self.stored.indices]
+        total = as_plain_no + self._sum_of_stored(difference, weight)
         # What rounding leaves of nothing is no knowledge of a label.
-        return np.where(total > len(weight) * np.finfo(float).eps * plain, total, 0.0)
+        return np.where(total > len(weight) * np.finfo(float).eps * as_plain_no, total, 0.0)
 
-    def observed(self, weight: NDArray) -> NDArray[np.bool_]:
-        known, cells = weight > 0, self.cell_weight
-        if cells is None:
-            there, of_label = known[self._row], np.full(len(self.plain), known.sum())
+    def observed(self, weight: NDArray) -> Mask:
+        row_counts, row, label = weight > 0, self._row, self.stored.indices
+        if self.cell_weight is None:
+            stored_counts = row_counts[row]
+            n_cells = np.full(self.n_scores, row_counts.sum())
         else:
-            there = known[self._row] & (cells[self._row, self.places.indices] > 0)
-            of_label = np.array([np.count_nonzero(known & (column > 0)) for column in cells.T])
+            stored_counts = row_counts[row] & (self.cell_weight[row, label] > 0)
+            columns = self.cell_weight.T
+            n_cells = np.array([np.count_nonzero(row_counts & (cell > 0)) for cell in columns])
 
-        def count(answers: NDArray) -> NDArray:
-            return np.bincount(self.places.indices[answers], minlength=len(self.plain))
+        def n_stored(mask: Mask) -> NDArray:
+            return np.bincount(label[mask], minlength=self.n_scores)
 
-        counts = there & (self.weights[self.places.data] > 0)
-        yes, no = count(counts & (self._own_shares > 0)), count(counts & (self._own_shares < 1))
-        plain_no = (self.plain > 0) & (of_label > count(there))
-        return np.stack([yes > 0, (no > 0) | plain_no])
+        has_weight = stored_counts & (self._weights > 0)
+        above_zero = n_stored(has_weight & (self._answers > 0)) > 0
+        below_one = n_stored(has_weight & (self._answers < 1)) > 0
+        plain_no = (self.no_weight > 0) & (n_cells > n_stored(stored_counts))
+        return np.stack([above_zero, below_one | plain_no])
 
     def strata(self) -> NDArray | None:
-        one_each = (np.diff(self.places.indptr) == 1).all()
-        return self.places.indices if one_each else None
+        one_each = (np.diff(self.stored.indptr) == 1).all()
+        return self.stored.indices if one_each else None
 
-    def classes_of_rows(self) -> NDArray:
+    def classes_of_rows(self) -> Places:
         raise needs_all_classes()
 
-    def over_candidates(self, scores: NDArray) -> LabelTargets:
+    def over_candidates(self, scores: Places) -> LabelTargets:
         raise needs_all_classes()
 
-    def _summed(self, values: NDArray, weight: NDArray) -> NDArray:
+    def _sum_of_stored(self, values: NDArray, weight: NDArray) -> PerScore:
         """Return the weighted sums over rows of a value at each stored answer, (L,)."""
-        row, label = self._row, self.places.indices
-        own = values * weight[row]
+        row, label = self._row, self.stored.indices
+        weighted = values * weight[row]
         if self.cell_weight is not None:
-            own *= self.cell_weight[row, label]
-        return np.bincount(label, weights=own, minlength=len(self.plain))
+            weighted *= self.cell_weight[row, label]
+        return np.bincount(label, weights=weighted, minlength=self.n_scores).astype(float)
 
     @cached_property
     def _row(self) -> NDArray[np.intp]:
         """Row of each stored answer."""
-        return np.repeat(np.arange(self.places.shape[0]), np.diff(self.places.indptr))
+        return np.repeat(np.arange(self.stored.shape[0]), np.diff(self.stored.indptr))
 
     @cached_property
-    def _own_shares(self) -> NDArray[np.float64]:
-        return self.shares[self.places.data]
+    def _answers(self) -> NDArray[np.float64]:
+        """The stored answers of these rows and labels, in the order of `stored`."""
+        return self.answers[self.stored.data]
+
+    @property
+    def _weights(self) -> NDArray[np.float64]:
+        """The weights of the stored answers of these rows and labels."""
+        return self.weights[self.stored.data]
 
     @cached_property
-    def _flat(self) -> NDArray[np.intp]:
-        """Return where the stored answers stand in a contiguous (L, m) matrix, flattened."""
-        return self.places.indices.astype(np.intp) * self.places.shape[0] + self._row
+    def _flat_places(self) -> NDArray[np.intp]:
+        """The places of the stored answers in a contiguous (L, m) matrix, flattened."""
+        return self.stored.indices.astype(np.intp) * self.stored.shape[0] + self._row

@@ -8,61 +8,70 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from softreg._rows.arrays import Mask, PerScore, Places, RowLosses, Scores
+
 
 class Targets(Protocol):
     """The y of n rows over K scores, without an n x K matrix where less will do.
 
-    Matrices (K, m) are C-contiguous. B is the number of problems: 1 where all scores share a row's
-    loss, K where each score has its own; several fits at once have theirs one after another.
+    B is the number of problems: 1 where all scores share a row's loss, K where each score has its
+    own; several fits at once have theirs one after another.
     """
 
     @property
     def n_scores(self) -> int:
         """Number of scores K."""
 
-    def __getitem__(self, rows: slice | NDArray) -> Targets:
+    def __getitem__(self, rows: slice | Places) -> Targets:
         """Return the targets of some rows."""
 
-    def take_scores(self, scores: NDArray) -> Targets:
+    def take_scores(self, scores: Places) -> Targets:
         """Return the targets of some scores."""
 
-    def repeated(self, kept: NDArray) -> Targets:
-        """Return the targets of several fits; `kept` (fits, n) says how often rows count."""
+    def repeated(self, counts: NDArray) -> Targets:
+        """Return the targets of several fits, in which rows count `counts` times, (fits, n)."""
 
-    def subtract_target_scores_inplace(self, loss: NDArray, Z: NDArray) -> None:
-        """Take y z off the losses (B, m) of the scores Z (K, m)."""
+    def subtract_target_scores_inplace(self, loss: RowLosses, Z: Scores) -> None:
+        """Subtract y z from the losses (B, m) of rows with scores Z (K, m)."""
 
-    def subtract_targets_inplace(self, P: NDArray) -> None:
+    def subtract_targets_inplace(self, P: Scores) -> None:
         """Turn P (K, m) into P - Y."""
 
-    def loss_weights(self) -> NDArray | None:
-        """Return what each problem's loss counts beside its row's weight, (B, m); None: one."""
+    def loss_weights(self) -> RowLosses | None:
+        """Return the factors of the row weights in each problem's loss, (B, m); None: all one."""
 
-    def target_sum(self, weight: NDArray) -> NDArray:
-        """Return sum_i w_i y_i, (K,), where w holds row weights (n,) times own weights."""
+    def target_sum(self, weight: NDArray) -> PerScore:
+        """Return sum_i w_i y_i, (K,), with w the row weights (n,) times the loss weights."""
 
-    def score_weight(self, weight: NDArray) -> NDArray:
-        """Return sum_i w_i, (K,), with the same weights."""
+    def score_weight(self, weight: NDArray) -> PerScore:
+        """Return sum_i w_i, (K,), with w the row weights (n,) times the loss weights."""
 
-    def observed(self, weight: NDArray) -> NDArray[np.bool_]:
-        """Return whether a target above 0, and one below 1, counts in each score, (2, K).
+    def observed(self, weight: NDArray) -> Mask:
+        """Return whether a target above 0, and one below 1, has weight, (2, K).
 
-        Both are said to of scores that share a row's loss.
+        Both are True for scores that share a row's loss.
         """
 
     def strata(self) -> NDArray | None:
         """Return each row's class (n,), or None where rows are not of one class each."""
 
-    def classes_of_rows(self) -> NDArray:
-        """Return the scores that some row is of, ascending; ValueError if it is not of one each."""
+    def classes_of_rows(self) -> Places:
+        """Return the classes that rows have, ascending; ValueError if rows lack a single class."""
 
-    def over_candidates(self, scores: NDArray) -> Targets:
-        """Return the targets of rows that are each of one of these scores, over these alone."""
+    def over_candidates(self, scores: Places) -> Targets:
+        """Return the targets over candidate classes alone, among which are those of all rows."""
 
 
 @dataclass(frozen=True)
 class ClassTargets:
-    """One class a row, smoothed: y = (1 - a) onehot(codes) + a / K."""
+    """One class a row, smoothed: y = (1 - a) onehot(codes) + a / K.
+
+    Attributes
+    ----------
+    codes : ndarray (n,), the number of each row's class
+    n_classes : int, K
+    smoothing : float, a
+    """
 
     codes: NDArray[np.intp]
     n_classes: int
@@ -72,56 +81,56 @@ class ClassTargets:
     def n_scores(self) -> int:
         return self.n_classes
 
-    def __getitem__(self, rows: slice | NDArray) -> ClassTargets:
+    def __getitem__(self, rows: slice | Places) -> ClassTargets:
         return ClassTargets(self.codes[rows], self.n_classes, self.smoothing)
 
-    def take_scores(self, scores: NDArray) -> ClassTargets:
+    def take_scores(self, scores: Places) -> ClassTargets:
         if len(scores) == self.n_classes:
             return self
         raise ValueError("classes that exclude each other have no targets of their own")
 
-    def repeated(self, kept: NDArray) -> RepeatedTargets:
-        return RepeatedTargets(self, kept)
+    def repeated(self, counts: NDArray) -> RepeatedTargets:
+        return RepeatedTargets(self, counts)
 
-    def subtract_target_scores_inplace(self, loss: NDArray, Z: NDArray) -> None:
-        own = Z.reshape(-1).take(self._places())
+    def subtract_target_scores_inplace(self, loss: RowLosses, Z: Scores) -> None:
+        target_scores = Z.reshape(-1).take(self._flat_places())
         if self.smoothing:
-            own = (1 - self.smoothing) * own + self.smoothing * Z.mean(axis=0)
-        loss -= own
+            target_scores = (1 - self.smoothing) * target_scores + self.smoothing * Z.mean(axis=0)
+        loss -= target_scores
 
-    def subtract_targets_inplace(self, P: NDArray) -> None:
-        P.reshape(-1)[self._places()] -= 1 - self.smoothing
+    def subtract_targets_inplace(self, P: Scores) -> None:
+        P.reshape(-1)[self._flat_places()] -= 1 - self.smoothing
         if self.smoothing:
             P -= self.smoothing / self.n_classes
 
     def loss_weights(self) -> None:
         return None
 
-    def target_sum(self, weight: NDArray) -> NDArray:
+    def target_sum(self, weight: NDArray) -> PerScore:
         counts = np.bincount(self.codes, weights=weight, minlength=self.n_classes)
         return (1 - self.smoothing) * counts + self.smoothing * counts.sum() / self.n_classes
 
-    def score_weight(self, weight: NDArray) -> NDArray:
+    def score_weight(self, weight: NDArray) -> PerScore:
         return np.full(self.n_classes, weight.sum())
 
-    def observed(self, weight: NDArray) -> NDArray[np.bool_]:
+    def observed(self, weight: NDArray) -> Mask:
         return np.ones((2, self.n_classes), dtype=bool)
 
     def strata(self) -> NDArray:
         return self.codes
 
-    def classes_of_rows(self) -> NDArray:
+    def classes_of_rows(self) -> Places:
         if self.smoothing:
             raise needs_all_classes()
         return np.flatnonzero(np.bincount(self.codes, minlength=self.n_classes))
 
-    def over_candidates(self, scores: NDArray) -> ClassTargets:
+    def over_candidates(self, scores: Places) -> ClassTargets:
         order = np.argsort(scores)
-        places = order[np.searchsorted(scores, self.codes, sorter=order)]
-        return ClassTargets(places, len(scores))
+        codes = order[np.searchsorted(scores, self.codes, sorter=order)]
+        return ClassTargets(codes, len(scores))
 
-    def _places(self) -> NDArray[np.intp]:
-        """Return where each row's class stands in a contiguous (K, m) matrix, flattened."""
+    def _flat_places(self) -> NDArray[np.intp]:
+        """Return the place of each row's class in a contiguous (K, m) matrix, flattened."""
         return self.codes * len(self.codes) + np.arange(len(self.codes))
 
 
@@ -135,31 +144,31 @@ class TargetMatrix:
     def n_scores(self) -> int:
         return self.Y.shape[1]
 
-    def __getitem__(self, rows: slice | NDArray) -> TargetMatrix:
+    def __getitem__(self, rows: slice | Places) -> TargetMatrix:
         return TargetMatrix(self.Y[rows])
 
-    def take_scores(self, scores: NDArray) -> TargetMatrix:
+    def take_scores(self, scores: Places) -> TargetMatrix:
         return TargetMatrix(self.Y[:, scores])
 
-    def repeated(self, kept: NDArray) -> RepeatedTargets:
-        return RepeatedTargets(self, kept)
+    def repeated(self, counts: NDArray) -> RepeatedTargets:
+        return RepeatedTargets(self, counts)
 
-    def subtract_target_scores_inplace(self, loss: NDArray, Z: NDArray) -> None:
+    def subtract_target_scores_inplace(self, loss: RowLosses, Z: Scores) -> None:
         loss -= np.einsum("mk,km->m", self.Y, Z) if len(loss) == 1 else self.Y.T * Z
 
-    def subtract_targets_inplace(self, P: NDArray) -> None:
+    def subtract_targets_inplace(self, P: Scores) -> None:
         P -= self.Y.T
-
-    def target_sum(self, weight: NDArray) -> NDArray:
-        return weight @ self.Y
 
     def loss_weights(self) -> None:
         return None
 
-    def score_weight(self, weight: NDArray) -> NDArray:
+    def target_sum(self, weight: NDArray) -> PerScore:
+        return weight @ self.Y
+
+    def score_weight(self, weight: NDArray) -> PerScore:
         return np.full(self.Y.shape[1], weight.sum())
 
-    def observed(self, weight: NDArray) -> NDArray[np.bool_]:
+    def observed(self, weight: NDArray) -> Mask:
         if self.n_scores > 1:
             return np.ones((2, self.n_scores), dtype=bool)
         Y = self.Y[weight > 0]
@@ -168,72 +177,72 @@ class TargetMatrix:
     def strata(self) -> NDArray:
         return self.Y[:, 0] > 0.5 if self.n_scores == 1 else self.Y.argmax(axis=1)
 
-    def classes_of_rows(self) -> NDArray:
+    def classes_of_rows(self) -> Places:
         raise needs_all_classes()
 
-    def over_candidates(self, scores: NDArray) -> TargetMatrix:
+    def over_candidates(self, scores: Places) -> TargetMatrix:
         raise needs_all_classes()
 
 
 @dataclass(frozen=True, eq=False)
 class RepeatedTargets:
-    """The same targets for several fits, each of which leaves some rows out.
+    """The same targets for several fits, in each of which rows count another number of times.
 
     Attributes
     ----------
-    Y : Targets, those of one fit
-    kept : ndarray (fits, n) of bool or int, how often each row counts in each fit
+    Y : Targets of one fit
+    counts : ndarray (fits, n) of bool or int, how often each row counts in each fit; 0: left out
     """
 
     Y: Targets
-    kept: NDArray
+    counts: NDArray
 
     @property
     def n_scores(self) -> int:
-        return len(self.kept) * self.Y.n_scores
+        return len(self.counts) * self.Y.n_scores
 
-    def __getitem__(self, rows: slice | NDArray) -> RepeatedTargets:
-        return RepeatedTargets(self.Y[rows], self.kept[:, rows])
+    def __getitem__(self, rows: slice | Places) -> RepeatedTargets:
+        return RepeatedTargets(self.Y[rows], self.counts[:, rows])
 
-    def take_scores(self, scores: NDArray) -> RepeatedTargets:
+    def take_scores(self, scores: Places) -> RepeatedTargets:
         K = self.Y.n_scores
-        return RepeatedTargets(self.Y, self.kept[scores[::K] // K])
+        return RepeatedTargets(self.Y, self.counts[scores[::K] // K])
 
-    def repeated(self, kept: NDArray) -> RepeatedTargets:
-        raise ValueError("folds have no folds of their own")
+    def repeated(self, counts: NDArray) -> RepeatedTargets:
+        raise ValueError("repeated targets cannot be repeated again")
 
-    def subtract_target_scores_inplace(self, loss: NDArray, Z: NDArray) -> None:
-        for fit, own in enumerate(np.split(Z, len(self.kept))):
-            self.Y.subtract_target_scores_inplace(loss[fit, None], own)
+    def subtract_target_scores_inplace(self, loss: RowLosses, Z: Scores) -> None:
+        for fit, Z_of_fit in enumerate(np.split(Z, len(self.counts))):
+            self.Y.subtract_target_scores_inplace(loss[fit, None], Z_of_fit)
 
-    def subtract_targets_inplace(self, P: NDArray) -> None:
-        for own in np.split(P, len(self.kept)):
-            self.Y.subtract_targets_inplace(own)
+    def subtract_targets_inplace(self, P: Scores) -> None:
+        for P_of_fit in np.split(P, len(self.counts)):
+            self.Y.subtract_targets_inplace(P_of_fit)
 
-    def loss_weights(self) -> NDArray:
-        return self.kept
+    def loss_weights(self) -> RowLosses:
+        return self.counts
 
-    def target_sum(self, weight: NDArray) -> NDArray:
-        return np.concatenate([self.Y.target_sum(weight * kept) for kept in self.kept])
+    def target_sum(self, weight: NDArray) -> PerScore:
+        return np.concatenate([self.Y.target_sum(weight * count) for count in self.counts])
 
-    def score_weight(self, weight: NDArray) -> NDArray:
-        return np.concatenate([self.Y.score_weight(weight * kept) for kept in self.kept])
+    def score_weight(self, weight: NDArray) -> PerScore:
+        return np.concatenate([self.Y.score_weight(weight * count) for count in self.counts])
 
-    def observed(self, weight: NDArray) -> NDArray[np.bool_]:
-        return np.concatenate([self.Y.observed(weight * kept) for kept in self.kept], axis=1)
+    def observed(self, weight: NDArray) -> Mask:
+        return np.concatenate([self.Y.observed(weight * count) for count in self.counts], axis=1)
 
     def strata(self) -> NDArray | None:
         return self.Y.strata()
 
-    def classes_of_rows(self) -> NDArray:
+    def classes_of_rows(self) -> Places:
         raise needs_all_classes()
 
-    def over_candidates(self, scores: NDArray) -> RepeatedTargets:
+    def over_candidates(self, scores: Places) -> RepeatedTargets:
         raise needs_all_classes()
 
 
 def needs_all_classes() -> ValueError:
-    """Return what candidates ask of targets, to be raised."""
+    """Return the error of targets that have no candidates, to be raised."""
     return ValueError(
         "n_candidates asks for rows of one class each; class probabilities and label_smoothing "
         "need the scores of all classes: leave n_candidates None, or pass labels without smoothing."

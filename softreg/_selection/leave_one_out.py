@@ -125,8 +125,8 @@ def _with_refits(
     scores = left.scores.copy()
     for b in np.flatnonzero(which.any(axis=0)):
         one = np.array([b])
-        part, own = objective.take_problems(one), objective.scores(one)
-        fit = part, objective.columns(T, one), metric.take_problems(objective, one)
+        part, own = objective.take_problems(one), objective.problems.scores(one)
+        fit = part, objective.problems.columns(T, one), metric.take_problems(objective, one)
         for rows in _groups(part, np.flatnonzero(which[:, b])):
             scores[np.ix_(rows, own)] = _refitted(*fit, rows, scores[np.ix_(rows, own)])
     return LeaveOneOutScores(scores, left.leverage)
@@ -134,7 +134,7 @@ def _with_refits(
 
 def _errors(objective: Objective, T: NDArray, left: LeaveOneOutScores) -> tuple[NDArray, NDArray]:
     """Return each row's weighted loss, left out, and how wrong it may be, (n, B) both."""
-    link, U, B = objective.link, objective.rows.block_coefficients(T), objective.problems
+    link, U, B = objective.link, objective.rows.block_coefficients(T), objective.problems.count
 
     def kernel(block: Block) -> NDArray:
         Z = block.scores(U)
@@ -174,7 +174,7 @@ def _refitted(
     held, count = cast(MemoryRows, objective.rows), len(rows)
     kept = np.arange(held.n) != rows[:, None]
     fits = objective.repeated(held.repeated(kept), count)
-    there = np.flatnonzero(~fits.any_of_problem(fits.unseen_scores))
+    there = np.flatnonzero(~fits.problems.any(fits.unseen_scores))
     if not len(there):
         return scores
     part, start, own = (
@@ -197,7 +197,7 @@ def _refitted(
 
 def _check_room(objective: Objective) -> None:
     """ValueError if the Hessians take more room than rows in memory grant."""
-    (width, K), B = objective.shape, objective.problems
+    (width, K), B = objective.shape, objective.problems.count
     order = width * K // B
     if B * order**2 > objective.rows.value_budget:
         raise ValueError(

@@ -85,7 +85,9 @@ def path_points(
             metric = first_metric(own, point.T)
         else:
             point = _start(own, last, extrapolation.ahead(C))
-            metric = last.metric.with_ridge_change(own, own.penalty.l2 - last.objective.penalty.l2)
+            metric = last.metric.with_ridge_change(
+                own, own.penalty.ridge - last.objective.penalty.ridge
+            )
         near = last is not None and (decrement(own, point, metric) <= _FAR).all()
         descend = (Newton() if near else choose(own)).descend
         minimum = run_rounds(own, point, metric, watch, descend)
@@ -108,7 +110,7 @@ def C_grid(objective: Objective, count: int) -> NDArray:
     T = objective.null()
     value, gradient = objective.value_and_gradient(T)
     gain = np.where(objective.constant_problems, 0, objective.penalised_gap(gradient)).sum()
-    p = objective.rows.mean_target
+    p = objective.rows.totals.mean_target
     curvature = np.maximum((p * (1 - p)).mean(), np.finfo(float).eps)
     own = objective.penalty.ridge_by_feature[np.isfinite(objective.penalty.ridge_by_feature)]
     strength = own[own > 0].mean() if (own > 0).any() else 0.0
@@ -136,6 +138,6 @@ def _start(objective: Objective, last: PathPoint, expected: NDArray) -> Point:
     exact = objective.in_double()
     point = Point.at_coefficients(exact, expected)
     change = objective.penalty.value(last.T) - last.objective.penalty.value(last.T)
-    before = last.result.objective + objective.in_units_of_F(objective.by_problem(change))
+    before = last.result.objective + objective.in_units_of_F(objective.problems.total(change))
     better = objective.in_units_of_F(point.value).sum() <= before.sum()
     return point if better else Point.at_coefficients(exact, last.T)

@@ -81,7 +81,7 @@ class _Group:
         self._trail.reached(path_point.C, T - whole)
         each = (
             np.split(A, count, axis=-1)
-            for A in (T, self._fits.unseen_scores, fits.rows.score_weight)
+            for A in (T, self._fits.unseen_scores, fits.rows.totals.score_weight)
         )
         parts = zip(self._tests, *each, strict=True)
         taken = (
@@ -138,7 +138,7 @@ def refit_problems(
         Point.at_coefficients(objective, start),
         np.flatnonzero(~objective.constant_problems),
     )
-    before, blind = np.full(objective.problems, np.inf), np.ones(objective.problems)
+    before, blind = np.full(objective.problems.count, np.inf), np.ones(objective.problems.count)
     for _ in range(_MOST_STEPS):
         open_, estimate = _not_done(open_, objective, whole, metric, tol / blind)
         if not open_.size:
@@ -149,7 +149,7 @@ def refit_problems(
         share = np.clip(np.sqrt(0.1 * tol / estimate), _SHARE, 0.5)
         step = _newton_step(rough.take_problems(open_), point, own, share)
         # The step's own energy tells what the metric overlooks that only the rows left out hold up.
-        energy = -0.5 * part.inner(point.gradient, step) / point.value
+        energy = -0.5 * part.problems.inner(point.gradient, step) / point.value
         blind[open_], before[open_] = np.maximum(1, energy / estimate), estimate
         whole = whole.with_problems(objective, open_, line_search(part, point, step))
     open_, _ = _not_done(open_, objective, whole, metric, tol / blind)

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, minimize
 
 from softreg._model.objective import Objective
+from softreg._rows.arrays import Coef
 from softreg.solvers.base import Solver
 from softreg.solvers.linalg.costs import cheapest_hessian
 from softreg.solvers.linalg.metrics import Metric
-from softreg.solvers.monitor import Monitor
+from softreg.solvers.monitor import IterationMonitor, Monitor
 from softreg.solvers.outer_loop import run_outer_loop
 from softreg.solvers.point import Point
 from softreg.solvers.result import Result
@@ -56,17 +57,18 @@ class LBFGS(Solver):
 
     history: int = 20
 
-    def minimise(self, objective: Objective, start: NDArray, monitor: Monitor) -> Result:
+    def minimise(self, objective: Objective, start: Coef, monitor: Monitor) -> Result:
         """Minimise the objective from `start` (width, K)."""
         if not (isinstance(self.history, numbers.Integral) and int(self.history) >= 1):
             raise ValueError(f"history={self.history!r} must be an integer >= 1, e.g. 20.")
         return run_outer_loop(objective, start, monitor, self.descend)
 
     def descend(
-        self, objective: Objective, point: Point, metric: Metric, monitor: Monitor
+        self, objective: Objective, point: Point, metric: Metric, monitor: IterationMonitor
     ) -> Point:
-        """Return where L-BFGS leads in the coordinates of a metric."""
-        latest, passes, mark = point, 0, (0, point.value.sum())
+        """Return the point to which L-BFGS leads in the coordinates of a metric."""
+        latest, passes = point, 0
+        passes_before, value_before = 0, point.value.sum()
         budget = np.clip(cheapest_hessian(objective), _FEWEST, _MOST)
         # The first step of L-BFGS-B has length 1 in its variables; in these that is minus the
         # gradient, which in a good metric is the right step.
@@ -80,16 +82,16 @@ class LBFGS(Solver):
             return latest.value.sum(), unit * metric.whiten(latest.gradient)
 
         def after_iteration(intermediate_result: OptimizeResult) -> None:
-            nonlocal mark
+            nonlocal passes_before, value_before
             monitor.iteration(latest.T, latest.value)
             value = latest.value.sum()
             estimate = 0.5 * np.square(metric.whiten(latest.gradient)).sum()
             if monitor.reason or estimate <= _HANDOVER * value:
                 raise StopIteration
-            if passes - mark[0] >= budget:
-                if value > _WORTHWHILE * mark[1]:
+            if passes - passes_before >= budget:
+                if value > _WORTHWHILE * value_before:
                     raise StopIteration
-                mark = passes, value
+                passes_before, value_before = passes, value
 
         found = minimize(
             whitened,
@@ -106,5 +108,5 @@ class LBFGS(Solver):
             },
         )
         T = point.T + metric.unwhiten(unit * found.x)
-        there = latest if np.array_equal(T, latest.T) else Point.at_coefficients(objective, T)
-        return replace(there, passes=passes)
+        end = latest if np.array_equal(T, latest.T) else Point.at_coefficients(objective, T)
+        return replace(end, passes=passes)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+
+from softreg._rows.arrays import Coef, Mask, PerProblem
 
 # The duality gap that a fit must reach, relative to F: the promise of 1e-8 on every data set.
 CERTIFIED = 1e-8
@@ -14,13 +16,20 @@ CERTIFIED = 1e-8
 LEAST = 100 * np.finfo(float).eps
 
 
-def rounding(value: NDArray) -> NDArray:
-    """Return by how much a computed F of this size can be off."""
+def rounding(value: PerProblem) -> PerProblem:
+    """Return by how much a computed F of this size can be off, (B,)."""
     return np.maximum(LEAST, 10 * np.finfo(float).eps * value)
 
 
-def _all(T: NDArray, value: NDArray) -> tuple[NDArray, float]:
-    return T, float(value.sum())
+class IterationMonitor(Protocol):
+    """What a descent reports its iterations to."""
+
+    @property
+    def reason(self) -> str:
+        """Why the fit is to end; empty as long as it goes on."""
+
+    def iteration(self, T: Coef, value: PerProblem) -> None:
+        """Record an iteration that ended at T (width, K), where F is `value` (B,)."""
 
 
 @dataclass
@@ -36,28 +45,58 @@ class Monitor:
     max_iter : int
     report : callable (T, F) -> bool, called after each iteration; True stops the fit
     random : numpy.random.Generator, for solvers that draw rows
-    embed : callable (T, F) -> (T, F), from those of the problems being solved to those of all
+
+    Attributes
+    ----------
+    losses : list of float, F after each iteration
+    reason : str, why the fit is to end; empty as long as it goes on
+    stopped : bool, whether a callback ended it
     """
 
     tol: float
     max_iter: int
-    report: Callable[[NDArray, float], bool]
+    report: Callable[[Coef, float], bool]
     random: np.random.Generator = field(default_factory=np.random.default_rng)
     losses: list[float] = field(default_factory=list)
     reason: str = ""
     stopped: bool = False
-    embed: Callable[[NDArray, NDArray], tuple[NDArray, float]] = _all
 
-    def iteration(self, T: NDArray, value: NDArray) -> None:
-        """Record an iteration that ended at T (width, K), where F is `value` (B,)."""
-        all_T, total = self.embed(T, value)
-        self.losses.append(total)
-        if self.report(all_T, total):
+    def iteration(self, T: Coef, value: PerProblem) -> None:
+        """Record an iteration that ended at T (width, K), where the parts of F are `value` (B,)."""
+        self.record(T, float(value.sum()))
+
+    def record(self, T: Coef, F: float) -> None:
+        """Record an iteration that ended at T (width, K)."""
+        self.losses.append(F)
+        if self.report(T, F):
             self.reason, self.stopped = "a callback ended the fit", True
         elif len(self.losses) >= self.max_iter:
             self.reason = f"max_iter={self.max_iter} is too few; raise it, or leave it None"
 
-    def reached(self, estimate: NDArray, gap: NDArray | float, value: NDArray) -> NDArray[np.bool_]:
+    def reached(self, estimate: PerProblem, gap: PerProblem | float, value: PerProblem) -> Mask:
         """Return whether F - F* is small enough by estimate, and proven to be nearly so, (B,)."""
         near, proven = self.tol * value, max(self.tol, CERTIFIED) * value
         return (estimate <= np.maximum(near, LEAST)) & (gap <= np.maximum(proven, LEAST))
+
+
+@dataclass(frozen=True)
+class ProblemsMonitor:
+    """Reports the iterations of some problems to the monitor of all.
+
+    Attributes
+    ----------
+    monitor : Monitor
+    embedded : callable (T, value) of some problems -> (T, F) of all
+    """
+
+    monitor: Monitor
+    embedded: Callable[[Coef, PerProblem], tuple[Coef, float]]
+
+    @property
+    def reason(self) -> str:
+        """Why the fit is to end; empty as long as it goes on."""
+        return self.monitor.reason
+
+    def iteration(self, T: Coef, value: PerProblem) -> None:
+        """Record an iteration of these problems that ended at T, where F is `value`."""
+        self.monitor.record(*self.embedded(T, value))

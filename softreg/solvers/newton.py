@@ -1,15 +1,14 @@
-"""Truncated Newton."""
+"""Truncated Newton: the steps of the outer loop alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from numpy.typing import NDArray
-
 from softreg._model.objective import Objective
+from softreg._rows.arrays import Coef
 from softreg.solvers.base import Solver
 from softreg.solvers.linalg.metrics import Metric
-from softreg.solvers.monitor import Monitor
+from softreg.solvers.monitor import IterationMonitor, Monitor
 from softreg.solvers.outer_loop import run_outer_loop
 from softreg.solvers.point import Point
 from softreg.solvers.result import Result
@@ -34,12 +33,12 @@ class Newton(Solver):
     Newton()
     """
 
-    def minimise(self, objective: Objective, start: NDArray, monitor: Monitor) -> Result:
+    def minimise(self, objective: Objective, start: Coef, monitor: Monitor) -> Result:
         """Minimise the objective from `start` (width, K)."""
         return run_outer_loop(objective, start, monitor, self.descend)
 
     def descend(
-        self, objective: Objective, point: Point, metric: Metric, monitor: Monitor
+        self, objective: Objective, point: Point, metric: Metric, monitor: IterationMonitor
     ) -> Point:
-        """Return the point itself: there is nothing but Newton's steps."""
+        """Return the point itself: Newton's steps are those of the outer loop."""
         return point

@@ -1,23 +1,34 @@
-"""The ladder that every solver climbs: descend, renew the metric, step, until certified."""
+"""The outer loop of every certified solver: descend, refresh the metric, step, until proven.
+
+A round takes a group of problems through three steps:
+
+1. The solver's own descent leads on in the coordinates of the metric (Newton has none).
+2. If a better metric would have saved more passes than it costs, the metric is refreshed where the
+   descent led. Newton's step follows in that metric: far from the optimum only as much of it as
+   decreases F, near it the whole, with a certificate.
+3. Problems that are proven optimal leave, and those that only rounding keeps from being proven.
+"""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
-from numpy.typing import NDArray
 
+from softreg._model.block_kernels import LargestMove
+from softreg._model.certificate import certify
 from softreg._model.objective import Objective
-from softreg._rows.blocks import Block
+from softreg._rows.arrays import Coef, Mask, PerProblem, Places
 from softreg.solvers.linalg.metrics import Metric, first_metric
-from softreg.solvers.monitor import LEAST, Monitor, rounding
+from softreg.solvers.monitor import LEAST, IterationMonitor, Monitor, ProblemsMonitor, rounding
 from softreg.solvers.newton_step import balanced, is_near, newton_step
 from softreg.solvers.point import Point, gradient_step
 from softreg.solvers.result import Result
 
-Descent = Callable[[Objective, Point, Metric, Monitor], Point]
+# (objective, point, metric, monitor) -> the point to which the solver's own descent leads.
+Descent = Callable[[Objective, Point, Metric, IterationMonitor], Point]
 
 # A last step that moves a score by more than this, though not F, follows a separated class to
 # infinity; at a minimum the last step moves scores by 1e-4 or less.
@@ -42,20 +53,45 @@ _TOGETHER, _FEWEST_SCORES = 2**23, 64
 
 
 @dataclass(frozen=True, eq=False)
-class _Group:
-    """Where a group of problems rests between two rounds.
+class _Fit:
+    """What all rounds of a fit share.
 
     Attributes
     ----------
-    open : ndarray, the problems that are still on their way
-    stalled : ndarray, how many rounds in a row brought each of them nothing
+    objective : Objective of the descents, maybe in single precision
+    monitor : Monitor
+    descend : Descent
+    """
+
+    objective: Objective
+    monitor: Monitor
+    descend: Descent
+
+    @cached_property
+    def exact(self) -> Objective:
+        """The objective in double precision."""
+        return self.objective.in_double()
+
+    def monitor_of(self, problems: Places, point: Point) -> ProblemsMonitor:
+        """Return the monitor of some problems, given the point of all."""
+        return ProblemsMonitor(self.monitor, partial(_embedded, self.exact, point, problems))
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Problems that are solved together, between two rounds.
+
+    Attributes
+    ----------
+    problems : ndarray, the numbers of those not solved yet
+    stalled : ndarray, the number of rounds in a row in which F of each fell by rounding at most
     metric, first : Metric, the latest and the first
-    fresh : bool, whether the metric is accurate and was made where not all were near
+    fresh : bool, whether the metric is a Hessian that was made where not all were near
     spent : float, passes that a better metric might have saved by now
     """
 
-    open: NDArray
-    stalled: NDArray
+    problems: Places
+    stalled: Places
     metric: Metric
     first: Metric
     fresh: bool = False
@@ -64,7 +100,7 @@ class _Group:
 
 @dataclass(frozen=True, eq=False)
 class Minimum:
-    """Where a outer loop ended.
+    """Where the outer loop ended.
 
     Attributes
     ----------
@@ -74,13 +110,11 @@ class Minimum:
     """
 
     point: Point
-    converged: NDArray[np.bool_]
+    converged: Mask
     metric: Metric
 
 
-def run_outer_loop(
-    objective: Objective, start: NDArray, monitor: Monitor, descend: Descent
-) -> Result:
+def run_outer_loop(objective: Objective, start: Coef, monitor: Monitor, descend: Descent) -> Result:
     """Return the minimiser of the objective, found from `start` (width, K)."""
     point = Point.at_coefficients(objective.in_double(), start)
     minimum = run_rounds(objective, point, first_metric(objective, start), monitor, descend)
@@ -88,129 +122,109 @@ def run_outer_loop(
 
 
 def run_rounds(
-    objective: Objective, whole: Point, first: Metric, monitor: Monitor, descend: Descent
+    objective: Objective, start: Point, first: Metric, monitor: Monitor, descend: Descent
 ) -> Minimum:
-    """Return where the outer loop from a point, in a first metric, ends."""
-    exact = objective.in_double()
+    """Return where rounds lead from a point, in a first metric."""
+    fit, point = _Fit(objective, monitor, descend), start
     converged, latest = objective.constant_problems.copy(), first
     for problems in _groups(objective):
         metric = first.take_problems(objective, problems)
         group = _Group(problems, np.zeros_like(problems), metric, metric)
-        while group.open.size and not monitor.reason and np.isfinite(whole.value).all():
-            before, problems = whole, group.open
-            objective, whole, group = _descended(objective, exact, whole, group, monitor, descend)
+        while group.problems.size and not monitor.reason and np.isfinite(point.value).all():
+            before, solving = point, group.problems
+            fit, point, group = _descended(fit, point, group)
             if not monitor.reason:
-                whole, group = _stepped(objective, exact, whole, group, monitor)
-                latest = group.metric if len(group.open) == exact.problems else latest
-                group, arrived = _parted(exact, before, whole, group, monitor)
-                converged[problems[arrived]] = True
-    return Minimum(whole, converged, latest)
+                point, group = _stepped(fit, point, group)
+                latest = group.metric if len(solving) == objective.problems.count else latest
+                group, solved = _without_solved(fit, before, point, group)
+                converged[solving[solved]] = True
+    return Minimum(point, converged, latest)
 
 
-def _groups(objective: Objective) -> list[NDArray]:
+def _groups(objective: Objective) -> list[Places]:
     """Return the problems that are solved together."""
     problems = np.flatnonzero(~objective.constant_problems)
-    if not objective.rows.in_memory:  # nothing is kept, and all share the way through the data
+    if not objective.rows.keeps_blocks:  # all share the way through the data
         return [problems]
     together = max(_FEWEST_SCORES, _TOGETHER // objective.rows.n)
     count = min(len(problems), -(-objective.shape[1] // together))
     return np.array_split(problems, max(count, 1))
 
 
-def _descended(
-    objective: Objective,
-    exact: Objective,
-    whole: Point,
-    group: _Group,
-    monitor: Monitor,
-    descend: Descent,
-) -> tuple[Objective, Point, _Group]:
-    """Return where the solver's own descent leads, and the objective of the next one."""
-    monitor.embed = functools.partial(_embedded, exact, whole, group.open)
-    before = replace(whole.take_problems(exact, group.open), passes=0)
-    point = descend(objective.take_problems(group.open), before, group.metric, monitor)
-    group = replace(group, spent=max(point.passes, group.spent))
-    if exact is not objective:
-        single, point = point, Point.at_coefficients(exact.take_problems(group.open), point.T)
-        gain = before.value.sum() - point.value.sum()
-        if single is not before and abs((single.value - point.value).sum()) > _NOISY * gain:
-            objective = exact
-    return objective, whole.with_problems(exact, group.open, point), group
+def _descended(fit: _Fit, point: Point, group: _Group) -> tuple[_Fit, Point, _Group]:
+    """Step 1: return the point after the descent, and the fit with the next one's precision."""
+    exact, problems = fit.exact, group.problems
+    start = replace(point.take_problems(exact, problems), passes=0)
+    part, monitor = fit.objective.take_problems(problems), fit.monitor_of(problems, point)
+    end = fit.descend(part, start, group.metric, monitor)
+    group = replace(group, spent=max(end.passes, group.spent))
+    if exact is not fit.objective:
+        single, end = end, Point.at_coefficients(exact.take_problems(problems), end.T)
+        gain = start.value.sum() - end.value.sum()
+        if single is not start and abs((single.value - end.value).sum()) > _NOISY * gain:
+            fit = replace(fit, objective=exact)
+    return fit, point.with_problems(exact, problems, end), group
 
 
-def _stepped(
-    objective: Objective, exact: Objective, whole: Point, group: _Group, monitor: Monitor
-) -> tuple[Point, _Group]:
-    """Return the point after Newton's step in a metric that is worth its cost."""
-    part, point, metric = (
-        exact.take_problems(group.open),
-        whole.take_problems(exact, group.open),
-        group.metric,
-    )
-    renewal = metric.refresh_passes(part)
-    needless = group.fresh and is_near(part, point, metric).all()
-    if group.spent > 0 and (renewal <= _CHEAP or (group.spent >= renewal and not needless)):
-        metric = metric.refreshed(objective.take_problems(group.open), point.T)
-    fresh = metric.is_hessian and not is_near(part, point, metric).all()
-    there = newton_step(part, point, metric, monitor.tol)
-    spent = there.passes - min(metric.refresh_passes(part), _STILL_NEEDED)
-    # A Hessian of saturated rows says little of where they come alive.
-    moved = part.any_of_problem((there.T != point.T).any(axis=0))
-    stuck = np.flatnonzero(~moved & np.isinf(there.estimate))
+def _stepped(fit: _Fit, point: Point, group: _Group) -> tuple[Point, _Group]:
+    """Step 2: return the point after Newton's step, and the group with the metric it was in."""
+    exact, problems, metric = fit.exact, group.problems, group.metric
+    part, start = exact.take_problems(problems), point.take_problems(exact, problems)
+    # A metric costs passes: those that the last steps took may have been more.
+    price = metric.refresh_passes(part)
+    needless = group.fresh and is_near(part, start, metric).all()
+    if group.spent > 0 and (price <= _CHEAP or (group.spent >= price and not needless)):
+        metric = metric.refreshed(fit.objective.take_problems(problems), start.T)
+    fresh = metric.is_hessian and not is_near(part, start, metric).all()
+    end = newton_step(part, start, metric, fit.monitor.tol)
+    spent = end.passes - min(metric.refresh_passes(part), _STILL_NEEDED)
+    # A Hessian of saturated rows says little of where they stop being saturated.
+    moved = part.problems.any((end.T != start.T).any(axis=0))
+    stuck = np.flatnonzero(~moved & np.isinf(end.estimate))
     if stuck.size:
-        gradients = (there.take_problems(part, stuck), group.first.take_problems(part, stuck))
-        there = there.with_problems(
-            part, stuck, gradient_step(part.take_problems(stuck), *gradients)
-        )
-    monitor.iteration(there.T, there.value)
+        first = group.first.take_problems(part, stuck)
+        descended = gradient_step(part.take_problems(stuck), end.take_problems(part, stuck), first)
+        end = end.with_problems(part, stuck, descended)
+    fit.monitor_of(problems, point).iteration(end.T, end.value)
     group = replace(group, metric=metric, fresh=fresh, spent=spent)
-    return whole.with_problems(exact, group.open, there), group
+    return point.with_problems(exact, problems, end), group
 
 
-def _parted(
-    exact: Objective, before: Point, whole: Point, group: _Group, monitor: Monitor
-) -> tuple[_Group, NDArray[np.bool_]]:
-    """Return the group without those that have arrived or stalled, and which have arrived."""
-    part, point = exact.take_problems(group.open), whole.take_problems(exact, group.open)
-    arrived = monitor.reached(point.estimate, point.gap, point.value)
-    arrived |= point.value <= np.where(part.has_free_features, _PERFECT, LEAST)
-    gained = before.value[group.open] - point.value > rounding(point.value)
+def _without_solved(fit: _Fit, before: Point, point: Point, group: _Group) -> tuple[_Group, Mask]:
+    """Step 3: return the group without solved and stalled problems, and which were solved."""
+    exact, problems = fit.exact, group.problems
+    part, end = exact.take_problems(problems), point.take_problems(exact, problems)
+    solved = fit.monitor.reached(end.estimate, end.gap, end.value)
+    solved |= end.value <= np.where(part.has_free_features, _PERFECT, LEAST)
+    gained = before.value[problems] - end.value > rounding(end.value)
     rounds = np.where(gained, 0, group.stalled + 1)
     # Where rounding hides the proof, the estimate has to do.
     stalled = rounds == _PATIENCE
-    arrived |= stalled & monitor.reached(point.estimate, 0.0, point.value)
-    on = np.flatnonzero(~(arrived | stalled))
-    if len(on) == len(group.open):
-        return replace(group, stalled=rounds), arrived
-    metric, first = group.metric.take_problems(part, on), group.first.take_problems(part, on)
-    left = replace(group, open=group.open[on], stalled=rounds[on], metric=metric, first=first)
-    return left, arrived
+    solved |= stalled & fit.monitor.reached(end.estimate, 0.0, end.value)
+    left = np.flatnonzero(~(solved | stalled))
+    if len(left) == len(problems):
+        return replace(group, stalled=rounds), solved
+    metric, first = group.metric.take_problems(part, left), group.first.take_problems(part, left)
+    left_over = _Group(problems[left], rounds[left], metric, first, group.fresh, group.spent)
+    return left_over, solved
 
 
 def _embedded(
-    objective: Objective, whole: Point, problems: NDArray, T: NDArray, value: NDArray
-) -> tuple[NDArray, float]:
-    """Return T and F of all problems, given those of some and the point where all others are."""
-    if len(problems) == objective.problems:
+    objective: Objective, point: Point, problems: Places, T: Coef, value: PerProblem
+) -> tuple[Coef, float]:
+    """Return T and F of all problems, given those of some, and the point where all others are."""
+    if len(problems) == objective.problems.count:
         return T, float(objective.in_units_of_F(value).sum())
-    all_T, values = whole.T.copy(), whole.value.copy()
-    all_T[:, objective.scores(problems)], values[problems] = T, value
+    all_T, values = point.T.copy(), point.value.copy()
+    all_T[:, objective.problems.scores(problems)], values[problems] = T, value
     return all_T, float(objective.in_units_of_F(values).sum())
 
 
 def result_from(objective: Objective, minimum: Minimum, monitor: Monitor) -> Result:
-    """Return what the user gets to know of where a outer loop ended."""
-    objective, point, converged = objective.in_double(), minimum.point, minimum.converged
-    diverging = _diverging(objective, point, converged)
-    gap = np.minimum(point.gap, point.value)  # no F is below zero
-    bounded = ~objective.has_free_features
-    unproven = np.flatnonzero(bounded & ~np.isfinite(point.gap) & ~objective.constant_problems)
-    if unproven.size:
-        part, own = objective.take_problems(unproven), objective.scores(unproven)
-        there = balanced(part, Point.at_coefficients(part, point.T[:, own]))
-        point = point.with_problems(objective, unproven, there)
-        proven = part.certify(there.T, np.zeros_like(there.T)).gap
-        gap[unproven] = np.minimum(proven, there.value)
+    """Return the result in the user's units."""
+    objective, converged = objective.in_double(), minimum.converged
+    diverging = _diverging(objective, minimum.point, converged)
+    point, gap = _with_all_gaps(objective, minimum.point)
     coef, intercept = objective.coefficients(point.T)
     worn_out = "rounding keeps F from decreasing further; raise tol or scale C down"
     message = "the optimum was reached" if converged.all() else monitor.reason or worn_out
@@ -218,9 +232,9 @@ def result_from(objective: Objective, minimum: Minimum, monitor: Monitor) -> Res
         coef=coef,
         intercept=intercept,
         objective=objective.in_units_of_F(point.value),
-        gap=np.where(bounded, objective.in_units_of_F(gap), np.inf),
+        gap=np.where(objective.has_free_features, np.inf, objective.in_units_of_F(gap)),
         n_iter=len(monitor.losses),
-        converged=converged & ~objective.any_of_problem(diverging),
+        converged=converged & ~objective.problems.any(diverging),
         message="there is no optimum" if diverging.any() else message,
         stopped=monitor.stopped,
         diverging=tuple(np.flatnonzero(diverging).tolist()),
@@ -228,17 +242,26 @@ def result_from(objective: Objective, minimum: Minimum, monitor: Monitor) -> Res
     )
 
 
-def _diverging(objective: Objective, point: Point, converged: NDArray) -> NDArray[np.bool_]:
+def _with_all_gaps(objective: Objective, point: Point) -> tuple[Point, PerProblem]:
+    """Return the point with balanced intercepts where it has no gap, and gaps (B,)."""
+    gap = np.minimum(point.gap, point.value)  # no F is below zero
+    has_bound = ~(objective.has_free_features | objective.constant_problems)
+    unproven = np.flatnonzero(has_bound & ~np.isfinite(point.gap))
+    if unproven.size:
+        part, scores = objective.take_problems(unproven), objective.problems.scores(unproven)
+        end = balanced(part, Point.at_coefficients(part, point.T[:, scores]))
+        point = point.with_problems(objective, unproven, end)
+        proven = certify(part, end.T, np.zeros_like(end.T)).gap
+        gap[unproven] = np.minimum(proven, end.value)
+    return point, gap
+
+
+def _diverging(objective: Objective, point: Point, converged: Mask) -> Mask:
     """Return which scores (K,) the last step still moves, though it no longer moves F."""
     if not objective.has_free_features.any():
         return np.zeros(objective.shape[1], dtype=bool)
-    U = objective.rows.block_coefficients(objective.link.centred(point.step))
-
-    def kernel(block: Block) -> NDArray:
-        moves = np.abs(block.linear_scores(U))
-        return moves.max(axis=1, where=block.weighted(np.ones_like(moves)) > 0, initial=0)
-
-    moves = objective.rows.maximum(kernel)
-    most = moves.reshape(objective.problems, -1).max(axis=1)
-    most[~(converged & objective.has_free_features & (most > _RUNAWAY))] = np.inf
-    return moves > 0.5 * objective.by_score(most)
+    step = objective.rows.block_coefficients(objective.link.centred(point.step))
+    moves = objective.rows.maximum(LargestMove(step))
+    largest = moves.reshape(objective.problems.count, -1).max(axis=1)
+    runaway = converged & objective.has_free_features & (largest > _RUNAWAY)
+    return moves > 0.5 * objective.problems.spread(np.where(runaway, largest, np.inf))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from softreg._model.objective import Objective
+from softreg._rows.arrays import Coef, PerProblem, Places
 from softreg.solvers.linalg.metrics import Metric
 
 # Sufficient decrease and the smallest step of the line search (Nocedal and Wright 2006, 3.1).
@@ -20,59 +19,76 @@ _TINY = np.finfo(float).tiny
 class Point:
     """Coefficients T with F, its gradient, and what is known of F - F*: estimate and bound.
 
-    F, estimate and gap are (B,), one a problem. `step` is Newton's, if that led here, else zeros;
-    `passes` are those that it took, or the descent.
+    Attributes
+    ----------
+    T, gradient : ndarray (width, K)
+    value, estimate, gap : ndarray (B,), problem by problem: F, an estimate of F - F* and a bound
+        on it, inf where there is none
+    step : ndarray (width, K), Newton's step, if that led here, else zeros
+    passes : int, passes over the data, or products, that led here
     """
 
-    T: NDArray
-    value: NDArray
-    gradient: NDArray
-    estimate: NDArray
-    gap: NDArray
-    step: NDArray
+    T: Coef
+    value: PerProblem
+    gradient: Coef
+    estimate: PerProblem
+    gap: PerProblem
+    step: Coef
     passes: int = 0
 
     @classmethod
-    def at_coefficients(cls, objective: Objective, T: NDArray) -> Point:
+    def at_coefficients(cls, objective: Objective, T: Coef) -> Point:
         """Evaluate F at T: one pass."""
         with np.errstate(over="ignore", invalid="ignore"):  # too long a step: F is no decrease
             value, gradient = objective.value_and_gradient(T)
         unknown = np.full_like(value, np.inf)
         return cls(T, value, gradient, unknown, unknown, np.zeros_like(T))
 
-    def take_problems(self, objective: Objective, problems: NDArray) -> Point:
+    def take_problems(self, objective: Objective, problems: Places) -> Point:
         """Return the point of some of the objective's problems."""
-        if len(problems) == objective.problems:
+        if len(problems) == objective.problems.count:
             return self
-        of_scores = {n: objective.columns(getattr(self, n), problems) for n in _OF_SCORES}
-        new: dict[str, Any] = {n: getattr(self, n)[problems] for n in _OF_PROBLEMS}
-        return replace(self, **(new | of_scores))
+        columns = objective.problems.columns
+        return replace(
+            self,
+            T=columns(self.T, problems),
+            gradient=columns(self.gradient, problems),
+            step=columns(self.step, problems),
+            value=self.value[problems],
+            estimate=self.estimate[problems],
+            gap=self.gap[problems],
+        )
 
-    def with_problems(self, objective: Objective, problems: NDArray, part: Point) -> Point:
-        """Return the point with some of the objective's problems elsewhere."""
-        if len(problems) == objective.problems:
-            return part
-        own, new = objective.scores(problems), {}
-        for name in _OF_SCORES:
-            new[name] = getattr(self, name).copy()
-            new[name][:, own] = getattr(part, name)
-        for name in _OF_PROBLEMS:
-            new[name] = getattr(self, name).copy()
-            new[name][problems] = getattr(part, name)
-        return replace(self, **new)
+    def with_problems(self, objective: Objective, problems: Places, other: Point) -> Point:
+        """Return the point with some of the objective's problems where `other` has them."""
+        if len(problems) == objective.problems.count:
+            return other
+        scores = objective.problems.scores(problems)
+
+        def merged(values: np.ndarray, new: np.ndarray, places: Places) -> np.ndarray:
+            values = values.copy()
+            values[..., places] = new
+            return values
+
+        return replace(
+            self,
+            T=merged(self.T, other.T, scores),
+            gradient=merged(self.gradient, other.gradient, scores),
+            step=merged(self.step, other.step, scores),
+            value=merged(self.value, other.value, problems),
+            estimate=merged(self.estimate, other.estimate, problems),
+            gap=merged(self.gap, other.gap, problems),
+        )
 
 
-_OF_SCORES, _OF_PROBLEMS = ("T", "gradient", "step"), ("value", "estimate", "gap")
-
-
-def decrement(objective: Objective, point: Point, metric: Metric) -> NDArray:
+def decrement(objective: Objective, point: Point, metric: Metric) -> PerProblem:
     """Return ||gradient||^2 / 2 in the metric, which estimates F - F*, over F, (B,)."""
     return estimated_gap(objective, point.gradient, metric) / np.maximum(point.value, _TINY)
 
 
-def estimated_gap(objective: Objective, gradient: NDArray, metric: Metric) -> NDArray:
+def estimated_gap(objective: Objective, gradient: Coef, metric: Metric) -> PerProblem:
     """Return ||gradient||^2 / 2 in the metric, (B,)."""
-    return 0.5 * objective.inner(gradient, metric.unwhiten(metric.whiten(gradient)))
+    return 0.5 * objective.problems.inner(gradient, metric.unwhiten(metric.whiten(gradient)))
 
 
 def gradient_step(objective: Objective, point: Point, metric: Metric) -> Point:
@@ -80,18 +96,22 @@ def gradient_step(objective: Objective, point: Point, metric: Metric) -> Point:
     return line_search(objective, point, -metric.unwhiten(metric.whiten(point.gradient)))
 
 
-def line_search(objective: Objective, point: Point, step: NDArray) -> Point:
-    """Return the first point of T + step, T + step / 2, ... that decreases each F enough."""
-    slope, unknown = objective.inner(point.gradient, step), np.full_like(point.value, np.inf)
-    found = replace(point, estimate=unknown, gap=unknown)
-    going, length = np.arange(objective.problems), 1.0
-    while going.size and length >= _SMALLEST:
-        part, before = objective.take_problems(going), point.take_problems(objective, going)
-        own = length * objective.columns(step, going)
-        there = replace(Point.at_coefficients(part, before.T + own), step=own)
-        good = there.value <= before.value + _SUFFICIENT * length * slope[going]
-        if good.any():
-            new = there.take_problems(part, np.flatnonzero(good))
-            found = found.with_problems(objective, going[good], new)
-        going, length = going[~good], length / 2
-    return found
+def line_search(objective: Objective, point: Point, step: Coef) -> Point:
+    """Return the first point of T + step, T + step / 2, ... that decreases each F enough.
+
+    Each problem halves its own step; one whose F no step decreases stays where it is.
+    """
+    slope = objective.problems.inner(point.gradient, step)
+    unknown = np.full_like(point.value, np.inf)
+    best = replace(point, estimate=unknown, gap=unknown)
+    searching, length = np.arange(objective.problems.count), 1.0
+    while searching.size and length >= _SMALLEST:
+        part, start = objective.take_problems(searching), point.take_problems(objective, searching)
+        shortened = length * objective.problems.columns(step, searching)
+        trial = replace(Point.at_coefficients(part, start.T + shortened), step=shortened)
+        enough = trial.value <= start.value + _SUFFICIENT * length * slope[searching]
+        if enough.any():
+            accepted = trial.take_problems(part, np.flatnonzero(enough))
+            best = best.with_problems(objective, searching[enough], accepted)
+        searching, length = searching[~enough], length / 2
+    return best

@@ -8,69 +8,73 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._model.objective import Objective
+from softreg._rows.arrays import Coef, Mask, PerProblem, Places
 from softreg.solvers.linalg.hessian_product import HessianProduct
 from softreg.solvers.linalg.metrics import Metric
 
-# Problems whose systems are solved leave the products once they are this share: leaving copies what
-# is kept of the others.
+# Problems whose systems are solved leave the products once they are this share of all: leaving
+# costs a copy of what the others keep.
 _WORTH_LEAVING = 0.25
-# A step so long belongs to rows that are saturated: their curvature says nothing of where they come
-# alive, and none is better.
+# A longer step belongs to saturated rows, whose curvature does not say where they stop being
+# saturated: it is replaced by none.
 _FARTHEST = 1e30
-# Of some problems of an objective, (objective of these, their places among all, their residuals
-# (width, K), these residuals' norms over the gradients' in the metric (B,)): which of their systems
-# are solved well enough, (B,).
-Enough = Callable[[Objective, NDArray, NDArray, NDArray], NDArray]
+# (objective of some problems, their places among all, their residuals (width, K), the norms of
+# these in the metric over those of the gradients (B,)) -> whether systems are solved enough, (B,).
+Enough = Callable[[Objective, Places, Coef, PerProblem], Mask]
 
 
 @np.errstate(over="ignore", invalid="ignore")
 def conjugate_gradients(
-    product: HessianProduct, gradient: NDArray, metric: Metric, enough: Enough, most: int
-) -> tuple[NDArray, NDArray, int]:
-    """Return D with H D = -gradient - residual, to where `enough` says so, and the products taken.
+    product: HessianProduct, gradient: Coef, metric: Metric, enough: Enough, most: int
+) -> tuple[Coef, Coef, int]:
+    """Return D with H D = -gradient - residual, the residual, and the number of products.
 
-    Each problem goes its own way and stands still once it has enough. After `most` products D is a
-    descent direction all the same (Golub and Van Loan 2013, algorithm 11.5.1).
+    Each problem has step lengths of its own and stands still once `enough` says so. After `most`
+    products D is a descent direction all the same (Golub and Van Loan 2013, algorithm 11.5.1).
     """
-    whole, open_ = product.objective, np.arange(product.objective.problems)
-    solved, left = np.zeros_like(gradient), -gradient
-    D, residual = solved, left
+    whole, problems = product.objective, np.arange(product.objective.problems.count)
+    all_D, all_residuals = np.zeros_like(gradient), -gradient
+    D, residual = all_D, all_residuals
     direction = metric.unwhiten(metric.whiten(residual))
-    first = square = whole.inner(residual, direction)
+    first = square = whole.problems.inner(residual, direction)
     going = square > 0
-    for done in range(most + 1):
+    for products in range(most + 1):
         objective = product.objective
+        # 1. Stop where the residual is small enough.
         ratio = np.sqrt(np.maximum(square, 0) / np.where(first > 0, first, 1))
-        going = going & (square > 0) & ~enough(objective, open_, residual, ratio)
-        if done == most or not going.any():
+        going = going & (square > 0) & ~enough(objective, problems, residual, ratio)
+        if products == most or not going.any():
             break
+        # 2. Leave solved systems behind, if they are many.
         if going.mean() <= 1 - _WORTH_LEAVING:
-            own = whole.scores(open_)
-            solved[:, own], left[:, own] = D, residual
-            keep = np.flatnonzero(going)
-            D, residual, direction = (objective.columns(A, keep) for A in (D, residual, direction))
-            open_ = open_[keep]
-            square, first, going = square[keep], first[keep], going[keep]
-            metric, product = metric.take_problems(objective, keep), product.take_problems(keep)
+            scores = whole.problems.scores(problems)
+            all_D[:, scores], all_residuals[:, scores] = D, residual
+            left = np.flatnonzero(going)
+            columns = objective.problems.columns
+            D, residual, direction = (columns(A, left) for A in (D, residual, direction))
+            problems = problems[left]
+            square, first, going = square[left], first[left], going[left]
+            metric, product = metric.take_problems(objective, left), product.take_problems(left)
             objective = product.objective
+        # 3. Step along the direction, as far as the quadratic model falls.
         image = product(direction)
-        curvature = objective.inner(direction, image)
+        curvature = objective.problems.inner(direction, image)
         going = going & (curvature > 0)
-        length = objective.by_score(_quotient(square, curvature, going))
+        length = objective.problems.spread(_quotient(square, curvature, going))
         D += length * direction
         residual -= length * image
+        # 4. The next direction is conjugate to those before.
         preconditioned = metric.unwhiten(metric.whiten(residual))
-        previous, square = square, objective.inner(residual, preconditioned)
-        turn = objective.by_score(_quotient(square, previous, going))
-        direction *= turn
+        previous, square = square, objective.problems.inner(residual, preconditioned)
+        direction *= objective.problems.spread(_quotient(square, previous, going))
         direction += preconditioned
-    own = whole.scores(open_)
-    solved[:, own], left[:, own] = D, residual
-    lost = ~(np.abs(solved).max(axis=0) <= _FARTHEST)  # also NaN
-    solved[:, lost], left[:, lost] = 0.0, -gradient[:, lost]
-    return solved, left, done
+    scores = whole.problems.scores(problems)
+    all_D[:, scores], all_residuals[:, scores] = D, residual
+    too_long = ~(np.abs(all_D).max(axis=0) <= _FARTHEST)  # also NaN
+    all_D[:, too_long], all_residuals[:, too_long] = 0.0, -gradient[:, too_long]
+    return all_D, all_residuals, products
 
 
-def _quotient(a: NDArray, b: NDArray, where: NDArray) -> NDArray:
+def _quotient(a: NDArray, b: NDArray, where: Mask) -> NDArray:
     """Return a / b where that is asked for, else zero."""
     return np.divide(a, b, out=np.zeros_like(a), where=where)

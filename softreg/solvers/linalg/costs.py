@@ -96,10 +96,10 @@ _VALUE, _SCORE, _OVERHEAD = 18.0, 100.0, 1.5e6
 def pass_cost(objective: Objective) -> float:
     """Return what value and gradient cost, in multiply-adds."""
     rows, K = objective.rows, objective.shape[1]
-    return _VALUE * rows.values + K * (2.5 * rows.values + _SCORE * rows.n) + _OVERHEAD
+    return _VALUE * rows.n_values + K * (2.5 * rows.n_values + _SCORE * rows.n) + _OVERHEAD
 
 
 def _order(objective: Objective) -> int:
     """Return the order of each problem's Hessian."""
     width, K = objective.shape
-    return width * K // objective.problems
+    return width * K // objective.problems.count

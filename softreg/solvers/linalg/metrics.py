@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from softreg._model.links import Link
 from softreg._model.objective import Objective
+from softreg._rows.arrays import Coef, PerScore, Places
 from softreg.solvers.linalg.costs import (
     DEAREST_GRAM,
     SAMPLING_LOSS,
@@ -38,28 +39,28 @@ class Metric(Protocol):
     """A positive definite stand-in for the Hessian."""
 
     is_hessian: bool
-    """Whether it came from the Hessian, of all rows or of a sample."""
+    """Whether it is the Hessian at some T, of all rows or of a sample."""
 
-    def whiten(self, G: NDArray) -> NDArray:
+    def whiten(self, G: Coef) -> NDArray:
         """Return the gradient (width, K) in whitened variables, flat."""
 
-    def unwhiten(self, v: NDArray) -> NDArray:
+    def unwhiten(self, v: NDArray) -> Coef:
         """Return the step (width, K) of whitened variables."""
 
-    def refreshed(self, objective: Objective, T: NDArray) -> Metric:
-        """Return the metric that describes the Hessian at T best for what it costs."""
+    def refreshed(self, objective: Objective, T: Coef) -> Metric:
+        """Return the Hessian at T as a metric, or what comes nearest to it at a bearable cost."""
 
     def refresh_passes(self, objective: Objective) -> float:
-        """Return what `refreshed` costs, in passes over the data."""
+        """Return the cost of `refreshed`, in passes over the data."""
 
-    def take_problems(self, objective: Objective, problems: NDArray) -> Metric:
+    def take_problems(self, objective: Objective, problems: Places) -> Metric:
         """Return the metric of some of the objective's problems."""
 
     def repeated(self, count: int) -> Metric:
-        """Return the metric of so many fits at once, which all of them share."""
+        """Return the metric of `count` fits at once, which all of them share."""
 
-    def with_ridge_change(self, objective: Objective, change: NDArray) -> Metric:
-        """Return the metric of an objective whose penalty differs by `change` (width, 1 or K)."""
+    def with_ridge_change(self, objective: Objective, change: Coef) -> Metric:
+        """Return the metric of an objective whose ridge differs by `change` (width, 1 or K)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,29 +71,29 @@ class DiagonalMetric:
     is_hessian = False
 
     @classmethod
-    def at_coefficients(cls, objective: Objective, T: NDArray) -> DiagonalMetric:
+    def at_coefficients(cls, objective: Objective, T: Coef) -> DiagonalMetric:
         """Return the metric at T: one pass."""
         return cls(np.sqrt(positive(objective.hessian_diagonal(T))))
 
-    def whiten(self, G: NDArray) -> NDArray:
+    def whiten(self, G: Coef) -> NDArray:
         return (G / self.root).ravel()
 
-    def unwhiten(self, v: NDArray) -> NDArray:
+    def unwhiten(self, v: NDArray) -> Coef:
         return v.reshape(self.root.shape) / self.root
 
-    def refreshed(self, objective: Objective, T: NDArray) -> Metric:
+    def refreshed(self, objective: Objective, T: Coef) -> Metric:
         return DiagonalMetric.at_coefficients(objective, T)
 
     def refresh_passes(self, objective: Objective) -> float:
         return 1.0
 
-    def take_problems(self, objective: Objective, problems: NDArray) -> Metric:
-        return DiagonalMetric(objective.columns(self.root, problems))
+    def take_problems(self, objective: Objective, problems: Places) -> Metric:
+        return DiagonalMetric(objective.problems.columns(self.root, problems))
 
     def repeated(self, count: int) -> Metric:
         return DiagonalMetric(np.tile(self.root, count))
 
-    def with_ridge_change(self, objective: Objective, change: NDArray) -> Metric:
+    def with_ridge_change(self, objective: Objective, change: Coef) -> Metric:
         return DiagonalMetric(np.sqrt(positive(np.square(self.root) + change)))
 
 
@@ -107,30 +108,29 @@ class GramMetric:
     def at_null_model(cls, objective: Objective) -> GramMetric:
         """Return the metric at the null model: one product of the columns with themselves."""
         curvature = _null_curvatures(objective).mean()
-        return cls(
-            cholesky(curvature * objective.gram + np.diag(objective.penalty.ridge_by_feature))
-        )
+        ridge = np.diag(objective.penalty.ridge_by_feature)
+        return cls(cholesky(curvature * objective.gram + ridge))
 
-    def whiten(self, G: NDArray) -> NDArray:
+    def whiten(self, G: Coef) -> NDArray:
         return solved(self.factor, G).ravel()
 
-    def unwhiten(self, v: NDArray) -> NDArray:
+    def unwhiten(self, v: NDArray) -> Coef:
         return solved(self.factor, v.reshape(len(self.factor), -1), transposed=True)
 
-    def refreshed(self, objective: Objective, T: NDArray) -> Metric:
+    def refreshed(self, objective: Objective, T: Coef) -> Metric:
         affordable = np.isfinite(cheapest_hessian(objective))
         return HessianMetric.at_coefficients(objective, T, self) if affordable else self
 
     def refresh_passes(self, objective: Objective) -> float:
         return cheapest_hessian(objective)
 
-    def take_problems(self, objective: Objective, problems: NDArray) -> Metric:
+    def take_problems(self, objective: Objective, problems: Places) -> Metric:
         return self
 
     def repeated(self, count: int) -> Metric:
         return self
 
-    def with_ridge_change(self, objective: Objective, change: NDArray) -> Metric:
+    def with_ridge_change(self, objective: Objective, change: Coef) -> Metric:
         return GramMetric.at_null_model(objective)
 
 
@@ -158,26 +158,28 @@ class EigenbasisMetric:
         roots = np.sqrt(np.maximum(spread, np.finfo(float).eps))
         return cls(basis, roots, gram)
 
-    def whiten(self, G: NDArray) -> NDArray:
+    def whiten(self, G: Coef) -> NDArray:
         return (self.basis.T @ G / self.roots).ravel()
 
-    def unwhiten(self, v: NDArray) -> NDArray:
+    def unwhiten(self, v: NDArray) -> Coef:
         return self.basis @ (v.reshape(self.roots.shape) / self.roots)
 
-    def refreshed(self, objective: Objective, T: NDArray) -> Metric:
+    def refreshed(self, objective: Objective, T: Coef) -> Metric:
         metric = self.gram.refreshed(objective, T)
         return metric if metric.is_hessian else self
 
     def refresh_passes(self, objective: Objective) -> float:
         return cheapest_hessian(objective)
 
-    def take_problems(self, objective: Objective, problems: NDArray) -> Metric:
-        return EigenbasisMetric(self.basis, objective.columns(self.roots, problems), self.gram)
+    def take_problems(self, objective: Objective, problems: Places) -> Metric:
+        return EigenbasisMetric(
+            self.basis, objective.problems.columns(self.roots, problems), self.gram
+        )
 
     def repeated(self, count: int) -> Metric:
         return EigenbasisMetric(self.basis, np.tile(self.roots, count), self.gram)
 
-    def with_ridge_change(self, objective: Objective, change: NDArray) -> Metric:
+    def with_ridge_change(self, objective: Objective, change: Coef) -> Metric:
         return EigenbasisMetric.at_null_model(objective)
 
 
@@ -196,7 +198,7 @@ class HessianMetric:
     is_hessian = True
 
     @classmethod
-    def at_coefficients(cls, objective: Objective, T: NDArray, gram: GramMetric) -> HessianMetric:
+    def at_coefficients(cls, objective: Objective, T: Coef, gram: GramMetric) -> HessianMetric:
         """Return the metric at T."""
         exact, sampled = hessian_passes(objective)
         estimate = objective
@@ -211,10 +213,10 @@ class HessianMetric:
             matrices = (H for scores in groups for H in estimate.hessian_blocks(T, scores))
         return cls([cholesky(H) for H in matrices], gram, objective.link)
 
-    def whiten(self, G: NDArray) -> NDArray:
+    def whiten(self, G: Coef) -> NDArray:
         return self._solved(self.link.centred(G).T, transposed=False).ravel()
 
-    def unwhiten(self, v: NDArray) -> NDArray:
+    def unwhiten(self, v: NDArray) -> Coef:
         step = self._solved(v, transposed=True)
         return self.link.centred(step.reshape(-1, len(self.gram.factor)).T)
 
@@ -222,54 +224,52 @@ class HessianMetric:
         """Return L^-1 v or L'^-1 v; those that share a factor are solved together."""
         parts = v.reshape(len(self.factors), -1)
         out = np.empty_like(parts)
-        for factor, own in self._shared.values():
-            out[own] = solved(factor, parts[own].T, transposed).T
+        for factor, places in self._places_of_factors.values():
+            out[places] = solved(factor, parts[places].T, transposed).T
         return out
 
     @cached_property
-    def _shared(self) -> dict[int, tuple[NDArray, list[int]]]:
-        """Each factor with its places."""
-        shared: dict[int, tuple[NDArray, list[int]]] = {}
+    def _places_of_factors(self) -> dict[int, tuple[NDArray, list[int]]]:
+        """Each factor, with its places among `factors`, by the factor's id."""
+        places: dict[int, tuple[NDArray, list[int]]] = {}
         for place, factor in enumerate(self.factors):
-            shared.setdefault(id(factor), (factor, []))[1].append(place)
-        return shared
+            places.setdefault(id(factor), (factor, []))[1].append(place)
+        return places
 
-    def refreshed(self, objective: Objective, T: NDArray) -> Metric:
+    def refreshed(self, objective: Objective, T: Coef) -> Metric:
         return HessianMetric.at_coefficients(objective, T, self.gram)
 
     def refresh_passes(self, objective: Objective) -> float:
         return cheapest_hessian(objective)
 
-    def take_problems(self, objective: Objective, problems: NDArray) -> Metric:
-        if len(problems) == objective.problems:
+    def take_problems(self, objective: Objective, problems: Places) -> Metric:
+        if len(problems) == objective.problems.count:
             return self
-        own = np.array_split(np.arange(len(self.factors)), objective.problems)
-        factors = [self.factors[place] for problem in problems for place in own[problem]]
+        places = np.array_split(np.arange(len(self.factors)), objective.problems.count)
+        factors = [self.factors[place] for problem in problems for place in places[problem]]
         return HessianMetric(factors, self.gram, self.link.with_problems(len(problems)))
 
     def repeated(self, count: int) -> Metric:
         return HessianMetric(self.factors * count, self.gram, self.link.with_problems(count))
 
-    def with_ridge_change(self, objective: Objective, change: NDArray) -> Metric:
-        own = np.broadcast_to(change, objective.shape).T.reshape(len(self.factors), -1)
-        matrices = (L @ L.T + np.diag(c) for L, c in zip(self.factors, own, strict=True))
-        return HessianMetric(
-            [cholesky(H) for H in matrices], GramMetric.at_null_model(objective), self.link
-        )
+    def with_ridge_change(self, objective: Objective, change: Coef) -> Metric:
+        diagonals = np.broadcast_to(change, objective.shape).T.reshape(len(self.factors), -1)
+        pairs = zip(self.factors, diagonals, strict=True)
+        factors = [cholesky(L @ L.T + np.diag(diagonal)) for L, diagonal in pairs]
+        return HessianMetric(factors, GramMetric.at_null_model(objective), self.link)
 
 
-def first_metric(objective: Objective, T: NDArray) -> Metric:
+def first_metric(objective: Objective, T: Coef) -> Metric:
     """Return the cheapest metric that is worth its cost."""
     if not factor_pays(objective):
         return DiagonalMetric.at_coefficients(objective, T)
     eigenbasis = _EIGENBASIS * objective.shape[0] ** 3 / pass_cost(objective)
-    pays = objective.problems > 1 and eigenbasis <= DEAREST_GRAM
-    return (
-        EigenbasisMetric.at_null_model(objective) if pays else GramMetric.at_null_model(objective)
-    )
+    pays = objective.problems.count > 1 and eigenbasis <= DEAREST_GRAM
+    kind = EigenbasisMetric if pays else GramMetric
+    return kind.at_null_model(objective)
 
 
-def _null_curvatures(objective: Objective) -> NDArray:
+def _null_curvatures(objective: Objective) -> PerScore:
     """Return p (1 - p) at the null model, (K,)."""
-    p = objective.rows.mean_target
+    p = objective.rows.totals.mean_target
     return np.maximum(p * (1 - p), np.finfo(float).eps)

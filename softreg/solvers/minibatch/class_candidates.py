@@ -112,8 +112,8 @@ def some_rows(objective: Objective, count: int) -> Objective:
         return np.ones(block.X.shape[0])
 
     some = rows.sampled(ones, lambda own, total: own * (size / total))
-    mean = float(some.divisor.mean())
-    return replace(objective, rows=some, score_weight=some.divisor, mean_weight=mean)
+    mean = float(some.totals.score_divisor.mean())
+    return replace(objective, rows=some, score_weight=some.totals.score_divisor, mean_weight=mean)
 
 
 # Each class moves as if its curvature were this much more, beside what a batch bears: a rare one,
@@ -162,7 +162,7 @@ def _informed(
 
     A class of frequency f has the curvature f (1 - f), at the model without features.
     """
-    frequency, n = objective.rows.mean_target, objective.rows.n
+    frequency, n = objective.rows.totals.mean_target, objective.rows.n
     scores = frequency * (1 - frequency)
     if curvature_state is None:
         curvature = Kronecker.from_scores(objective, scores)
@@ -249,7 +249,7 @@ class _ColumnState:
         rule, late = step_size.rule, step_size.t - self.since[classes]
         T, velocity, mean = self._idle(classes, step_size.t - 1, rule)
         sums = _batch_sums(part, T.T, classes, step_size)
-        gradient = sums.gradient + late * part.penalty.gradient(T.T)
+        gradient = sums.gradient + late * part.penalty.smooth(T.T)[1]
         change = step_size.change(gradient, classes, late, sums.shown).T
         velocity = rule.momentum * velocity - (1 - rule.momentum) * change
         T = T + velocity
@@ -262,7 +262,7 @@ class _ColumnState:
         late = step_size.t - self.since
         T, velocity, mean = self._idle(slice(None), step_size.t, step_size.rule)
         for own in (T, mean):
-            gradient = late * objective.penalty.gradient(own.T)
+            gradient = late * objective.penalty.smooth(own.T)[1]
             own -= step_size.change(gradient, slice(None), late, 0.0).T
         self._put_inplace(slice(None), (T, velocity, mean), step_size.t)
 

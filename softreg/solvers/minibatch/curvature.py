@@ -13,7 +13,7 @@ from scipy import linalg
 from softreg._model.kernels import weighted_grams
 from softreg._model.links import Link
 from softreg._model.objective import Objective
-from softreg._model.penalties import Ridge
+from softreg._model.penalties import Penalty
 from softreg._rows.blocks import Block
 from softreg._rows.coordinates import Coordinates
 from softreg.solvers.linalg.factors import cholesky, joint_basis
@@ -125,7 +125,7 @@ class ClassBlocks:
         each, share = self.scores, share_seen(seen, width)
         floor = FLOOR * each.mean()
         together = floor * self.blocks.sum(axis=0) / max(each.sum(), np.finfo(float).tiny)
-        l2 = np.broadcast_to(objective.penalty.l2, objective.shape).T
+        l2 = np.broadcast_to(objective.penalty.ridge, objective.shape).T
         H = share * (self.blocks + together)
         diagonal = np.einsum("kjj->kj", H)
         diagonal += (1 - share) * (each + floor)[:, None] + l2
@@ -247,11 +247,11 @@ class KroneckerInverse:
     left: NDArray[np.float64]
     penalised: NDArray[np.float64]
     scores: NDArray[np.float64]
-    relative: NDArray[np.float64]
+    relative: NDArray
     mean: float
 
     @classmethod
-    def of(cls, curvature: Kronecker, penalty: Ridge, seen: float) -> KroneckerInverse:
+    def of(cls, curvature: Kronecker, penalty: Penalty, seen: float) -> KroneckerInverse:
         """Return the inverse, given from how many rows, in effect, the curvature is known."""
         b = curvature.scores + FLOOR * curvature.scores.mean()
         features = b.mean() * _shrunk(curvature.features / curvature.scores.sum(), seen)

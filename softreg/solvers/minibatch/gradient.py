@@ -62,7 +62,7 @@ def without_overshoot(objective: Objective, T: NDArray, change: NDArray) -> NDAr
 
     def slope(shares: NDArray) -> NDArray:
         """Return the sum of <residual(z - a d), d> over the rows, (B,)."""
-        each = objective.by_score(shares)[:, None]
+        each = objective.problems.spread(shares)[:, None]
 
         def kernel(block: Block) -> tuple[NDArray]:
             D = block.linear_scores(V)
@@ -70,15 +70,15 @@ def without_overshoot(objective: Objective, T: NDArray, change: NDArray) -> NDAr
             link.loss_and_residual_inplace(Z, block.Y)
             return ((block.weighted(Z) * D).sum(axis=1, dtype=float),)
 
-        return objective.by_problem(rows.sum(kernel)[0])
+        return objective.problems.total(rows.sum(kernel)[0])
 
-    none, whole = np.zeros(objective.problems), np.ones(objective.problems)
+    none, whole = np.zeros(objective.problems.count), np.ones(objective.problems.count)
     first = slope(none)
     overshoot = slope(0.5 * whole) < 0.5 * first
     if not overshoot.any():
         return change
     left = _bisected(lambda shares: slope(shares) >= shares * first, whole)
-    return change * objective.by_score(np.where(overshoot, left, whole))
+    return change * objective.problems.spread(np.where(overshoot, left, whole))
 
 
 def _implicit_shares(
@@ -101,7 +101,7 @@ def _implicit_shares(
 def _shares_left(
     objective: Objective, Y: Targets, Z: NDArray, R: NDArray, reach: NDArray
 ) -> NDArray:
-    problems, each = objective.problems, len(Z) // objective.problems
+    problems, each = objective.problems.count, len(Z) // objective.problems.count
 
     def along(values: NDArray) -> NDArray:
         """Return the inner product of each row and problem with its reach, for all its scores."""

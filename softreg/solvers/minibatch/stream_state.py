@@ -55,7 +55,7 @@ class StreamState:
         W = np.zeros((rows.X.shape[1], rows.n_scores))
         # One row more, of which nothing is known, keeps the intercepts of unseen classes finite.
         unknown = link.probabilities_inplace(np.zeros((rows.n_scores, 1)))[:, 0]
-        b = link.null_scores((rows.target_sum + unknown) / (rows.score_weight + 1))
+        b = link.null_scores((rows.totals.target_sum + unknown) / (rows.totals.score_weight + 1))
         return cls.at(rows.coordinates, W, b * rows.coordinates.intercept, before=0)
 
     @classmethod
@@ -66,7 +66,7 @@ class StreamState:
 
     def after(self, rows: MemoryRows, learner: StreamProblem) -> StreamState:
         """Return the stream after some more raw rows."""
-        totals = rows.totals() if self.totals is None else self.totals + rows.totals()
+        totals = rows.totals if self.totals is None else self.totals + rows.totals
         coordinates = rows.coordinates.standardising(totals.mean, totals.variance, rows.X.dtype)
         coordinates = coordinates.without_constants()
         here = self.totals is not None and self.coordinates.are_nearly(coordinates)

@@ -1,0 +1,65 @@
+"""Names for the shapes of arrays, and what rows keep from pass to pass.
+
+Throughout: n rows (m in a block), d features, `width` coefficients of a score (d, and the intercept
+if there is one), K scores, B problems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Coefficients, gradients and steps, (width, K).
+Coef = NDArray[np.floating]
+# Scores, probabilities and residuals of m rows, (K, m), C-contiguous.
+Scores = NDArray[np.floating]
+# A value for each row and problem, (B, m).
+RowLosses = NDArray[np.floating]
+# A value for each score, (K,).
+PerScore = NDArray[np.floating]
+# A value for each problem, (B,).
+PerProblem = NDArray[np.floating]
+# Numbers of some rows, scores or problems, ascending.
+Places = NDArray[np.integer]
+Mask = NDArray[np.bool_]
+
+
+class Store(dict[Hashable, Any]):
+    """What is kept from pass to pass, by key; another process gets an empty one."""
+
+    def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return the value of a key, made when it is first asked for."""
+        if key not in self:
+            self[key] = make()
+        return self[key]
+
+    def __reduce__(self) -> tuple[type[Store], tuple[()]]:
+        return Store, ()
+
+
+class ScoreStore(Store):
+    """What a block keeps of its scores: the latest array (K, m) that was made.
+
+    Attributes
+    ----------
+    whole : ScoreStore of the same rows with more scores, from which the first array may be taken
+    scores : ndarray (K,), the numbers of these scores among those of `whole`
+    """
+
+    def __init__(self, whole: ScoreStore | None = None, scores: Places | None = None) -> None:
+        super().__init__()
+        self.whole, self.scores = whole, scores
+
+    def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return the array of a key, made or taken from `whole` when it is first asked for."""
+        if key not in self:
+            whole, self.whole = self.whole, None
+            self.clear()
+            self[key] = make() if whole is None or key not in whole else whole[key][self.scores]
+        return self[key]
+
+    def __reduce__(self) -> tuple[type[ScoreStore], tuple[()]]:
+        return ScoreStore, ()

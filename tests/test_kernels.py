@@ -1,0 +1,125 @@
+"""Kernels are values: another process makes the same of the same blocks."""
+
+import multiprocessing
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from parts import LABELS, SOURCES, hold, make
+
+from softreg._model import block_kernels
+from softreg._model.block_kernels import (
+    Certificates,
+    CurvatureGram,
+    CurvatureProduct,
+    InterceptHessian,
+    LargestMove,
+    Loss,
+    LossAndGradient,
+    LossHessian,
+    LossHessianBlocks,
+    LossHessianDiagonal,
+    weighted_gram,
+)
+from softreg._rows.base import SumOverRows
+
+
+def kernels_of(objective, T, D):
+    """Every kernel of an objective, at T and along D, by name."""
+    link, rows = objective.link, objective.rows
+    U, V = rows.block_coefficients(T), rows.block_coefficients(D)
+    leverage = objective.leverage(T, np.eye(len(T), 2))
+    kernels = [
+        Loss(link, U),
+        LossAndGradient(link, U),
+        CurvatureProduct(link, U, V, "a point"),
+        InterceptHessian(link, U, "a point"),
+        LossHessian(link, U),
+        LossHessianBlocks(link, U, slice(1, None)),
+        LossHessianDiagonal(link, U),
+        Certificates(link, U, V),
+        leverage.trace,
+        CurvatureGram(leverage.trace),
+        leverage,
+        SumOverRows(leverage),
+        LargestMove(V),
+        weighted_gram,
+    ]
+    return {type(kernel).__name__: kernel for kernel in kernels[:-1]} | {
+        "weighted_gram": kernels[-1]
+    }
+
+
+def apply(pickled):
+    """What a kernel makes of a block, both pickled: run in the other process."""
+    kernel, block = pickle.loads(pickled)
+    return kernel(block)
+
+
+@pytest.fixture(scope="module")
+def elsewhere():
+    """Another process, started afresh: it has nothing but what it is sent."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+        yield executor
+
+
+CASES = [("softmax labels", source) for source in SOURCES] + [(y, "kept") for y in LABELS[:3]]
+
+
+@pytest.mark.parametrize(("targets", "source"), CASES)
+def test_another_process_adds_up_the_same_sums(monkeypatch, one_thread, elsewhere, targets, source):
+    """Each kernel and each block go there as bytes; what comes back is equal to the last bit."""
+    hold(source, monkeypatch)
+    case = make(one_thread, targets, source, weighted=True, offset=True)
+    rows = case.objective.rows
+    for name, kernel in kernels_of(case.objective, case.point(), case.direction()).items():
+        for block in map(rows.block, rows.block_slices):
+            expected = kernel(block)  # also puts what it keeps into the block's store
+            found = elsewhere.submit(apply, pickle.dumps((kernel, block))).result()
+            assert type(found) is type(expected)
+            parts = (found, expected) if isinstance(found, tuple) else ([found], [expected])
+            for one, other in zip(*parts, strict=True):
+                np.testing.assert_array_equal(one, other, err_msg=name)
+
+
+def test_every_kernel_of_the_module_is_sent(one_thread):
+    """A kernel that is added to `block_kernels` has to be added to the list above."""
+    case = make(one_thread)
+    classes = [value for value in vars(block_kernels).values() if isinstance(value, type)]
+    defined = {kind.__name__ for kind in classes if kind.__module__ == block_kernels.__name__}
+    assert defined <= kernels_of(case.objective, case.point(), case.point()).keys()
+
+
+def test_what_a_block_keeps_stays_behind(one_thread):
+    """A pickled block is no larger for the probabilities that it keeps, and makes them anew."""
+    case = make(one_thread, n=300)
+    (part,) = case.objective.rows.block_slices
+    block = case.objective.rows.block(part)
+    before = len(pickle.dumps(block))
+    U = case.objective.rows.block_coefficients(case.point())
+    kernel = CurvatureProduct(case.link, U, U, "a point")
+    kernel(block)
+    assert block.store and len(pickle.dumps(block)) == before
+    assert not pickle.loads(pickle.dumps(block)).store
+
+
+def test_a_block_keeps_what_was_made_at_the_latest_point(one_thread):
+    """Products at one point share its probabilities; another point takes their place."""
+    case = make(one_thread)
+    (part,) = case.objective.rows.block_slices
+    block = case.objective.rows.block(part)
+    made = [block.kept(key, lambda: np.zeros(1)) for key in ("a", "a", "b", "a")]
+    assert made[0] is made[1] and made[3] is not made[0] and len(block.store) == 1
+
+
+def test_rows_of_other_values_keep_nothing_of_these(one_thread):
+    """What is kept of X and weights is shared where only targets change, and gone where they do."""
+    rows = make(one_thread, "answers", weighted=True).objective.rows
+    rows.kept("a key", lambda: 1)
+    assert rows.take_scores(np.array([0])).kept("a key", lambda: 2) == 1
+    assert rows.in_dtype(np.float32).kept("a key", lambda: 2) == 1
+    assert rows.take_rows(slice(5)).kept("a key", lambda: 2) == 2
+    assert rows.replaced(weight=2 * rows.weight).kept("a key", lambda: 3) == 3
+    assert replace(rows, Y=rows.Y).kept("a key", lambda: 2) == 1
