@@ -1,0 +1,59 @@
+"""Settings of the pages: ``python -m sphinx -W --keep-going -b html docs build/docs``."""
+
+import importlib.metadata
+import inspect
+import re
+
+project = "softreg"
+author = copyright = "softreg developers"
+release = importlib.metadata.version("softreg")
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "myst_parser",
+]
+exclude_patterns = ["_templates"]
+templates_path = ["_templates"]
+
+default_role = "obj"  # `fit` in a docstring is a link where that name has a page, else code
+autodoc_typehints = "none"  # the docstrings say the types, with shapes
+toc_object_entries = False  # the sidebar lists pages, not methods
+numpydoc_show_class_members = False  # the template of classes shows them, each with its docstring
+
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 2
+highlight_language = "none"  # the fences and doctests say their own
+
+html_theme = "alabaster"
+html_static_path = ["_static"]
+html_theme_options = {
+    "description": "Softmax and multi-label regression",
+    "page_width": "1300px",  # code of 100 columns fits
+    "body_max_width": "none",
+}
+
+
+def mend(app, what, name, obj, options, lines):
+    """Mend two things that reStructuredText does not read as docstrings mean them, in place.
+
+    A list of names that goes on after a backslash becomes one line, and a name such as ``n_iter_``
+    before a comma is no reference.
+    """
+    text = inspect.cleandoc("\n".join(lines).replace(", \\\n", ", "))
+    not_code = re.compile(r"^(?! *(>>>|\.\.\.)).*", re.MULTILINE)
+    text = not_code.sub(lambda line: re.sub(r"(?<=\w)_(?=,)", r"\\_", line[0]), text)
+    lines[:] = [*text.split("\n"), ""]
+
+
+def leave_out(app, what, name, obj, skip, options):
+    """Leave out methods that scikit-learn gives to every estimator."""
+    return True if str(getattr(obj, "__module__", "")).startswith("sklearn.") else None
+
+
+def setup(app):
+    """Connect the functions above; docstrings are mended before numpydoc reads them."""
+    app.connect("autodoc-process-docstring", mend, priority=400)
+    app.connect("autodoc-skip-member", leave_out)
