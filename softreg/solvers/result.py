@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from numpy.typing import NDArray
+
+from softreg._rows.arrays import Coef, Mask, PerProblem, PerScore
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +28,12 @@ class Result:
     validation_curve : ndarray of shape (n_iter,) or None, the mean loss of rows held out
     """
 
-    coef: NDArray
-    intercept: NDArray
-    objective: NDArray
-    gap: NDArray
+    coef: Coef
+    intercept: PerScore
+    objective: PerProblem
+    gap: PerProblem
     n_iter: int
-    converged: NDArray[np.bool_]
+    converged: Mask
     message: str
     stopped: bool
     diverging: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Costs: what metrics take, counted in passes over the data, and the room that they may take."""
+"""Costs of metrics, counted in passes over the data, and the values that they may take."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ ROWS_PER_PARAMETER = 10
 SAMPLING_LOSS = 8
 # The Hessian's blocks, class by class, take so many passes more until the end (measured).
 _BLOCKS_LOSS = 15
-# Of the room for a metric, one in so many values may be blocks that are being summed.
+# Of the values that a metric may take, one in so many may belong to blocks that are being summed.
 _SUMMED_AT_ONCE = 4
 
 
 def factor_pays(objective: Objective) -> bool:
     """Return whether the Gram matrix is small and cheap enough to factor.
 
-    Columns of zeros mostly overlap so little that it says hardly more than the Hessian's diagonal,
-    which follows the curvature: there it only serves on the way to a Hessian.
+    Columns that are mostly zeros overlap so little that their Gram matrix says hardly more than the
+    Hessian's diagonal, which follows the curvature: there it serves only on the way to a Hessian.
     """
     width, rows = objective.shape[0], objective.rows
     passes = rows.n * width**2 / 2 / pass_cost(objective)
@@ -32,7 +32,7 @@ def factor_pays(objective: Objective) -> bool:
 
 
 def cheapest_hessian(objective: Objective) -> float:
-    """Return what a new Hessian, or its blocks, cost in passes; inf if they are too large."""
+    """Return the cost of a new Hessian, or its blocks, in passes; inf if they are too large."""
     return min(hessian_passes(objective))
 
 
@@ -43,7 +43,7 @@ def is_whole(objective: Objective) -> bool:
 
 
 def hessian_passes(objective: Objective) -> tuple[float, float]:
-    """Return what the exact and the sampled Hessian, or its blocks, cost in passes over the data.
+    """Return the costs of the exact and of the sampled Hessian, or its blocks, in passes.
 
     Drawing the sample takes two passes more, which `SAMPLING_LOSS` covers.
     """
@@ -61,7 +61,7 @@ def _block_passes(objective: Objective) -> tuple[float, float]:
 
 
 def _passes(objective: Objective, order: int, a_row: float) -> tuple[float, float]:
-    """Return the passes that blocks of some order take, exact and sampled; inf if too large."""
+    """Return the costs of blocks of some order, exact and sampled, in passes; inf if too large."""
     width, K = objective.shape
     if order * width * K > objective.rows.value_budget:
         return np.inf, np.inf
@@ -75,14 +75,14 @@ def _passes(objective: Objective, order: int, a_row: float) -> tuple[float, floa
 
 
 def block_groups(objective: Objective) -> list[slice]:
-    """Return the scores whose blocks are summed together: while they are, they take more room."""
+    """Return slices of scores whose blocks are summed together, so that few exist at a time."""
     width, K = objective.shape
     count = min(K, int(np.ceil(_SUMMED_AT_ONCE * K * width**2 / objective.rows.value_budget)))
     return slices(K, count)
 
 
 def sample_size(objective: Objective) -> int:
-    """Return from how many rows a Hessian is estimated: these, too, are kept in memory."""
+    """Return the number of rows from which a Hessian is estimated; these are kept in memory."""
     enough = ROWS_PER_PARAMETER * _order(objective)
     return int(min(enough, objective.rows.value_budget / objective.shape[0]))
 
@@ -94,7 +94,7 @@ _VALUE, _SCORE, _OVERHEAD = 18.0, 100.0, 1.5e6
 
 
 def pass_cost(objective: Objective) -> float:
-    """Return what value and gradient cost, in multiply-adds."""
+    """Return the cost of value and gradient, in multiply-adds."""
     rows, K = objective.rows, objective.shape[1]
     return _VALUE * rows.n_values + K * (2.5 * rows.n_values + _SCORE * rows.n) + _OVERHEAD
 
