@@ -33,9 +33,9 @@ _NO_LIMIT = 10**9
 class LBFGS(Solver):
     """Limited-memory BFGS in the coordinates of a metric, closed by a certified Newton step.
 
-    The metric is first the Gram matrix of the standardised columns (for labels in an eigenbasis that
-    fits all of them), then the Hessian at the point to which the descent has led; the Hessian's
-    diagonal where these are too large. The steps are those of
+    The metric is first the Gram matrix of the standardised columns (for labels in an eigenbasis
+    that fits all of them), then the Hessian at the point to which the descent has led; the
+    Hessian's diagonal where these are too large. The steps are those of
     ``scipy.optimize.minimize(method="L-BFGS-B")``.
 
     Parameters
