@@ -39,8 +39,8 @@ KINDS = pytest.mark.parametrize("kind", [ClassBlocks, Kronecker])
 
 def sums(case, T, length=0.0, kind=ClassBlocks):
     """The gradient and curvature of all rows, for a step that knows nothing of them."""
-    unknown = kind.at_null_model(case.objective)
-    inverse = unknown.inverse(case.objective, 0)
+    unknown = kind.at_zero_coefficients(case.objective)
+    inverse = unknown.inverse_with_penalty(case.objective, 0)
     return gradient_and_curvature(case.objective, T, unknown, inverse, length)
 
 
@@ -60,7 +60,7 @@ def test_the_gradient_of_a_step_of_no_length_is_that_of_F(case, kind):
 def test_curvature_is_that_of_its_formula(targets, source, kind, monkeypatch):
     """Each score's is the mean of x~ x~' weighted by (p (1 - p) + r^2) / 2, or its two traces."""
     hold(source, monkeypatch)
-    monkeypatch.setattr(_class_blocks, "_SLIGHT", 0.0)
+    monkeypatch.setattr(_class_blocks, "_NEGLIGIBLE", 0.0)
     with Threads(1) as threads:
         case = make(threads, targets, source, weighted=True, offset=True)
         T = case.point()
@@ -72,8 +72,8 @@ def test_curvature_is_that_of_its_formula(targets, source, kind, monkeypatch):
         close(found.blocks, blocks, 1e-11)
     else:
         moments = blocks.sum(axis=0)
-        close(found.features, np.diagonal(moments) if source == "sparse" else moments, 1e-11)
-        close(found.scores, own.sum(axis=0), 1e-11)
+        close(found.feature_moments, np.diagonal(moments) if source == "sparse" else moments, 1e-11)
+        close(found.score_curvature, own.sum(axis=0), 1e-11)
 
 
 def test_slight_rows_change_a_block_by_next_to_nothing():
@@ -82,8 +82,8 @@ def test_slight_rows_change_a_block_by_next_to_nothing():
         case = make(threads, n=500)
         T = 8 * case.point()
         found = sums(case, T)[1].blocks
-        exact = sums(case, T, kind=Kronecker)[1]
-    assert np.abs(found.sum(axis=0) - exact.features).max() < 2e-3 * exact.features.max()
+        exact = sums(case, T, kind=Kronecker)[1].feature_moments
+    assert np.abs(found.sum(axis=0) - exact).max() < 2e-3 * exact.max()
 
 
 @pytest.mark.parametrize("length", [20.0, 300.0])
@@ -92,9 +92,10 @@ def test_a_row_keeps_the_residual_that_its_step_leaves(length):
     with Threads(1) as threads:
         row = {"X": np.ones((1, 1)), "factors": np.ones(1), "intercept": False}
         case = make(threads, "sigmoid of two classes", **row)
-        F, M = case.objective, ClassBlocks.at_null_model(case.objective).inverse(case.objective, 0)
+        F = case.objective
+        M = ClassBlocks.at_zero_coefficients(F).inverse_with_penalty(F, 0)
         r, _ = sums(case, np.zeros(F.shape), length)  # as x~ is 1
-        moved = -length * M.score_moves(F.rows.block(slice(0, 1)), r)
+        moved = -length * M.score_changes(F.rows.block(slice(0, 1)), r)
     assert 0.001 < abs(r[0, 0]) < 0.4
     close(r, expit(moved) - case.Y, 2e-3)
 
@@ -110,12 +111,12 @@ def test_moves_are_those_of_the_scores_after_a_step_down_one_row(
     with Threads(1) as threads:
         case = make(threads, "answers", source, intercept=intercept)
         F = case.objective
-        M = kind.at_null_model(F).inverse(F, 0)
+        M = kind.at_zero_coefficients(F).inverse_with_penalty(F, 0)
         block = F.rows.block(slice(0, F.rows.n))
         R = np.random.default_rng(0).normal(size=(3, F.rows.n))
-        moves = M.score_moves(block, R)
+        moves = M.score_changes(block, R)
     for i in (0, 7, 39):
-        step = M(np.outer(case.features[i], R[:, i]))
+        step = M.natural_gradient(np.outer(case.features[i], R[:, i]))
         close(moves[:, i], step.T @ case.features[i], 1e-9)
 
 
@@ -141,12 +142,13 @@ def test_blocks_are_inverted_with_the_penalty(targets):
         width, K = case.objective.shape
         roots = rng.normal(size=(K, width, width))
         blocks = roots @ roots.transpose(0, 2, 1)
-        P = ClassBlocks(blocks).inverse(case.objective, 1e18)
+        P = ClassBlocks(blocks).inverse_with_penalty(case.objective, 1e18)
         G = rng.normal(size=(width, K))
     l2 = np.diag(np.broadcast_to(case.objective.penalty.ridge, (width, K))[:, 0])
     right = case.link.centred(G)
     H = blocks + 0.02 * blocks.mean(axis=0) + l2
-    close(P(G), case.link.centred(np.linalg.solve(H, right.T[:, :, None])[:, :, 0].T), 1e-8)
+    expected = case.link.centred(np.linalg.solve(H, right.T[:, :, None])[:, :, 0].T)
+    close(P.natural_gradient(G), expected, 1e-8)
 
 
 @pytest.mark.parametrize("K", [1, 4])
@@ -158,10 +160,11 @@ def test_a_kronecker_product_is_inverted_with_the_penalty(diagonal, K):
     features = np.exp(rng.normal(size=6)) if diagonal else root @ root.T
     scores, penalty = np.exp(rng.normal(size=K)), Ridge(np.exp(rng.normal(size=(6, 1))))
     G = rng.normal(size=(6, K))
-    P = KroneckerInverse.of(Kronecker(features, scores), penalty, 1e18)
+    P = KroneckerInverse.from_curvature(Kronecker(features, scores), penalty, 1e18)
     A = np.diag(features) if diagonal else features
     raised = scores + 0.02 * scores.mean()
-    close(A @ P(G) * raised / scores.sum() + penalty.ridge * P(G), G, 1e-9)
+    step = P.natural_gradient(G)
+    close(A @ step * raised / scores.sum() + penalty.l2 * step, G, 1e-9)
 
 
 @KINDS
@@ -170,7 +173,7 @@ def test_before_any_row_features_are_alike_and_go_their_own_ways(kind):
     with Threads(1) as threads:
         F = make(threads, "answers", penalty="no penalty").objective
         G = np.random.default_rng(0).normal(size=F.shape)
-        step = kind.at_null_model(F).inverse(F, 0)(G)
+        step = kind.at_zero_coefficients(F).inverse_with_penalty(F, 0).natural_gradient(G)
     close(step, G / (0.125 * 1.02), 1e-9)  # p (1 - p) / 2 at p = 1/2
 
 
@@ -198,12 +201,13 @@ def test_curvature_in_other_coordinates_is_that_of_the_rows_in_them(intercept):
     )
     old, new = (own.transform(raw, np.dtype(float)) for own in (here, there))
     change = there.since(here)
-    close(Kronecker(old.T @ old, np.ones(2)).in_coordinates(change).features, new.T @ new, 1e-12)
+    full = Kronecker(old.T @ old, np.ones(2)).in_coordinates(change)
+    close(full.feature_moments, new.T @ new, 1e-12)
     close(ClassBlocks((old.T @ old)[None]).in_coordinates(change).blocks[0], new.T @ new, 1e-12)
     old[:, :4] -= old[:, :4].mean(axis=0) * intercept  # what a diagonal knows of columns
     moved = old @ change.matrix().T
     diagonal = Kronecker(np.square(old).sum(axis=0), np.ones(2)).in_coordinates(change)
-    close(diagonal.features, np.square(moved).sum(axis=0), 1e-12)
+    close(diagonal.feature_moments, np.square(moved).sum(axis=0), 1e-12)
 
 
 def test_rows_that_all_pull_one_way_are_held_back():
@@ -242,7 +246,8 @@ def test_steps_are_those_of_the_formula(averaging):
         after = step(before, F, rule)
         gradient = F.value_and_gradient(before.T)[1]
         eta = 0.01 / (1 + 0.01 * 2 / 24)
-        V = 0.5 * before.velocity - 0.5 * eta * before.curvature_state.inverse(gradient)
+        direction = before.curvature_state.inverse.natural_gradient(gradient)
+        V = 0.5 * before.velocity - 0.5 * eta * direction
     close(after.T, before.T + V, 1e-6)
     expected = before.mean + 0.8 * (after.T - before.mean) if averaging else after.T
     close(after.mean, expected, 1e-12)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
@@ -41,3 +43,54 @@ def joint_basis(factor: NDArray, strength: NDArray) -> tuple[NDArray, NDArray]:
     B = solved(factor, np.diag(np.sqrt(strength)))
     D, V = linalg.eigh(B @ B.T, driver="evd", check_finite=False)
     return solved(factor, V, transposed=True), np.clip(D, 0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class JointEigenbasis:
+    """The basis in which a matrix M >= 0 and the diagonal matrix of the penalty are both diagonal.
+
+    With A = M + diag(strength) = R R' and R^-1 diag(strength) R'^-1 = V diag(D) V', the columns of
+    B = R'^-1 V are that basis: B' A B = I, B' diag(strength) B = diag(D) and B' M B = I - diag(D).
+    So for every score k the matrix c_k M + r_k diag(strength) has the inverse
+    B diag(c_k (1 - D) + r_k D)^-1 B' (Golub and Van Loan 2013, section 8.7.2).
+
+    Attributes
+    ----------
+    basis : ndarray (width, width), B, or (width,), the diagonal of B where M is diagonal
+    penalised : ndarray (width,), D, in [0, 1]: the penalty's share of A along each column of B
+    """
+
+    basis: NDArray[np.float64]
+    penalised: NDArray[np.float64]
+
+    @classmethod
+    def from_cholesky(cls, factor: NDArray, strength: NDArray) -> JointEigenbasis:
+        """Return the basis, given the lower Cholesky factor R of A and the strengths (width,)."""
+        return cls(*joint_basis(factor, strength))
+
+    @classmethod
+    def from_diagonal(cls, diagonal: NDArray, strength: NDArray) -> JointEigenbasis:
+        """Return the basis, given the diagonal of M and the strengths, (width,) each.
+
+        Features for which both are zero are left out: their entries of B are zero.
+        """
+        total = diagonal + strength
+        root = np.divide(1, np.sqrt(total), out=np.zeros_like(total), where=total > 0)
+        return cls(root, strength * root**2)
+
+    @property
+    def effective_features(self) -> float:
+        """Effective number of features, trace(A^-1 M): what the penalty leaves of `width`."""
+        return float((1 - self.penalised).sum())
+
+    def diagonals(self, curvature: NDArray, strength: NDArray) -> NDArray[np.float64]:
+        """Return c_k (1 - D) + r_k D, (width, K), of c (K,) and r, (K,) or (1,), per score."""
+        return np.outer(1 - self.penalised, curvature) + self.penalised[:, None] * strength
+
+    def to_eigenbasis(self, G: NDArray) -> NDArray:
+        """Return the gradient G (width, K) in this basis, B' G."""
+        return self.basis.T @ G if self.basis.ndim == 2 else self.basis[:, None] * G
+
+    def from_eigenbasis(self, V: NDArray) -> NDArray:
+        """Return the coefficients B V (width, K) of V (width, K) in this basis."""
+        return self.basis @ V if self.basis.ndim == 2 else self.basis[:, None] * V

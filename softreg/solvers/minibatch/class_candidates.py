@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from softreg._model.objective import Objective
 from softreg._rows.blocks import Block
-from softreg.solvers.minibatch.curvature import Kronecker, KroneckerInverse, times
+from softreg.solvers.minibatch.curvature import Kronecker, KroneckerInverse
 from softreg.solvers.minibatch.update import (
     AVERAGE,
     CurvatureState,
@@ -140,14 +140,14 @@ def descend(
     is made up for when they are candidates next, or at the end.
     """
     known, curvature_state = _informed(objective, iterate.curvature_state)
-    candidates = Candidates.of(*chosen, known.scores)
+    candidates = Candidates.of(*chosen, known.score_curvature)
     columns, t = _ColumnState.of(iterate), iterate.steps
     for batch in batches:
         classes, part = over_candidates(objective, batch, candidates, random)
         step_size = _StepSize.at(t + 1, batch.n, known, curvature_state.inverse, rule)
-        features = columns.step_inplace(classes, part, step_size) * known.scores.sum()
+        features = columns.step_inplace(classes, part, step_size) * known.score_curvature.sum()
         curvature_state = curvature_state.after(
-            Kronecker(features, known.scores), replace(objective, rows=batch)
+            Kronecker(features, known.score_curvature), replace(objective, rows=batch)
         )
         t += 1
     step_size = _StepSize.at(t, objective.rows.n, known, curvature_state.inverse, rule)
@@ -165,13 +165,17 @@ def _informed(
     frequency, n = objective.rows.totals.mean_target, objective.rows.n
     scores = frequency * (1 - frequency)
     if curvature_state is None:
-        curvature = Kronecker.from_scores(objective, scores)
-        return curvature, CurvatureState(curvature, curvature.inverse(objective, 0), 0, 0, 0)
-    before = curvature_state.curvature.factored()
-    scores = before.scores + n / (curvature_state.rows + n) * (scores - before.scores)
-    features = before.features * (scores.sum() / max(before.scores.sum(), _TINY))
+        curvature = Kronecker.from_score_curvature(objective, scores)
+        return curvature, CurvatureState(
+            curvature, curvature.inverse_with_penalty(objective, 0), 0, 0, 0
+        )
+    before = curvature_state.curvature.as_kronecker()
+    scores = before.score_curvature + n / (curvature_state.rows + n) * (
+        scores - before.score_curvature
+    )
+    features = before.feature_moments * (scores.sum() / max(before.score_curvature.sum(), _TINY))
     curvature = Kronecker(features, scores)
-    inverse = curvature.inverse(objective, curvature_state.rows)
+    inverse = curvature.inverse_with_penalty(objective, curvature_state.rows)
     return curvature, replace(curvature_state, curvature=curvature, inverse=inverse)
 
 
@@ -203,12 +207,12 @@ class _StepSize:
         """Return that of the t-th step, on a batch of m rows."""
         effective_features = preconditioner.effective_features
         longest, now = (length_of(when, m, effective_features, rule) for when in (0, t))
-        least = _LEAST_CURVATURE * max(1 / longest - 1, 0.0) / preconditioner.mean
+        least = _LEAST_CURVATURE * max(1 / longest - 1, 0.0) / preconditioner.mean_curvature
         return cls(t, 1 / now, least, known, preconditioner, rule)
 
     def reluctance(self, classes: NDArray | slice) -> NDArray:
         """Return the classes' curvature, beside the mean, over the length of the step, (c,)."""
-        return self.preconditioner.scores[classes] * self.inverse + self.least
+        return self.preconditioner.relative_curvature[classes] * self.inverse + self.least
 
     def change(
         self, G: NDArray, classes: NDArray | slice, late: NDArray, shown: NDArray | float
@@ -220,12 +224,9 @@ class _StepSize:
         at once, as one implicit step.
         """
         own = self.preconditioner
-        relative = np.broadcast_to(own.relative, own.scores.shape)[classes]
-        reluctance = np.maximum(self.reluctance(classes), shown / own.mean)
-        spread = np.outer(1 - own.penalised, reluctance)
-        spread += np.outer(own.penalised, relative * (self.inverse + late))
-        np.maximum(spread, np.finfo(float).eps * spread.max(), out=spread)
-        return times(own.left, times(own.left.T, G) / spread)
+        relative = np.broadcast_to(own.relative_strength, own.relative_curvature.shape)[classes]
+        reluctance = np.maximum(self.reluctance(classes), shown / own.mean_curvature)
+        return own.solve(G, own.diagonals_of(reluctance, relative * (self.inverse + late)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -328,13 +329,13 @@ def _batch_sums(part: Objective, T: NDArray, classes: NDArray, step_size: _StepS
     A row that would move its own scores by more than its residual bears counts for less.
     """
     rows, link, each = part.rows, part.link, 1 / part.score_weight
-    U, left = rows.block_coefficients(T), step_size.preconditioner.left
+    U, left = rows.block_coefficients(T), step_size.preconditioner.eigenbasis.basis
     ease = (1 / step_size.reluctance(classes)).astype(rows.dtype)
 
     def kernel(block: Block) -> tuple[NDArray, NDArray, NDArray, NDArray]:
         P = link.probabilities_inplace(block.scores(U))
         uncertain = block.weighted(1 - np.einsum("km,km->m", P, P)[None])[0]
-        moments = step_size.known.moments(block, uncertain)
+        moments = step_size.known.block_moments(block, uncertain)
         shown = P @ block.weights().astype(P.dtype)
         block.Y.subtract_targets_inplace(P)
         if left.ndim == 2:
@@ -348,5 +349,5 @@ def _batch_sums(part: Objective, T: NDArray, classes: NDArray, step_size: _StepS
         return block.gather(block.weighted(P)), moments, uncertain.sum(dtype=float), shown
 
     G, moments, total, shown = rows.sum(kernel)
-    features = step_size.known.of_sums(part, (moments, shown)).features
+    features = step_size.known.batch_curvature(part, (moments, shown)).feature_moments
     return _BatchSums(rows.working_gradient(G) * each, features / max(total, _TINY), shown * each)

@@ -1,10 +1,10 @@
-"""Running curvature: what mini-batches say of the Hessian, and the steps that it preconditions."""
+"""The mean Hessian that mini-batches estimate, and its inverse, which preconditions their steps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,132 +16,144 @@ from softreg._model.objective import Objective
 from softreg._model.penalties import Penalty
 from softreg._rows.blocks import Block
 from softreg._rows.coordinates import Coordinates
-from softreg.solvers.linalg.factors import cholesky, joint_basis
+from softreg.solvers.linalg.factors import JointEigenbasis, cholesky
 
-# A score's curvature weighs at least this share of the scores' mean: a class that is rare, or sums
-# apart nearly always, has hardly any, and steps against it would not end (measured).
-FLOOR = 0.02
+# Each score's curvature is raised by this share of the mean over the scores: a class that is rare,
+# or nearly always told apart from the others, has hardly any curvature, and steps divided by that
+# little would have no bound (measured).
+_CURVATURE_FLOOR = 0.02
 
 
 class Inverse(Protocol):
-    """The inverse of a curvature and the penalty."""
+    """The inverse of a curvature plus the penalty."""
 
     @property
     def effective_features(self) -> float:
         """Effective number of features: what the penalty leaves of `width`."""
 
-    def __call__(self, G: NDArray) -> NDArray:
-        """Return the natural gradient of a gradient G (width, K)."""
+    def natural_gradient(self, G: NDArray) -> NDArray:
+        """Return the inverse times a gradient G, (width, K)."""
 
-    def score_moves(self, block: Block, R: NDArray) -> NDArray:
-        """Return how far x~ r', taken as a gradient, moves each row's own scores, (K, m)."""
+    def score_changes(self, block: Block, R: NDArray) -> NDArray:
+        """Return how much row i's scores change if T changes by the inverse of x~_i r_i', (K, m).
+
+        R (K, m) holds the r_i of the block's rows.
+        """
 
 
 class Curvature(Protocol):
-    """The mean Hessian of the rows seen, later ones counting more.
+    """The mean Hessian of the rows seen so far, in which later rows count more.
 
-    Of a row's Hessian, score by score, half is as the model expects it, p (1 - p) x~ x~', and half
-    as observed, r^2 x~ x~': where p is next to 0 or 1, only residuals tell that a row is fitted
-    badly. `own` (K, m) are these two means times the row's weight / S_k.
+    Score by score, a row's Hessian is taken as the mean of the expected one, p (1 - p) x~ x~', and
+    the observed one, r^2 x~ x~', with r = p - y: where p is next to 0 or 1, only the residual shows
+    that a row is fitted badly. ``row_curvature`` (K, m) are the factors of x~ x~' of a block's
+    rows: (p (1 - p) + r^2) / 2 times the row's weight / S_k.
     """
 
-    def batch_sums(self, block: Block, own: NDArray) -> tuple[NDArray, ...]:
-        """Return what a block of rows adds to the sums that `of_sums` takes."""
+    def block_sums(self, block: Block, row_curvature: NDArray) -> tuple[NDArray, ...]:
+        """Return a block's share of the sums over rows that `batch_curvature` takes."""
 
-    def of_sums(self, objective: Objective, sums: tuple[NDArray, ...]) -> Self:
-        """Return the curvature of a batch."""
+    def batch_curvature(self, objective: Objective, sums: tuple[NDArray, ...]) -> Self:
+        """Return the curvature of a batch, whose objective this is, given its sums."""
 
-    def updated(self, other: Self, share: float) -> Self:
-        """Return the mean of both, in which the other one has this share."""
+    def averaged_with(self, batch: Self, weight: float) -> Self:
+        """Return (1 - weight) times this curvature plus `weight` times that of a batch."""
 
     def in_coordinates(self, change: Coordinates) -> Self:
-        """Return the curvature in other coordinates, given in terms of these."""
+        """Return the curvature in new coordinates, given in terms of the present ones."""
 
-    def factored(self) -> Any:
-        """Return the `Kronecker` product that it is nearly."""
+    def as_kronecker(self) -> Kronecker:
+        """Return the `Kronecker` product with the same sums over scores and over features."""
 
-    def inverse(self, objective: Objective, seen: float) -> Inverse:
-        """Return the inverse; what fewer rows have shown than it has features is taken as one."""
+    def inverse_with_penalty(self, objective: Objective, n_rows: float) -> Inverse:
+        """Return the inverse of the curvature, known from `n_rows` rows, plus the penalty.
 
-
-def share_seen(seen: float, width: int) -> float:
-    """Return the share of what was seen in what is believed, the rest being the prior."""
-    return seen / (seen + width)
+        The fewer the rows, the nearer the features' second moments are brought to the identity.
+        """
 
 
-def null_curvature(objective: Objective) -> NDArray:
-    """Return p (1 - p) / 2 of coefficients zero, (K,)."""
+def _data_share(n_rows: float, width: int) -> float:
+    """Return the weight of second moments of `n_rows` rows beside the identity, in [0, 1)."""
+    return n_rows / (n_rows + width)
+
+
+def _curvature_at_zero(objective: Objective) -> NDArray:
+    """Return p (1 - p) / 2 at coefficients zero, (K,)."""
     P = objective.link.probabilities_inplace(np.zeros((objective.shape[1], 1)))
     return 0.5 * objective.link.curvature_diagonal(P)[:, 0]
 
 
-# Rows that count less than this beside a class's mean are left out of its block.
-_SLIGHT = 1e-3
+# Rows whose curvature is less than this share of the mean over the rows are left out of a score's
+# block: together they are less than a thousandth of it.
+_NEGLIGIBLE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class ClassBlocks:
-    """The second moments of the features as each score weighs the rows.
+    """A block of second moments for each score, in which rows weigh their curvature in that score.
 
     Attributes
     ----------
-    blocks : ndarray (K, width, width)
+    blocks : ndarray (K, width, width), sum_i c_ik x~_i x~_i' with `row_curvature` c
     """
 
     blocks: NDArray[np.float64]
 
     @property
-    def scores(self) -> NDArray[np.float64]:
+    def score_curvature(self) -> NDArray[np.float64]:
         """The mean of each block's diagonal, (K,)."""
         return np.trace(self.blocks, axis1=1, axis2=2) / self.blocks.shape[1]
 
     @classmethod
-    def at_null_model(cls, objective: Objective) -> ClassBlocks:
-        """Return that of coefficients zero, on features that do not go together."""
-        return cls(null_curvature(objective)[:, None, None] * np.eye(objective.shape[0]))
+    def at_zero_coefficients(cls, objective: Objective) -> ClassBlocks:
+        """Return the curvature at T = 0 of features whose second moments are the identity."""
+        return cls(_curvature_at_zero(objective)[:, None, None] * np.eye(objective.shape[0]))
 
-    def batch_sums(self, block: Block, own: NDArray) -> tuple[NDArray]:
-        X, blocks = block.features(), np.zeros(self.blocks.shape)
-        for sums, weight in zip(blocks, own, strict=True):
-            rows = np.flatnonzero(weight > _SLIGHT * weight.mean())
-            sums += weighted_grams(X[rows], weight[None, rows])[0]
-        return (blocks,)
+    def block_sums(self, block: Block, row_curvature: NDArray) -> tuple[NDArray]:
+        X, sums = block.features(), np.zeros(self.blocks.shape)
+        for k, curvature in enumerate(row_curvature):
+            rows = np.flatnonzero(curvature > _NEGLIGIBLE * curvature.mean())
+            sums[k] += weighted_grams(X[rows], curvature[None, rows])[0]
+        return (sums,)
 
-    def of_sums(self, objective: Objective, sums: tuple[NDArray, ...]) -> ClassBlocks:
+    def batch_curvature(self, objective: Objective, sums: tuple[NDArray, ...]) -> ClassBlocks:
         return ClassBlocks(sums[0])
 
-    def updated(self, other: ClassBlocks, share: float) -> ClassBlocks:
-        return ClassBlocks(self.blocks + share * (other.blocks - self.blocks))
+    def averaged_with(self, batch: ClassBlocks, weight: float) -> ClassBlocks:
+        return ClassBlocks(self.blocks + weight * (batch.blocks - self.blocks))
 
     def in_coordinates(self, change: Coordinates) -> ClassBlocks:
         L = change.matrix()
         return ClassBlocks(L @ self.blocks @ L.T)
 
-    def factored(self) -> Kronecker:
-        return Kronecker(self.blocks.sum(axis=0), self.scores)
+    def as_kronecker(self) -> Kronecker:
+        return Kronecker(self.blocks.sum(axis=0), self.score_curvature)
 
-    def inverse(self, objective: Objective, seen: float) -> ClassInverse:
+    def inverse_with_penalty(self, objective: Objective, n_rows: float) -> ClassInverse:
         width = objective.shape[0]
-        each, share = self.scores, share_seen(seen, width)
-        floor = FLOOR * each.mean()
-        together = floor * self.blocks.sum(axis=0) / max(each.sum(), np.finfo(float).tiny)
-        l2 = np.broadcast_to(objective.penalty.ridge, objective.shape).T
-        H = share * (self.blocks + together)
+        curvature, share = self.score_curvature, _data_share(n_rows, width)
+        floor = _CURVATURE_FLOOR * curvature.mean()
+        # blocks are raised by a block of mean diagonal `floor`, proportional to their sum
+        total = max(curvature.sum(), np.finfo(float).tiny)
+        H = share * (self.blocks + floor * self.blocks.sum(axis=0) / total)
+        strength = np.broadcast_to(objective.penalty.l2, objective.shape).T
         diagonal = np.einsum("kjj->kj", H)
-        diagonal += (1 - share) * (each + floor)[:, None] + l2
-        roots = np.stack([np.tril(linalg.lapack.dtrtri(cholesky(own), lower=1)[0]) for own in H])
-        penalised = (l2[:, None, :] * np.square(roots)).sum(axis=(1, 2))
+        diagonal += (1 - share) * (curvature + floor)[:, None] + strength
+        roots = np.stack([np.tril(linalg.lapack.dtrtri(cholesky(h), lower=1)[0]) for h in H])
+        penalised = (strength[:, None, :] * np.square(roots)).sum(axis=(1, 2))
         return ClassInverse(roots, float(width - penalised.mean()), objective.link)
 
 
 @dataclass(frozen=True, eq=False)
 class ClassInverse:
-    """Each score's own inverse, between projections on what changes probabilities.
+    """The inverse of each score's block plus penalty; G and what comes of it are centred.
+
+    Centring takes off what all classes of softmax share, which changes no probability.
 
     Attributes
     ----------
-    roots : ndarray (K, width, width), L^-1 for blocks + penalty = L L'
-    effective_features : float
+    roots : ndarray (K, width, width), L^-1 for block + penalty = L L'
+    effective_features : float, mean over the scores
     link : Link, which centres
     """
 
@@ -149,154 +161,164 @@ class ClassInverse:
     effective_features: float
     link: Link
 
-    def __call__(self, G: NDArray) -> NDArray:
-        own = self.link.centred(G).T[:, :, None]
-        own = self.roots.transpose(0, 2, 1) @ (self.roots @ own)
-        return self.link.centred(own[:, :, 0].T)
+    def natural_gradient(self, G: NDArray) -> NDArray:
+        columns = self.link.centred(G).T[:, :, None]
+        columns = self.roots.transpose(0, 2, 1) @ (self.roots @ columns)
+        return self.link.centred(columns[:, :, 0].T)
 
-    def score_moves(self, block: Block, R: NDArray) -> NDArray:
+    def score_changes(self, block: Block, R: NDArray) -> NDArray:
         X = block.features().T
         return R * np.stack([np.square(root @ X).sum(axis=0) for root in self.roots])
 
 
-# Second moments of this many columns are kept in full; beyond that, their diagonal.
-_MOST_COLUMNS = 1000
+# Second moments of up to this many columns are kept in full; beyond that, their diagonal.
+_MAX_FULL_COLUMNS = 1000
 
 
 @dataclass(frozen=True, eq=False)
 class Kronecker:
-    """diag(scores) (x) features: each is a sum in which rows weigh the trace of the other.
+    """diag(score_curvature) (x) feature_moments / sum(score_curvature).
 
-    (Martens and Grosse 2015, "Optimizing neural networks with Kronecker-factored approximate
-    curvature", section 3.)
+    Each factor is a sum over rows in which they weigh the trace of the other factor (Martens and
+    Grosse 2015, "Optimizing neural networks with Kronecker-factored approximate curvature",
+    section 3).
 
     Attributes
     ----------
-    features : ndarray (width, width), or (width,), its diagonal
-    scores : ndarray (K,)
+    feature_moments : ndarray (width, width), sum_ik c_ik x~_i x~_i', or (width,), its diagonal
+    score_curvature : ndarray (K,), sum_i c_ik with `row_curvature` c
     """
 
-    features: NDArray[np.float64]
-    scores: NDArray[np.float64]
+    feature_moments: NDArray[np.float64]
+    score_curvature: NDArray[np.float64]
 
     @classmethod
-    def at_null_model(cls, objective: Objective) -> Kronecker:
-        """Return that of coefficients zero, on features that do not go together."""
-        return cls.from_scores(objective, null_curvature(objective))
+    def at_zero_coefficients(cls, objective: Objective) -> Kronecker:
+        """Return the curvature at T = 0 of features whose second moments are the identity."""
+        return cls.from_score_curvature(objective, _curvature_at_zero(objective))
 
     @classmethod
-    def from_scores(cls, objective: Objective, scores: NDArray) -> Kronecker:
-        """Return the curvature of features that do not go together, given that of the scores."""
-        features = np.full(objective.shape[0], scores.sum())
-        return cls(np.diag(features) if _in_full(objective) else features, scores)
+    def from_score_curvature(cls, objective: Objective, score_curvature: NDArray) -> Kronecker:
+        """Return the curvature (K,) with features whose second moments are the identity."""
+        diagonal = np.full(objective.shape[0], score_curvature.sum())
+        moments = np.diag(diagonal) if _has_full_moments(objective) else diagonal
+        return cls(moments, score_curvature)
 
-    def batch_sums(self, block: Block, own: NDArray) -> tuple[NDArray, NDArray]:
-        return self.moments(block, own.sum(axis=0)), own.sum(axis=1, dtype=float)
+    def block_sums(self, block: Block, row_curvature: NDArray) -> tuple[NDArray, NDArray]:
+        moments = self.block_moments(block, row_curvature.sum(axis=0))
+        return moments, row_curvature.sum(axis=1, dtype=float)
 
-    def moments(self, block: Block, weight: NDArray) -> NDArray:
-        """Return sum_i w_i x~_i x~_i', or what `Rows.working_squares` makes its diagonal of."""
-        if self.features.ndim == 1:
-            return block.weighted_squares(weight[None])
-        return weighted_grams(block.features(), weight[None])[0]
+    def block_moments(self, block: Block, weights: NDArray) -> NDArray:
+        """Return sum_i w_i x~_i x~_i' for weights (m,), (width, width).
 
-    def of_sums(self, objective: Objective, sums: tuple[NDArray, ...]) -> Kronecker:
-        moments, scores = sums
-        if self.features.ndim == 1:
+        Where only the diagonal is kept, return what `Rows.working_squares` makes it of.
+        """
+        if self.feature_moments.ndim == 1:
+            return block.weighted_squares(weights[None])
+        return weighted_grams(block.features(), weights[None])[0]
+
+    def batch_curvature(self, objective: Objective, sums: tuple[NDArray, ...]) -> Kronecker:
+        moments, score_curvature = sums
+        if self.feature_moments.ndim == 1:
             moments = objective.rows.working_squares(moments)[:, 0]
-        return Kronecker(moments, scores)
+        return Kronecker(moments, score_curvature)
 
-    def updated(self, other: Kronecker, share: float) -> Kronecker:
-        features = self.features + share * (other.features - self.features)
-        return Kronecker(features, self.scores + share * (other.scores - self.scores))
+    def averaged_with(self, batch: Kronecker, weight: float) -> Kronecker:
+        moments, curvature = self.feature_moments, self.score_curvature
+        return Kronecker(
+            moments + weight * (batch.feature_moments - moments),
+            curvature + weight * (batch.score_curvature - curvature),
+        )
 
     def in_coordinates(self, change: Coordinates) -> Kronecker:
-        if self.features.ndim == 1:
-            return replace(self, features=change.squares(self.features))
+        if self.feature_moments.ndim == 1:
+            return replace(self, feature_moments=change.squares(self.feature_moments))
         L = change.matrix()
-        return replace(self, features=L @ self.features @ L.T)
+        return replace(self, feature_moments=L @ self.feature_moments @ L.T)
 
-    def factored(self) -> Kronecker:
+    def as_kronecker(self) -> Kronecker:
         return self
 
-    def inverse(self, objective: Objective, seen: float) -> KroneckerInverse:
-        return KroneckerInverse.of(self, objective.penalty, seen)
+    def inverse_with_penalty(self, objective: Objective, n_rows: float) -> KroneckerInverse:
+        return KroneckerInverse.from_curvature(self, objective.penalty, n_rows)
 
 
-def _in_full(objective: Objective) -> bool:
+def _has_full_moments(objective: Objective) -> bool:
     """Return whether second moments of the features are kept in full."""
-    return not objective.rows.is_sparse and objective.shape[0] <= _MOST_COLUMNS
+    return not objective.rows.is_sparse and objective.shape[0] <= _MAX_FULL_COLUMNS
 
 
 @dataclass(frozen=True, eq=False)
 class KroneckerInverse:
-    """The inverse of diag(b) (x) features + penalty.
+    """The inverse of diag(b) (x) M + penalty, with b (K,) and the mean second moments M.
 
-    With A = mean(b) features + penalty = R R' and R^-1 penalty R'^-1 = V diag(D) V', it is diagonal
-    in R'^-1 V: b / mean(b) (1 - D) + r D, where r is the strength of each score's penalty beside
-    the mean.
+    In the `JointEigenbasis` of mean(b) M and the penalty it is diagonal.
 
     Attributes
     ----------
-    left : ndarray (width, width) or (width,), R'^-1 V
-    penalised : ndarray (width,), D
-    scores : ndarray (K,), b / mean(b)
-    relative : ndarray (K,) or (1,), r
-    mean : float, mean(b)
+    eigenbasis : JointEigenbasis
+    relative_curvature : ndarray (K,), b / mean(b)
+    relative_strength : ndarray (K,) or (1,), of each score's penalty beside that of the eigenbasis
+    mean_curvature : float, mean(b)
     """
 
-    left: NDArray[np.float64]
-    penalised: NDArray[np.float64]
-    scores: NDArray[np.float64]
-    relative: NDArray
-    mean: float
+    eigenbasis: JointEigenbasis
+    relative_curvature: NDArray[np.float64]
+    relative_strength: NDArray[np.float64]
+    mean_curvature: float
 
     @classmethod
-    def of(cls, curvature: Kronecker, penalty: Penalty, seen: float) -> KroneckerInverse:
-        """Return the inverse, given from how many rows, in effect, the curvature is known."""
-        b = curvature.scores + FLOOR * curvature.scores.mean()
-        features = b.mean() * _shrunk(curvature.features / curvature.scores.sum(), seen)
-        left, D = _joint_basis(features, penalty.ridge_by_feature)
-        return cls(left, D, b / b.mean(), penalty.ridge_by_score, float(b.mean()))
+    def from_curvature(
+        cls, curvature: Kronecker, penalty: Ridge, n_rows: float
+    ) -> KroneckerInverse:
+        """Return the inverse of a curvature known from `n_rows` rows, plus the penalty."""
+        b = curvature.score_curvature + _CURVATURE_FLOOR * curvature.score_curvature.mean()
+        moments = curvature.feature_moments / curvature.score_curvature.sum()
+        M = b.mean() * _shrunk_to_identity(moments, n_rows)
+        strength = penalty.ridge_by_feature
+        if M.ndim == 1:
+            eigenbasis = JointEigenbasis.from_diagonal(M, strength)
+        else:
+            factor = cholesky(M + np.diag(strength))
+            eigenbasis = JointEigenbasis.from_cholesky(factor, strength)
+        return cls(eigenbasis, b / b.mean(), penalty.ridge_by_score, float(b.mean()))
 
     @property
     def effective_features(self) -> float:
         """Effective number of features: what the penalty leaves of `width`."""
-        return float((1 - self.penalised).sum())
+        return self.eigenbasis.effective_features
 
     @cached_property
-    def spread(self) -> NDArray[np.float64]:
-        """The diagonal in this basis, (width, K)."""
-        D = self.penalised
-        spread = np.outer(1 - D, self.scores) + D[:, None] * self.relative
-        return np.maximum(spread, np.finfo(float).eps * spread.max())
+    def diagonals(self) -> NDArray[np.float64]:
+        """The diagonal of each score's curvature plus penalty in the eigenbasis, (width, K)."""
+        return self.diagonals_of(self.relative_curvature, self.relative_strength)
 
-    def __call__(self, G: NDArray) -> NDArray:
-        return times(self.left, times(self.left.T, G) / self.spread)
+    def diagonals_of(self, curvature: NDArray, strength: NDArray) -> NDArray[np.float64]:
+        """Return such diagonals (width, c) of other relative curvatures and strengths, (c,) each.
 
-    def score_moves(self, block: Block, R: NDArray) -> NDArray:
-        if self.left.ndim == 2:
-            return R * ((1 / self.spread).T @ np.square(block.features() @ self.left).T)
-        return R * block.squared_lengths(np.square(self.left)[:, None] / self.spread)
+        Entries that are below rounding beside the largest one are raised to it.
+        """
+        diagonals = self.eigenbasis.diagonals(curvature, strength)
+        return np.maximum(diagonals, np.finfo(float).eps * diagonals.max())
+
+    def natural_gradient(self, G: NDArray) -> NDArray:
+        return self.solve(G, self.diagonals)
+
+    def solve(self, G: NDArray, diagonals: NDArray) -> NDArray:
+        """Return the inverse with such diagonals (width, c) times a gradient G (width, c)."""
+        return self.eigenbasis.from_eigenbasis(self.eigenbasis.to_eigenbasis(G) / diagonals)
+
+    def score_changes(self, block: Block, R: NDArray) -> NDArray:
+        basis = self.eigenbasis.basis
+        if basis.ndim == 2:
+            return R * ((1 / self.diagonals).T @ np.square(block.features() @ basis).T)
+        return R * block.squared_lengths(np.square(basis)[:, None] / self.diagonals)
 
 
-def times(basis: NDArray, G: NDArray) -> NDArray:
-    """Return the product of a matrix, or of a diagonal one, with G."""
-    return basis @ G if basis.ndim == 2 else basis[:, None] * G
-
-
-def _shrunk(features: NDArray, seen: float) -> NDArray:
-    """Return second moments nearer to those of all rows, one, the fewer rows have shown them."""
-    share = share_seen(seen, len(features))
-    shrunk = share * features
-    diagonal = shrunk if features.ndim == 1 else np.einsum("jj->j", shrunk)
+def _shrunk_to_identity(moments: NDArray, n_rows: float) -> NDArray:
+    """Return second moments, or their diagonal, averaged with the identity: see `_data_share`."""
+    share = _data_share(n_rows, len(moments))
+    shrunk = share * moments
+    diagonal = shrunk if moments.ndim == 1 else np.einsum("jj->j", shrunk)
     diagonal += 1 - share
     return shrunk
-
-
-def _joint_basis(features: NDArray, strength: NDArray) -> tuple[NDArray, NDArray]:
-    """Return R'^-1 V and D of `KroneckerInverse`."""
-    if features.ndim == 1:
-        total = features + strength
-        root = np.divide(1, np.sqrt(total), out=np.zeros_like(total), where=total > 0)
-        return root, strength * root**2
-    return joint_basis(cholesky(features + np.diag(strength)), strength)

@@ -36,15 +36,15 @@ def gradient_and_curvature(
         P = link.probabilities_inplace(Z.copy())
         R = P.copy()
         block.Y.subtract_targets_inplace(R)
-        sums = curvature.batch_sums(
+        sums = curvature.block_sums(
             block, each * block.weighted(0.5 * (link.curvature_diagonal(P) + R * R))
         )
-        reach = length * inverse.score_moves(block, each * block.weighted(R))
+        reach = length * inverse.score_changes(block, each * block.weighted(R))
         R *= _implicit_shares(objective, block, Z, R, reach)
         return block.gather(block.weighted(R)), *sums
 
     G, *sums = rows.sum(kernel)
-    return objective.gradient(G, T), curvature.of_sums(objective, tuple(sums))
+    return objective.gradient(G, T), curvature.batch_curvature(objective, tuple(sums))
 
 
 def without_overshoot(objective: Objective, T: NDArray, change: NDArray) -> NDArray:

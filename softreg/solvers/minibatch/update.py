@@ -66,24 +66,24 @@ class CurvatureState:
         """Return what the first batch tells at T."""
         width, K = objective.shape
         kind = ClassBlocks if K * width**2 <= _MOST_BLOCKS else Kronecker
-        curvature = kind.at_null_model(objective)
-        nothing = cls(curvature, curvature.inverse(objective, 0), 0, 0, 0)
+        curvature = kind.at_zero_coefficients(objective)
+        nothing = cls(curvature, curvature.inverse_with_penalty(objective, 0), 0, 0, 0)
         at = (curvature, nothing.inverse, 0.0)
         return nothing.after(gradient_and_curvature(objective, T, *at)[1], objective)
 
     def after(self, found: Curvature, objective: Objective) -> CurvatureState:
         """Return what is known after one more batch."""
         batches, rows = self.batches + 1, self.rows + objective.rows.n
-        curvature = self.curvature.updated(found, weight_of(batches, _MEMORY))
+        curvature = self.curvature.averaged_with(found, weight_of(batches, _MEMORY))
         inverse, renewed = self.inverse, self.renewed
         if batches >= max(renewed + 1, _RENEWAL * renewed):
-            inverse, renewed = curvature.inverse(objective, rows), batches
+            inverse, renewed = curvature.inverse_with_penalty(objective, rows), batches
         return CurvatureState(curvature, inverse, batches, rows, renewed)
 
     def in_coordinates(self, change: Coordinates, objective: Objective) -> CurvatureState:
         """Return the same in an objective's coordinates, given in terms of the present ones."""
         curvature = self.curvature.in_coordinates(change)
-        inverse = curvature.inverse(objective, self.rows)
+        inverse = curvature.inverse_with_penalty(objective, self.rows)
         return replace(self, curvature=curvature, inverse=inverse, renewed=self.batches)
 
 
@@ -133,7 +133,7 @@ def step(iterate: Iterate, objective: Objective, rule: UpdateRule) -> Iterate:
     curvature, inverse = curvature_state.curvature, curvature_state.inverse
     length = length_of(steps, objective.rows.n, inverse.effective_features, rule)
     gradient, found = gradient_and_curvature(objective, iterate.T, curvature, inverse, length)
-    change = without_overshoot(objective, iterate.T, length * inverse(gradient))
+    change = without_overshoot(objective, iterate.T, length * inverse.natural_gradient(gradient))
     velocity = rule.momentum * iterate.velocity - (1 - rule.momentum) * change
     T = iterate.T + velocity
     share = weight_of(steps, AVERAGE) if rule.averaging else 1.0
