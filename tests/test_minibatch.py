@@ -1,5 +1,7 @@
 """Mini-batch gradient descent: laws of its parts, and what a fit with it does."""
 
+import pickle
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -16,6 +18,7 @@ from softreg import SigmoidRegression, SoftmaxRegression
 from softreg._model.links import Softmax
 from softreg._model.penalties import Ridge
 from softreg._rows.coordinates import Coordinates
+from softreg._rows.memory import MemoryRows
 from softreg._rows.targets import ClassTargets
 from softreg._rows.threads import Threads
 from softreg.solvers import MiniBatch
@@ -276,6 +279,31 @@ def test_the_objective_on_some_rows_is_that_of_these_rows_alone():
             part, case.X[some], case.Y[some], case.s[some], case.w[some], case.offset[some], case.l2
         )
         close(part.value(T), alone.value(W, b), 1e-12)
+
+
+def pickled(method):
+    """A method of rows whose kernel is pickled on its way."""
+    return lambda rows, kernel: method(rows, pickle.loads(pickle.dumps(kernel)))
+
+
+@KINDS
+@pytest.mark.parametrize("targets", ["softmax labels", "answers"])
+def test_kernels_can_run_in_another_process(targets, kind, monkeypatch):
+    """Pickled, they return what they return here: they are values, not closures."""
+    with Threads(1) as threads:
+        case = make(threads, targets, weighted=True, offset=True)
+        F, T = case.objective, case.point()
+
+        def results():
+            gradient, curvature = sums(case, T, 300.0, kind)
+            state = step(Iterate.at(T), F, UpdateRule(None, 0.5, True)).T
+            return gradient, curvature.score_curvature, without_overshoot(F, T, 50 * T), state
+
+        expected = results()
+        for name in ("sum", "maximum"):
+            monkeypatch.setattr(MemoryRows, name, pickled(getattr(MemoryRows, name)))
+        for here, elsewhere in zip(expected, results(), strict=True):
+            np.testing.assert_array_equal(elsewhere, here)
 
 
 # ---- Fits ---------------------------------------------------------------------------------------

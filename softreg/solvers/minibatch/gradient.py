@@ -1,127 +1,192 @@
-"""What a batch of rows says: the gradient of F, no row overshooting, and the curvature."""
+"""The gradient and the curvature of a batch, in steps that no row and no batch overshoots by."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from softreg._model.links import Link
 from softreg._model.objective import Objective
 from softreg._rows.blocks import Block
 from softreg._rows.targets import Targets
 from softreg.solvers.minibatch.curvature import Curvature, Inverse
 
-# A row whose scores a step moves by less than this, in nats, keeps 0.97 of it or more, as the
-# residual's slope is 1/4 at most; for all rows together a tenth of the start's loss is time enough.
-_HARMLESS, _HARMLESS_TOGETHER = 0.1, 1.0
-# Halvings of the interval in which a share lies: to within a thousandth.
+# A row whose scores move by no more than this, in nats, keeps 0.97 of its residual or more, as the
+# residual's slope is 1/4 at most: its equation need not be solved.
+_NEGLIGIBLE_ROW_STEP = 0.1
+# Where no score moves by more than this, all rows together are not tested for overshooting: a tenth
+# of the loss at the start is corrected soon enough by later batches.
+_NEGLIGIBLE_BATCH_STEP = 1.0
+# Halvings of the interval [0, 1] in which a share lies: to within a thousandth.
 _HALVINGS = 10
 
 
 def gradient_and_curvature(
     objective: Objective, T: NDArray, curvature: Curvature, inverse: Inverse, length: float
 ) -> tuple[NDArray, Curvature]:
-    """Return the gradient of F at T for a step of this length, and curvature like the given one.
+    """Return the gradient (width, K) for a step from T, and the curvature of the batch at T.
 
-    Each row's residual is the one after its own part of the step, not before: an outlier moves
-    until it is fitted, never beyond, and a step of length zero has the gradient of F (implicit
-    stochastic gradient descent: Toulis and Airoldi 2017, Annals of Statistics 45, 1694-1727).
+    The step is `length` times the natural gradient, and each row's residual is taken after the
+    row's own part of it, not before (implicit stochastic gradient descent: Toulis and Airoldi 2017,
+    Annals of Statistics 45, 1694-1727): an outlier moves until it is fitted, never beyond. For a
+    step of length zero this is the gradient of F. The curvature is of the given one's kind.
     """
-    rows, link = objective.rows, objective.link
-    U, each = rows.block_coefficients(T), 1 / objective.score_weight[:, None]
-
-    def kernel(block: Block) -> tuple[NDArray, ...]:
-        Z = block.scores(U)
-        P = link.probabilities_inplace(Z.copy())
-        R = P.copy()
-        block.Y.subtract_targets_inplace(R)
-        sums = curvature.block_sums(
-            block, each * block.weighted(0.5 * (link.curvature_diagonal(P) + R * R))
-        )
-        reach = length * inverse.score_changes(block, each * block.weighted(R))
-        R *= _implicit_shares(objective, block, Z, R, reach)
-        return block.gather(block.weighted(R)), *sums
-
+    rows = objective.rows
+    kernel = _GradientAndCurvatureSums(
+        link=objective.link,
+        U=rows.block_coefficients(T),
+        inverse_weight=1 / objective.score_weight[:, None],
+        curvature=curvature,
+        inverse=inverse,
+        length=length,
+    )
     G, *sums = rows.sum(kernel)
     return objective.gradient(G, T), curvature.batch_curvature(objective, tuple(sums))
 
 
-def without_overshoot(objective: Objective, T: NDArray, change: NDArray) -> NDArray:
-    """Return the change, which is to be taken off T, shortened where the rows together overshoot.
+@dataclass(frozen=True, eq=False)
+class _GradientAndCurvatureSums:
+    """Returns, of a block, sum_i w_i x~_i r_i' (width, K), r_i implicit, and `block_sums`.
 
-    What each row bears alone, many of one kind may not: of a batch of a single class all go the
-    same way. Where half the step takes more than half of the slope along it, the share that is left
-    solves the same equation for the sum over the rows, problem by problem.
+    Attributes
+    ----------
+    link : Link
+    U : ndarray, `Rows.block_coefficients` of T
+    inverse_weight : ndarray (K, 1), 1 / S_k
+    curvature : Curvature, whose `block_sums` are taken
+    inverse : Inverse
+    length : float, of the step, in natural gradients
     """
-    rows, link = objective.rows, objective.link
+
+    link: Link
+    U: NDArray
+    inverse_weight: NDArray[np.float64]
+    curvature: Curvature
+    inverse: Inverse
+    length: float
+
+    def __call__(self, block: Block) -> tuple[NDArray, ...]:
+        Z = block.scores(self.U)
+        P = self.link.probabilities_inplace(Z.copy())
+        R = P.copy()
+        block.Y.subtract_targets_inplace(R)
+        expected_and_observed = 0.5 * (self.link.curvature_diagonal(P) + R * R)
+        sums = self.curvature.block_sums(
+            block, self.inverse_weight * block.weighted(expected_and_observed)
+        )
+        gradients = self.inverse_weight * block.weighted(R)
+        score_steps = self.length * self.inverse.score_changes(block, gradients)
+        R *= _implicit_shares(self.link, block.Y, Z, R, score_steps)
+        return block.gather(block.weighted(R)), *sums
+
+
+def without_overshoot(objective: Objective, T: NDArray, change: NDArray) -> NDArray:
+    """Return `change` (width, K), to be subtracted from T, shortened where the batch overshoots.
+
+    Steps that suit each row alone may add up to too much: in a batch of a single class all rows
+    point the same way. A problem overshoots if half the step takes more than half of the slope of
+    its loss along the step. Its step is then multiplied by the share a that solves the equation of
+    implicit steps for the sum over the rows: slope(a) = a slope(0).
+    """
+    rows = objective.rows
     U, V = rows.block_coefficients(T), rows.block_coefficients(change)
-    farthest = rows.maximum(lambda block: np.abs(block.linear_scores(V)).max(axis=1))
-    if farthest.max() <= _HARMLESS_TOGETHER:
+    if rows.maximum(_LargestScoreSteps(V)).max() <= _NEGLIGIBLE_BATCH_STEP:
         return change
 
     def slope(shares: NDArray) -> NDArray:
-        """Return the sum of <residual(z - a d), d> over the rows, (B,)."""
-        each = objective.problems.spread(shares)[:, None]
+        """Return the slope of each problem's loss after a share (B,) of the step, (B,)."""
+        score_shares = objective.by_score(shares)[:, None]
+        return objective.by_problem(rows.sum(_Slopes(objective.link, U, V, score_shares))[0])
 
-        def kernel(block: Block) -> tuple[NDArray]:
-            D = block.linear_scores(V)
-            Z = block.scores(U) - each * D
-            link.loss_and_residual_inplace(Z, block.Y)
-            return ((block.weighted(Z) * D).sum(axis=1, dtype=float),)
-
-        return objective.problems.total(rows.sum(kernel)[0])
-
-    none, whole = np.zeros(objective.problems.count), np.ones(objective.problems.count)
-    first = slope(none)
-    overshoot = slope(0.5 * whole) < 0.5 * first
-    if not overshoot.any():
+    nothing, whole = np.zeros(objective.problems), np.ones(objective.problems)
+    first = slope(nothing)
+    overshoots = slope(0.5 * whole) < 0.5 * first
+    if not overshoots.any():
         return change
-    left = _bisected(lambda shares: slope(shares) >= shares * first, whole)
-    return change * objective.problems.spread(np.where(overshoot, left, whole))
+    root = _bisected(lambda shares: slope(shares) >= shares * first, whole)
+    return change * objective.by_score(np.where(overshoots, root, whole))
 
 
-def _implicit_shares(
-    objective: Objective, block: Block, Z: NDArray, R: NDArray, reach: NDArray
-) -> NDArray:
-    """Return the shares a of the residuals R of scores Z that rows keep, (K, m).
+@dataclass(frozen=True, eq=False)
+class _LargestScoreSteps:
+    """Returns the largest absolute change of each score over the rows of a block, (K,).
 
-    With `reach` (K, m) how far their own parts of the step move their scores, a solves
-    a <r, reach> = <residual(z - a reach), reach>, problem by problem.
+    Attributes
+    ----------
+    V : ndarray, `Rows.block_coefficients` of a change of T
+    """
+
+    V: NDArray
+
+    def __call__(self, block: Block) -> NDArray:
+        return np.abs(block.linear_scores(self.V)).max(axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Slopes:
+    """Returns, of a block, sum_i w_i r_ik(z_i - a d_i) d_ik, (K,): the loss's slope along D.
+
+    Attributes
+    ----------
+    link : Link
+    U, V : ndarray, `Rows.block_coefficients` of T and of a change, which moves scores Z by D
+    shares : ndarray (K, 1), a
+    """
+
+    link: Link
+    U: NDArray
+    V: NDArray
+    shares: NDArray[np.float64]
+
+    def __call__(self, block: Block) -> tuple[NDArray]:
+        D = block.linear_scores(self.V)
+        Z = block.scores(self.U) - self.shares * D
+        self.link.loss_and_residual_inplace(Z, block.Y)
+        return ((block.weighted(Z) * D).sum(axis=1, dtype=float),)
+
+
+def _implicit_shares(link: Link, Y: Targets, Z: NDArray, R: NDArray, D: NDArray) -> NDArray:
+    """Return the shares a (K, m) of the residuals R at scores Z that remain after steps a D.
+
+    All arrays are (K, m). The share of a row and problem solves
+    ``a <r, d> = <residual(z - a d), d>``, inner products being those of the problem's scores.
     """
     shares = np.ones_like(R)
-    far = np.flatnonzero(np.abs(reach).max(axis=0) > _HARMLESS)
-    if far.size:
-        # contiguous, as Z[:, far] is not
-        own = (np.take(values, far, axis=1) for values in (Z, R, reach))
-        shares[:, far] = _shares_left(objective, block.Y[far], *own)
+    rows = np.flatnonzero(np.abs(D).max(axis=0) > _NEGLIGIBLE_ROW_STEP)
+    if rows.size:
+        # contiguous, as Z[:, rows] is not
+        of_rows = (np.take(values, rows, axis=1) for values in (Z, R, D))
+        shares[:, rows] = _solved_shares(link, Y[rows], *of_rows)
     return shares
 
 
-def _shares_left(
-    objective: Objective, Y: Targets, Z: NDArray, R: NDArray, reach: NDArray
-) -> NDArray:
-    problems, each = objective.problems.count, len(Z) // objective.problems.count
+def _solved_shares(link: Link, Y: Targets, Z: NDArray, R: NDArray, D: NDArray) -> NDArray:
+    """Return the shares of `_implicit_shares` by bisection in all rows and problems at once."""
+    n_problems = link.problems(len(Z))
+    n_scores = len(Z) // n_problems
 
-    def along(values: NDArray) -> NDArray:
-        """Return the inner product of each row and problem with its reach, for all its scores."""
-        sums = (values * reach).reshape(problems, each, -1).sum(axis=1)
-        return np.repeat(sums, each, axis=0)
+    def inner_with_D(values: NDArray) -> NDArray:
+        """Return the inner products with D, repeated for all scores of a problem, (K, m)."""
+        sums = (values * D).reshape(n_problems, n_scores, -1).sum(axis=1)
+        return np.repeat(sums, n_scores, axis=0)
 
-    def short(shares: NDArray) -> NDArray[np.bool_]:
-        moved = Z - shares * reach
-        objective.link.loss_and_residual_inplace(moved, Y)
-        return along(moved) >= shares * first
+    def is_below_root(shares: NDArray) -> NDArray[np.bool_]:
+        moved = Z - shares * D
+        link.loss_and_residual_inplace(moved, Y)
+        return inner_with_D(moved) >= shares * first
 
-    first = along(R)
-    return _bisected(short, np.ones_like(R))
+    first = inner_with_D(R)
+    return _bisected(is_below_root, np.ones_like(R))
 
 
-def _bisected(short: Callable[[NDArray], NDArray[np.bool_]], high: NDArray) -> NDArray:
-    """Return the largest values between 0 and `high` that are short, nearly."""
-    low = np.zeros_like(high)
+def _bisected(is_below_root: Callable[[NDArray], NDArray[np.bool_]], upper: NDArray) -> NDArray:
+    """Return upper ends of intervals around roots in [0, upper], 2^-10 of it wide, elementwise."""
+    lower = np.zeros_like(upper)
     for _ in range(_HALVINGS):
-        middle = 0.5 * (low + high)
-        there = short(middle)
-        low, high = np.where(there, middle, low), np.where(there, high, middle)
-    return high
+        middle = 0.5 * (lower + upper)
+        is_below = is_below_root(middle)
+        lower, upper = np.where(is_below, middle, lower), np.where(is_below, upper, middle)
+    return upper
