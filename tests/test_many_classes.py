@@ -1,5 +1,6 @@
 """Thousands of classes: candidates in place of all of them, and the best k of each row."""
 
+import pickle
 import tracemalloc
 
 import numpy as np
@@ -17,11 +18,16 @@ from softreg._model.links import Softmax
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import memory_rows
+from softreg._rows.memory import MemoryRows, memory_rows
 from softreg._rows.targets import ClassTargets
 from softreg._rows.threads import Threads
 from softreg.solvers import MiniBatch
-from softreg.solvers.minibatch.class_candidates import Candidates, _ColumnState, over_candidates
+from softreg.solvers.minibatch.class_candidates import (
+    Candidates,
+    _ColumnState,
+    candidate_descent,
+    candidate_objective,
+)
 from softreg.solvers.minibatch.update import Iterate, UpdateRule
 
 K, D = 12, 3
@@ -65,7 +71,7 @@ class Batch:
 
     def sampled_gradient(self, candidates, random):
         """That over candidates, zero for the other classes."""
-        classes, part = over_candidates(self.objective, self.objective.rows, candidates, random)
+        classes, part = candidate_objective(self.objective, self.objective.rows, candidates, random)
         G = np.zeros((D + 1, K))
         G[:, classes] = part.value_and_gradient(self.T[:, classes])[1]
         return G
@@ -86,7 +92,10 @@ def test_the_gradient_approaches_that_of_all_classes_as_candidates_grow(batch, p
     exact, frequency = batch.gradient(), np.arange(K, 0, -1.0)
 
     def bias(count, draws=3000):
-        random, candidates = np.random.default_rng(2), Candidates.of(count, proposal, frequency)
+        random, candidates = (
+            np.random.default_rng(2),
+            Candidates.from_frequency(count, proposal, frequency),
+        )
         total = sum(batch.sampled_gradient(candidates, random) for _ in range(draws))
         return np.abs(total / draws - exact).sum() / np.abs(exact).sum()
 
@@ -99,10 +108,15 @@ def test_the_gradient_approaches_that_of_all_classes_as_candidates_grow(batch, p
 @pytest.mark.parametrize("proposal", ["log-uniform", "uniform"])
 def test_the_partition_sum_is_right_on_average(batch, proposal):
     """Over draws of candidates, the mean of exp(loss + z_y) is the sum of exp(z) over classes."""
-    random, candidates = np.random.default_rng(3), Candidates.of(3, proposal, np.arange(K, 0, -1.0))
+    random, candidates = (
+        np.random.default_rng(3),
+        Candidates.from_frequency(3, proposal, np.arange(K, 0, -1.0)),
+    )
 
     def drawn():
-        classes, part = over_candidates(batch.objective, batch.objective.rows, candidates, random)
+        classes, part = candidate_objective(
+            batch.objective, batch.objective.rows, candidates, random
+        )
         block = part.rows.block(part.rows.block_slices[0])
         return np.exp(logsumexp(block.scores(batch.T[:, classes]), axis=0))
 
@@ -112,8 +126,8 @@ def test_the_partition_sum_is_right_on_average(batch, proposal):
 
 def test_the_loss_over_candidates_is_its_formula(batch):
     """-z_y + log(sum of exp(z) over true classes + sum of exp(z) / pi over candidates)."""
-    candidates = Candidates.of(4, "log-uniform", np.arange(K, 0, -1.0))
-    classes, part = over_candidates(
+    candidates = Candidates.from_frequency(4, "log-uniform", np.arange(K, 0, -1.0))
+    classes, part = candidate_objective(
         batch.objective, batch.objective.rows, candidates, np.random.default_rng(5)
     )
     others, likely = candidates.draw(np.unique(batch.codes), np.random.default_rng(5))
@@ -131,7 +145,7 @@ def test_the_loss_over_candidates_is_its_formula(batch):
 def test_candidates_are_drawn_as_often_as_they_are_said_to(proposal, count):
     """They are so many, distinct and none of the true ones, each with its own chance."""
     true, draws = np.array([0, 3, 7]), 4000
-    candidates = Candidates.of(count, proposal, np.linspace(1, 0.1, 30))
+    candidates = Candidates.from_frequency(count, proposal, np.linspace(1, 0.1, 30))
     random, times, chance = np.random.default_rng(0), np.zeros(30), np.zeros(30)
     for _ in range(draws):
         classes, likely = candidates.draw(true, random)
@@ -146,8 +160,8 @@ def test_candidates_are_drawn_as_often_as_they_are_said_to(proposal, count):
 
 def test_the_log_uniform_proposal_prefers_frequent_classes():
     """By their rank r, in proportion to log(1 + 1 / r)."""
-    candidates = Candidates.of(1, "log-uniform", np.array([5.0, 80, 10, 5]))
-    np.testing.assert_allclose(candidates.chances, np.log([4 / 3, 2, 3 / 2, 5 / 4]))
+    candidates = Candidates.from_frequency(1, "log-uniform", np.array([5.0, 80, 10, 5]))
+    np.testing.assert_allclose(candidates.proposal_weights, np.log([4 / 3, 2, 3 / 2, 5 / 4]))
 
 
 @pytest.mark.parametrize("averaging", [True, False])
@@ -157,7 +171,7 @@ def test_a_column_that_is_left_alone_catches_up_with_all_steps(begun, momentum, 
     """However many at once: as if velocity and average were updated in each of them."""
     rng, since = np.random.default_rng(0), begun + np.array([0.0, 3.0, 7.0, 40.0, 60.0])
     T, V, mean = rng.standard_normal((3, 5, 2))
-    moved, velocity, average = _ColumnState(T, V, mean, since)._idle(
+    moved, velocity, average = _ColumnState(T, V, mean, since)._moved_by_momentum(
         slice(None), begun + 60, UpdateRule(None, momentum, averaging)
     )
     for j, s in enumerate(since):
@@ -180,11 +194,41 @@ def test_iterates_that_candidates_start_from_stay_as_they_are():
         penalty = Ridge.from_C(np.ones(1), np.ones(4))
         objective = Objective.in_working_coordinates(Softmax(), rows, penalty)
         solver, random = MiniBatch(n_candidates=5), np.random.default_rng(0)
-        first = solver.run_epoch(objective, Iterate.at(objective.null()), random)
-        kept = [field.copy() for field in (first.T, first.velocity, first.mean)]
+        first = solver.run_epoch(objective, Iterate.at_start(objective.null()), random)
+        kept = [field.copy() for field in (first.T, first.velocity, first.average)]
         solver.run_epoch(objective, first, random)
-    for field, copy in zip((first.T, first.velocity, first.mean), kept, strict=True):
+    for field, copy in zip((first.T, first.velocity, first.average), kept, strict=True):
         np.testing.assert_array_equal(field, copy)
+
+
+def pickled(method):
+    """A method of rows whose arguments, kernels all of them, are pickled on their way."""
+    return lambda rows, *kernels: method(rows, *pickle.loads(pickle.dumps(kernels)))
+
+
+def test_kernels_over_candidates_can_run_in_another_process(monkeypatch):
+    """Pickled, they return what they return here: they are values, not closures."""
+    X, y = clouds(40, 4, 4000)
+    with Threads(1) as threads:
+        rows = memory_rows(X, ClassTargets(y, 40), None, None, Coordinates.raw(4, True), threads)
+        penalty = Ridge.from_C(np.ones(1), np.ones(4))
+        objective = Objective.in_working_coordinates(Softmax(), rows, penalty)
+        start = Iterate.at_start(objective.null())
+
+        def results():
+            random = np.random.default_rng(0)
+            descent = candidate_descent(5, "uniform", objective, random)
+            return (
+                MiniBatch(n_candidates=5).run_epoch(objective, start, random).T,
+                descent.estimate(objective).rows.X,
+            )
+
+        expected = results()
+        for name in ("sum", "sampled"):
+            monkeypatch.setattr(MemoryRows, name, pickled(getattr(MemoryRows, name)))
+        for here, elsewhere in zip(expected, results(), strict=True):
+            np.testing.assert_array_equal(elsewhere, here)
+    assert len(expected[1]) < 4000
 
 
 # ---- Fits ---------------------------------------------------------------------------------------

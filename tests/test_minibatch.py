@@ -185,10 +185,10 @@ def test_an_iterate_says_the_same_in_other_coordinates():
     rng = np.random.default_rng(1)
     here = Coordinates(rng.normal(size=5), np.exp(rng.normal(size=5)), True)
     there = Coordinates(rng.normal(size=5), np.exp(rng.normal(size=5)), True)
-    iterate = Iterate.at(rng.normal(size=(6, 3)))
+    iterate = Iterate.at_start(rng.normal(size=(6, 3)))
     in_coordinates = iterate.in_coordinates(there.since(here), None)
     for own, other in zip(
-        here.coefficients(iterate.mean), there.coefficients(in_coordinates.mean), strict=True
+        here.coefficients(iterate.average), there.coefficients(in_coordinates.average), strict=True
     ):
         close(other, own, 1e-12)
 
@@ -242,18 +242,18 @@ def test_rows_that_all_pull_one_way_are_held_back():
 @pytest.mark.parametrize("averaging", [True, False])
 def test_steps_are_those_of_the_formula(averaging):
     """V <- mu V - (1 - mu) eta_t P(G), T <- T + V, and the t-th T enters with 4 / (t + 3)."""
-    rule = UpdateRule(longest=0.01, momentum=0.5, averaging=averaging)
+    rule = UpdateRule(learning_rate=0.01, momentum=0.5, averaging=averaging)
     with Threads(1) as threads:
         F = make(threads, "answers").objective
-        before = step(Iterate.at(F.null()), F, rule)
+        before = step(Iterate.at_start(F.null()), F, rule)
         after = step(before, F, rule)
         gradient = F.value_and_gradient(before.T)[1]
         eta = 0.01 / (1 + 0.01 * 2 / 24)
         direction = before.curvature_state.inverse.natural_gradient(gradient)
         V = 0.5 * before.velocity - 0.5 * eta * direction
     close(after.T, before.T + V, 1e-6)
-    expected = before.mean + 0.8 * (after.T - before.mean) if averaging else after.T
-    close(after.mean, expected, 1e-12)
+    expected = before.average + 0.8 * (after.T - before.average) if averaging else after.T
+    close(after.average, expected, 1e-12)
 
 
 @pytest.mark.parametrize("targets", TARGETS)
@@ -296,7 +296,7 @@ def test_kernels_can_run_in_another_process(targets, kind, monkeypatch):
 
         def results():
             gradient, curvature = sums(case, T, 300.0, kind)
-            state = step(Iterate.at(T), F, UpdateRule(None, 0.5, True)).T
+            state = step(Iterate.at_start(T), F, UpdateRule(None, 0.5, True)).T
             return gradient, curvature.score_curvature, without_overshoot(F, T, 50 * T), state
 
         expected = results()

@@ -1,4 +1,4 @@
-"""Sampled softmax: steps on the columns of the classes that a batch's loss is computed over."""
+"""Sampled softmax: the loss of a batch over some of the classes, and steps on their columns."""
 
 from __future__ import annotations
 
@@ -9,345 +9,457 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from softreg._model.links import Link
 from softreg._model.objective import Objective
 from softreg._rows.blocks import Block
 from softreg.solvers.minibatch.curvature import Kronecker, KroneckerInverse
 from softreg.solvers.minibatch.update import (
-    AVERAGE,
+    AVERAGE_POWER,
     CurvatureState,
     Iterate,
+    MomentumState,
     UpdateRule,
-    length_of,
-    weight_of,
 )
 
-# F is estimated from this many rows, or as many as cost what a pass over candidates does.
-_ROWS_THAT_TELL = 256
-
-# How likely a class is a candidate beside others, by its rank among the most frequent.
+# Relative proposal probabilities of classes, by their rank (0, 1, ...) among the most frequent.
 PROPOSALS = {
     "log-uniform": lambda rank: np.log1p(1 / (rank + 1)),
     "uniform": lambda rank: np.ones(len(rank)),
 }
+# F between epochs is estimated from no fewer rows than this.
+_MIN_ESTIMATE_ROWS = 256
+_TINY = np.finfo(float).tiny
+
+
+def candidate_descent(
+    n_candidates: int | None, proposal: str, objective: Objective, random: np.random.Generator
+) -> CandidateDescent | None:
+    """Return how an epoch goes with candidates, or None where the loss is over all classes.
+
+    That is where `n_candidates` is None or no less than the number of classes. ValueError if the
+    scores are not those of classes of which each row has one.
+    """
+    if n_candidates is None:
+        return None
+    if not objective.link.exclusive:
+        raise ValueError(
+            f"n_candidates={n_candidates!r} needs three or more classes of which each row "
+            "has one; labels, and two classes, have no others to leave out: leave it None."
+        )
+    if n_candidates >= objective.shape[1]:
+        return None
+    return CandidateDescent(int(n_candidates), proposal, random)
+
+
+@dataclass(frozen=True, eq=False)
+class CandidateDescent:
+    """Steps on the loss over candidates: a `Descent`.
+
+    A step costs what the columns of its candidates cost. The columns of other classes go on by
+    momentum alone; the penalty's part of their gradient is made up for when they are candidates
+    next, or at the end of the epoch.
+
+    Attributes
+    ----------
+    n_candidates : int, beside the classes that are true in a batch
+    proposal : str, one of `PROPOSALS`
+    random : numpy.random.Generator, which draws candidates
+    """
+
+    n_candidates: int
+    proposal: str
+    random: np.random.Generator
+
+    def run_epoch(
+        self, objective: Objective, batches: Iterable[Any], iterate: Iterate, rule: UpdateRule
+    ) -> Iterate:
+        # 1. The curvature f (1 - f) of the scores, for the whole epoch, from the frequencies f of
+        # the classes in all rows, as batches show that of candidates alone. It ranks them as f
+        # does.
+        state = _with_class_frequencies(objective, iterate.curvature_state)
+        prior = state.curvature.as_kronecker()
+        scores = prior.score_curvature
+        candidates = Candidates.from_frequency(self.n_candidates, self.proposal, scores)
+        columns, t = _ColumnState.from_iterate(iterate), iterate.n_steps
+        for batch in batches:
+            t += 1
+            # 2. The batch's loss over its true classes and some others, drawn for it.
+            classes, sampled = candidate_objective(objective, batch, candidates, self.random)
+            # 3. A step on their columns, which first catch up with the steps they were left out of.
+            step = _CandidateStep.at_step(t, batch.n, prior, state.inverse, rule)
+            moments = columns.step_inplace(classes, sampled, step)
+            # 4. The features' second moments in the batch join those of the others.
+            curvature = Kronecker(moments * scores.sum(), scores)
+            state = state.after_batch(curvature, replace(objective, rows=batch))
+        # 5. All columns catch up, so that the iterate is that of one step for all classes.
+        step = _CandidateStep.at_step(t, objective.rows.n, prior, state.inverse, rule)
+        columns.catch_up_inplace(objective, step)
+        return Iterate(columns.T.T, columns.velocity.T, columns.average.T, t, state)
+
+    def estimate(self, objective: Objective) -> Objective:
+        """Return the objective estimated from some rows, over all classes.
+
+        They are drawn with equal chances, as many as cost what an epoch over candidates does.
+        """
+        rows, K = objective.rows, objective.shape[1]
+        size = max(_MIN_ESTIMATE_ROWS, rows.n * self.n_candidates // K)
+        if size >= rows.n:
+            return objective
+        some = rows.sampled(_equal_importance, _ProportionalChance(size))
+        mean = float(some.divisor.mean())
+        return replace(objective, rows=some, score_weight=some.divisor, mean_weight=mean)
+
+
+def _equal_importance(block: Block) -> NDArray[np.float64]:
+    """Return the importance of a block's rows, ones (m,)."""
+    return np.ones(block.X.shape[0])
+
+
+@dataclass(frozen=True)
+class _ProportionalChance:
+    """Returns the chances (m,) of rows, in proportion to their importance, given its total.
+
+    Attributes
+    ----------
+    size : int, number of rows to draw on average
+    """
+
+    size: int
+
+    def __call__(self, importance: NDArray, total: float) -> NDArray:
+        return importance * (self.size / total)
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Which classes a batch's loss is computed over, beside those that are true in it.
+    """The classes that a batch's loss is computed over beside those that are true in it.
 
     Attributes
     ----------
     count : int, how many
-    chances : ndarray (K,), > 0, relative to each other
+    proposal_weights : ndarray (K,), > 0, relative probabilities to be drawn
     """
 
     count: int
-    chances: NDArray[np.float64]
+    proposal_weights: NDArray[np.float64]
 
     @classmethod
-    def of(cls, count: int, proposal: str, frequency: NDArray) -> Candidates:
-        """Return the candidates of classes as frequent as this, (K,)."""
+    def from_frequency(cls, count: int, proposal: str, frequency: NDArray) -> Candidates:
+        """Return candidates drawn by the rank of their frequency (K,), in any unit."""
         rank = np.empty(len(frequency), dtype=int)
         rank[np.argsort(-frequency, kind="stable")] = np.arange(len(frequency))
         return cls(count, PROPOSALS[proposal](rank))
 
     def draw(self, true: NDArray, random: np.random.Generator) -> tuple[NDArray, NDArray]:
-        """Return some classes other than the true ones, and how likely each was to be drawn.
+        """Return `count` classes other than the true ones, and the probability of each, (count,).
 
-        In random order, every one over whose chance the sum passes an integer: `count` of them,
-        each as likely as it should be (Madow 1949, "On the theory of systematic sampling, II").
+        Systematic sampling: in random order, a class is drawn if the cumulated probabilities pass
+        an integer at it, so that each is drawn with just its own probability (Madow 1949, "On the
+        theory of systematic sampling, II").
         """
-        others = np.delete(np.arange(len(self.chances)), true)
-        likely = _inclusion(self.chances[others], self.count)
+        others = np.delete(np.arange(len(self.proposal_weights)), true)
+        inclusion = _inclusion_probabilities(self.proposal_weights[others], self.count)
         order = random.permutation(len(others))
-        ends = np.floor(np.cumsum(likely[order]) + random.random())
-        chosen = order[np.diff(ends, prepend=0) > 0]
-        return others[chosen], likely[chosen]
+        cumulated = np.floor(np.cumsum(inclusion[order]) + random.random())
+        drawn = order[np.diff(cumulated, prepend=0) > 0]
+        return others[drawn], inclusion[drawn]
 
 
-def _inclusion(chances: NDArray, count: int) -> NDArray[np.float64]:
-    """Return probabilities that sum to `count`, in proportion to the chances up to one."""
-    if count >= len(chances):
-        return np.ones(len(chances))
-    likely = chances * (count / chances.sum())
-    while (certain := likely >= 1).any() and likely.max() > 1:
-        likely[certain] = 1
-        likely[~certain] *= (count - certain.sum()) / likely[~certain].sum()
-    return likely
+def _inclusion_probabilities(weights: NDArray, count: int) -> NDArray[np.float64]:
+    """Return probabilities that sum to `count`: in proportion to the weights, but at most one."""
+    if count >= len(weights):
+        return np.ones(len(weights))
+    inclusion = weights * (count / weights.sum())
+    while (certain := inclusion >= 1).any() and inclusion.max() > 1:
+        inclusion[certain] = 1
+        inclusion[~certain] *= (count - certain.sum()) / inclusion[~certain].sum()
+    return inclusion
 
 
-def over_candidates(
+def candidate_objective(
     objective: Objective, batch: Any, candidates: Candidates, random: np.random.Generator
 ) -> tuple[NDArray, Objective]:
     """Return the classes (c,) of a batch's loss, and the objective of their columns.
 
-    Row i's partition sum is estimated by that of exp(z_k) over the classes true in the batch, and
-    of exp(z_k) / pi_k over the others that were drawn, with their chance pi_k: scores of these get
-    -log pi_k. So it is unbiased, and right if all are drawn (Bengio and Senecal 2008, "Adaptive
-    importance sampling to accelerate training of a neural probabilistic language model", IEEE
-    Transactions on Neural Networks 19, 713-722; Jean et al. 2015, "On using very large target
-    vocabulary for neural machine translation", ACL, equation 8).
+    Row i's partition sum is estimated by the sum of exp(z_k) over the classes true in the batch,
+    plus that of exp(z_k) / pi_k over the others that were drawn, pi_k being their probability to be
+    drawn: -log pi_k is added to their scores. So the estimate is unbiased, and exact if all classes
+    are drawn (Bengio and Senecal 2008, "Adaptive importance sampling to accelerate training of a
+    neural probabilistic language model", IEEE Transactions on Neural Networks 19, 713-722; Jean et
+    al. 2015, "On using very large target vocabulary for neural machine translation", ACL,
+    equation 8).
     """
     true = batch.Y.classes_of_rows()
-    others, likely = candidates.draw(true, random)
+    others, inclusion = candidates.draw(true, random)
     classes = np.concatenate([true, others])
-    correction = np.concatenate([np.zeros(len(true)), -np.log(likely)])
-    part = replace(
+    correction = np.concatenate([np.zeros(len(true)), -np.log(inclusion)])
+    sampled = replace(
         objective,
         rows=batch.over_candidates(classes, correction),
         penalty=objective.penalty.take_scores(classes),
         score_weight=objective.score_weight[classes] * (batch.n / objective.rows.n),
     )
-    return classes, part
+    return classes, sampled
 
 
-def some_rows(objective: Objective, count: int) -> Objective:
-    """Return the objective estimated from rows that cost what a pass over the candidates does."""
-    rows, K = objective.rows, objective.shape[1]
-    size = max(_ROWS_THAT_TELL, rows.n * count // K)
-    if size >= rows.n:
-        return objective
+def _with_class_frequencies(objective: Objective, state: CurvatureState | None) -> CurvatureState:
+    """Return the state with the score curvature of classes as frequent as in the epoch's rows.
 
-    def ones(block: Block) -> NDArray:
-        return np.ones(block.X.shape[0])
-
-    some = rows.sampled(ones, lambda own, total: own * (size / total))
-    mean = float(some.totals.score_divisor.mean())
-    return replace(objective, rows=some, score_weight=some.totals.score_divisor, mean_weight=mean)
-
-
-# Each class moves as if its curvature were this much more, beside what a batch bears: a rare one,
-# whose own says nearly nothing, then as far as its rows bear, each by at most 2 of its residual.
-_LEAST_CURVATURE = 1 / 8
-# No row's loss has more curvature along any direction of its scores (Boehning 1992,
-# "Multinomial logistic regression algorithm", section 2).
-_MOST_CURVATURE = 1 / 2
-
-_TINY = np.finfo(float).tiny
-
-
-def descend(
-    objective: Objective,
-    batches: Iterable[Any],
-    iterate: Iterate,
-    rule: UpdateRule,
-    chosen: tuple[int, str],
-    random: np.random.Generator,
-) -> Iterate:
-    """Return the iterate after a step on each batch, over so many candidates of such a proposal.
-
-    A step costs what the columns of its classes cost. The others go on without a gradient, which
-    is made up for when they are candidates next, or at the end.
-    """
-    known, curvature_state = _informed(objective, iterate.curvature_state)
-    candidates = Candidates.of(*chosen, known.score_curvature)
-    columns, t = _ColumnState.of(iterate), iterate.steps
-    for batch in batches:
-        classes, part = over_candidates(objective, batch, candidates, random)
-        step_size = _StepSize.at(t + 1, batch.n, known, curvature_state.inverse, rule)
-        features = columns.step_inplace(classes, part, step_size) * known.score_curvature.sum()
-        curvature_state = curvature_state.after(
-            Kronecker(features, known.score_curvature), replace(objective, rows=batch)
-        )
-        t += 1
-    step_size = _StepSize.at(t, objective.rows.n, known, curvature_state.inverse, rule)
-    columns.end_inplace(objective, step_size)
-    return Iterate(columns.T.T, columns.velocity.T, columns.mean.T, t, curvature_state)
-
-
-def _informed(
-    objective: Objective, curvature_state: CurvatureState | None
-) -> tuple[Kronecker, CurvatureState]:
-    """Return what is known of the Hessian before these rows, but how frequent classes are in them.
-
-    A class of frequency f has the curvature f (1 - f), at the model without features.
+    A class of frequency f has the curvature f (1 - f) in the null model. It is averaged with that
+    of the rows seen before; the mean second moments of the features stay as they were.
     """
     frequency, n = objective.rows.totals.mean_target, objective.rows.n
     scores = frequency * (1 - frequency)
-    if curvature_state is None:
-        curvature = Kronecker.from_score_curvature(objective, scores)
-        return curvature, CurvatureState(
-            curvature, curvature.inverse_with_penalty(objective, 0), 0, 0, 0
-        )
-    before = curvature_state.curvature.as_kronecker()
-    scores = before.score_curvature + n / (curvature_state.rows + n) * (
-        scores - before.score_curvature
-    )
-    features = before.feature_moments * (scores.sum() / max(before.score_curvature.sum(), _TINY))
-    curvature = Kronecker(features, scores)
-    inverse = curvature.inverse_with_penalty(objective, curvature_state.rows)
-    return curvature, replace(curvature_state, curvature=curvature, inverse=inverse)
+    if state is None:
+        prior = Kronecker.from_score_curvature(objective, scores)
+        return CurvatureState.from_prior(prior, objective)
+    before = state.curvature.as_kronecker()
+    scores = before.score_curvature + n / (state.n_rows + n) * (scores - before.score_curvature)
+    moments = before.feature_moments * (scores.sum() / max(before.score_curvature.sum(), _TINY))
+    curvature = Kronecker(moments, scores)
+    inverse = curvature.inverse_with_penalty(objective, state.n_rows)
+    return replace(state, curvature=curvature, inverse=inverse)
+
+
+# The curvature of each class is raised by this times 1 / eta - 1, eta being the first step's
+# length: a rare class has next to none of its own. With eta = m / (m + 4 p) a row of mean leverage
+# p / m then moves no score by more than 8 / 4 = 2 times its residual.
+_DAMPING = 1 / 8
+# No row's loss has more curvature along any direction of its scores (Boehning 1992,
+# "Multinomial logistic regression algorithm", section 2).
+_MAX_ROW_CURVATURE = 1 / 2
 
 
 @dataclass(frozen=True, eq=False)
-class _StepSize:
-    """How far a step goes.
+class _CandidateStep:
+    """What the t-th step multiplies gradients by.
 
     Attributes
     ----------
     t : float, the step's number
-    inverse : float, one over the length of a step in natural gradients
-    least : float, what the curvature of each class is raised by
-    known : Kronecker
-    preconditioner : KroneckerInverse
+    inverse_length : float, 1 / eta_t, one over the step's length in natural gradients
+    damping : float, what the relative curvature of each class, over eta_t, is raised by
+    curvature : Kronecker, by which the second moments of the features are kept
+    inverse : KroneckerInverse
     rule : UpdateRule
     """
 
     t: float
-    inverse: float
-    least: float
-    known: Kronecker
-    preconditioner: KroneckerInverse
+    inverse_length: float
+    damping: float
+    curvature: Kronecker
+    inverse: KroneckerInverse
     rule: UpdateRule
 
     @classmethod
-    def at(
-        cls, t: float, m: int, known: Kronecker, preconditioner: Any, rule: UpdateRule
-    ) -> _StepSize:
-        """Return that of the t-th step, on a batch of m rows."""
-        effective_features = preconditioner.effective_features
-        longest, now = (length_of(when, m, effective_features, rule) for when in (0, t))
-        least = _LEAST_CURVATURE * max(1 / longest - 1, 0.0) / preconditioner.mean_curvature
-        return cls(t, 1 / now, least, known, preconditioner, rule)
+    def at_step(
+        cls, t: float, n_rows: int, curvature: Kronecker, inverse: Any, rule: UpdateRule
+    ) -> _CandidateStep:
+        """Return step t on `n_rows` rows; `inverse` is a `KroneckerInverse`."""
+        first, length = (
+            rule.step_length(step, n_rows, inverse.effective_features) for step in (0, t)
+        )
+        damping = _DAMPING * max(1 / first - 1, 0.0) / inverse.mean_curvature
+        return cls(t, 1 / length, damping, curvature, inverse, rule)
 
-    def reluctance(self, classes: NDArray | slice) -> NDArray:
-        """Return the classes' curvature, beside the mean, over the length of the step, (c,)."""
-        return self.preconditioner.relative_curvature[classes] * self.inverse + self.least
+    def damped_curvature(self, classes: NDArray | slice) -> NDArray:
+        """Return the relative curvature of some classes over eta_t, damped, (c,)."""
+        return self.inverse.relative_curvature[classes] * self.inverse_length + self.damping
 
     def change(
-        self, G: NDArray, classes: NDArray | slice, late: NDArray, shown: NDArray | float
+        self, G: NDArray, classes: NDArray | slice, elapsed: NDArray, bound: NDArray | float
     ) -> NDArray:
-        """Return how far gradients G (width, c) lead.
+        """Return what the step subtracts from the columns of some classes, (width, c).
 
-        `shown` is the classes' curvature that the batch shows, which may be many times the usual
-        one where a rare candidate stands for many. The penalty's part comes for `late` (c,) steps
-        at once, as one implicit step.
+        G (width, c) is their gradient, with the penalty's part for `elapsed` (c,) steps at once,
+        which is taken as one implicit step. `bound` (c,) is no less than the classes' curvature in
+        the batch, which is many times the usual one where a rare candidate stands for many.
         """
-        own = self.preconditioner
-        relative = np.broadcast_to(own.relative_strength, own.relative_curvature.shape)[classes]
-        reluctance = np.maximum(self.reluctance(classes), shown / own.mean_curvature)
-        return own.solve(G, own.diagonals_of(reluctance, relative * (self.inverse + late)))
+        inverse = self.inverse
+        curvature = np.maximum(self.damped_curvature(classes), bound / inverse.mean_curvature)
+        strength = np.broadcast_to(inverse.relative_strength, inverse.relative_curvature.shape)
+        implicit = strength[classes] * (self.inverse_length + elapsed)
+        return inverse.solve(G, inverse.diagonals_of(curvature, implicit))
 
 
 @dataclass(frozen=True, eq=False)
 class _ColumnState:
-    """The columns of an iterate, one a row here, each as it was after the step `since` (K,)."""
-
-    T: NDArray
-    velocity: NDArray
-    mean: NDArray
-    since: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, iterate: Iterate) -> _ColumnState:
-        """Return a copy of the iterate's columns."""
-        fields = (iterate.T, iterate.velocity, iterate.mean)
-        T, velocity, mean = (np.array(field.T, order="C") for field in fields)
-        return cls(T, velocity, mean, np.full(len(T), float(iterate.steps)))
-
-    def step_inplace(self, classes: NDArray, part: Objective, step_size: _StepSize) -> NDArray:
-        """Step on the columns of some classes; return the features' second moments."""
-        rule, late = step_size.rule, step_size.t - self.since[classes]
-        T, velocity, mean = self._idle(classes, step_size.t - 1, rule)
-        sums = _batch_sums(part, T.T, classes, step_size)
-        gradient = sums.gradient + late * part.penalty.smooth(T.T)[1]
-        change = step_size.change(gradient, classes, late, sums.shown).T
-        velocity = rule.momentum * velocity - (1 - rule.momentum) * change
-        T = T + velocity
-        share = weight_of(step_size.t, AVERAGE) if rule.averaging else 1.0
-        self._put_inplace(classes, (T, velocity, mean + share * (T - mean)), step_size.t)
-        return sums.moments
-
-    def end_inplace(self, objective: Objective, step_size: _StepSize) -> None:
-        """Let all columns catch up with the last step, and with the penalty since their last."""
-        late = step_size.t - self.since
-        T, velocity, mean = self._idle(slice(None), step_size.t, step_size.rule)
-        for own in (T, mean):
-            gradient = late * objective.penalty.smooth(own.T)[1]
-            own -= step_size.change(gradient, slice(None), late, 0.0).T
-        self._put_inplace(slice(None), (T, velocity, mean), step_size.t)
-
-    def _put_inplace(self, classes: NDArray | slice, columns: tuple, t: float) -> None:
-        for mine, new in zip((self.T, self.velocity, self.mean), columns, strict=True):
-            mine[classes] = new
-        self.since[classes] = t
-
-    def _idle(self, classes: NDArray | slice, now: float, rule: UpdateRule) -> tuple:
-        """Return T, velocity and mean after steps up to `now` in which no gradient moved them."""
-        T, velocity, mean = (own[classes] for own in (self.T, self.velocity, self.mean))
-        since = self.since[classes]
-        faded = rule.momentum ** (now - since)
-        reach = rule.momentum / (1 - rule.momentum)
-        end = T + reach * velocity  # where it leads if it never ends
-        T = end - (reach * faded)[:, None] * velocity
-        if not rule.averaging:
-            return T, faded[:, None] * velocity, T
-        kept, lag = _averaged(since, now, rule.momentum)
-        mean = end + kept[:, None] * (mean - end) - (reach * lag)[:, None] * velocity
-        return T, faded[:, None] * velocity, mean
-
-
-def _averaged(since: NDArray, now: float, momentum: float) -> tuple[NDArray, NDArray]:
-    """Return what an average keeps of itself from step `since` to `now`, and what of the momentum.
-
-    The t-th step weighs w_t = (k + 1) / (t + k). With h_k(t) = t (t + 1) ... (t + k - 1) that is::
-
-        prod (1 - w_t) = h_{k+1}(since) / h_{k+1}(now)
-        sum_i w_{since+i} (later ones' prod (1 - w_t)) mu^i = (k + 1) S_k / h_{k+1}(now),
-
-    where S_k = sum_i h_k(since + i) mu^i, by parts: (1 - mu) S_k = mu h_k(since)
-    - mu^(e + 1) h_k(now) + k S_{k-1} over e steps.
-    """
-    early, late = np.ones_like(since), np.ones_like(since)
-    faded, total = momentum ** (now - since), np.zeros_like(since)
-    for k in range(AVERAGE + 1):
-        total = (momentum * (early - faded * late) + k * total) / (1 - momentum)
-        early, late = early * (since + k), late * (now + k)
-    late = np.maximum(late, _TINY)
-    return early / late, (AVERAGE + 1) * total / late
-
-
-class _BatchSums(NamedTuple):
-    """What a batch tells.
+    """The columns of an iterate, one a row here, each as it was after a step of its own.
 
     Attributes
     ----------
-    gradient : ndarray (width, c), that of the loss
-    moments : ndarray (width, width) or (width,), the features' mean second moments, in which rows
-        count as they are uncertain
-    shown : ndarray (c,), what the classes' curvature is no more than
+    T, velocity, average : ndarray (K, width), the transpose of an `Iterate`'s
+    since : ndarray (K,), the number of the step after which a class's columns are as they are here
+    """
+
+    T: NDArray
+    velocity: NDArray
+    average: NDArray
+    since: NDArray[np.float64]
+
+    @classmethod
+    def from_iterate(cls, iterate: Iterate) -> _ColumnState:
+        """Return a copy of the iterate's columns."""
+        fields = (iterate.T, iterate.velocity, iterate.average)
+        T, velocity, average = (np.array(field.T, order="C") for field in fields)
+        return cls(T, velocity, average, np.full(len(T), float(iterate.n_steps)))
+
+    def step_inplace(self, classes: NDArray, sampled: Objective, step: _CandidateStep) -> NDArray:
+        """Step on the columns of some classes; return the features' second moments in the batch.
+
+        `sampled` is the batch's objective over these classes.
+        """
+        elapsed = step.t - self.since[classes]
+        before = self._moved_by_momentum(classes, step.t - 1, step.rule)
+        sums = _batch_sums(sampled, before.T.T, classes, step)
+        gradient = sums.gradient + elapsed * sampled.penalty.gradient(before.T.T)
+        change = step.change(gradient, classes, elapsed, sums.curvature_bound).T
+        self._put_inplace(classes, step.rule.moved(before, change, step.t), step.t)
+        return sums.feature_moments
+
+    def catch_up_inplace(self, objective: Objective, last: _CandidateStep) -> None:
+        """Bring all columns to the last step: momentum and penalty since their own last step."""
+        elapsed = last.t - self.since
+        state = self._moved_by_momentum(slice(None), last.t, last.rule)
+        for columns in (state.T, state.average):
+            gradient = elapsed * objective.penalty.gradient(columns.T)
+            columns -= last.change(gradient, slice(None), elapsed, 0.0).T
+        self._put_inplace(slice(None), state, last.t)
+
+    def _put_inplace(self, classes: NDArray | slice, state: MomentumState, t: float) -> None:
+        """Store the columns (c, width) of some classes, as they are after step t."""
+        for stored, new in zip((self.T, self.velocity, self.average), state, strict=True):
+            stored[classes] = new
+        self.since[classes] = t
+
+    def _moved_by_momentum(
+        self, classes: NDArray | slice, t: float, rule: UpdateRule
+    ) -> MomentumState:
+        """Return the columns (c, width) of some classes after the steps up to t without gradient.
+
+        After i of them T has moved by (mu + ... + mu^i) velocity.
+        """
+        T, velocity, average = (values[classes] for values in (self.T, self.velocity, self.average))
+        since, mu = self.since[classes], rule.momentum
+        decay = mu ** (t - since)
+        endless_sum = mu / (1 - mu)
+        limit = T + endless_sum * velocity
+        T = limit - (endless_sum * decay)[:, None] * velocity
+        if not rule.averaging:
+            return MomentumState(T, decay[:, None] * velocity, T)
+        kept, mean_decay = _average_and_decay_weights(since, t, mu)
+        average = limit + kept[:, None] * (average - limit)
+        average = average - (endless_sum * mean_decay)[:, None] * velocity
+        return MomentumState(T, decay[:, None] * velocity, average)
+
+
+def _average_and_decay_weights(since: NDArray, t: float, mu: float) -> tuple[NDArray, NDArray]:
+    """Return the weight, in the average at step t, of that at step `since`, and the mean decay.
+
+    Both are (c,). The mean decay is the sum of mu^i times the weight, in the average at step t, of
+    the iterate after step since + i. Iterate s joins the average with the weight
+    w_s = (k + 1) / (s + k), where k is `AVERAGE_POWER`. With h_k(s) = s (s + 1) ... (s + k - 1)::
+
+        prod_s (1 - w_s) = h_{k+1}(since) / h_{k+1}(t)
+        sum_i w_{since+i} prod_{s > since+i} (1 - w_s) mu^i = (k + 1) S_k / h_{k+1}(t)
+
+    where S_k = sum_i h_k(since + i) mu^i, by parts: (1 - mu) S_k = mu h_k(since)
+    - mu^(n + 1) h_k(t) + k S_{k-1} over n = t - since steps.
+    """
+    h_since, h_t = np.ones_like(since), np.ones_like(since)
+    decay, S = mu ** (t - since), np.zeros_like(since)
+    for k in range(AVERAGE_POWER + 1):
+        S = (mu * (h_since - decay * h_t) + k * S) / (1 - mu)
+        h_since, h_t = h_since * (since + k), h_t * (t + k)
+    h_t = np.maximum(h_t, _TINY)
+    return h_since / h_t, (AVERAGE_POWER + 1) * S / h_t
+
+
+class _BatchSums(NamedTuple):
+    """Sums over a batch's rows at some T (width, c).
+
+    Attributes
+    ----------
+    gradient : ndarray (width, c), of the mean loss, in which a row counts for less if its own step
+        would overshoot it
+    feature_moments : ndarray (width, width) or (width,), the features' mean second moments, in
+        which rows weigh 1 - sum_k p_k^2
+    curvature_bound : ndarray (c,), mean of p, no less than the classes' curvature, that of
+        p (1 - p)
     """
 
     gradient: NDArray
-    moments: NDArray
-    shown: NDArray
+    feature_moments: NDArray
+    curvature_bound: NDArray
 
 
-def _batch_sums(part: Objective, T: NDArray, classes: NDArray, step_size: _StepSize) -> _BatchSums:
-    """Return what a batch tells at T (width, c).
+def _batch_sums(
+    sampled: Objective, T: NDArray, classes: NDArray, step: _CandidateStep
+) -> _BatchSums:
+    """Return the sums at T (width, c) of a batch's objective over some classes (c,)."""
+    rows, inverse_weight = sampled.rows, 1 / sampled.score_weight
+    kernel = _CandidateSums(
+        link=sampled.link,
+        U=rows.block_coefficients(T),
+        curvature=step.curvature,
+        basis=step.inverse.eigenbasis.basis,
+        class_steps=(1 / step.damped_curvature(classes)).astype(rows.dtype),
+        inverse_weight=inverse_weight[0],
+    )
+    G, moments, total, bound = rows.sum(kernel)
+    moments = step.curvature.batch_curvature(sampled, (moments, bound)).feature_moments
+    return _BatchSums(
+        gradient=rows.working_gradient(G) * inverse_weight,
+        feature_moments=moments / max(total, _TINY),
+        curvature_bound=bound * inverse_weight,
+    )
 
-    A row that would move its own scores by more than its residual bears counts for less.
+
+@dataclass(frozen=True, eq=False)
+class _CandidateSums:
+    """Returns, of a block, the sums of `_BatchSums` and of the rows' weights in the second moments.
+
+    Attributes
+    ----------
+    link : Link
+    U : ndarray, `Rows.block_coefficients` of T
+    curvature : Kronecker, whose `block_moments` are taken
+    basis : ndarray (width, width) or (width,), that of the step's `JointEigenbasis`
+    class_steps : ndarray (c,), a, one over the damped curvature
+    inverse_weight : float, 1 / S
     """
-    rows, link, each = part.rows, part.link, 1 / part.score_weight
-    U, left = rows.block_coefficients(T), step_size.preconditioner.eigenbasis.basis
-    ease = (1 / step_size.reluctance(classes)).astype(rows.dtype)
 
-    def kernel(block: Block) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-        P = link.probabilities_inplace(block.scores(U))
-        uncertain = block.weighted(1 - np.einsum("km,km->m", P, P)[None])[0]
-        moments = step_size.known.block_moments(block, uncertain)
-        shown = P @ block.weights().astype(P.dtype)
+    link: Link
+    U: NDArray
+    curvature: Kronecker
+    basis: NDArray
+    class_steps: NDArray
+    inverse_weight: float
+
+    def __call__(self, block: Block) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+        P = self.link.probabilities_inplace(block.scores(self.U))
+        uncertainty = block.weighted(1 - np.einsum("km,km->m", P, P)[None])[0]
+        moments = self.curvature.block_moments(block, uncertainty)
+        bound = P @ block.weights().astype(P.dtype)
         block.Y.subtract_targets_inplace(P)
-        if left.ndim == 2:
-            leverage = np.square(block.features() @ left).sum(axis=1)
-        else:
-            leverage = block.squared_lengths(np.square(left)[:, None])[0]
-        easy = np.square(P)
-        once, twice = ease @ easy, (ease * ease) @ easy
-        reach = block.weighted((leverage * twice / np.maximum(once, _TINY))[None]) * each[0]
-        P *= (1 / np.maximum(_MOST_CURVATURE * reach, 1)).astype(P.dtype)
-        return block.gather(block.weighted(P)), moments, uncertain.sum(dtype=float), shown
+        P *= self._residual_shares(block, P)
+        return block.gather(block.weighted(P)), moments, uncertainty.sum(dtype=float), bound
 
-    G, moments, total, shown = rows.sum(kernel)
-    features = step_size.known.batch_curvature(part, (moments, shown)).feature_moments
-    return _BatchSums(rows.working_gradient(G) * each, features / max(total, _TINY), shown * each)
+    def _residual_shares(self, block: Block, R: NDArray) -> NDArray:
+        """Return the shares (1, m) of the residuals R (c, m) that keep rows from overshooting.
+
+        A row's own step moves its scores by D = w / S ||B' x~||^2 a R, and the slope of its loss
+        along D from <r, d> by at most <d, d> / 2. The share is <r, d> over that, at most one.
+        """
+        a, squares = self.class_steps, np.square(R)
+        once, twice = a @ squares, (a * a) @ squares
+        ratio = _leverages(block, self.basis) * twice / np.maximum(once, _TINY)
+        curvature = _MAX_ROW_CURVATURE * (block.weighted(ratio[None]) * self.inverse_weight)
+        return (1 / np.maximum(curvature, 1)).astype(R.dtype)
+
+
+def _leverages(block: Block, basis: NDArray) -> NDArray:
+    """Return ||B' x~||^2 of a block's rows, (m,), given B (width, width) or its diagonal."""
+    if basis.ndim == 2:
+        return np.square(block.features() @ basis).sum(axis=1)
+    return block.squared_lengths(np.square(basis)[:, None])[0]

@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 
 from softreg._model.objective import Objective
 from softreg.solvers.base import Solver
-from softreg.solvers.minibatch.class_candidates import PROPOSALS, descend, some_rows
-from softreg.solvers.minibatch.update import Iterate, UpdateRule, step
+from softreg.solvers.minibatch.class_candidates import PROPOSALS, candidate_descent
+from softreg.solvers.minibatch.update import Descent, FullDescent, Iterate, UpdateRule
 from softreg.solvers.monitor import Monitor
 from softreg.solvers.result import Result
 
-# Steps of fewer rows spend most of their time in Python; the smallest sets need as many steps.
-_FEWEST, _MOST, _STEPS_AN_EPOCH = 128, 1024, 200
-# F may end so much above its start, where the start is next to the optimum.
-_RISEN = 1.01
-_SWITCHES = ("averaging", "early_stopping", "shuffle")
+# Batches of "auto" size make this many steps an epoch, which the smallest sets need; but batches of
+# fewer rows than the first bound spend most of their time in Python.
+_STEPS_PER_EPOCH, _MIN_BATCH_ROWS, _MAX_BATCH_ROWS = 200, 128, 1024
+# F may end at this many times its start without a warning: the start may be next to the optimum.
+_RISEN_RATIO = 1.01
+_FLAGS = ("averaging", "early_stopping", "shuffle")
 
 
 @dataclass(repr=False)
@@ -126,60 +127,59 @@ class MiniBatch(Solver):
     def minimise(self, objective: Objective, start: NDArray, monitor: Monitor) -> Result:
         """Minimise the objective from `start` (width, K)."""
         self.check()
-        kept, watch = self._split(objective, start, monitor)
-        measured, iterate = self._measured(kept), Iterate.at(start)
+        # 1. Rows to learn from, and those held out to stop by.
+        training, epochs = self._split(objective, start, monitor)
+        descent = self._descent(objective, monitor.random)
+        measured, iterate = descent.estimate(training), Iterate.at_start(start)
         for _ in range(self.n_epochs):
-            iterate = self.run_epoch(kept, iterate, monitor.random)
-            value = measured.in_units_of_F(measured.value(iterate.mean))
-            monitor.iteration(iterate.mean, value)
-            watch = watch.after(iterate.mean)
-            if monitor.reason or watch.over or not np.isfinite(value).all():
+            # 2. A step on each batch.
+            iterate = self.run_epoch(training, iterate, monitor.random)
+            # 3. F, for the loss curve, and the epoch whose coefficients are kept.
+            value = measured.in_units_of_F(measured.value(iterate.average))
+            monitor.iteration(iterate.average, value)
+            epochs = epochs.after_epoch(iterate.average)
+            # 4. Stop early: a callback, no improvement, or coefficients that overflow.
+            if monitor.reason or epochs.is_over or not np.isfinite(value).all():
                 break
-        whole = measured if kept is objective else self._measured(objective)
-        return _result(whole, start, watch, monitor)
-
-    def _split(
-        self, objective: Objective, start: NDArray, monitor: Monitor
-    ) -> tuple[Objective, _LatestEpoch | _BestEpoch]:
-        """Return the objective of the rows to learn from, and what watches those held out."""
-        if not self.early_stopping:
-            return objective, _LatestEpoch(start)
-        rows, held = objective.rows.validation_split(self.validation_fraction, monitor.random)
-        watch = _BestEpoch(
-            start, objective.on_rows(held).unpenalised(), monitor.tol, self.n_iter_no_change
-        )
-        return objective.on_rows(rows), watch
+        # 5. F on all rows, those held out among them.
+        whole = measured if training is objective else descent.estimate(objective)
+        return _result(whole, start, epochs, monitor)
 
     def run_epoch(
         self, objective: Objective, iterate: Iterate, random: np.random.Generator
     ) -> Iterate:
         """Return the iterate after a step on each batch of the objective's rows."""
-        rows, rule = objective.rows, self._rule()
-        batches = rows.batches(self._size(rows.n), random if self.shuffle else None)
-        if self._is_sampled(objective):
-            chosen = (int(self.n_candidates or 0), self.proposal)
-            return descend(objective, batches, iterate, rule, chosen, random)
-        for batch in batches:
-            share = objective.score_weight * (batch.n / rows.n)
-            iterate = step(iterate, replace(objective, rows=batch, score_weight=share), rule)
-        return iterate
+        rows, rule = objective.rows, self._update_rule()
+        batches = rows.batches(self._batch_rows(rows.n), random if self.shuffle else None)
+        return self._descent(objective, random).run_epoch(objective, batches, iterate, rule)
 
-    def _measured(self, objective: Objective) -> Objective:
-        """Return what tells F during the descent: with candidates, some of the rows."""
-        if self._is_sampled(objective):
-            return some_rows(objective, int(self.n_candidates or 0))
-        return objective
+    def _descent(self, objective: Objective, random: np.random.Generator) -> Descent:
+        """Return how an epoch steps: on the loss over all classes, or over candidates."""
+        sampled = candidate_descent(self.n_candidates, self.proposal, objective, random)
+        return sampled or FullDescent()
 
-    def _is_sampled(self, objective: Objective) -> bool:
-        """Return whether there are more classes than candidates."""
-        if self.n_candidates is None:
-            return False
-        if not objective.link.exclusive:
-            raise ValueError(
-                f"n_candidates={self.n_candidates!r} needs three or more classes of which each row "
-                "has one; labels, and two classes, have no others to leave out: leave it None."
-            )
-        return self.n_candidates < objective.shape[1]
+    def _split(
+        self, objective: Objective, start: NDArray, monitor: Monitor
+    ) -> tuple[Objective, _LatestEpoch | _BestEpoch]:
+        """Return the objective of the rows to learn from, and which epoch's result to keep."""
+        if not self.early_stopping:
+            return objective, _LatestEpoch(start)
+        training, validation = objective.rows.validation_split(
+            self.validation_fraction, monitor.random
+        )
+        validation_loss = objective.on_rows(validation).unpenalised()
+        best = _BestEpoch(start, validation_loss, monitor.tol, self.n_iter_no_change)
+        return objective.on_rows(training), best
+
+    def _batch_rows(self, n: int) -> int:
+        """Return the number of rows of a batch, of n rows in all."""
+        if self.batch_size == "auto":
+            return int(np.clip(n // _STEPS_PER_EPOCH, _MIN_BATCH_ROWS, _MAX_BATCH_ROWS))
+        return int(self.batch_size)
+
+    def _update_rule(self) -> UpdateRule:
+        rate = None if self.learning_rate == "auto" else float(self.learning_rate)
+        return UpdateRule(rate, self.momentum, self.averaging)
 
     def check(self) -> None:
         """Raise ValueError for a parameter that is not as described."""
@@ -191,7 +191,7 @@ class MiniBatch(Solver):
             ("momentum", real, lambda v: 0 <= v < 1, "a number in [0, 1)"),
             ("validation_fraction", real, lambda v: 0 < v < 1, "a number in (0, 1)"),
             ("n_iter_no_change", whole, lambda v: v >= 1, "an integer >= 1"),
-            *((name, bool, lambda _: True, "True or False") for name in _SWITCHES),
+            *((name, bool, lambda _: True, "True or False") for name in _FLAGS),
             ("n_candidates", whole, lambda v: v >= 1, "an integer >= 1, or None for all classes"),
             ("proposal", str, PROPOSALS.__contains__, f"one of {', '.join(map(repr, PROPOSALS))}"),
         ):
@@ -202,64 +202,55 @@ class MiniBatch(Solver):
             if not (automatic or left_out or (fits and right(value))):
                 raise ValueError(f"{name}={value!r} must be {remedy}.")
 
-    def _size(self, n: int) -> int:
-        """Return the rows of a batch."""
-        if self.batch_size == "auto":
-            return int(np.clip(n // _STEPS_AN_EPOCH, _FEWEST, _MOST))
-        return int(self.batch_size)
-
-    def _rule(self) -> UpdateRule:
-        longest = None if self.learning_rate == "auto" else float(self.learning_rate)
-        return UpdateRule(longest, self.momentum, self.averaging)
-
 
 @dataclass(frozen=True, eq=False)
 class _LatestEpoch:
-    """The coefficients after the latest epoch."""
+    """The coefficients T (width, K) after the latest epoch."""
 
     T: NDArray
-    curve = None
-    over = False
+    validation_curve = None
+    is_over = False
 
-    def after(self, T: NDArray) -> _LatestEpoch:
-        """Return what is kept after one more epoch."""
+    def after_epoch(self, T: NDArray) -> _LatestEpoch:
+        """Return this after one more epoch, which ended at T."""
         return _LatestEpoch(T)
 
 
 @dataclass(frozen=True, eq=False)
 class _BestEpoch:
-    """The coefficients of the epoch with the least mean loss of the rows held out.
+    """The coefficients after the epoch with the least mean loss of the rows held out.
 
     Attributes
     ----------
     T : ndarray (width, K)
-    validation : Objective, that loss
-    tol : float, what improvement counts, relative
-    patience : int, how many epochs without improvement are borne
+    validation_loss : Objective, unpenalised, of the rows held out
+    tol : float, by what share the loss must fall to count as improved
+    patience : int, how many epochs without improvement end the fit
     losses : tuple of float, one for each epoch
-    best : int, the number of the best epoch, from 1 on
+    best : int, the number of the best epoch, from 1 on; 0 before the first
     """
 
     T: NDArray
-    validation: Objective
+    validation_loss: Objective
     tol: float
     patience: int
     losses: tuple[float, ...] = ()
     best: int = 0
 
     @property
-    def curve(self) -> NDArray:
-        """The losses, (n,)."""
+    def validation_curve(self) -> NDArray:
+        """The losses, (number of epochs,)."""
         return np.array(self.losses)
 
     @property
-    def over(self) -> bool:
-        """Whether there was no improvement for long."""
+    def is_over(self) -> bool:
+        """Whether the loss has not improved for `patience` epochs."""
         return len(self.losses) - self.best >= self.patience
 
-    def after(self, T: NDArray) -> _BestEpoch:
-        """Return what is kept after one more epoch."""
-        loss = float(self.validation.in_units_of_F(self.validation.value(T)).sum())
+    def after_epoch(self, T: NDArray) -> _BestEpoch:
+        """Return this after one more epoch, which ended at T."""
+        value = self.validation_loss.value(T)
+        loss = float(self.validation_loss.in_units_of_F(value).sum())
         losses = (*self.losses, loss)
         if self.best and not loss < self.losses[self.best - 1] * (1 - self.tol):
             return replace(self, losses=losses)
@@ -267,12 +258,13 @@ class _BestEpoch:
 
 
 def _result(
-    objective: Objective, start: NDArray, kept: _LatestEpoch | _BestEpoch, monitor: Monitor
+    objective: Objective, start: NDArray, epochs: _LatestEpoch | _BestEpoch, monitor: Monitor
 ) -> Result:
-    value = objective.value(kept.T)
-    coef, intercept = objective.coefficients(kept.T)
-    diverged = value.sum() > _RISEN * objective.value(start).sum()
-    rose = (
+    """Return the result at the coefficients kept, which the objective of all rows measures."""
+    value = objective.value(epochs.T)
+    coef, intercept = objective.coefficients(epochs.T)
+    has_risen = value.sum() > _RISEN_RATIO * objective.value(start).sum()
+    remedy = (
         "F is larger than at the start: choose a smaller learning_rate or more n_candidates, or "
         "leave both at their defaults"
     )
@@ -283,9 +275,9 @@ def _result(
         gap=np.full_like(value, np.inf),
         n_iter=len(monitor.losses),
         converged=np.zeros(len(value), dtype=bool),
-        message=rose if diverged else monitor.reason,
-        stopped=not diverged and (monitor.stopped or not monitor.reason),
+        message=remedy if has_risen else monitor.reason,
+        stopped=not has_risen and (monitor.stopped or not monitor.reason),
         diverging=(),
         loss_curve=np.array(monitor.losses),
-        validation_curve=kept.curve,
+        validation_curve=epochs.validation_curve,
     )

@@ -61,7 +61,7 @@ class StreamState:
     @classmethod
     def at(cls, raw: Coordinates, W: NDArray, b: NDArray, before: int) -> StreamState:
         """Return the stream before its first rows, at the coefficients of a fit of other rows."""
-        iterate = Iterate.at(raw.working(W, b), before / _ROWS_A_STEP)
+        iterate = Iterate.at_start(raw.working(W, b), before / _ROWS_A_STEP)
         return cls(None, before, raw, iterate, np.array([]))
 
     def after(self, rows: MemoryRows, learner: StreamProblem) -> StreamState:
@@ -75,7 +75,7 @@ class StreamState:
         iterate = self.iterate
         if not here:
             iterate = iterate.in_coordinates(coordinates.since(self.coordinates), objective)
-        loss = objective.on_rows(objective.rows).unpenalised().value(iterate.mean)
+        loss = objective.on_rows(objective.rows).unpenalised().value(iterate.average)
         losses = np.append(self.losses, objective.in_units_of_F(loss).sum())
         iterate = learner.solver.run_epoch(objective, iterate, learner.random)
         return StreamState(totals, self.before, coordinates, iterate, losses)
@@ -87,7 +87,7 @@ class StreamState:
 
     def coefficients(self, link: Link) -> tuple[NDArray, NDArray]:
         """Return W (d, K) and b (K,) in the user's units."""
-        return self.coordinates.coefficients(link.centred(self.iterate.mean))
+        return self.coordinates.coefficients(link.centred(self.iterate.average))
 
     def _objective(self, rows: MemoryRows, totals: Totals, learner: StreamProblem) -> Objective:
         """Return F of all rows so far as some of them estimate it: the penalty fades with these."""

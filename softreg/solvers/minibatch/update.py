@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,141 +14,199 @@ from softreg._rows.coordinates import Coordinates
 from softreg.solvers.minibatch.curvature import ClassBlocks, Curvature, Inverse, Kronecker
 from softreg.solvers.minibatch.gradient import gradient_and_curvature, without_overshoot
 
-# Steps fall like this over their number: the decay that forgets the start, yet averages as many
-# rows as there are (measured from 6 to 40).
-_DECAY = 24.0
-# A batch of m rows tells p directions apart if m is several times p: a longer step than
-# m / (m + 4 p) follows its noise (measured from 1 to 8).
-_ROWS_A_DIRECTION = 4.0
-# The average and the curvature weigh the t-th step as t^3 and t^1, nearly: the start is forgotten
-# (Shamir and Zhang 2013, "Stochastic gradient descent for non-smooth optimization", section 3).
-AVERAGE, _MEMORY = 3, 1
-# Blocks class by class take no more values than this, 32 MB.
-_MOST_BLOCKS = 2**22
-# The inverse is renewed when the steps have grown by this share.
-_RENEWAL = 1.2
+# The length of the t-th step falls like 1 / (1 + eta t / 24): fast enough to forget the start, and
+# slowly enough to average over as many rows as there are (measured from 6 to 40).
+_LENGTH_DECAY = 24.0
+# A batch of m rows determines a step along p features if m is several times p: a step longer than
+# m / (m + 4 p) follows the batch's noise (measured from 1 to 8).
+_ROWS_PER_FEATURE = 4.0
+# The t-th iterate weighs about t^3 in their average, and the t-th batch about t^1 in the curvature,
+# so that the start is forgotten (Shamir and Zhang 2013, "Stochastic gradient descent for non-smooth
+# optimization", section 3).
+AVERAGE_POWER, _CURVATURE_POWER = 3, 1
+# Curvature is kept class by class where its blocks take no more values than this, 32 MB.
+_MAX_BLOCK_VALUES = 2**22
+# The inverse is computed anew when there are this many times as many batches.
+_INVERSE_RENEWAL = 1.2
 
 
-@dataclass(frozen=True)
-class UpdateRule:
-    """What a user may set of the update rule.
-
-    Attributes
-    ----------
-    longest : float or None, the longest step in natural gradients; None: what the batch bears
-    momentum : float in [0, 1)
-    averaging : bool
-    """
-
-    longest: float | None
-    momentum: float
-    averaging: bool
-
-
-@dataclass(frozen=True, eq=False)
-class CurvatureState:
-    """What batches have sums of the Hessian, and the inverse made of it.
+class MomentumState(NamedTuple):
+    """What a step moves.
 
     Attributes
     ----------
-    curvature : Curvature
-    inverse : Inverse
-    batches, rows : int, how many sums of it
-    renewed : int, the batch at which the inverse was made
-    """
-
-    curvature: Curvature
-    inverse: Inverse
-    batches: int
-    rows: int
-    renewed: int
-
-    @classmethod
-    def first(cls, objective: Objective, T: NDArray) -> CurvatureState:
-        """Return what the first batch tells at T."""
-        width, K = objective.shape
-        kind = ClassBlocks if K * width**2 <= _MOST_BLOCKS else Kronecker
-        curvature = kind.at_zero_coefficients(objective)
-        nothing = cls(curvature, curvature.inverse_with_penalty(objective, 0), 0, 0, 0)
-        at = (curvature, nothing.inverse, 0.0)
-        return nothing.after(gradient_and_curvature(objective, T, *at)[1], objective)
-
-    def after(self, found: Curvature, objective: Objective) -> CurvatureState:
-        """Return what is known after one more batch."""
-        batches, rows = self.batches + 1, self.rows + objective.rows.n
-        curvature = self.curvature.averaged_with(found, weight_of(batches, _MEMORY))
-        inverse, renewed = self.inverse, self.renewed
-        if batches >= max(renewed + 1, _RENEWAL * renewed):
-            inverse, renewed = curvature.inverse_with_penalty(objective, rows), batches
-        return CurvatureState(curvature, inverse, batches, rows, renewed)
-
-    def in_coordinates(self, change: Coordinates, objective: Objective) -> CurvatureState:
-        """Return the same in an objective's coordinates, given in terms of the present ones."""
-        curvature = self.curvature.in_coordinates(change)
-        inverse = curvature.inverse_with_penalty(objective, self.rows)
-        return replace(self, curvature=curvature, inverse=inverse, renewed=self.batches)
-
-
-@dataclass(frozen=True, eq=False)
-class Iterate:
-    """Where the descent is.
-
-    Attributes
-    ----------
-    T, velocity, mean : ndarray (width, K): the coefficients, their last change, their average
-    steps : float, how many were taken, among them those that the beginning was worth
-    curvature : CurvatureState, None before the first step
+    T, velocity, average : ndarray, all of one shape: coefficients, their last change, and the
+        average of all T so far
     """
 
     T: NDArray
     velocity: NDArray
-    mean: NDArray
-    steps: float = 0
+    average: NDArray
+
+
+@dataclass(frozen=True)
+class UpdateRule:
+    """What users may set of the update rule.
+
+    Attributes
+    ----------
+    learning_rate : float or None, length eta > 0 of the first steps in natural gradients; None is
+        m / (m + 4 p) for batches of m rows and p effective features
+    momentum : float in [0, 1)
+    averaging : bool, whether iterates are averaged; else the average is the last one
+    """
+
+    learning_rate: float | None
+    momentum: float
+    averaging: bool
+
+    def step_length(self, t: float, n_rows: int, effective_features: float) -> float:
+        """Return the length of step t, on a batch of `n_rows`, in natural gradients."""
+        eta = self.learning_rate
+        if eta is None:
+            eta = n_rows / (n_rows + _ROWS_PER_FEATURE * effective_features)
+        return eta / (1 + eta * t / _LENGTH_DECAY)
+
+    def moved(self, state: MomentumState, change: NDArray, t: float) -> MomentumState:
+        """Return the state after step t, which subtracts `change`, in the shape of T."""
+        velocity = self.momentum * state.velocity - (1 - self.momentum) * change
+        T = state.T + velocity
+        weight = average_weight(t, AVERAGE_POWER) if self.averaging else 1.0
+        return MomentumState(T, velocity, state.average + weight * (T - state.average))
+
+
+def average_weight(t: float, power: int) -> float:
+    """Return the weight of item t when it joins an average in which items weigh about t^power."""
+    return (power + 1) / (t + power)
+
+
+@dataclass(frozen=True, eq=False)
+class CurvatureState:
+    """The curvature that batches have shown so far, and the inverse by which steps go.
+
+    Attributes
+    ----------
+    curvature : Curvature, averaged over the batches
+    inverse : Inverse, of the curvature at an earlier batch, plus the penalty
+    n_batches, n_rows : int, how many batches, and rows in them, the curvature is averaged over
+    inverse_batch : int, the number of the batch at which the inverse was computed
+    """
+
+    curvature: Curvature
+    inverse: Inverse
+    n_batches: int
+    n_rows: int
+    inverse_batch: int
+
+    @classmethod
+    def from_prior(cls, curvature: Curvature, objective: Objective) -> CurvatureState:
+        """Return the state before any batch, at a curvature that the first batch replaces."""
+        return cls(curvature, curvature.inverse_with_penalty(objective, 0), 0, 0, 0)
+
+    @classmethod
+    def from_first_batch(cls, objective: Objective, T: NDArray) -> CurvatureState:
+        """Return the state after one batch, given its objective, with the curvature at T."""
+        width, K = objective.shape
+        kind = ClassBlocks if K * width**2 <= _MAX_BLOCK_VALUES else Kronecker
+        prior = cls.from_prior(kind.at_zero_coefficients(objective), objective)
+        _, curvature = gradient_and_curvature(objective, T, prior.curvature, prior.inverse, 0.0)
+        return prior.after_batch(curvature, objective)
+
+    def after_batch(self, batch_curvature: Curvature, objective: Objective) -> CurvatureState:
+        """Return the state after one more batch, given its curvature and its objective."""
+        n_batches, n_rows = self.n_batches + 1, self.n_rows + objective.rows.n
+        weight = average_weight(n_batches, _CURVATURE_POWER)
+        curvature = self.curvature.averaged_with(batch_curvature, weight)
+        inverse, inverse_batch = self.inverse, self.inverse_batch
+        if n_batches >= max(inverse_batch + 1, _INVERSE_RENEWAL * inverse_batch):
+            inverse = curvature.inverse_with_penalty(objective, n_rows)
+            inverse_batch = n_batches
+        return CurvatureState(curvature, inverse, n_batches, n_rows, inverse_batch)
+
+    def in_coordinates(self, change: Coordinates, objective: Objective) -> CurvatureState:
+        """Return the state in the objective's coordinates, given in terms of the present ones."""
+        curvature = self.curvature.in_coordinates(change)
+        inverse = curvature.inverse_with_penalty(objective, self.n_rows)
+        return replace(self, curvature=curvature, inverse=inverse, inverse_batch=self.n_batches)
+
+
+@dataclass(frozen=True, eq=False)
+class Iterate:
+    """What one step leaves for the next.
+
+    Attributes
+    ----------
+    T, velocity, average : ndarray (width, K), as in `MomentumState`
+    n_steps : float, how many steps were taken, or counted as taken at the start
+    curvature_state : CurvatureState, None before the first step
+    """
+
+    T: NDArray
+    velocity: NDArray
+    average: NDArray
+    n_steps: float = 0
     curvature_state: CurvatureState | None = None
 
     @classmethod
-    def at(cls, T: NDArray, steps: float = 0) -> Iterate:
-        """Return the beginning of a descent."""
-        return cls(T, np.zeros_like(T), T, steps)
+    def at_start(cls, T: NDArray, n_steps: float = 0) -> Iterate:
+        """Return the iterate at rest at T (width, K), which counts as the result of `n_steps`."""
+        return cls(T, np.zeros_like(T), T, n_steps)
 
     def in_coordinates(self, change: Coordinates, objective: Objective) -> Iterate:
-        """Return the same in an objective's coordinates, given in terms of the present ones."""
+        """Return the iterate in the objective's coordinates, given in terms of the present ones."""
 
         def coefficients(T: NDArray) -> NDArray:
             return change.working(T[: len(change.centre)], T[-1])
 
-        T, velocity, mean = map(coefficients, (self.T, self.velocity, self.mean))
-        curvature_state = (
-            None
-            if self.curvature_state is None
-            else self.curvature_state.in_coordinates(change, objective)
-        )
-        return Iterate(T, velocity, mean, self.steps, curvature_state)
+        T, velocity, average = map(coefficients, (self.T, self.velocity, self.average))
+        state = self.curvature_state
+        state = None if state is None else state.in_coordinates(change, objective)
+        return Iterate(T, velocity, average, self.n_steps, state)
+
+
+class Descent(Protocol):
+    """How an epoch goes over its batches."""
+
+    def run_epoch(
+        self, objective: Objective, batches: Iterable[Any], iterate: Iterate, rule: UpdateRule
+    ) -> Iterate:
+        """Return the iterate after a step on each batch of the objective's rows."""
+
+    def estimate(self, objective: Objective) -> Objective:
+        """Return an objective whose F stands for the given one's between epochs."""
+
+
+class FullDescent:
+    """Steps on the loss over all classes."""
+
+    def run_epoch(
+        self, objective: Objective, batches: Iterable[Any], iterate: Iterate, rule: UpdateRule
+    ) -> Iterate:
+        for batch in batches:
+            weight = objective.score_weight * (batch.n / objective.rows.n)
+            iterate = step(iterate, replace(objective, rows=batch, score_weight=weight), rule)
+        return iterate
+
+    def estimate(self, objective: Objective) -> Objective:
+        return objective
 
 
 def step(iterate: Iterate, objective: Objective, rule: UpdateRule) -> Iterate:
     """Return the iterate after a step on the objective of a batch."""
-    curvature_state, steps = (
-        iterate.curvature_state or CurvatureState.first(objective, iterate.T),
-        iterate.steps + 1,
+    n_steps = iterate.n_steps + 1
+    # 1. The curvature of the batches before; at the very first batch, its own.
+    state = iterate.curvature_state or CurvatureState.from_first_batch(objective, iterate.T)
+    # 2. The length: shorter with every step, so that the noise of batches averages out.
+    length = rule.step_length(n_steps, objective.rows.n, state.inverse.effective_features)
+    # 3. The batch's gradient, its rows' residuals implicit, so that no outlier is overshot.
+    gradient, curvature = gradient_and_curvature(
+        objective, iterate.T, state.curvature, state.inverse, length
     )
-    curvature, inverse = curvature_state.curvature, curvature_state.inverse
-    length = length_of(steps, objective.rows.n, inverse.effective_features, rule)
-    gradient, found = gradient_and_curvature(objective, iterate.T, curvature, inverse, length)
-    change = without_overshoot(objective, iterate.T, length * inverse.natural_gradient(gradient))
-    velocity = rule.momentum * iterate.velocity - (1 - rule.momentum) * change
-    T = iterate.T + velocity
-    share = weight_of(steps, AVERAGE) if rule.averaging else 1.0
-    mean = iterate.mean + share * (T - iterate.mean)
-    return Iterate(T, velocity, mean, steps, curvature_state.after(found, objective))
-
-
-def weight_of(t: float, k: int) -> float:
-    """Return the t-th item's weight in an average that weighs items as t^k, nearly."""
-    return (k + 1) / (t + k)
-
-
-def length_of(t: float, m: int, directions: float, rule: UpdateRule) -> float:
-    """Return the length of the t-th step, on a batch of m rows, in natural gradients."""
-    longest = m / (m + _ROWS_A_DIRECTION * directions) if rule.longest is None else rule.longest
-    return longest / (1 + longest * t / _DECAY)
+    # 4. The natural gradient, shortened where rows that point the same way add up to too much.
+    change = length * state.inverse.natural_gradient(gradient)
+    change = without_overshoot(objective, iterate.T, change)
+    # 5. Momentum and the average of the iterates.
+    before = MomentumState(iterate.T, iterate.velocity, iterate.average)
+    T, velocity, average = rule.moved(before, change, n_steps)
+    # 6. The batch's curvature joins that of the others, for the steps to come.
+    return Iterate(T, velocity, average, n_steps, state.after_batch(curvature, objective))
