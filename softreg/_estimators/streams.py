@@ -162,7 +162,7 @@ class StreamClassifier(FittedClassifier, metaclass=ABCMeta):
             raw = Coordinates.raw(data.shape[1], bool(self.fit_intercept))
             rows = memory_rows(data, *code.targets(answers), None, raw, threads)
             learner = fitted._learner(code)
-            stream = fitted._stream(rows, code).after(rows, learner)
+            stream = fitted._stream(rows, code).after_chunk(rows, learner)
         dtype = np.result_type(data.dtype, self.coef_.dtype) if begun else data.dtype
         learned = self._linear(*stream.coefficients(code.link), dtype)
         if not all(np.isfinite(values).all() for values in learned.values()):
@@ -174,7 +174,7 @@ class StreamClassifier(FittedClassifier, metaclass=ABCMeta):
             "classes_": code.classes,
             "n_iter_": len(stream.losses),
             "loss_curve_": stream.losses,
-            "n_samples_seen_": stream.n,
+            "n_samples_seen_": stream.n_rows,
             "solver_": learner.solver,
             "_stream_": stream,
         }
@@ -218,11 +218,11 @@ class StreamClassifier(FittedClassifier, metaclass=ABCMeta):
     def _stream(self, rows: MemoryRows, code: Code) -> StreamState:
         """Return what was learned so far."""
         if not hasattr(self, "coef_"):
-            return StreamState.beginning(rows, code.link)
+            return StreamState.at_null_model(rows, code.link)
         linear = self.coef_.T.astype(float), self.intercept_.astype(float)
         stream = getattr(self, "_stream_", None)
         if stream is None:
-            stream = StreamState.at(rows.coordinates, *linear, before=self.n_samples_seen_)
+            stream = StreamState.from_fit(rows.coordinates, *linear, n_rows=self.n_samples_seen_)
         dropped = linear[1].any() and not self.fit_intercept
         if dropped or stream.coordinates.intercept != rows.coordinates.intercept:
             raise ValueError(

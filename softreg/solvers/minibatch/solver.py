@@ -1,4 +1,4 @@
-"""Mini-batch gradient descent: the solver for data that do not fit or do not stop."""
+"""Mini-batch gradient descent: the solver for data larger than memory, and for streams."""
 
 from __future__ import annotations
 
@@ -25,49 +25,53 @@ _FLAGS = ("averaging", "early_stopping", "shuffle")
 
 @dataclass(repr=False)
 class MiniBatch(Solver):
-    r"""Mini-batch gradient descent: averaged stochastic natural gradient in running coordinates.
+    r"""Mini-batch gradient descent: averaged stochastic natural gradient.
 
-    Each step goes from the gradient G of F on a batch of rows, at coefficients T of standardised
-    columns, to
+    With G the gradient of F on a batch of rows, at coefficients T of standardised columns, each
+    step is
 
     .. math::
         V \leftarrow \mu V - (1 - \mu)\, \eta_t\, M^{-1} G, \qquad T \leftarrow T + V, \qquad
         \eta_t = \frac{\eta}{1 + \eta t / 24},
 
-    where M, the running curvature, has a block for each class: the mean of ``x x'`` weighted by
+    where V is the last change of T, t the number of the step, and M the curvature, averaged over
+    the batches so far. M has a block for each class: the mean of ``x x'`` weighted by
     (p (1 - p) + r^2) / 2, with p the class's probability and r = p - y its residual, plus the
-    penalty, and 2 % of the mean block, which a rare class needs. (What few rows have shown of it is
-    mixed with the identity, and gradients and steps of softmax are centred over the classes.) So
-    neither the units of columns, nor how they go together, nor rare classes ask for a rate to be
-    tuned, and the penalty, whose stiffness on columns of tiny deviation breaks plain gradient
-    descent, is inside M. The residual of each row is the one after its own part of the step, an
-    implicit step: an outlier moves until it is fitted, never beyond; a batch whose rows all pull
-    one way is held back likewise. Steps fall as 1/t, which together with the average of the T
-    forgets the start and uses every row. Where the blocks would take more than 32 MB, all classes
-    share one, scaled; beyond 1,000 columns, or of sparse X, its diagonal.
+    penalty, plus 2 % of the mean block, which a rare class needs. (The fewer rows there were, the
+    nearer M is brought to the identity. Under softmax, gradients and steps are centred over the
+    classes.) Where the blocks would take more than 32 MB, all classes share one block, each with a
+    factor of its own; of more than 1,000 columns, or of sparse X, only the diagonal of that block
+    is kept.
 
-    It ends near the optimum after `n_epochs`, without a certificate: ``converged_`` is False, and
-    ``optimality_gap_`` inf. Where data fit into memory the other solvers are faster. A row that
-    lies 1e5 deviations or more from the others takes tens of epochs to get over.
+    The learning rate needs no tuning: M takes account of the units of the columns, of their
+    correlations, of rare classes, and of the penalty, which makes plain gradient descent diverge
+    if columns have tiny deviations. Steps are implicit: the residual of each row is the one after
+    the row's own part of the step, so that an outlier moves until it is fitted, never beyond; a
+    step that would overshoot the rows of a batch together is shortened likewise. Steps fall as 1/t,
+    and the result is the average of the T, so that the start is forgotten and every row is used.
+
+    The fit ends near the optimum after `n_epochs`, without a certificate: ``converged_`` is False,
+    and ``optimality_gap_`` inf. Where the data fit into memory the other solvers are faster. If a
+    row lies 1e5 deviations or more from the others, the fit needs tens of epochs.
 
     Parameters
     ----------
     batch_size : int or "auto", default="auto"
         Rows of a batch, >= 1. "auto" is a 200th of the rows, between 128 and 1024.
     learning_rate : float or "auto", default="auto"
-        The first steps' length eta > 0, in natural gradients. "auto" is m / (m + 4 d), with m the
-        rows of the batch and d the effective number of features.
+        Length eta > 0 of the first steps, in natural gradients ``M^-1 G``. "auto" is m / (m + 4 d),
+        with m the rows of the batch and d the effective number of features.
     n_epochs : int, default=20
         Passes over the data, >= 1.
     momentum : float in [0, 1), default=0.9
-        How much of the last change V the next one keeps.
+        Share mu of the last change V that the next one keeps.
     averaging : bool, default=True
-        Whether the result is the average of the T, in which the t-th step enters with the weight
-        4 / (t + 3).
+        Whether the result is the average of the T, which the T of step t joins with the weight
+        4 / (t + 3); otherwise it is the last T.
     early_stopping : bool, default=False
-        Whether to hold out `validation_fraction` of the rows (of each class), end the fit when
-        their mean loss has not fallen by ``tol`` (relative) for `n_iter_no_change` epochs, and
-        return the coefficients of the best epoch.
+        Whether to hold out `validation_fraction` of the rows (of each class), to end the fit when
+        their mean loss has not fallen by the share ``tol`` for `n_iter_no_change` epochs, and to
+        return the coefficients of the last epoch at which it did.
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows that are held out.
     n_iter_no_change : int, default=5
@@ -76,18 +80,20 @@ class MiniBatch(Solver):
         Whether each epoch takes the rows in a new random order (of data that come in chunks, those
         within each chunk).
     n_candidates : int, default=None
-        For thousands of classes: the loss of a batch is computed over the classes that are true in
-        it and this many others, >= 1, drawn anew for each batch, whose scores are corrected by the
-        logarithm of their chance to be drawn. The partition sum is then right on average, and the
-        gradient the nearer to that of all classes the more candidates there are; a step costs
-        batch_size x n_features x (batch_size + n_candidates) at most. A few hundred do for 10,000
-        classes. None, or as many as there are classes, is the loss over all of them. With
-        candidates F, as in ``loss_curve_`` and ``objective_``, is estimated from some of the rows,
-        over all classes: n_samples x n_candidates / n_classes rows, at least 256. Needs three or
-        more classes of which each row has one.
+        For thousands of classes: the number of candidates, >= 1, over which the loss of a batch is
+        computed beside the classes that its rows have (sampled softmax). Candidates are drawn anew
+        for each batch, and minus the logarithm of a candidate's probability to be drawn is added to
+        its scores: the partition sum is then right on average. The more candidates, the nearer the
+        gradient is to that of the loss over all classes; a step costs at most batch_size x
+        n_features x (batch_size + n_candidates). A few hundred suffice for 10,000 classes. None, or
+        n_candidates >= n_classes, is the loss over all classes. With candidates, F in
+        ``loss_curve_`` and ``objective_`` is an estimate over all classes from n_samples x
+        n_candidates / n_classes of the rows, at least 256. Needs three or more classes of which
+        each row has one.
     proposal : "log-uniform" or "uniform", default="log-uniform"
-        How candidates are drawn: the r-th most frequent class in proportion to log(1 + 1 / r),
-        which suits frequencies that fall like 1 / r; or all alike.
+        How candidates are drawn: "log-uniform", the r-th most frequent class with a probability
+        proportional to log(1 + 1 / r), which suits frequencies that fall like 1 / r; or "uniform",
+        all classes with the same probability.
 
     References
     ----------
@@ -218,7 +224,7 @@ class _LatestEpoch:
 
 @dataclass(frozen=True, eq=False)
 class _BestEpoch:
-    """The coefficients after the epoch with the least mean loss of the rows held out.
+    """The coefficients after the last epoch that improved the mean loss of the rows held out.
 
     Attributes
     ----------
@@ -227,7 +233,7 @@ class _BestEpoch:
     tol : float, by what share the loss must fall to count as improved
     patience : int, how many epochs without improvement end the fit
     losses : tuple of float, one for each epoch
-    best : int, the number of the best epoch, from 1 on; 0 before the first
+    best : int, the number of that epoch, from 1 on; 0 before the first
     """
 
     T: NDArray

@@ -1,4 +1,4 @@
-"""What a stream of rows has taught so far."""
+"""The state of a model that learns from a stream of rows, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -16,13 +16,21 @@ from softreg._rows.memory import MemoryRows
 from softreg.solvers.minibatch.solver import MiniBatch
 from softreg.solvers.minibatch.update import Iterate
 
-# An earlier fit is worth a step for so many of its rows.
-_ROWS_A_STEP = 128
+# A stream that goes on from a fit starts with one step counted for this many rows of the fit.
+_ROWS_PER_STEP = 128
 
 
 @dataclass(frozen=True, eq=False)
 class StreamProblem:
-    """How a stream is learned from: the model, its penalty on raw features, and the solver."""
+    """What is minimised over a stream, and how.
+
+    Attributes
+    ----------
+    link : Link
+    penalty : Ridge, on coefficients in the user's units
+    solver : MiniBatch
+    random : numpy.random.Generator, of one chunk
+    """
 
     link: Link
     penalty: Ridge
@@ -32,67 +40,84 @@ class StreamProblem:
 
 @dataclass(frozen=True, eq=False)
 class StreamState:
-    """Where a stream has led.
+    """What a stream's chunks leave for the next one.
 
     Attributes
     ----------
-    totals : Totals of its rows, None before the first
-    before : int, rows of an earlier fit, which weigh as much as those of the stream
-    coordinates : Coordinates, standardising all its rows
+    totals : Totals of the stream's rows, None before the first
+    n_rows_of_fit : int, rows of an earlier fit, which weigh as much as those of the stream
+    coordinates : Coordinates, which standardise all rows of the stream, nearly
     iterate : Iterate, in these coordinates
-    losses : ndarray, mean loss of each chunk before it was learned from
+    losses : ndarray (number of chunks,), mean loss of each chunk before the step on it
     """
 
     totals: Totals | None
-    before: int
+    n_rows_of_fit: int
     coordinates: Coordinates
     iterate: Iterate
     losses: NDArray
 
     @classmethod
-    def beginning(cls, rows: MemoryRows, link: Link) -> StreamState:
-        """Return the stream before its first rows, at the model without features."""
+    def at_null_model(cls, rows: MemoryRows, link: Link) -> StreamState:
+        """Return the state before the first chunk, at the null model of its raw rows."""
         W = np.zeros((rows.X.shape[1], rows.n_scores))
-        # One row more, of which nothing is known, keeps the intercepts of unseen classes finite.
-        unknown = link.probabilities_inplace(np.zeros((rows.n_scores, 1)))[:, 0]
-        b = link.null_scores((rows.totals.target_sum + unknown) / (rows.totals.score_weight + 1))
-        return cls.at(rows.coordinates, W, b * rows.coordinates.intercept, before=0)
+        # One more row, of equal probabilities, keeps the intercepts of unseen classes finite.
+        even = link.probabilities_inplace(np.zeros((rows.n_scores, 1)))[:, 0]
+        b = link.null_scores((rows.target_sum + even) / (rows.score_weight + 1))
+        return cls.from_fit(rows.coordinates, W, b * rows.coordinates.intercept, n_rows=0)
 
     @classmethod
-    def at(cls, raw: Coordinates, W: NDArray, b: NDArray, before: int) -> StreamState:
-        """Return the stream before its first rows, at the coefficients of a fit of other rows."""
-        iterate = Iterate.at_start(raw.working(W, b), before / _ROWS_A_STEP)
-        return cls(None, before, raw, iterate, np.array([]))
+    def from_fit(cls, raw: Coordinates, W: NDArray, b: NDArray, n_rows: int) -> StreamState:
+        """Return the state before the first chunk, at W (d, K) and b (K,) of a fit to `n_rows`.
 
-    def after(self, rows: MemoryRows, learner: StreamProblem) -> StreamState:
-        """Return the stream after some more raw rows."""
-        totals = rows.totals if self.totals is None else self.totals + rows.totals
+        `raw` are the user's coordinates.
+        """
+        iterate = Iterate.at_start(raw.working(W, b), n_rows / _ROWS_PER_STEP)
+        return cls(None, n_rows, raw, iterate, np.array([]))
+
+    def after_chunk(self, rows: MemoryRows, problem: StreamProblem) -> StreamState:
+        """Return the state after one more chunk, given its rows in raw coordinates."""
+        # 1. Totals of all rows so far, and the coordinates that standardise them.
+        totals = rows.totals() if self.totals is None else self.totals + rows.totals()
         coordinates = rows.coordinates.standardising(totals.mean, totals.variance, rows.X.dtype)
         coordinates = coordinates.without_constants()
-        here = self.totals is not None and self.coordinates.are_nearly(coordinates)
-        coordinates = self.coordinates if here else coordinates
-        objective = self._objective(rows.replaced(coordinates=coordinates), totals, learner)
+        # 2. The coordinates of the chunk before, if they are near: others need a new inverse.
+        is_near = self.totals is not None and self.coordinates.are_nearly(coordinates)
+        coordinates = self.coordinates if is_near else coordinates
+        # 3. F of all rows so far, estimated from this chunk, and the iterate in its coordinates.
+        objective = self._objective(rows.replaced(coordinates=coordinates), totals, problem)
         iterate = self.iterate
-        if not here:
+        if not is_near:
             iterate = iterate.in_coordinates(coordinates.since(self.coordinates), objective)
+        # 4. The loss of rows that the coefficients have not been fitted to yet.
         loss = objective.on_rows(objective.rows).unpenalised().value(iterate.average)
         losses = np.append(self.losses, objective.in_units_of_F(loss).sum())
-        iterate = learner.solver.run_epoch(objective, iterate, learner.random)
-        return StreamState(totals, self.before, coordinates, iterate, losses)
+        # 5. A step on each batch of the chunk.
+        iterate = problem.solver.run_epoch(objective, iterate, problem.random)
+        return StreamState(totals, self.n_rows_of_fit, coordinates, iterate, losses)
 
     @property
-    def n(self) -> int:
-        """Number of rows seen."""
-        return self.before + (0 if self.totals is None else self.totals.n)
+    def n_rows(self) -> int:
+        """Number of rows seen, those of an earlier fit among them."""
+        return self.n_rows_of_fit + (0 if self.totals is None else self.totals.n)
 
     def coefficients(self, link: Link) -> tuple[NDArray, NDArray]:
         """Return W (d, K) and b (K,) in the user's units."""
         return self.coordinates.coefficients(link.centred(self.iterate.average))
 
-    def _objective(self, rows: MemoryRows, totals: Totals, learner: StreamProblem) -> Objective:
-        """Return F of all rows so far as some of them estimate it: the penalty fades with these."""
-        own = rows.coordinates
-        a_row = np.where(totals.score_weight > 0, totals.score_weight, 1.0) / totals.n
-        weight = a_row * (self.before + totals.n)
-        penalty = learner.penalty.for_scaled_features(own.scale, own.intercept).divided(weight)
-        return Objective(learner.link, rows, penalty, a_row * rows.n, float(a_row.mean() * rows.n))
+    def _objective(self, rows: MemoryRows, totals: Totals, problem: StreamProblem) -> Objective:
+        """Return F of all rows so far, with the mean loss of some of them in place of all.
+
+        The penalty is divided by the weight of all rows, those of an earlier fit among them.
+        """
+        coordinates = rows.coordinates
+        mean_weight = np.where(totals.score_weight > 0, totals.score_weight, 1.0) / totals.n
+        penalty = problem.penalty.for_scaled_features(coordinates.scale, coordinates.intercept)
+        penalty = penalty.divided(mean_weight * (self.n_rows_of_fit + totals.n))
+        return Objective(
+            link=problem.link,
+            rows=rows,
+            penalty=penalty,
+            score_weight=mean_weight * rows.n,
+            mean_weight=float(mean_weight.mean() * rows.n),
+        )
