@@ -166,23 +166,23 @@ def test_the_log_uniform_proposal_prefers_frequent_classes():
 
 @pytest.mark.parametrize("averaging", [True, False])
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9, 0.99])
-@pytest.mark.parametrize("begun", [0.0, 2.5])
-def test_a_column_that_is_left_alone_catches_up_with_all_steps(begun, momentum, averaging):
+@pytest.mark.parametrize("n_before", [0.0, 2.5])
+def test_a_column_that_is_left_alone_catches_up_with_all_steps(n_before, momentum, averaging):
     """However many at once: as if velocity and average were updated in each of them."""
-    rng, since = np.random.default_rng(0), begun + np.array([0.0, 3.0, 7.0, 40.0, 60.0])
+    rng, since = np.random.default_rng(0), n_before + np.array([0.0, 3.0, 7.0, 40.0, 60.0])
     T, V, mean = rng.standard_normal((3, 5, 2))
     moved, velocity, average = _ColumnState(T, V, mean, since)._moved_by_momentum(
-        slice(None), begun + 60, UpdateRule(None, momentum, averaging)
+        slice(None), n_before + 60, UpdateRule(None, momentum, averaging)
     )
     for j, s in enumerate(since):
         t, v, m = T[j], V[j], mean[j]
-        for step in np.arange(s + 1, begun + 60.1):
+        for step in np.arange(s + 1, n_before + 60.1):
             v = momentum * v
             t = t + v
             m = m + 4 / (step + 3) * (t - m) if averaging else t
         np.testing.assert_allclose(moved[j], t, rtol=1e-12)
         np.testing.assert_allclose(velocity[j], v, rtol=1e-11)
-        if averaging or s < begun + 60:
+        if averaging or s < n_before + 60:
             np.testing.assert_allclose(average[j], m, rtol=1e-9)
 
 
@@ -226,8 +226,8 @@ def test_kernels_over_candidates_can_run_in_another_process(monkeypatch):
         expected = results()
         for name in ("sum", "sampled"):
             monkeypatch.setattr(MemoryRows, name, pickled(getattr(MemoryRows, name)))
-        for here, elsewhere in zip(expected, results(), strict=True):
-            np.testing.assert_array_equal(elsewhere, here)
+        for result, value in zip(results(), expected, strict=True):
+            np.testing.assert_array_equal(result, value)
     assert len(expected[1]) < 4000
 
 
@@ -325,10 +325,10 @@ def test_precision_and_storage_of_X_make_little_difference(make, dtype):
     X, y = clouds(60, 8, 3000, noise=0.7)
     X /= np.abs(X).max(axis=0)
     expected = sampled(n_epochs=10).fit(X[:2000], y[:2000]).score(X[2000:], y[2000:])
-    held = make(X.astype(dtype))
-    model = sampled(n_epochs=10).fit(held[:2000], y[:2000])
+    stored = make(X.astype(dtype))
+    model = sampled(n_epochs=10).fit(stored[:2000], y[:2000])
     assert model.coef_.dtype == dtype
-    assert model.score(held[2000:], y[2000:]) > expected - 0.05
+    assert model.score(stored[2000:], y[2000:]) > expected - 0.05
 
 
 def test_offsets_are_part_of_the_scores():

@@ -22,7 +22,8 @@ from softreg._rows.memory import MemoryRows
 from softreg._rows.targets import ClassTargets
 from softreg._rows.threads import Threads
 from softreg.solvers import MiniBatch
-from softreg.solvers.minibatch import curvature as _class_blocks
+from softreg.solvers.linalg.factors import JointEigenbasis, cholesky
+from softreg.solvers.minibatch import curvature as curvature_module
 from softreg.solvers.minibatch.curvature import ClassBlocks, Kronecker, KroneckerInverse
 from softreg.solvers.minibatch.gradient import gradient_and_curvature, without_overshoot
 from softreg.solvers.minibatch.update import Iterate, UpdateRule, step
@@ -41,10 +42,10 @@ KINDS = pytest.mark.parametrize("kind", [ClassBlocks, Kronecker])
 
 
 def sums(case, T, length=0.0, kind=ClassBlocks):
-    """The gradient and curvature of all rows, for a step that knows nothing of them."""
-    unknown = kind.at_zero_coefficients(case.objective)
-    inverse = unknown.inverse_with_penalty(case.objective, 0)
-    return gradient_and_curvature(case.objective, T, unknown, inverse, length)
+    """The gradient and curvature of all rows, for a step by the curvature at zero."""
+    prior = kind.at_zero_coefficients(case.objective)
+    inverse = prior.inverse_with_penalty(case.objective, 0)
+    return gradient_and_curvature(case.objective, T, prior, inverse, length)
 
 
 # ---- Parts --------------------------------------------------------------------------------------
@@ -63,20 +64,21 @@ def test_the_gradient_of_a_step_of_no_length_is_that_of_F(case, kind):
 def test_curvature_is_that_of_its_formula(targets, source, kind, monkeypatch):
     """Each score's is the mean of x~ x~' weighted by (p (1 - p) + r^2) / 2, or its two traces."""
     hold(source, monkeypatch)
-    monkeypatch.setattr(_class_blocks, "_NEGLIGIBLE", 0.0)
+    monkeypatch.setattr(curvature_module, "_NEGLIGIBLE", 0.0)
     with Threads(1) as threads:
         case = make(threads, targets, source, weighted=True, offset=True)
         T = case.point()
-        _, found = sums(case, T, kind=kind)
+        _, curvature = sums(case, T, kind=kind)
     P = case.probabilities(case.features @ T + case.offset)
-    own = case.w / case.weights * (P * (1 - P) + (P - case.Y) ** 2) / 2
-    blocks = np.einsum("ik,ia,ib->kab", own, case.features, case.features)
+    c = case.w / case.weights * (P * (1 - P) + (P - case.Y) ** 2) / 2
+    blocks = np.einsum("ik,ia,ib->kab", c, case.features, case.features)
     if kind is ClassBlocks:
-        close(found.blocks, blocks, 1e-11)
+        close(curvature.blocks, blocks, 1e-11)
     else:
         moments = blocks.sum(axis=0)
-        close(found.feature_moments, np.diagonal(moments) if source == "sparse" else moments, 1e-11)
-        close(found.score_curvature, own.sum(axis=0), 1e-11)
+        moments = np.diagonal(moments) if source == "sparse" else moments
+        close(curvature.feature_moments, moments, 1e-11)
+        close(curvature.score_curvature, c.sum(axis=0), 1e-11)
 
 
 def test_slight_rows_change_a_block_by_next_to_nothing():
@@ -84,14 +86,14 @@ def test_slight_rows_change_a_block_by_next_to_nothing():
     with Threads(1) as threads:
         case = make(threads, n=500)
         T = 8 * case.point()
-        found = sums(case, T)[1].blocks
+        blocks = sums(case, T)[1].blocks
         exact = sums(case, T, kind=Kronecker)[1].feature_moments
-    assert np.abs(found.sum(axis=0) - exact).max() < 2e-3 * exact.max()
+    assert np.abs(blocks.sum(axis=0) - exact).max() < 2e-3 * exact.max()
 
 
 @pytest.mark.parametrize("length", [20.0, 300.0])
 def test_a_row_keeps_the_residual_that_its_step_leaves(length):
-    """r = sigmoid(z - length * moves(r)) - y: an implicit step, however long."""
+    """r = sigmoid(z - length * changes(r)) - y: an implicit step, however long."""
     with Threads(1) as threads:
         row = {"X": np.ones((1, 1)), "factors": np.ones(1), "intercept": False}
         case = make(threads, "sigmoid of two classes", **row)
@@ -106,10 +108,10 @@ def test_a_row_keeps_the_residual_that_its_step_leaves(length):
 @pytest.mark.parametrize("intercept", [True, False])
 @KINDS
 @pytest.mark.parametrize("source", SOURCES)
-def test_moves_are_those_of_the_scores_after_a_step_down_one_row(
+def test_score_changes_are_those_of_the_scores_after_a_step_down_one_row(
     source, kind, intercept, monkeypatch
 ):
-    """T - P(x~ r') has scores z - moves(r) in that row, before anything is centred."""
+    """T - P(x~ r') has scores z - changes(r) in that row, before anything is centred."""
     hold(source, monkeypatch)
     with Threads(1) as threads:
         case = make(threads, "answers", source, intercept=intercept)
@@ -117,10 +119,10 @@ def test_moves_are_those_of_the_scores_after_a_step_down_one_row(
         M = kind.at_zero_coefficients(F).inverse_with_penalty(F, 0)
         block = F.rows.block(slice(0, F.rows.n))
         R = np.random.default_rng(0).normal(size=(3, F.rows.n))
-        moves = M.score_changes(block, R)
+        changes = M.score_changes(block, R)
     for i in (0, 7, 39):
         step = M.natural_gradient(np.outer(case.features[i], R[:, i]))
-        close(moves[:, i], step.T @ case.features[i], 1e-9)
+        close(changes[:, i], step.T @ case.features[i], 1e-9)
 
 
 @pytest.mark.parametrize("intercept", [True, False])
@@ -154,6 +156,24 @@ def test_blocks_are_inverted_with_the_penalty(targets):
     close(P.natural_gradient(G), expected, 1e-8)
 
 
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_the_joint_eigenbasis_makes_both_matrices_diagonal(diagonal):
+    """B' (c M + r strength) B is c (1 - D) + r D, for every c and r at once."""
+    rng = np.random.default_rng(0)
+    root, strength = rng.normal(size=(5, 5)), np.array([0.0, 0.3, 1.0, 2.0, 1e3])
+    M = np.diag(np.exp(rng.normal(size=5))) if diagonal else root @ root.T
+    if diagonal:
+        eigenbasis = JointEigenbasis.from_diagonal(np.diagonal(M), strength)
+    else:
+        eigenbasis = JointEigenbasis.from_cholesky(cholesky(M + np.diag(strength)), strength)
+    c, r = np.array([1.0, 0.2, 0.0]), np.array([1.0, 7.0, 2.0])
+    diagonals, B = eigenbasis.diagonals(c, r), eigenbasis.from_eigenbasis(np.eye(5))
+    close(eigenbasis.to_eigenbasis(np.eye(5)), B.T, 1e-12)
+    close(diagonals[:, 0], np.ones(5), 1e-12)
+    for k in range(3):
+        close(B.T @ (c[k] * M + r[k] * np.diag(strength)) @ B, np.diag(diagonals[:, k]), 1e-9)
+
+
 @pytest.mark.parametrize("K", [1, 4])
 @pytest.mark.parametrize("diagonal", [False, True])
 def test_a_kronecker_product_is_inverted_with_the_penalty(diagonal, K):
@@ -181,16 +201,15 @@ def test_before_any_row_features_are_alike_and_go_their_own_ways(kind):
 
 
 def test_an_iterate_says_the_same_in_other_coordinates():
-    """Coefficients in the user's units stay, whichever coordinates the iterate is carried to."""
+    """Coefficients in the user's units stay, whichever coordinates the iterate is given in."""
     rng = np.random.default_rng(1)
-    here = Coordinates(rng.normal(size=5), np.exp(rng.normal(size=5)), True)
-    there = Coordinates(rng.normal(size=5), np.exp(rng.normal(size=5)), True)
+    old = Coordinates(rng.normal(size=5), np.exp(rng.normal(size=5)), True)
+    new = Coordinates(rng.normal(size=5), np.exp(rng.normal(size=5)), True)
     iterate = Iterate.at_start(rng.normal(size=(6, 3)))
-    in_coordinates = iterate.in_coordinates(there.since(here), None)
-    for own, other in zip(
-        here.coefficients(iterate.average), there.coefficients(in_coordinates.average), strict=True
-    ):
-        close(other, own, 1e-12)
+    changed = iterate.in_coordinates(new.since(old), None)
+    before, after = old.coefficients(iterate.average), new.coefficients(changed.average)
+    for expected, values in zip(before, after, strict=True):
+        close(values, expected, 1e-12)
 
 
 @pytest.mark.parametrize("intercept", [True, False])
@@ -198,12 +217,12 @@ def test_curvature_in_other_coordinates_is_that_of_the_rows_in_them(intercept):
     """sum x~ x~' of transformed rows, whether transformed before or after adding up."""
     rng = np.random.default_rng(2)
     raw = rng.normal(size=(20, 4))
-    here, there = (
+    first, second = (
         Coordinates(intercept * rng.normal(size=4), np.exp(rng.normal(size=4)), intercept)
         for _ in range(2)
     )
-    old, new = (own.transform(raw, np.dtype(float)) for own in (here, there))
-    change = there.since(here)
+    old, new = (c.transform(raw, np.dtype(float)) for c in (first, second))
+    change = second.since(first)
     full = Kronecker(old.T @ old, np.ones(2)).in_coordinates(change)
     close(full.feature_moments, new.T @ new, 1e-12)
     close(ClassBlocks((old.T @ old)[None]).in_coordinates(change).blocks[0], new.T @ new, 1e-12)
@@ -228,15 +247,15 @@ def test_rows_that_all_pull_one_way_are_held_back():
         F, T = case.objective, np.zeros(case.objective.shape)
         change = F.value_and_gradient(T)[1]
         np.testing.assert_array_equal(without_overshoot(F, T, 0.01 * change), 0.01 * change)
-        far = without_overshoot(F, T, 200 * change)
-        share = far[-1, 0] / (200 * change)[-1, 0]
+        shortened = without_overshoot(F, T, 200 * change)
+        share = shortened[-1, 0] / (200 * change)[-1, 0]
         loss = F.unpenalised()
-        first, short, beyond = (
-            loss.problems.inner(loss.value_and_gradient(T - a * 200 * change)[1], change)[0]
+        first, below, above = (
+            loss.inner(loss.value_and_gradient(T - a * 200 * change)[1], change)[0]
             for a in (0, share - 2**-10, share)
         )
     assert 0 < share < 0.5
-    assert short / first >= share - 2**-10 and beyond / first <= share
+    assert below / first >= share - 2**-10 and above / first <= share
 
 
 @pytest.mark.parametrize("averaging", [True, False])
@@ -302,8 +321,8 @@ def test_kernels_can_run_in_another_process(targets, kind, monkeypatch):
         expected = results()
         for name in ("sum", "maximum"):
             monkeypatch.setattr(MemoryRows, name, pickled(getattr(MemoryRows, name)))
-        for here, elsewhere in zip(expected, results(), strict=True):
-            np.testing.assert_array_equal(elsewhere, here)
+        for result, value in zip(results(), expected, strict=True):
+            np.testing.assert_array_equal(result, value)
 
 
 # ---- Fits ---------------------------------------------------------------------------------------
@@ -415,7 +434,7 @@ def test_early_stopping_keeps_the_best_epoch():
     np.testing.assert_array_equal(model.coef_, again.coef_)
 
 
-def test_a_rate_that_is_too_large_is_told():
+def test_a_rate_that_is_too_large_is_warned_of():
     """F above that of the start: one ConvergenceWarning names learning_rate."""
     rng = np.random.default_rng(0)
     noise, coins = rng.normal(size=(60, 3)), rng.integers(2, size=60)

@@ -117,7 +117,7 @@ def _equal_importance(block: Block) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class _ProportionalChance:
-    """Returns the chances (m,) of rows, in proportion to their importance, given its total.
+    """For the importance (m,) of a block's rows and its total: their chances (m,), proportional.
 
     Attributes
     ----------
@@ -232,13 +232,13 @@ _MAX_ROW_CURVATURE = 1 / 2
 
 @dataclass(frozen=True, eq=False)
 class _CandidateStep:
-    """What the t-th step multiplies gradients by.
+    """Step t: its length, its preconditioner, and its update rule.
 
     Attributes
     ----------
     t : float, the step's number
     inverse_length : float, 1 / eta_t, one over the step's length in natural gradients
-    damping : float, what the relative curvature of each class, over eta_t, is raised by
+    damping : float, by which the relative curvature of each class, over eta_t, is raised
     curvature : Kronecker, by which the second moments of the features are kept
     inverse : KroneckerInverse
     rule : UpdateRule
@@ -284,12 +284,12 @@ class _CandidateStep:
 
 @dataclass(frozen=True, eq=False)
 class _ColumnState:
-    """The columns of an iterate, one a row here, each as it was after a step of its own.
+    """The columns of an iterate, as rows; those that are no candidates lag behind the last step.
 
     Attributes
     ----------
     T, velocity, average : ndarray (K, width), the transpose of an `Iterate`'s
-    since : ndarray (K,), the number of the step after which a class's columns are as they are here
+    since : ndarray (K,), the number of the last step that each class's column has been through
     """
 
     T: NDArray
@@ -403,7 +403,7 @@ def _batch_sums(
         U=rows.block_coefficients(T),
         curvature=step.curvature,
         basis=step.inverse.eigenbasis.basis,
-        class_steps=(1 / step.damped_curvature(classes)).astype(rows.dtype),
+        inverse_curvature=(1 / step.damped_curvature(classes)).astype(rows.dtype),
         inverse_weight=inverse_weight[0],
     )
     G, moments, total, bound = rows.sum(kernel)
@@ -417,7 +417,11 @@ def _batch_sums(
 
 @dataclass(frozen=True, eq=False)
 class _CandidateSums:
-    """Returns, of a block, the sums of `_BatchSums` and of the rows' weights in the second moments.
+    """For a block: sum_i w_i x~_i r_i' (width, c), second moments, their weight, and P w (c,).
+
+    Second moments are `block_moments` in which row i weighs w_i (1 - sum_k p_ik^2), and their
+    weight is the sum of these. Residuals r_i are shortened to what keeps a row from
+    overshooting.
 
     Attributes
     ----------
@@ -425,7 +429,7 @@ class _CandidateSums:
     U : ndarray, `Rows.block_coefficients` of T
     curvature : Kronecker, whose `block_moments` are taken
     basis : ndarray (width, width) or (width,), that of the step's `JointEigenbasis`
-    class_steps : ndarray (c,), a, one over the damped curvature
+    inverse_curvature : ndarray (c,), a, one over the classes' damped curvature
     inverse_weight : float, 1 / S
     """
 
@@ -433,7 +437,7 @@ class _CandidateSums:
     U: NDArray
     curvature: Kronecker
     basis: NDArray
-    class_steps: NDArray
+    inverse_curvature: NDArray
     inverse_weight: float
 
     def __call__(self, block: Block) -> tuple[NDArray, NDArray, NDArray, NDArray]:
@@ -446,12 +450,13 @@ class _CandidateSums:
         return block.gather(block.weighted(P)), moments, uncertainty.sum(dtype=float), bound
 
     def _residual_shares(self, block: Block, R: NDArray) -> NDArray:
-        """Return the shares (1, m) of the residuals R (c, m) that keep rows from overshooting.
+        """Return the shares (1, m) of the residuals R (c, m) with which no row overshoots.
 
-        A row's own step moves its scores by D = w / S ||B' x~||^2 a R, and the slope of its loss
-        along D from <r, d> by at most <d, d> / 2. The share is <r, d> over that, at most one.
+        A row's part of the step changes its scores by d = w / S ||B' x~||^2 a r, and the slope of
+        its loss along d, which is <r, d>, by at most <d, d> / 2. The share is the ratio of the
+        former to the latter, or one.
         """
-        a, squares = self.class_steps, np.square(R)
+        a, squares = self.inverse_curvature, np.square(R)
         once, twice = a @ squares, (a * a) @ squares
         ratio = _leverages(block, self.basis) * twice / np.maximum(once, _TINY)
         curvature = _MAX_ROW_CURVATURE * (block.weighted(ratio[None]) * self.inverse_weight)

@@ -146,9 +146,9 @@ class ClassBlocks:
 
 @dataclass(frozen=True, eq=False)
 class ClassInverse:
-    """The inverse of each score's block plus penalty; G and what comes of it are centred.
+    """The inverse of each score's block plus penalty, between two centrings.
 
-    Centring takes off what all classes of softmax share, which changes no probability.
+    Centring subtracts the mean over the classes of softmax, which changes no probability.
 
     Attributes
     ----------
@@ -250,15 +250,16 @@ def _has_full_moments(objective: Objective) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class KroneckerInverse:
-    """The inverse of diag(b) (x) M + penalty, with b (K,) and the mean second moments M.
+    """The inverse of diag(b) (x) M + penalty, with b (K,) and M (width, width).
 
-    In the `JointEigenbasis` of mean(b) M and the penalty it is diagonal.
+    b is the score curvature, M are the mean second moments of the features. It is diagonal in the
+    `JointEigenbasis` of mean(b) M and the mean penalty over the scores.
 
     Attributes
     ----------
     eigenbasis : JointEigenbasis
     relative_curvature : ndarray (K,), b / mean(b)
-    relative_strength : ndarray (K,) or (1,), of each score's penalty beside that of the eigenbasis
+    relative_strength : ndarray (K,) or (1,), each score's penalty over that of the eigenbasis
     mean_curvature : float, mean(b)
     """
 

@@ -1,4 +1,4 @@
-"""The gradient and the curvature of a batch, in steps that no row and no batch overshoots by."""
+"""The gradient and curvature of a batch, for steps that neither a row nor the batch overshoots."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def gradient_and_curvature(
 
 @dataclass(frozen=True, eq=False)
 class _GradientAndCurvatureSums:
-    """Returns, of a block, sum_i w_i x~_i r_i' (width, K), r_i implicit, and `block_sums`.
+    """For a block: sum_i w_i x~_i r_i' (width, K), r_i implicit, and the curvature's `block_sums`.
 
     Attributes
     ----------
@@ -101,18 +101,18 @@ def without_overshoot(objective: Objective, T: NDArray, change: NDArray) -> NDAr
         score_shares = objective.by_score(shares)[:, None]
         return objective.by_problem(rows.sum(_Slopes(objective.link, U, V, score_shares))[0])
 
-    nothing, whole = np.zeros(objective.problems), np.ones(objective.problems)
-    first = slope(nothing)
-    overshoots = slope(0.5 * whole) < 0.5 * first
+    zeros, ones = np.zeros(objective.problems), np.ones(objective.problems)
+    first = slope(zeros)
+    overshoots = slope(0.5 * ones) < 0.5 * first
     if not overshoots.any():
         return change
-    root = _bisected(lambda shares: slope(shares) >= shares * first, whole)
-    return change * objective.by_score(np.where(overshoots, root, whole))
+    root = _bisected(lambda shares: slope(shares) >= shares * first, ones)
+    return change * objective.by_score(np.where(overshoots, root, ones))
 
 
 @dataclass(frozen=True, eq=False)
 class _LargestScoreSteps:
-    """Returns the largest absolute change of each score over the rows of a block, (K,).
+    """For a block: the largest absolute change of each score over its rows, (K,).
 
     Attributes
     ----------
@@ -127,12 +127,12 @@ class _LargestScoreSteps:
 
 @dataclass(frozen=True, eq=False)
 class _Slopes:
-    """Returns, of a block, sum_i w_i r_ik(z_i - a d_i) d_ik, (K,): the loss's slope along D.
+    """For a block: sum_i w_i r_ik(z_i - a d_i) d_ik, (K,), the slope of the loss along d.
 
     Attributes
     ----------
     link : Link
-    U, V : ndarray, `Rows.block_coefficients` of T and of a change, which moves scores Z by D
+    U, V : ndarray, `Rows.block_coefficients` of T and of the change, which moves scores z by d
     shares : ndarray (K, 1), a
     """
 
@@ -183,7 +183,7 @@ def _solved_shares(link: Link, Y: Targets, Z: NDArray, R: NDArray, D: NDArray) -
 
 
 def _bisected(is_below_root: Callable[[NDArray], NDArray[np.bool_]], upper: NDArray) -> NDArray:
-    """Return upper ends of intervals around roots in [0, upper], 2^-10 of it wide, elementwise."""
+    """Return, elementwise, a root in [0, upper], rounded up by less than 2^-10 of `upper`."""
     lower = np.zeros_like(upper)
     for _ in range(_HALVINGS):
         middle = 0.5 * (lower + upper)

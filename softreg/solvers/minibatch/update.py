@@ -35,8 +35,8 @@ class MomentumState(NamedTuple):
 
     Attributes
     ----------
-    T, velocity, average : ndarray, all of one shape: coefficients, their last change, and the
-        average of all T so far
+    T, velocity, average : ndarrays of one shape: coefficients, their last change, and the average
+        of all T so far
     """
 
     T: NDArray
