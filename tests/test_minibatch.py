@@ -187,7 +187,7 @@ def test_a_kronecker_product_is_inverted_with_the_penalty(diagonal, K):
     A = np.diag(features) if diagonal else features
     raised = scores + 0.02 * scores.mean()
     step = P.natural_gradient(G)
-    close(A @ step * raised / scores.sum() + penalty.l2 * step, G, 1e-9)
+    close(A @ step * raised / scores.sum() + penalty.ridge * step, G, 1e-9)
 
 
 @KINDS
@@ -251,7 +251,7 @@ def test_rows_that_all_pull_one_way_are_held_back():
         share = shortened[-1, 0] / (200 * change)[-1, 0]
         loss = F.unpenalised()
         first, below, above = (
-            loss.inner(loss.value_and_gradient(T - a * 200 * change)[1], change)[0]
+            loss.problems.inner(loss.value_and_gradient(T - a * 200 * change)[1], change)[0]
             for a in (0, share - 2**-10, share)
         )
     assert 0 < share < 0.5

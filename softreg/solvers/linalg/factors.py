@@ -34,17 +34,6 @@ def cholesky(H: NDArray) -> NDArray:
             raised *= 10
 
 
-def joint_basis(factor: NDArray, strength: NDArray) -> tuple[NDArray, NDArray]:
-    """Return R'^-1 V and D, given R and strengths with R R' = M + diag(strength), M >= 0.
-
-    R^-1 diag(strength) R'^-1 = V diag(D) V', so that in this basis R R' is the identity and the
-    strengths are D (Golub and Van Loan 2013, section 8.7.2).
-    """
-    B = solved(factor, np.diag(np.sqrt(strength)))
-    D, V = linalg.eigh(B @ B.T, driver="evd", check_finite=False)
-    return solved(factor, V, transposed=True), np.clip(D, 0, 1)
-
-
 @dataclass(frozen=True, eq=False)
 class JointEigenbasis:
     """The basis in which a matrix M >= 0 and the diagonal matrix of the penalty are both diagonal.
@@ -66,7 +55,9 @@ class JointEigenbasis:
     @classmethod
     def from_cholesky(cls, factor: NDArray, strength: NDArray) -> JointEigenbasis:
         """Return the basis, given the lower Cholesky factor R of A and the strengths (width,)."""
-        return cls(*joint_basis(factor, strength))
+        root = solved(factor, np.diag(np.sqrt(strength)))
+        D, V = linalg.eigh(root @ root.T, driver="evd", check_finite=False)
+        return cls(solved(factor, V, transposed=True), np.clip(D, 0, 1))
 
     @classmethod
     def from_diagonal(cls, diagonal: NDArray, strength: NDArray) -> JointEigenbasis:

@@ -7,7 +7,7 @@ A metric M = L L' offers the whitened variables v = L' T: `whiten` takes gradien
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -28,7 +28,7 @@ from softreg.solvers.linalg.costs import (
     pass_cost,
     sample_size,
 )
-from softreg.solvers.linalg.factors import cholesky, joint_basis, positive, solved
+from softreg.solvers.linalg.factors import JointEigenbasis, cholesky, positive, solved
 from softreg.solvers.linalg.row_sampling import by_leverage
 
 # An eigenbasis of order d takes this many times d^3 multiply-adds of a large product (measured).
@@ -138,14 +138,18 @@ class GramMetric:
 class EigenbasisMetric:
     """c_k X'X / sum_i s_i + penalty_k of each problem: one eigenbasis makes all of them diagonal.
 
-    With A = c X'X / sum_i s_i + penalty, c and the penalty being means over the problems, A = R R',
-    R^-1 penalty R'^-1 = Q D Q', the metric of problem k is R Q (c_k / c (1 - D) + r_k D) Q' R',
-    where r_k is the strength of its penalty beside the mean. (Golub and Van Loan 2013, section
-    8.7.2; nothing here is worse conditioned than A.)
+    It is that of c X'X / sum_i s_i and the penalty, c and the penalty being means over the
+    problems (`JointEigenbasis`; nothing here is worse conditioned than the sum of the two).
+
+    Attributes
+    ----------
+    eigenbasis : JointEigenbasis
+    roots : ndarray (width, K), roots of the diagonal of each problem's metric in this basis
+    gram : GramMetric, of the sum
     """
 
-    basis: NDArray
-    roots: NDArray
+    eigenbasis: JointEigenbasis
+    roots: Coef
     gram: GramMetric
     is_hessian = False
 
@@ -153,16 +157,16 @@ class EigenbasisMetric:
     def at_null_model(cls, objective: Objective) -> EigenbasisMetric:
         """Return the metric at the null model."""
         gram, c = GramMetric.at_null_model(objective), _null_curvatures(objective)
-        basis, D = joint_basis(gram.factor, objective.penalty.ridge_by_feature)
-        spread = c / c.mean() * (1 - D[:, None]) + objective.penalty.ridge_by_score * D[:, None]
-        roots = np.sqrt(np.maximum(spread, np.finfo(float).eps))
-        return cls(basis, roots, gram)
+        penalty = objective.penalty
+        eigenbasis = JointEigenbasis.from_cholesky(gram.factor, penalty.ridge_by_feature)
+        diagonals = eigenbasis.diagonals(c / c.mean(), penalty.ridge_by_score)
+        return cls(eigenbasis, np.sqrt(np.maximum(diagonals, np.finfo(float).eps)), gram)
 
     def whiten(self, G: Coef) -> NDArray:
-        return (self.basis.T @ G / self.roots).ravel()
+        return (self.eigenbasis.to_eigenbasis(G) / self.roots).ravel()
 
     def unwhiten(self, v: NDArray) -> Coef:
-        return self.basis @ (v.reshape(self.roots.shape) / self.roots)
+        return self.eigenbasis.from_eigenbasis(v.reshape(self.roots.shape) / self.roots)
 
     def refreshed(self, objective: Objective, T: Coef) -> Metric:
         metric = self.gram.refreshed(objective, T)
@@ -172,12 +176,10 @@ class EigenbasisMetric:
         return cheapest_hessian(objective)
 
     def take_problems(self, objective: Objective, problems: Places) -> Metric:
-        return EigenbasisMetric(
-            self.basis, objective.problems.columns(self.roots, problems), self.gram
-        )
+        return replace(self, roots=objective.problems.columns(self.roots, problems))
 
     def repeated(self, count: int) -> Metric:
-        return EigenbasisMetric(self.basis, np.tile(self.roots, count), self.gram)
+        return replace(self, roots=np.tile(self.roots, count))
 
     def with_ridge_change(self, objective: Objective, change: Coef) -> Metric:
         return EigenbasisMetric.at_null_model(objective)

@@ -106,8 +106,8 @@ class CandidateDescent:
         if size >= rows.n:
             return objective
         some = rows.sampled(_equal_importance, _ProportionalChance(size))
-        mean = float(some.divisor.mean())
-        return replace(objective, rows=some, score_weight=some.divisor, mean_weight=mean)
+        weight = some.totals.score_divisor
+        return replace(objective, rows=some, score_weight=weight, mean_weight=float(weight.mean()))
 
 
 def _equal_importance(block: Block) -> NDArray[np.float64]:
@@ -312,7 +312,7 @@ class _ColumnState:
         elapsed = step.t - self.since[classes]
         before = self._moved_by_momentum(classes, step.t - 1, step.rule)
         sums = _batch_sums(sampled, before.T.T, classes, step)
-        gradient = sums.gradient + elapsed * sampled.penalty.gradient(before.T.T)
+        gradient = sums.gradient + elapsed * sampled.penalty.smooth(before.T.T)[1]
         change = step.change(gradient, classes, elapsed, sums.curvature_bound).T
         self._put_inplace(classes, step.rule.moved(before, change, step.t), step.t)
         return sums.feature_moments
@@ -322,7 +322,7 @@ class _ColumnState:
         elapsed = last.t - self.since
         state = self._moved_by_momentum(slice(None), last.t, last.rule)
         for columns in (state.T, state.average):
-            gradient = elapsed * objective.penalty.gradient(columns.T)
+            gradient = elapsed * objective.penalty.smooth(columns.T)[1]
             columns -= last.change(gradient, slice(None), elapsed, 0.0).T
         self._put_inplace(slice(None), state, last.t)
 

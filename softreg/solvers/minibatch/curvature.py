@@ -14,6 +14,7 @@ from softreg._model.kernels import weighted_grams
 from softreg._model.links import Link
 from softreg._model.objective import Objective
 from softreg._model.penalties import Penalty
+from softreg._rows.arrays import PerScore
 from softreg._rows.blocks import Block
 from softreg._rows.coordinates import Coordinates
 from softreg.solvers.linalg.factors import JointEigenbasis, cholesky
@@ -136,7 +137,7 @@ class ClassBlocks:
         # blocks are raised by a block of mean diagonal `floor`, proportional to their sum
         total = max(curvature.sum(), np.finfo(float).tiny)
         H = share * (self.blocks + floor * self.blocks.sum(axis=0) / total)
-        strength = np.broadcast_to(objective.penalty.l2, objective.shape).T
+        strength = np.broadcast_to(objective.penalty.ridge, objective.shape).T
         diagonal = np.einsum("kjj->kj", H)
         diagonal += (1 - share) * (curvature + floor)[:, None] + strength
         roots = np.stack([np.tril(linalg.lapack.dtrtri(cholesky(h), lower=1)[0]) for h in H])
@@ -265,12 +266,12 @@ class KroneckerInverse:
 
     eigenbasis: JointEigenbasis
     relative_curvature: NDArray[np.float64]
-    relative_strength: NDArray[np.float64]
+    relative_strength: PerScore
     mean_curvature: float
 
     @classmethod
     def from_curvature(
-        cls, curvature: Kronecker, penalty: Ridge, n_rows: float
+        cls, curvature: Kronecker, penalty: Penalty, n_rows: float
     ) -> KroneckerInverse:
         """Return the inverse of a curvature known from `n_rows` rows, plus the penalty."""
         b = curvature.score_curvature + _CURVATURE_FLOOR * curvature.score_curvature.mean()

@@ -98,16 +98,16 @@ def without_overshoot(objective: Objective, T: NDArray, change: NDArray) -> NDAr
 
     def slope(shares: NDArray) -> NDArray:
         """Return the slope of each problem's loss after a share (B,) of the step, (B,)."""
-        score_shares = objective.by_score(shares)[:, None]
-        return objective.by_problem(rows.sum(_Slopes(objective.link, U, V, score_shares))[0])
+        score_shares = objective.problems.spread(shares)[:, None]
+        return objective.problems.total(rows.sum(_Slopes(objective.link, U, V, score_shares))[0])
 
-    zeros, ones = np.zeros(objective.problems), np.ones(objective.problems)
+    zeros, ones = np.zeros(objective.problems.count), np.ones(objective.problems.count)
     first = slope(zeros)
     overshoots = slope(0.5 * ones) < 0.5 * first
     if not overshoots.any():
         return change
     root = _bisected(lambda shares: slope(shares) >= shares * first, ones)
-    return change * objective.by_score(np.where(overshoots, root, ones))
+    return change * objective.problems.spread(np.where(overshoots, root, ones))
 
 
 @dataclass(frozen=True, eq=False)

@@ -63,7 +63,7 @@ class StreamState:
         W = np.zeros((rows.X.shape[1], rows.n_scores))
         # One more row, of equal probabilities, keeps the intercepts of unseen classes finite.
         even = link.probabilities_inplace(np.zeros((rows.n_scores, 1)))[:, 0]
-        b = link.null_scores((rows.target_sum + even) / (rows.score_weight + 1))
+        b = link.null_scores((rows.totals.target_sum + even) / (rows.totals.score_weight + 1))
         return cls.from_fit(rows.coordinates, W, b * rows.coordinates.intercept, n_rows=0)
 
     @classmethod
@@ -78,7 +78,7 @@ class StreamState:
     def after_chunk(self, rows: MemoryRows, problem: StreamProblem) -> StreamState:
         """Return the state after one more chunk, given its rows in raw coordinates."""
         # 1. Totals of all rows so far, and the coordinates that standardise them.
-        totals = rows.totals() if self.totals is None else self.totals + rows.totals()
+        totals = rows.totals if self.totals is None else self.totals + rows.totals
         coordinates = rows.coordinates.standardising(totals.mean, totals.variance, rows.X.dtype)
         coordinates = coordinates.without_constants()
         # 2. The coordinates of the chunk before, if they are near: others need a new inverse.
