@@ -12,8 +12,8 @@ from softreg._model.certificate import certify
 from softreg._model.links import Sigmoid
 from softreg._model.problems import Problems
 from softreg._rows.memory import MemoryRows
-from softreg.solvers.linalg import costs as _costs
 from softreg.solvers.linalg.conjugate_gradients import conjugate_gradients
+from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.linalg.hessian_product import HessianProduct
 from softreg.solvers.linalg.metrics import (
     DiagonalMetric,
@@ -155,7 +155,7 @@ def test_metrics_hold_no_more_values_than_there_is_room_for(one_thread, monkeypa
     assert first_held <= max(room, case.point().size)
     held = sum(L.size for L in getattr(fresh, "factors", []))
     assert held == (441 if room >= 441 else 147 if room >= 147 else 0)
-    assert _costs.sample_size(case.objective) * 7 <= room
+    assert costs_of(case.objective).sample_size * 7 <= room
 
 
 @pytest.mark.parametrize("targets", TARGETS)

@@ -148,6 +148,11 @@ class MemoryRows(Rows):
         count = -(-count // self.threads.count) * self.threads.count
         return slices(self.n, min(count, self.n))
 
+    def _shares(self) -> list[list[slice]]:
+        """Return the block slices of each thread."""
+        rows, count = self.block_slices, self.threads.count
+        return [rows[share] for share in slices(len(rows), min(len(rows), count))]
+
     def block(self, rows: slice) -> Block:
         """Return the block of some rows, one of `block_slices`."""
         block = self._blocks.get(rows.start)
@@ -184,9 +189,7 @@ class MemoryRows(Rows):
             return total
 
         self.threads.passes += 1
-        rows = self.block_slices
-        shares = [rows[share] for share in slices(len(rows), min(len(rows), self.threads.count))]
-        total, *others = self.threads.map(sum_of_thread, shares)
+        total, *others = self.threads.map(sum_of_thread, self.kept("shares", self._shares))
         for other in others:
             add_inplace(total, other)
         return tuple(total)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from softreg._model.objective import Objective
 from softreg.solvers.base import Solver
 from softreg.solvers.lbfgs import LBFGS
-from softreg.solvers.linalg.costs import factor_pays
+from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.minibatch.solver import MiniBatch
 from softreg.solvers.newton import Newton
 
@@ -16,7 +16,7 @@ def choose(objective: Objective) -> LBFGS | Newton:
     L-BFGS has one line search and one history for all labels, which does in the coordinates of a
     factored metric; elsewhere Newton gives each label steps of its own (measured).
     """
-    return LBFGS() if factor_pays(objective) else Newton()
+    return LBFGS() if costs_of(objective).factor_pays else Newton()
 
 
 # Names that users may pass; each makes a solver for an objective.

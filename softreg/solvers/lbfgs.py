@@ -12,7 +12,7 @@ from scipy.optimize import OptimizeResult, minimize
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
 from softreg.solvers.base import Solver
-from softreg.solvers.linalg.costs import cheapest_hessian
+from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.linalg.metrics import Metric
 from softreg.solvers.monitor import IterationMonitor, Monitor
 from softreg.solvers.outer_loop import run_outer_loop
@@ -69,7 +69,7 @@ class LBFGS(Solver):
         """Return the point to which L-BFGS leads in the coordinates of a metric."""
         latest, passes = point, 0
         passes_before, value_before = 0, point.value.sum()
-        budget = np.clip(cheapest_hessian(objective), _FEWEST, _MOST)
+        budget = np.clip(costs_of(objective).cheapest_hessian, _FEWEST, _MOST)
         # The first step of L-BFGS-B has length 1 in its variables; in these that is minus the
         # gradient, which in a good metric is the right step.
         unit = float(np.linalg.norm(metric.whiten(point.gradient)))

@@ -11,7 +11,7 @@ from softreg._model.certificate import certify
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, PerProblem, Places
 from softreg.solvers.linalg.conjugate_gradients import conjugate_gradients
-from softreg.solvers.linalg.costs import cheapest_hessian
+from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.linalg.hessian_product import HessianProduct
 from softreg.solvers.linalg.metrics import DiagonalMetric, Metric
 from softreg.solvers.monitor import CERTIFIED, LEAST
@@ -98,7 +98,7 @@ class _NewtonEquations:
     def _solved(self, product: HessianProduct, problems: Places) -> tuple[Coef, Coef, int]:
         """Return the step, the residual and the number of products of some problems."""
         objective = self.objective
-        most = int(np.clip(cheapest_hessian(objective), _FEWEST, _MOST))
+        most = int(np.clip(costs_of(objective).cheapest_hessian, _FEWEST, _MOST))
         return conjugate_gradients(
             product.take_problems(problems),
             objective.problems.columns(self.point.gradient, problems),

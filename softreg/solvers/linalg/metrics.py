@@ -17,22 +17,9 @@ from numpy.typing import NDArray
 from softreg._model.links import Link
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, PerScore, Places
-from softreg.solvers.linalg.costs import (
-    DEAREST_GRAM,
-    SAMPLING_LOSS,
-    block_groups,
-    cheapest_hessian,
-    factor_pays,
-    hessian_passes,
-    is_whole,
-    pass_cost,
-    sample_size,
-)
+from softreg.solvers.linalg.costs import SAMPLING_LOSS, costs_of
 from softreg.solvers.linalg.factors import JointEigenbasis, cholesky, positive, solved
 from softreg.solvers.linalg.row_sampling import by_leverage
-
-# An eigenbasis of order d takes this many times d^3 multiply-adds of a large product (measured).
-_EIGENBASIS = 30
 
 
 class Metric(Protocol):
@@ -118,11 +105,11 @@ class GramMetric:
         return solved(self.factor, v.reshape(len(self.factor), -1), transposed=True)
 
     def refreshed(self, objective: Objective, T: Coef) -> Metric:
-        affordable = np.isfinite(cheapest_hessian(objective))
+        affordable = np.isfinite(costs_of(objective).cheapest_hessian)
         return HessianMetric.at_coefficients(objective, T, self) if affordable else self
 
     def refresh_passes(self, objective: Objective) -> float:
-        return cheapest_hessian(objective)
+        return costs_of(objective).cheapest_hessian
 
     def take_problems(self, objective: Objective, problems: Places) -> Metric:
         return self
@@ -173,7 +160,7 @@ class EigenbasisMetric:
         return metric if metric.is_hessian else self
 
     def refresh_passes(self, objective: Objective) -> float:
-        return cheapest_hessian(objective)
+        return costs_of(objective).cheapest_hessian
 
     def take_problems(self, objective: Objective, problems: Places) -> Metric:
         return replace(self, roots=objective.problems.columns(self.roots, problems))
@@ -202,16 +189,16 @@ class HessianMetric:
     @classmethod
     def at_coefficients(cls, objective: Objective, T: Coef, gram: GramMetric) -> HessianMetric:
         """Return the metric at T."""
-        exact, sampled = hessian_passes(objective)
-        estimate = objective
+        costs, estimate = costs_of(objective), objective
+        exact, sampled = costs.hessian
         if sampled + SAMPLING_LOSS < exact:
             factor = cholesky(objective.curvature_gram(T))
             root = solved(factor, np.eye(len(factor))).T
-            estimate = by_leverage(objective, T, root, sample_size(objective))
-        if is_whole(objective):
+            estimate = by_leverage(objective, T, root, costs.sample_size)
+        if costs.hessian_is_whole:
             matrices = iter(estimate.hessian(T))
         else:
-            groups = block_groups(objective)
+            groups = costs.block_groups()
             matrices = (H for scores in groups for H in estimate.hessian_blocks(T, scores))
         return cls([cholesky(H) for H in matrices], gram, objective.link)
 
@@ -242,7 +229,7 @@ class HessianMetric:
         return HessianMetric.at_coefficients(objective, T, self.gram)
 
     def refresh_passes(self, objective: Objective) -> float:
-        return cheapest_hessian(objective)
+        return costs_of(objective).cheapest_hessian
 
     def take_problems(self, objective: Objective, problems: Places) -> Metric:
         if len(problems) == objective.problems.count:
@@ -263,11 +250,10 @@ class HessianMetric:
 
 def first_metric(objective: Objective, T: Coef) -> Metric:
     """Return the cheapest metric that is worth its cost."""
-    if not factor_pays(objective):
+    costs = costs_of(objective)
+    if not costs.factor_pays:
         return DiagonalMetric.at_coefficients(objective, T)
-    eigenbasis = _EIGENBASIS * objective.shape[0] ** 3 / pass_cost(objective)
-    pays = objective.problems.count > 1 and eigenbasis <= DEAREST_GRAM
-    kind = EigenbasisMetric if pays else GramMetric
+    kind = EigenbasisMetric if costs.eigenbasis_pays else GramMetric
     return kind.at_null_model(objective)
 
 
