@@ -1,5 +1,7 @@
 """Leave-one-out from one fit: what each row gets from the fit without it."""
 
+import pickle
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -358,6 +360,19 @@ def test_a_hessian_too_large_is_refused_with_a_remedy(one_thread, monkeypatch):
         leave_one_out(objective, T)
 
 
+def test_a_penalty_without_a_hessian_is_refused_with_a_remedy(one_thread):
+    """There is no Newton step where a penalty is not smooth; the error says cv=10."""
+
+    class WithCorners(Ridge):
+        is_smooth = False
+
+    X, y = overlapping()
+    objective = objective_of(one_thread, X, classes(y))
+    penalty = WithCorners(objective.penalty.l2)
+    with pytest.raises(ValueError, match=r"a penalty that is smooth.*cv=10"):
+        leave_one_out(replace(objective, penalty=penalty), objective.null())
+
+
 # ---- Refits -------------------------------------------------------------------------------------
 
 
@@ -412,7 +427,7 @@ def test_sparse_rows_are_refitted_as_dense_ones(one_thread):
 def test_refits_leave_the_whole_row_out(one_thread, monkeypatch, K, terms):
     """When every row is refitted, each has the loss of the fit without it."""
     monkeypatch.setattr("softreg._selection.leave_one_out._TOLERATED", 0.0)
-    monkeypatch.setattr("softreg._selection.leave_one_out._SCORES_TOGETHER", 7 * 60 * K)
+    monkeypatch.setattr("softreg._selection.leave_one_out._MOST_ROW_SCORES", 7 * 60 * K)
     X, y = overlapping(n=60, K=K, seed=2)
     Y, own = one_hot(y), terms_of(60, K, **({"weighted": False, "offset": False} | terms))
     objective = objective_of(one_thread, X, classes(y), 10.0, **own)
@@ -452,3 +467,21 @@ def test_the_only_row_of_a_class_is_not_refitted(one_thread, monkeypatch, K):
     assert found[13] == step[13] and np.isfinite(found).all()
     others = np.arange(60) != 13
     assert (found[others] != step[others]).all()
+
+
+def test_kernels_are_values_that_another_process_could_run(one_thread, monkeypatch):
+    """Each comes back from pickle as it was: the same scores, of steps and of refits."""
+    monkeypatch.setattr("softreg._selection.leave_one_out._TOLERATED", 0.0)
+    X, y = overlapping(n=60, seed=2)
+    objective = objective_of(one_thread, X, classes(y), 10.0)
+    T = at_optimum(objective, X, one_hot(y), 10.0)
+    expected = refined_losses(objective, T, one_hot(y))
+    map_rows, kernels = MemoryRows.map_rows, set()
+
+    def map_rows_elsewhere(rows, kernel):
+        kernels.add(type(kernel).__name__)
+        return map_rows(rows, pickle.loads(pickle.dumps(kernel)))
+
+    monkeypatch.setattr(MemoryRows, "map_rows", map_rows_elsewhere)
+    np.testing.assert_array_equal(refined_losses(objective, T, one_hot(y)), expected)
+    assert kernels == {"_NewtonStep", "_LossAndError", "_ScoresByOwnFit"}

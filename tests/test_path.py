@@ -1,5 +1,6 @@
 """Paths: the optimum at each strength, refits without a fold of the rows, and what they are for."""
 
+import pickle
 from itertools import product
 
 import numpy as np
@@ -11,9 +12,10 @@ from problems import PROBLEMS, objective, one_hot, overlapping, solved
 from sklearn.datasets import load_wine
 
 from softreg import SigmoidRegression, SoftmaxRegression, SoftmaxRegressionCV, regularization_path
-from softreg._selection import refits as _held_out
+from softreg._rows.memory import MemoryRows
+from softreg._selection import refits as _refits
 from softreg._selection.path import C_grid, PathExtrapolation, path_points
-from softreg._selection.refits import Fold, Refits
+from softreg._selection.refits import Fold, FoldRefits
 from softreg.solvers.monitor import Monitor
 
 CS = np.array([0.02, 0.3, 5.0])
@@ -81,13 +83,13 @@ def test_a_trail_that_is_straight_in_log_c_is_followed():
     """After one point the same is expected, after two a line in log C through the last two."""
     slope, start = np.random.default_rng(1).normal(size=(2, 3, 2))
     extrapolation = PathExtrapolation()
-    assert not extrapolation.behind
-    extrapolation.reached(0.1, 99 * np.ones((3, 2)))
-    np.testing.assert_array_equal(extrapolation.ahead(5.0), 99 * np.ones((3, 2)))
+    assert not extrapolation.points
+    extrapolation = extrapolation.with_point(0.1, 99 * np.ones((3, 2)))
+    np.testing.assert_array_equal(extrapolation.expected(5.0), 99 * np.ones((3, 2)))
     for C in (1.0, 10.0, 20.0):
-        extrapolation.reached(C, start + np.log(C) * slope)
+        extrapolation = extrapolation.with_point(C, start + np.log(C) * slope)
     for C in (20.0, 1e3):
-        np.testing.assert_allclose(extrapolation.ahead(C), start + np.log(C) * slope, rtol=1e-12)
+        np.testing.assert_allclose(extrapolation.expected(C), start + np.log(C) * slope, rtol=1e-12)
 
 
 # ---- Grids --------------------------------------------------------------------------------------
@@ -154,11 +156,11 @@ def gauged(case, Z):
 def test_held_out_scores_are_those_of_the_fits_without_the_fold(posed):
     """Z of each fold's rows, at every strength, equals the dense fit's."""
     folds = folds_of(40, 3)
-    refits = Refits(posed.objective, posed.objective.rows, folds, 1e-12)
+    refits = FoldRefits(posed.objective, posed.objective.rows, folds, 1e-12)
     for path_point in path_points(posed.objective, CS, monitor):
-        held = refits.held_out(path_point)
-        assert len(held) == 3
-        for fold, Z in zip(folds, held, strict=True):
+        scores = refits.held_out_scores(path_point)
+        assert len(scores) == 3
+        for fold, Z in zip(folds, scores, strict=True):
             expected, own = scores_without(posed, path_point.C, fold)
             settled = own.problems.spread(own.constant_problems)
             close(gauged(posed, Z)[:, ~settled], gauged(posed, expected)[:, ~settled], 1e-3)
@@ -168,11 +170,11 @@ def test_rows_that_a_refit_counts_twice_weigh_twice(posed):
     """A fold's train part may say how often."""
     times = np.random.default_rng(2).integers(0, 3, 40)
     fold = Fold(times, np.flatnonzero(times == 0))
-    refits = Refits(posed.objective, posed.objective.rows, [fold], 1e-12)
+    refits = FoldRefits(posed.objective, posed.objective.rows, [fold], 1e-12)
     (path_point,) = path_points(posed.objective, CS[1:2], monitor)
     expected, own = scores_without(posed, path_point.C, fold)
-    settled = own.problems.spread(own.constant_problems)
-    (Z,) = refits.held_out(path_point)
+    settled = own.by_score(own.constant_problems)
+    (Z,) = refits.held_out_scores(path_point)
     close(gauged(posed, Z)[:, ~settled], gauged(posed, expected)[:, ~settled], 1e-3)
 
 
@@ -186,12 +188,33 @@ def test_folds_that_are_refitted_in_groups_are_those_refitted_together(
     """
     case, folds = make(one_thread, targets, factors=np.ones(6)), folds_of(40, 5)
     (path_point,) = path_points(case.objective, CS[1:2], monitor)
-    together = Refits(case.objective, case.objective.rows, folds, 1e-12).held_out(path_point)
-    for room in (1, 2 * case.objective.rows.n * case.objective.shape[1]):
-        monkeypatch.setattr(_held_out, "_TOGETHER", room)
-        apart = Refits(case.objective, case.objective.rows, folds, 1e-12).held_out(path_point)
+    together = FoldRefits(case.objective, case.objective.rows, folds, 1e-12).held_out_scores(
+        path_point
+    )
+    for most in (1, 2 * case.objective.rows.n * case.objective.shape[1]):
+        monkeypatch.setattr(_refits, "_MOST_FOLD_SCORES", most)
+        apart = FoldRefits(case.objective, case.objective.rows, folds, 1e-12).held_out_scores(
+            path_point
+        )
         for one, other in zip(apart, together, strict=True):
             close(gauged(case, one), gauged(case, other), 1e-3)
+
+
+def test_the_kernel_of_refits_is_a_value_that_another_process_could_run(one_thread, monkeypatch):
+    """It comes back from pickle as it was: the same scores of each fold."""
+    case = make(one_thread, ONE_FIT[0], factors=np.ones(6))
+    (path_point,) = path_points(case.objective, CS[1:2], monitor)
+    rows, folds = case.objective.rows, folds_of(40, 3)
+    expected = FoldRefits(case.objective, rows, folds, 1e-12).held_out_scores(path_point)
+    map_rows = MemoryRows.map_rows
+
+    def map_rows_elsewhere(rows, kernel):
+        return map_rows(rows, pickle.loads(pickle.dumps(kernel)))
+
+    monkeypatch.setattr(MemoryRows, "map_rows", map_rows_elsewhere)
+    refits = FoldRefits(case.objective, rows, folds, 1e-12)
+    for Z, as_before in zip(refits.held_out_scores(path_point), expected, strict=True):
+        np.testing.assert_array_equal(Z, as_before)
 
 
 # ---- Regularisation paths -----------------------------------------------------------------------

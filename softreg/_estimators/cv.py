@@ -28,7 +28,7 @@ from softreg._selection.cv_scores import (
 )
 from softreg._selection.folds import check_weights, folds_of
 from softreg._selection.path import C_values, path_points
-from softreg._selection.refits import Refits
+from softreg._selection.refits import FoldRefits
 from softreg._selection.scoring import as_labels, scoring_for
 from softreg.solvers.result import Result
 
@@ -174,7 +174,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             folds = folds_of(self.cv, X, y, groups, rows.n)
             check_weights(folds, sample.answers.weight)
             tol = max(checks.check_tol(self.tol), _NOISE)
-            trial = FoldTrial(folds, Refits(objective, rows, folds, tol), scoring)
+            trial = FoldTrial(folds, FoldRefits(objective, rows, folds, tol), scoring)
         if self.select == "1se" and trial.units < 2:
             raise ValueError(
                 f'select="1se" needs the standard error of two or more scores, and cv={self.cv!r} '

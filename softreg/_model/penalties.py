@@ -95,7 +95,8 @@ class Ridge:
     """
 
     l2: NDArray[np.float64]
-    is_smooth = is_rotatable = True
+    # Whether there is a Hessian everywhere.
+    is_smooth = True
 
     @classmethod
     def from_C(cls, C: NDArray, factor: NDArray[np.float64]) -> Ridge:

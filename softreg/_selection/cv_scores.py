@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from softreg._selection.leave_one_out import leave_one_out, refined
 from softreg._selection.path import PathPoint
-from softreg._selection.refits import Fold, Refits
+from softreg._selection.refits import Fold, FoldRefits
 from softreg._selection.scoring import LogLoss, Scoring, quotient, weighted_mean
 
 
@@ -37,7 +37,7 @@ class FoldTrial(Trial):
     """Each fold is scored by the fit that leaves it out."""
 
     folds: list[Fold]
-    refits: Refits
+    refits: FoldRefits
     scoring: Scoring
 
     @property
@@ -46,7 +46,7 @@ class FoldTrial(Trial):
 
     def scores(self, path_point: PathPoint, model: Any) -> tuple[NDArray, NDArray]:
         tests = [fold.test for fold in self.folds]
-        held = zip(tests, self.refits.held_out(path_point), strict=True)
+        held = zip(tests, self.refits.held_out_scores(path_point), strict=True)
         return _of_folds(self.scoring, model, held)
 
 

@@ -4,7 +4,7 @@ The optimum without row i is about one Newton step from that with it, and on the
 that step acts through q x q matrices alone (q scores a problem): no other fit is made. Source: Rad
 and Maleki (2020), "A scalable estimate of the out-of-sample prediction error via approximate
 leave-one-out cross-validation", JRSS B 82, 965-996. Under weak penalties the step is too long or
-too short for the few rows that the fit hangs on; those can be refitted.
+too short for the few rows that the fit depends on most; those can be refitted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from softreg._model.objective import Objective
 from softreg._rows.base import slices
 from softreg._rows.blocks import Block
 from softreg._rows.memory import MemoryRows
-from softreg._selection.refits import refit_problems
+from softreg._selection.refits import groups_within, refit_problems
 from softreg.solvers.linalg.factors import cholesky, solved
 from softreg.solvers.linalg.metrics import Metric
 
@@ -35,11 +35,12 @@ _VALUES_AT_ONCE = 2**18
 # Share of the mean left-out loss that its error may be, as estimated; the error found was up to a
 # third of it (eight data sets with C from 0.01 to 10,000, measured).
 _TOLERATED = 0.01
-# What refits leave of F, relative. On that a row's scores hang least where it alone had a say: at
-# the fits' own 1e-9 outliers stayed where they were (measured on dry_bean).
-_LEFT_OVER = 1e-12
+# The relative tolerance of refits. F without a row says least about the scores of a row that alone
+# decided on a direction: at the fits' own 1e-9 outliers stayed where they were (measured on
+# dry_bean).
+_REFIT_TOL = 1e-12
 # Rows are refitted together as long as their fits have no more scores than this.
-_SCORES_TOGETHER = 2**20
+_MOST_ROW_SCORES = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +50,8 @@ class LeaveOneOutScores:
     Attributes
     ----------
     scores : ndarray (n, K), z_i of the fit without row i, in the fit's gauge
-    leverage : ndarray (n, B), trace(s_i h_i A_i) of each problem (see `leave_one_out`): how much of
-        the fit hangs on the row, from 0 (a row that weighs nothing) to below the problem's number
+    leverage : ndarray (n, B), trace(s_i h_i A_i) of each problem (see `leave_one_out`): how much
+        the fit depends on the row, from 0 (a row that weighs nothing) to below the problem's number
         of free scores; over the rows it adds up to the effective degrees of freedom
     """
 
@@ -67,85 +68,126 @@ def leave_one_out(objective: Objective, T: NDArray) -> LeaveOneOutScores:
         z~_i = z_i + A_i (I - s_i h_i A_i)^-1 s_i g_i,    A_i = (I (x) x_i)' H^-1 (I (x) x_i)
 
     This is the Newton step from T on the objective without row i. All rows' steps take as long as a
-    few Hessians; ValueError if there is no room for these.
+    few Hessians; ValueError if these do not fit, or if the penalty has none.
     """
-    _check_room(objective)
+    _check_hessian(objective)
     objective = objective.in_double()
-    link, (_, K) = objective.link, objective.shape
-    U, inverses = objective.rows.block_coefficients(T), _inverses(objective, T)
-    B, q, width, *_ = inverses.shape
+    rows, K = _rows_in_memory(objective), objective.shape[1]
+    kernel = _NewtonStep(objective.link, rows.block_coefficients(T), _inverses(objective, T))
+    values = rows.map_rows(kernel)
+    scores, leverage = values[:, :K], values[:, K:]
+    return LeaveOneOutScores(scores, np.maximum(leverage, 0))  # rounding has a sign
 
-    def kernel(block: Block) -> NDArray:
-        Z, X = block.scores(U), block.features()
-        P = link.probabilities_inplace(Z.copy())
+
+@dataclass(frozen=True, eq=False)
+class _NewtonStep:
+    """Kernel: scores beside leverages, (m, K + B), of a block's m rows, each by the fit without it.
+
+    Attributes
+    ----------
+    link : Link
+    U : ndarray, the coefficients of the fit to all rows, as `Rows.block_coefficients` gives them
+    inverses : ndarray (B, q, width, q, width), H^-1 of each problem; K = B q
+    """
+
+    link: Link
+    U: NDArray
+    inverses: NDArray
+
+    def __call__(self, block: Block) -> NDArray:
+        Z, X = block.scores(self.U), block.features()
+        P = self.link.probabilities_inplace(Z.copy())
         R = P.copy()
         block.Y.subtract_targets_inplace(R)
         R = block.weighted(R)
-        s = np.broadcast_to(block.weights(), (B, len(X)))
-        leverage = np.empty(s.shape)
-        for cut in slices(len(X), -(-len(X) * max(width, K) * q // _VALUES_AT_ONCE)):
-            A = _spread(X[cut], inverses)
-            M = s[:, cut, None, None] * _curved(link, P[:, cut], A)
-            Z[:, cut] += _moves(A, M, R[:, cut])
+        B, q, width, *_ = self.inverses.shape
+        m, K = len(X), len(Z)
+        s = np.broadcast_to(block.weights(), (B, m))
+        leverage = np.empty((B, m))
+        for cut in slices(m, -(-m * max(width, K) * q // _VALUES_AT_ONCE)):
+            A = _quadratic_forms(X[cut], self.inverses)
+            M = s[:, cut, None, None] * _curvature_times(self.link, P[:, cut], A)
+            Z[:, cut] += _score_changes(A, M, R[:, cut])
             leverage[:, cut] = np.einsum("bmkk->bm", M)
         return np.concatenate([Z, leverage]).T
 
-    # Rows in memory alone have a Hessian that is worth making.
-    found = cast(MemoryRows, objective.rows).map_rows(kernel)
-    return LeaveOneOutScores(found[:, :K], np.maximum(found[:, K:], 0))  # rounding has a sign
-
 
 def refined(
-    objective: Objective, T: NDArray, metric: Metric, left: LeaveOneOutScores
+    objective: Objective, T: NDArray, metric: Metric, left_out: LeaveOneOutScores
 ) -> LeaveOneOutScores:
-    """Return what was left out, with rows refitted until the mean loss is accurate to a percent.
+    """Return left-out scores, with rows refitted until the mean loss is accurate to a percent.
 
-    `metric` is one of the fit to all rows. By how much a row's loss moves is wrong by about the
-    move of its scores, as a share, or by all of it: the worst rows are refitted. Those that alone
+    `metric` is one of the fit to all rows. By how much a row's loss changes is wrong by about the
+    change of its scores, as a share, or by all of it: the worst rows are refitted. Those that alone
     have their class, or answer to a label, stay as they are: without them there is no optimum.
     """
     objective = objective.in_double()
-    done = np.zeros(left.leverage.shape, dtype=bool)
+    is_refitted = np.zeros(left_out.leverage.shape, dtype=bool)
     while True:
-        loss, error = _errors(objective, T, left)
-        worst = _worst(np.where(done, 0, error), _TOLERATED * loss.sum(axis=0))
+        loss, error = _losses_and_errors(objective, T, left_out)
+        tolerated = _TOLERATED * loss.sum(axis=0)
+        worst = _worst(np.where(is_refitted, 0, error), tolerated)
         if not worst.any():
-            return left
-        left, done = _with_refits(objective, T, metric, left, worst), done | worst
+            return left_out
+        left_out = _with_refits(objective, T, metric, left_out, worst)
+        is_refitted = is_refitted | worst
 
 
 def _with_refits(
     objective: Objective,
     T: NDArray,
     metric: Metric,
-    left: LeaveOneOutScores,
-    which: NDArray[np.bool_],
+    left_out: LeaveOneOutScores,
+    is_refitted: NDArray[np.bool_],
 ) -> LeaveOneOutScores:
-    """Return what was left out, with the problems of some rows refitted, `which` (n, B)."""
-    scores = left.scores.copy()
-    for b in np.flatnonzero(which.any(axis=0)):
-        one = np.array([b])
-        part, own = objective.take_problems(one), objective.problems.scores(one)
-        fit = part, objective.problems.columns(T, one), metric.take_problems(objective, one)
-        for rows in _groups(part, np.flatnonzero(which[:, b])):
-            scores[np.ix_(rows, own)] = _refitted(*fit, rows, scores[np.ix_(rows, own)])
-    return LeaveOneOutScores(scores, left.leverage)
+    """Return left-out scores, those of the rows and problems in `is_refitted` (n, B) by refits."""
+    scores = left_out.scores.copy()
+    for problem in np.flatnonzero(is_refitted.any(axis=0)):
+        one = np.array([problem])
+        part, columns = objective.take_problems(one), objective.scores(one)
+        fit = part, objective.columns(T, one), metric.take_problems(objective, one)
+        rows_to_refit = np.flatnonzero(is_refitted[:, problem])
+        scores_of_refit = part.rows.n * part.shape[1]
+        for rows in groups_within(rows_to_refit, scores_of_refit, _MOST_ROW_SCORES):
+            entries = np.ix_(rows, columns)
+            scores[entries] = _scores_by_refits(*fit, rows, scores[entries])
+    return LeaveOneOutScores(scores, left_out.leverage)
 
 
-def _errors(objective: Objective, T: NDArray, left: LeaveOneOutScores) -> tuple[NDArray, NDArray]:
-    """Return each row's weighted loss, left out, and how wrong it may be, (n, B) both."""
-    link, U, B = objective.link, objective.rows.block_coefficients(T), objective.problems.count
+def _losses_and_errors(
+    objective: Objective, T: NDArray, left_out: LeaveOneOutScores
+) -> tuple[NDArray, NDArray]:
+    """Return each row's weighted left-out loss, and how wrong it may be, (n, B) both."""
+    rows, B = _rows_in_memory(objective), objective.problems
+    U = rows.block_coefficients(T)
+    values = rows.map_rows(_LossAndError(objective.link, U, left_out.scores))
+    return values[:, :B], values[:, B:]
 
-    def kernel(block: Block) -> NDArray:
-        Z = block.scores(U)
-        there = left.scores[block.start : block.start + Z.shape[1]].T.copy()
-        move = np.abs(there - Z).reshape(B, -1, Z.shape[1]).max(axis=1)
-        new, old = (link.loss_and_residual_inplace(A, block.Y) for A in (there, Z))
-        error = np.abs(new - old) * np.minimum(1, move)
-        return np.concatenate([block.weighted(new), block.weighted(error)]).T
 
-    found = cast(MemoryRows, objective.rows).map_rows(kernel)
-    return found[:, :B], found[:, B:]
+@dataclass(frozen=True, eq=False)
+class _LossAndError:
+    """Kernel: weighted left-out losses beside their errors, (m, B + B), of a block's m rows.
+
+    Attributes
+    ----------
+    link : Link
+    U : ndarray, the coefficients of the fit to all rows, as `Rows.block_coefficients` gives them
+    left_out : ndarray (n, K), the scores of all rows, each by the fit without it
+    """
+
+    link: Link
+    U: NDArray
+    left_out: NDArray
+
+    def __call__(self, block: Block) -> NDArray:
+        Z = block.scores(self.U)
+        K, m = Z.shape
+        Z_left_out = self.left_out[block.start : block.start + m].T.copy()
+        change = np.abs(Z_left_out - Z).reshape(self.link.problems(K), -1, m).max(axis=1)
+        loss = self.link.loss_and_residual_inplace(Z_left_out, block.Y)
+        loss_of_all = self.link.loss_and_residual_inplace(Z, block.Y)
+        error = np.abs(loss - loss_of_all) * np.minimum(1, change)
+        return np.concatenate([block.weighted(loss), block.weighted(error)]).T
 
 
 def _worst(error: NDArray, tolerated: NDArray) -> NDArray[np.bool_]:
@@ -157,47 +199,61 @@ def _worst(error: NDArray, tolerated: NDArray) -> NDArray[np.bool_]:
     return worst
 
 
-def _groups(objective: Objective, rows: NDArray) -> list[NDArray]:
-    """Return some rows in groups to be refitted together."""
-    scores = len(rows) * objective.rows.n * objective.shape[1]
-    return np.array_split(rows, min(len(rows), -(-scores // _SCORES_TOGETHER)))
-
-
-def _refitted(
+def _scores_by_refits(
     objective: Objective, T: NDArray, metric: Metric, rows: NDArray, scores: NDArray
 ) -> NDArray:
-    """Return the scores (m, q) of some rows, by refits of one problem, or as they were.
+    """Return the scores (m, q) of rows (m,), each by a refit of one problem without it.
 
-    Refits start from the optimum for all rows: that moved as rows' scores are saves little
-    (measured).
+    `scores` are returned of rows without which there is no optimum. Refits start from the optimum
+    T (width, q) for all rows: that moved as rows' scores are saves little (measured).
     """
-    held, count = cast(MemoryRows, objective.rows), len(rows)
-    kept = np.arange(held.n) != rows[:, None]
-    fits = objective.repeated(held.repeated(kept), count)
-    there = np.flatnonzero(~fits.problems.any(fits.unseen_scores))
-    if not len(there):
+    all_rows = _rows_in_memory(objective)
+    counts = np.arange(all_rows.n) != rows[:, None]
+    refits = objective.repeated(all_rows.repeated(counts), len(rows))
+    solvable = np.flatnonzero(~refits.any_of_problem(refits.unseen_scores))
+    if not len(solvable):
         return scores
-    part, start, own = (
-        fits.take_problems(there),
-        np.tile(T, len(there)),
-        metric.repeated(len(there)),
-    )
-    found = refit_problems(part, part, start, own, _LEFT_OVER)
-    found = found.reshape(len(T), len(there), -1)
+    refits, count = refits.take_problems(solvable), len(solvable)
+    start = np.tile(T, count)
+    found = refit_problems(refits, refits, start, metric.repeated(count), _REFIT_TOL)
+    kernel = _ScoresByOwnFit(found.reshape(len(T), count, -1))
+    scores = scores.copy()
+    left_out_rows = all_rows.take_rows(rows[solvable]).replaced(single_pass=True)
+    scores[solvable] = left_out_rows.map_rows(kernel)
+    return scores
 
-    def kernel(block: Block) -> NDArray:
-        own = found[:, block.start : block.start + block.X.shape[0]]
-        Z = np.einsum("mj,jmk->mk", block.features(), own)
+
+@dataclass(frozen=True, eq=False)
+class _ScoresByOwnFit:
+    """Kernel: the scores (m, q) of a block's m rows, each by coefficients of its own.
+
+    Attributes
+    ----------
+    T : ndarray (width, n, q), in working coordinates, of all n rows
+    """
+
+    T: NDArray
+
+    def __call__(self, block: Block) -> NDArray:
+        X = block.features()
+        T = self.T[:, block.start : block.start + len(X)]
+        Z = np.einsum("mj,jmk->mk", X, T)
         return Z if block.offset is None else Z + block.offset
 
-    new = scores.copy()
-    new[there] = held.take_rows(rows[there]).replaced(single_pass=True).map_rows(kernel)
-    return new
+
+def _rows_in_memory(objective: Objective) -> MemoryRows:
+    """Return the rows of an objective that has Hessians: only those in memory are worth one."""
+    return cast(MemoryRows, objective.rows)
 
 
-def _check_room(objective: Objective) -> None:
-    """ValueError if the Hessians take more room than rows in memory grant."""
-    (width, K), B = objective.shape, objective.problems.count
+def _check_hessian(objective: Objective) -> None:
+    """Raise a ValueError if F has no Hessian, or if the Hessians take more than rows may hold."""
+    if not objective.penalty.is_smooth:
+        raise ValueError(
+            'Leave-one-out, cv="loo", needs a penalty that is smooth: the fit without a row is a '
+            "Newton step away only where F has a Hessian. Choose folds instead, such as cv=10."
+        )
+    (width, K), B = objective.shape, objective.problems
     order = width * K // B
     if B * order**2 > objective.rows.value_budget:
         raise ValueError(
@@ -208,7 +264,7 @@ def _check_room(objective: Objective) -> None:
 
 
 def _inverses(objective: Objective, T: NDArray) -> NDArray:
-    """Return H^-1 of each problem, (B, q, width, q, width)."""
+    """Return H^-1 of each problem, (B, q, width, q, width); H is the sum over rows, not a mean."""
     width, K = objective.shape
     inverses = objective.hessian(T) * objective.problem_weight[:, None, None]
     B, p, _ = inverses.shape
@@ -219,27 +275,27 @@ def _inverses(objective: Objective, T: NDArray) -> NDArray:
     return inverses.reshape(B, K // B, width, K // B, width)
 
 
-def _spread(X: NDArray, inverses: NDArray) -> NDArray:
+def _quadratic_forms(X: NDArray, inverses: NDArray) -> NDArray:
     """Return A of rows X (m, width), (B, m, q, q): A[k, l] = x' (H^-1)[k, l] x."""
     B, q, width, *_ = inverses.shape
     A = np.empty((B, len(X), q, q))
     for b, k in np.ndindex(B, q):
         product = X @ inverses[b, k, :, k:].reshape(width, -1)
-        own = np.einsum("mlj,mj->ml", product.reshape(-1, q - k, width), X)
-        A[b, :, k, k:] = A[b, :, k:, k] = own
+        forms = np.einsum("mlj,mj->ml", product.reshape(-1, q - k, width), X)
+        A[b, :, k, k:] = A[b, :, k:, k] = forms
     return A
 
 
-def _curved(link: Link, P: NDArray, A: NDArray) -> NDArray:
+def _curvature_times(link: Link, P: NDArray, A: NDArray) -> NDArray:
     """Return h A, (B, m, q, q), of A in that shape and probabilities P (K, m)."""
     columns = np.ascontiguousarray(A.transpose(3, 0, 2, 1))
-    own = [link.curvature_product(P, column.reshape(P.shape)) for column in columns]
-    return np.reshape(own, columns.shape).transpose(1, 3, 2, 0)
+    products = [link.curvature_product(P, column.reshape(P.shape)) for column in columns]
+    return np.reshape(products, columns.shape).transpose(1, 3, 2, 0)
 
 
-def _moves(A: NDArray, M: NDArray, R: NDArray) -> NDArray:
-    """Return A (I - M)^-1 R, (K, m), of weighted residuals R (K, m)."""
+def _score_changes(A: NDArray, M: NDArray, R: NDArray) -> NDArray:
+    """Return A (I - M)^-1 R, (K, m), of A and M (B, m, q, q) and weighted residuals R (K, m)."""
     B, m, q, _ = A.shape
     residuals = R.reshape(B, q, m).swapaxes(1, 2)[..., None]
-    moves = A @ np.linalg.solve(np.eye(q) - _MOST_LEVERAGE * M, residuals)
-    return moves[..., 0].swapaxes(1, 2).reshape(R.shape)
+    changes = A @ np.linalg.solve(np.eye(q) - _MOST_LEVERAGE * M, residuals)
+    return changes[..., 0].swapaxes(1, 2).reshape(R.shape)

@@ -1,9 +1,9 @@
-"""Paths: the optimum at one strength of the penalty after another, each from those before."""
+"""Paths: the optimum at one strength of the penalty after another, each from the last ones."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,15 @@ from softreg.solvers.outer_loop import result_from, run_rounds
 from softreg.solvers.point import Point, decrement
 from softreg.solvers.result import Result
 
-# The least C of a grid gains at most this share of the null model's F, the largest shrinks
-# coefficients by so much, on the average, were the columns uncorrelated.
+# At the least C of a grid F is at most this share below that of the null model; the largest C
+# would shrink coefficients by this share, on average, if the columns were uncorrelated.
 _GAIN, _SHRINKAGE = 0.01, 1e-4
 # As in scikit-learn, where no C changes anything.
-_ANY = (1e-4, 1e4)
-# What rounding coefficients to single precision costs is far below this, other rows far above.
-_NEAR = 1e-3
+_DEFAULT_ENDS = (1e-4, 1e4)
 # Beyond this estimate of (F - F*) / F the solver's own descent is faster than Newton's steps.
-_FAR = 0.1
+_NEAR = 0.1
+# What rounding coefficients to single precision costs is far below this, other rows far above.
+_LARGEST_EXCESS = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +34,10 @@ class PathPoint:
 
     Attributes
     ----------
-    C : float, beside the strength of the objective that the path began with
+    C : float, by which the penalty that the path began with is divided
     objective : Objective, with its penalty at that strength
     T : ndarray (width, K), the optimum in working coordinates
-    metric : Metric, near it
+    metric : Metric, computed near T
     result : Result
     """
 
@@ -48,61 +48,68 @@ class PathPoint:
     result: Result
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class PathExtrapolation:
-    """Coefficients at the latest strengths, and where they lead.
+    """Coefficients at the latest points of a path, and the line through them.
 
     They are nearly straight in log C, or become so where classes separate.
+
+    Attributes
+    ----------
+    points : tuple of (log C, T), at most two, the latest last
     """
 
-    behind: list[tuple[float, NDArray]] = field(default_factory=list)
+    points: tuple[tuple[float, NDArray], ...] = ()
 
-    def reached(self, C: float, T: NDArray) -> None:
-        """Record the coefficients at the next C."""
-        self.behind = [*self.behind[-1:], (np.log(C), T)]
+    def with_point(self, C: float, T: NDArray) -> PathExtrapolation:
+        """Return the line through the latest point and the coefficients T at the next C."""
+        return PathExtrapolation((*self.points[-1:], (np.log(C), T)))
 
-    def ahead(self, C: float) -> NDArray:
-        """Return the coefficients expected at the next C."""
-        t, T = self.behind[-1]
-        if len(self.behind) == 1:
+    def expected(self, C: float) -> NDArray:
+        """Return the coefficients expected at the next C: those of the latest if it is alone."""
+        log_C, T = self.points[-1]
+        if len(self.points) == 1:
             return T
-        before, earlier = self.behind[0]
-        return T + (np.log(C) - t) / (t - before) * (T - earlier)
+        earlier_log_C, earlier_T = self.points[0]
+        return T + (np.log(C) - log_C) / (log_C - earlier_log_C) * (T - earlier_T)
 
 
 def path_points(
-    objective: Objective, Cs: NDArray, monitor: Callable[[], Monitor]
+    objective: Objective, Cs: NDArray, new_monitor: Callable[[], Monitor]
 ) -> Iterator[PathPoint]:
     """Yield the optimum of an objective whose penalty is divided by each C, ascending.
 
     Along the path the start is extrapolated, and the metric, however old, follows the penalty.
     """
-    extrapolation, last = PathExtrapolation(), None
+    extrapolation, previous = PathExtrapolation(), None
     for C in Cs:
-        own, watch = objective.at_strength(C), monitor()
-        if last is None:
-            point = Point.at_coefficients(own.in_double(), own.null())
-            metric = first_metric(own, point.T)
+        penalised, monitor = objective.at_strength(C), new_monitor()
+        # 1. Where to start, and in which metric.
+        if previous is None:
+            start = Point.at_coefficients(penalised.in_double(), penalised.null())
+            metric = first_metric(penalised, start.T)
         else:
-            point = _start(own, last, extrapolation.ahead(C))
-            metric = last.metric.with_ridge_change(
-                own, own.penalty.ridge - last.objective.penalty.ridge
-            )
-        near = last is not None and (decrement(own, point, metric) <= _FAR).all()
-        descend = (Newton() if near else choose(own)).descend
-        minimum = run_rounds(own, point, metric, watch, descend)
-        extrapolation.reached(C, minimum.point.T)
-        last = PathPoint(C, own, minimum.point.T, minimum.metric, result_from(own, minimum, watch))
-        yield last
+            start = _start(penalised, previous, extrapolation.expected(C))
+            change = penalised.penalty.l2 - previous.objective.penalty.l2
+            metric = previous.metric.with_ridge_change(penalised, change)
+        # 2. Descend from there; near the optimum Newton's steps are the fastest.
+        is_near = previous is not None and (decrement(penalised, start, metric) <= _NEAR).all()
+        descend = (Newton() if is_near else choose(penalised)).descend
+        minimum = run_rounds(penalised, start, metric, monitor, descend)
+        # 3. Lead on to the next C.
+        T, result = minimum.point.T, result_from(penalised, minimum, monitor)
+        extrapolation = extrapolation.with_point(C, T)
+        previous = PathPoint(C, penalised, T, minimum.metric, result)
+        yield previous
 
 
 def C_values(objective: Objective, Cs: int | NDArray) -> NDArray:
-    """Return the values of C to try: those given, or a grid of as many as an integer says."""
+    """Return the values of C to try, (n_Cs,): those given, or a grid of as many as an integer."""
     return C_grid(objective, Cs) if isinstance(Cs, int) else Cs
 
 
 def C_grid(objective: Objective, count: int) -> NDArray:
-    """Return so many values of C, evenly spaced in log C, that span what makes a difference.
+    """Return `count` values of C, evenly spaced in log C, that span what makes a difference.
 
     With null gradient G, no C gains more than C times the conjugate of the penalty at G (weak
     duality), nor more than F itself.
@@ -112,10 +119,11 @@ def C_grid(objective: Objective, count: int) -> NDArray:
     gain = np.where(objective.constant_problems, 0, objective.penalised_gap(gradient)).sum()
     p = objective.rows.totals.mean_target
     curvature = np.maximum((p * (1 - p)).mean(), np.finfo(float).eps)
-    own = objective.penalty.ridge_by_feature[np.isfinite(objective.penalty.ridge_by_feature)]
-    strength = own[own > 0].mean() if (own > 0).any() else 0.0
+    ridge = objective.penalty.ridge_by_feature
+    penalised = np.isfinite(ridge) & (ridge > 0)
+    strength = ridge[penalised].mean() if penalised.any() else 0.0
     if not (gain > 0 and strength > 0):
-        return np.geomspace(*_ANY, count)
+        return np.geomspace(*_DEFAULT_ENDS, count)
     least, largest = _GAIN * value.sum() / gain, strength / (_SHRINKAGE * curvature)
     return np.geomspace(least, max(largest, least), count)
 
@@ -124,7 +132,7 @@ def metric_at_optimum(objective: Objective, T: NDArray) -> Metric:
     """Return a metric at the optimum; ValueError if T (width, K) is not near it."""
     exact, first = objective.in_double(), first_metric(objective, T)
     excess = decrement(exact, Point.at_coefficients(exact, T), first)[~objective.constant_problems]
-    if not (excess <= _NEAR).all():
+    if not (excess <= _LARGEST_EXCESS).all():
         raise ValueError(
             "The model is not at the optimum of these rows: F is estimated "
             f"{excess.max():.1g} (relative) above it. Pass the X, y, sample_weight and "
@@ -133,11 +141,12 @@ def metric_at_optimum(objective: Objective, T: NDArray) -> Metric:
     return first.refreshed(objective, T)
 
 
-def _start(objective: Objective, last: PathPoint, expected: NDArray) -> Point:
-    """Return the expected coefficients, or those of the last point if they are better."""
+def _start(objective: Objective, previous: PathPoint, expected: NDArray) -> Point:
+    """Return the point at the expected coefficients, or at the previous ones if F is less there."""
     exact = objective.in_double()
     point = Point.at_coefficients(exact, expected)
-    change = objective.penalty.value(last.T) - last.objective.penalty.value(last.T)
-    before = last.result.objective + objective.in_units_of_F(objective.problems.total(change))
-    better = objective.in_units_of_F(point.value).sum() <= before.sum()
-    return point if better else Point.at_coefficients(exact, last.T)
+    T, penalty = previous.T, previous.objective.penalty
+    change = objective.by_problem(objective.penalty.value(T) - penalty.value(T))
+    value_at_previous = previous.result.objective + objective.in_units_of_F(change)
+    is_better = objective.in_units_of_F(point.value).sum() <= value_at_previous.sum()
+    return point if is_better else Point.at_coefficients(exact, T)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from softreg._model.links import Link
 from softreg._model.objective import Objective
 from softreg._rows.blocks import Block
 from softreg._rows.memory import MemoryRows
@@ -22,103 +23,132 @@ from softreg.solvers.point import Point, decrement, line_search
 
 # Folds are refitted together as long as their scores are no more than this: then probabilities are
 # kept from product to product.
-_TOGETHER = 2**23
+_MOST_FOLD_SCORES = 2**23
 # The intercept of a class that a fold lacks: below any score, so that it adds nothing.
-_ABSENT = -1e3
+_UNSEEN_INTERCEPT = -1e3
 
 
 class Fold(NamedTuple):
-    """How often each row counts in a fit, (n,), and the rows that are held out of it."""
+    """How often each row counts in a fit, (n,), and the indices of the rows held out of it."""
 
     train: NDArray
     test: NDArray
 
 
-class Refits:
+class FoldRefits:
     """The fits that leave out one fold each, all folds in the same passes over the data.
 
     They differ from the fit to all rows by a fold's rows: each starts where that ended at the same
-    strength, moved as at the strengths before, and takes its metric as preconditioner.
+    C, displaced as at the C before, and takes its metric as preconditioner. The points of a path
+    are therefore to be passed in ascending order of C.
+
+    Parameters
+    ----------
+    objective : Objective of all rows, at C = 1
+    rows : MemoryRows, those of the objective
+    folds : list of Fold
+    tol : float, the estimate of (F - F*) / F at which refits end
     """
 
     def __init__(
         self, objective: Objective, rows: MemoryRows, folds: list[Fold], tol: float
     ) -> None:
-        values = len(folds) * rows.n * objective.shape[1]
-        count = min(len(folds), -(-values // _TOGETHER))
-        groups = np.array_split(np.arange(len(folds)), count)
-        self._groups = [_Group(objective, rows, [folds[f] for f in own], tol) for own in groups]
+        scores_of_fold = rows.n * objective.shape[1]
+        groups = groups_within(np.arange(len(folds)), scores_of_fold, _MOST_FOLD_SCORES)
+        self._groups = [
+            _FoldGroup(objective, rows, [folds[number] for number in group], tol)
+            for group in groups
+        ]
 
-    def held_out(self, path_point: PathPoint) -> list[NDArray]:
-        """Return the scores (m, K) of each fold's rows, at a point of the path."""
-        return [scores for group in self._groups for scores in group.held_out(path_point)]
+    def held_out_scores(self, path_point: PathPoint) -> list[NDArray]:
+        """Return the scores (m, K) of each fold's m rows by the fit without them."""
+        return [scores for group in self._groups for scores in group.held_out_scores(path_point)]
 
 
-class _Group:
-    """Folds that are refitted together."""
+class _FoldGroup:
+    """Folds that are refitted together: their fits are the problems of one objective."""
 
     def __init__(
         self, objective: Objective, rows: MemoryRows, folds: list[Fold], tol: float
     ) -> None:
         train = np.stack([fold.train for fold in folds])
-        fits = objective.repeated(rows.repeated(train), len(folds))
-        self._fits, self._single, self._tol, self._trail = (
-            fits,
-            in_float32(fits),
-            tol,
-            PathExtrapolation(),
-        )
-        self._rows, self._tests = rows, [fold.test for fold in folds]
+        self._refits = objective.repeated(rows.repeated(train), len(folds))
+        self._refits_in_float32 = in_float32(self._refits)
+        self._rows, self._folds, self._tol = rows, folds, tol
+        # How far the coefficients of the refits are from those of the fit to all rows.
+        self._displacement = PathExtrapolation()
 
-    def held_out(self, path_point: PathPoint) -> list[NDArray]:
-        """Return the scores (m, K) of each fold's rows, at a point of the path."""
-        count = len(self._tests)
-        whole, metric = np.tile(path_point.T, count), path_point.metric.repeated(count)
-        start = whole + self._trail.ahead(path_point.C) if self._trail.behind else whole
-        start = self._without_absent(start)
-        fits, rough = (own.at_strength(path_point.C) for own in (self._fits, self._single))
-        T = refit_problems(fits, rough, start, metric, self._tol)
-        self._trail.reached(path_point.C, T - whole)
-        each = (
-            np.split(A, count, axis=-1)
-            for A in (T, self._fits.unseen_scores, fits.rows.totals.score_weight)
+    def held_out_scores(self, path_point: PathPoint) -> list[NDArray]:
+        """Return the scores (m, K) of each fold's m rows by the fit without them."""
+        C, count = path_point.C, len(self._folds)
+        T_of_all, metric = np.tile(path_point.T, count), path_point.metric.repeated(count)
+        start = T_of_all
+        if self._displacement.points:
+            start = T_of_all + self._displacement.expected(C)
+        T = refit_problems(
+            self._refits.at_strength(C),
+            self._refits_in_float32.at_strength(C),
+            self._without_unseen(start),
+            metric,
+            self._tol,
         )
-        parts = zip(self._tests, *each, strict=True)
-        taken = (
-            (self._rows.take_rows(test).replaced(single_pass=True), *own) for test, *own in parts
-        )
-        return [_scores(path_point.objective, *own) for own in taken]
+        self._displacement = self._displacement.with_point(C, T - T_of_all)
+        return self._scores_of_folds(path_point.objective.link, T)
 
-    def _without_absent(self, T: NDArray) -> NDArray:
-        """Return coefficients that leave out what a fold has not seen."""
-        if not self._fits.unseen_scores.any():
+    def _scores_of_folds(self, link: Link, T: NDArray) -> list[NDArray]:
+        """Return the scores (m, K) of each fold's m rows, T (width, folds * K) being all refits."""
+        fits = self._refits
+        by_fold = (
+            np.split(values, len(self._folds), axis=-1)
+            for values in (T, fits.unseen_scores, fits.rows.score_weight)
+        )
+        scores = []
+        for fold, T_of_fold, unseen, weight in zip(self._folds, *by_fold, strict=True):
+            rows = self._rows.take_rows(fold.test).replaced(single_pass=True)
+            U = rows.block_coefficients(T_of_fold)
+            scores.append(rows.map_rows(_HeldOutScores(link, U, unseen, weight)))
+        return scores
+
+    def _without_unseen(self, T: NDArray) -> NDArray:
+        """Return coefficients T in which classes, or answers, unseen by a fold have no part."""
+        unseen = self._refits.unseen_scores
+        if not unseen.any():
             return T
-        T = np.where(self._fits.unseen_scores, self._fits.null(), T)
-        if self._fits.link.exclusive:
-            T[-1, self._fits.unseen_scores] = _ABSENT
+        T = np.where(unseen, self._refits.null(), T)
+        if self._refits.link.exclusive:
+            T[-1, unseen] = _UNSEEN_INTERCEPT
         return T
 
 
-def _scores(
-    objective: Objective, rows: MemoryRows, T: NDArray, unseen: NDArray, weight: NDArray
-) -> NDArray:
-    """Return the scores (m, K) of rows by a fit of some weight (K,) that has not seen all."""
-    U = rows.block_coefficients(T)
+@dataclass(frozen=True, eq=False)
+class _HeldOutScores:
+    """Kernel: the scores (m, K) of a block's m rows by a fit that may not have seen all classes.
 
-    def kernel(block: Block) -> NDArray:
-        Z = block.scores(U)
-        if unseen.any():
-            objective.link.set_unseen_inplace(Z, unseen, weight)
+    Attributes
+    ----------
+    link : Link of that fit
+    U : ndarray, its coefficients as `Rows.block_coefficients` gives them
+    unseen : ndarray (K,) of bool, the scores that the fit knows nothing of: they get their prior
+    weight : ndarray (K,), the weight of the fit's rows, score by score
+    """
+
+    link: Link
+    U: NDArray
+    unseen: NDArray[np.bool_]
+    weight: NDArray
+
+    def __call__(self, block: Block) -> NDArray:
+        Z = block.scores(self.U)
+        if self.unseen.any():
+            self.link.set_unseen_inplace(Z, self.unseen, self.weight)
         return Z.T
-
-    return rows.map_rows(kernel)
 
 
 # Newton's equations are solved until the next estimate is a tenth of the tolerance, or this share
 # of their right-hand sides is left.
-_SHARE = 0.05
-# Steps lead on that take three quarters off the estimate.
-_LEADS_ON = 0.25
+_LEAST_RESIDUAL = 0.05
+# Steps that take three quarters off the estimate are good enough to go on with.
+_SUFFICIENT_RATIO = 0.25
 # What so many steps do not solve differs too much from the fit to all rows for its metric.
 _MOST_PRODUCTS, _MOST_STEPS = 100, 6
 # Iterations after which a fit that has no end, as where free features separate classes, is left.
@@ -132,66 +162,81 @@ def refit_problems(
 
     Newton's steps by conjugate gradients in a metric, such as that of a fit to all rows; problems
     that these do not solve are solved alone. `rough` is the objective `in_float32`, whose products
-    make the steps as long as they lead on.
+    serve the steps as long as each takes enough off the estimate.
     """
-    whole, open_ = (
-        Point.at_coefficients(objective, start),
-        np.flatnonzero(~objective.constant_problems),
-    )
-    before, blind = np.full(objective.problems.count, np.inf), np.ones(objective.problems.count)
+    point = Point.at_coefficients(objective, start)
+    unsolved = np.flatnonzero(~objective.constant_problems)
+    previous = np.full(objective.problems, np.inf)
+    underestimated = np.ones(objective.problems)
     for _ in range(_MOST_STEPS):
-        open_, estimate = _not_done(open_, objective, whole, metric, tol / blind)
-        if not open_.size:
-            return whole.T
-        if not (estimate <= _LEADS_ON * before[open_]).all():
+        # 1. Leave out the problems that are solved.
+        unsolved, estimate = _unsolved(unsolved, objective, point, metric, tol / underestimated)
+        if not unsolved.size:
+            return point.T
+        # 2. Products in double precision where those in single no longer get anywhere.
+        if not (estimate <= _SUFFICIENT_RATIO * previous[unsolved]).all():
             rough = objective
-        part, point, own = _of_problems(open_, objective, whole, metric)
-        share = np.clip(np.sqrt(0.1 * tol / estimate), _SHARE, 0.5)
-        step = _newton_step(rough.take_problems(open_), point, own, share)
-        # The step's own energy tells what the metric overlooks that only the rows left out hold up.
-        energy = -0.5 * part.problems.inner(point.gradient, step) / point.value
-        blind[open_], before[open_] = np.maximum(1, energy / estimate), estimate
-        whole = whole.with_problems(objective, open_, line_search(part, point, step))
-    open_, _ = _not_done(open_, objective, whole, metric, tol / blind)
-    return _climbed(objective, whole, open_, tol).T
+        # 3. Newton's step, only as accurate as the estimate needs.
+        subset, subset_point, subset_metric = _take_problems(unsolved, objective, point, metric)
+        residual = np.clip(np.sqrt(0.1 * tol / estimate), _LEAST_RESIDUAL, 0.5)
+        step = _newton_step(rough.take_problems(unsolved), subset_point, subset_metric, residual)
+        # 4. The step's own energy shows by how much the metric underestimates F - F*, where the
+        #    rows left out had held up the curvature.
+        energy = -0.5 * subset.inner(subset_point.gradient, step) / subset_point.value
+        underestimated[unsolved], previous[unsolved] = np.maximum(1, energy / estimate), estimate
+        # 5. Go along it as far as F falls.
+        reached = line_search(subset, subset_point, step)
+        point = point.with_problems(objective, unsolved, reached)
+    unsolved, _ = _unsolved(unsolved, objective, point, metric, tol / underestimated)
+    return _solved_alone(objective, point, unsolved, tol).T
 
 
-def _not_done(
+def groups_within(members: NDArray, scores_of_member: int, most: int) -> list[NDArray]:
+    """Return members, (count,), in groups of at most about `most` scores, each at least one."""
+    scores = len(members) * scores_of_member
+    return np.array_split(members, min(len(members), -(-scores // most)))
+
+
+def _unsolved(
     problems: NDArray, objective: Objective, point: Point, metric: Metric, tol: NDArray
 ) -> tuple[NDArray, NDArray]:
-    """Return which of some problems have estimates of (F - F*) / F above `tol` (B,), and these."""
+    """Return those of some problems whose estimate of (F - F*) / F exceeds `tol` (B,), and it."""
     if not problems.size:
         return problems, np.empty(0)
-    estimate = decrement(*_of_problems(problems, objective, point, metric))
-    on = estimate > tol[problems]
-    return problems[on], estimate[on]
+    estimate = decrement(*_take_problems(problems, objective, point, metric))
+    above = estimate > tol[problems]
+    return problems[above], estimate[above]
 
 
-def _of_problems(
+def _take_problems(
     problems: NDArray, objective: Objective, point: Point, metric: Metric
 ) -> tuple[Objective, Point, Metric]:
-    """Return what belongs to some of the problems."""
-    own = objective.take_problems(problems), point.take_problems(objective, problems)
-    return *own, metric.take_problems(objective, problems)
+    """Return the objective, point and metric of some of the problems."""
+    return (
+        objective.take_problems(problems),
+        point.take_problems(objective, problems),
+        metric.take_problems(objective, problems),
+    )
 
 
-def _newton_step(objective: Objective, point: Point, metric: Metric, share: NDArray) -> NDArray:
+def _newton_step(objective: Objective, point: Point, metric: Metric, residual: NDArray) -> NDArray:
     """Return Newton's step (width, K), but for a share (B,) of its equations' right-hand sides."""
 
-    def enough(_part: Objective, open_: NDArray, _left: NDArray, ratio: NDArray) -> NDArray:
-        return ratio <= share[open_]
+    def enough(_objective: Objective, problems: NDArray, _left: NDArray, ratio: NDArray) -> NDArray:
+        return ratio <= residual[problems]
 
     product = HessianProduct(objective, point.T)
     return conjugate_gradients(product, point.gradient, metric, enough, _MOST_PRODUCTS)[0]
 
 
-def _climbed(objective: Objective, point: Point, problems: NDArray, tol: float) -> Point:
+def _solved_alone(objective: Objective, point: Point, problems: NDArray, tol: float) -> Point:
     """Return the point with some of the problems at their optimum, each in metrics of its own."""
     if not problems.size:
         return point
-    part, own = objective.take_problems(problems), point.take_problems(objective, problems)
+    subset, start = objective.take_problems(problems), point.take_problems(objective, problems)
     monitor = Monitor(tol, _MOST_ITERATIONS, lambda _T, _value: False)
-    minimum = run_rounds(part, own, first_metric(part, own.T), monitor, choose(part).descend)
+    descend = choose(subset).descend
+    minimum = run_rounds(subset, start, first_metric(subset, start.T), monitor, descend)
     return point.with_problems(objective, problems, minimum.point)
 
 
