@@ -97,6 +97,6 @@ def loo(
     with Threads(check_n_jobs(estimator.n_jobs)) as threads:
         objective, T, metric = estimator._at_optimum(X, y, sample_weight, offset, threads)
         left = refined(objective, T, metric, leave_one_out(objective, T))
-    probabilities = estimator._probabilities_of(estimator._shaped(left.scores))
+    probabilities = estimator._probabilities(estimator._as_decisions(left.scores))
     one = left.leverage.shape[1] == 1
     return LeaveOneOut(probabilities, left.leverage[:, 0] if one else left.leverage)

@@ -52,15 +52,15 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         """Return the inverse strength of the penalty, (1,), or those of the labels, (n_labels,)."""
 
     @abstractmethod
-    def _predicted(self, scores: NDArray) -> Any:
+    def _predictions(self, scores: NDArray) -> Any:
         """Return the predictions of scores."""
 
     @abstractmethod
-    def _probabilities(self, scores: NDArray) -> NDArray:
+    def _class_probabilities(self, scores: NDArray) -> NDArray:
         """Return the probabilities of scores, (n, K) both."""
 
     @abstractmethod
-    def _log_probabilities(self, scores: NDArray) -> NDArray:
+    def _class_log_probabilities(self, scores: NDArray) -> NDArray:
         """Return their logarithms (n, K)."""
 
     def decision_function(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
@@ -107,7 +107,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         TypeError
             If `offset` is sparse.
         """
-        return self._predicted(self.decision_function(X, offset))
+        return self._predictions(self.decision_function(X, offset))
 
     def predict_top_k(self, X: ArrayLike, k: int, offset: ArrayLike | None = None) -> NDArray:
         """Return the k most probable classes of each row, or the k most probable labels.
@@ -173,7 +173,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             If `offset` is sparse.
         """
         scores = self.decision_function(X, offset)
-        return self._probabilities_of(scores)
+        return self._probabilities(scores)
 
     def predict_log_proba(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
         """Return the logarithm of the probabilities, finite wherever the scores are.
@@ -195,11 +195,15 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             If `offset` is sparse.
         """
         scores = self.decision_function(X, offset)
-        return log_expit(of_both(scores)) if scores.ndim == 1 else self._log_probabilities(scores)
+        return (
+            log_expit(of_both(scores))
+            if scores.ndim == 1
+            else self._class_log_probabilities(scores)
+        )
 
-    def _probabilities_of(self, scores: NDArray) -> NDArray:
+    def _probabilities(self, scores: NDArray) -> NDArray:
         """Return the probabilities (n, K) of scores in the shape of `decision_function`."""
-        return expit(of_both(scores)) if scores.ndim == 1 else self._probabilities(scores)
+        return expit(of_both(scores)) if scores.ndim == 1 else self._class_probabilities(scores)
 
     def _checked_offset(self, offset: Any, data: Any) -> NDArray | None:
         """Return the offset of validated rows, or None."""
@@ -209,10 +213,10 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     def _scores(self, data: Any, offset: NDArray | None) -> NDArray:
         """Return the scores of validated rows, (n, K), or (n,) of two classes with one row."""
         linear = safe_sparse_dot(data, self.coef_.T, dense_output=True) + self.intercept_
-        scores = self._shaped(linear)
+        scores = self._as_decisions(linear)
         return scores if offset is None else scores + offset.astype(scores.dtype)
 
-    def _shaped(self, scores: NDArray) -> NDArray:
+    def _as_decisions(self, scores: NDArray) -> NDArray:
         """Return scores (n, K or 1) in the shape of `decision_function`."""
         return scores[:, 0] if scores.shape[1] < len(self.classes_) else scores
 

@@ -18,18 +18,18 @@ from softreg._estimators.base import LinearClassifier
 from softreg._model.objective import Objective
 from softreg._rows.threads import Threads
 from softreg._selection.cv_scores import (
-    FoldTrial,
-    PooledTrial,
-    RowTrial,
-    Trial,
+    FoldScores,
+    HeldOutScores,
+    PooledScore,
+    RowScores,
     check_scores,
-    chosen,
+    chosen_index,
     summary,
 )
 from softreg._selection.folds import check_weights, folds_of
 from softreg._selection.path import C_values, path_points
 from softreg._selection.refits import FoldRefits
-from softreg._selection.scoring import as_labels, scoring_for
+from softreg._selection.scoring import as_labels, held_out_scorer
 from softreg.solvers.result import Result
 
 LEAVE_ONE_OUT = "loo"
@@ -93,7 +93,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             tried = C_values(objective, Cs)
             path, scores, weights = fitted._tried(objective, scored.code, tried, trial)
         mean, error = summary(scores, weights)
-        place = chosen(mean, error, select)
+        place = chosen_index(mean, error, select)
         there = _at(path, place)
         learned = fitted._learned(there, sample.code, rows)
         along = fitted._linear_path(path, rows.dtype)
@@ -151,8 +151,8 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         encoder, data = self._encoder(y), np.empty((len(Z), 0))
         answers = encoder.checked(y, sample_weight, data)
         code, test = encoder.announced(self.classes_, answers), np.arange(len(Z))
-        scoring = scoring_for(self.scoring, X, y, code, answers)
-        return float(scoring.of_fold(self, test, Z)[0])
+        scoring = held_out_scorer(self.scoring, X, y, code, answers)
+        return float(scoring.fold_score(self, test, Z)[0])
 
     def _C(self) -> NDArray:
         return np.atleast_1d(self.C_)
@@ -161,30 +161,32 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         """Return whether each score has a C of its own; two classes share one score."""
         return self._tries_each_label() and bool(code.score_shape)
 
-    def _trial(self, objective: Objective, sample: Sample, X: Any, y: Any, groups: Any) -> Trial:
+    def _trial(
+        self, objective: Objective, sample: Sample, X: Any, y: Any, groups: Any
+    ) -> HeldOutScores:
         """Return what tries strengths on a sample, encoded as it is scored."""
         rows: Any = objective.rows
-        trial: Trial
+        trial: HeldOutScores
         each = self._has_own_strengths(sample.code)
-        scoring = scoring_for(self.scoring, X, y, sample.code, sample.answers, per_label=each)
+        scoring = held_out_scorer(self.scoring, X, y, sample.code, sample.answers, per_label=each)
         if isinstance(self.cv, str) and self.cv == LEAVE_ONE_OUT:
-            rowwise: Any = RowTrial if scoring.scores_rows else PooledTrial
+            rowwise: Any = RowScores if scoring.scores_rows else PooledScore
             trial = rowwise(scoring, rows.n)
         else:
             folds = folds_of(self.cv, X, y, groups, rows.n)
             check_weights(folds, sample.answers.weight)
             tol = max(checks.check_tol(self.tol), _NOISE)
-            trial = FoldTrial(folds, FoldRefits(objective, rows, folds, tol), scoring)
-        if self.select == "1se" and trial.units < 2:
+            trial = FoldScores(folds, FoldRefits(objective, rows, folds, tol), scoring)
+        if self.select == "1se" and trial.count < 2:
             raise ValueError(
                 f'select="1se" needs the standard error of two or more scores, and cv={self.cv!r} '
-                f'with scoring={self.scoring!r} gives {trial.units}; choose select="best", or more '
+                f'with scoring={self.scoring!r} gives {trial.count}; choose select="best", or more '
                 "folds."
             )
         return trial
 
     def _tried(
-        self, objective: Objective, code: Code, Cs: NDArray, trial: Trial
+        self, objective: Objective, code: Code, Cs: NDArray, trial: HeldOutScores
     ) -> tuple[list[Result], NDArray, NDArray]:
         """Return the result at each C, and scores (units, n_Cs[, L]) with what they weigh."""
         results, found = [], []
@@ -194,7 +196,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             checks.check_finite(result.objective)
             self.__dict__.update(self._linear(result.coef, result.intercept, objective.rows.dtype))
             results.append(result)
-            found.append(trial.scores(path_point, self))
+            found.append(trial.at(path_point, self))
             check_scores(self.scoring, path_point.C, *found[-1])
             if self.verbose:
                 C, F, mean = path_point.C, result.objective.sum(), summary(*found[-1])[0].mean()

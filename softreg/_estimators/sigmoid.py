@@ -16,7 +16,7 @@ from softreg._encoding.labels import LabelEncoder, OneVsRestEncoder
 from softreg._estimators.base import LinearClassifier
 from softreg._estimators.cv import CrossValidatedClassifier
 from softreg._estimators.streams import StreamClassifier
-from softreg._selection import thresholds as thresholds
+from softreg._selection.thresholds import tuned_thresholds
 from softreg.solvers.base import Solver
 from softreg.solvers.result import Result
 
@@ -34,7 +34,7 @@ class SigmoidModel(LinearClassifier, metaclass=ABCMeta):
     def _learned_by_problem(self, result: Result) -> dict[str, Any]:
         return {"label_objective_": result.objective, "label_optimality_gap_": result.gap}
 
-    def _predicted(self, scores: NDArray) -> Any:
+    def _predictions(self, scores: NDArray) -> Any:
         excess = scores - logit(checks.check_threshold(self.threshold, len(self.coef_)))
         if self.multilabel_:
             indicator = (excess > 0).astype(int)
@@ -43,11 +43,11 @@ class SigmoidModel(LinearClassifier, metaclass=ABCMeta):
             (excess > 0).astype(int) if scores.ndim == 1 else excess.argmax(axis=1)
         ]
 
-    def _probabilities(self, scores: NDArray) -> NDArray:
+    def _class_probabilities(self, scores: NDArray) -> NDArray:
         # p_k / sum_j p_j also where all p underflow
         return expit(scores) if self.multilabel_ else softmax(log_expit(scores), axis=1)
 
-    def _log_probabilities(self, scores: NDArray) -> NDArray:
+    def _class_log_probabilities(self, scores: NDArray) -> NDArray:
         own = log_expit(scores)
         return own if self.multilabel_ else log_softmax(own, axis=1)
 
@@ -258,7 +258,7 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
         >>> model.set_params(threshold=model.tune_thresholds(X, Y)).fit(X, Y).predict(X).shape
         (100, 5)
         """
-        return thresholds.tuned(self, X, y, metric, cv, sample_weight)
+        return tuned_thresholds(self, X, y, metric, cv, sample_weight)
 
 
 class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):

@@ -30,14 +30,14 @@ class SoftmaxModel(LinearClassifier, metaclass=ABCMeta):
     def _learned_by_problem(self, result: Result) -> dict[str, Any]:
         return {}
 
-    def _predicted(self, scores: NDArray) -> NDArray:
+    def _predictions(self, scores: NDArray) -> NDArray:
         best = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
         return self.classes_[best]
 
-    def _probabilities(self, scores: NDArray) -> NDArray:
+    def _class_probabilities(self, scores: NDArray) -> NDArray:
         return softmax(scores, axis=1)
 
-    def _log_probabilities(self, scores: NDArray) -> NDArray:
+    def _class_log_probabilities(self, scores: NDArray) -> NDArray:
         return log_softmax(scores, axis=1)
 
 

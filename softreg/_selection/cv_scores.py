@@ -1,4 +1,4 @@
-"""Trials: what each strength of the penalty scores on rows that were held out."""
+"""Held-out scores: what the fits without some rows score on them, at each strength."""
 
 from __future__ import annotations
 
@@ -13,91 +13,104 @@ from numpy.typing import NDArray
 from softreg._selection.leave_one_out import leave_one_out, refined
 from softreg._selection.path import PathPoint
 from softreg._selection.refits import Fold, FoldRefits
-from softreg._selection.scoring import LogLoss, Scoring, quotient, weighted_mean
+from softreg._selection.scoring import (
+    Classifier,
+    HeldOutScorer,
+    LogLoss,
+    quotient,
+    weighted_mean,
+)
 
 
-class Trial(ABC):
-    """Units that are held out, each of which has a score, or one for each label."""
+class HeldOutScores(ABC):
+    """The scores of held-out rows at a point of a path: by fold, by row, or one of all rows."""
 
     @property
     @abstractmethod
-    def units(self) -> int:
-        """Number of units."""
+    def count(self) -> int:
+        """Number of scores (of each label): folds, rows, or one."""
 
     @abstractmethod
-    def scores(self, path_point: PathPoint, model: Any) -> tuple[NDArray, NDArray]:
-        """Return the scores (units,) or (units, L) at a point of the path, and what they weigh.
+    def at(self, path_point: PathPoint, classifier: Classifier) -> tuple[NDArray, NDArray]:
+        """Return the scores, (count,) or (count, L), at a point of the path, and their weights.
 
-        Unknown ones are NaN and weigh nothing. `model` has what was fitted there.
+        Unknown ones are NaN and weigh nothing. `classifier` is the fit to all rows there.
         """
 
 
 @dataclass(frozen=True, eq=False)
-class FoldTrial(Trial):
+class FoldScores(HeldOutScores):
     """Each fold is scored by the fit that leaves it out."""
 
     folds: list[Fold]
     refits: FoldRefits
-    scoring: Scoring
+    scorer: HeldOutScorer
 
     @property
-    def units(self) -> int:
+    def count(self) -> int:
         return len(self.folds)
 
-    def scores(self, path_point: PathPoint, model: Any) -> tuple[NDArray, NDArray]:
+    def at(self, path_point: PathPoint, classifier: Classifier) -> tuple[NDArray, NDArray]:
         tests = [fold.test for fold in self.folds]
-        held = zip(tests, self.refits.held_out_scores(path_point), strict=True)
-        return _of_folds(self.scoring, model, held)
+        scores = self.refits.held_out_scores(path_point)
+        return _fold_scores(self.scorer, classifier, zip(tests, scores, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
-class RowTrial(Trial):
-    """Each row is scored by the fit that leaves it out, approximately."""
+class RowScores(HeldOutScores):
+    """Each of n rows is scored by the fit that leaves it out, approximately."""
 
-    log_loss: LogLoss
+    scorer: LogLoss
     n: int
 
     @property
-    def units(self) -> int:
+    def count(self) -> int:
         return self.n
 
-    def scores(self, path_point: PathPoint, model: Any) -> tuple[NDArray, NDArray]:
-        held = model._shaped(_without_each_row(path_point))
-        return self.log_loss.of_rows(np.arange(self.n), held)
+    def at(self, path_point: PathPoint, classifier: Classifier) -> tuple[NDArray, NDArray]:
+        scores = classifier._as_decisions(_left_out_scores(path_point))
+        return self.scorer.row_scores(np.arange(self.n), scores)
 
 
 @dataclass(frozen=True, eq=False)
-class PooledTrial(Trial):
-    """All rows are scored together, each by the fit that leaves it out, approximately."""
+class PooledScore(HeldOutScores):
+    """All n rows are scored together, each by the fit that leaves it out, approximately."""
 
-    scoring: Scoring
+    scorer: HeldOutScorer
     n: int
-    units = 1
+    count = 1
 
-    def scores(self, path_point: PathPoint, model: Any) -> tuple[NDArray, NDArray]:
-        return _of_folds(self.scoring, model, [(np.arange(self.n), _without_each_row(path_point))])
+    def at(self, path_point: PathPoint, classifier: Classifier) -> tuple[NDArray, NDArray]:
+        all_rows = np.arange(self.n), _left_out_scores(path_point)
+        return _fold_scores(self.scorer, classifier, [all_rows])
 
 
-def _of_folds(
-    scoring: Scoring, model: Any, held: Iterable[tuple[NDArray, NDArray]]
+def _fold_scores(
+    scorer: HeldOutScorer, classifier: Classifier, folds: Iterable[tuple[NDArray, NDArray]]
 ) -> tuple[NDArray, NDArray]:
-    """Return the scores of folds, which all weigh the same, given each one's rows and scores."""
-    found = [scoring.of_fold(model, test, model._shaped(scores)) for test, scores in held]
-    values, known = zip(*found, strict=True)
-    return np.array(values), np.array(known, dtype=float)
+    """Return the scores of folds, (n_folds,) or (n_folds, L), and weights: 1, or 0 if unknown.
+
+    Each fold is given by its rows (m,) and their scores (m, K).
+    """
+    scored = [
+        scorer.fold_score(classifier, test, classifier._as_decisions(scores))
+        for test, scores in folds
+    ]
+    values, are_known = zip(*scored, strict=True)
+    return np.array(values), np.array(are_known, dtype=float)
 
 
-def _without_each_row(path_point: PathPoint) -> NDArray:
+def _left_out_scores(path_point: PathPoint) -> NDArray:
     """Return the scores (n, K) of each row by the fit without it."""
-    fit = path_point.objective, path_point.T
-    return refined(*fit, path_point.metric, leave_one_out(*fit)).scores
+    objective, T = path_point.objective, path_point.T
+    return refined(objective, T, path_point.metric, leave_one_out(objective, T)).scores
 
 
 def check_scores(scoring: Any, C: float, scores: NDArray, weights: NDArray) -> None:
     """Raise a ValueError if a score at some C is neither unknown nor finite."""
     wrong = np.logical_not(np.isfinite(scores)) & (weights > 0)
     if wrong.any():
-        fold, *label = (int(place) for place in np.argwhere(wrong)[0])
+        fold, *label = (int(index) for index in np.argwhere(wrong)[0])
         of_label = f", label {label[0]}" if label else ""
         raise ValueError(
             f"scoring={scoring!r} returned {scores[fold, *label]} for fold {fold}{of_label}, at "
@@ -107,23 +120,30 @@ def check_scores(scoring: Any, C: float, scores: NDArray, weights: NDArray) -> N
 
 
 def summary(scores: NDArray, weights: NDArray) -> tuple[NDArray, NDArray]:
-    """Return the weighted mean over the units of scores (units, ...) and its standard error.
+    """Return the weighted mean of scores (count, ...) over the first axis, and its standard error.
 
-    Weights are of the same shape; the error is NaN where fewer than two units count.
+    Weights are of the same shape; the error is NaN where fewer than two scores have weight.
     """
     mean = weighted_mean(scores, weights)
     variance = weighted_mean(np.square(scores - mean), weights)
     return mean, np.sqrt(quotient(variance, np.count_nonzero(weights, axis=0) - 1))
 
 
-def chosen(mean: NDArray, error: NDArray, select: str) -> NDArray[np.intp]:
-    """Return the places of the strengths chosen, given mean scores (n_Cs,) or (n_Cs, L).
+def chosen_index(mean: NDArray, error: NDArray, select: str) -> NDArray[np.intp]:
+    """Return the index of the C that `select` names ("best" or "1se"), or each label's, (L,)."""
+    return best_index(mean) if select == "best" else one_standard_error_index(mean, error)
 
-    Where no error is known, that is the best.
+
+def best_index(mean: NDArray) -> NDArray[np.intp]:
+    """Return the index of the best mean score, (n_Cs,) or (n_Cs, L): of equals the first."""
+    return np.argmax(np.where(np.isnan(mean), -np.inf, mean), axis=0)
+
+
+def one_standard_error_index(mean: NDArray, error: NDArray) -> NDArray[np.intp]:
+    """Return the first index whose mean score is within the best one's standard error of it.
+
+    Where that error is not known (NaN), this is the best index.
     """
-    best = np.argmax(np.where(np.isnan(mean), -np.inf, mean), axis=0)
-    if select == "best":
-        return best
-    there = np.expand_dims(best, 0)
-    least = np.take_along_axis(mean - np.nan_to_num(error), there, 0)
+    best = np.expand_dims(best_index(mean), 0)
+    least = np.take_along_axis(mean - np.nan_to_num(error), best, 0)
     return np.argmax(mean >= least, axis=0)

@@ -1,4 +1,4 @@
-"""Splits: which rows each fit of a cross-validation learns from, and which are held out of it."""
+"""Folds: which rows each fit of a cross-validation learns from, and which are held out of it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def folds_of(cv: Any, X: Any, y: Any, groups: Any, n: int) -> list[Fold]:
     pairs = _pairs(cv, splitter, X, y, checks.check_groups(groups, n))
     if not pairs:
         raise ValueError(f"cv={cv!r} has no folds; it must have one or more.")
-    return [_checked(cv, place, pair, n) for place, pair in enumerate(pairs)]
+    return [_checked_fold(cv, number, pair, n) for number, pair in enumerate(pairs)]
 
 
 def _pairs(cv: Any, splitter: Any, X: Any, y: Any, groups: Any) -> list[tuple[Any, Any]]:
-    """Return what a splitter splits X and y into."""
+    """Return the pairs (train, test) that a splitter splits the rows of X and y into."""
     pairs = []
     try:
         for train, test in splitter.split(X, y, groups):
@@ -44,46 +44,47 @@ def _pairs(cv: Any, splitter: Any, X: Any, y: Any, groups: Any) -> list[tuple[An
     return pairs
 
 
-def _checked(cv: Any, place: int, pair: tuple[Any, Any], n: int) -> Fold:
-    """Return a fold; ValueError if no row is left in or out of it, or one is both."""
-    train, test = (_indices(cv, place, rows, n) for rows in pair)
+def _checked_fold(cv: Any, number: int, pair: tuple[Any, Any], n: int) -> Fold:
+    """Return the fold of a pair (train, test); ValueError if either is empty or they overlap."""
+    train, test = (_indices(cv, number, rows, n) for rows in pair)
     counts = np.bincount(train, minlength=n)
     for part, rows in (("train", train), ("test", test)):
         if not rows.size:
             raise ValueError(
-                f"cv={cv!r} leaves no rows in the {part} part of fold {place}; each fold needs "
+                f"cv={cv!r} leaves no rows in the {part} part of fold {number}; each fold needs "
                 "some of both."
             )
-    both = test[counts[test] > 0]
-    if both.size:
+    overlap = test[counts[test] > 0]
+    if overlap.size:
         raise ValueError(
-            f"cv={cv!r}: fold {place} holds out {both.size} rows that it also learns from, such as "
-            f"row {both[0]}; take each row for one of the two."
+            f"cv={cv!r}: fold {number} holds out {overlap.size} rows that it also learns from, "
+            f"such as row {overlap[0]}; take each row for one of the two."
         )
     return Fold(counts > 0 if counts.max() <= 1 else counts, test)
 
 
-def _indices(cv: Any, place: int, rows: Any, n: int) -> NDArray[np.intp]:
-    """Return the indices of rows, which may be given as a mask."""
-    given = np.asarray(rows)
-    if given.dtype == bool and given.shape == (n,):
-        given = np.flatnonzero(given)
-    whole = given.dtype.kind in "iu" or given.size == 0
-    if not whole or given.ndim != 1 or (given.size and not -n <= given.min() <= given.max() < n):
+def _indices(cv: Any, number: int, rows: Any, n: int) -> NDArray[np.intp]:
+    """Return the indices (m,) of rows, which may be given as a mask (n,)."""
+    indices = np.asarray(rows)
+    if indices.dtype == bool and indices.shape == (n,):
+        indices = np.flatnonzero(indices)
+    is_list = indices.ndim == 1 and (indices.dtype.kind in "iu" or not indices.size)
+    if not is_list or (indices.size and not -n <= indices.min() <= indices.max() < n):
         raise ValueError(
-            f"cv={cv!r}: fold {place} holds {given!r}, which are not indices of the {n} rows of X."
+            f"cv={cv!r}: fold {number} holds {indices!r}, which are not indices of the {n} rows of "
+            "X."
         )
-    return given.astype(np.intp) % n
+    return indices.astype(np.intp) % n
 
 
 def check_weights(folds: list[Fold], weight: NDArray | None) -> None:
-    """Raise a ValueError if a fold learns from, or holds out, rows that weigh nothing."""
+    """Raise a ValueError if all rows that a fold learns from, or holds out, have weight zero."""
     if weight is None:
         return
     rows = weight if weight.ndim == 1 else weight.sum(axis=1)
-    for place, fold in enumerate(folds):
+    for number, fold in enumerate(folds):
         if not (rows[fold.test].any() and (rows * fold.train).any()):
             raise ValueError(
-                f"sample_weight is zero for all rows that fold {place} learns from, or for all "
+                f"sample_weight is zero for all rows that fold {number} learns from, or for all "
                 "that it holds out; leave such rows out of X, or choose another cv."
             )

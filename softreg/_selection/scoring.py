@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,30 +22,51 @@ _LEAST_PROBABILITY = np.finfo(np.float64).eps
 LOG_LOSS = "neg_log_loss"
 
 
-class Scoring(ABC):
-    """What predictions of held-out rows are worth.
+class Classifier(Protocol):
+    """What scorers ask of a fitted classifier, `scores` being in `decision_function`'s shape."""
+
+    classes_: NDArray
+
+    def _as_decisions(self, scores: NDArray) -> NDArray:
+        """Return scores (m, K or 1) in the shape of `decision_function`."""
+
+    def _predictions(self, scores: NDArray) -> Any:
+        """Return the predictions, (m,) or (m, L)."""
+
+    def _probabilities(self, scores: NDArray) -> NDArray:
+        """Return the probabilities (m, K)."""
+
+
+class HeldOutScorer(ABC):
+    """Scores predictions of held-out rows: the larger, the better.
 
     Attributes
     ----------
-    scores_rows : bool, whether the score is a mean over rows, of what `of_rows` says of each
+    scores_rows : bool, whether the score is a mean over rows, each of which has a score itself
     """
 
     scores_rows = False
 
     @abstractmethod
-    def of_fold(self, model: Any, test: NDArray, scores: NDArray) -> tuple[Any, Any]:
-        """Return the score of the rows `test`, or each label's, (L,), and whether it is known.
+    def fold_score(self, classifier: Classifier, test: NDArray, scores: NDArray) -> tuple[Any, Any]:
+        """Return the score of the rows `test` (m,), and whether it is known; or each label's, (L,).
 
-        `scores` are a model's of these rows, in the shape of `decision_function`.
+        `scores` are the classifier's of these rows, in the shape of `decision_function`.
         """
 
 
 @dataclass(frozen=True, eq=False)
-class LogLoss(Scoring):
+class LogLoss(HeldOutScorer):
     """Minus the weighted mean of -log P(y), of rows or, for labels, of all known answers.
 
     It is scikit-learn's "neg_log_loss", which there is none of for labels; classes that held-out
     rows lack need no mention.
+
+    Attributes
+    ----------
+    code : Code
+    answers : Answers of all n rows
+    per_label : bool, whether each label has a score
     """
 
     code: Code
@@ -53,11 +74,13 @@ class LogLoss(Scoring):
     per_label: bool
     scores_rows = True
 
-    def of_fold(self, model: Any, test: NDArray, scores: NDArray) -> tuple[NDArray, Any]:
-        own, weights = self.of_rows(test, scores)
-        return weighted_mean(own, weights), weights.any(axis=0)
+    def fold_score(
+        self, classifier: Classifier, test: NDArray, scores: NDArray
+    ) -> tuple[NDArray, Any]:
+        log_P, weights = self.row_scores(test, scores)
+        return weighted_mean(log_P, weights), weights.any(axis=0)
 
-    def of_rows(self, test: NDArray, scores: NDArray) -> tuple[NDArray, NDArray]:
+    def row_scores(self, test: NDArray, scores: NDArray) -> tuple[NDArray, NDArray]:
         """Return log P(y) of rows (m,), or of their labels (m, L), NaN if unknown; and weights.
 
         A row weighs as much as its known answers do together, so that means over rows are means
@@ -65,87 +88,114 @@ class LogLoss(Scoring):
         """
         answers = self.answers.take_rows(test)
         losses = self.code.log_losses(scores, answers).reshape(len(test), -1)
-        own, weights = np.maximum(-losses, np.log(_LEAST_PROBABILITY)), _weights(answers, losses)
+        log_P = np.maximum(-losses, np.log(_LEAST_PROBABILITY))
+        weights = _answer_weights(answers, losses)
         if self.per_label:
-            return np.where(weights > 0, own, np.nan), weights
-        return weighted_mean(own, weights, axis=1), weights.sum(axis=1)
+            return np.where(weights > 0, log_P, np.nan), weights
+        return weighted_mean(log_P, weights, axis=1), weights.sum(axis=1)
 
 
 @dataclass(frozen=True, eq=False)
-class Scorer:
+class ScikitScorer:
     """A scorer of scikit-learn, or a callable ``scorer(estimator, X, y)``.
 
     Attributes
     ----------
-    name : as the user gave it
+    scoring : as the user gave it
     function : what is called
-    X : all rows, of which it gets some
+    X : all n rows, of which it gets those that are held out
     """
 
-    name: Any
+    scoring: Any
     function: Callable[..., float]
     X: Any
 
-    def __call__(self, held: HeldOutModel, test: NDArray, y: Any, weight: NDArray | None) -> float:
-        weights = {} if weight is None else {"sample_weight": weight}
+    def __call__(
+        self, predictions: HeldOutPredictions, test: NDArray, y: Any, weight: NDArray | None
+    ) -> float:
         try:
-            return float(self.function(held, _safe_indexing(self.X, test), y, **weights))
+            X = _safe_indexing(self.X, test)
+            return call_with_weight(self.function, predictions, X, y, weight=weight)
         except (TypeError, ValueError, AttributeError) as error:
-            weighted = ", or one that takes sample_weight" if weights else ""
+            weighted = "" if weight is None else ", or one that takes sample_weight"
             raise ValueError(
-                f"scoring={self.name!r} does not score these predictions ({error}). Choose "
+                f"scoring={self.scoring!r} does not score these predictions ({error}). Choose "
                 f'another scorer, such as "neg_log_loss" or "accuracy"{weighted}.'
             ) from error
 
 
 @dataclass(frozen=True, eq=False)
-class Called(Scoring):
-    """What a scorer says of rows."""
+class JointScorer(HeldOutScorer):
+    """A scorer of all classes, or labels, together.
 
-    scorer: Scorer
+    Attributes
+    ----------
+    scorer : ScikitScorer
+    y : the targets of all n rows as the user gave them
+    weight : ndarray (n,) or (n, L), or None
+    """
+
+    scorer: ScikitScorer
     y: Any
     weight: NDArray | None
 
-    def of_fold(self, model: Any, test: NDArray, scores: NDArray) -> tuple[float, bool]:
-        predicted, P = model._predicted(scores), model._probabilities_of(scores)
-        held = HeldOutModel(model.classes_, scores, predicted, P)
+    def fold_score(
+        self, classifier: Classifier, test: NDArray, scores: NDArray
+    ) -> tuple[float, bool]:
+        predictions = HeldOutPredictions(
+            classifier.classes_,
+            scores,
+            classifier._predictions(scores),
+            classifier._probabilities(scores),
+        )
         weight = None if self.weight is None else self.weight[test]
-        return self.scorer(held, test, _safe_indexing(self.y, test), weight), True
+        return self.scorer(predictions, test, _safe_indexing(self.y, test), weight), True
 
 
 @dataclass(frozen=True, eq=False)
-class CalledByLabel(Scoring):
-    """What a scorer says of one label after another, where its answers count."""
+class LabelScorer(HeldOutScorer):
+    """A scorer of one label after another, on the rows where its answers count.
 
-    scorer: Scorer
+    Attributes
+    ----------
+    scorer : ScikitScorer
+    answers : Answers of all n rows, CSR (n, L)
+    """
+
+    scorer: ScikitScorer
     answers: Answers
 
-    def of_fold(self, model: Any, test: NDArray, scores: NDArray) -> tuple[NDArray, Any]:
+    def fold_score(
+        self, classifier: Classifier, test: NDArray, scores: NDArray
+    ) -> tuple[NDArray, Any]:
         answers = self.answers.take_rows(test)
         Y = answers.values.toarray()
-        weights = _weights(answers, Y)
-        predicted, P = model._predicted(scores), model._probabilities_of(scores)
-
-        def of_label(label: int) -> float:
+        weights = _answer_weights(answers, Y)
+        predicted, P = classifier._predictions(scores), classifier._probabilities(scores)
+        label_scores = np.full(Y.shape[1], np.nan)
+        for label in np.flatnonzero(weights.any(axis=0)):
             rows = np.flatnonzero(weights[:, label])
-            if not rows.size:
-                return np.nan
-            both = np.stack([1 - P[rows, label], P[rows, label]], axis=1)
-            own = scores[rows, label], predicted[rows, label], both
+            predictions = HeldOutPredictions(
+                np.array([0, 1]),
+                scores[rows, label],
+                predicted[rows, label],
+                np.stack([1 - P[rows, label], P[rows, label]], axis=1),
+            )
             weight = None if answers.weight is None else weights[rows, label]
             true = Y[rows, label].astype(int)
-            return self.scorer(HeldOutModel(np.array([0, 1]), *own), test[rows], true, weight)
+            label_scores[label] = self.scorer(predictions, test[rows], true, weight)
+        return label_scores, weights.any(axis=0)
 
-        return np.array([of_label(label) for label in range(Y.shape[1])]), weights.any(axis=0)
 
-
-class HeldOutModel(ClassifierMixin, BaseEstimator):
-    """What a scorer asks of a fitted classifier, for the rows that were held out of it alone.
+class HeldOutPredictions(ClassifierMixin, BaseEstimator):
+    """The predictions of held-out rows, as the fitted classifier that a scorer asks for them.
 
     Parameters
     ----------
-    classes_ : ndarray (K,)
-    scores, predicted, probabilities : of the held-out rows
+    classes : ndarray (K,)
+    scores : ndarray (m,) or (m, K), the rows' `decision_function`
+    predicted : ndarray (m,) or (m, L), or CSR, their `predict`
+    probabilities : ndarray (m, K)
     """
 
     def __init__(
@@ -163,21 +213,22 @@ class HeldOutModel(ClassifierMixin, BaseEstimator):
 
     def decision_function(self, X: Any) -> NDArray:
         """Return the scores of the rows."""
-        return self._of(X, self.scores)
+        return self._checked(X, self.scores)
 
     def predict(self, X: Any) -> Any:
         """Return the predictions of the rows."""
-        return self._of(X, self.predicted)
+        return self._checked(X, self.predicted)
 
     def predict_proba(self, X: Any) -> NDArray:
         """Return the probabilities of the rows."""
-        return self._of(X, self.probabilities)
+        return self._checked(X, self.probabilities)
 
     def predict_log_proba(self, X: Any) -> NDArray:
         """Return the logarithms of the probabilities of the rows."""
-        return np.log(np.maximum(self._of(X, self.probabilities), np.finfo(float).tiny))
+        return np.log(np.maximum(self._checked(X, self.probabilities), np.finfo(float).tiny))
 
-    def _of(self, X: Any, values: Any) -> Any:
+    def _checked(self, X: Any, values: Any) -> Any:
+        """Return values of the held-out rows; ValueError if X has another number of rows."""
         n = X.shape[0] if hasattr(X, "shape") else len(X)
         if n != values.shape[0]:
             raise ValueError(
@@ -188,7 +239,7 @@ class HeldOutModel(ClassifierMixin, BaseEstimator):
 
 
 def as_labels(sample: Sample) -> Sample:
-    """Return a sample as it is scored label by label: of one class a row, each class is a label."""
+    """Return a sample as it is scored label by label; of one class a row, each class is a label."""
     code, (values, weight) = sample.code, sample.answers
     if values.ndim == 1:
         values = sparse.csr_array(values[:, None] == code.classes, dtype=float)
@@ -202,27 +253,35 @@ def as_labels(sample: Sample) -> Sample:
     return replace(sample, code=labels, answers=Answers(values, weight))
 
 
-def scoring_for(
+def held_out_scorer(
     scoring: Any, X: Any, y: Any, code: Code, answers: Answers, *, per_label: bool = False
-) -> Scoring:
-    """Return what scores rows of X and y, or each label, by this name or callable.
+) -> HeldOutScorer:
+    """Return the scorer of rows of X and y, or of each label, that a name or callable stands for.
 
-    ValueError for neither.
+    ValueError if `scoring` is neither.
     """
     if isinstance(scoring, str) and scoring == LOG_LOSS:
         return LogLoss(code, answers, per_label)
     X, y = indexable(X, y)
-    scorer = Scorer(scoring, _function(scoring), X)
+    scorer = ScikitScorer(scoring, _scorer_function(scoring), X)
     if not per_label:
-        return Called(scorer, y, answers.weight)
+        return JointScorer(scorer, y, answers.weight)
     _check_certain(scoring, answers.values.data)
-    return CalledByLabel(scorer, answers)
+    return LabelScorer(scorer, answers)
 
 
 def weighted_mean(values: NDArray, weights: NDArray, axis: int = 0) -> NDArray:
     """Return the mean of values of positive weight, NaN where there are none."""
-    own = weights * np.where(weights > 0, values, 0)
-    return quotient(own.sum(axis=axis), weights.sum(axis=axis))
+    weighted = weights * np.where(weights > 0, values, 0)
+    return quotient(weighted.sum(axis=axis), weights.sum(axis=axis))
+
+
+def call_with_weight(
+    function: Callable[..., float], *arguments: Any, weight: NDArray | None
+) -> float:
+    """Return what a user's scorer or metric returns; ``sample_weight`` is passed unless None."""
+    weights = {} if weight is None else {"sample_weight": weight}
+    return float(function(*arguments, **weights))
 
 
 def quotient(a: NDArray, b: NDArray) -> NDArray:
@@ -230,13 +289,13 @@ def quotient(a: NDArray, b: NDArray) -> NDArray:
     return np.divide(a, b, out=np.full(np.shape(a), np.nan), where=b > 0)
 
 
-def _weights(answers: Answers, values: NDArray) -> NDArray:
-    """Return what the values (m, L) of answers weigh, 0 where they are unknown (NaN)."""
+def _answer_weights(answers: Answers, values: NDArray) -> NDArray:
+    """Return the weights (m, L) of answers with these values (m, L): 0 where unknown (NaN)."""
     known = np.logical_not(np.isnan(values))
     return known * (1.0 if answers.weight is None else answers.weight.reshape(len(values), -1))
 
 
-def _function(scoring: Any) -> Callable[..., float]:
+def _scorer_function(scoring: Any) -> Callable[..., float]:
     """Return the scorer of a name, or a callable."""
     if not (isinstance(scoring, str) or callable(scoring)):
         raise ValueError(
@@ -251,9 +310,9 @@ def _function(scoring: Any) -> Callable[..., float]:
         ) from error
 
 
-def _check_certain(scoring: Any, answers: NDArray) -> None:
-    """Raise a ValueError if answers are neither yes, no nor unknown."""
-    shares = answers[(answers > 0) & (answers < 1)]
+def _check_certain(scoring: Any, values: NDArray) -> None:
+    """Raise a ValueError if a known answer is a share between no (0) and yes (1)."""
+    shares = values[(values > 0) & (values < 1)]
     if shares.size:
         raise ValueError(
             f"scoring={scoring!r} with per_label=True scores yes and no, and y holds shares such "

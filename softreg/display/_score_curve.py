@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from softreg._selection.cv_scores import best_index, one_standard_error_index
 from softreg.display._arrays import attributes, names_of, shaped, strengths
 from softreg.display._panels import C_AXIS, chosen, panels, title
 
@@ -150,21 +151,16 @@ def _score_name(scoring: Any) -> str:
 
 
 def _choices(Cs: NDArray, mean: NDArray, se: NDArray) -> tuple[Any, Any]:
-    """Return the two choices of a curve, or of each column."""
-    if mean.ndim == 1:
-        return _choices_of_one(Cs, mean, se)
-    pairs = [_choices_of_one(Cs, *label) for label in zip(mean.T, se.T, strict=True)]
-    best, one_se = np.array(pairs).T
-    return best, one_se
+    """Return the C of the best mean and that of the one-standard-error rule, or each column's.
 
-
-def _choices_of_one(Cs: NDArray, mean: NDArray, se: NDArray) -> tuple[float, float]:
-    """Return the C of the best mean, and the smallest within the best's standard error of it."""
-    if np.isnan(mean).all():
-        return np.nan, np.nan
-    best = np.nanargmax(mean)
-    near = Cs[mean >= mean[best] - se[best]]  # None where the standard error is NaN.
-    return float(Cs[best]), float(near[0]) if near.size else np.nan
+    NaN where no mean is known, and for the rule where the best one's standard error is not.
+    """
+    best = best_index(mean)
+    best_se = np.take_along_axis(se, np.expand_dims(best, 0), 0)[0]
+    best_C = np.where(np.isnan(mean).all(axis=0), np.nan, Cs[best])
+    rule_C = np.where(np.isnan(best_se), np.nan, Cs[one_standard_error_index(mean, se)])
+    one_se_C = np.where(np.isnan(best_C), np.nan, rule_C)
+    return (best_C, one_se_C) if mean.ndim > 1 else (float(best_C), float(one_se_C))
 
 
 def _draw_scores(ax: Any, Cs: NDArray, mean: NDArray, se: NDArray) -> None:
@@ -173,7 +169,7 @@ def _draw_scores(ax: Any, Cs: NDArray, mean: NDArray, se: NDArray) -> None:
     ax.plot(Cs, mean, marker=".")
     if np.isfinite(se).any():
         ax.fill_between(Cs, mean - se, mean + se, alpha=0.2, linewidth=0)
-    best, one_se = _choices_of_one(Cs, mean, se)
+    best, one_se = _choices(Cs, mean, se)
     for name, C, look in (
         ("best", best, {"color": "C1", "linestyle": "-"}),
         ("1 s.e. rule", one_se, {"color": "C2", "linestyle": "--"}),
