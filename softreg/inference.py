@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from softreg._encoding.validation import check_n_jobs
-from softreg._rows.threads import Threads
+from softreg._estimators.pose import optimum_of, probabilities_of, threads_of
 from softreg._selection.leave_one_out import leave_one_out, refined
 
 __all__ = ["LeaveOneOut", "loo"]
@@ -32,8 +31,8 @@ class LeaveOneOut:
     probabilities : ndarray of shape (n_samples, n_classes)
         Held-out probabilities, columns in the order of `classes_`.
     leverage : ndarray of shape (n_samples,), or (n_samples, n_labels) for several labels
-        How much of the fit hangs on the row itself: the trace of its hat matrix, from 0 (it weighs
-        nothing) to below ``n_classes - 1`` (labels: 1). The sum over rows is the effective number
+        How much the fit depends on the row itself: the trace of its hat matrix, from 0 (a row of
+        weight 0) to below ``n_classes - 1`` (labels: 1). The sum over rows is the effective number
         of parameters.
     """
 
@@ -57,9 +56,9 @@ def loo(
     .. math:: \tilde z_i = z_i + A_i (I - s_i h_i A_i)^{-1} s_i g_i,
               \qquad A_i = (I \otimes x_i)^\top H^{-1} (I \otimes x_i),
 
-    so that all rows cost about as much as a few Hessians. The few rows on which the fit hangs so
-    much that one step leaves out what counts, where penalties are weak, are refitted, until the
-    mean log loss is accurate to about a percent.
+    so that all rows cost about as much as a few Hessians. Under weak penalties the fit may depend
+    so much on a few rows that one step is not accurate for them: these are refitted, until the mean
+    log loss is accurate to about a percent.
 
     Parameters
     ----------
@@ -94,9 +93,8 @@ def loo(
     >>> left_out.probabilities.shape, bool(left_out.leverage.sum() < 2 * 14)
     ((178, 3), True)
     """
-    with Threads(check_n_jobs(estimator.n_jobs)) as threads:
-        objective, T, metric = estimator._at_optimum(X, y, sample_weight, offset, threads)
-        left = refined(objective, T, metric, leave_one_out(objective, T))
-    probabilities = estimator._probabilities(estimator._as_decisions(left.scores))
-    one = left.leverage.shape[1] == 1
-    return LeaveOneOut(probabilities, left.leverage[:, 0] if one else left.leverage)
+    with threads_of(estimator) as threads:
+        objective, T, metric = optimum_of(estimator, X, y, sample_weight, offset, threads)
+        left_out = refined(objective, T, metric, leave_one_out(objective, T))
+    leverage = left_out.leverage[:, 0] if left_out.leverage.shape[1] == 1 else left_out.leverage
+    return LeaveOneOut(probabilities_of(estimator, left_out.scores), leverage)

@@ -1,10 +1,11 @@
-"""What all estimators have in common: predictions, and what fits leave behind."""
+"""The linear classifier: predictions from coefficients, and the fitted attributes of all fits."""
 
 from __future__ import annotations
 
+import copy
 import warnings
 from abc import ABCMeta, abstractmethod
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,52 +17,45 @@ from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from softreg._encoding import validation as checks
-from softreg._encoding.answers import Code, Encoder, Sample, of_both
+from softreg._encoding.answers import Code, Encoder, of_both
 from softreg._model.kernels import best_classes
-from softreg._model.objective import Objective
-from softreg._model.penalties import Ridge
 from softreg._rows.base import Rows
-from softreg._rows.threads import Threads
-from softreg._selection.path import metric_at_optimum
-from softreg.solvers.linalg.metrics import Metric
-from softreg.solvers.monitor import Monitor
 from softreg.solvers.result import Result
 
 _DTYPES = (np.float64, np.float32)
-# The hardest of the raw data sets took a hundredth of this; it ends a fit that would not return.
-_MOST_ITERATIONS = 10_000
 
 
 class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
-    """A linear classifier: scores z = W x + b + offset, of which predictions are made.
+    """A linear classifier: scores z = W x + b + offset, from which predictions are made.
 
-    A final class has an ``__init__`` and learns coefficients that minimise an `Objective`; its
-    model says how y is encoded and scores become probabilities.
+    A model derived from it (softmax, sigmoid) says how y is encoded and scores become
+    probabilities; a fit (by a solver, by cross-validation) finds the coefficients; a final class is
+    both, with an ``__init__``.
     """
 
     @abstractmethod
     def _encoder(self, y: Any) -> Encoder:
-        """Return what encodes y and all that is like it."""
-
-    @abstractmethod
-    def _learned_by_problem(self, result: Result) -> dict[str, Any]:
-        """Return the fitted attributes that only some classifiers have."""
-
-    @abstractmethod
-    def _C(self) -> NDArray:
-        """Return the inverse strength of the penalty, (1,), or those of the labels, (n_labels,)."""
+        """Return the encoder of y, and of all y that comes in the same form."""
 
     @abstractmethod
     def _predictions(self, scores: NDArray) -> Any:
-        """Return the predictions of scores."""
+        """Return the predictions of scores in the shape of `decision_function`."""
 
     @abstractmethod
     def _class_probabilities(self, scores: NDArray) -> NDArray:
-        """Return the probabilities of scores, (n, K) both."""
+        """Return the probabilities (n, K) of scores (n, K)."""
 
     @abstractmethod
     def _class_log_probabilities(self, scores: NDArray) -> NDArray:
-        """Return their logarithms (n, K)."""
+        """Return the logarithms of the probabilities, (n, K), of scores (n, K)."""
+
+    @abstractmethod
+    def _attributes_by_problem(self, result: Result) -> dict[str, Any]:
+        """Return the fitted attributes that only this model has, with a value a problem, (B,)."""
+
+    @abstractmethod
+    def _inverse_strengths(self, code: Code) -> NDArray:
+        """Return C of the fit, (1,), or those of the labels, (n_labels,)."""
 
     def decision_function(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
         """Return the scores z = W x + b + offset.
@@ -88,7 +82,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         return self._scores(data, self._checked_offset(offset, data))
 
     def predict(self, X: ArrayLike, offset: ArrayLike | None = None) -> Any:
-        """Return the class of each row, or for labels which of them it has.
+        """Return the class of each row, or which of the labels each row has.
 
         Parameters
         ----------
@@ -124,7 +118,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         Returns
         -------
         classes : ndarray of shape (n_samples, k)
-            Best first; of equally probable ones that which comes first in `classes_`.
+            Best first; equally probable ones in the order of `classes_`.
 
         Raises
         ------
@@ -145,10 +139,10 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         """
         check_is_fitted(self)
         data, K = self._validated(X, reset=False), len(self.classes_)
-        count, shift = checks.check_k(k, K), self._checked_offset(offset, data)
+        count, checked_offset = checks.check_k(k, K), self._checked_offset(offset, data)
 
         def scores(cut: slice) -> NDArray:
-            Z = self._scores(data[cut], None if shift is None else shift[cut])
+            Z = self._scores(data[cut], None if checked_offset is None else checked_offset[cut])
             return of_both(Z) if Z.ndim == 1 else Z
 
         return self.classes_[best_classes(scores, data.shape[0], K, count)]
@@ -172,8 +166,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         TypeError
             If `offset` is sparse.
         """
-        scores = self.decision_function(X, offset)
-        return self._probabilities(scores)
+        return self._probabilities(self.decision_function(X, offset))
 
     def predict_log_proba(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
         """Return the logarithm of the probabilities, finite wherever the scores are.
@@ -195,18 +188,12 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             If `offset` is sparse.
         """
         scores = self.decision_function(X, offset)
-        return (
-            log_expit(of_both(scores))
-            if scores.ndim == 1
-            else self._class_log_probabilities(scores)
-        )
-
-    def _probabilities(self, scores: NDArray) -> NDArray:
-        """Return the probabilities (n, K) of scores in the shape of `decision_function`."""
-        return expit(of_both(scores)) if scores.ndim == 1 else self._class_probabilities(scores)
+        if scores.ndim == 1:
+            return log_expit(of_both(scores))
+        return self._class_log_probabilities(scores)
 
     def _checked_offset(self, offset: Any, data: Any) -> NDArray | None:
-        """Return the offset of validated rows, or None."""
+        """Return the offset of validated rows, (n, K) or (n,), or None."""
         K = len(self.classes_)
         return checks.check_offset(offset, data.shape[:1] + (() if len(self.coef_) < K else (K,)))
 
@@ -220,82 +207,55 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         """Return scores (n, K or 1) in the shape of `decision_function`."""
         return scores[:, 0] if scores.shape[1] < len(self.classes_) else scores
 
+    def _probabilities(self, scores: NDArray) -> NDArray:
+        """Return the probabilities (n, K) of scores in the shape of `decision_function`."""
+        return expit(of_both(scores)) if scores.ndim == 1 else self._class_probabilities(scores)
+
     def _validated(self, X: Any, *, reset: bool) -> Any:
-        """Return X as a float array or CSR matrix; record its features, or compare them."""
+        """Return X (n, d) as floats or CSR; record its features (`reset`), or compare them."""
         checked: Any = validate_data(self, X, reset=reset, accept_sparse="csr", dtype=_DTYPES)
         return checks.without_duplicates(checked)
 
-    def _read(self, X: Any, y: Any, sample_weight: Any, offset: Any, *, reset: bool) -> Sample:
-        """Return rows as a fit takes them; record the features of X, or compare them."""
-        data = self._validated(X, reset=reset)
-        return Sample.of(data, self._encoder(y), y, sample_weight, offset)
-
-    def _at_optimum(
-        self, X: Any, y: Any, sample_weight: Any, offset: Any, threads: Threads
-    ) -> tuple[Objective, NDArray, Metric]:
-        """Return the objective that the model was fitted to, its coefficients, and a metric there.
-
-        Coefficients are (width, K), in working coordinates; ValueError if they are not at the
-        optimum.
-        """
-        check_is_fitted(self)
-        sample = self._read(X, y, sample_weight, offset, reset=False)
-        if not np.array_equal(sample.code.classes, self.classes_):
-            raise ValueError(
-                f"y holds the classes {sample.code.classes.tolist()}, and the model was fitted to "
-                f"{self.classes_.tolist()}; pass the X and y that it was fitted to."
-            )
-        rows = sample.rows(bool(self.fit_intercept), threads)
-        objective = self._posed(rows, sample.code, self._C())
-        T = objective.working(self.coef_.T.astype(float), self.intercept_.astype(float))
-        return objective, T, metric_at_optimum(objective, T)
-
-    def _penalty(self, C: NDArray) -> Ridge:
-        """Return what coefficients cost at inverse strengths C, (1,) or (K,), in user's units."""
-        factor = checks.check_penalty_factor(self.penalty_factor, self.n_features_in_)
-        return Ridge.from_C(C, factor)
-
-    def _posed(self, rows: Rows, code: Code, C: NDArray) -> Objective:
-        """Return the objective at inverse strengths C, (1,) or (K,)."""
-        return Objective.in_working_coordinates(code.link, rows, self._penalty(C))
-
-    def _monitor(self) -> Monitor:
-        """Return what watches over a fit."""
-        most = checks.check_max_iter(self.max_iter, _MOST_ITERATIONS)
-        return Monitor(checks.check_tol(self.tol), most, lambda _T, _value: False)
-
-    def _learned(self, result: Result, code: Code, rows: Rows) -> dict[str, Any]:
-        """Return the fitted attributes that a solver's result makes."""
-        of_all = {
+    def _attributes_of_fit(self, result: Result, code: Code, rows: Rows) -> dict[str, Any]:
+        """Return the fitted attributes that a solver's result makes, for rows in user's units."""
+        return {
             "classes_": code.classes,
-            "n_features_in_": self.n_features_in_,
+            "n_features_in_": len(rows.coordinates.scale),
             "n_iter_": result.n_iter,
             "objective_": float(result.objective.sum()),
             "optimality_gap_": float(result.gap.sum()),
             "converged_": bool(result.converged.all()),
             "loss_curve_": result.loss_curve,
             "n_samples_seen_": rows.n,
+            **code.learned,
+            **coefficient_attributes(result.coef, result.intercept, rows.dtype),
+            **self._attributes_by_problem(result),
         }
-        linear = self._linear(result.coef, result.intercept, rows.dtype)
-        return of_all | code.learned | linear | self._learned_by_problem(result)
 
-    def _publish(self, fitted: LinearClassifier, learned: dict[str, Any]) -> None:
-        """Replace the fitted attributes by what was learned, and by the features of `fitted`."""
+    def _with_attributes(self, attributes: dict[str, Any]) -> Self:
+        """Return a copy with these fitted attributes."""
+        fitted = copy.copy(self)
+        for name, value in attributes.items():
+            setattr(fitted, name, value)
+        return fitted
+
+    def _store(self, attributes: dict[str, Any]) -> None:
+        """Replace all fitted attributes, by scikit-learn's convention those that end in "_"."""
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)
-        features = {name: v for name, v in vars(fitted).items() if name.endswith("_in_")}
-        self.__dict__.update(features | learned)
+        for name, value in attributes.items():
+            setattr(self, name, value)
 
     def _warn(self, code: Code, result: Result, C: Any, frames: int) -> None:
-        """Warn of a fit that did not converge, as from so many frames up the stack."""
+        """Warn of constant labels and of a fit that did not converge, `frames` up the stack."""
         if code.remark:
             warnings.warn(code.remark, UserWarning, stacklevel=frames + 1)
         if result.converged.all() or result.stopped:
             return
         message = f"{type(self).__name__} did not converge: {result.message}."
         if len(result.converged) > 1:
-            late = code.classes[~result.converged].tolist()
-            message += f" Labels that did not: {late}."
+            unconverged = code.classes[~result.converged].tolist()
+            message += f" Labels that did not: {unconverged}."
         if result.diverging:
             names = self.classes_ if len(self.coef_) == 1 else self.classes_[list(result.diverging)]
             message += (
@@ -305,17 +265,20 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             )
         warnings.warn(message, ConvergenceWarning, stacklevel=frames + 1)
 
-    def _linear(self, W: NDArray, b: NDArray, dtype: np.dtype) -> dict[str, NDArray]:
-        """Return the fitted coefficients of W (d, K) and b (K,)."""
-        coef = np.ascontiguousarray(W.T, dtype=dtype)
-        return {"coef_": coef, "intercept_": b.astype(dtype)}
-
-    def _linear_path(self, results: list[Result], dtype: np.dtype) -> dict[str, NDArray]:
-        """Return the fitted coefficients of all results together."""
-        linear = [self._linear(result.coef, result.intercept, dtype) for result in results]
-        return {name: np.stack([own[name] for own in linear]) for name in linear[0]}
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def coefficient_attributes(W: NDArray, b: NDArray, dtype: np.dtype) -> dict[str, NDArray]:
+    """Return ``coef_`` (K, d) and ``intercept_`` (K,) of coefficients W (d, K) and b (K,)."""
+    coef = np.ascontiguousarray(W.T, dtype=dtype)
+    return {"coef_": coef, "intercept_": b.astype(dtype)}
+
+
+def coefficient_path(results: list[Result], dtype: np.dtype) -> tuple[NDArray, NDArray]:
+    """Return the coefficients (n_Cs, K, d) and intercepts (n_Cs, K) of all results."""
+    points = [coefficient_attributes(result.coef, result.intercept, dtype) for result in results]
+    coef = np.stack([point["coef_"] for point in points])
+    return coef, np.stack([point["intercept_"] for point in points])

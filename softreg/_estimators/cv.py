@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from abc import ABCMeta, abstractmethod
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -14,9 +14,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from softreg._encoding import validation as checks
 from softreg._encoding.answers import Code, Sample
-from softreg._estimators.base import LinearClassifier
+from softreg._estimators.base import LinearClassifier, coefficient_attributes, coefficient_path
+from softreg._estimators.pose import monitor_of, pose, read_sample, threads_of
 from softreg._model.objective import Objective
-from softreg._rows.threads import Threads
 from softreg._selection.cv_scores import (
     FoldScores,
     HeldOutScores,
@@ -35,14 +35,32 @@ from softreg.solvers.result import Result
 LEAVE_ONE_OUT = "loo"
 # Refits to this estimate of (F - F*) / F have mean scores within 2e-5 of converged ones, also where
 # classes are nearly separated (digits at C = 10,000); that is far below the noise of any score.
-_NOISE = 1e-9
+_REFIT_TOL = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredPath:
+    """The fits to all rows at each C, and the scores of the fits without some of them.
+
+    Attributes
+    ----------
+    Cs : ndarray (n_Cs,), ascending
+    results : list of Result, one for each C
+    scores : ndarray (n_folds, n_Cs) or (n_folds, n_Cs, L)
+    weights : ndarray of that shape, what the scores weigh in their mean
+    """
+
+    Cs: NDArray
+    results: list[Result]
+    scores: NDArray
+    weights: NDArray
 
 
 class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
     """A linear classifier whose C is chosen on held-out rows."""
 
     @abstractmethod
-    def _tries_each_label(self) -> bool:
+    def _has_C_per_label(self, code: Code) -> bool:
         """Return whether each label has a C of its own."""
 
     def fit(
@@ -82,32 +100,29 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         UserWarning
             Once, if labels are constant: all 0, all 1, or never known.
         """
-        fitted = copy.copy(self)  # whatever fails from here on, self stays as it was
-        sample = fitted._read(X, y, sample_weight, offset, reset=True)
+        sample, features = read_sample(self, X, y, sample_weight, offset)
         select, Cs = checks.check_select(self.select), checks.check_Cs(self.Cs)
-        with Threads(checks.check_n_jobs(self.n_jobs)) as threads:
+        with threads_of(self) as threads:
             rows = sample.rows(bool(self.fit_intercept), threads)
-            objective = fitted._posed(rows, sample.code, np.ones(1))
-            scored = as_labels(sample) if self._has_own_strengths(sample.code) else sample
-            trial = self._trial(objective, scored, X, y, groups)
-            tried = C_values(objective, Cs)
-            path, scores, weights = fitted._tried(objective, scored.code, tried, trial)
-        mean, error = summary(scores, weights)
-        place = chosen_index(mean, error, select)
-        there = _at(path, place)
-        learned = fitted._learned(there, sample.code, rows)
-        along = fitted._linear_path(path, rows.dtype)
-        learned |= {
-            "coef_path_": along["coef_"],
-            "intercept_path_": along["intercept_"],
-            "C_": tried[place] if place.ndim else float(tried[place]),
-            "Cs_": tried,
-            "scores_": scores,
+            objective = pose(self, rows, sample.code, np.ones(1))
+            scored = as_labels(sample) if self._has_C_per_label(sample.code) else sample
+            held_out = self._held_out_scores(objective, scored, X, y, groups)
+            path = self._scored_path(objective, C_values(objective, Cs), scored.code, held_out)
+        mean, error = summary(path.scores, path.weights)
+        index = chosen_index(mean, error, select)
+        result, C = result_at(path.results, index), path.Cs[index]
+        coef_path, intercept_path = coefficient_path(path.results, rows.dtype)
+        attributes = {
+            "coef_path_": coef_path,
+            "intercept_path_": intercept_path,
+            "C_": C if index.ndim else float(C),
+            "Cs_": path.Cs,
+            "scores_": path.scores,
             "mean_score_": mean,
             "se_score_": error,
         }
-        self._publish(fitted, learned)
-        self._warn_of_all(sample.code, path, there)
+        self._store(features | self._attributes_of_fit(result, sample.code, rows) | attributes)
+        self._warn_of_path(sample.code, path.results, result)
         return self
 
     @property
@@ -150,85 +165,93 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         Z = self.decision_function(X, offset)
         encoder, data = self._encoder(y), np.empty((len(Z), 0))
         answers = encoder.checked(y, sample_weight, data)
-        code, test = encoder.announced(self.classes_, answers), np.arange(len(Z))
-        scoring = held_out_scorer(self.scoring, X, y, code, answers)
-        return float(scoring.fold_score(self, test, Z)[0])
+        code, all_rows = encoder.announced(self.classes_, answers), np.arange(len(Z))
+        scorer = held_out_scorer(self.scoring, X, y, code, answers)
+        return float(scorer.fold_score(self, all_rows, Z)[0])
 
-    def _C(self) -> NDArray:
+    def _inverse_strengths(self, code: Code) -> NDArray:
         return np.atleast_1d(self.C_)
 
-    def _has_own_strengths(self, code: Code) -> bool:
-        """Return whether each score has a C of its own; two classes share one score."""
-        return self._tries_each_label() and bool(code.score_shape)
-
-    def _trial(
+    def _held_out_scores(
         self, objective: Objective, sample: Sample, X: Any, y: Any, groups: Any
     ) -> HeldOutScores:
-        """Return what tries strengths on a sample, encoded as it is scored."""
+        """Return what `cv` and `scoring` ask for, of a sample encoded as it is scored."""
         rows: Any = objective.rows
-        trial: HeldOutScores
-        each = self._has_own_strengths(sample.code)
-        scoring = held_out_scorer(self.scoring, X, y, sample.code, sample.answers, per_label=each)
+        held_out: HeldOutScores
+        per_label = self._has_C_per_label(sample.code)
+        code, answers = sample.code, sample.answers
+        scorer = held_out_scorer(self.scoring, X, y, code, answers, per_label=per_label)
         if isinstance(self.cv, str) and self.cv == LEAVE_ONE_OUT:
-            rowwise: Any = RowScores if scoring.scores_rows else PooledScore
-            trial = rowwise(scoring, rows.n)
+            of_rows: Any = RowScores if scorer.scores_rows else PooledScore
+            held_out = of_rows(scorer, rows.n)
         else:
             folds = folds_of(self.cv, X, y, groups, rows.n)
-            check_weights(folds, sample.answers.weight)
-            tol = max(checks.check_tol(self.tol), _NOISE)
-            trial = FoldScores(folds, FoldRefits(objective, rows, folds, tol), scoring)
-        if self.select == "1se" and trial.count < 2:
+            check_weights(folds, answers.weight)
+            tol = max(checks.check_tol(self.tol), _REFIT_TOL)
+            held_out = FoldScores(folds, FoldRefits(objective, rows, folds, tol), scorer)
+        if self.select == "1se" and held_out.count < 2:
             raise ValueError(
                 f'select="1se" needs the standard error of two or more scores, and cv={self.cv!r} '
-                f'with scoring={self.scoring!r} gives {trial.count}; choose select="best", or more '
-                "folds."
+                f'with scoring={self.scoring!r} gives {held_out.count}; choose select="best", or '
+                "more folds."
             )
-        return trial
+        return held_out
 
-    def _tried(
-        self, objective: Objective, code: Code, Cs: NDArray, trial: HeldOutScores
-    ) -> tuple[list[Result], NDArray, NDArray]:
-        """Return the result at each C, and scores (units, n_Cs[, L]) with what they weigh."""
-        results, found = [], []
-        self.__dict__.update({"classes_": code.classes} | code.learned)
-        for path_point in path_points(objective, Cs, self._monitor):
-            result = path_point.result
+    def _scored_path(
+        self, objective: Objective, Cs: NDArray, code: Code, held_out: HeldOutScores
+    ) -> ScoredPath:
+        """Return the fits to all rows at each C, with their held-out scores."""
+        results, scored = [], []
+        encoding = {"classes_": code.classes, **code.learned}
+        for path_point in path_points(objective, Cs, partial(monitor_of, self)):
+            C, result = path_point.C, path_point.result
             checks.check_finite(result.objective)
-            self.__dict__.update(self._linear(result.coef, result.intercept, objective.rows.dtype))
+            dtype = objective.rows.dtype
+            coefficients = coefficient_attributes(result.coef, result.intercept, dtype)
+            scores, weights = held_out.at(
+                path_point, self._with_attributes(encoding | coefficients)
+            )
+            check_scores(self.scoring, C, scores, weights)
             results.append(result)
-            found.append(trial.at(path_point, self))
-            check_scores(self.scoring, path_point.C, *found[-1])
+            scored.append((scores, weights))
             if self.verbose:
-                C, F, mean = path_point.C, result.objective.sum(), summary(*found[-1])[0].mean()
+                F, mean = result.objective.sum(), summary(scores, weights)[0].mean()
                 print(f"[{type(self).__name__}] C = {C:.3g}: F = {F:.10g}, score {mean:.6g}")
-        scores, weights = (np.stack(own, axis=1) for own in zip(*found, strict=True))
-        return results, scores, weights
+        scores, weights = (np.stack(along_path, axis=1) for along_path in zip(*scored, strict=True))
+        return ScoredPath(Cs, results, scores, weights)
 
-    def _warn_of_all(self, code: Code, results: list[Result], there: Result) -> None:
+    def _warn_of_path(self, code: Code, results: list[Result], chosen: Result) -> None:
         """Warn, once, of fits that did not converge, given all and the one that was chosen."""
-        late = [not result.converged.all() for result in results]
-        self._warn(code, there, self.C_, 3)
-        if any(late) and there.converged.all():
+        unconverged = [not result.converged.all() for result in results]
+        self._warn(code, chosen, self.C_, 3)
+        if any(unconverged) and chosen.converged.all():
+            first = results[unconverged.index(True)]
             warnings.warn(
-                f"{type(self).__name__} did not converge at C={self.Cs_[late].tolist()}, for what "
-                f"was not chosen there: {results[late.index(True)].message}.",
+                f"{type(self).__name__} did not converge at C={self.Cs_[unconverged].tolist()}, "
+                f"for what was not chosen there: {first.message}.",
                 ConvergenceWarning,
                 stacklevel=3,
             )
 
 
-def _at(results: list[Result], place: NDArray) -> Result:
-    """Return the result at a place of the path, or each label's own at one of its own."""
-    if not place.ndim:
-        return results[place]
-    labels, last = np.arange(len(place)), results[place.max()]
+def result_at(results: list[Result], index: NDArray[np.intp]) -> Result:
+    """Return the result at an index of the path, or one with each label at its own, (L,)."""
+    if not index.ndim:
+        return results[index]
+    labels, last = np.arange(len(index)), results[index.max()]
+    of_labels = [results[i] for i in index]
 
-    def own(name: str) -> NDArray:
-        return np.stack([getattr(result, name) for result in results])[place, ..., labels].T
+    def joined(values: list[NDArray]) -> NDArray:
+        return np.stack(values)[index, ..., labels].T
 
-    fields = ("coef", "intercept", "objective", "gap", "converged")
-    diverging = [k for k, p in enumerate(place) if k in results[p].diverging]
-    late = [results[p] for k, p in enumerate(place) if not results[p].converged[k]]
-    message = late[0].message if late else last.message
-    parts = {name: own(name) for name in fields}
-    return replace(last, message=message, diverging=tuple(diverging), **parts)
+    unconverged = [of_labels[label] for label in labels if not of_labels[label].converged[label]]
+    return replace(
+        last,
+        coef=joined([result.coef for result in results]),
+        intercept=joined([result.intercept for result in results]),
+        objective=joined([result.objective for result in results]),
+        gap=joined([result.gap for result in results]),
+        converged=joined([result.converged for result in results]),
+        diverging=tuple(k for k, result in enumerate(of_labels) if k in result.diverging),
+        message=unconverged[0].message if unconverged else last.message,
+    )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from abc import ABCMeta
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -13,22 +13,22 @@ from sklearn.metrics import accuracy_score
 
 from softreg._encoding import validation as checks
 from softreg._encoding.answers import Code
-from softreg._estimators.base import LinearClassifier
+from softreg._estimators.base import LinearClassifier, coefficient_attributes
 from softreg._estimators.callbacks import (
     CALLBACK_FRAMES,
     CallbackSupportMixin,
     FitTask,
     with_callbacks,
 )
+from softreg._estimators.pose import monitor_of, pose, read_sample, threads_of
 from softreg._model.objective import Objective
 from softreg._rows.base import Rows
-from softreg._rows.threads import Threads
 from softreg.solvers.auto import solver_for
 from softreg.solvers.result import Result
 
 
-class FittedClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta):
-    """A linear classifier with a strength C of its penalty and a solver."""
+class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta):
+    """A linear classifier whose coefficients a solver finds, at one strength C of the penalty."""
 
     @with_callbacks
     def fit(
@@ -76,14 +76,13 @@ class FittedClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         UserWarning
             Once, if labels are constant: all 0, all 1, or never known.
         """
-        fitted = copy.copy(self)  # whatever fails from here on, self stays as it was
-        sample = fitted._read(X, y, sample_weight, offset, reset=True)
-        with Threads(checks.check_n_jobs(self.n_jobs)) as threads:
+        sample, features = read_sample(self, X, y, sample_weight, offset)
+        with threads_of(self) as threads:
             rows = sample.rows(bool(self.fit_intercept), threads)
             metadata = {"sample_weight": sample_weight}
             task = FitTask(self, {"X": sample.data, "y": y, "metadata": metadata})
-            result, learned = fitted._minimised(rows, sample.code, task)
-        self._publish(fitted, learned)
+            result, attributes = self._solve(rows, sample.code, task)
+        self._store(features | attributes)
         self._warn(sample.code, result, self.C, 2 + CALLBACK_FRAMES)
         return self
 
@@ -94,7 +93,7 @@ class FittedClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         sample_weight: ArrayLike | None = None,
         offset: ArrayLike | None = None,
     ) -> float:
-        """Return the accuracy of `predict` on X: the share of rows that are all as in y.
+        """Return the accuracy of `predict` on X: the share of rows predicted as in y, all labels.
 
         Parameters
         ----------
@@ -116,43 +115,72 @@ class FittedClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         y = checks.check_all_known(y)
         return accuracy_score(y, self.predict(X, offset), sample_weight=sample_weight)
 
-    def _minimised(self, rows: Rows, code: Code, task: FitTask) -> tuple[Result, dict[str, Any]]:
-        """Run the solver, reporting iterations to callbacks and screen; return what was learned."""
-
-        def report(T: NDArray, value: float) -> bool:
-            if self.verbose:
-                print(f"[{type(self).__name__}] iteration {len(monitor.losses)}: F = {value:.10g}")
-            return task.iteration(
-                lambda: known | self._linear(*objective.coefficients(T), rows.dtype)
-            )
-
-        objective = self._posed(rows, code, self._checked_C(code))
-        known = {"classes_": code.classes, "n_features_in_": self.n_features_in_} | code.learned
+    def _solve(self, rows: Rows, code: Code, task: FitTask) -> tuple[Result, dict[str, Any]]:
+        """Return the solver's result for rows in the user's units, and the fitted attributes."""
+        objective = pose(self, rows, code, self._inverse_strengths(code))
         solver = solver_for(self.solver, objective)
         random = checks.check_random_state(self.random_state)
-        monitor = replace(self._monitor(), report=report, random=random)
-        result = solver.minimise(objective, self._start(objective, code), monitor)
+        report = IterationReport(self, code, rows, objective, task)
+        monitor = replace(monitor_of(self), report=report, random=random)
+        result = solver.minimise(objective, self._start(objective, rows, code), monitor)
         checks.check_finite(result.objective)
-        learned = self._learned(result, code, rows) | {"solver_": solver}
+        attributes = self._attributes_of_fit(result, code, rows) | {"solver_": solver}
         if result.validation_curve is not None:
-            learned["validation_curve_"] = result.validation_curve
-        task.end(learned)
-        return result, learned
+            attributes["validation_curve_"] = result.validation_curve
+        task.end(attributes)
+        return result, attributes
 
-    def _start(self, objective: Objective, code: Code) -> NDArray:
-        """Return the coefficients to start from, in working coordinates."""
+    def _start(self, objective: Objective, rows: Rows, code: Code) -> NDArray:
+        """Return T (width, K) to start from: the null model, or with `warm_start` the last fit."""
         null = objective.null()
-        if self.warm_start and hasattr(self, "coef_"):
-            same_classes = np.array_equal(self.classes_, code.classes)
-            if same_classes and self.coef_.shape == (null.shape[1], self.n_features_in_):
-                W, b = self.coef_.T.astype(float), self.intercept_.astype(float)
-                constant = objective.problems.spread(objective.constant_problems)
-                return np.where(constant, null, objective.working(W, b))
-        return null
+        if not (self.warm_start and hasattr(self, "coef_")):
+            return null
+        same_classes = np.array_equal(self.classes_, code.classes)
+        shape = null.shape[1], len(rows.coordinates.scale)
+        if not same_classes or self.coef_.shape != shape:
+            return null
+        T = objective.working(self.coef_.T.astype(float), self.intercept_.astype(float))
+        return np.where(objective.by_score(objective.constant_problems), null, T)
 
-    def _checked_C(self, code: Code) -> NDArray:
-        """Return the inverse strength of the penalty, (1,), or those of the labels."""
+    def _inverse_strengths(self, code: Code) -> NDArray:
         return checks.check_C(self.C, code.link.problems(code.n_scores))
 
-    def _C(self) -> NDArray:
-        return np.atleast_1d(np.asarray(self.C, dtype=float))
+
+@dataclass
+class IterationReport:
+    """Shows each iteration of a fit on the screen (`verbose`) and to callbacks.
+
+    Attributes
+    ----------
+    estimator : SolverClassifier that is fitted
+    code, rows, objective : what it is fitted to; rows in the user's units
+    task : FitTask
+    count : int, iterations reported so far
+    """
+
+    estimator: SolverClassifier
+    code: Code
+    rows: Rows
+    objective: Objective
+    task: FitTask
+    count: int = 0
+
+    def __call__(self, T: NDArray, value: float) -> bool:
+        """Report an iteration that ended at T (width, K), where F is `value`.
+
+        Return whether a callback wants the fit to stop.
+        """
+        self.count += 1
+        if self.estimator.verbose:
+            name = type(self.estimator).__name__
+            print(f"[{name}] iteration {self.count}: F = {value:.10g}")
+        return self.task.iteration(partial(self._attributes_at, T))
+
+    def _attributes_at(self, T: NDArray) -> dict[str, Any]:
+        """Return the attributes that a fit which ended at T would have for predictions."""
+        return {
+            "classes_": self.code.classes,
+            "n_features_in_": len(self.rows.coordinates.scale),
+            **self.code.learned,
+            **coefficient_attributes(*self.objective.coefficients(T), self.rows.dtype),
+        }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
 from softreg._encoding import validation as checks
-from softreg._estimators.fit import FittedClassifier
+from softreg._estimators.base import coefficient_path
+from softreg._estimators.fit import SolverClassifier
+from softreg._estimators.pose import monitor_of, pose, read_sample, threads_of
 from softreg._estimators.softmax import SoftmaxRegression
-from softreg._rows.threads import Threads
 from softreg._selection.path import C_values, path_points
 
 
@@ -73,7 +75,7 @@ def regularization_path(
     y: ArrayLike,
     Cs: int | ArrayLike = 10,
     *,
-    estimator: FittedClassifier | None = None,
+    estimator: SolverClassifier | None = None,
     sample_weight: ArrayLike | None = None,
     offset: ArrayLike | None = None,
 ) -> RegularizationPath:
@@ -132,28 +134,28 @@ def regularization_path(
             f"estimator={model!r} must be SoftmaxRegression or SigmoidRegression, and its solver "
             '"auto": a path has steps of its own.'
         )
-    asked = checks.check_Cs(Cs)
+    n_or_values = checks.check_Cs(Cs)
     results, passes = [], [0]
-    sample = model._read(X, y, sample_weight, offset, reset=True)
-    with Threads(checks.check_n_jobs(model.n_jobs)) as threads:
+    sample, features = read_sample(model, X, y, sample_weight, offset)
+    with threads_of(model) as threads:
         rows = sample.rows(bool(model.fit_intercept), threads)
-        objective = model._posed(rows, sample.code, np.ones(1))
-        tried = C_values(objective, asked)
-        for path_point in path_points(objective, tried, model._monitor):
+        objective = pose(model, rows, sample.code, np.ones(1))
+        C_path = C_values(objective, n_or_values)
+        for path_point in path_points(objective, C_path, partial(monitor_of, model)):
             results.append(path_point.result)
             passes.append(threads.passes)
-    linear = model._linear_path(results, rows.dtype)
-    named = getattr(model, "feature_names_in_", None)
+    coef, intercept = coefficient_path(results, rows.dtype)
+    names = features.get("feature_names_in_")
+    if names is None:
+        names = np.array([f"x{j}" for j in range(features["n_features_in_"])])
     return RegularizationPath(
-        Cs=tried,
-        coef=linear["coef_"],
-        intercept=linear["intercept_"],
+        Cs=C_path,
+        coef=coef,
+        intercept=intercept,
         objective=np.array([result.objective.sum() for result in results]),
         optimality_gap=np.array([result.gap.sum() for result in results]),
         converged=np.array([result.converged.all() for result in results]),
         n_passes=np.diff(passes),
         classes=sample.code.classes,
-        feature_names=np.array([f"x{j}" for j in range(model.n_features_in_)])
-        if named is None
-        else named,
+        feature_names=names,
     )

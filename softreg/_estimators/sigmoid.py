@@ -11,7 +11,7 @@ from scipy.special import expit, log_expit, log_softmax, logit, softmax
 from sklearn.utils import Tags
 
 from softreg._encoding import validation as checks
-from softreg._encoding.answers import Encoder, has_columns
+from softreg._encoding.answers import Code, Encoder, has_columns
 from softreg._encoding.labels import LabelEncoder, OneVsRestEncoder
 from softreg._estimators.base import LinearClassifier
 from softreg._estimators.cv import CrossValidatedClassifier
@@ -31,9 +31,6 @@ class SigmoidModel(LinearClassifier, metaclass=ABCMeta):
         names = getattr(y, "columns", None) if self.classes is None else self.classes
         return LabelEncoder(names, *parameters, sparse=sparse.issparse(y))
 
-    def _learned_by_problem(self, result: Result) -> dict[str, Any]:
-        return {"label_objective_": result.objective, "label_optimality_gap_": result.gap}
-
     def _predictions(self, scores: NDArray) -> Any:
         excess = scores - logit(checks.check_threshold(self.threshold, len(self.coef_)))
         if self.multilabel_:
@@ -48,8 +45,11 @@ class SigmoidModel(LinearClassifier, metaclass=ABCMeta):
         return expit(scores) if self.multilabel_ else softmax(log_expit(scores), axis=1)
 
     def _class_log_probabilities(self, scores: NDArray) -> NDArray:
-        own = log_expit(scores)
-        return own if self.multilabel_ else log_softmax(own, axis=1)
+        log_sigmoid = log_expit(scores)
+        return log_sigmoid if self.multilabel_ else log_softmax(log_sigmoid, axis=1)
+
+    def _attributes_by_problem(self, result: Result) -> dict[str, Any]:
+        return {"label_objective_": result.objective, "label_optimality_gap_": result.gap}
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -391,5 +391,5 @@ label_optimality_gap_, converged_, loss_curve_, n_samples_seen_
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def _tries_each_label(self) -> bool:
-        return bool(self.per_label)
+    def _has_C_per_label(self, code: Code) -> bool:
+        return bool(self.per_label and code.score_shape)  # two classes share one score

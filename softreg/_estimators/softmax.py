@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax, softmax
 
 from softreg._encoding import validation as checks
-from softreg._encoding.answers import has_columns
+from softreg._encoding.answers import Code, has_columns
 from softreg._encoding.classes import ClassEncoder
 from softreg._estimators.base import LinearClassifier
 from softreg._estimators.cv import CrossValidatedClassifier
@@ -27,9 +27,6 @@ class SoftmaxModel(LinearClassifier, metaclass=ABCMeta):
         smoothing = checks.check_label_smoothing(self.label_smoothing)
         return ClassEncoder(classes, self.class_weight, smoothing)
 
-    def _learned_by_problem(self, result: Result) -> dict[str, Any]:
-        return {}
-
     def _predictions(self, scores: NDArray) -> NDArray:
         best = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
         return self.classes_[best]
@@ -39,6 +36,9 @@ class SoftmaxModel(LinearClassifier, metaclass=ABCMeta):
 
     def _class_log_probabilities(self, scores: NDArray) -> NDArray:
         return log_softmax(scores, axis=1)
+
+    def _attributes_by_problem(self, result: Result) -> dict[str, Any]:
+        return {}
 
 
 class SoftmaxRegression(SoftmaxModel, StreamClassifier):
@@ -304,5 +304,5 @@ optimality_gap_, converged_, loss_curve_, n_samples_seen_
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def _tries_each_label(self) -> bool:
+    def _has_C_per_label(self, code: Code) -> bool:
         return False

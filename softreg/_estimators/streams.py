@@ -1,4 +1,4 @@
-"""What the estimators have in common that learn from data which come in chunks."""
+"""Classifiers that also learn from data in chunks: read again and again, or as a stream."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from sklearn.utils.metaestimators import available_if
 from softreg._encoding import validation as checks
 from softreg._encoding.answers import Answers, Code, Encoder, has_columns
 from softreg._encoding.chunk_survey import Reader, Survey
+from softreg._estimators.base import coefficient_attributes
 from softreg._estimators.callbacks import CALLBACK_FRAMES, FitTask, with_callbacks
-from softreg._estimators.fit import FittedClassifier
+from softreg._estimators.fit import SolverClassifier
+from softreg._estimators.pose import feature_attributes, penalty_of, read_features, threads_of
 from softreg._rows.chunked import ChunkedRows
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows, memory_rows
-from softreg._rows.threads import Threads
 from softreg.solvers.auto import stream_solver
 from softreg.solvers.minibatch.stream_state import StreamProblem, StreamState
 
@@ -33,8 +34,8 @@ def _learns_from_streams(estimator: Any) -> bool:
     return stream_solver(estimator.solver) is not None
 
 
-class StreamClassifier(FittedClassifier, metaclass=ABCMeta):
-    """A linear classifier whose rows may come chunk by chunk."""
+class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
+    """A linear classifier whose rows may also come chunk by chunk."""
 
     @with_callbacks
     def fit_chunks(self, chunks: Any) -> Self:
@@ -88,13 +89,13 @@ class StreamClassifier(FittedClassifier, metaclass=ABCMeta):
         >>> abs(model.objective_ - SoftmaxRegression().fit(X, y).objective_) < 1e-9
         True
         """
-        fitted = copy.copy(self)  # whatever fails from here on, self stays as it was
-        with Threads(checks.check_n_jobs(self.n_jobs)) as threads:
-            survey = Survey.of(chunks, Reader(fitted._validated, self._encoder))
-            raw = Coordinates.raw(fitted.n_features_in_, bool(self.fit_intercept))
-            rows = ChunkedRows.from_source(survey.rows(raw, threads))
-            result, learned = fitted._minimised(rows, survey.code, FitTask(self, {}))
-        self._publish(fitted, learned)
+        reader = copy.copy(self)  # keeps the features of the first chunk, to compare the others
+        with threads_of(self) as threads:
+            survey = Survey.of(chunks, Reader(reader._validated, self._encoder))
+            raw = Coordinates.raw(reader.n_features_in_, bool(self.fit_intercept))
+            rows = ChunkedRows.of(survey.rows(raw, threads))
+            result, attributes = self._solve(rows, survey.code, FitTask(self, {}))
+        self._store(feature_attributes(reader) | attributes)
         self._warn(survey.code, result, self.C, 2 + CALLBACK_FRAMES)
         return self
 
@@ -152,39 +153,38 @@ class StreamClassifier(FittedClassifier, metaclass=ABCMeta):
         >>> model.n_samples_seen_, model.score(X, y) > 0.9
         (178, True)
         """
-        fitted = copy.copy(self)  # whatever fails from here on, self stays as it was
-        begun = hasattr(self, "classes_")
-        data = fitted._validated(X, reset=not begun)
+        is_first = not hasattr(self, "classes_")
+        data, features = read_features(self, X, reset=is_first)
         encoder = self._encoder(y)
         answers = encoder.checked(y, sample_weight, data)
-        code = self._announced(encoder, classes, answers, y)
-        with Threads(checks.check_n_jobs(self.n_jobs)) as threads:
+        code = self._stream_code(encoder, classes, answers, y)
+        with threads_of(self) as threads:
             raw = Coordinates.raw(data.shape[1], bool(self.fit_intercept))
             rows = memory_rows(data, *code.targets(answers), None, raw, threads)
-            learner = fitted._learner(code)
-            stream = fitted._stream(rows, code).after_chunk(rows, learner)
-        dtype = np.result_type(data.dtype, self.coef_.dtype) if begun else data.dtype
-        learned = self._linear(*stream.coefficients(code.link), dtype)
-        if not all(np.isfinite(values).all() for values in learned.values()):
+            problem = self._stream_problem(code, data.shape[1])
+            stream = self._stream_state(rows, code).after(rows, problem)
+        dtype = data.dtype if is_first else np.result_type(data.dtype, self.coef_.dtype)
+        coefficients = coefficient_attributes(*stream.coefficients(code.link), dtype)
+        if not all(np.isfinite(values).all() for values in coefficients.values()):
             raise ValueError(
                 "The coefficients overflow. Choose a smaller learning_rate, or bring X and "
                 "sample_weight into a range whose squares are finite."
             )
-        learned |= code.learned | {
+        attributes = {
             "classes_": code.classes,
             "n_iter_": len(stream.losses),
             "loss_curve_": stream.losses,
-            "n_samples_seen_": stream.n_rows,
-            "solver_": learner.solver,
+            "n_samples_seen_": stream.n,
+            "solver_": problem.solver,
             "_stream_": stream,
         }
-        self._publish(fitted, learned)
+        self._store(features | code.learned | coefficients | attributes)
         return self
 
-    def _announced(
+    def _stream_code(
         self, encoder: Encoder, classes: ArrayLike | None, answers: Answers, y: Any
     ) -> Code:
-        """Return the code of a stream's y, the one it began with."""
+        """Return the code of a stream's y; ValueError if it is not the one that it began with."""
         names = getattr(y, "columns", None) if has_columns(y) and self.classes is None else None
         expected: Any = getattr(self, "classes_", classes)
         if names is not None and expected is not None and list(names) != list(expected):
@@ -200,31 +200,32 @@ class StreamClassifier(FittedClassifier, metaclass=ABCMeta):
                 f"{self.classes_.tolist()}."
             )
         code = encoder.announced(self.classes_, answers)
-        was = {name: getattr(self, name, None) for name in code.learned}
-        if code.n_scores != len(self.coef_) or was != code.learned:
+        earlier = {name: getattr(self, name, None) for name in code.learned}
+        if code.n_scores != len(self.coef_) or earlier != code.learned:
             raise ValueError(
-                f"y is not what the model was fitted on: it was {was} with {len(self.coef_)} "
+                f"y is not what the model was fitted on: it was {earlier} with {len(self.coef_)} "
                 f"row(s) of coefficients, and is {code.learned} with {code.n_scores}."
             )
         return code
 
-    def _learner(self, code: Code) -> StreamProblem:
-        """Return how a stream is learned from."""
+    def _stream_problem(self, code: Code, n_features: int) -> StreamProblem:
+        """Return what is minimised on a stream, and the solver that does it."""
         solver, chunk = stream_solver(self.solver), getattr(self, "n_iter_", 0)
         solver.check()
         random = checks.check_random_state(self.random_state, chunk)
-        return StreamProblem(code.link, self._penalty(self._checked_C(code)), solver, random)
+        penalty = penalty_of(self, self._inverse_strengths(code), n_features)
+        return StreamProblem(code.link, penalty, solver, random)
 
-    def _stream(self, rows: MemoryRows, code: Code) -> StreamState:
-        """Return what was learned so far."""
+    def _stream_state(self, rows: MemoryRows, code: Code) -> StreamState:
+        """Return the state of the stream before these rows: new, or as the last chunk left it."""
         if not hasattr(self, "coef_"):
-            return StreamState.at_null_model(rows, code.link)
-        linear = self.coef_.T.astype(float), self.intercept_.astype(float)
+            return StreamState.beginning(rows, code.link)
+        W, b = self.coef_.T.astype(float), self.intercept_.astype(float)
         stream = getattr(self, "_stream_", None)
         if stream is None:
-            stream = StreamState.from_fit(rows.coordinates, *linear, n_rows=self.n_samples_seen_)
-        dropped = linear[1].any() and not self.fit_intercept
-        if dropped or stream.coordinates.intercept != rows.coordinates.intercept:
+            stream = StreamState.at(rows.coordinates, W, b, before=self.n_samples_seen_)
+        drops_intercept = b.any() and not self.fit_intercept
+        if drops_intercept or stream.coordinates.intercept != rows.coordinates.intercept:
             raise ValueError(
                 f"fit_intercept={self.fit_intercept!r} was {not self.fit_intercept!r} before; a "
                 "model that goes on learning keeps it. To change it, begin with a clone."

@@ -24,8 +24,6 @@ _GAIN, _SHRINKAGE = 0.01, 1e-4
 _DEFAULT_ENDS = (1e-4, 1e4)
 # Beyond this estimate of (F - F*) / F the solver's own descent is faster than Newton's steps.
 _NEAR = 0.1
-# What rounding coefficients to single precision costs is far below this, other rows far above.
-_LARGEST_EXCESS = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,19 +124,6 @@ def C_grid(objective: Objective, count: int) -> NDArray:
         return np.geomspace(*_DEFAULT_ENDS, count)
     least, largest = _GAIN * value.sum() / gain, strength / (_SHRINKAGE * curvature)
     return np.geomspace(least, max(largest, least), count)
-
-
-def metric_at_optimum(objective: Objective, T: NDArray) -> Metric:
-    """Return a metric at the optimum; ValueError if T (width, K) is not near it."""
-    exact, first = objective.in_double(), first_metric(objective, T)
-    excess = decrement(exact, Point.at_coefficients(exact, T), first)[~objective.constant_problems]
-    if not (excess <= _LARGEST_EXCESS).all():
-        raise ValueError(
-            "The model is not at the optimum of these rows: F is estimated "
-            f"{excess.max():.1g} (relative) above it. Pass the X, y, sample_weight and "
-            "offset that it was fitted to, and no model of MiniBatch or partial_fit."
-        )
-    return first.refreshed(objective, T)
 
 
 def _start(objective: Objective, previous: PathPoint, expected: NDArray) -> Point:
