@@ -40,20 +40,35 @@ _REFIT_TOL = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class ScoredPath:
-    """The fits to all rows at each C, and the scores of the fits without some of them.
+    """The fits to all rows at each C, and the held-out scores of those without some rows.
 
     Attributes
     ----------
     Cs : ndarray (n_Cs,), ascending
     results : list of Result, one for each C
-    scores : ndarray (n_folds, n_Cs) or (n_folds, n_Cs, L)
-    weights : ndarray of that shape, what the scores weigh in their mean
+    scores : ndarray (count, n_Cs) or (count, n_Cs, L), of `HeldOutScores`
+    mean, error : ndarray (n_Cs,) or (n_Cs, L), their mean and its standard error
     """
 
     Cs: NDArray
     results: list[Result]
     scores: NDArray
-    weights: NDArray
+    mean: NDArray
+    error: NDArray
+
+    def attributes(self, index: NDArray[np.intp], dtype: np.dtype) -> dict[str, Any]:
+        """Return the fitted attributes of the path, given the index of the chosen C, () or (L,)."""
+        coef_path, intercept_path = coefficient_path(self.results, dtype)
+        C = self.Cs[index]
+        return {
+            "coef_path_": coef_path,
+            "intercept_path_": intercept_path,
+            "C_": C if index.ndim else float(C),
+            "Cs_": self.Cs,
+            "scores_": self.scores,
+            "mean_score_": self.mean,
+            "se_score_": self.error,
+        }
 
 
 class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
@@ -108,20 +123,10 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             scored = as_labels(sample) if self._has_C_per_label(sample.code) else sample
             held_out = self._held_out_scores(objective, scored, X, y, groups)
             path = self._scored_path(objective, C_values(objective, Cs), scored.code, held_out)
-        mean, error = summary(path.scores, path.weights)
-        index = chosen_index(mean, error, select)
-        result, C = result_at(path.results, index), path.Cs[index]
-        coef_path, intercept_path = coefficient_path(path.results, rows.dtype)
-        attributes = {
-            "coef_path_": coef_path,
-            "intercept_path_": intercept_path,
-            "C_": C if index.ndim else float(C),
-            "Cs_": path.Cs,
-            "scores_": path.scores,
-            "mean_score_": mean,
-            "se_score_": error,
-        }
-        self._store(features | self._attributes_of_fit(result, sample.code, rows) | attributes)
+        index = chosen_index(path.mean, path.error, select)
+        result = result_at(path.results, index)
+        attributes = self._attributes_of_fit(result, sample.code, rows)
+        self._store(features | attributes | path.attributes(index, rows.dtype))
         self._warn_of_path(sample.code, path.results, result)
         return self
 
@@ -208,9 +213,8 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             checks.check_finite(result.objective)
             dtype = objective.rows.dtype
             coefficients = coefficient_attributes(result.coef, result.intercept, dtype)
-            scores, weights = held_out.at(
-                path_point, self._with_attributes(encoding | coefficients)
-            )
+            classifier = self._with_attributes(encoding | coefficients)
+            scores, weights = held_out.at(path_point, classifier)
             check_scores(self.scoring, C, scores, weights)
             results.append(result)
             scored.append((scores, weights))
@@ -218,7 +222,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
                 F, mean = result.objective.sum(), summary(scores, weights)[0].mean()
                 print(f"[{type(self).__name__}] C = {C:.3g}: F = {F:.10g}, score {mean:.6g}")
         scores, weights = (np.stack(along_path, axis=1) for along_path in zip(*scored, strict=True))
-        return ScoredPath(Cs, results, scores, weights)
+        return ScoredPath(Cs, results, scores, *summary(scores, weights))
 
     def _warn_of_path(self, code: Code, results: list[Result], chosen: Result) -> None:
         """Warn, once, of fits that did not converge, given all and the one that was chosen."""

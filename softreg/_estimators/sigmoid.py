@@ -92,9 +92,9 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
         The names of the labels, or the classes in the order of the rows of coefficients. None: the
         DataFrame's column names or 0, 1, ...; sorted classes.
     threshold : float or array-like, one for each row of `coef_`, default=0.5
-        Where a label begins to be predicted: at scores above ``logit(threshold)``, in (0, 1). Of
-        more than two classes, one a row, that with the largest excess over it is predicted.
-        See `tune_thresholds`.
+        Probability in (0, 1) above which a label is predicted: its score exceeds
+        ``logit(threshold)``. Of more than two classes, one a row, the one whose score exceeds its
+        own logit the most is predicted. See `tune_thresholds`.
     solver : {"auto", "lbfgs", "newton", "minibatch"} or object of `softreg.solvers`, default="auto"
         "auto" takes `LBFGS` where the columns' Gram matrix is small and cheap enough to factor,
         else `Newton`, which gives each label steps of its own. `MiniBatch` ends near the optimum,
@@ -236,8 +236,8 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
             0 and 1 of the rows where it is known, or with the classes; an array of costs,
             ``cost[true, predicted]``, is (2, 2) for each label, or (n_classes, n_classes).
         cv : int, splitter or iterable, default=None
-            As in `sklearn.model_selection.cross_validate`; None is five folds. Rows that are held
-            out several times, or never, count so often.
+            As in `sklearn.model_selection.cross_validate`; None is five folds. Rows count as
+            often as they are held out.
         sample_weight : as in `fit`; a callable gets the held-out rows' as ``sample_weight=``.
 
         Returns
@@ -264,7 +264,7 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
 class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
     r"""One sigmoid for each label, whose C is chosen by cross-validation.
 
-    The model of `SigmoidRegression` at each C of a path, then its refits without each fold, all
+    Fits the model of `SigmoidRegression` at each C of a path, then refits it without each fold, all
     labels and folds in the same passes over the data (large problems: in groups). The model at the
     chosen C is that of the path; nothing is fitted again.
 
@@ -321,7 +321,8 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         Score of each fold, NaN where no answer (of a label) is known; of each row with "loo" and
         "neg_log_loss", of all with "loo" and another scorer (n_folds = 1).
     mean_score_ : ndarray of shape (n_Cs,) or (n_Cs, n_labels)
-        Mean over the folds, each counting the same; with "loo" known answers count their weight.
+        Mean over the folds, all with the same weight; with "loo" over the known answers, with
+        theirs.
     se_score_ : ndarray of shape (n_Cs,) or (n_Cs, n_labels)
         Its standard error: the folds' standard deviation over the root of their number, NaN for
         one, where "1se" chooses the best.
@@ -333,7 +334,7 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
 feature_names_in_, n_iter_, objective_, optimality_gap_, label_objective_, \
 label_optimality_gap_, converged_, loss_curve_, n_samples_seen_
         As in `SigmoidRegression`, of the fit to all rows at `C_`; iterations are those from the C
-        before, at the largest of them.
+        before; with `per_label`, of the largest C chosen.
 
     Warns
     -----

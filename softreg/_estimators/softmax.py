@@ -181,10 +181,10 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
 class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
     r"""Multinomial logistic regression whose C is chosen by cross-validation.
 
-    The model of `SoftmaxRegression` at each C of a path, then its refits without each fold,
-    together in the same passes over the data (large problems: in groups). Along C each fit starts
-    where those before it lead; the refits start at the fit to all rows, whose metric is their
-    preconditioner. The model at the chosen C is that of the path; nothing is fitted again.
+    Fits the model of `SoftmaxRegression` at each C of a path, then refits it without each fold, all
+    folds in the same passes over the data (large problems: in groups). Along C each fit starts from
+    the line through the two before it; the refits start at the fit to all rows, whose metric is
+    their preconditioner. The model at the chosen C is that of the path; nothing is fitted again.
 
     Parameters
     ----------
@@ -234,7 +234,7 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
         Score of each fold; of each row with "loo" and "neg_log_loss", of all with "loo" and another
         scorer (n_folds = 1).
     mean_score_ : ndarray of shape (n_Cs,)
-        Mean over the folds, each counting the same; with "loo" rows count their weight.
+        Mean over the folds, all with the same weight; with "loo" over the rows, with theirs.
     se_score_ : ndarray of shape (n_Cs,)
         Its standard error: the folds' standard deviation over the root of their number, NaN for
         one.
@@ -244,7 +244,7 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
     intercept_path_ : ndarray of shape (n_Cs, n_classes), or (n_Cs, 1)
     coef_, intercept_, classes_, n_features_in_, feature_names_in_, n_iter_, objective_, \
 optimality_gap_, converged_, loss_curve_, n_samples_seen_
-        As in `SoftmaxRegression`, of the fit to all rows at `C_`; iterations are those from the C
+        As in `SoftmaxRegression`, of the fit to all rows at `C_`; its iterations start from the C
         before.
 
     Warns

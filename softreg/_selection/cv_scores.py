@@ -107,7 +107,7 @@ def _left_out_scores(path_point: PathPoint) -> NDArray:
 
 
 def check_scores(scoring: Any, C: float, scores: NDArray, weights: NDArray) -> None:
-    """Raise a ValueError if a score at some C is neither unknown nor finite."""
+    """Raise a ValueError if a score at C that has a weight is not finite."""
     wrong = np.logical_not(np.isfinite(scores)) & (weights > 0)
     if wrong.any():
         fold, *label = (int(index) for index in np.argwhere(wrong)[0])

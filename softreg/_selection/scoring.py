@@ -59,8 +59,8 @@ class HeldOutScorer(ABC):
 class LogLoss(HeldOutScorer):
     """Minus the weighted mean of -log P(y), of rows or, for labels, of all known answers.
 
-    It is scikit-learn's "neg_log_loss", which there is none of for labels; classes that held-out
-    rows lack need no mention.
+    Of classes it is scikit-learn's "neg_log_loss", but also where held-out rows lack some of them;
+    of labels scikit-learn has none.
 
     Attributes
     ----------
