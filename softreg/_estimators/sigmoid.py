@@ -333,8 +333,8 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
     coef_, intercept_, classes_, multilabel_, sparse_output_, n_features_in_, \
 feature_names_in_, n_iter_, objective_, optimality_gap_, label_objective_, \
 label_optimality_gap_, converged_, loss_curve_, n_samples_seen_
-        As in `SigmoidRegression`, of the fit to all rows at `C_`; iterations are those from the C
-        before; with `per_label`, of the largest C chosen.
+        As in `SigmoidRegression`, of the fit to all rows at `C_`; iterations are counted from the
+        fit at the C before, with `per_label` those of the largest C chosen.
 
     Warns
     -----

@@ -244,8 +244,8 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
     intercept_path_ : ndarray of shape (n_Cs, n_classes), or (n_Cs, 1)
     coef_, intercept_, classes_, n_features_in_, feature_names_in_, n_iter_, objective_, \
 optimality_gap_, converged_, loss_curve_, n_samples_seen_
-        As in `SoftmaxRegression`, of the fit to all rows at `C_`; its iterations start from the C
-        before.
+        As in `SoftmaxRegression`, of the fit to all rows at `C_`; iterations are counted from the
+        fit at the C before.
 
     Warns
     -----
