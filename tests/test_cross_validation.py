@@ -206,10 +206,12 @@ def test_the_path_is_made_of_the_fits_to_all_rows(name):
     atol = 2e-3 if "float32" in name else 1e-5
     for i, C in enumerate(CS):
         plain = setting.plain(C, tol=1e-11 if "float32" in name else 1e-13)
-        for path, own in [("coef_path_", plain.coef_), ("intercept_path_", plain.intercept_)]:
+        for path, expected in [("coef_path_", plain.coef_), ("intercept_path_", plain.intercept_)]:
             actual = getattr(model, path)[i]
-            assert actual.dtype == own.dtype == dtype and actual.shape == own.shape
-            np.testing.assert_allclose(actual, own, rtol=0, atol=atol * max(1, np.abs(own).max()))
+            assert actual.dtype == expected.dtype == dtype and actual.shape == expected.shape
+            np.testing.assert_allclose(
+                actual, expected, rtol=0, atol=atol * max(1, np.abs(expected).max())
+            )
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -408,8 +410,8 @@ def test_results_name_the_labels():
     results = model.results_
     assert list(results) == ["fold", "C", "label", "score"] and len(results) == 4 * 3 * 3
     for label, name in enumerate(table):
-        own = results[results["label"] == name].pivot(index="fold", columns="C", values="score")
-        np.testing.assert_array_equal(own, model.scores_[:, :, label])
+        scores = results[results["label"] == name].pivot(index="fold", columns="C", values="score")
+        np.testing.assert_array_equal(scores, model.scores_[:, :, label])
 
 
 def test_strengths_are_sorted_and_each_tried_once():
@@ -562,12 +564,12 @@ def test_balanced_labels_are_weighted_as_in_all_rows():
     """A yes and a no of each label count half of it, as found from all rows."""
     Y = ANSWERS * (np.arange(120) % 3 > 0)[:, None]
     yes = Y.sum(axis=0)
-    own = np.where(Y > 0, 60 / yes, 60 / (120 - yes))
+    weight = np.where(Y > 0, 60 / yes, 60 / (120 - yes))
     folds = FOLDS[120]
     model = sigmoid(A, Y, {"class_weight": "balanced"}).cv([1.0], cv=folds)
     expected = []
     for train, test in folds:
-        plain = SigmoidRegression().fit(A[train], Y[train], sample_weight=own[train])
+        plain = SigmoidRegression().fit(A[train], Y[train], sample_weight=weight[train])
         expected.append([-sigmoid(A, Y)._loss(plain, test, None)])
     assert_scores(model.scores_, expected)
 
@@ -774,8 +776,8 @@ def test_many_classes_of_few_rows_are_scored():
     rng = np.random.default_rng(9)
     y = np.repeat(np.arange(30), 3)
     X = rng.normal(size=(90, 3)) + rng.normal(size=(30, 3))[y]
-    held = np.arange(0, 90, 3)
-    folds = [(np.setdiff1d(range(90), held), held), (np.arange(60), np.arange(60, 90))]
+    test = np.arange(0, 90, 3)
+    folds = [(np.setdiff1d(range(90), test), test), (np.arange(60), np.arange(60, 90))]
     model = SoftmaxRegressionCV(CS, cv=folds).fit(X, y)
     assert_regular(model)
     setting = softmax(X, y)
@@ -838,13 +840,13 @@ def test_leave_one_out_of_every_kind_is_near_refits(name):
 
 def test_rows_count_their_weight_in_leave_one_out():
     """mean_score_ is the weighted mean; rows of weight zero have no score and do not count."""
-    setting, some = SETTINGS["weights"], np.flatnonzero(WEIGHTS)
+    setting, weighty = SETTINGS["weights"], np.flatnonzero(WEIGHTS)
     model = setting.cv([0.01], cv="loo")
     np.testing.assert_array_equal(np.isnan(model.scores_[:, 0]), WEIGHTS == 0)
-    mean = model.scores_[some, 0] @ WEIGHTS[some] / WEIGHTS.sum()
+    mean = model.scores_[weighty, 0] @ WEIGHTS[weighty] / WEIGHTS.sum()
     assert model.mean_score_[0] == pytest.approx(mean, rel=1e-13)
-    kept = setting._replace(X=X3[some], y=Y3[some], terms={"sample_weight": WEIGHTS[some]})
-    brute = left_out(kept, 0.01) @ WEIGHTS[some] / WEIGHTS.sum()
+    kept = setting._replace(X=X3[weighty], y=Y3[weighty], terms={"sample_weight": WEIGHTS[weighty]})
+    brute = left_out(kept, 0.01) @ WEIGHTS[weighty] / WEIGHTS.sum()
     assert model.mean_score_[0] == pytest.approx(brute, rel=0.01)
 
 
@@ -853,21 +855,25 @@ def test_weights_of_answers_count_in_leave_one_out(Cs):
     """Weights (n, L): the mean is that of all answers, each at its own weight."""
     weight = np.random.default_rng(10).uniform(size=(120, 3))
     model = SigmoidRegressionCV(Cs, cv="loo").fit(A, ANSWERS, sample_weight=weight)
-    each = SigmoidRegressionCV(Cs, cv="loo", per_label=True).fit(A, ANSWERS, sample_weight=weight)
-    expected = (each.scores_ * weight[:, None]).sum(axis=(0, 2)) / weight.sum()
+    per_label = SigmoidRegressionCV(Cs, cv="loo", per_label=True).fit(
+        A, ANSWERS, sample_weight=weight
+    )
+    expected = (per_label.scores_ * weight[:, None]).sum(axis=(0, 2)) / weight.sum()
     np.testing.assert_allclose(model.mean_score_, expected, rtol=1e-10)
-    own = (each.scores_ * weight[:, None]).sum(axis=0) / weight.sum(axis=0)
-    np.testing.assert_allclose(each.mean_score_, own, rtol=1e-12)
+    label_means = (per_label.scores_ * weight[:, None]).sum(axis=0) / weight.sum(axis=0)
+    np.testing.assert_allclose(per_label.mean_score_, label_means, rtol=1e-12)
 
 
 def test_unknown_answers_do_not_count_in_leave_one_out():
     """By "neg_log_loss" it is the mean over all known answers, however many a row has."""
     Y = with_holes(ANSWERS)
     model = SigmoidRegressionCV([1.0], cv="loo").fit(A, Y)
-    each = SigmoidRegressionCV([1.0], cv="loo", per_label=True).fit(A, Y)
-    np.testing.assert_array_equal(np.isnan(each.scores_[:, 0]), np.isnan(Y))
-    np.testing.assert_allclose(each.mean_score_[0], np.nanmean(each.scores_[:, 0], axis=0))
-    assert model.mean_score_[0] == pytest.approx(np.nanmean(each.scores_[:, 0]), rel=1e-12)
+    per_label = SigmoidRegressionCV([1.0], cv="loo", per_label=True).fit(A, Y)
+    np.testing.assert_array_equal(np.isnan(per_label.scores_[:, 0]), np.isnan(Y))
+    np.testing.assert_allclose(
+        per_label.mean_score_[0], np.nanmean(per_label.scores_[:, 0], axis=0)
+    )
+    assert model.mean_score_[0] == pytest.approx(np.nanmean(per_label.scores_[:, 0]), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", ["two classes", "classes", "labels"])
@@ -1041,8 +1047,8 @@ def test_score_is_that_of_the_scoring():
     """score(X, y) is the score by `scoring`, weights and all: by default minus the log loss."""
     model = SoftmaxRegressionCV(CS, cv=3).fit(X3, TREES[Y3])
     P = model.predict_proba(X3)
-    own = -log_loss(TREES[Y3], P, sample_weight=WEIGHTS)
-    assert model.score(X3, TREES[Y3], WEIGHTS) == pytest.approx(own)
+    expected = -log_loss(TREES[Y3], P, sample_weight=WEIGHTS)
+    assert model.score(X3, TREES[Y3], WEIGHTS) == pytest.approx(expected)
     few = Y3 != 1
     lacking = -log_loss(TREES[Y3][few], P[few], labels=TREES)
     assert model.score(X3[few], TREES[Y3][few]) == pytest.approx(lacking)
@@ -1235,6 +1241,6 @@ def test_refits_of_heavy_tails_in_all_units_reach_their_optimum(seed):
     model = SoftmaxRegressionCV([1e4], cv=folds).fit(X, y)
     for fold, (train, test) in enumerate(folds):
         plain = SoftmaxRegression(1e4).fit(X[train], y[train])
-        own = plain.predict_log_proba(X[test])[np.arange(len(test)), y[test]]
-        log_p = np.maximum(own, least)
+        exact_log_p = plain.predict_log_proba(X[test])[np.arange(len(test)), y[test]]
+        log_p = np.maximum(exact_log_p, least)
         assert model.scores_[fold, 0] == pytest.approx(log_p.mean(), rel=0.02)

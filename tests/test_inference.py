@@ -47,11 +47,11 @@ def test_each_label_has_its_own_leverage():
     held_out = loo(SigmoidRegression(0.1).fit(A, L), A, L)
     assert held_out.probabilities.shape == held_out.leverage.shape == (80, 3)
     for label, y in enumerate(L.T):
-        own = loo(SoftmaxRegression(0.1).fit(A, y), A, y)
+        alone = loo(SoftmaxRegression(0.1).fit(A, y), A, y)
         np.testing.assert_allclose(
-            held_out.probabilities[:, label], own.probabilities[:, 1], rtol=1e-4
+            held_out.probabilities[:, label], alone.probabilities[:, 1], rtol=1e-4
         )
-        np.testing.assert_allclose(held_out.leverage[:, label], own.leverage, rtol=1e-4)
+        np.testing.assert_allclose(held_out.leverage[:, label], alone.leverage, rtol=1e-4)
 
 
 def test_terms_of_the_fit_are_terms_of_the_leaving_out():
@@ -72,11 +72,11 @@ def test_the_kind_of_estimator_and_of_X_does_not_matter():
     chosen = SoftmaxRegressionCV([1.0]).fit(X, Y)
     np.testing.assert_allclose(loo(chosen, X, Y).probabilities, expected, rtol=1e-5)
     rows = sparse.csr_array(X)
-    own = loo(SoftmaxRegression(1.0).fit(rows, Y), rows, Y).probabilities
-    np.testing.assert_allclose(own, expected, rtol=1e-4)
+    probabilities = loo(SoftmaxRegression(1.0).fit(rows, Y), rows, Y).probabilities
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-4)
     single = X.astype(np.float32)
-    own = loo(SoftmaxRegression(1.0).fit(single, Y), single, Y).probabilities
-    np.testing.assert_allclose(own, expected, atol=1e-3)
+    probabilities = loo(SoftmaxRegression(1.0).fit(single, Y), single, Y).probabilities
+    np.testing.assert_allclose(probabilities, expected, atol=1e-3)
 
 
 def test_what_cannot_be_left_out_is_refused():

@@ -53,8 +53,8 @@ def refits(X, Y, C, **terms):
     Z = []
     for i in range(len(Y)):
         kept = np.arange(len(Y)) != i
-        own = {name: value[kept] for name, value in terms.items()}
-        found = optimum(X[kept], Y[kept], C, **own)
+        terms_kept = {name: value[kept] for name, value in terms.items()}
+        found = optimum(X[kept], Y[kept], C, **terms_kept)
         offset = terms.get("offset")
         Z.append(X[i] @ found.coef.T + found.intercept + (0 if offset is None else offset[i]))
     return with_both(np.array(Z))
@@ -101,8 +101,8 @@ def gradient_of(case, T, i):
 def penalised_hessian(case, T):
     """The Hessian of S F, problem by problem, (B, p, p)."""
     B = case.owner.shape[1]
-    own = case.working_l2.T.reshape(B, -1)
-    return hessian_of(case, T, slice(None)) + np.array([np.diag(l2) for l2 in own])
+    l2_by_problem = case.working_l2.T.reshape(B, -1)
+    return hessian_of(case, T, slice(None)) + np.array([np.diag(l2) for l2 in l2_by_problem])
 
 
 def solutions(H, G):
@@ -141,7 +141,9 @@ def test_single_precision_rows_are_left_out_in_double(one_thread, monkeypatch, s
     """Rows of float32 have the scores of the same rows in float64."""
     hold(source, monkeypatch)
     X = columns(np.random.default_rng(3), 40, source).astype(np.float32)
-    cases = [make(one_thread, source=source, X=X, dtype=own) for own in (np.float32, np.float64)]
+    cases = [
+        make(one_thread, source=source, X=X, dtype=dtype) for dtype in (np.float32, np.float64)
+    ]
     found, expected = (leave_one_out(c.objective, minimiser(c.exact)) for c in cases)
     assert found.scores.dtype == np.float64
     close(found.scores, expected.scores, 1e-6)
@@ -199,7 +201,7 @@ def label_objective(threads, X, Y, known, C):
     answers = indicators(np.where(known, Y, 0), known * 1.0, np.ones(Y.shape[1]))
     objective = objective_of(threads, X, answers, C, link=Sigmoid())
     found = [own_optimum(X, y, s, C) for y, s in zip(Y.T, known.T, strict=True)]
-    W, b = np.concatenate([own.coef for own in found]).T, [own.intercept[0] for own in found]
+    W, b = np.concatenate([fit.coef for fit in found]).T, [fit.intercept[0] for fit in found]
     return objective, objective.working(W, np.array(b))
 
 
@@ -218,9 +220,9 @@ def test_each_label_has_the_mean_log_loss_of_its_own_refits(one_thread, C):
     np.testing.assert_allclose(left.scores[~known], (X @ W + b)[~known])
     assert (left.leverage[~known] == 0).all()
     for y, s, z in zip(Y.T, known.T, left.scores.T, strict=True):
-        own = np.column_stack([1 - y, y])[s]
-        expected = losses(refits(X[s], own, C), own).mean()
-        assert losses(with_both(z[s, None]), own).mean() == pytest.approx(expected, rel=0.01)
+        both = np.column_stack([1 - y, y])[s]
+        expected = losses(refits(X[s], both, C), both).mean()
+        assert losses(with_both(z[s, None]), both).mean() == pytest.approx(expected, rel=0.01)
 
 
 def test_rows_that_are_wide_are_left_out_as_in_all_their_columns(one_thread, monkeypatch):
@@ -243,7 +245,8 @@ def test_sparse_rows_are_left_out_as_dense_ones(one_thread):
     dense = objective_of(one_thread, X.toarray(), classes(y), 0.1)
     sparse = objective_of(one_thread, sp.csr_array(X), classes(y), 0.1)
     found, expected = (
-        leave_one_out(own, at_optimum(own, X, one_hot(y), 0.1)) for own in (sparse, dense)
+        leave_one_out(objective, at_optimum(objective, X, one_hot(y), 0.1))
+        for objective in (sparse, dense)
     )
     close(found.scores, expected.scores, 1e-8)
     close(found.leverage, expected.leverage, 1e-8)
@@ -382,7 +385,7 @@ def refined_losses(objective, T, Y):
     metric = HessianMetric.at_coefficients(exact, T, GramMetric.at_null_model(exact))
     both = left, refined(objective, T, metric, left)
     np.testing.assert_array_equal(both[1].leverage, left.leverage)
-    return [losses(with_both(own.scores), Y) for own in both]
+    return [losses(with_both(left_out.scores), Y) for left_out in both]
 
 
 @pytest.mark.parametrize("name", ["iris", "wine"])
@@ -416,9 +419,9 @@ def test_sparse_rows_are_refitted_as_dense_ones(one_thread):
     for rows in (X.toarray(), sp.csr_array(X)):
         objective = objective_of(one_thread, rows, classes(y), 3.0)
         T = at_optimum(objective, X, Y, 3.0)
-        step, own = refined_losses(objective, T, Y)
-        assert (own != step).any()
-        found.append(own)
+        step, refined_loss = refined_losses(objective, T, Y)
+        assert (refined_loss != step).any()
+        found.append(refined_loss)
     np.testing.assert_allclose(*found, rtol=1e-4)
 
 
@@ -429,11 +432,13 @@ def test_refits_leave_the_whole_row_out(one_thread, monkeypatch, K, terms):
     monkeypatch.setattr("softreg._selection.leave_one_out._TOLERATED", 0.0)
     monkeypatch.setattr("softreg._selection.leave_one_out._MOST_ROW_SCORES", 7 * 60 * K)
     X, y = overlapping(n=60, K=K, seed=2)
-    Y, own = one_hot(y), terms_of(60, K, **({"weighted": False, "offset": False} | terms))
-    objective = objective_of(one_thread, X, classes(y), 10.0, **own)
-    T = at_optimum(objective, X, Y, 10.0, **own)
+    Y, row_terms = one_hot(y), terms_of(60, K, **({"weighted": False, "offset": False} | terms))
+    objective = objective_of(one_thread, X, classes(y), 10.0, **row_terms)
+    T = at_optimum(objective, X, Y, 10.0, **row_terms)
     found = refined_losses(objective, T, Y)[1]
-    np.testing.assert_allclose(found, losses(refits(X, Y, 10.0, **own), Y), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        found, losses(refits(X, Y, 10.0, **row_terms), Y), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_labels_are_refitted_each_by_itself(one_thread):
@@ -447,10 +452,10 @@ def test_labels_are_refitted_each_by_itself(one_thread):
     np.testing.assert_array_equal(found.scores[~known], left.scores[~known])
     errors = []
     for y, s, z, step in zip(Y.T, known.T, found.scores.T, left.scores.T, strict=True):
-        own = np.column_stack([1 - y, y])[s]
-        expected = losses(refits(X[s], own, 1000.0), own).mean()
-        assert losses(with_both(z[s, None]), own).mean() == pytest.approx(expected, rel=0.01)
-        errors.append(losses(with_both(step[s, None]), own).mean() / expected - 1)
+        both = np.column_stack([1 - y, y])[s]
+        expected = losses(refits(X[s], both, 1000.0), both).mean()
+        assert losses(with_both(z[s, None]), both).mean() == pytest.approx(expected, rel=0.01)
+        errors.append(losses(with_both(step[s, None]), both).mean() / expected - 1)
     assert np.abs(errors).max() > 0.01
 
 

@@ -101,19 +101,19 @@ def test_the_units_of_columns_do_not_matter():
 
 def test_columns_that_begin_to_vary_late_are_learned():
     """A column that was constant for chunks, at any value, counts from where it varies."""
-    late = X.copy()
+    varying_late = X.copy()
     order = shuffled()
-    late[order[:300], :4] = [7.0, -1e6, 0.0, 1e-3]
+    varying_late[order[:300], :4] = [7.0, -1e6, 0.0, 1e-3]
     chunks = np.array_split(order, 6)
     model = SoftmaxRegression(random_state=0)
     for number, rows in enumerate([*chunks, *chunks[3:] * 10]):
-        model.partial_fit(late[rows], y[rows], classes=CLASSES)
+        model.partial_fit(varying_late[rows], y[rows], classes=CLASSES)
         if number < 3:
             assert not model.coef_[:, :4].any()
     assert np.isfinite(model.coef_).all()
     seen = order[300:]
     null = log_loss(y[seen], np.full((300, len(CLASSES)), 1 / len(CLASSES)))
-    assert log_loss(y[seen], model.predict_proba(late[seen])) < 0.9 * null
+    assert log_loss(y[seen], model.predict_proba(varying_late[seen])) < 0.9 * null
 
 
 def test_classes_not_seen_so_far_have_small_finite_probabilities():
@@ -165,8 +165,8 @@ def test_a_fit_begins_anew():
     model = streamed([shuffled()]).fit(X, y)
     np.testing.assert_array_equal(model.coef_, BEST.coef_)
     again = SoftmaxRegression(random_state=0).fit(X, y)
-    for each in (model, again):
-        streamed([shuffled()], each)
+    for estimator in (model, again):
+        streamed([shuffled()], estimator)
     np.testing.assert_array_equal(model.coef_, again.coef_)
 
 
@@ -174,8 +174,8 @@ def test_a_stream_survives_pickling():
     """A stream goes on where it was after a copy through pickle."""
     halves = np.array_split(shuffled(), 2)
     model = streamed(halves[:1])
-    there = streamed(halves[1:], pickle.loads(pickle.dumps(model)))
-    np.testing.assert_array_equal(there.coef_, streamed(halves[1:], model).coef_)
+    unpickled = streamed(halves[1:], pickle.loads(pickle.dumps(model)))
+    np.testing.assert_array_equal(unpickled.coef_, streamed(halves[1:], model).coef_)
 
 
 @pytest.mark.parametrize(
@@ -230,10 +230,10 @@ def test_soft_targets_name_their_classes_by_columns():
 def test_labels_may_be_unknown():
     """A stream of labels: any number a row, NaN where one is not known."""
     A, Y = make_multilabel_classification(600, n_classes=3, random_state=0)
-    some = np.where(np.random.default_rng(0).random(Y.shape) < 0.2, np.nan, Y)
+    with_unknown = np.where(np.random.default_rng(0).random(Y.shape) < 0.2, np.nan, Y)
     model = SigmoidRegression(random_state=0)
     for rows in np.array_split(np.arange(600), 10):
-        model.partial_fit(A[rows], some[rows])
+        model.partial_fit(A[rows], with_unknown[rows])
     full = SigmoidRegression().fit(A, Y)
     assert model.multilabel_ and abs(model.score(A, Y) - full.score(A, Y)) < 0.1
 

@@ -45,16 +45,14 @@ def test_each_stage_is_the_optimum_at_its_strength(posed):
     path = list(path_points(posed.objective, CS, monitor))
     assert [path_point.C for path_point in path] == CS.tolist()
     for path_point in path:
-        own = posed.objective.at_strength(path_point.C)
-        np.testing.assert_allclose(
-            path_point.objective.penalty.ridge, own.penalty.ridge, rtol=1e-14
-        )
-        best = minimiser(own)
-        close(own.link.centred(path_point.T), own.link.centred(best), 1e-5)
-        F = own.in_units_of_F(own.value(best))
+        at_C = posed.objective.at_strength(path_point.C)
+        np.testing.assert_allclose(path_point.objective.penalty.l2, at_C.penalty.l2, rtol=1e-14)
+        best = minimiser(at_C)
+        close(at_C.link.centred(path_point.T), at_C.link.centred(best), 1e-5)
+        F = at_C.in_units_of_F(at_C.value(best))
         np.testing.assert_allclose(path_point.result.objective, F, rtol=1e-11, atol=1e-14)
         assert path_point.result.converged.all() and (path_point.result.gap <= 1e-9 * F.sum()).all()
-        W, b = own.coefficients(path_point.T)
+        W, b = at_C.coefficients(path_point.T)
         close(path_point.result.coef, W, 1e-12)
         close(path_point.result.intercept, b, 1e-12)
 
@@ -100,9 +98,9 @@ def test_a_grid_begins_where_no_model_gains_a_percent(posed):
     Cs = C_grid(posed.objective, 7)
     assert Cs.shape == (7,) and (np.diff(Cs) > 0).all()
     np.testing.assert_allclose(np.diff(np.log(Cs), 2), 0, atol=1e-9)
-    own = posed.objective.at_strength(Cs[0])
+    at_least_C = posed.objective.at_strength(Cs[0])
     nothing = posed.objective.at_strength(1e-30)
-    least = own.in_units_of_F(own.value(minimiser(own))).sum()
+    least = at_least_C.in_units_of_F(at_least_C.value(minimiser(at_least_C))).sum()
     null = nothing.in_units_of_F(nothing.value(minimiser(nothing))).sum()
     # With offsets the null model's intercepts are not quite the best ones.
     assert least >= (0.98 if posed.offset.any() else 0.99) * null
@@ -127,14 +125,16 @@ def folds_of(n, count, seed=0):
 def scores_without(case, C, fold):
     """Scores of a fold's rows, by dense Newton steps on the objective of the others."""
     rows = case.objective.rows
-    own = case.objective.on_rows(rows.replaced(weight=rows.weights * fold.train)).at_strength(C)
-    T = own.null()
+    without_fold = case.objective.on_rows(
+        rows.replaced(weight=rows.weights * fold.train)
+    ).at_strength(C)
+    T = without_fold.null()
     for _ in range(40):
-        step = shortened(own, T, newton(own, T))
+        step = shortened(without_fold, T, newton(without_fold, T))
         T = T + step
         if np.abs(step).max() < 1e-7:
             break
-    return (case.features @ T + case.offset)[fold.test], own
+    return (case.features @ T + case.offset)[fold.test], without_fold
 
 
 def shortened(objective, T, step):
@@ -161,8 +161,8 @@ def test_held_out_scores_are_those_of_the_fits_without_the_fold(posed):
         scores = refits.held_out_scores(path_point)
         assert len(scores) == 3
         for fold, Z in zip(folds, scores, strict=True):
-            expected, own = scores_without(posed, path_point.C, fold)
-            settled = own.problems.spread(own.constant_problems)
+            expected, without_fold = scores_without(posed, path_point.C, fold)
+            settled = without_fold.by_score(without_fold.constant_problems)
             close(gauged(posed, Z)[:, ~settled], gauged(posed, expected)[:, ~settled], 1e-3)
 
 
@@ -172,8 +172,8 @@ def test_rows_that_a_refit_counts_twice_weigh_twice(posed):
     fold = Fold(times, np.flatnonzero(times == 0))
     refits = FoldRefits(posed.objective, posed.objective.rows, [fold], 1e-12)
     (path_point,) = path_points(posed.objective, CS[1:2], monitor)
-    expected, own = scores_without(posed, path_point.C, fold)
-    settled = own.by_score(own.constant_problems)
+    expected, without_fold = scores_without(posed, path_point.C, fold)
+    settled = without_fold.by_score(without_fold.constant_problems)
     (Z,) = refits.held_out_scores(path_point)
     close(gauged(posed, Z)[:, ~settled], gauged(posed, expected)[:, ~settled], 1e-3)
 
@@ -251,15 +251,15 @@ def test_the_path_is_that_of_single_fits(name):
     path = regularization_path(X, y, CS, estimator=estimator, **terms)
     np.testing.assert_array_equal(path.Cs, CS)
     for i, C in enumerate(CS):
-        own = estimator.set_params(C=C).fit(X, y, **terms)
-        largest = max(1, np.abs(own.coef_).max(), np.abs(own.intercept_).max())
+        single = estimator.set_params(C=C).fit(X, y, **terms)
+        largest = max(1, np.abs(single.coef_).max(), np.abs(single.intercept_).max())
         atol = largest * (2e-3 if float32 else 1e-5)
-        np.testing.assert_allclose(path.coef[i], own.coef_, rtol=0, atol=atol)
-        np.testing.assert_allclose(path.intercept[i], own.intercept_, rtol=0, atol=atol)
-        assert path.objective[i] == pytest.approx(own.objective_, rel=1e-5 if float32 else 1e-9)
+        np.testing.assert_allclose(path.coef[i], single.coef_, rtol=0, atol=atol)
+        np.testing.assert_allclose(path.intercept[i], single.intercept_, rtol=0, atol=atol)
+        assert path.objective[i] == pytest.approx(single.objective_, rel=1e-5 if float32 else 1e-9)
         assert 0 <= path.optimality_gap[i] <= 1e-8 * path.objective[i]
-    assert path.coef.dtype == path.intercept.dtype == own.coef_.dtype
-    np.testing.assert_array_equal(path.classes, own.classes_)
+    assert path.coef.dtype == path.intercept.dtype == single.coef_.dtype
+    np.testing.assert_array_equal(path.classes, single.classes_)
     assert path.converged.all() and path.converged.shape == (3,)
     assert path.n_passes.dtype.kind == "i" and (path.n_passes > 0).all()
 
@@ -304,10 +304,10 @@ def test_the_frame_holds_every_coefficient_once(kind):
     assert set(table) >= {"objective", "optimality_gap", "converged", "n_passes"}
     assert len(table) == 3 * rows * 5 and not table.duplicated(["C", "class", "feature"]).any()
     for i, C in enumerate(CS):
-        own = table[table["C"] == C].pivot(index="class", columns="feature", values="coef")
-        assert own.index.tolist() == path.classes[-rows:].tolist()
-        np.testing.assert_array_equal(own[names], path.coef[i])
-        np.testing.assert_array_equal(own["intercept"], path.intercept[i])
+        coef = table[table["C"] == C].pivot(index="class", columns="feature", values="coef")
+        assert coef.index.tolist() == path.classes[-rows:].tolist()
+        np.testing.assert_array_equal(coef[names], path.coef[i])
+        np.testing.assert_array_equal(coef["intercept"], path.intercept[i])
         assert set(table[table["C"] == C]["objective"]) == {path.objective[i]}
     unnamed = regularization_path(X, y, [1.0], estimator=estimator, **terms)
     assert unnamed.feature_names.tolist() == ["x0", "x1", "x2", "x3"]
