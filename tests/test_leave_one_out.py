@@ -371,7 +371,7 @@ def test_a_penalty_without_a_hessian_is_refused_with_a_remedy(one_thread):
 
     X, y = overlapping()
     objective = objective_of(one_thread, X, classes(y))
-    penalty = WithCorners(objective.penalty.l2)
+    penalty = WithCorners(objective.penalty.ridge)
     with pytest.raises(ValueError, match=r"a penalty that is smooth.*cv=10"):
         leave_one_out(replace(objective, penalty=penalty), objective.null())
 

@@ -46,7 +46,9 @@ def test_each_stage_is_the_optimum_at_its_strength(posed):
     assert [path_point.C for path_point in path] == CS.tolist()
     for path_point in path:
         at_C = posed.objective.at_strength(path_point.C)
-        np.testing.assert_allclose(path_point.objective.penalty.l2, at_C.penalty.l2, rtol=1e-14)
+        np.testing.assert_allclose(
+            path_point.objective.penalty.ridge, at_C.penalty.ridge, rtol=1e-14
+        )
         best = minimiser(at_C)
         close(at_C.link.centred(path_point.T), at_C.link.centred(best), 1e-5)
         F = at_C.in_units_of_F(at_C.value(best))
@@ -162,7 +164,7 @@ def test_held_out_scores_are_those_of_the_fits_without_the_fold(posed):
         assert len(scores) == 3
         for fold, Z in zip(folds, scores, strict=True):
             expected, without_fold = scores_without(posed, path_point.C, fold)
-            settled = without_fold.by_score(without_fold.constant_problems)
+            settled = without_fold.problems.spread(without_fold.constant_problems)
             close(gauged(posed, Z)[:, ~settled], gauged(posed, expected)[:, ~settled], 1e-3)
 
 
@@ -173,7 +175,7 @@ def test_rows_that_a_refit_counts_twice_weigh_twice(posed):
     refits = FoldRefits(posed.objective, posed.objective.rows, [fold], 1e-12)
     (path_point,) = path_points(posed.objective, CS[1:2], monitor)
     expected, without_fold = scores_without(posed, path_point.C, fold)
-    settled = without_fold.by_score(without_fold.constant_problems)
+    settled = without_fold.problems.spread(without_fold.constant_problems)
     (Z,) = refits.held_out_scores(path_point)
     close(gauged(posed, Z)[:, ~settled], gauged(posed, expected)[:, ~settled], 1e-3)
 

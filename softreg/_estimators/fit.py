@@ -140,7 +140,7 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         if not same_classes or self.coef_.shape != shape:
             return null
         T = objective.working(self.coef_.T.astype(float), self.intercept_.astype(float))
-        return np.where(objective.by_score(objective.constant_problems), null, T)
+        return np.where(objective.problems.spread(objective.constant_problems), null, T)
 
     def _inverse_strengths(self, code: Code) -> NDArray:
         return checks.check_C(self.C, code.link.problems(code.n_scores))

@@ -93,7 +93,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         with threads_of(self) as threads:
             survey = Survey.of(chunks, Reader(reader._validated, self._encoder))
             raw = Coordinates.raw(reader.n_features_in_, bool(self.fit_intercept))
-            rows = ChunkedRows.of(survey.rows(raw, threads))
+            rows = ChunkedRows.from_source(survey.rows(raw, threads))
             result, attributes = self._solve(rows, survey.code, FitTask(self, {}))
         self._store(feature_attributes(reader) | attributes)
         self._warn(survey.code, result, self.C, 2 + CALLBACK_FRAMES)
@@ -162,7 +162,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             raw = Coordinates.raw(data.shape[1], bool(self.fit_intercept))
             rows = memory_rows(data, *code.targets(answers), None, raw, threads)
             problem = self._stream_problem(code, data.shape[1])
-            stream = self._stream_state(rows, code).after(rows, problem)
+            stream = self._stream_state(rows, code).after_chunk(rows, problem)
         dtype = data.dtype if is_first else np.result_type(data.dtype, self.coef_.dtype)
         coefficients = coefficient_attributes(*stream.coefficients(code.link), dtype)
         if not all(np.isfinite(values).all() for values in coefficients.values()):
@@ -174,7 +174,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             "classes_": code.classes,
             "n_iter_": len(stream.losses),
             "loss_curve_": stream.losses,
-            "n_samples_seen_": stream.n,
+            "n_samples_seen_": stream.n_rows,
             "solver_": problem.solver,
             "_stream_": stream,
         }
@@ -219,11 +219,11 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
     def _stream_state(self, rows: MemoryRows, code: Code) -> StreamState:
         """Return the state of the stream before these rows: new, or as the last chunk left it."""
         if not hasattr(self, "coef_"):
-            return StreamState.beginning(rows, code.link)
+            return StreamState.at_null_model(rows, code.link)
         W, b = self.coef_.T.astype(float), self.intercept_.astype(float)
         stream = getattr(self, "_stream_", None)
         if stream is None:
-            stream = StreamState.at(rows.coordinates, W, b, before=self.n_samples_seen_)
+            stream = StreamState.from_fit(rows.coordinates, W, b, n_rows=self.n_samples_seen_)
         drops_intercept = b.any() and not self.fit_intercept
         if drops_intercept or stream.coordinates.intercept != rows.coordinates.intercept:
             raise ValueError(

@@ -95,8 +95,7 @@ class Ridge:
     """
 
     l2: NDArray[np.float64]
-    # Whether there is a Hessian everywhere.
-    is_smooth = True
+    is_smooth = is_rotatable = True
 
     @classmethod
     def from_C(cls, C: NDArray, factor: NDArray[np.float64]) -> Ridge:

@@ -144,8 +144,8 @@ def _with_refits(
     scores = left_out.scores.copy()
     for problem in np.flatnonzero(is_refitted.any(axis=0)):
         one = np.array([problem])
-        part, columns = objective.take_problems(one), objective.scores(one)
-        fit = part, objective.columns(T, one), metric.take_problems(objective, one)
+        part, columns = objective.take_problems(one), objective.problems.scores(one)
+        fit = part, objective.problems.columns(T, one), metric.take_problems(objective, one)
         rows_to_refit = np.flatnonzero(is_refitted[:, problem])
         scores_of_refit = part.rows.n * part.shape[1]
         for rows in groups_within(rows_to_refit, scores_of_refit, _MOST_ROW_SCORES):
@@ -158,7 +158,7 @@ def _losses_and_errors(
     objective: Objective, T: NDArray, left_out: LeaveOneOutScores
 ) -> tuple[NDArray, NDArray]:
     """Return each row's weighted left-out loss, and how wrong it may be, (n, B) both."""
-    rows, B = _rows_in_memory(objective), objective.problems
+    rows, B = _rows_in_memory(objective), objective.problems.count
     U = rows.block_coefficients(T)
     values = rows.map_rows(_LossAndError(objective.link, U, left_out.scores))
     return values[:, :B], values[:, B:]
@@ -210,7 +210,7 @@ def _scores_by_refits(
     all_rows = _rows_in_memory(objective)
     counts = np.arange(all_rows.n) != rows[:, None]
     refits = objective.repeated(all_rows.repeated(counts), len(rows))
-    solvable = np.flatnonzero(~refits.any_of_problem(refits.unseen_scores))
+    solvable = np.flatnonzero(~refits.problems.any(refits.unseen_scores))
     if not len(solvable):
         return scores
     refits, count = refits.take_problems(solvable), len(solvable)
@@ -253,7 +253,7 @@ def _check_hessian(objective: Objective) -> None:
             'Leave-one-out, cv="loo", needs a penalty that is smooth: the fit without a row is a '
             "Newton step away only where F has a Hessian. Choose folds instead, such as cv=10."
         )
-    (width, K), B = objective.shape, objective.problems
+    (width, K), B = objective.shape, objective.problems.count
     order = width * K // B
     if B * order**2 > objective.rows.value_budget:
         raise ValueError(

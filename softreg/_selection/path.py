@@ -88,7 +88,7 @@ def path_points(
             metric = first_metric(penalised, start.T)
         else:
             start = _start(penalised, previous, extrapolation.expected(C))
-            change = penalised.penalty.l2 - previous.objective.penalty.l2
+            change = penalised.penalty.ridge - previous.objective.penalty.ridge
             metric = previous.metric.with_ridge_change(penalised, change)
         # 2. Descend from there; near the optimum Newton's steps are the fastest.
         is_near = previous is not None and (decrement(penalised, start, metric) <= _NEAR).all()
@@ -131,7 +131,7 @@ def _start(objective: Objective, previous: PathPoint, expected: NDArray) -> Poin
     exact = objective.in_double()
     point = Point.at_coefficients(exact, expected)
     T, penalty = previous.T, previous.objective.penalty
-    change = objective.by_problem(objective.penalty.value(T) - penalty.value(T))
+    change = objective.problems.total(objective.penalty.value(T) - penalty.value(T))
     value_at_previous = previous.result.objective + objective.in_units_of_F(change)
     is_better = objective.in_units_of_F(point.value).sum() <= value_at_previous.sum()
     return point if is_better else Point.at_coefficients(exact, T)

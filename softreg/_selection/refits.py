@@ -100,7 +100,7 @@ class _FoldGroup:
         fits = self._refits
         by_fold = (
             np.split(values, len(self._folds), axis=-1)
-            for values in (T, fits.unseen_scores, fits.rows.score_weight)
+            for values in (T, fits.unseen_scores, fits.rows.totals.score_weight)
         )
         scores = []
         for fold, T_of_fold, unseen, weight in zip(self._folds, *by_fold, strict=True):
@@ -166,8 +166,8 @@ def refit_problems(
     """
     point = Point.at_coefficients(objective, start)
     unsolved = np.flatnonzero(~objective.constant_problems)
-    previous = np.full(objective.problems, np.inf)
-    underestimated = np.ones(objective.problems)
+    previous = np.full(objective.problems.count, np.inf)
+    underestimated = np.ones(objective.problems.count)
     for _ in range(_MOST_STEPS):
         # 1. Leave out the problems that are solved.
         unsolved, estimate = _unsolved(unsolved, objective, point, metric, tol / underestimated)
@@ -182,7 +182,7 @@ def refit_problems(
         step = _newton_step(rough.take_problems(unsolved), subset_point, subset_metric, residual)
         # 4. The step's own energy shows by how much the metric underestimates F - F*, where the
         #    rows left out had held up the curvature.
-        energy = -0.5 * subset.inner(subset_point.gradient, step) / subset_point.value
+        energy = -0.5 * subset.problems.inner(subset_point.gradient, step) / subset_point.value
         underestimated[unsolved], previous[unsolved] = np.maximum(1, energy / estimate), estimate
         # 5. Go along it as far as F falls.
         reached = line_search(subset, subset_point, step)
