@@ -335,7 +335,11 @@ def wrong():
             ValueError,
             ("y", "1 column", r"\b3\b"),
         ),
-        "more columns": ([(X, np.eye(3)[y]), (X, np.eye(4)[y])], ValueError, ("3 column", "4 now")),
+        "more columns": (
+            [(X, np.eye(3)[y]), (X, np.eye(4)[y])],
+            ValueError,
+            ("3 column", "4 column"),
+        ),
         "one class": ([(X, y > 5)] * 2, ValueError, ("one class", "False")),
         "measurements": ([(X, y), (X, X[:, 0])], ValueError, ("continuous", "chunk 1")),
         "raises": (

@@ -16,7 +16,7 @@ from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from softreg._encoding import validation as checks
-from softreg._encoding.answers import Code, Encoder, Sample, of_both
+from softreg._encoding.answers import Encoder, Encoding, Sample, two_class_scores
 from softreg._model.kernels import best_classes
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
@@ -149,7 +149,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
         def scores(cut: slice) -> NDArray:
             Z = self._scores(data[cut], None if shift is None else shift[cut])
-            return of_both(Z) if Z.ndim == 1 else Z
+            return two_class_scores(Z) if Z.ndim == 1 else Z
 
         return self.classes_[best_classes(scores, data.shape[0], K, count)]
 
@@ -195,11 +195,15 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             If `offset` is sparse.
         """
         scores = self.decision_function(X, offset)
-        return log_expit(of_both(scores)) if scores.ndim == 1 else self._log_probabilities(scores)
+        return (
+            log_expit(two_class_scores(scores))
+            if scores.ndim == 1
+            else self._log_probabilities(scores)
+        )
 
     def _probabilities_of(self, scores: NDArray) -> NDArray:
         """Return the probabilities (n, K) of scores in the shape of `decision_function`."""
-        return expit(of_both(scores)) if scores.ndim == 1 else self._probabilities(scores)
+        return expit(two_class_scores(scores)) if scores.ndim == 1 else self._probabilities(scores)
 
     def _checked_offset(self, offset: Any, data: Any) -> NDArray | None:
         """Return the offset of validated rows, or None."""
@@ -224,7 +228,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     def _read(self, X: Any, y: Any, sample_weight: Any, offset: Any, *, reset: bool) -> Sample:
         """Return rows as a fit takes them; record the features of X, or compare them."""
         data = self._validated(X, reset=reset)
-        return Sample.of(data, self._encoder(y), y, sample_weight, offset)
+        return Sample.from_data(data, self._encoder(y), y, sample_weight, offset)
 
     def _at_optimum(
         self, X: Any, y: Any, sample_weight: Any, offset: Any, threads: Threads
@@ -236,13 +240,13 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         """
         check_is_fitted(self)
         sample = self._read(X, y, sample_weight, offset, reset=False)
-        if not np.array_equal(sample.code.classes, self.classes_):
+        if not np.array_equal(sample.encoding.classes, self.classes_):
             raise ValueError(
-                f"y holds the classes {sample.code.classes.tolist()}, and the model was fitted to "
-                f"{self.classes_.tolist()}; pass the X and y that it was fitted to."
+                f"y holds the classes {sample.encoding.classes.tolist()}, and the model was fitted "
+                f"to {self.classes_.tolist()}; pass the X and y that it was fitted to."
             )
         rows = sample.rows(bool(self.fit_intercept), threads)
-        objective = self._posed(rows, sample.code, self._C())
+        objective = self._posed(rows, sample.encoding, self._C())
         T = objective.working(self.coef_.T.astype(float), self.intercept_.astype(float))
         return objective, T, metric_at_optimum(objective, T)
 
@@ -251,7 +255,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         factor = checks.check_penalty_factor(self.penalty_factor, self.n_features_in_)
         return Ridge.from_C(C, factor)
 
-    def _posed(self, rows: Rows, code: Code, C: NDArray) -> Objective:
+    def _posed(self, rows: Rows, code: Encoding, C: NDArray) -> Objective:
         """Return the objective at inverse strengths C, (1,) or (K,)."""
         return Objective.in_working_coordinates(code.link, rows, self._penalty(C))
 
@@ -260,7 +264,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         most = checks.check_max_iter(self.max_iter, _MOST_ITERATIONS)
         return Monitor(checks.check_tol(self.tol), most, lambda _T, _value: False)
 
-    def _learned(self, result: Result, code: Code, rows: Rows) -> dict[str, Any]:
+    def _learned(self, result: Result, code: Encoding, rows: Rows) -> dict[str, Any]:
         """Return the fitted attributes that a solver's result makes."""
         of_all = {
             "classes_": code.classes,
@@ -273,7 +277,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             "n_samples_seen_": rows.n,
         }
         linear = self._linear(result.coef, result.intercept, rows.dtype)
-        return of_all | code.learned | linear | self._learned_by_problem(result)
+        return of_all | code.fitted_attributes | linear | self._learned_by_problem(result)
 
     def _publish(self, fitted: LinearClassifier, learned: dict[str, Any]) -> None:
         """Replace the fitted attributes by what was learned, and by the features of `fitted`."""
@@ -282,10 +286,10 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         features = {name: v for name, v in vars(fitted).items() if name.endswith("_in_")}
         self.__dict__.update(features | learned)
 
-    def _warn(self, code: Code, result: Result, C: Any, frames: int) -> None:
+    def _warn(self, code: Encoding, result: Result, C: Any, frames: int) -> None:
         """Warn of a fit that did not converge, as from so many frames up the stack."""
-        if code.remark:
-            warnings.warn(code.remark, UserWarning, stacklevel=frames + 1)
+        if code.warning:
+            warnings.warn(code.warning, UserWarning, stacklevel=frames + 1)
         if result.converged.all() or result.stopped:
             return
         message = f"{type(self).__name__} did not converge: {result.message}."

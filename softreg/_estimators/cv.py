@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from softreg._encoding import validation as checks
-from softreg._encoding.answers import Code, Sample
+from softreg._encoding.answers import Encoding, Sample
 from softreg._estimators.base import LinearClassifier
 from softreg._model.objective import Objective
 from softreg._rows.threads import Threads
@@ -87,15 +87,15 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         select, Cs = checks.check_select(self.select), checks.check_Cs(self.Cs)
         with Threads(checks.check_n_jobs(self.n_jobs)) as threads:
             rows = sample.rows(bool(self.fit_intercept), threads)
-            objective = fitted._posed(rows, sample.code, np.ones(1))
-            scored = as_labels(sample) if self._has_own_strengths(sample.code) else sample
+            objective = fitted._posed(rows, sample.encoding, np.ones(1))
+            scored = as_labels(sample) if self._has_own_strengths(sample.encoding) else sample
             trial = self._trial(objective, scored, X, y, groups)
             tried = C_values(objective, Cs)
-            path, scores, weights = fitted._tried(objective, scored.code, tried, trial)
+            path, scores, weights = fitted._tried(objective, scored.encoding, tried, trial)
         mean, error = summary(scores, weights)
         place = chosen(mean, error, select)
         there = _at(path, place)
-        learned = fitted._learned(there, sample.code, rows)
+        learned = fitted._learned(there, sample.encoding, rows)
         along = fitted._linear_path(path, rows.dtype)
         learned |= {
             "coef_path_": along["coef_"],
@@ -107,7 +107,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             "se_score_": error,
         }
         self._publish(fitted, learned)
-        self._warn_of_all(sample.code, path, there)
+        self._warn_of_all(sample.encoding, path, there)
         return self
 
     @property
@@ -150,14 +150,14 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         Z = self.decision_function(X, offset)
         encoder, data = self._encoder(y), np.empty((len(Z), 0))
         answers = encoder.checked(y, sample_weight, data)
-        code, test = encoder.announced(self.classes_, answers), np.arange(len(Z))
+        code, test = encoder.encoding_from_classes(self.classes_, answers), np.arange(len(Z))
         scoring = scoring_for(self.scoring, X, y, code, answers)
         return float(scoring.of_fold(self, test, Z)[0])
 
     def _C(self) -> NDArray:
         return np.atleast_1d(self.C_)
 
-    def _has_own_strengths(self, code: Code) -> bool:
+    def _has_own_strengths(self, code: Encoding) -> bool:
         """Return whether each score has a C of its own; two classes share one score."""
         return self._tries_each_label() and bool(code.score_shape)
 
@@ -165,8 +165,8 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         """Return what tries strengths on a sample, encoded as it is scored."""
         rows: Any = objective.rows
         trial: Trial
-        each = self._has_own_strengths(sample.code)
-        scoring = scoring_for(self.scoring, X, y, sample.code, sample.answers, per_label=each)
+        each = self._has_own_strengths(sample.encoding)
+        scoring = scoring_for(self.scoring, X, y, sample.encoding, sample.answers, per_label=each)
         if isinstance(self.cv, str) and self.cv == LEAVE_ONE_OUT:
             rowwise: Any = RowTrial if scoring.scores_rows else PooledTrial
             trial = rowwise(scoring, rows.n)
@@ -184,11 +184,11 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         return trial
 
     def _tried(
-        self, objective: Objective, code: Code, Cs: NDArray, trial: Trial
+        self, objective: Objective, code: Encoding, Cs: NDArray, trial: Trial
     ) -> tuple[list[Result], NDArray, NDArray]:
         """Return the result at each C, and scores (units, n_Cs[, L]) with what they weigh."""
         results, found = [], []
-        self.__dict__.update({"classes_": code.classes} | code.learned)
+        self.__dict__.update({"classes_": code.classes} | code.fitted_attributes)
         for path_point in path_points(objective, Cs, self._monitor):
             result = path_point.result
             checks.check_finite(result.objective)
@@ -202,7 +202,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         scores, weights = (np.stack(own, axis=1) for own in zip(*found, strict=True))
         return results, scores, weights
 
-    def _warn_of_all(self, code: Code, results: list[Result], there: Result) -> None:
+    def _warn_of_all(self, code: Encoding, results: list[Result], there: Result) -> None:
         """Warn, once, of fits that did not converge, given all and the one that was chosen."""
         late = [not result.converged.all() for result in results]
         self._warn(code, there, self.C_, 3)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score
 
 from softreg._encoding import validation as checks
-from softreg._encoding.answers import Code
+from softreg._encoding.answers import Encoding
 from softreg._estimators.base import LinearClassifier
 from softreg._estimators.callbacks import (
     CALLBACK_FRAMES,
@@ -82,9 +82,9 @@ class FittedClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
             rows = sample.rows(bool(self.fit_intercept), threads)
             metadata = {"sample_weight": sample_weight}
             task = FitTask(self, {"X": sample.data, "y": y, "metadata": metadata})
-            result, learned = fitted._minimised(rows, sample.code, task)
+            result, learned = fitted._minimised(rows, sample.encoding, task)
         self._publish(fitted, learned)
-        self._warn(sample.code, result, self.C, 2 + CALLBACK_FRAMES)
+        self._warn(sample.encoding, result, self.C, 2 + CALLBACK_FRAMES)
         return self
 
     def score(
@@ -116,7 +116,9 @@ class FittedClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         y = checks.check_all_known(y)
         return accuracy_score(y, self.predict(X, offset), sample_weight=sample_weight)
 
-    def _minimised(self, rows: Rows, code: Code, task: FitTask) -> tuple[Result, dict[str, Any]]:
+    def _minimised(
+        self, rows: Rows, code: Encoding, task: FitTask
+    ) -> tuple[Result, dict[str, Any]]:
         """Run the solver, reporting iterations to callbacks and screen; return what was learned."""
 
         def report(T: NDArray, value: float) -> bool:
@@ -127,7 +129,10 @@ class FittedClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
             )
 
         objective = self._posed(rows, code, self._checked_C(code))
-        known = {"classes_": code.classes, "n_features_in_": self.n_features_in_} | code.learned
+        known = {
+            "classes_": code.classes,
+            "n_features_in_": self.n_features_in_,
+        } | code.fitted_attributes
         solver = solver_for(self.solver, objective)
         random = checks.check_random_state(self.random_state)
         monitor = replace(self._monitor(), report=report, random=random)
@@ -139,7 +144,7 @@ class FittedClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         task.end(learned)
         return result, learned
 
-    def _start(self, objective: Objective, code: Code) -> NDArray:
+    def _start(self, objective: Objective, code: Encoding) -> NDArray:
         """Return the coefficients to start from, in working coordinates."""
         null = objective.null()
         if self.warm_start and hasattr(self, "coef_"):
@@ -150,7 +155,7 @@ class FittedClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
                 return np.where(constant, null, objective.working(W, b))
         return null
 
-    def _checked_C(self, code: Code) -> NDArray:
+    def _checked_C(self, code: Encoding) -> NDArray:
         """Return the inverse strength of the penalty, (1,), or those of the labels."""
         return checks.check_C(self.C, code.link.problems(code.n_scores))
 

@@ -137,7 +137,7 @@ def regularization_path(
     sample = model._read(X, y, sample_weight, offset, reset=True)
     with Threads(checks.check_n_jobs(model.n_jobs)) as threads:
         rows = sample.rows(bool(model.fit_intercept), threads)
-        objective = model._posed(rows, sample.code, np.ones(1))
+        objective = model._posed(rows, sample.encoding, np.ones(1))
         tried = C_values(objective, asked)
         for path_point in path_points(objective, tried, model._monitor):
             results.append(path_point.result)
@@ -152,7 +152,7 @@ def regularization_path(
         optimality_gap=np.array([result.gap.sum() for result in results]),
         converged=np.array([result.converged.all() for result in results]),
         n_passes=np.diff(passes),
-        classes=sample.code.classes,
+        classes=sample.encoding.classes,
         feature_names=np.array([f"x{j}" for j in range(model.n_features_in_)])
         if named is None
         else named,

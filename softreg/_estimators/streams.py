@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.metaestimators import available_if
 
 from softreg._encoding import validation as checks
-from softreg._encoding.answers import Answers, Code, Encoder, has_columns
+from softreg._encoding.answers import Answers, Encoder, Encoding, has_columns
 from softreg._encoding.chunk_survey import Reader, Survey
 from softreg._estimators.callbacks import CALLBACK_FRAMES, FitTask, with_callbacks
 from softreg._estimators.fit import FittedClassifier
@@ -90,12 +90,12 @@ class StreamClassifier(FittedClassifier, metaclass=ABCMeta):
         """
         fitted = copy.copy(self)  # whatever fails from here on, self stays as it was
         with Threads(checks.check_n_jobs(self.n_jobs)) as threads:
-            survey = Survey.of(chunks, Reader(fitted._validated, self._encoder))
+            survey = Survey.from_chunks(chunks, Reader(fitted._validated, self._encoder))
             raw = Coordinates.raw(fitted.n_features_in_, bool(self.fit_intercept))
             rows = ChunkedRows.of(survey.rows(raw, threads))
-            result, learned = fitted._minimised(rows, survey.code, FitTask(self, {}))
+            result, learned = fitted._minimised(rows, survey.encoding, FitTask(self, {}))
         self._publish(fitted, learned)
-        self._warn(survey.code, result, self.C, 2 + CALLBACK_FRAMES)
+        self._warn(survey.encoding, result, self.C, 2 + CALLBACK_FRAMES)
         return self
 
     @available_if(_learns_from_streams)
@@ -170,7 +170,7 @@ class StreamClassifier(FittedClassifier, metaclass=ABCMeta):
                 "The coefficients overflow. Choose a smaller learning_rate, or bring X and "
                 "sample_weight into a range whose squares are finite."
             )
-        learned |= code.learned | {
+        learned |= code.fitted_attributes | {
             "classes_": code.classes,
             "n_iter_": len(stream.losses),
             "loss_curve_": stream.losses,
@@ -183,7 +183,7 @@ class StreamClassifier(FittedClassifier, metaclass=ABCMeta):
 
     def _announced(
         self, encoder: Encoder, classes: ArrayLike | None, answers: Answers, y: Any
-    ) -> Code:
+    ) -> Encoding:
         """Return the code of a stream's y, the one it began with."""
         names = getattr(y, "columns", None) if has_columns(y) and self.classes is None else None
         expected: Any = getattr(self, "classes_", classes)
@@ -193,29 +193,29 @@ class StreamClassifier(FittedClassifier, metaclass=ABCMeta):
                 "this order."
             )
         if not hasattr(self, "classes_"):
-            return encoder.announced(classes, answers)
+            return encoder.encoding_from_classes(classes, answers)
         if classes is not None and set(np.asarray(classes).tolist()) != set(self.classes_.tolist()):
             raise ValueError(
                 f"classes={classes!r} is not the same as on last call to partial_fit, was: "
                 f"{self.classes_.tolist()}."
             )
-        code = encoder.announced(self.classes_, answers)
-        was = {name: getattr(self, name, None) for name in code.learned}
-        if code.n_scores != len(self.coef_) or was != code.learned:
+        code = encoder.encoding_from_classes(self.classes_, answers)
+        was = {name: getattr(self, name, None) for name in code.fitted_attributes}
+        if code.n_scores != len(self.coef_) or was != code.fitted_attributes:
             raise ValueError(
                 f"y is not what the model was fitted on: it was {was} with {len(self.coef_)} "
-                f"row(s) of coefficients, and is {code.learned} with {code.n_scores}."
+                f"row(s) of coefficients, and is {code.fitted_attributes} with {code.n_scores}."
             )
         return code
 
-    def _learner(self, code: Code) -> StreamProblem:
+    def _learner(self, code: Encoding) -> StreamProblem:
         """Return how a stream is learned from."""
         solver, chunk = stream_solver(self.solver), getattr(self, "n_iter_", 0)
         solver.check()
         random = checks.check_random_state(self.random_state, chunk)
         return StreamProblem(code.link, self._penalty(self._checked_C(code)), solver, random)
 
-    def _stream(self, rows: MemoryRows, code: Code) -> StreamState:
+    def _stream(self, rows: MemoryRows, code: Encoding) -> StreamState:
         """Return what was learned so far."""
         if not hasattr(self, "coef_"):
             return StreamState.beginning(rows, code.link)

@@ -14,8 +14,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import get_scorer
 from sklearn.utils import _safe_indexing, indexable
 
-from softreg._encoding.answers import Answers, Code, Sample
-from softreg._encoding.labels import LabelCode
+from softreg._encoding.answers import Answers, Encoding, Sample
+from softreg._encoding.labels import LabelEncoding
 
 # As in sklearn.metrics.log_loss: probabilities below count as this much.
 _LEAST_PROBABILITY = np.finfo(np.float64).eps
@@ -48,7 +48,7 @@ class LogLoss(Scoring):
     rows lack need no mention.
     """
 
-    code: Code
+    code: Encoding
     answers: Answers
     per_label: bool
     scores_rows = True
@@ -122,7 +122,7 @@ class CalledByLabel(Scoring):
 
     def of_fold(self, model: Any, test: NDArray, scores: NDArray) -> tuple[NDArray, Any]:
         answers = self.answers.take_rows(test)
-        Y = answers.values.toarray()
+        Y = answers.y.toarray()
         weights = _weights(answers, Y)
         predicted, P = model._predicted(scores), model._probabilities_of(scores)
 
@@ -189,21 +189,21 @@ class HeldOutModel(ClassifierMixin, BaseEstimator):
 
 def as_labels(sample: Sample) -> Sample:
     """Return a sample as it is scored label by label: of one class a row, each class is a label."""
-    code, (values, weight) = sample.code, sample.answers
+    code, (values, weight) = sample.encoding, sample.answers
     if values.ndim == 1:
         values = sparse.csr_array(values[:, None] == code.classes, dtype=float)
-    labels = LabelCode(
+    labels = LabelEncoding(
         classes=code.classes,
         link=code.link,
         score_shape=code.score_shape,
-        learned={"multilabel_": True, "sparse_output_": False},
+        fitted_attributes={"multilabel_": True, "sparse_output_": False},
         factors=None,
     )
-    return replace(sample, code=labels, answers=Answers(values, weight))
+    return replace(sample, encoding=labels, answers=Answers(values, weight))
 
 
 def scoring_for(
-    scoring: Any, X: Any, y: Any, code: Code, answers: Answers, *, per_label: bool = False
+    scoring: Any, X: Any, y: Any, code: Encoding, answers: Answers, *, per_label: bool = False
 ) -> Scoring:
     """Return what scores rows of X and y, or each label, by this name or callable.
 
@@ -215,7 +215,7 @@ def scoring_for(
     scorer = Scorer(scoring, _function(scoring), X)
     if not per_label:
         return Called(scorer, y, answers.weight)
-    _check_certain(scoring, answers.values.data)
+    _check_certain(scoring, answers.y.data)
     return CalledByLabel(scorer, answers)
 
 

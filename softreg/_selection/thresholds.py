@@ -19,7 +19,7 @@ from sklearn.utils import _safe_indexing, check_array, column_or_1d, indexable
 from softreg._encoding import validation as checks
 from softreg._encoding.answers import Answers, has_columns
 from softreg._encoding.classes import ClassEncoder
-from softreg._encoding.labels import CONSTANT, checked_answers
+from softreg._encoding.labels import CONSTANT_LABELS
 
 # What must be predicted anew for every cut between scores is tried at so many of them, evenly
 # spread, as in scikit-learn's TunedThresholdClassifierCV.
@@ -97,12 +97,12 @@ def tuned(
     classes, codes = None, None
     if not has_columns(y):
         labels, encoder = column_or_1d(y), ClassEncoder(estimator.classes, None, 0.0)
-        code = encoder.code(encoder.tally(Answers(labels, None)))
+        code = encoder.encoding_from_tally(encoder.tally(Answers(labels, None)))
         classes, codes = code.classes, code.codes(labels)
     criterion = _criterion(metric, classes, sample_weight is not None)
     held = _held_out(estimator, X, y, classes, cv, sample_weight)
     if codes is None:
-        cuts = _cuts_of_labels(criterion, held, checked_answers(y, X), sample_weight)
+        cuts = _cuts_of_labels(criterion, held, checks.check_answers(y, X), sample_weight)
     else:
         cuts = _cuts_of_classes(criterion, held, codes, sample_weight)
     return expit(np.clip(cuts, -_FARTHEST, _FARTHEST))
@@ -115,7 +115,7 @@ def _held_out(
     for train, test in check_cv(cv, y, classifier=classes is not None).split(X, y):
         own = None if sample_weight is None else _safe_indexing(sample_weight, train)
         with warnings.catch_warnings():  # a label that is constant in a fold is left out there
-            warnings.filterwarnings("ignore", CONSTANT, UserWarning)
+            warnings.filterwarnings("ignore", CONSTANT_LABELS, UserWarning)
             model = clone(estimator).fit(_safe_indexing(X, train), _safe_indexing(y, train), own)
         rows.append(test)
         scores.append(model.decision_function(_safe_indexing(X, test)))
