@@ -45,7 +45,9 @@ def check_real(name: str, values: Any) -> NDArray:
     """Return an array of real numbers of any dtype and shape; TypeError if it is none."""
     try:
         array = np.asarray(values)
-    except ValueError as error:
+        if array.dtype == object and array.ndim:  # such as a row of a table of mixed columns
+            array = array.astype(float)
+    except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be a regular array of numbers ({error}).") from error
     if array.dtype.kind not in "biuf":
         raise TypeError(
