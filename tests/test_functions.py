@@ -344,12 +344,15 @@ def test_pandas_objects_are_arrays_too():
     """Data frames and series give what their values give."""
     Z, y = pd.DataFrame({"a": [0.7], "b": [1.5], "c": [4.8]}), pd.Series([2])
     assert cross_entropy(Z, y) == cross_entropy([[0.7, 1.5, 4.8]], [2])
+    assert cross_entropy(Z.astype(object), y) == cross_entropy(Z, y)
 
 
 FINE = {"scores": [[0.0, 1.0, 2.0], [0.0, 0.0, 0.0]], "targets": [0, 1]}
 BAD_TYPES = {
     r"scores must be an array of real numbers, got list of dtype <U1": {"scores": [["a", "b"]]},
     r"scores must be .*complex128": {"scores": [[1j, 0]]},
+    r"scores must be a regular array of numbers": {"scores": [[1, 2], [3]]},
+    r"scores must be .*'b'": {"scores": np.array([[1, "b"]], dtype=object)},
     r"scores must be .*scores\.toarray\(\)": {"scores": sparse.eye(2, format="csr")},
     r"targets of shape \(2,\) .*integers, got <U1: .*return_inverse": {"targets": ["b", "a"]},
     r"targets of shape \(2,\) .*integers, got float64": {"targets": [0.0, 1.0]},

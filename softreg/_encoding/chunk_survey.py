@@ -1,4 +1,4 @@
-"""Chunks as users give them: read again and again, checked, and errors named by chunk and pass."""
+"""A user's chunks: read in many passes, checked and encoded; errors name the chunk and the pass."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows, mostly_zeros, single_pass_rows
 from softreg._rows.threads import Threads
 
-# What errors advise where data can be read only once, or were not the same again.
+# What errors advise where data can be read only once, or a later pass finds other data.
 _REOPEN = "pass a function that opens the data anew, such as fit_chunks(lambda: read(path))"
 _SAME_EVERY_PASS = (
     "fit_chunks reads the data many times, and they must be the same each time: in the same order, "
     "with nothing shuffled or drawn anew."
 )
-# So many values that are copied to another memory order stay near a core.
+# Values that are copied to another memory order at a time: few enough to stay in a core's cache.
 _VALUES_AT_ONCE = 2**14
 
 
@@ -48,7 +48,7 @@ class Source:
     chunks: Any
 
     def read(self, which_pass: str) -> Iterator[Chunk]:
-        """Yield the chunks; errors get a note with the chunk and `which_pass` it is."""
+        """Yield the chunks; errors get a note that names the chunk and the pass."""
         with noting_chunk(0, which_pass):
             iterator = iter(self._opened())
         number = 0
@@ -63,7 +63,7 @@ class Source:
             number += 1
 
     def _opened(self) -> Iterable:
-        """Return an iterable of chunks; TypeError if there is none, or only for one pass."""
+        """Return an iterable of chunks; TypeError if `chunks` gives none, or for one pass only."""
         chunks = self.chunks
         if callable(chunks) and not isinstance(chunks, Iterable):
             chunks = chunks()
@@ -165,7 +165,7 @@ def _checksum_of(*arrays: NDArray) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _ChunkChecker:
-    """Checks chunks by the first one that has rows.
+    """Checks chunks: each must have the columns, and a y of the kind, of the first with rows.
 
     Attributes
     ----------
@@ -203,7 +203,7 @@ def _columns(chunk: Chunk) -> tuple[list | None, list | None]:
 
 
 class _Storage(NamedTuple):
-    """How a chunk stores X: its dtype, whether as CSR, and how many values of a dense one are 0."""
+    """How a chunk stores X, and how many values of a dense X are not 0."""
 
     dtype: np.dtype
     is_csr: bool
@@ -218,7 +218,7 @@ class _Storage(NamedTuple):
 
 
 def _pays_as_csr(storages: list[_Storage]) -> bool:
-    """Return whether to convert all X to CSR: some of it comes so, or nearly all values are 0."""
+    """Return whether to convert every X to CSR: some X are CSR, or nearly all values are 0."""
     _, is_csr, sizes, nonzeros = zip(*storages, strict=True)
     return any(is_csr) or mostly_zeros(sum(nonzeros), sum(sizes))
 
@@ -271,14 +271,11 @@ class Survey:
         return cls(source, fingerprints, checker, encoding, dtype, _pays_as_csr(storages))
 
     def rows(self, coordinates: Coordinates, threads: Threads) -> Iterable[MemoryRows]:
-        """Return what yields the rows of each chunk, the same ones in every pass."""
+        """Return an iterable over the rows of each chunk; every iteration is a pass."""
         return _EncodedChunks(self, coordinates, threads)
 
     def reread(self) -> Iterator[CheckedChunk]:
-        """Yield the chunks with rows once more; ValueError for one that is not the same as before.
-
-        The error names the chunk.
-        """
+        """Yield the chunks with rows again; ValueError if a chunk is not as in the first pass."""
         number, expected = 0, len(self.fingerprints)
         for chunk in self.source.read("a later"):
             number = chunk.number + 1
@@ -319,7 +316,7 @@ class Survey:
 
 @dataclass(frozen=True, eq=False)
 class _EncodedChunks:
-    """The rows of surveyed chunks: each iteration is a pass."""
+    """The rows of surveyed chunks, read, checked and encoded in every iteration."""
 
     survey: Survey
     coordinates: Coordinates

@@ -66,7 +66,7 @@ class ClassTally:
 
 
 def _joined(before: NDArray, now: NDArray) -> NDArray:
-    """Return the classes of both in one array; ValueError if numbers lose digits there."""
+    """Return both arrays of classes as one; ValueError if its dtype would round some of them."""
     joined = np.concatenate([before, now])
     if before.dtype != now.dtype and joined.dtype.kind in "iuf":
         exact = before.tolist() + now.tolist()  # Python compares integers with floats exactly
@@ -153,7 +153,7 @@ class ClassEncoder(Encoder):
 
 
 def even_tally(sorted_classes: NDArray) -> ClassTally:
-    """Return the tally of two rows of each class."""
+    """Return a tally in which all classes (K,) have the same weight."""
     K = len(sorted_classes)
     return ClassTally(2 * K, sorted_classes, np.ones(K))
 
@@ -225,15 +225,16 @@ class ClassEncoding(Encoding):
 
 
 def _class_codes(sorted_classes: NDArray, classes: NDArray) -> NDArray[np.intp]:
-    """Return the index in `classes` of each of the same classes, sorted, (K,)."""
+    """Return the indices in `classes` of the same classes in sorted order, (K,)."""
     index = {label: code for code, label in enumerate(classes.tolist())}
     return np.array([index[label] for label in sorted_classes.tolist()])
 
 
 def _class_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDArray | None:
-    """Return what multiplies the weights of each class's rows, (K,), None for one.
+    """Return what multiplies the weights of each class's rows, (K,), or None (one).
 
-    ValueError unless two classes have weight then.
+    `totals` (K,) are the sums of those weights before. ValueError unless two classes have weight
+    afterwards.
     """
     if class_weight is None:
         factors = None

@@ -19,7 +19,7 @@ from softreg._rows.label_targets import LabelTargets
 
 # What the difference of two sums of weights may be by rounding alone, relative.
 _ROUNDING = 1e-9
-# How the warning of constant labels begins.
+# How the warning of constant labels begins, for filters.
 CONSTANT_LABELS = "y does not vary in the labels"
 
 
@@ -131,7 +131,7 @@ class LabelEncoder(_LabelParameters, Encoder):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LabelEncoding(Encoding):
-    """Labels, with a score each.
+    """Labels, any number a row; each has a score.
 
     Attributes
     ----------
@@ -151,7 +151,7 @@ class LabelEncoding(Encoding):
 
 @dataclass(frozen=True, eq=False)
 class OneVsRestEncoder(_LabelParameters, Encoder):
-    """Reads one class a row: two classes are one label, more are a label each."""
+    """Reads one class a row: K > 2 classes are K labels, two classes are one label."""
 
     def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
         weight = validation.check_weight(sample_weight, X.shape[0])
@@ -185,7 +185,7 @@ class OneVsRestEncoder(_LabelParameters, Encoder):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class OneVsRestEncoding(LabelEncoding):
-    """Labels of which each row has one.
+    """K > 2 classes as labels: each row has exactly one.
 
     Attributes
     ----------
@@ -206,9 +206,10 @@ class OneVsRestEncoding(LabelEncoding):
 
 
 def _unweighted_targets(answers: Answers) -> tuple[LabelTargets, NDArray | None]:
-    """Return targets without class weights, and the row weights (n,) or None (all one).
+    """Return the targets without class weights, and the row weights (n,) or None (all one).
 
-    Weights of answers (n, L) are part of the targets: rows then weigh 1, or 0 if all answers do.
+    If the answers have weights (n, L), these become part of the targets, and the row weights are 0
+    for rows whose answers all weigh 0, else 1.
     """
     Y, weight = answers
     known = (~np.isnan(Y.data)).astype(np.float64)
@@ -222,7 +223,7 @@ def _unweighted_targets(answers: Answers) -> tuple[LabelTargets, NDArray | None]
 
 
 def _with_factors(targets: LabelTargets, factors: tuple[NDArray, NDArray] | None) -> LabelTargets:
-    """Return the targets with the weights of each yes and no times the factors (L,) of both."""
+    """Return the targets with the weights of yes and no multiplied by the factors, (L,) each."""
     if factors is None:
         return targets
     # w y softplus(-z) + v (1 - y) softplus(z) is the loss at y' = w y / u, u times,
@@ -254,7 +255,7 @@ def _balancing_factors(total: NDArray, part: NDArray) -> NDArray:
 
 
 def _constant_warning(observed_sides: NDArray, names: NDArray) -> str:
-    """Return the warning that names the labels with one side (2, L) unobserved, or nothing."""
+    """Return a warning that names the labels of which a side (2, L) is not observed, or ""."""
     constant = ~observed_sides.all(axis=0)
     if not constant.any():
         return ""

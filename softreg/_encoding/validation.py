@@ -1,6 +1,6 @@
-"""Checks of arguments: each returns the argument in the form that is computed with, or raises.
+"""Checks of arguments: each raises an error, or returns the argument as the code computes with it.
 
-The error names the argument, the value and what would be right. Checks that several arguments share
+Errors name the argument, its value and what would be right. Checks that several arguments share
 come first, then those of rows and features, of y, of classes, and of parameters.
 """
 
@@ -20,12 +20,12 @@ from sklearn.utils import check_random_state as random_state_of
 # Rows that softmax made in single precision sum to 1 within 4e-6, over 100,000 classes, too
 # (measured); rows that were never normalised miss it by far more than this.
 _SUM_TOLERANCE = 1e-5
-# Dtypes of indicator matrices that are taken as they are; others become doubles.
+# An indicator matrix of another dtype is converted to doubles when it is checked.
 _INDICATOR_DTYPES = [np.float64, np.float32, np.bool_, np.int64, np.int32, np.int8, np.uint8]
 
 
 def raise_where(wrong: NDArray, values: NDArray, rule: str, remedy: str) -> None:
-    """Raise a ValueError for the first of the values that are `wrong`, with its index."""
+    """Raise a ValueError if any values are `wrong` (a mask); it names the first and its index."""
     if np.any(wrong):
         index = tuple(int(i) for i in np.argwhere(wrong)[0])
         where = f" at index {index}" if index else ""
@@ -42,7 +42,7 @@ def check_shape(name: str, array: NDArray, *shape: int | str, meaning: str = "")
 
 
 def check_real(name: str, values: Any) -> NDArray:
-    """Return an array of real numbers of any dtype and shape; TypeError if it is none."""
+    """Return an array of real numbers of any dtype and shape; TypeError for anything else."""
     try:
         array = np.asarray(values)
         if array.dtype == object and array.ndim:  # such as a row of a table of mixed columns
@@ -106,14 +106,14 @@ def _is_number(value: Any) -> bool:
 
 
 def _doubles(values: Any, name: str) -> NDArray:
-    """Return what scikit-learn takes for an array as doubles of any shape, NaN and inf included."""
+    """Return an array of doubles of any shape, which may be NaN or inf, by scikit-learn's rules."""
     return check_array(
         values, ensure_2d=False, dtype=np.float64, ensure_all_finite=False, input_name=name
     )
 
 
 def check_weight(weight: Any, n: int, n_labels: int | None = None) -> NDArray | None:
-    """Return sample_weight as an array (n,), with labels also (n, n_labels), or None."""
+    """Return sample_weight, (n,) or of labels (n, n_labels), or None (all one)."""
     if weight is None:
         return None
     if isinstance(weight, numbers.Number):
@@ -129,7 +129,7 @@ def check_weight(weight: Any, n: int, n_labels: int | None = None) -> NDArray | 
 
 
 def check_some_weight(totals: NDArray) -> None:
-    """Raise a ValueError if no row counts, given sums of weights."""
+    """Raise a ValueError if all sums of weights are zero."""
     if not totals.any():
         raise ValueError("sample_weight is zero for every row; at least two rows need weight > 0.")
 
@@ -147,7 +147,7 @@ def check_offset(offset: Any, shape: tuple[int, ...]) -> NDArray | None:
 
 
 def check_penalty_factor(factor: Any, n_features: int) -> NDArray:
-    """Return penalty_factor as an array (d,), ones for None."""
+    """Return penalty_factor, (n_features,): ones for None."""
     if factor is None:
         return np.ones(n_features)
     f = _doubles(factor, "penalty_factor")
@@ -157,7 +157,7 @@ def check_penalty_factor(factor: Any, n_features: int) -> NDArray:
 
 
 def without_duplicates(X: Any) -> Any:
-    """Return X, as a copy if it is sparse with several entries in one place."""
+    """Return X, or a copy if it is sparse and stores several entries for one row and column."""
     matrix: Any = X
     if sparse.issparse(X) and not matrix.has_canonical_format:
         matrix = matrix.copy()
@@ -180,7 +180,7 @@ def check_y(y: Any, X: Any) -> NDArray:
 
 
 def check_probabilities(y: NDArray) -> NDArray:
-    """Return the matrix (n, K) of class probabilities."""
+    """Return class probabilities (n, K), each row divided by its sum, which is 1 to rounding."""
     Y = check_array(y, dtype=np.float64, input_name="y")
     if np.isin(Y, (0.0, 1.0)).all() and (Y.sum(axis=1) > 1).any():
         row = int(np.argmax(Y.sum(axis=1)))
@@ -193,7 +193,7 @@ def check_probabilities(y: NDArray) -> NDArray:
 
 
 def check_answers(Y: Any, X: Any) -> sparse.csr_array:
-    """Return an indicator matrix as CSR (n, L) of doubles in [0, 1] or NaN, zeros left out."""
+    """Return an indicator matrix as CSR (n, L) of doubles: 0 to 1, or NaN where unknown."""
     checked = check_array(
         Y,
         accept_sparse="csr",
@@ -215,7 +215,7 @@ def check_answers(Y: Any, X: Any) -> sparse.csr_array:
 
 
 def check_all_known(y: Any) -> Any:
-    """Return y; ValueError if it is numbers of which some are NaN."""
+    """Return y; ValueError if some of it is NaN."""
     matrix: Any = y
     values = np.asarray(matrix.data if sparse.issparse(y) else y)
     if values.dtype.kind == "f" and np.isnan(values).any():
@@ -244,7 +244,7 @@ def check_column_names(classes: ArrayLike | None, n: int) -> NDArray:
 
 
 def check_class_order(classes: ArrayLike | None, sorted_classes: NDArray) -> NDArray:
-    """Return the classes (K,) in the order of `classes`, or sorted for None."""
+    """Return the classes of y, (K,), in the order of `classes`, or sorted for None."""
     if len(sorted_classes) < 2:
         raise ValueError(
             f"y holds one class only, {sorted_classes[0]!r} (n_classes=1); a classifier needs rows "
@@ -263,7 +263,7 @@ def check_class_order(classes: ArrayLike | None, sorted_classes: NDArray) -> NDA
 
 
 def check_declared_classes(classes: Any) -> NDArray:
-    """Return all classes that a stream will hold, (K,), sorted; there are two or more."""
+    """Return the two or more classes that a stream will hold, (K,), sorted."""
     try:
         declared = np.asarray(classes)
         distinct = np.unique(declared)
@@ -282,7 +282,7 @@ def check_declared_classes(classes: Any) -> NDArray:
 
 
 def check_two_classes(class_totals: NDArray, classes: NDArray) -> None:
-    """Raise a ValueError if fewer than two classes have weight, given the sums of each, (K,)."""
+    """Raise a ValueError unless two classes have weight; `class_totals` (K,) are their sums."""
     if (class_totals > 0).sum() < 2:
         only = classes.tolist()[class_totals.argmax()]
         raise ValueError(
@@ -292,7 +292,7 @@ def check_two_classes(class_totals: NDArray, classes: NDArray) -> None:
 
 
 def check_class_weight(class_weight: Any, classes: NDArray) -> NDArray:
-    """Return the weights (K,) that a dict gives to classes, one for those it does not name."""
+    """Return the weights that a dict gives to classes, (K,): 1 for those it does not name."""
     if not isinstance(class_weight, dict):
         raise ValueError(
             f'class_weight={class_weight!r} must be None, "balanced" or a dict {{class: weight}}.'
@@ -308,12 +308,12 @@ def check_class_weight(class_weight: Any, classes: NDArray) -> NDArray:
 
 
 def is_balanced(class_weight: Any) -> bool:
-    """Return whether class weights are to be found from the data."""
+    """Return whether class weights are computed from the data."""
     return isinstance(class_weight, str) and class_weight == "balanced"
 
 
 def check_C(C: Any, n_labels: int = 1) -> NDArray:
-    """Return the inverse strength of the penalty, (1,), or those of the labels, (n_labels,)."""
+    """Return the inverse strength of the penalty, (1,), or one for each label, (n_labels,)."""
     if _is_number(C):
         if C > 0:
             return np.array([float(C)])
@@ -326,7 +326,7 @@ def check_C(C: Any, n_labels: int = 1) -> NDArray:
 
 
 def check_Cs(Cs: Any) -> int | NDArray:
-    """Return how many inverse strengths to try, or these themselves, (n_Cs,), ascending."""
+    """Return the number of inverse strengths to try, or the strengths, (n_Cs,), ascending."""
     if isinstance(Cs, numbers.Number):
         return check_integer("Cs", Cs, 1, ", or numbers > 0")
     values = np.asarray(Cs, dtype=object)  # as they are: no text is read as a number
@@ -338,7 +338,7 @@ def check_Cs(Cs: Any) -> int | NDArray:
 
 
 def check_groups(groups: Any, n: int) -> Any:
-    """Return the groups of n rows, or None."""
+    """Return the groups of n rows, (n,), or None."""
     if groups is None or np.shape(groups)[:1] == (n,):
         return groups
     raise ValueError(
@@ -347,7 +347,7 @@ def check_groups(groups: Any, n: int) -> Any:
 
 
 def check_select(select: Any) -> str:
-    """Return how C is chosen."""
+    """Return the rule that chooses C: "best" or "1se"."""
     if isinstance(select, str) and select in ("best", "1se"):
         return select
     raise ValueError(
@@ -357,7 +357,7 @@ def check_select(select: Any) -> str:
 
 
 def check_threshold(threshold: Any, n_scores: int) -> NDArray:
-    """Return the thresholds of the scores, (n_scores,)."""
+    """Return the thresholds of probabilities, (n_scores,), one for each row of coef_."""
     if threshold is None or isinstance(threshold, str | dict | set):
         raise ValueError(f"threshold={threshold!r} must be a number between 0 and 1, or an array.")
     t = np.full(n_scores, threshold) if _is_number(threshold) else _doubles(threshold, "threshold")
@@ -368,7 +368,7 @@ def check_threshold(threshold: Any, n_scores: int) -> NDArray:
 
 
 def check_label_smoothing(smoothing: Any) -> float:
-    """Return the share of each label that is spread over all classes."""
+    """Return the share of each target that is spread over all classes, in [0, 1)."""
     if _is_number(smoothing) and 0 <= smoothing < 1:
         return float(smoothing)
     raise ValueError(f"label_smoothing={smoothing!r} must be a number in [0, 1); 0 means none.")
@@ -382,21 +382,21 @@ def check_tol(tol: Any) -> float:
 
 
 def check_max_iter(max_iter: Any, default: int) -> int:
-    """Return the most iterations."""
+    """Return the limit on iterations, `default` for None."""
     if max_iter is None:
         return default
     return check_integer("max_iter", max_iter, 1, ", or None for no limit")
 
 
 def check_k(k: Any, n_classes: int) -> int:
-    """Return how many classes are asked for."""
+    """Return the number of most probable classes asked for, 1 to n_classes."""
     if _is_integer(k) and 1 <= k <= n_classes:
         return int(k)
     raise ValueError(f"k={k!r} must be an integer from 1 to {n_classes}, the number of classes.")
 
 
 def check_n_jobs(n_jobs: Any) -> int | None:
-    """Return the number of threads, None for as many as BLAS is allowed."""
+    """Return the number of threads, or None for as many as BLAS may use."""
     if n_jobs is None:
         return None
     if isinstance(n_jobs, numbers.Integral) and n_jobs != 0:
@@ -404,8 +404,8 @@ def check_n_jobs(n_jobs: Any) -> int | None:
     raise ValueError(f"n_jobs={n_jobs!r} must be None, a positive integer, or -1 for all cores.")
 
 
-def check_finite(objective: NDArray) -> None:
-    """Raise a ValueError if F (B,) overflows at the end of a fit."""
+def check_no_overflow(objective: NDArray) -> None:
+    """Raise a ValueError if F of any problem, (B,), is not finite at the end of a fit."""
     if not np.isfinite(objective).all():
         raise ValueError(
             f"The objective overflows: it is {objective.sum()} at the start or after a step. Bring "

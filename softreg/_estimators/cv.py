@@ -191,7 +191,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         self.__dict__.update({"classes_": code.classes} | code.fitted_attributes)
         for path_point in path_points(objective, Cs, self._monitor):
             result = path_point.result
-            checks.check_finite(result.objective)
+            checks.check_no_overflow(result.objective)
             self.__dict__.update(self._linear(result.coef, result.intercept, objective.rows.dtype))
             results.append(result)
             found.append(trial.scores(path_point, self))

@@ -137,7 +137,7 @@ class FittedClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         random = checks.check_random_state(self.random_state)
         monitor = replace(self._monitor(), report=report, random=random)
         result = solver.minimise(objective, self._start(objective, code), monitor)
-        checks.check_finite(result.objective)
+        checks.check_no_overflow(result.objective)
         learned = self._learned(result, code, rows) | {"solver_": solver}
         if result.validation_curve is not None:
             learned["validation_curve_"] = result.validation_curve

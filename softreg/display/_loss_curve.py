@@ -25,7 +25,7 @@ class LossCurveDisplay:
     objective : float, default=None
         F at the solution, which a line marks.
     step, name : str, default="Iteration", "F: mean loss + penalty"
-        What the values follow, for the axis, and what they are, for the legend.
+        What there is a value after, for the axis; what the values are, for the legend.
 
     Attributes
     ----------
