@@ -85,7 +85,7 @@ def check_row_sums(name: str, P: NDArray, axis: int, remedy: str) -> NDArray:
     """
     raise_where(P < 0, P, f"{name} must not be negative", "class probabilities lie in [0, 1]")
     sums = P.sum(axis=-1)
-    rule = f"{name} holds class probabilities, which must sum to 1 along axis {axis}"
+    rule = f"{name} of class probabilities must sum to 1 along axis {axis}"
     raise_where(np.abs(sums - 1) > _SUM_TOLERANCE, sums, rule, remedy)
     return sums
 
