@@ -99,7 +99,7 @@ class Encoder(ABC):
 
 
 def two_class_scores(scores: NDArray) -> NDArray:
-    """Return a score for each of two classes, (n, 2), from the one (n,) of the second."""
+    """Return the logits -z and z of two classes, (n, 2), for the score z (n,) of the second."""
     return np.stack([-scores, scores], axis=1)
 
 
