@@ -167,11 +167,11 @@ class OneVsRestEncoder(_LabelParameters, Encoder):
             encoding = self._class_encoder(self.class_weight).encoding_from_tally(tally)
             return replace(encoding, fitted_attributes=attributes)
         encoding = self._class_encoder(None).encoding_from_tally(tally)
-        K, total = len(tally.classes), tally.totals.sum()
+        K = len(tally.classes)
         yes = np.zeros(K)
         yes[encoding.sorted_codes] = tally.totals
         observed_sides = np.stack([yes > 0, np.ones(K, dtype=bool)])
-        labels = LabelTally(np.full(K, total), yes, observed_sides, total)
+        labels = LabelTally(np.full(K, yes.sum()), yes, observed_sides, yes.sum())
         fields = self._encoding_fields(encoding.classes, labels, attributes)
         return OneVsRestEncoding(**fields, class_encoding=encoding)
 
