@@ -15,22 +15,24 @@ from typing import Any
 
 import numpy as np
 
+from softreg._encoding import validation
+
 __all__ = ["Arrays", "Csv", "NpyFiles", "NpzFiles", "Parquet"]
 
 # Checking a chunk takes about half a millisecond whatever its size; a million values (8 MB of
 # doubles) take several for the products of a pass (measured), and are small beside any memory.
-_VALUES = 2**20
+_DEFAULT_VALUES = 2**20
 
 Path = str | PathLike[str]
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """Chunks of arrays, above all of those that lie in a file.
+    """Chunks of arrays, in memory or in a file.
 
-    Of an `np.memmap` in C order, each chunk is read anew, so that pages which were read do not pile
-    up in memory; whatever else can be sliced by rows, such as an array of h5py or zarr, or a memmap
-    in Fortran order, is sliced.
+    An `np.memmap` in C order is read from its file chunk by chunk, so that pages that were read do
+    not pile up in memory. Anything else that can be sliced by rows, such as an array of h5py or
+    zarr, or a memmap in Fortran order, is sliced.
 
     Parameters
     ----------
@@ -69,7 +71,7 @@ class Arrays:
         _check_rows(self.rows)
         for name in ("X", "y", "sample_weight"):
             object.__setattr__(self, name, _sliceable(name, getattr(self, name)))
-        lengths = [part.shape[0] for part in self._parts]
+        lengths = [array.shape[0] for array in self._arrays]
         if len(set(lengths)) > 1:
             raise ValueError(f"X, y (and sample_weight) have {lengths} rows; they must be as many.")
 
@@ -77,11 +79,12 @@ class Arrays:
         """Yield the chunks, from the first one on."""
         n, step = self.X.shape[0], self.rows or _default_rows(int(np.prod(self.X.shape[1:])))
         for start in range(0, n, step):
-            yield tuple(_read(part, start, min(start + step, n)) for part in self._parts)
+            yield tuple(_read_rows(array, start, min(start + step, n)) for array in self._arrays)
 
     @property
-    def _parts(self) -> list:
-        return [part for part in (self.X, self.y, self.sample_weight) if part is not None]
+    def _arrays(self) -> list:
+        """X, y and sample_weight, without a None."""
+        return [array for array in (self.X, self.y, self.sample_weight) if array is not None]
 
 
 @dataclass(frozen=True)
@@ -131,19 +134,20 @@ class NpyFiles:
         for name in ("X", "y", "sample_weight"):
             if name != "sample_weight" or self.sample_weight is not None:
                 object.__setattr__(self, name, _paths(name, getattr(self, name)))
-        lengths = [len(paths) for paths in self._given]
+        lengths = [len(paths) for paths in self._path_lists]
         if len(set(lengths)) > 1:
             raise ValueError(f"X, y (and sample_weight) name {lengths} files; it must be as many.")
 
     def __iter__(self) -> Iterator[tuple]:
         """Yield the chunks, from the first one on."""
-        for paths in zip(*self._given, strict=True):
+        for paths in zip(*self._path_lists, strict=True):
             files = (np.load(path, mmap_mode="r") for path in paths)
             yield from Arrays(*files, rows=self.rows)
 
     @property
-    def _given(self) -> list[Any]:
-        return [of for of in (self.X, self.y, self.sample_weight) if of is not None]
+    def _path_lists(self) -> list[Any]:
+        """The paths of X, y and sample_weight, without a None."""
+        return [paths for paths in (self.X, self.y, self.sample_weight) if paths is not None]
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,7 @@ class NpzFiles:
         Of files that hold arrays of the names below, each small enough for memory.
     X, y : str, default="X", "y"
     sample_weight : str, default="sample_weight"
-        An array of this name need not be there.
+        Files without an array of this name have no weights.
 
     Raises
     ------
@@ -215,39 +219,44 @@ class _Table(ABC):
     def __post_init__(self) -> None:
         """Check the fields."""
         _check_rows(self.rows)
-        used = self._targets + self._weights
-        if len(set(used)) < len(used):
+        named = self._named_columns
+        if len(set(named)) < len(named):
             raise ValueError(
                 f"target={self.target!r} and sample_weight={self.sample_weight!r} must name each "
                 "column once: no column is both, or two targets."
             )
 
     @property
-    def _targets(self) -> list:
+    def _target_columns(self) -> list:
         return [self.target] if isinstance(self.target, str | int) else [*self.target]
 
     @property
-    def _weights(self) -> list:
+    def _weight_columns(self) -> list:
         return [] if self.sample_weight is None else [self.sample_weight]
+
+    @property
+    def _named_columns(self) -> list:
+        """The columns that are not X."""
+        return self._target_columns + self._weight_columns
 
     @abstractmethod
     def _frames(self) -> Iterator[Any]:
         """Yield the rows as DataFrames."""
 
     def __iter__(self) -> Iterator[tuple]:
-        single, used = isinstance(self.target, str | int), self._targets + self._weights
+        named = self._named_columns
+        target = self.target if isinstance(self.target, str | int) else self._target_columns
         for frame in self._frames():
-            missing = [name for name in used if name not in frame.columns]
+            missing = [name for name in named if name not in frame.columns]
             if missing:
                 raise ValueError(
                     f"{self.path} has no columns {missing}; target and sample_weight must be among "
                     f"{frame.columns.tolist()}."
                 )
-            X = frame.drop(columns=used)
+            X = frame.drop(columns=named)
             if not X.shape[1]:
-                raise ValueError(f"{self.path} has no columns but {used}; X must have some.")
-            y = frame[self.target if single else self._targets]
-            yield X, y, *(frame[name] for name in self._weights)
+                raise ValueError(f"{self.path} has no columns but {named}; X must have some.")
+            yield X, frame[target], *(frame[name] for name in self._weight_columns)
 
 
 @dataclass(frozen=True)
@@ -274,7 +283,7 @@ class Csv(_Table):
     ------
     ValueError
         If `rows` is not an integer >= 1, a column is named twice or `options` are not as described;
-        or, when the file is read, a column is not there, or there are none but those named.
+        or, when the file is read, a column is missing, or there are none but those named.
 
     Examples
     --------
@@ -338,7 +347,7 @@ class Parquet(_Table):
     ------
     ValueError
         If `rows` is not an integer >= 1 or a column is named twice; or, when the data are read, a
-        column is not there, or there are none but those named.
+        column is missing, or there are none but those named.
     ImportError
         When the data are read, if pyarrow is not installed.
 
@@ -373,42 +382,42 @@ class Parquet(_Table):
 
 
 def _check_rows(rows: int | None) -> None:
-    right = isinstance(rows, int | np.integer) and not isinstance(rows, bool) and rows >= 1
-    if rows is not None and not right:
-        raise ValueError(f"rows={rows!r} must be an integer >= 1, or None for a million values.")
+    if rows is not None:
+        validation.check_integer("rows", rows, 1, ", or None for a million values")
 
 
 def _default_rows(n_columns: int) -> int:
-    return max(1, _VALUES // max(1, n_columns))
+    """Return the number of rows of a chunk of about a million values."""
+    return max(1, _DEFAULT_VALUES // max(1, n_columns))
 
 
-def _sliceable(name: str, of: Any) -> Any:
-    """Return what can be sliced by rows: anything with a shape, lists as arrays."""
-    if of is None and name == "sample_weight":
+def _sliceable(name: str, values: Any) -> Any:
+    """Return values that can be sliced by rows: as they are with a shape, lists as arrays."""
+    if values is None and name == "sample_weight":
         return None
-    array = of if hasattr(of, "shape") else np.asarray(of)
+    array = values if hasattr(values, "shape") else np.asarray(values)
     if not array.shape:
         or_none = " or None" if name == "sample_weight" else ""
-        raise ValueError(f"{name}={of!r} must be an array{or_none}, with a value for each row.")
+        raise ValueError(f"{name}={values!r} must be an array{or_none}, with a value for each row.")
     return array
 
 
-def _paths(name: str, given: Any) -> list:
-    """Return paths that can be read again and again."""
-    if isinstance(given, str | bytes | PathLike) or not isinstance(given, Iterable):
-        raise ValueError(f"{name}={given!r} must be a list of paths, such as [path].")
-    return [*given]
+def _paths(name: str, paths: Any) -> list:
+    """Return paths as a list, which can be read again and again."""
+    if isinstance(paths, str | bytes | PathLike) or not isinstance(paths, Iterable):
+        raise ValueError(f"{name}={paths!r} must be a list of paths, such as [path].")
+    return [*paths]
 
 
-def _read(part: Any, start: int, stop: int) -> Any:
-    """Return some rows, those of a file as a copy that leaves no page of it mapped."""
-    of_file = isinstance(part, np.memmap) and isinstance(part.base, mmap.mmap)
+def _read_rows(array: Any, start: int, stop: int) -> Any:
+    """Return some rows; of a memmap in C order a copy, which leaves no page of the file mapped."""
+    is_mapped = isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap)
     # What is changed of a copy on write, mode "c", is not in the file.
-    same = of_file and part.filename is not None and part.mode != "c"
-    if same and part.flags.c_contiguous:
-        a_row = int(np.prod(part.shape[1:]))
-        offset = part.offset + start * a_row * part.dtype.itemsize
-        count = (stop - start) * a_row
-        values = np.fromfile(part.filename, part.dtype, count, offset=offset)
-        return values.reshape(-1, *part.shape[1:])
-    return getattr(part, "iloc", part)[start:stop]
+    is_as_in_file = is_mapped and array.filename is not None and array.mode != "c"
+    if is_as_in_file and array.flags.c_contiguous:
+        row_size = int(np.prod(array.shape[1:]))
+        offset = array.offset + start * row_size * array.dtype.itemsize
+        count = (stop - start) * row_size
+        values = np.fromfile(array.filename, array.dtype, count, offset=offset)
+        return values.reshape(-1, *array.shape[1:])
+    return getattr(array, "iloc", array)[start:stop]

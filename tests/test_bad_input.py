@@ -34,10 +34,59 @@ def soft(*rows):
 
 # What is wrong -> (parameters, arguments of fit, what the message must say: the argument, the
 # value, the remedy; each a regular expression, case ignored).
-REFUSED = {
+# Refused by every estimator; X has four columns, and y three classes or labels.
+REFUSED_BY_ALL = {
     "NaN in X": ({}, {"X": changed(X, (3, 1), np.nan)}, ("X", "NaN")),
     "inf in X": ({}, {"X": changed(X, (3, 1), np.inf)}, ("X", "infinity")),
     "NaN in sparse X": ({}, {"X": sp.csr_array(changed(X, (3, 1), np.nan))}, ("X", "NaN")),
+    "negative weight": (
+        {},
+        {"sample_weight": changed(ROWS, 5, -0.5)},
+        ("sample.weight", r"-0\.5|negative", "negative|>= 0|at least 0"),
+    ),
+    "NaN weight": ({}, {"sample_weight": changed(ROWS, 5, np.nan)}, ("sample.weight", "NaN")),
+    "weights all zero": (
+        {},
+        {"sample_weight": 0 * ROWS},
+        ("sample.weight", "zero|0", "positive|> 0|at least one"),
+    ),
+    "too few weights": ({}, {"sample_weight": ROWS[:7]}, ("sample.weight", "7", "120")),
+    "tol < 0": ({"tol": -1e-3}, {}, ("tol", r"-0\.001", "positive|> 0|greater|range|>= 0")),
+    "max_iter = 0": (
+        {"max_iter": 0},
+        {},
+        ("max_iter", r"\b0", "positive|> 0|greater|range|>= 1|at least"),
+    ),
+    "n_jobs = 0": ({"n_jobs": 0}, {}, ("n_jobs", r"\b0", "None|positive|-1")),
+    "factors below 0": (
+        {"penalty_factor": [1.0, -3.0, 1.0, 1.0]},
+        {},
+        ("penalty_factor", r"-3", "negative|>= 0|at least 0"),
+    ),
+    "too few factors": (
+        {"penalty_factor": [1.0, 2.0]},
+        {},
+        ("penalty_factor", "2", "4", "feature|column"),
+    ),
+    "unknown class weight": ({"class_weight": "equal"}, {}, ("class_weight", "equal", "balanced")),
+    "offset too narrow": (
+        {},
+        {"offset": np.zeros((120, 2))},
+        ("offset", r"\(120, 2\)", r"\(120, 3\)"),
+    ),
+    "offset without columns": (
+        {},
+        {"offset": np.zeros(120)},
+        ("offset", r"\(120,\)", r"\(120, 3\)"),
+    ),
+    "NaN in offset": (
+        {},
+        {"offset": changed(Y, (0, 0), np.nan)},
+        ("offset", "NaN", "finite|remove|impute|NaN"),
+    ),
+    "sparse offset": ({}, {"offset": sp.csr_array(Y)}, ("offset", "sparse|csr", "dense|toarray")),
+}
+REFUSED = REFUSED_BY_ALL | {
     "one class": ({}, {"y": ["ash"] * 120}, ("y", "ash", "class", "two|2|at least|more than one")),
     "targets that miss 1": (
         {},
@@ -65,19 +114,7 @@ REFUSED = {
         {"y": soft([0.5, 0.25, 0.25])},
         ("classes", "2", "3"),
     ),
-    "negative weight": (
-        {},
-        {"sample_weight": changed(ROWS, 5, -0.5)},
-        ("sample.weight", r"-0\.5|negative", "negative|>= 0|at least 0"),
-    ),
-    "NaN weight": ({}, {"sample_weight": changed(ROWS, 5, np.nan)}, ("sample.weight", "NaN")),
     "inf weight": ({}, {"sample_weight": changed(ROWS, 5, np.inf)}, ("sample.weight", "inf")),
-    "weights all zero": (
-        {},
-        {"sample_weight": 0 * ROWS},
-        ("sample.weight", "zero|0", "positive|> 0|at least one"),
-    ),
-    "too few weights": ({}, {"sample_weight": ROWS[:7]}, ("sample.weight", "7", "120")),
     "C = 0": ({"C": 0.0}, {}, ("C", r"\b0", "positive|> 0|greater|range|inf")),
     "C < 0": ({"C": -2.5}, {}, ("C", r"-2\.5", "positive|> 0|greater|range|inf")),
     "C = NaN": ({"C": np.nan}, {}, ("C", "nan", "positive|> 0|greater|range|inf")),
@@ -92,22 +129,6 @@ REFUSED = {
         {},
         ("label_smoothing", r"-0\.1", r"\[0(\.0)?, 1"),
     ),
-    "tol < 0": ({"tol": -1e-3}, {}, ("tol", r"-0\.001", "positive|> 0|greater|range|>= 0")),
-    "max_iter = 0": (
-        {"max_iter": 0},
-        {},
-        ("max_iter", r"\b0", "positive|> 0|greater|range|>= 1|at least"),
-    ),
-    "factors below 0": (
-        {"penalty_factor": [1.0, -3.0, 1.0, 1.0]},
-        {},
-        ("penalty_factor", r"-3", "negative|>= 0|at least 0"),
-    ),
-    "too few factors": (
-        {"penalty_factor": [1.0, 2.0]},
-        {},
-        ("penalty_factor", "2", "4", "feature|column"),
-    ),
     "NaN factor": (
         {"penalty_factor": [1.0, np.nan, 1.0, 1.0]},
         {},
@@ -115,24 +136,7 @@ REFUSED = {
     ),
     "unknown solver": ({"solver": "saga"}, {}, ("solver", "saga", "auto", "lbfgs", "newton")),
     "a solver of another kind": ({"solver": 3}, {}, ("solver", "3", "lbfgs", "newton")),
-    "unknown class weight": ({"class_weight": "equal"}, {}, ("class_weight", "equal", "balanced")),
-    "offset too narrow": (
-        {},
-        {"offset": np.zeros((120, 2))},
-        ("offset", r"\(120, 2\)", r"\(120, 3\)"),
-    ),
     "offset too short": ({}, {"offset": np.zeros((7, 3))}, ("offset", r"\(7, 3\)", r"\(120, 3\)")),
-    "offset without columns": (
-        {},
-        {"offset": np.zeros(120)},
-        ("offset", r"\(120,\)", r"\(120, 3\)"),
-    ),
-    "NaN in offset": (
-        {},
-        {"offset": changed(Y, (0, 0), np.nan)},
-        ("offset", "NaN", "finite|remove|impute|NaN"),
-    ),
-    "sparse offset": ({}, {"offset": sp.csr_array(Y)}, ("offset", "sparse|csr", "dense|toarray")),
     "rows that do not match": ({}, {"y": y[:50]}, ("50", "120")),
 }
 WRONG_KIND = {"sparse offset", "a solver of another kind", "C a word"}

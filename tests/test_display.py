@@ -36,15 +36,15 @@ def closed():
 
 def cv_estimator(**changes):
     """What a fitted SoftmaxRegressionCV holds."""
-    held = {"Cs_": CS, "mean_score_": MEAN, "se_score_": SE, "coef_path_": PATH}
-    held |= {"classes_": LABELS, "scoring": "neg_log_loss"}
-    return SimpleNamespace(**held | changes)
+    fitted = {"Cs_": CS, "mean_score_": MEAN, "se_score_": SE, "coef_path_": PATH}
+    fitted |= {"classes_": LABELS, "scoring": "neg_log_loss"}
+    return SimpleNamespace(**fitted | changes)
 
 
 def path_result(**changes):
     """What `regularization_path` returns."""
-    held = {"Cs": CS, "coef": PATH, "classes": LABELS, "feature_names": np.array(list("abcde"))}
-    return SimpleNamespace(**held | changes)
+    fields = {"Cs": CS, "coef": PATH, "classes": LABELS, "feature_names": np.array(list("abcde"))}
+    return SimpleNamespace(**fields | changes)
 
 
 def per_label(n=3):
@@ -412,9 +412,9 @@ def test_an_estimator_without_cross_validation_has_no_curve_and_no_path():
 SCORES = {"Cs": CS, "mean_score": MEAN, "se_score": SE}
 PATHS = {"Cs": CS, "coef_path": PATH, "classes": LABELS}
 BAD = [
-    (CVCurveDisplay, SCORES, {"Cs": [0, 1, 2, 3]}, "Cs must be > 0 and finite; got 0.0"),
-    (CVCurveDisplay, SCORES, {"Cs": [1, 2, 3, np.nan]}, "Cs must be > 0 and finite; got nan"),
-    (CVCurveDisplay, SCORES, {"Cs": [1, 2, 3, np.inf]}, "Cs must be > 0 and finite; got inf"),
+    (CVCurveDisplay, SCORES, {"Cs": [0, 1, 2, 3]}, r"Cs must be finite and > 0, got 0 at .*\(0,\)"),
+    (CVCurveDisplay, SCORES, {"Cs": [1, 2, 3, np.nan]}, "Cs must be finite and > 0, got nan"),
+    (CVCurveDisplay, SCORES, {"Cs": [1, 2, 3, np.inf]}, "Cs must be finite and > 0, got inf"),
     (CVCurveDisplay, SCORES, {"Cs": [1, 3, 2, 4]}, "Cs must be in ascending order; got "),
     (CoefficientPathDisplay, PATHS, {"Cs": CS[::-1]}, "Cs must be in ascending order; got "),
     (CVCurveDisplay, SCORES, {"Cs": []}, r"Cs must have shape \(n_Cs,\); got \(0,\)"),
@@ -446,7 +446,7 @@ def test_arrays_that_are_no_numbers_are_named():
 @pytest.mark.parametrize("top", [-1, 2.5, "all", None])
 def test_top_must_count_features(top):
     """An integer >= 0; the message repeats what was given."""
-    with pytest.raises(ValueError, match=f"top must be an integer >= 0.*got {top!r}"):
+    with pytest.raises(ValueError, match=f"top={top!r} must be an integer >= 0"):
         CoefficientPathDisplay(**PATHS).plot(top=top)
 
 

@@ -136,7 +136,7 @@ def test_the_first_chunk_may_weigh_nothing(solver):
     first = 1e3 * X[:9], y[:9], np.zeros(9)
     chunks = [first, (X[:60], y[:60], WEIGHT[:60]), (X[60:], y[60:], WEIGHT[60:])]
     model = SoftmaxRegression(solver=solver)
-    whole = (np.concatenate(of) for of in zip(*chunks, strict=True))
+    whole = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
     assert_same_fit(copy.deepcopy(model).fit_chunks(chunks), model.fit(*whole))
 
 
@@ -161,7 +161,7 @@ def test_a_chunk_in_another_memory_order_is_the_same_data(monkeypatch):
 def test_integers_that_chunks_hold_in_other_types_are_the_same_classes():
     """Small ones: a chunk of floats, or of integers of another size."""
     kinds = [np.int64, np.float64, np.uint64, np.int8]
-    chunks = [(Z, of.astype(kind)) for (Z, of), kind in zip(parts(X, y)(), kinds, strict=True)]
+    chunks = [(Z, z.astype(kind)) for (Z, z), kind in zip(parts(X, y)(), kinds, strict=True)]
     assert_same_fit(SoftmaxRegression().fit_chunks(chunks), SoftmaxRegression().fit(X, y * 1.0))
 
 
@@ -335,7 +335,11 @@ def wrong():
             ValueError,
             ("y", "1 column", r"\b3\b"),
         ),
-        "more columns": ([(X, np.eye(3)[y]), (X, np.eye(4)[y])], ValueError, ("3 column", "4 now")),
+        "more columns": (
+            [(X, np.eye(3)[y]), (X, np.eye(4)[y])],
+            ValueError,
+            ("3 column", "4 column"),
+        ),
         "one class": ([(X, y > 5)] * 2, ValueError, ("one class", "False")),
         "measurements": ([(X, y), (X, X[:, 0])], ValueError, ("continuous", "chunk 1")),
         "raises": (

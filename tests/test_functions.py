@@ -344,12 +344,15 @@ def test_pandas_objects_are_arrays_too():
     """Data frames and series give what their values give."""
     Z, y = pd.DataFrame({"a": [0.7], "b": [1.5], "c": [4.8]}), pd.Series([2])
     assert cross_entropy(Z, y) == cross_entropy([[0.7, 1.5, 4.8]], [2])
+    assert cross_entropy(Z.astype(object), y) == cross_entropy(Z, y)
 
 
 FINE = {"scores": [[0.0, 1.0, 2.0], [0.0, 0.0, 0.0]], "targets": [0, 1]}
 BAD_TYPES = {
     r"scores must be an array of real numbers, got list of dtype <U1": {"scores": [["a", "b"]]},
     r"scores must be .*complex128": {"scores": [[1j, 0]]},
+    r"scores must be a regular array of numbers": {"scores": [[1, 2], [3]]},
+    r"scores must be .*'b'": {"scores": np.array([[1, "b"]], dtype=object)},
     r"scores must be .*scores\.toarray\(\)": {"scores": sparse.eye(2, format="csr")},
     r"targets of shape \(2,\) .*integers, got <U1: .*return_inverse": {"targets": ["b", "a"]},
     r"targets of shape \(2,\) .*integers, got float64": {"targets": [0.0, 1.0]},
@@ -377,15 +380,15 @@ BAD_VALUES = {
     },
     r"targets must not be negative, got -1 at .*\(0, 0\)": {"targets": [[-1, 1, 1], [1, 0, 0]]},
     r"targets must be finite, got nan at .*\(0, 0\)": {"targets": [[np.nan, 1, 0], [1, 0, 0]]},
-    r"weights must not be negative, got -2 at .*\(1,\): use 0": {"weights": [1, -2]},
-    r"weights must be finite, got inf at .*\(1,\)": {"weights": [1, np.inf]},
+    r"weights must be finite and >= 0, got -2 at .*\(1,\): use 0": {"weights": [1, -2]},
+    r"weights must be finite and >= 0, got inf at .*\(1,\)": {"weights": [1, np.inf]},
     r"weights must have the shape \(2,\) .*, got \(3,\)": {"weights": [1, 1, 1]},
     r"class_weight must have the shape \(3,\) .*, got \(2,\)": {"class_weight": [1, 1]},
     r"total weight of 0: .*reduction='sum'": {"weights": [0, 0]},
     r"a total weight of 0": {"scores": np.ones((0, 3)), "targets": np.ones(0, int)},
-    r"label_smoothing must be at least 0 and below 1, got 1": {"label_smoothing": 1},
-    r"label_smoothing must be at least 0 and below 1, got -0\.1": {"label_smoothing": -0.1},
-    r"label_smoothing must be at least 0 and below 1, got nan": {"label_smoothing": np.nan},
+    r"label_smoothing=1 must be a number in \[0, 1\)": {"label_smoothing": 1},
+    r"label_smoothing=-0\.1 must be a number in \[0, 1\)": {"label_smoothing": -0.1},
+    r"label_smoothing=nan must be a number in \[0, 1\)": {"label_smoothing": np.nan},
     r"reduction must be 'mean', 'sum' or 'none', got 'average'": {"reduction": "average"},
 }
 

@@ -327,7 +327,7 @@ def test_a_path_leaves_the_estimator_as_it_was():
     ("arguments", "match"),
     [
         ({"Cs": []}, "Cs"),
-        ({"Cs": [1, -1]}, r"Cs\[1\] is -1"),
+        ({"Cs": [1, -1]}, r"Cs must be finite and > 0, got -1 at .*1"),
         ({"Cs": 0}, "Cs=0"),
         ({"Cs": [np.inf]}, "finite"),
         ({"estimator": SoftmaxRegression(solver="newton")}, "solver='newton'.*auto"),

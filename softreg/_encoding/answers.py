@@ -1,4 +1,4 @@
-"""Answers: the y of some rows as a user gave it, checked, and what an encoder makes of it."""
+"""Encoders: from y as a user gives it to checked answers, and from these to targets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from softreg._encoding import validation as checks
+from softreg._encoding import validation
 from softreg._model.links import Link
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows, memory_rows
@@ -20,34 +20,40 @@ from softreg._rows.threads import Threads
 
 
 class Answers(NamedTuple):
-    """The y of some rows, checked: labels (n,), a matrix (n, K) or CSR; and weights, or None."""
-
-    values: Any
-    weight: NDArray | None
-
-    def take_rows(self, rows: NDArray) -> Answers:
-        """Return those of some of the rows."""
-        return Answers(self.values[rows], None if self.weight is None else self.weight[rows])
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Code(ABC):
-    """How y becomes targets, and what the estimator learns of it.
+    """Checked y and weights of some rows.
 
     Attributes
     ----------
-    classes : ndarray of classes or names of labels
-    link : Link
-    score_shape : tuple, the shape of the scores of a row: () for two classes, else (K,)
-    learned : dict, fitted attributes beside ``classes_``
-    remark : str, what to warn of; empty for nothing
+    y : ndarray of classes (n,) or of class probabilities (n, K), or CSR of labels (n, L)
+    weight : ndarray of row weights (n,), or of labels' weights (n, L), or None (all one)
+    """
+
+    y: Any
+    weight: NDArray | None
+
+    def take_rows(self, rows: NDArray) -> Answers:
+        """Return the answers of some rows."""
+        return Answers(self.y[rows], None if self.weight is None else self.weight[rows])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Encoding(ABC):
+    """How y becomes targets, once all classes or labels are known.
+
+    Attributes
+    ----------
+    classes : ndarray (K,), the classes or the names of the labels
+    link : Link, from scores to probabilities
+    score_shape : tuple, the shape of a row's scores: () for two classes, else (K,)
+    fitted_attributes : dict from name to value, what a fit stores beside ``classes_``
+    warning : str, what a fit warns of; empty for nothing
     """
 
     classes: NDArray
     link: Link
     score_shape: tuple[int, ...]
-    learned: dict[str, Any]
-    remark: str = ""
+    fitted_attributes: dict[str, Any]
+    warning: str = ""
 
     @property
     def n_scores(self) -> int:
@@ -60,42 +66,45 @@ class Code(ABC):
 
     @abstractmethod
     def log_losses(self, scores: NDArray, answers: Answers) -> NDArray:
-        """Return -log P(y) of each row, (m,), or of its labels, (m, L), NaN where unknown.
+        """Return -log P(y) of each row, (n,), or of its labels, (n, L), NaN where unknown.
 
-        Scores are in the shape of `decision_function`; neither class weights nor smoothing count.
+        Scores have the shape of `decision_function`. Class weights and smoothing do not count.
         """
 
 
 class Encoder(ABC):
-    """What is asked of y before any of it is seen."""
+    """The parameters that say how y is read: it makes an `Encoding` from all rows' y.
+
+    Rows may come in parts: `checked` and `tally` see the y of some rows, and tallies add up.
+    """
 
     @abstractmethod
     def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
-        """Return the y and the weights that belong to the rows of the validated X."""
+        """Return y and the weights of the rows of the validated X (n, d)."""
 
     @abstractmethod
     def tally(self, answers: Answers) -> Any:
-        """Return what some rows' y hold; `+` of two tallies is that of both rows."""
+        """Return counts of what y holds in some rows; `+` of two tallies is that of all rows."""
 
     @abstractmethod
-    def code(self, tally: Any) -> Code:
-        """Return the code for all rows that were tallied."""
+    def encoding_from_tally(self, tally: Any) -> Encoding:
+        """Return the encoding for all rows that were tallied."""
 
     @abstractmethod
-    def announced(self, classes: ArrayLike | None, answers: Answers) -> Code:
-        """Return the code of a stream that begins so, whose classes are announced.
+    def encoding_from_classes(self, classes: ArrayLike | None, answers: Answers) -> Encoding:
+        """Return the encoding of a stream with these classes, and answers in this form.
 
-        None stands for the estimator's own `classes`, or for the names of the columns.
+        None stands for the `classes` of the encoder, or else the numbers of the columns of y.
         """
 
 
-def of_both(scores: NDArray) -> NDArray:
-    """Return the scores (n, 2) of two classes of which the second has `scores` (n,)."""
+def two_class_scores(scores: NDArray) -> NDArray:
+    """Return the logits -z and z of two classes, (n, 2), for the score z (n,) of the second."""
     return np.stack([-scores, scores], axis=1)
 
 
 def has_columns(y: Any) -> bool:
-    """Return whether y has a column for each class; a single dense column holds classes."""
+    """Return whether y has a column for each class; a single dense column holds the classes."""
     if sparse.issparse(y):
         return True
     shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
@@ -104,31 +113,34 @@ def has_columns(y: Any) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Rows in memory as the user gave them.
+    """Rows in memory, checked and ready to be encoded.
 
     Attributes
     ----------
-    data : ndarray or CSR (n, d), validated
+    data : ndarray or CSR (n, d), the validated X
     answers : Answers
-    code : Code
-    offset : ndarray (n, K) or None
+    encoding : Encoding
+    offset : ndarray (n, K), or (n, 1) for two classes, or None
     """
 
     data: Any
     answers: Answers
-    code: Code
+    encoding: Encoding
     offset: NDArray | None
 
     @classmethod
-    def of(cls, data: Any, encoder: Encoder, y: Any, sample_weight: Any, offset: Any) -> Sample:
-        """Return the sample of validated data; ValueError if what belongs to it does not fit."""
+    def from_data(
+        cls, data: Any, encoder: Encoder, y: Any, sample_weight: Any, offset: Any
+    ) -> Sample:
+        """Return the sample of a validated X; ValueError if y, weights or offset do not fit it."""
         answers = encoder.checked(y, sample_weight, data)
-        code = encoder.code(encoder.tally(answers))
-        shift = checks.check_offset(offset, data.shape[:1] + code.score_shape)
-        columns = None if shift is None else shift.reshape(len(shift), -1)
-        return cls(data, answers, code, columns)
+        encoding = encoder.encoding_from_tally(encoder.tally(answers))
+        checked = validation.check_offset(offset, data.shape[:1] + encoding.score_shape)
+        columns = None if checked is None else checked.reshape(len(checked), -1)
+        return cls(data, answers, encoding, columns)
 
     def rows(self, intercept: bool, threads: Threads) -> MemoryRows:
         """Return the rows, in the user's units."""
         raw = Coordinates.raw(self.data.shape[1], intercept)
-        return memory_rows(self.data, *self.code.targets(self.answers), self.offset, raw, threads)
+        targets = self.encoding.targets(self.answers)
+        return memory_rows(self.data, *targets, self.offset, raw, threads)

@@ -1,8 +1,4 @@
-"""From classes, or class probabilities, to what an objective needs.
-
-Rows may come in parts: an `Encoder` checks the y of some rows and tallies it; what the sum of all
-tallies tells makes the `Code`, which turns the same rows' y into targets.
-"""
+"""Classes that exclude each other, one a row or as probabilities: how they become targets."""
 
 from __future__ import annotations
 
@@ -15,8 +11,8 @@ from scipy.special import log_expit, log_softmax
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
-from softreg._encoding import validation as checks
-from softreg._encoding.answers import Answers, Code, Encoder, of_both
+from softreg._encoding import validation
+from softreg._encoding.answers import Answers, Encoder, Encoding, two_class_scores
 from softreg._model.links import Sigmoid, Softmax
 from softreg._rows.targets import ClassTargets, TargetMatrix, Targets
 
@@ -27,58 +23,70 @@ class ClassTally:
 
     Attributes
     ----------
-    n : int, number of rows
-    found : ndarray (K,), sorted, or the columns' numbers
-    totals : ndarray (K,), weight of each class
-    by_columns : bool, whether y are probabilities, a column for each class
-    one_hot : bool, whether all rows are of one class
+    n_rows : int
+    classes : ndarray (K,), those in y, sorted; of probabilities the numbers of the columns
+    totals : ndarray (K,), the sum of the weights of each class
+    by_columns : bool, whether y are class probabilities (n, K)
+    one_hot : bool, whether each row has one class of probability 1
     """
 
-    n: int
-    found: NDArray
+    n_rows: int
+    classes: NDArray
     totals: NDArray
     by_columns: bool = False
     one_hot: bool = True
 
+    @property
+    def n_columns(self) -> int:
+        """Number of columns of y."""
+        return len(self.classes) if self.by_columns else 1
+
+    @property
+    def holds_numbers(self) -> bool:
+        """Whether classes are numbers, not text or other objects."""
+        return self.classes.dtype.kind in "biuf"
+
     def __add__(self, other: ClassTally) -> ClassTally:
-        n, one_hot = self.n + other.n, self.one_hot and other.one_hot
-        columns = [len(of.found) if of.by_columns else 1 for of in (self, other)]
-        texts = [of.found.dtype.kind not in "biuf" for of in (self, other)]
-        if columns[0] != columns[1] or texts[0] != texts[1]:
-            was, now = (f"{of.found.dtype} {of.found[:3].tolist()}" for of in (self, other))
+        n_rows, one_hot = self.n_rows + other.n_rows, self.one_hot and other.one_hot
+        if self.n_columns != other.n_columns or self.holds_numbers != other.holds_numbers:
+            before, now = (
+                f"{tally.classes.dtype} {tally.classes[:3].tolist()} in {tally.n_columns} column(s)"
+                for tally in (self, other)
+            )
             raise ValueError(
-                f"y held {was} in {columns[0]} column(s) and holds {now} in {columns[1]} now; it "
-                "must be of one kind: all numbers or all texts, in as many columns."
+                f"y held {before} and holds {now} now; it must be of one kind: all numbers or all "
+                "texts, in as many columns."
             )
         if self.by_columns:
-            return ClassTally(n, self.found, self.totals + other.totals, True, one_hot)
-        found, places = np.unique(_together(self.found, other.found), return_inverse=True)
-        totals = np.bincount(places, np.concatenate([self.totals, other.totals]))
-        return ClassTally(n, found, totals)
+            return ClassTally(n_rows, self.classes, self.totals + other.totals, True, one_hot)
+        labels = _joined(self.classes, other.classes)
+        classes, codes = np.unique(labels, return_inverse=True)
+        totals = np.bincount(codes, np.concatenate([self.totals, other.totals]))
+        return ClassTally(n_rows, classes, totals)
 
 
-def _together(was: NDArray, now: NDArray) -> NDArray:
-    """Return the classes of both in one array; ValueError if numbers lose digits there."""
-    found = np.concatenate([was, now])
-    if was.dtype != now.dtype and found.dtype.kind in "iuf":
-        exact = was.tolist() + now.tolist()  # Python compares integers with floats exactly
-        lost = [label for label, own in zip(exact, found.tolist(), strict=True) if label != own]
+def _joined(before: NDArray, now: NDArray) -> NDArray:
+    """Return both arrays of classes as one; ValueError if its dtype would round some of them."""
+    joined = np.concatenate([before, now])
+    if before.dtype != now.dtype and joined.dtype.kind in "iuf":
+        exact = before.tolist() + now.tolist()  # Python compares integers with floats exactly
+        lost = [a for a, b in zip(exact, joined.tolist(), strict=True) if a != b]
         if lost:
             raise ValueError(
-                f"y held labels of dtype {was.dtype} and holds {now.dtype} now; together they are "
-                f"{found.dtype}, which does not hold {lost[:3]} exactly. Give y one dtype in all "
-                "chunks, such as str (for Csv: options={'dtype': {target: str}})."
+                f"y held labels of dtype {before.dtype} and holds {now.dtype} now; together they "
+                f"are {joined.dtype}, which does not hold {lost[:3]} exactly. Give y one dtype in "
+                "all chunks, such as str (for Csv: options={'dtype': {target: str}})."
             )
-    return found
+    return joined
 
 
 @dataclass(frozen=True, eq=False)
 class ClassEncoder(Encoder):
-    """One class a row, or class probabilities.
+    """Reads one class a row, or class probabilities.
 
     Attributes
     ----------
-    classes : array-like or None, the classes in order, or the names of the columns
+    classes : array-like (K,) or None, the classes in order, or the names of the columns
     class_weight, smoothing : the estimator's parameters
     """
 
@@ -87,11 +95,11 @@ class ClassEncoder(Encoder):
     smoothing: float
 
     def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
-        weight = checks.check_weight(sample_weight, X.shape[0])
-        given = checks.check_y(y, X)
-        if given.ndim == 2 and given.shape[1] > 1:
-            return Answers(checks.check_probabilities(given), weight)
-        return Answers(column_or_1d(given, warn=True), weight)
+        weight = validation.check_weight(sample_weight, X.shape[0])
+        labels = validation.check_y(y, X)
+        if labels.ndim == 2 and labels.shape[1] > 1:
+            return Answers(validation.check_probabilities(labels), weight)
+        return Answers(column_or_1d(labels, warn=True), weight)
 
     def tally(self, answers: Answers) -> ClassTally:
         y, weight = answers
@@ -99,62 +107,72 @@ class ClassEncoder(Encoder):
             K, one_hot = y.shape[1], bool((y.max(axis=1) == 1).all())
             totals = y.sum(axis=0) if weight is None else weight @ y
             return ClassTally(len(y), np.arange(K), totals, True, one_hot)
-        found = np.unique(y)
-        check_classification_targets(np.repeat(found, 2))
-        totals = np.bincount(np.searchsorted(found, y), weight, len(found))
-        return ClassTally(len(y), found, totals)
+        classes = np.unique(y)
+        check_classification_targets(np.repeat(classes, 2))
+        totals = np.bincount(np.searchsorted(classes, y), weight, len(classes))
+        return ClassTally(len(y), classes, totals)
 
-    def code(self, tally: ClassTally) -> ClassCode:
-        checks.check_some_weight(tally.totals)
-        named = _named if tally.by_columns else _ordered
-        classes, places = named(tally.found, self.classes)
-        if not tally.by_columns:  # warns of labels that are like numbers, nearly all different
-            rows = min(tally.n, 2 * len(classes))
-            check_classification_targets(np.resize(tally.found, rows))
+    def encoding_from_tally(self, tally: ClassTally) -> ClassEncoding:
+        validation.check_some_weight(tally.totals)
+        if tally.by_columns:
+            classes = validation.check_column_names(self.classes, len(tally.classes))
+            codes = tally.classes
+        else:
+            classes = validation.check_class_order(self.classes, tally.classes)
+            codes = _class_codes(tally.classes, classes)
+            # Warns of labels that are like measurements: numbers, nearly all of them different.
+            n_rows = min(tally.n_rows, 2 * len(classes))
+            check_classification_targets(np.resize(tally.classes, n_rows))
         totals = np.zeros(len(classes))
-        totals[places] = tally.totals
+        totals[codes] = tally.totals
         two = len(classes) == 2
-        return ClassCode(
+        return ClassEncoding(
             classes=classes,
             link=Sigmoid() if two else Softmax(),
             score_shape=() if two else classes.shape,
-            learned={},
-            found=tally.found,
-            places=places,
-            factors=class_factors(self.class_weight, classes, totals),
+            fitted_attributes={},
+            sorted_classes=tally.classes,
+            sorted_codes=codes,
+            factors=_class_factors(self.class_weight, classes, totals),
             smoothing=self.smoothing,
             one_hot=tally.one_hot,
         )
 
-    def announced(self, classes: ArrayLike | None, answers: Answers) -> ClassCode:
-        given = self.classes if classes is None else classes
-        if answers.values.ndim == 2:
-            K = answers.values.shape[1]
+    def encoding_from_classes(self, classes: ArrayLike | None, answers: Answers) -> ClassEncoding:
+        declared = self.classes if classes is None else classes
+        if answers.y.ndim == 2:
+            K = answers.y.shape[1]
             tally = ClassTally(2 * K, np.arange(K), np.ones(K), by_columns=True, one_hot=False)
-            return replace(self, classes=given).code(tally)
-        if given is None:
+            return replace(self, classes=declared).encoding_from_tally(tally)
+        if declared is None:
             raise ValueError(
                 "classes must be passed on the first call to partial_fit, all that will ever come: "
                 "a chunk may lack some."
             )
-        found = _distinct(given)
-        return self.code(ClassTally(2 * len(found), found, np.ones(len(found))))
+        return self.encoding_from_tally(even_tally(validation.check_declared_classes(declared)))
+
+
+def even_tally(sorted_classes: NDArray) -> ClassTally:
+    """Return a tally in which all classes (K,) have the same weight."""
+    K = len(sorted_classes)
+    return ClassTally(2 * K, sorted_classes, np.ones(K))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ClassCode(Code):
+class ClassEncoding(Encoding):
     """Classes that exclude each other; two of them have one score.
 
     Attributes
     ----------
-    found, places : ndarrays (K,), the classes as y has them, sorted, and their places in `classes`
-    factors : ndarray (K,), the weights of the classes, or None (all one)
-    smoothing : float
-    one_hot : bool, whether all rows are of one class
+    sorted_classes : ndarray (K,), the classes as y holds them, sorted
+    sorted_codes : ndarray (K,) of int, their codes: indices in `classes`
+    factors : ndarray (K,), what multiplies the weights of each class's rows, or None (one)
+    smoothing : float in [0, 1), the share of each target that is spread over all classes
+    one_hot : bool, whether each row has one class of probability 1
     """
 
-    found: NDArray
-    places: NDArray
+    sorted_classes: NDArray
+    sorted_codes: NDArray
     factors: NDArray | None
     smoothing: float
     one_hot: bool
@@ -162,131 +180,67 @@ class ClassCode(Code):
     def targets(self, answers: Answers) -> tuple[Targets, NDArray | None]:
         y, weight = answers
         if not self.one_hot:
-            return self._shares(y, weight)
+            return self._soft_targets(y, weight)
         codes = self.codes(y) if y.ndim == 1 else y.argmax(axis=1)
         if self.factors is not None:
             weight = self.factors[codes] if weight is None else weight * self.factors[codes]
         if self.score_shape:
             return ClassTargets(codes, len(self.classes), self.smoothing), weight
-        share = codes[:, None] * (1 - self.smoothing) + self.smoothing / 2
-        return TargetMatrix(share.astype(np.float64)), weight
+        second = codes[:, None] * (1 - self.smoothing) + self.smoothing / 2
+        return TargetMatrix(second.astype(np.float64)), weight
 
     def log_losses(self, scores: NDArray, answers: Answers) -> NDArray:
         if scores.ndim == 1:
-            return self.losses_of(log_expit(of_both(scores)), answers)
+            return self.losses_of(log_expit(two_class_scores(scores)), answers)
         return self.losses_of(log_softmax(scores, axis=1), answers)
 
     def losses_of(self, log_P: NDArray, answers: Answers) -> NDArray:
-        """Return -log P(y) of each row (m,), given the logarithms of all probabilities (m, K)."""
-        y = answers.values
+        """Return -log P(y) of each row (n,), given the logarithms of all probabilities (n, K)."""
+        y = answers.y
         if y.ndim == 2:
             return -(y * log_P).sum(axis=1)
         return -np.take_along_axis(log_P, self.codes(y)[:, None], axis=1)[:, 0]
 
     def codes(self, y: NDArray) -> NDArray:
-        """Return each label's place among the classes."""
-        places = np.searchsorted(self.found, y).clip(max=len(self.found) - 1)
-        unknown = self.found[places] != y
+        """Return the index in `classes` of the class of each row, (n,)."""
+        ranks = np.searchsorted(self.sorted_classes, y).clip(max=len(self.sorted_classes) - 1)
+        unknown = self.sorted_classes[ranks] != y
         if np.any(unknown):
             raise ValueError(
                 f"y holds {np.unique(y[unknown]).tolist()}, which are not among the classes "
                 f"{self.classes.tolist()}; name all classes on the first call to partial_fit."
             )
-        return self.places[places]
+        return self.sorted_codes[ranks]
 
-    def _shares(self, Y: NDArray, weight: NDArray | None) -> tuple[Targets, NDArray | None]:
+    def _soft_targets(self, Y: NDArray, weight: NDArray | None) -> tuple[Targets, NDArray | None]:
+        """Return the targets of class probabilities (n, K), and the row weights."""
         if self.factors is not None:
             # sum_k f_k y_k (-log p_k) is the loss of f y / <f, y>, <f, y> times
             Y = Y * self.factors
-            own = Y.sum(axis=1)
-            Y = np.divide(Y, own[:, None], out=Y, where=own[:, None] > 0)
-            weight = own if weight is None else weight * own
+            row_factor = Y.sum(axis=1)
+            Y = np.divide(Y, row_factor[:, None], out=Y, where=row_factor[:, None] > 0)
+            weight = row_factor if weight is None else weight * row_factor
         Y = (1 - self.smoothing) * Y + self.smoothing / len(self.classes)
         return TargetMatrix(Y if self.score_shape else Y[:, 1:]), weight
 
 
-def _ordered(found: NDArray, classes: ArrayLike | None) -> tuple[NDArray, NDArray]:
-    """Return the classes in order, and the places in it of those found."""
-    if len(found) < 2:
-        raise ValueError(
-            f"y holds one class only, {found[0]!r} (n_classes=1); a classifier needs rows of at "
-            "least two classes."
-        )
-    if classes is None:
-        return found, np.arange(len(found))
-    order = np.asarray(classes)
-    if order.ndim != 1 or len(order) != len(found) or set(order) != set(found):
-        raise ValueError(
-            f"classes={classes!r} must name each class in y once; y holds {found.tolist()}."
-        )
-    place = {label: i for i, label in enumerate(order.tolist())}
-    return order, np.array([place[label] for label in found.tolist()])
+def _class_codes(sorted_classes: NDArray, classes: NDArray) -> NDArray[np.intp]:
+    """Return the indices in `classes` of the same classes in sorted order, (K,)."""
+    index = {label: code for code, label in enumerate(classes.tolist())}
+    return np.array([index[label] for label in sorted_classes.tolist()])
 
 
-def _distinct(classes: Any) -> NDArray:
-    """Return classes that are announced, sorted; ValueError unless there are two, each once."""
-    try:
-        given = np.asarray(classes)
-        found = np.unique(given)
-        known = bool((found == found).all())  # NaN is not itself
-        texts = given.dtype.kind not in "US" or all(isinstance(of, str | bytes) for of in classes)
-        if given.ndim == 1 and len(given) == len(found) >= 2 and known and texts:
-            return found
-    except (TypeError, ValueError):  # of no order, such as None and 1, or of no shape
-        pass
-    raise ValueError(
-        f"classes={classes!r} must be one-dimensional and hold two or more classes of one kind, "
-        "none missing, each once: pass all classes, such as classes=np.unique(y)."
-    )
+def _class_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDArray | None:
+    """Return what multiplies the weights of each class's rows, (K,), or None (one).
 
-
-def _named(found: NDArray, names: ArrayLike | None) -> tuple[NDArray, NDArray]:
-    """Return the classes that stand for columns of y, and the columns' numbers."""
-    K, given = len(found), found if names is None else np.asarray(names)
-    if given.shape != (K,) or len(set(given.tolist())) != K:
-        raise ValueError(
-            f"classes={names!r} has {given.size} names; it must name each of the {K} "
-            "columns of y once."
-        )
-    return given, found
-
-
-def check_two_classes(totals: NDArray, classes: NDArray) -> None:
-    if (totals > 0).sum() < 2:
-        only = classes.tolist()[totals.argmax()]
-        raise ValueError(
-            f"all weight is on one class, {only!r}; a classifier needs rows of positive weight in "
-            "at least two classes."
-        )
-
-
-def class_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDArray | None:
-    """Return the weight of each class (K,), None where all are one; two must have any left."""
-    factors = _given_factors(class_weight, classes, totals)
-    check_two_classes(totals if factors is None else totals * factors, classes)
-    return factors
-
-
-def _given_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDArray | None:
+    `totals` (K,) are the sums of those weights before. ValueError unless two classes have weight
+    afterwards.
+    """
     if class_weight is None:
-        return None
-    if checks.is_balanced(class_weight):
-        return totals.sum() / (len(classes) * np.where(totals > 0, totals, np.inf))
-    return named_factors(class_weight, classes)
-
-
-def named_factors(class_weight: Any, classes: NDArray) -> NDArray:
-    """Return the weights (K,) that a dict gives to classes, one where it names none."""
-    if not isinstance(class_weight, dict):
-        raise ValueError(
-            f'class_weight={class_weight!r} must be None, "balanced" or a dict {{class: weight}}.'
-        )
-    unknown = [label for label in class_weight if label not in set(classes.tolist())]
-    if unknown:
-        raise ValueError(
-            f"class_weight names {unknown}, which y does not hold; its classes: {classes.tolist()}."
-        )
-    factors = np.array([class_weight.get(label, 1.0) for label in classes.tolist()], dtype=float)
-    if not (np.isfinite(factors).all() and (factors >= 0).all()):
-        raise ValueError(f"class_weight={class_weight!r} must hold finite weights >= 0.")
+        factors = None
+    elif validation.is_balanced(class_weight):
+        factors = totals.sum() / (len(classes) * np.where(totals > 0, totals, np.inf))
+    else:
+        factors = validation.check_class_weight(class_weight, classes)
+    validation.check_two_classes(totals if factors is None else totals * factors, classes)
     return factors

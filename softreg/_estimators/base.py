@@ -16,8 +16,8 @@ from sklearn.utils import Tags
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from softreg._encoding import validation as checks
-from softreg._encoding.answers import Code, Encoder, of_both
+from softreg._encoding import validation
+from softreg._encoding.answers import Encoder, Encoding, two_class_scores
 from softreg._model.kernels import best_classes
 from softreg._rows.base import Rows
 from softreg.solvers.result import Result
@@ -54,7 +54,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         """Return the fitted attributes that only this model has, with a value a problem, (B,)."""
 
     @abstractmethod
-    def _inverse_strengths(self, code: Code) -> NDArray:
+    def _inverse_strengths(self, encoding: Encoding) -> NDArray:
         """Return C of the fit, (1,), or those of the labels, (n_labels,)."""
 
     def decision_function(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
@@ -139,11 +139,11 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         """
         check_is_fitted(self)
         data, K = self._validated(X, reset=False), len(self.classes_)
-        count, checked_offset = checks.check_k(k, K), self._checked_offset(offset, data)
+        count, checked_offset = validation.check_k(k, K), self._checked_offset(offset, data)
 
         def scores(cut: slice) -> NDArray:
             Z = self._scores(data[cut], None if checked_offset is None else checked_offset[cut])
-            return of_both(Z) if Z.ndim == 1 else Z
+            return two_class_scores(Z) if Z.ndim == 1 else Z
 
         return self.classes_[best_classes(scores, data.shape[0], K, count)]
 
@@ -189,13 +189,15 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         """
         scores = self.decision_function(X, offset)
         if scores.ndim == 1:
-            return log_expit(of_both(scores))
+            return log_expit(two_class_scores(scores))
         return self._class_log_probabilities(scores)
 
     def _checked_offset(self, offset: Any, data: Any) -> NDArray | None:
         """Return the offset of validated rows, (n, K) or (n,), or None."""
         K = len(self.classes_)
-        return checks.check_offset(offset, data.shape[:1] + (() if len(self.coef_) < K else (K,)))
+        return validation.check_offset(
+            offset, data.shape[:1] + (() if len(self.coef_) < K else (K,))
+        )
 
     def _scores(self, data: Any, offset: NDArray | None) -> NDArray:
         """Return the scores of validated rows, (n, K), or (n,) of two classes with one row."""
@@ -209,17 +211,21 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _probabilities(self, scores: NDArray) -> NDArray:
         """Return the probabilities (n, K) of scores in the shape of `decision_function`."""
-        return expit(of_both(scores)) if scores.ndim == 1 else self._class_probabilities(scores)
+        return (
+            expit(two_class_scores(scores))
+            if scores.ndim == 1
+            else self._class_probabilities(scores)
+        )
 
     def _validated(self, X: Any, *, reset: bool) -> Any:
         """Return X (n, d) as floats or CSR; record its features (`reset`), or compare them."""
         checked: Any = validate_data(self, X, reset=reset, accept_sparse="csr", dtype=_DTYPES)
-        return checks.without_duplicates(checked)
+        return validation.without_duplicates(checked)
 
-    def _attributes_of_fit(self, result: Result, code: Code, rows: Rows) -> dict[str, Any]:
+    def _attributes_of_fit(self, result: Result, encoding: Encoding, rows: Rows) -> dict[str, Any]:
         """Return the fitted attributes that a solver's result makes, for rows in user's units."""
         return {
-            "classes_": code.classes,
+            "classes_": encoding.classes,
             "n_features_in_": len(rows.coordinates.scale),
             "n_iter_": result.n_iter,
             "objective_": float(result.objective.sum()),
@@ -227,7 +233,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             "converged_": bool(result.converged.all()),
             "loss_curve_": result.loss_curve,
             "n_samples_seen_": rows.n,
-            **code.learned,
+            **encoding.fitted_attributes,
             **coefficient_attributes(result.coef, result.intercept, rows.dtype),
             **self._attributes_by_problem(result),
         }
@@ -246,15 +252,15 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         for name, value in attributes.items():
             setattr(self, name, value)
 
-    def _warn(self, code: Code, result: Result, C: Any, frames: int) -> None:
+    def _warn(self, encoding: Encoding, result: Result, C: Any, frames: int) -> None:
         """Warn of constant labels and of a fit that did not converge, `frames` up the stack."""
-        if code.remark:
-            warnings.warn(code.remark, UserWarning, stacklevel=frames + 1)
+        if encoding.warning:
+            warnings.warn(encoding.warning, UserWarning, stacklevel=frames + 1)
         if result.converged.all() or result.stopped:
             return
         message = f"{type(self).__name__} did not converge: {result.message}."
         if len(result.converged) > 1:
-            unconverged = code.classes[~result.converged].tolist()
+            unconverged = encoding.classes[~result.converged].tolist()
             message += f" Labels that did not: {unconverged}."
         if result.diverging:
             names = self.classes_ if len(self.coef_) == 1 else self.classes_[list(result.diverging)]

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from softreg._encoding import validation as checks
-from softreg._encoding.answers import Code, Sample
+from softreg._encoding import validation
+from softreg._encoding.answers import Encoding, Sample
 from softreg._estimators.base import LinearClassifier, coefficient_attributes, coefficient_path
 from softreg._estimators.pose import monitor_of, pose, read_sample, threads_of
 from softreg._model.objective import Objective
@@ -75,7 +75,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
     """A linear classifier whose C is chosen on held-out rows."""
 
     @abstractmethod
-    def _has_C_per_label(self, code: Code) -> bool:
+    def _has_C_per_label(self, encoding: Encoding) -> bool:
         """Return whether each label has a C of its own."""
 
     def fit(
@@ -116,18 +116,18 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             Once, if labels are constant: all 0, all 1, or never known.
         """
         sample, features = read_sample(self, X, y, sample_weight, offset)
-        select, Cs = checks.check_select(self.select), checks.check_Cs(self.Cs)
+        select, Cs = validation.check_select(self.select), validation.check_Cs(self.Cs)
         with threads_of(self) as threads:
             rows = sample.rows(bool(self.fit_intercept), threads)
-            objective = pose(self, rows, sample.code, np.ones(1))
-            scored = as_labels(sample) if self._has_C_per_label(sample.code) else sample
+            objective = pose(self, rows, sample.encoding, np.ones(1))
+            scored = as_labels(sample) if self._has_C_per_label(sample.encoding) else sample
             held_out = self._held_out_scores(objective, scored, X, y, groups)
-            path = self._scored_path(objective, C_values(objective, Cs), scored.code, held_out)
+            path = self._scored_path(objective, C_values(objective, Cs), scored.encoding, held_out)
         index = chosen_index(path.mean, path.error, select)
         result = result_at(path.results, index)
-        attributes = self._attributes_of_fit(result, sample.code, rows)
+        attributes = self._attributes_of_fit(result, sample.encoding, rows)
         self._store(features | attributes | path.attributes(index, rows.dtype))
-        self._warn_of_path(sample.code, path.results, result)
+        self._warn_of_path(sample.encoding, path.results, result)
         return self
 
     @property
@@ -170,11 +170,14 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         Z = self.decision_function(X, offset)
         encoder, data = self._encoder(y), np.empty((len(Z), 0))
         answers = encoder.checked(y, sample_weight, data)
-        code, all_rows = encoder.announced(self.classes_, answers), np.arange(len(Z))
-        scorer = held_out_scorer(self.scoring, X, y, code, answers)
+        encoding, all_rows = (
+            encoder.encoding_from_classes(self.classes_, answers),
+            np.arange(len(Z)),
+        )
+        scorer = held_out_scorer(self.scoring, X, y, encoding, answers)
         return float(scorer.fold_score(self, all_rows, Z)[0])
 
-    def _inverse_strengths(self, code: Code) -> NDArray:
+    def _inverse_strengths(self, encoding: Encoding) -> NDArray:
         return np.atleast_1d(self.C_)
 
     def _held_out_scores(
@@ -183,16 +186,16 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         """Return what `cv` and `scoring` ask for, of a sample encoded as it is scored."""
         rows: Any = objective.rows
         held_out: HeldOutScores
-        per_label = self._has_C_per_label(sample.code)
-        code, answers = sample.code, sample.answers
-        scorer = held_out_scorer(self.scoring, X, y, code, answers, per_label=per_label)
+        per_label = self._has_C_per_label(sample.encoding)
+        encoding, answers = sample.encoding, sample.answers
+        scorer = held_out_scorer(self.scoring, X, y, encoding, answers, per_label=per_label)
         if isinstance(self.cv, str) and self.cv == LEAVE_ONE_OUT:
             of_rows: Any = RowScores if scorer.scores_rows else PooledScore
             held_out = of_rows(scorer, rows.n)
         else:
             folds = folds_of(self.cv, X, y, groups, rows.n)
             check_weights(folds, answers.weight)
-            tol = max(checks.check_tol(self.tol), _REFIT_TOL)
+            tol = max(validation.check_tol(self.tol), _REFIT_TOL)
             held_out = FoldScores(folds, FoldRefits(objective, rows, folds, tol), scorer)
         if self.select == "1se" and held_out.count < 2:
             raise ValueError(
@@ -203,17 +206,17 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         return held_out
 
     def _scored_path(
-        self, objective: Objective, Cs: NDArray, code: Code, held_out: HeldOutScores
+        self, objective: Objective, Cs: NDArray, encoding: Encoding, held_out: HeldOutScores
     ) -> ScoredPath:
         """Return the fits to all rows at each C, with their held-out scores."""
         results, scored = [], []
-        encoding = {"classes_": code.classes, **code.learned}
+        of_all = {"classes_": encoding.classes, **encoding.fitted_attributes}
         for path_point in path_points(objective, Cs, partial(monitor_of, self)):
             C, result = path_point.C, path_point.result
-            checks.check_finite(result.objective)
+            validation.check_no_overflow(result.objective)
             dtype = objective.rows.dtype
             coefficients = coefficient_attributes(result.coef, result.intercept, dtype)
-            classifier = self._with_attributes(encoding | coefficients)
+            classifier = self._with_attributes(of_all | coefficients)
             scores, weights = held_out.at(path_point, classifier)
             check_scores(self.scoring, C, scores, weights)
             results.append(result)
@@ -224,10 +227,10 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         scores, weights = (np.stack(along_path, axis=1) for along_path in zip(*scored, strict=True))
         return ScoredPath(Cs, results, scores, *summary(scores, weights))
 
-    def _warn_of_path(self, code: Code, results: list[Result], chosen: Result) -> None:
+    def _warn_of_path(self, encoding: Encoding, results: list[Result], chosen: Result) -> None:
         """Warn, once, of fits that did not converge, given all and the one that was chosen."""
         unconverged = [not result.converged.all() for result in results]
-        self._warn(code, chosen, self.C_, 3)
+        self._warn(encoding, chosen, self.C_, 3)
         if any(unconverged) and chosen.converged.all():
             first = results[unconverged.index(True)]
             warnings.warn(

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score
 
-from softreg._encoding import validation as checks
-from softreg._encoding.answers import Code
+from softreg._encoding import validation
+from softreg._encoding.answers import Encoding
 from softreg._estimators.base import LinearClassifier, coefficient_attributes
 from softreg._estimators.callbacks import (
     CALLBACK_FRAMES,
@@ -81,9 +81,9 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
             rows = sample.rows(bool(self.fit_intercept), threads)
             metadata = {"sample_weight": sample_weight}
             task = FitTask(self, {"X": sample.data, "y": y, "metadata": metadata})
-            result, attributes = self._solve(rows, sample.code, task)
+            result, attributes = self._solve(rows, sample.encoding, task)
         self._store(features | attributes)
-        self._warn(sample.code, result, self.C, 2 + CALLBACK_FRAMES)
+        self._warn(sample.encoding, result, self.C, 2 + CALLBACK_FRAMES)
         return self
 
     def score(
@@ -112,38 +112,40 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
             Before `fit`; if X has other features than in `fit`, `offset` has another shape, or y
             holds NaN.
         """
-        y = checks.check_all_known(y)
+        y = validation.check_all_known(y)
         return accuracy_score(y, self.predict(X, offset), sample_weight=sample_weight)
 
-    def _solve(self, rows: Rows, code: Code, task: FitTask) -> tuple[Result, dict[str, Any]]:
+    def _solve(
+        self, rows: Rows, encoding: Encoding, task: FitTask
+    ) -> tuple[Result, dict[str, Any]]:
         """Return the solver's result for rows in the user's units, and the fitted attributes."""
-        objective = pose(self, rows, code, self._inverse_strengths(code))
+        objective = pose(self, rows, encoding, self._inverse_strengths(encoding))
         solver = solver_for(self.solver, objective)
-        random = checks.check_random_state(self.random_state)
-        report = IterationReport(self, code, rows, objective, task)
+        random = validation.check_random_state(self.random_state)
+        report = IterationReport(self, encoding, rows, objective, task)
         monitor = replace(monitor_of(self), report=report, random=random)
-        result = solver.minimise(objective, self._start(objective, rows, code), monitor)
-        checks.check_finite(result.objective)
-        attributes = self._attributes_of_fit(result, code, rows) | {"solver_": solver}
+        result = solver.minimise(objective, self._start(objective, rows, encoding), monitor)
+        validation.check_no_overflow(result.objective)
+        attributes = self._attributes_of_fit(result, encoding, rows) | {"solver_": solver}
         if result.validation_curve is not None:
             attributes["validation_curve_"] = result.validation_curve
         task.end(attributes)
         return result, attributes
 
-    def _start(self, objective: Objective, rows: Rows, code: Code) -> NDArray:
+    def _start(self, objective: Objective, rows: Rows, encoding: Encoding) -> NDArray:
         """Return T (width, K) to start from: the null model, or with `warm_start` the last fit."""
         null = objective.null()
         if not (self.warm_start and hasattr(self, "coef_")):
             return null
-        same_classes = np.array_equal(self.classes_, code.classes)
+        same_classes = np.array_equal(self.classes_, encoding.classes)
         shape = null.shape[1], len(rows.coordinates.scale)
         if not same_classes or self.coef_.shape != shape:
             return null
         T = objective.working(self.coef_.T.astype(float), self.intercept_.astype(float))
         return np.where(objective.problems.spread(objective.constant_problems), null, T)
 
-    def _inverse_strengths(self, code: Code) -> NDArray:
-        return checks.check_C(self.C, code.link.problems(code.n_scores))
+    def _inverse_strengths(self, encoding: Encoding) -> NDArray:
+        return validation.check_C(self.C, encoding.link.problems(encoding.n_scores))
 
 
 @dataclass
@@ -153,13 +155,13 @@ class IterationReport:
     Attributes
     ----------
     estimator : SolverClassifier that is fitted
-    code, rows, objective : what it is fitted to; rows in the user's units
+    encoding, rows, objective : what it is fitted to; rows in the user's units
     task : FitTask
     count : int, iterations reported so far
     """
 
     estimator: SolverClassifier
-    code: Code
+    encoding: Encoding
     rows: Rows
     objective: Objective
     task: FitTask
@@ -179,8 +181,8 @@ class IterationReport:
     def _attributes_at(self, T: NDArray) -> dict[str, Any]:
         """Return the attributes that a fit which ended at T would have for predictions."""
         return {
-            "classes_": self.code.classes,
+            "classes_": self.encoding.classes,
             "n_features_in_": len(self.rows.coordinates.scale),
-            **self.code.learned,
+            **self.encoding.fitted_attributes,
             **coefficient_attributes(*self.objective.coefficients(T), self.rows.dtype),
         }

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from softreg._encoding import validation as checks
-from softreg._encoding.answers import Code, Sample
+from softreg._encoding import validation
+from softreg._encoding.answers import Encoding, Sample
 from softreg._estimators.base import LinearClassifier
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
@@ -46,7 +46,7 @@ class Optimum(NamedTuple):
 
 def threads_of(estimator: LinearClassifier) -> Threads:
     """Return the context in which an estimator computes, with `n_jobs` threads."""
-    return Threads(checks.check_n_jobs(estimator.n_jobs))
+    return Threads(validation.check_n_jobs(estimator.n_jobs))
 
 
 def read_features(
@@ -74,28 +74,28 @@ def read_sample(
 ) -> tuple[Sample, dict[str, Any]]:
     """Return the rows of a fit, and the fitted attributes that describe the columns of X."""
     data, features = read_features(estimator, X)
-    return Sample.of(data, estimator._encoder(y), y, sample_weight, offset), features
+    return Sample.from_data(data, estimator._encoder(y), y, sample_weight, offset), features
 
 
 def penalty_of(estimator: LinearClassifier, C: NDArray, n_features: int) -> Ridge:
     """Return the penalty at inverse strengths C, (1,) or (K,), on coefficients in user's units."""
-    factor = checks.check_penalty_factor(estimator.penalty_factor, n_features)
+    factor = validation.check_penalty_factor(estimator.penalty_factor, n_features)
     return Ridge.from_C(C, factor)
 
 
-def pose(estimator: LinearClassifier, rows: Rows, code: Code, C: NDArray) -> Objective:
+def pose(estimator: LinearClassifier, rows: Rows, encoding: Encoding, C: NDArray) -> Objective:
     """Return the objective that an estimator minimises at inverse strengths C, (1,) or (K,).
 
-    `rows` are in the user's units, their targets encoded by `code`.
+    `rows` are in the user's units, their targets encoded by `encoding`.
     """
     penalty = penalty_of(estimator, C, len(rows.coordinates.scale))
-    return Objective.in_working_coordinates(code.link, rows, penalty)
+    return Objective.in_working_coordinates(encoding.link, rows, penalty)
 
 
 def monitor_of(estimator: LinearClassifier) -> Monitor:
     """Return a monitor with the estimator's `max_iter` and `tol` that never stops a fit early."""
-    max_iter = checks.check_max_iter(estimator.max_iter, _MOST_ITERATIONS)
-    return Monitor(checks.check_tol(estimator.tol), max_iter, lambda _T, _value: False)
+    max_iter = validation.check_max_iter(estimator.max_iter, _MOST_ITERATIONS)
+    return Monitor(validation.check_tol(estimator.tol), max_iter, lambda _T, _value: False)
 
 
 def optimum_of(
@@ -112,14 +112,16 @@ def optimum_of(
     """
     check_is_fitted(estimator)
     data = estimator._validated(X, reset=False)
-    sample = Sample.of(data, estimator._encoder(y), y, sample_weight, offset)
-    if not np.array_equal(sample.code.classes, estimator.classes_):
+    sample = Sample.from_data(data, estimator._encoder(y), y, sample_weight, offset)
+    if not np.array_equal(sample.encoding.classes, estimator.classes_):
         raise ValueError(
-            f"y holds the classes {sample.code.classes.tolist()}, and the model was fitted to "
+            f"y holds the classes {sample.encoding.classes.tolist()}, and the model was fitted to "
             f"{estimator.classes_.tolist()}; pass the X and y that it was fitted to."
         )
     rows = sample.rows(bool(estimator.fit_intercept), threads)
-    objective = pose(estimator, rows, sample.code, estimator._inverse_strengths(sample.code))
+    objective = pose(
+        estimator, rows, sample.encoding, estimator._inverse_strengths(sample.encoding)
+    )
     W, b = estimator.coef_.T.astype(float), estimator.intercept_.astype(float)
     T = objective.working(W, b)
     return Optimum(objective, T, metric_at_optimum(objective, T))

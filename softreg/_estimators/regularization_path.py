@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
-from softreg._encoding import validation as checks
+from softreg._encoding import validation
 from softreg._estimators.base import coefficient_path
 from softreg._estimators.fit import SolverClassifier
 from softreg._estimators.pose import monitor_of, pose, read_sample, threads_of
@@ -134,12 +134,12 @@ def regularization_path(
             f"estimator={model!r} must be SoftmaxRegression or SigmoidRegression, and its solver "
             '"auto": a path has steps of its own.'
         )
-    n_or_values = checks.check_Cs(Cs)
+    n_or_values = validation.check_Cs(Cs)
     results, passes = [], [0]
     sample, features = read_sample(model, X, y, sample_weight, offset)
     with threads_of(model) as threads:
         rows = sample.rows(bool(model.fit_intercept), threads)
-        objective = pose(model, rows, sample.code, np.ones(1))
+        objective = pose(model, rows, sample.encoding, np.ones(1))
         C_path = C_values(objective, n_or_values)
         for path_point in path_points(objective, C_path, partial(monitor_of, model)):
             results.append(path_point.result)
@@ -156,6 +156,6 @@ def regularization_path(
         optimality_gap=np.array([result.gap.sum() for result in results]),
         converged=np.array([result.converged.all() for result in results]),
         n_passes=np.diff(passes),
-        classes=sample.code.classes,
+        classes=sample.encoding.classes,
         feature_names=names,
     )

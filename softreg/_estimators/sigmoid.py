@@ -10,8 +10,8 @@ from scipy import sparse
 from scipy.special import expit, log_expit, log_softmax, logit, softmax
 from sklearn.utils import Tags
 
-from softreg._encoding import validation as checks
-from softreg._encoding.answers import Code, Encoder, has_columns
+from softreg._encoding import validation
+from softreg._encoding.answers import Encoder, Encoding, has_columns
 from softreg._encoding.labels import LabelEncoder, OneVsRestEncoder
 from softreg._estimators.base import LinearClassifier
 from softreg._estimators.cv import CrossValidatedClassifier
@@ -32,7 +32,7 @@ class SigmoidModel(LinearClassifier, metaclass=ABCMeta):
         return LabelEncoder(names, *parameters, sparse=sparse.issparse(y))
 
     def _predictions(self, scores: NDArray) -> Any:
-        excess = scores - logit(checks.check_threshold(self.threshold, len(self.coef_)))
+        excess = scores - logit(validation.check_threshold(self.threshold, len(self.coef_)))
         if self.multilabel_:
             indicator = (excess > 0).astype(int)
             return sparse.csr_array(indicator) if self.sparse_output_ else indicator
@@ -392,5 +392,5 @@ label_optimality_gap_, converged_, loss_curve_, n_samples_seen_
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def _has_C_per_label(self, code: Code) -> bool:
-        return bool(self.per_label and code.score_shape)  # two classes share one score
+    def _has_C_per_label(self, encoding: Encoding) -> bool:
+        return bool(self.per_label and encoding.score_shape)  # two classes share one score

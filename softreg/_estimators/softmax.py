@@ -8,8 +8,8 @@ from typing import Any
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax, softmax
 
-from softreg._encoding import validation as checks
-from softreg._encoding.answers import Code, has_columns
+from softreg._encoding import validation
+from softreg._encoding.answers import Encoding, has_columns
 from softreg._encoding.classes import ClassEncoder
 from softreg._estimators.base import LinearClassifier
 from softreg._estimators.cv import CrossValidatedClassifier
@@ -24,7 +24,7 @@ class SoftmaxModel(LinearClassifier, metaclass=ABCMeta):
     def _encoder(self, y: Any) -> ClassEncoder:
         by_columns = self.classes is None and has_columns(y)
         classes = getattr(y, "columns", None) if by_columns else self.classes
-        smoothing = checks.check_label_smoothing(self.label_smoothing)
+        smoothing = validation.check_label_smoothing(self.label_smoothing)
         return ClassEncoder(classes, self.class_weight, smoothing)
 
     def _predictions(self, scores: NDArray) -> NDArray:
@@ -304,5 +304,5 @@ optimality_gap_, converged_, loss_curve_, n_samples_seen_
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def _has_C_per_label(self, code: Code) -> bool:
+    def _has_C_per_label(self, encoding: Encoding) -> bool:
         return False

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.metaestimators import available_if
 
-from softreg._encoding import validation as checks
-from softreg._encoding.answers import Answers, Code, Encoder, has_columns
+from softreg._encoding import validation
+from softreg._encoding.answers import Answers, Encoder, Encoding, has_columns
 from softreg._encoding.chunk_survey import Reader, Survey
 from softreg._estimators.base import coefficient_attributes
 from softreg._estimators.callbacks import CALLBACK_FRAMES, FitTask, with_callbacks
@@ -26,7 +26,7 @@ from softreg.solvers.minibatch.stream_state import StreamProblem, StreamState
 
 def _learns_from_streams(estimator: Any) -> bool:
     """Say whether `partial_fit` is there, or raise AttributeError with the reason."""
-    if checks.is_balanced(estimator.class_weight):
+    if validation.is_balanced(estimator.class_weight):
         raise AttributeError(
             'class_weight="balanced" needs the counts of all rows, which a stream does not know; '
             "pass a dict {class: weight}."
@@ -91,12 +91,12 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         """
         reader = copy.copy(self)  # keeps the features of the first chunk, to compare the others
         with threads_of(self) as threads:
-            survey = Survey.of(chunks, Reader(reader._validated, self._encoder))
+            survey = Survey.from_chunks(chunks, Reader(reader._validated, self._encoder))
             raw = Coordinates.raw(reader.n_features_in_, bool(self.fit_intercept))
             rows = ChunkedRows.from_source(survey.rows(raw, threads))
-            result, attributes = self._solve(rows, survey.code, FitTask(self, {}))
+            result, attributes = self._solve(rows, survey.encoding, FitTask(self, {}))
         self._store(feature_attributes(reader) | attributes)
-        self._warn(survey.code, result, self.C, 2 + CALLBACK_FRAMES)
+        self._warn(survey.encoding, result, self.C, 2 + CALLBACK_FRAMES)
         return self
 
     @available_if(_learns_from_streams)
@@ -157,34 +157,34 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         data, features = read_features(self, X, reset=is_first)
         encoder = self._encoder(y)
         answers = encoder.checked(y, sample_weight, data)
-        code = self._stream_code(encoder, classes, answers, y)
+        encoding = self._stream_encoding(encoder, classes, answers, y)
         with threads_of(self) as threads:
             raw = Coordinates.raw(data.shape[1], bool(self.fit_intercept))
-            rows = memory_rows(data, *code.targets(answers), None, raw, threads)
-            problem = self._stream_problem(code, data.shape[1])
-            stream = self._stream_state(rows, code).after_chunk(rows, problem)
+            rows = memory_rows(data, *encoding.targets(answers), None, raw, threads)
+            problem = self._stream_problem(encoding, data.shape[1])
+            stream = self._stream_state(rows, encoding).after_chunk(rows, problem)
         dtype = data.dtype if is_first else np.result_type(data.dtype, self.coef_.dtype)
-        coefficients = coefficient_attributes(*stream.coefficients(code.link), dtype)
+        coefficients = coefficient_attributes(*stream.coefficients(encoding.link), dtype)
         if not all(np.isfinite(values).all() for values in coefficients.values()):
             raise ValueError(
                 "The coefficients overflow. Choose a smaller learning_rate, or bring X and "
                 "sample_weight into a range whose squares are finite."
             )
         attributes = {
-            "classes_": code.classes,
+            "classes_": encoding.classes,
             "n_iter_": len(stream.losses),
             "loss_curve_": stream.losses,
             "n_samples_seen_": stream.n_rows,
             "solver_": problem.solver,
             "_stream_": stream,
         }
-        self._store(features | code.learned | coefficients | attributes)
+        self._store(features | encoding.fitted_attributes | coefficients | attributes)
         return self
 
-    def _stream_code(
+    def _stream_encoding(
         self, encoder: Encoder, classes: ArrayLike | None, answers: Answers, y: Any
-    ) -> Code:
-        """Return the code of a stream's y; ValueError if it is not the one that it began with."""
+    ) -> Encoding:
+        """Return the encoding of a stream's y; ValueError if the stream began with another."""
         names = getattr(y, "columns", None) if has_columns(y) and self.classes is None else None
         expected: Any = getattr(self, "classes_", classes)
         if names is not None and expected is not None and list(names) != list(expected):
@@ -193,33 +193,34 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
                 "this order."
             )
         if not hasattr(self, "classes_"):
-            return encoder.announced(classes, answers)
+            return encoder.encoding_from_classes(classes, answers)
         if classes is not None and set(np.asarray(classes).tolist()) != set(self.classes_.tolist()):
             raise ValueError(
                 f"classes={classes!r} is not the same as on last call to partial_fit, was: "
                 f"{self.classes_.tolist()}."
             )
-        code = encoder.announced(self.classes_, answers)
-        earlier = {name: getattr(self, name, None) for name in code.learned}
-        if code.n_scores != len(self.coef_) or earlier != code.learned:
+        encoding = encoder.encoding_from_classes(self.classes_, answers)
+        earlier = {name: getattr(self, name, None) for name in encoding.fitted_attributes}
+        if encoding.n_scores != len(self.coef_) or earlier != encoding.fitted_attributes:
             raise ValueError(
                 f"y is not what the model was fitted on: it was {earlier} with {len(self.coef_)} "
-                f"row(s) of coefficients, and is {code.learned} with {code.n_scores}."
+                f"row(s) of coefficients, and is {encoding.fitted_attributes} with "
+                f"{encoding.n_scores}."
             )
-        return code
+        return encoding
 
-    def _stream_problem(self, code: Code, n_features: int) -> StreamProblem:
+    def _stream_problem(self, encoding: Encoding, n_features: int) -> StreamProblem:
         """Return what is minimised on a stream, and the solver that does it."""
         solver, chunk = stream_solver(self.solver), getattr(self, "n_iter_", 0)
         solver.check()
-        random = checks.check_random_state(self.random_state, chunk)
-        penalty = penalty_of(self, self._inverse_strengths(code), n_features)
-        return StreamProblem(code.link, penalty, solver, random)
+        random = validation.check_random_state(self.random_state, chunk)
+        penalty = penalty_of(self, self._inverse_strengths(encoding), n_features)
+        return StreamProblem(encoding.link, penalty, solver, random)
 
-    def _stream_state(self, rows: MemoryRows, code: Code) -> StreamState:
+    def _stream_state(self, rows: MemoryRows, encoding: Encoding) -> StreamState:
         """Return the state of the stream before these rows: new, or as the last chunk left it."""
         if not hasattr(self, "coef_"):
-            return StreamState.at_null_model(rows, code.link)
+            return StreamState.at_null_model(rows, encoding.link)
         W, b = self.coef_.T.astype(float), self.intercept_.astype(float)
         stream = getattr(self, "_stream_", None)
         if stream is None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import check_cv
 
-from softreg._encoding import validation as checks
+from softreg._encoding import validation
 from softreg._encoding.answers import has_columns
 from softreg._selection.refits import Fold
 
@@ -23,7 +23,7 @@ def folds_of(cv: Any, X: Any, y: Any, groups: Any, n: int) -> list[Fold]:
             f'cv={cv!r} must be an integer >= 2, "loo", a splitter of sklearn.model_selection, or '
             "an iterable of (train, test) indices."
         ) from error
-    pairs = _pairs(cv, splitter, X, y, checks.check_groups(groups, n))
+    pairs = _pairs(cv, splitter, X, y, validation.check_groups(groups, n))
     if not pairs:
         raise ValueError(f"cv={cv!r} has no folds; it must have one or more.")
     return [_checked_fold(cv, number, pair, n) for number, pair in enumerate(pairs)]

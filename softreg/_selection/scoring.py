@@ -14,8 +14,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import get_scorer
 from sklearn.utils import _safe_indexing, indexable
 
-from softreg._encoding.answers import Answers, Code, Sample
-from softreg._encoding.labels import LabelCode
+from softreg._encoding.answers import Answers, Encoding, Sample
+from softreg._encoding.labels import LabelEncoding
 
 # As in sklearn.metrics.log_loss: probabilities below count as this much.
 _LEAST_PROBABILITY = np.finfo(np.float64).eps
@@ -64,12 +64,12 @@ class LogLoss(HeldOutScorer):
 
     Attributes
     ----------
-    code : Code
+    encoding : Encoding
     answers : Answers of all n rows
     per_label : bool, whether each label has a score
     """
 
-    code: Code
+    encoding: Encoding
     answers: Answers
     per_label: bool
     scores_rows = True
@@ -87,7 +87,7 @@ class LogLoss(HeldOutScorer):
         over answers.
         """
         answers = self.answers.take_rows(test)
-        losses = self.code.log_losses(scores, answers).reshape(len(test), -1)
+        losses = self.encoding.log_losses(scores, answers).reshape(len(test), -1)
         log_P = np.maximum(-losses, np.log(_LEAST_PROBABILITY))
         weights = _answer_weights(answers, losses)
         if self.per_label:
@@ -169,7 +169,7 @@ class LabelScorer(HeldOutScorer):
         self, classifier: Classifier, test: NDArray, scores: NDArray
     ) -> tuple[NDArray, Any]:
         answers = self.answers.take_rows(test)
-        Y = answers.values.toarray()
+        Y = answers.y.toarray()
         weights = _answer_weights(answers, Y)
         predicted, P = classifier._predictions(scores), classifier._probabilities(scores)
         label_scores = np.full(Y.shape[1], np.nan)
@@ -240,33 +240,33 @@ class HeldOutPredictions(ClassifierMixin, BaseEstimator):
 
 def as_labels(sample: Sample) -> Sample:
     """Return a sample as it is scored label by label; of one class a row, each class is a label."""
-    code, (values, weight) = sample.code, sample.answers
+    encoding, (values, weight) = sample.encoding, sample.answers
     if values.ndim == 1:
-        values = sparse.csr_array(values[:, None] == code.classes, dtype=float)
-    labels = LabelCode(
-        classes=code.classes,
-        link=code.link,
-        score_shape=code.score_shape,
-        learned={"multilabel_": True, "sparse_output_": False},
+        values = sparse.csr_array(values[:, None] == encoding.classes, dtype=float)
+    labels = LabelEncoding(
+        classes=encoding.classes,
+        link=encoding.link,
+        score_shape=encoding.score_shape,
+        fitted_attributes={"multilabel_": True, "sparse_output_": False},
         factors=None,
     )
-    return replace(sample, code=labels, answers=Answers(values, weight))
+    return replace(sample, encoding=labels, answers=Answers(values, weight))
 
 
 def held_out_scorer(
-    scoring: Any, X: Any, y: Any, code: Code, answers: Answers, *, per_label: bool = False
+    scoring: Any, X: Any, y: Any, encoding: Encoding, answers: Answers, *, per_label: bool = False
 ) -> HeldOutScorer:
     """Return the scorer of rows of X and y, or of each label, that a name or callable stands for.
 
     ValueError if `scoring` is neither.
     """
     if isinstance(scoring, str) and scoring == LOG_LOSS:
-        return LogLoss(code, answers, per_label)
+        return LogLoss(encoding, answers, per_label)
     X, y = indexable(X, y)
     scorer = ScikitScorer(scoring, _scorer_function(scoring), X)
     if not per_label:
         return JointScorer(scorer, y, answers.weight)
-    _check_certain(scoring, answers.values.data)
+    _check_certain(scoring, answers.y.data)
     return LabelScorer(scorer, answers)
 
 

@@ -16,10 +16,10 @@ from sklearn.base import clone
 from sklearn.model_selection import check_cv
 from sklearn.utils import _safe_indexing, check_array, column_or_1d, indexable
 
-from softreg._encoding import validation as checks
+from softreg._encoding import validation
 from softreg._encoding.answers import Answers, has_columns
 from softreg._encoding.classes import ClassEncoder
-from softreg._encoding.labels import CONSTANT, checked_answers
+from softreg._encoding.labels import CONSTANT_LABELS
 from softreg._selection.scoring import call_with_weight
 
 # What must be predicted anew for every cut between scores is tried at so many of them, evenly
@@ -118,12 +118,12 @@ def tuned_thresholds(
     classes, codes = None, None
     if not has_columns(y):
         labels, encoder = column_or_1d(y), ClassEncoder(estimator.classes, None, 0.0)
-        code = encoder.code(encoder.tally(Answers(labels, None)))
-        classes, codes = code.classes, code.codes(labels)
+        encoding = encoder.encoding_from_tally(encoder.tally(Answers(labels, None)))
+        classes, codes = encoding.classes, encoding.codes(labels)
     criterion = _criterion(metric, classes, sample_weight is not None)
     held_out = _held_out_rows(estimator, X, y, classes, cv, sample_weight)
     if codes is None:
-        cuts = _cuts_of_labels(criterion, held_out, checked_answers(y, X), sample_weight)
+        cuts = _cuts_of_labels(criterion, held_out, validation.check_answers(y, X), sample_weight)
     else:
         cuts = _cuts_of_classes(criterion, held_out, codes, sample_weight)
     return expit(np.clip(cuts, -_LARGEST_CUT, _LARGEST_CUT))
@@ -140,7 +140,7 @@ def _held_out_rows(
     for train, test in check_cv(cv, y, classifier=classes is not None).split(X, y):
         weight = None if sample_weight is None else _safe_indexing(sample_weight, train)
         with warnings.catch_warnings():  # a label that is constant in a fold is left out there
-            warnings.filterwarnings("ignore", CONSTANT, UserWarning)
+            warnings.filterwarnings("ignore", CONSTANT_LABELS, UserWarning)
             train_X, train_y = _safe_indexing(X, train), _safe_indexing(y, train)
             model = clone(estimator).fit(train_X, train_y, weight)
         rows.append(test)
@@ -160,7 +160,7 @@ def _cuts_of_labels(
 ) -> NDArray:
     """Return each label's cut, (L,), given all rows' answers, CSR (n, L)."""
     n, L = answers.shape
-    weight, by_label = checks.check_weight(sample_weight, n, L), sparse.csc_array(answers)
+    weight, by_label = validation.check_weight(sample_weight, n, L), sparse.csc_array(answers)
     cuts = np.zeros(L)
     for label, scores in enumerate(held_out.scores.T):
         true = by_label[:, [label]].toarray()[held_out.rows, 0]
@@ -178,7 +178,7 @@ def _cuts_of_classes(
     `codes` (n,) are the numbers of all rows' classes.
     """
     true, n = codes[held_out.rows], len(codes)
-    weight = _label_weight(checks.check_weight(sample_weight, n), n)[held_out.rows]
+    weight = _label_weight(validation.check_weight(sample_weight, n), n)[held_out.rows]
     if held_out.scores.ndim == 1:
         return np.array([_best_cut(criterion, true, held_out.scores, weight)])
     return _best_cuts(criterion, true, held_out.scores, weight)

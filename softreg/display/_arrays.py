@@ -1,4 +1,4 @@
-"""What a Display stores, checked: numbers, strengths, names, the attributes of an estimator."""
+"""What a Display stores: checked arrays, and attributes read from an estimator."""
 
 from __future__ import annotations
 
@@ -8,48 +8,43 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from softreg._encoding import validation
 
-def shaped(name: str, value: ArrayLike, *shape: int | str) -> NDArray:
-    """Return `value` as floats of that shape, in which a word stands for any length >= 1."""
-    try:
-        array = np.array(value, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must be a regular array of numbers ({error}).") from error
-    lengths = zip(array.shape, shape, strict=False)
-    fit = [n > 0 if isinstance(wanted, str) else n == wanted for n, wanted in lengths]
-    if array.ndim != len(shape) or not all(fit):
-        words = str(shape).replace("'", "")
-        raise ValueError(f"{name} must have shape {words}; got {array.shape}.")
+
+def number_array(name: str, values: ArrayLike, *shape: int | str) -> NDArray:
+    """Return a copy of `values` as floats of this shape; a word stands for any length >= 1."""
+    array = validation.check_real(name, values).astype(float)
+    validation.check_shape(name, array, *shape)
     return array
 
 
-def strengths(Cs: ArrayLike) -> NDArray:
-    """Return the Cs, which can then be drawn as they are on a logarithmic axis."""
-    array = shaped("Cs", Cs, "n_Cs")
-    wrong = array[~((array > 0) & np.isfinite(array))]
-    if wrong.size:
-        raise ValueError(f"Cs must be > 0 and finite; got {wrong[0]}.")
+def ascending_Cs(Cs: ArrayLike) -> NDArray:
+    """Return inverse strengths (n_Cs,) that are finite, > 0 and ascending."""
+    array = number_array("Cs", Cs, "n_Cs")
+    validation.check_strengths(array)
     if (np.diff(array) < 0).any():
         raise ValueError(f"Cs must be in ascending order; got {array}.")
     return array
 
 
-def names_of(name: str, value: ArrayLike, n: int) -> NDArray:
-    """Return n names."""
-    names = np.asarray(value)
-    if names.shape != (n,):
-        raise ValueError(f"{name} must have shape ({n},), a name each; got {names.shape}.")
+def name_array(name: str, values: ArrayLike, n: int) -> NDArray:
+    """Return n names, (n,)."""
+    names = np.asarray(values)
+    validation.check_shape(name, names, n, meaning=", a name each")
     return names
 
 
-def attributes(thing: Any, wanted: str, *names: str) -> list[Any]:
-    """Return these attributes; raise NotFittedError, or TypeError if it is not what is wanted."""
-    missing = [name for name in names if not hasattr(thing, name)]
-    if missing and hasattr(thing, "fit"):
-        check_is_fitted(thing, msg="%(name)s is not fitted: call fit before drawing it.")
+def read_attributes(source: Any, expected: str, *names: str) -> list[Any]:
+    """Return attributes of what should be `expected`, in words; TypeError if it lacks some.
+
+    NotFittedError if it is an estimator that is not fitted.
+    """
+    missing = [name for name in names if not hasattr(source, name)]
+    if missing and hasattr(source, "fit"):
+        check_is_fitted(source, msg="%(name)s is not fitted: call fit before drawing it.")
     if missing:
         raise TypeError(
-            f"A picture of {wanted} was asked for, but {type(thing).__name__} has no "
+            f"A picture of {expected} was asked for, but {type(source).__name__} has no "
             f"{', '.join(missing)} (of a pipeline, pass the last step)."
         )
-    return [getattr(thing, name) for name in names]
+    return [getattr(source, name) for name in names]

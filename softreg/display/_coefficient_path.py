@@ -7,8 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from softreg.display._arrays import attributes, names_of, shaped, strengths
-from softreg.display._panels import C_AXIS, chosen, legible, panels, title
+from softreg._encoding import validation
+from softreg.display._arrays import ascending_Cs, name_array, number_array, read_attributes
+from softreg.display._panels import (
+    C_AXIS,
+    labelled_panels,
+    legible_name,
+    panel_title,
+    rows_of_classes,
+)
 
 _MOST_GREY_LINES = 500  # In each of 12 panels they take 3 s to draw; more hide one another.
 
@@ -23,7 +30,7 @@ class CoefficientPathDisplay:
     coef_path : array-like of shape (n_Cs, n_rows, n_features)
         Coefficients in the units of X.
     classes : array-like of shape (n_classes,)
-        Names of the rows. One row of two classes is the second one's.
+        Names of the rows. A single row may have two: it is the second class against the first.
     feature_names : array-like of shape (n_features,), default=None
         None is x0, x1, ...
     scale : array-like of shape (n_features,), default=None
@@ -69,16 +76,18 @@ class CoefficientPathDisplay:
         feature_names: ArrayLike | None = None,
         scale: ArrayLike | None = None,
     ) -> None:
-        self.Cs = strengths(Cs)
-        self.coef_path = shaped("coef_path", coef_path, len(self.Cs), "n_rows", "n_features")
+        self.Cs = ascending_Cs(Cs)
+        self.coef_path = number_array("coef_path", coef_path, len(self.Cs), "n_rows", "n_features")
         _, n_rows, d = self.coef_path.shape
         two_classes = n_rows == 1 and np.size(classes) == 2
-        self.classes = names_of("classes", classes, 2 if two_classes else n_rows)
+        self.classes = name_array("classes", classes, 2 if two_classes else n_rows)
         features = [f"x{j}" for j in range(d)] if feature_names is None else feature_names
-        self.feature_names = names_of("feature_names", features, d)
-        self.scale = None if scale is None else shaped("scale", scale, d)
-        if self.scale is not None and not (np.isfinite(self.scale) & (self.scale >= 0)).all():
-            raise ValueError("scale must be finite and >= 0, such as X.std(axis=0).")
+        self.feature_names = name_array("feature_names", features, d)
+        self.scale = None if scale is None else number_array("scale", scale, d)
+        if self.scale is not None:
+            validation.check_nonnegative(
+                "scale", self.scale, "pass deviations, such as X.std(axis=0)"
+            )
 
     @classmethod
     def from_estimator(
@@ -107,8 +116,8 @@ class CoefficientPathDisplay:
         TypeError
             If it is one without a path.
         """
-        held = ("Cs_", "coef_path_", "classes_")
-        Cs, coef, names = attributes(estimator, "a fitted CV estimator", *held)
+        stored = ("Cs_", "coef_path_", "classes_")
+        Cs, coef, names = read_attributes(estimator, "a fitted CV estimator", *stored)
         features = getattr(estimator, "feature_names_in_", None)
         display = cls(Cs=Cs, coef_path=coef, classes=names, feature_names=features, scale=scale)
         return display.plot(ax, top=top, classes=classes)
@@ -138,9 +147,9 @@ class CoefficientPathDisplay:
         TypeError
             If `path` is something else.
         """
-        held = ("Cs", "coef", "classes", "feature_names")
-        wanted = "the result of regularization_path"
-        Cs, coef, names, features = attributes(path, wanted, *held)
+        stored = ("Cs", "coef", "classes", "feature_names")
+        expected = "the result of regularization_path"
+        Cs, coef, names, features = read_attributes(path, expected, *stored)
         display = cls(Cs=Cs, coef_path=coef, classes=names, feature_names=features, scale=scale)
         return display.plot(ax, top=top, classes=classes)
 
@@ -168,15 +177,17 @@ class CoefficientPathDisplay:
             is not known.
         """
         n_rows = self.coef_path.shape[1]
-        against, names = self.classes[:-n_rows], self.classes[-n_rows:]
-        rows, note = chosen(classes, names)
+        references, names = self.classes[:-n_rows], self.classes[-n_rows:]
+        rows, note = rows_of_classes(classes, names)
         coef = self.coef_path[:, rows] * (1.0 if self.scale is None else self.scale)
-        named = _largest(coef, top)
-        y = f"Coefficient (per {'unit' if self.scale is None else 's.d.'} of the feature)"
-        self.axes_ = panels(ax, len(rows), C_AXIS, y, note=note, entries=len(named) + 1)
+        named = _largest_features(coef, top)
+        y_label = f"Coefficient (per {'unit' if self.scale is None else 's.d.'} of the feature)"
+        self.axes_ = labelled_panels(
+            ax, len(rows), C_AXIS, y_label, note=note, legend_entries=len(named) + 1
+        )
         for panel, row, curves in zip(self.axes_, rows, coef.swapaxes(0, 1), strict=True):
             lines = _draw_paths(panel, self.Cs, curves, named, self.feature_names)
-            panel.set_title(title(names[row], against), fontsize="medium")
+            panel.set_title(panel_title(names[row], references), fontsize="medium")
         self.figure_ = self.axes_[0].figure
         if ax is None:
             self.figure_.legend(handles=lines, loc="outside right upper", fontsize="small")
@@ -185,36 +196,39 @@ class CoefficientPathDisplay:
         return self
 
 
-def _largest(coef: NDArray, top: Any) -> NDArray:
-    """Return the features whose coefficients (n_Cs, n_rows, n_features) are largest anywhere."""
-    if not (isinstance(top, int | np.integer) and top >= 0):
-        raise ValueError(
-            f"top must be an integer >= 0, the number of features to name; got {top!r}."
-        )
-    return np.argsort(-np.abs(coef).max(axis=(0, 1)), kind="stable")[:top]
+def _largest_features(coef: NDArray, top: Any) -> NDArray[np.intp]:
+    """Return the indices of the `top` features with the largest coefficients anywhere, in order.
+
+    Coefficients are (n_Cs, n_rows, n_features).
+    """
+    count = validation.check_integer("top", top, 0, ", the number of features to name")
+    return np.argsort(-np.abs(coef).max(axis=(0, 1)), kind="stable")[:count]
 
 
 def _draw_paths(ax: Any, Cs: NDArray, curves: NDArray, named: NDArray, names: NDArray) -> list:
-    """Draw curves (n_Cs, n_features), those that are named in colour; return the legend's lines."""
+    """Draw curves (n_Cs, n_features), the features `named` in colour; return the legend's lines."""
     ax.set_xscale("log")
     ax.axhline(0, color="0.6", linewidth=0.8)
     marker = "." if len(Cs) == 1 else None
     lines = []
     for rank, j in enumerate(named):
-        look = {"color": f"C{rank % 10}", "linestyle": ("-", "--", ":", "-.")[rank // 10 % 4]}
-        lines += ax.plot(Cs, curves[:, j], marker=marker, label=legible(names[j]), **look)
+        style = {"color": f"C{rank % 10}", "linestyle": ("-", "--", ":", "-.")[rank // 10 % 4]}
+        lines += ax.plot(Cs, curves[:, j], marker=marker, label=legible_name(names[j]), **style)
     others = np.delete(curves, named, axis=1)
     return lines + _draw_grey(ax, Cs, others, marker) if others.size else lines
 
 
 def _draw_grey(ax: Any, Cs: NDArray, curves: NDArray, marker: str | None) -> list:
-    """Draw the curves without names; of thousands, which take seconds, the range they fill."""
+    """Draw curves (n_Cs, n) without names in grey, or the range of them all where they are many.
+
+    Return what the legend shows of them.
+    """
     n = curves.shape[1]
     name = f"{n} other feature{'s'[: n > 1]}"
     if n > _MOST_GREY_LINES:
         low, high = curves.min(axis=1), curves.max(axis=1)
-        look = {"color": "0.85", "linewidth": 0, "zorder": 1}
-        return [ax.fill_between(Cs, low, high, label=f"range of {name}", **look)]
+        style = {"color": "0.85", "linewidth": 0, "zorder": 1}
+        return [ax.fill_between(Cs, low, high, label=f"range of {name}", **style)]
     lines = ax.plot(Cs, curves, marker=marker, color="0.75", linewidth=0.8, zorder=1.2)
     lines[0].set_label(name)
     return lines[:1]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from softreg.display._arrays import attributes, shaped
-from softreg.display._panels import panels
+from softreg.display._arrays import number_array, read_attributes
+from softreg.display._panels import labelled_panels
 
 _MOST_MARKERS = 50  # Points of a curve that can still be told apart.
 
@@ -25,7 +25,7 @@ class LossCurveDisplay:
     objective : float, default=None
         F at the solution, which a line marks.
     step, name : str, default="Iteration", "F: mean loss + penalty"
-        What the values follow, for the axis, and what they are, for the legend.
+        What there is a value after, for the axis; what the values are, for the legend.
 
     Attributes
     ----------
@@ -53,11 +53,11 @@ class LossCurveDisplay:
         step: str = "Iteration",
         name: str = "F: mean loss + penalty",
     ) -> None:
-        self.loss_curve = shaped("loss_curve", loss_curve, "n_iter")
+        self.loss_curve = number_array("loss_curve", loss_curve, "n_iter")
         self.validation_curve = None
         if validation_curve is not None:
             n = len(self.loss_curve)
-            self.validation_curve = shaped("validation_curve", validation_curve, n)
+            self.validation_curve = number_array("validation_curve", validation_curve, n)
         self.objective = objective
         self.step = step
         self.name = name
@@ -82,7 +82,7 @@ class LossCurveDisplay:
         TypeError
             If it keeps no loss curve.
         """
-        (curve,) = attributes(estimator, "a fitted estimator of softreg", "loss_curve_")
+        (curve,) = read_attributes(estimator, "a fitted estimator of softreg", "loss_curve_")
         if not hasattr(estimator, "objective_"):  # A stream has none.
             name = "mean loss of the chunk before it was learned from"
             display = cls(loss_curve=curve, step="Chunk", name=name)
@@ -104,10 +104,10 @@ class LossCurveDisplay:
         ax : matplotlib Axes, default=None
             None makes a figure.
         above_solution : bool, default=False
-            Whether to draw F minus `objective` on a logarithmic axis, which shows how fast the
-            solution was neared long after F itself looks flat; after `MiniBatch` this is its own
-            solution, not the optimum. Iterations that are not above it, as the last, and the rows
-            held out are not drawn.
+            Whether to draw F minus `objective` on a logarithmic axis, which shows progress long
+            after F itself looks flat. After `MiniBatch`, `objective` is F where it ended, not the
+            optimum. Iterations that are not above `objective`, such as the last, are not drawn, nor
+            is `validation_curve`.
 
         Raises
         ------
@@ -118,8 +118,8 @@ class LossCurveDisplay:
         """
         if above_solution and self.objective is None:
             raise ValueError("above_solution=True needs an objective, and a stream has none.")
-        y = "F minus F at the solution" if above_solution else "Loss"
-        (self.ax_,) = panels(ax, 1, self.step, f"{y} (nats per row)")
+        quantity = "F minus F at the solution" if above_solution else "Loss"
+        (self.ax_,) = labelled_panels(ax, 1, self.step, f"{quantity} (nats per row)")
         draw = self._draw_excess if above_solution else self._draw_loss
         draw(self.ax_, "." if len(self.loss_curve) <= _MOST_MARKERS else None)
         self.ax_.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)

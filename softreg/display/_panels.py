@@ -1,4 +1,4 @@
-"""The Axes of a picture: how many, where, of which classes, and what stands on them."""
+"""The Axes of a picture: which classes get a panel, the grid of panels, titles and names."""
 
 from __future__ import annotations
 
@@ -13,41 +13,48 @@ from numpy.typing import ArrayLike, NDArray
 C_AXIS = "C (inverse strength of the penalty)"
 _MOST_PANELS = 12  # Four columns of three: what a page shows legibly.
 _TITLE_WIDTH = 26  # Characters over the narrowest panel.
-_LONGEST_NAME = 40  # Characters: wider legends leave the panels no room.
+_LONGEST_NAME = 40  # Characters: wider legends leave the panels no space.
 
 
-def chosen(classes: ArrayLike | None, names: NDArray) -> tuple[list[int], str]:
-    """Return the rows of the classes to draw, and a note if a page does not show them all."""
+def rows_of_classes(classes: ArrayLike | None, names: NDArray) -> tuple[list[int], str]:
+    """Return the indices in `names` of the classes to draw, and a note if not all are drawn.
+
+    None draws all, or the first twelve.
+    """
     if classes is None:
         n, shown = len(names), min(len(names), _MOST_PANELS)
         return list(range(shown)), f"The first {shown} of {n} classes" if shown < n else ""
-    row = {name: i for i, name in enumerate(names.tolist())}
+    row_of = {name: row for row, name in enumerate(names.tolist())}
     wanted = np.atleast_1d(np.asarray(classes)).tolist()
-    if not wanted or not set(wanted) <= row.keys():
-        known = ", ".join(map(repr, row))
+    if not wanted or not set(wanted) <= row_of.keys():
+        known = ", ".join(map(repr, row_of))
         raise ValueError(f"classes={classes!r} must name some of the rows, which are: {known}.")
-    return [row[name] for name in wanted], ""
+    return [row_of[name] for name in wanted], ""
 
 
-def panels(ax: Any, n: int, x: str, y: str, *, note: str = "", entries: int = 0) -> NDArray:
-    """Return n labelled Axes: those given, or of a new figure.
+def labelled_panels(
+    ax: Any, n: int, x_label: str, y_label: str, *, note: str = "", legend_entries: int = 0
+) -> NDArray:
+    """Return n labelled Axes, (n,): the user's `ax`, or for None those of a new figure.
 
-    A new figure has room for the entries of one legend beside them all, which then share y too.
+    A new figure has space for a legend of so many entries beside all panels, which then share the
+    y axis too, and the note as its title.
     """
-    axes = _new(n, entries) if ax is None else _given(ax, n)
+    axes = _new_axes(n, legend_entries) if ax is None else _checked_axes(ax, n)
     if ax is not None or n == 1:
         for panel in axes:
-            panel.set(xlabel=x, ylabel=y)
+            panel.set(xlabel=x_label, ylabel=y_label)
         return axes
     figure = axes[0].figure
-    figure.supxlabel(x, fontsize="medium")
-    figure.supylabel(y, fontsize="medium", multialignment="center")
+    figure.supxlabel(x_label, fontsize="medium")
+    figure.supylabel(y_label, fontsize="medium", multialignment="center")
     if note:
         figure.suptitle(note, fontsize="medium")
     return axes
 
 
-def _given(ax: Any, n: int) -> NDArray:
+def _checked_axes(ax: Any, n: int) -> NDArray:
+    """Return the first n of the Axes that a user passed, (n,)."""
     from matplotlib.axes import Axes
 
     axes = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
@@ -58,14 +65,15 @@ def _given(ax: Any, n: int) -> NDArray:
     return axes[:n]
 
 
-def _new(n: int, entries: int) -> NDArray:
-    """Return n Axes in a grid."""
+def _new_axes(n: int, legend_entries: int) -> NDArray:
+    """Return n Axes (n,) of a new figure, in a grid."""
     columns = n if n <= 3 else math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
     width, height = (6.4, 4.4) if n == 1 else (2.7 * columns, 2.4 * rows + 1)
-    size = (width + 2.6 * (entries > 0), max(height, 0.2 * entries + 0.4))
+    shared = legend_entries > 0
+    size = (width + 2.6 * shared, max(height, 0.2 * legend_entries + 0.4))
     figure = _pyplot().figure(figsize=size, layout="constrained")
-    axes = figure.subplots(rows, columns, sharex=True, sharey=entries > 0, squeeze=False).ravel()
+    axes = figure.subplots(rows, columns, sharex=True, sharey=shared, squeeze=False).ravel()
     for unused in axes[n:]:
         unused.set_visible(False)
     for lowest in axes[max(n - columns, 0) : n]:  # Also above an empty place.
@@ -74,6 +82,7 @@ def _new(n: int, entries: int) -> NDArray:
 
 
 def _pyplot() -> Any:
+    """Return matplotlib.pyplot; ImportError that names the extra without it."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -83,13 +92,13 @@ def _pyplot() -> Any:
     return plt
 
 
-def title(name: Any, against: Iterable = ()) -> str:
-    """Return what stands above the panel of a class."""
-    first = legible(name) if isinstance(name, str) else f"class {legible(name)}"
-    return textwrap.fill(" against ".join([first, *map(legible, against)]), _TITLE_WIDTH)
+def panel_title(name: Any, references: Iterable = ()) -> str:
+    """Return the title of a class's panel, "name against reference", broken into lines."""
+    first = legible_name(name) if isinstance(name, str) else f"class {legible_name(name)}"
+    return textwrap.fill(" against ".join([first, *map(legible_name, references)]), _TITLE_WIDTH)
 
 
-def legible(name: Any) -> str:
+def legible_name(name: Any) -> str:
     """Return a name as matplotlib shows it: short, no formula, and not hidden by an underscore."""
     text = str(name)
     if len(text) > _LONGEST_NAME:

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from softreg._selection.cv_scores import best_index, one_standard_error_index
-from softreg.display._arrays import attributes, names_of, shaped, strengths
-from softreg.display._panels import C_AXIS, chosen, panels, title
+from softreg.display._arrays import ascending_Cs, name_array, number_array, read_attributes
+from softreg.display._panels import C_AXIS, labelled_panels, panel_title, rows_of_classes
 
 
 class CVCurveDisplay:
     """Mean held-out score, with a band of one standard error, against C.
 
-    Two lines mark the C with the best mean score (of equals the smallest), and the choice of the
+    Two lines mark the C with the best mean score (the smallest of several), and the choice of the
     one-standard-error rule: the smallest C whose mean score is at least the best mean score minus
     the standard error there.
 
@@ -71,16 +71,16 @@ class CVCurveDisplay:
         scoring: Any = None,
         classes: ArrayLike | None = None,
     ) -> None:
-        self.Cs = strengths(Cs)
-        per_label = () if np.ndim(mean_score) < 2 else ("n_labels",)
-        self.mean_score = shaped("mean_score", mean_score, len(self.Cs), *per_label)
-        self.se_score = shaped("se_score", se_score, *self.mean_score.shape)
+        self.Cs = ascending_Cs(Cs)
+        label_axis = () if np.ndim(mean_score) < 2 else ("n_labels",)
+        self.mean_score = number_array("mean_score", mean_score, len(self.Cs), *label_axis)
+        self.se_score = number_array("se_score", se_score, *self.mean_score.shape)
         self.scoring = scoring
         self.classes = None
-        if per_label:
+        if label_axis:
             n_labels = self.mean_score.shape[1]
             names = np.arange(n_labels) if classes is None else classes
-            self.classes = names_of("classes", names, n_labels)
+            self.classes = name_array("classes", names, n_labels)
         self.best_C, self.one_se_C = _choices(self.Cs, self.mean_score, self.se_score)
 
     @classmethod
@@ -102,8 +102,8 @@ class CVCurveDisplay:
         TypeError
             If it is one without cross-validation.
         """
-        held = ("Cs_", "mean_score_", "se_score_", "scoring", "classes_")
-        Cs, mean, se, scoring, names = attributes(estimator, "a fitted CV estimator", *held)
+        stored = ("Cs_", "mean_score_", "se_score_", "scoring", "classes_")
+        Cs, mean, se, scoring, names = read_attributes(estimator, "a fitted CV estimator", *stored)
         display = cls(Cs=Cs, mean_score=mean, se_score=se, scoring=scoring, classes=names)
         return display.plot(ax, classes=classes)
 
@@ -115,7 +115,7 @@ class CVCurveDisplay:
         ax : matplotlib Axes, or array of one for each panel, default=None
             None makes a figure.
         classes : label or array-like of labels, default=None
-            The labels to draw, where each has a C of its own; None is all, or the first twelve.
+            The labels to draw, where there is a panel for each; None is all, or the first twelve.
 
         Raises
         ------
@@ -126,14 +126,17 @@ class CVCurveDisplay:
         """
         if self.classes is None and classes is not None:
             raise ValueError(f"classes={classes!r}, but one C serves all classes: leave it None.")
-        rows, note = ([0], "") if self.classes is None else chosen(classes, self.classes)
-        band = "\nmean ± 1 s.e." if np.isfinite(self.se_score).any() else "\nmean"
-        self.axes_ = panels(ax, len(rows), C_AXIS, _score_name(self.scoring) + band, note=note)
+        rows, note = [0], ""
+        if self.classes is not None:
+            rows, note = rows_of_classes(classes, self.classes)
+        band = "mean ± 1 s.e." if np.isfinite(self.se_score).any() else "mean"
+        y_label = f"{_score_name(self.scoring)}\n{band}"
+        self.axes_ = labelled_panels(ax, len(rows), C_AXIS, y_label, note=note)
         mean, se = (score.reshape(len(self.Cs), -1) for score in (self.mean_score, self.se_score))
         for panel, row in zip(self.axes_, rows, strict=True):
             _draw_scores(panel, self.Cs, mean[:, row], se[:, row])
             if self.classes is not None:
-                _legend_above(panel, title(self.classes[row]))
+                _legend_above(panel, panel_title(self.classes[row]))
             elif panel.get_legend_handles_labels()[0]:
                 panel.legend(fontsize="small")
         self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
@@ -141,7 +144,7 @@ class CVCurveDisplay:
 
 
 def _score_name(scoring: Any) -> str:
-    """Return what a reader calls the score."""
+    """Return the name of a scorer in words, for the axis."""
     if not isinstance(scoring, str):
         return "Held-out score"
     words = scoring.removeprefix("neg_").replace("_", " ")
@@ -170,16 +173,16 @@ def _draw_scores(ax: Any, Cs: NDArray, mean: NDArray, se: NDArray) -> None:
     if np.isfinite(se).any():
         ax.fill_between(Cs, mean - se, mean + se, alpha=0.2, linewidth=0)
     best, one_se = _choices(Cs, mean, se)
-    for name, C, look in (
+    for name, C, style in (
         ("best", best, {"color": "C1", "linestyle": "-"}),
         ("1 s.e. rule", one_se, {"color": "C2", "linestyle": "--"}),
     ):
         if not np.isnan(C):
-            ax.axvline(C, label=f"{name}: C = {C:.3g}", zorder=1.5, **look)
+            ax.axvline(C, label=f"{name}: C = {C:.3g}", zorder=1.5, **style)
 
 
 def _legend_above(ax: Any, title: str) -> None:
-    """Put the legend where it hides nothing of a small panel."""
+    """Put a legend with a title above a panel, where it hides nothing of it."""
     above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "frameon": False}
     legend = ax.legend(title=title, fontsize="small", **above)
     legend.get_title().set_multialignment("center")

@@ -1,4 +1,4 @@
-"""The classes that a stream announces: two or more, each once, told apart and in an order."""
+"""The classes that a stream declares: two or more, each once, told apart and in an order."""
 
 import numpy as np
 import pandas as pd
