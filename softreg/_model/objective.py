@@ -208,10 +208,16 @@ class Objective:
         return self.penalised(loss, T)
 
     def value_and_gradient(self, T: Coef) -> tuple[PerProblem, Coef]:
-        """Return F, (B,), and its gradient: one pass over the data."""
+        """Return the smooth part of F, (B,), and its gradient: one pass over the data.
+
+        With a smooth penalty that is F itself.
+        """
         kernel = LossAndGradient(self.link, self.rows.block_coefficients(T))
         loss, gathered = self.rows.sum(kernel)
-        return self.penalised(loss, T), self.gradient(gathered, T)
+        penalty, penalty_gradient = self.penalty.smooth(T)
+        G = self.rows.working_gradient(gathered) / self.score_weight
+        G += penalty_gradient
+        return loss / self.problem_weight + self.problems.total(penalty), G
 
     def penalised(self, loss: PerProblem, T: Coef) -> PerProblem:
         """Return F, (B,), given the sums of the losses, and with the penalty at T."""

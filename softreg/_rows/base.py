@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -125,6 +126,7 @@ class Rows(ABC):
     threads : Threads
     dtype : dtype of the blocks and their products
     store : Store, what is kept of X and the weights, whatever the targets
+    known_totals : Totals or None, what the rows add up to, if it is known already
     in_memory : bool, whether X is one array in the memory of this process
     keeps_blocks : bool, whether blocks stay from pass to pass, with what `Block.kept` made; else
         only what is small beside a chunk of rows may be held
@@ -135,14 +137,14 @@ class Rows(ABC):
     threads: Threads
     dtype: np.dtype
     store: Store
+    known_totals: Totals | None
     in_memory: bool
     keeps_blocks: bool
     is_sparse: bool
 
-    @property
     @abstractmethod
-    def totals(self) -> Totals:
-        """What the rows add up to."""
+    def _totals(self) -> Totals:
+        """Return what the rows add up to."""
 
     @property
     @abstractmethod
@@ -202,11 +204,16 @@ class Rows(ABC):
         Where each row has one class, classes keep their shares.
         """
 
+    @cached_property
+    def totals(self) -> Totals:
+        """What the rows add up to."""
+        return self._totals() if self.known_totals is None else self.known_totals
+
     def standardised(self) -> Self:
         """Return the same rows in centred, scaled coordinates."""
         totals = self.totals
         coordinates = self.coordinates.standardising(totals.mean, totals.variance, self.dtype)
-        return self.replaced(coordinates=coordinates)
+        return self.replaced(coordinates=coordinates, known_totals=totals)
 
     def block_coefficients(self, T: Coef) -> Coef:
         """Return the coefficients T (width, K) as the blocks take them."""
@@ -255,6 +262,8 @@ class Rows(ABC):
         """
         if changes.keys() & {"X", "weight", "source"}:
             changes = {"store": Store()} | changes
+        if changes.keys() & {"X", "weight", "source", "Y"}:
+            changes = {"known_totals": None} | changes
         if self.keeps_blocks:
             changes = {"score_stores": {}} | changes
         this: Any = self

@@ -28,13 +28,13 @@ class ChunkedRows(Rows):
     Attributes
     ----------
     source : iterable of MemoryRows, all dense or all CSR, of one dtype, for use in a single pass
-    sum_of_totals : Totals of all chunks
+    known_totals : Totals of all chunks
     empty_chunk : MemoryRows, a chunk without its rows: what all chunks have in common
     coordinates, threads, dtype, store : as in `Rows`
     """
 
     source: Iterable[MemoryRows]
-    sum_of_totals: Totals
+    known_totals: Totals
     empty_chunk: MemoryRows
     coordinates: Coordinates
     threads: Threads
@@ -65,9 +65,8 @@ class ChunkedRows(Rows):
     def is_sparse(self) -> bool:  # type: ignore[override]
         return self.empty_chunk.is_sparse
 
-    @property
-    def totals(self) -> Totals:
-        return self.sum_of_totals
+    def _totals(self) -> Totals:
+        return self.known_totals
 
     @property
     def n(self) -> int:
@@ -106,7 +105,7 @@ class ChunkedRows(Rows):
     def take_scores(self, scores: Places) -> Self:
         return self.replaced(
             source=_ScoresOfChunks(self.source, scores),
-            sum_of_totals=self.totals.take_scores(scores),
+            known_totals=self.totals.take_scores(scores),
             empty_chunk=self.empty_chunk.take_scores(scores),
             store=self.store,
         )

@@ -60,7 +60,7 @@ class MemoryRows(Rows):
     Y : Targets
     weight : ndarray of shape (n,) or None, >= 0
     offset : ndarray of shape (n, K) or None
-    coordinates, threads, dtype, store : as in `Rows`
+    coordinates, threads, dtype, store, known_totals : as in `Rows`
     single_pass : bool, whether blocks serve a single pass, so that nothing of them is worth keeping
     score_stores : dict, what is kept of the scores of blocks, by their first row
     """
@@ -74,6 +74,7 @@ class MemoryRows(Rows):
     dtype: np.dtype
     single_pass: bool = False
     store: Store = field(default_factory=Store, repr=False)
+    known_totals: Totals | None = field(default=None, repr=False)
     score_stores: dict[int, ScoreStore] = field(default_factory=dict, repr=False)
     in_memory = keeps_blocks = True
     value_budget = _LARGEST_ORDER**2
@@ -109,8 +110,7 @@ class MemoryRows(Rows):
         """The weights (n,), ones where none were given."""
         return self.kept("ones", lambda: np.ones(self.n)) if self.weight is None else self.weight
 
-    @cached_property
-    def totals(self) -> Totals:
+    def _totals(self) -> Totals:
         weights, K = self.weights, self.n_scores
         mean, variance = self.kept("moments", self._moments_if_weighty)
         offset = np.zeros((1, K)) if self.offset is None else self.offset
@@ -206,8 +206,11 @@ class MemoryRows(Rows):
 
     def take_scores(self, scores: Places) -> Self:
         offset = None if self.offset is None else self.offset[:, scores]
+        totals = None if self.known_totals is None else self.known_totals.take_scores(scores)
         stores = {start: ScoreStore(store, scores) for start, store in self.score_stores.items()}
-        return self.replaced(Y=self.Y.take_scores(scores), offset=offset, score_stores=stores)
+        return self.replaced(
+            Y=self.Y.take_scores(scores), offset=offset, known_totals=totals, score_stores=stores
+        )
 
     def repeated(self, counts: NDArray) -> Self:
         """Return the same rows for several fits, in each of which they count `counts` (fits, n)."""
