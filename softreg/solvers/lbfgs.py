@@ -67,46 +67,63 @@ class LBFGS(Solver):
         self, objective: Objective, point: Point, metric: Metric, monitor: IterationMonitor
     ) -> Point:
         """Return the point to which L-BFGS leads in the coordinates of a metric."""
-        latest, passes = point, 0
-        passes_before, value_before = 0, point.value.sum()
-        budget = np.clip(costs_of(objective).cheapest_hessian, _FEWEST, _MOST)
-        # The first step of L-BFGS-B has length 1 in its variables; in these that is minus the
-        # gradient, which in a good metric is the right step.
-        unit = float(np.linalg.norm(metric.whiten(point.gradient)))
-
-        def whitened(v: NDArray) -> tuple[float, NDArray]:
-            nonlocal latest, passes
-            if v.any():  # at zero the point is known
-                passes += 1
-                latest = Point.at_coefficients(objective, point.T + metric.unwhiten(unit * v))
-            return latest.value.sum(), unit * metric.whiten(latest.gradient)
-
-        def after_iteration(intermediate_result: OptimizeResult) -> None:
-            nonlocal passes_before, value_before
-            monitor.iteration(latest.T, latest.value)
-            value = latest.value.sum()
-            estimate = 0.5 * np.square(metric.whiten(latest.gradient)).sum()
-            if monitor.reason or estimate <= _HANDOVER * value:
-                raise StopIteration
-            if passes - passes_before >= budget:
-                if value > _WORTHWHILE * value_before:
-                    raise StopIteration
-                passes_before, value_before = passes, value
-
+        descent = _Descent(objective, point, metric, monitor)
+        limits = {"maxiter": _NO_LIMIT, "maxfun": _NO_LIMIT, "ftol": 0.0, "gtol": 0.0}
         found = minimize(
-            whitened,
+            descent.value_and_gradient,
             np.zeros(point.T.size),
             jac=True,
             method="L-BFGS-B",
-            callback=after_iteration,
-            options={
-                "maxcor": self.history,
-                "maxiter": _NO_LIMIT,
-                "maxfun": _NO_LIMIT,
-                "ftol": 0.0,
-                "gtol": 0.0,
-            },
+            callback=descent.after_iteration,
+            options={"maxcor": self.history} | limits,
         )
-        T = point.T + metric.unwhiten(unit * found.x)
-        end = latest if np.array_equal(T, latest.T) else Point.at_coefficients(objective, T)
-        return replace(end, passes=passes)
+        return descent.end(found.x)
+
+
+class _Descent:
+    """F in whitened variables v = L' (T - start) / unit, and when to stop minimising it.
+
+    The first step of L-BFGS-B has length 1 in its variables; in units of the whitened gradient that
+    is minus the gradient, which in a good metric is the right step.
+    """
+
+    def __init__(
+        self, objective: Objective, start: Point, metric: Metric, monitor: IterationMonitor
+    ) -> None:
+        self.objective, self.start, self.metric, self.monitor = objective, start, metric, monitor
+        self.unit = float(np.linalg.norm(metric.whiten(start.gradient)))
+        self.latest, self.passes = start, 0
+        self.budget = np.clip(costs_of(objective).cheapest_hessian, _FEWEST, _MOST)
+        # Passes and F when the budget was last renewed.
+        self.budget_start = 0, start.value.sum()
+
+    def coefficients(self, v: NDArray) -> Coef:
+        """Return T (width, K) of whitened variables."""
+        return self.start.T + self.metric.unwhiten(self.unit * v)
+
+    def value_and_gradient(self, v: NDArray) -> tuple[float, NDArray]:
+        """Return F and its gradient in v, and record the point."""
+        if v.any():  # at zero the point is known
+            self.passes += 1
+            self.latest = Point.at_coefficients(self.objective, self.coefficients(v))
+        return self.latest.value.sum(), self.unit * self.metric.whiten(self.latest.gradient)
+
+    def after_iteration(self, intermediate_result: OptimizeResult) -> None:
+        """Report the iteration; StopIteration near the optimum, or where F falls too slowly."""
+        value = self.latest.value.sum()
+        self.monitor.iteration(self.latest.T, self.latest.value)
+        estimate = 0.5 * np.square(self.metric.whiten(self.latest.gradient)).sum()
+        if self.monitor.reason or estimate <= _HANDOVER * value:
+            raise StopIteration
+        passes_before, value_before = self.budget_start
+        if self.passes - passes_before >= self.budget:
+            if value > _WORTHWHILE * value_before:
+                raise StopIteration
+            self.budget_start = self.passes, value
+
+    def end(self, v: NDArray) -> Point:
+        """Return the point at v, with the passes that led to it."""
+        T = self.coefficients(v)
+        known = np.array_equal(T, self.latest.T)
+        point = self.latest if known else Point.at_coefficients(self.objective, T)
+        return replace(point, passes=self.passes)
