@@ -1,8 +1,6 @@
 """Settings of the pages: ``python -m sphinx -W --keep-going -b html docs build/docs``."""
 
 import importlib.metadata
-import inspect
-import re
 
 project = "softreg"
 author = copyright = "softreg developers"
@@ -36,24 +34,11 @@ html_theme_options = {
 }
 
 
-def mend(app, what, name, obj, options, lines):
-    """Mend two things that reStructuredText does not read as docstrings mean them, in place.
-
-    A list of names that goes on after a backslash becomes one line, and a name such as ``n_iter_``
-    before a comma is no reference.
-    """
-    text = inspect.cleandoc("\n".join(lines).replace(", \\\n", ", "))
-    not_code = re.compile(r"^(?! *(>>>|\.\.\.)).*", re.MULTILINE)
-    text = not_code.sub(lambda line: re.sub(r"(?<=\w)_(?=,)", r"\\_", line[0]), text)
-    lines[:] = [*text.split("\n"), ""]
-
-
 def leave_out(app, what, name, obj, skip, options):
     """Leave out methods that scikit-learn gives to every estimator."""
     return True if str(getattr(obj, "__module__", "")).startswith("sklearn.") else None
 
 
 def setup(app):
-    """Connect the functions above; docstrings are mended before numpydoc reads them."""
-    app.connect("autodoc-process-docstring", mend, priority=400)
+    """Connect the function above."""
     app.connect("autodoc-skip-member", leave_out)

@@ -67,8 +67,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
         Returns
         -------
-        scores : ndarray of shape (n_samples, n_classes), or (n_samples,) where `coef_` has one row
-            for two classes
+        scores : ndarray of shape (n_samples, n_classes), or (n_samples,)
+            One column where `coef_` has one row, for two classes.
 
         Raises
         ------
@@ -91,8 +91,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
         Returns
         -------
-        labels : ndarray of shape (n_samples,), or (n_samples, n_classes) of 0 and 1 for labels, a
-            `scipy.sparse.csr_array` if those of `fit` were sparse
+        labels : ndarray of shape (n_samples,), or (n_samples, n_classes) of 0 and 1 for labels
+            A `scipy.sparse.csr_array` if the labels of `fit` were sparse.
 
         Raises
         ------

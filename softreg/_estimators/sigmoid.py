@@ -128,7 +128,7 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
     sparse_output_ : bool
         Whether `predict` returns a `scipy.sparse.csr_array`, as y was sparse.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Only if X has column names.
     n_iter_ : int
         Iterations of the solver (epochs of `MiniBatch`); after `partial_fit` the chunks.
@@ -143,10 +143,10 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
         A bound for each part; only after `fit` and `fit_chunks`.
     converged_ : bool, only after `fit` and `fit_chunks`
         Whether all labels reached `tol`; False after `MiniBatch`.
-    loss_curve_ : ndarray of shape (n_iter_,)
+    loss_curve_ : ndarray of shape (n_iter,)
         F after each iteration; after `partial_fit` the mean loss of each chunk before it was
         learned from.
-    validation_curve_ : ndarray of shape (n_iter_,)
+    validation_curve_ : ndarray of shape (n_iter,)
         Mean loss of rows held out, after each epoch; only after `MiniBatch` with early stopping.
     n_samples_seen_ : int
         Rows of the fit, or of the stream so far.
@@ -330,11 +330,13 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
     coef_path_ : ndarray of shape (n_Cs, n_labels, n_features), or (n_Cs, 1, n_features)
         Coefficients of the fits to all rows.
     intercept_path_ : ndarray of shape (n_Cs, n_labels), or (n_Cs, 1)
-    coef_, intercept_, classes_, multilabel_, sparse_output_, n_features_in_, \
-feature_names_in_, n_iter_, objective_, optimality_gap_, label_objective_, \
-label_optimality_gap_, converged_, loss_curve_, n_samples_seen_
-        As in `SigmoidRegression`, of the fit to all rows at `C_`; iterations are counted from the
-        fit at the C before, with `per_label` those of the largest C chosen.
+    coef_, intercept_, classes_, multilabel_, sparse_output_, n_features_in_, feature_names_in_
+        As in `SigmoidRegression`, of the fit to all rows at `C_`.
+    objective_, optimality_gap_, label_objective_, label_optimality_gap_, converged_
+        Likewise.
+    n_iter_, loss_curve_, n_samples_seen_
+        Likewise; iterations are counted from the fit at the C before, with `per_label` those of the
+        largest C chosen.
 
     Warns
     -----

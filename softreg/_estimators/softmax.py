@@ -102,7 +102,7 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     intercept_ : ndarray of shape (n_classes,), or (1,) for two classes
     classes_ : ndarray of shape (n_classes,)
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,), only for X with string column names
+    feature_names_in_ : ndarray of shape (n_features,), only for X with string column names
     n_iter_ : int
         Iterations of the solver (epochs of `MiniBatch`); after `partial_fit` the chunks.
     objective_ : float, only after `fit` and `fit_chunks`
@@ -112,10 +112,10 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
         penalty, or after `MiniBatch`, which proves nothing.
     converged_ : bool, only after `fit` and `fit_chunks`
         Whether the optimum was reached and proven; False after `MiniBatch`.
-    loss_curve_ : ndarray of shape (n_iter_,)
+    loss_curve_ : ndarray of shape (n_iter,)
         F after each iteration; after `partial_fit` the mean loss of each chunk before it was
         learned from.
-    validation_curve_ : ndarray of shape (n_iter_,)
+    validation_curve_ : ndarray of shape (n_iter,)
         Mean loss of rows held out, after each epoch; only after `MiniBatch` with early stopping.
     n_samples_seen_ : int
         Rows of the fit, or of the stream so far.
@@ -242,10 +242,10 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
     coef_path_ : ndarray of shape (n_Cs, n_classes, n_features), or (n_Cs, 1, n_features)
         Coefficients of the fits to all rows.
     intercept_path_ : ndarray of shape (n_Cs, n_classes), or (n_Cs, 1)
-    coef_, intercept_, classes_, n_features_in_, feature_names_in_, n_iter_, objective_, \
-optimality_gap_, converged_, loss_curve_, n_samples_seen_
-        As in `SoftmaxRegression`, of the fit to all rows at `C_`; iterations are counted from the
-        fit at the C before.
+    coef_, intercept_, classes_, n_features_in_, feature_names_in_, n_samples_seen_
+        As in `SoftmaxRegression`, of the fit to all rows at `C_`.
+    n_iter_, objective_, optimality_gap_, converged_, loss_curve_
+        Likewise; iterations are counted from the fit at the C before.
 
     Warns
     -----

@@ -130,7 +130,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         -------
         self : the fitted estimator
             With `coef_`, `intercept_`, `classes_`, `n_features_in_`, `n_samples_seen_`, `solver_`,
-            ``n_iter_``, the number of chunks, and `loss_curve_` (n_iter_,), the mean loss of each
+            ``n_iter_``, the number of chunks, and `loss_curve_` (n_iter,), the mean loss of each
             chunk before it was learned from.
 
         Raises

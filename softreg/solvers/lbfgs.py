@@ -68,14 +68,19 @@ class LBFGS(Solver):
     ) -> Point:
         """Return the point to which L-BFGS leads in the coordinates of a metric."""
         descent = _Descent(objective, point, metric, monitor)
-        limits = {"maxiter": _NO_LIMIT, "maxfun": _NO_LIMIT, "ftol": 0.0, "gtol": 0.0}
         found = minimize(
             descent.value_and_gradient,
             np.zeros(point.T.size),
             jac=True,
             method="L-BFGS-B",
             callback=descent.after_iteration,
-            options={"maxcor": self.history} | limits,
+            options={
+                "maxcor": self.history,
+                "maxiter": _NO_LIMIT,
+                "maxfun": _NO_LIMIT,
+                "ftol": 0.0,
+                "gtol": 0.0,
+            },
         )
         return descent.end(found.x)
 
