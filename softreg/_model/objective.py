@@ -249,7 +249,7 @@ class Objective:
 
     def hessian_diagonal(self, T: Coef) -> Coef:
         """Return the diagonal of the Hessian, (width, K); of CSR in single precision."""
-        rows = self.rows.for_steps
+        rows = self.rows.for_steps()
         (squares,) = rows.sum(LossHessianDiagonal(self.link, rows.block_coefficients(T)))
         return rows.working_squares(squares) / self.score_weight + self.penalty.ridge
 

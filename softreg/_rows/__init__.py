@@ -1,1 +1,1 @@
-"""Where the data are: only these know."""
+"""Where the data are: no other folder asks whether rows are in memory, sparse or in chunks."""

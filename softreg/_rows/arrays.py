@@ -28,10 +28,10 @@ Mask = NDArray[np.bool_]
 
 
 class Store(dict[Hashable, Any]):
-    """What is kept from pass to pass, by key; another process gets an empty one."""
+    """What is kept from pass to pass, by key; unpickled, in another process, it is empty."""
 
     def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """Return the value of a key, made when it is first asked for."""
+        """Return the value of a key, which `make` makes when it is first asked for."""
         if key not in self:
             self[key] = make()
         return self[key]
@@ -45,20 +45,24 @@ class ScoreStore(Store):
 
     Attributes
     ----------
-    whole : ScoreStore of the same rows with more scores, from which the first array may be taken
-    scores : ndarray (K,), the numbers of these scores among those of `whole`
+    superset : ScoreStore of the same rows and more scores, or None; if it has the first key that is
+        asked for, the array is taken from it
+    scores : ndarray (K,), the numbers of these scores among those of `superset`
     """
 
-    def __init__(self, whole: ScoreStore | None = None, scores: Places | None = None) -> None:
+    def __init__(self, superset: ScoreStore | None = None, scores: Places | None = None) -> None:
         super().__init__()
-        self.whole, self.scores = whole, scores
+        self.superset, self.scores = superset, scores
 
     def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """Return the array of a key, made or taken from `whole` when it is first asked for."""
+        """Return the array of a key, made or taken from `superset` when it is first asked for."""
         if key not in self:
-            whole, self.whole = self.whole, None
+            superset, self.superset = self.superset, None
             self.clear()
-            self[key] = make() if whole is None or key not in whole else whole[key][self.scores]
+            if superset is None or key not in superset:
+                self[key] = make()
+            else:
+                self[key] = superset[key][self.scores]
         return self[key]
 
     def __reduce__(self) -> tuple[type[ScoreStore], tuple[()]]:

@@ -25,7 +25,7 @@ from softreg._rows.threads import Threads
 # process in which the blocks are.
 SumKernel = Callable[[Block], tuple]
 RowKernel = Callable[[Block], NDArray]
-# (importance of some rows (m,), sum of that of all rows) -> their chances to be drawn (m,).
+# (importance (m,) of some rows, sum of the importance of all) -> the chances (m,) to draw them.
 Chance = Callable[[NDArray, float], NDArray]
 
 # Farther than this many deviations from zero, the mean of a column would cost products in single
@@ -35,7 +35,7 @@ _FARTHEST_IN_SINGLE = 100
 
 @dataclass(frozen=True, eq=False)
 class Totals:
-    """What rows add up to, whatever the coordinates; `+` gives that of both rows together.
+    """Sums over rows in the user's units; `+` gives those of two sets of rows together.
 
     Attributes
     ----------
@@ -62,18 +62,18 @@ class Totals:
 
     def __add__(self, other: Totals) -> Totals:
         # Moments as Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance",
-        # The American Statistician 37, 242-247, equation 2.1: about each part's own mean, so that
-        # nothing cancels however far from zero that is.
+        # The American Statistician 37, 242-247, equation 2.1: sums of squares about the mean of
+        # either set of rows, so that nothing cancels however far from zero that is.
         weight = self.weight + other.weight
         share = other.weight / weight if weight > 0 else 0.5
-        apart = other.mean - self.mean
+        difference = other.mean - self.mean
         variance = (1 - share) * self.variance + share * other.variance
         return Totals(
             n=self.n + other.n,
             n_values=self.n_values + other.n_values,
             weight=weight,
-            mean=self.mean + share * apart,
-            variance=variance + share * (1 - share) * np.square(apart),
+            mean=self.mean + share * difference,
+            variance=variance + share * (1 - share) * np.square(difference),
             score_weight=self.score_weight + other.score_weight,
             target_sum=self.target_sum + other.target_sum,
             observed=self.observed | other.observed,
@@ -82,7 +82,7 @@ class Totals:
         )
 
     def take_scores(self, scores: Places) -> Totals:
-        """Return what the same rows add up to with the targets of some scores."""
+        """Return the totals of the same rows with the targets and offsets of some scores."""
         return replace(
             self,
             score_weight=self.score_weight[scores],
@@ -94,12 +94,12 @@ class Totals:
 
     @property
     def score_divisor(self) -> PerScore:
-        """The weight of each score, (K,); one where nothing is known."""
+        """The weight of each score, to divide by, (K,): one where no target has weight."""
         return np.where(self.score_weight > 0, self.score_weight, 1.0)
 
     @property
     def mean_target(self) -> PerScore:
-        """Weighted mean of the targets, (K,); a half where none is known."""
+        """Weighted mean of the targets, (K,): a half where no target has weight."""
         half, known = np.full(len(self.score_weight), 0.5), self.score_weight > 0
         return np.divide(self.target_sum, self.score_weight, out=half, where=known)
 
@@ -118,7 +118,7 @@ class Totals:
 
 
 class Rows(ABC):
-    """Rows in the user's units; blocks and coefficients meet in working coordinates.
+    """Rows x_i in the user's units, of which objectives see x~_i in working coordinates.
 
     Attributes
     ----------
@@ -126,11 +126,10 @@ class Rows(ABC):
     threads : Threads
     dtype : dtype of the blocks and their products
     store : Store, what is kept of X and the weights, whatever the targets
-    known_totals : Totals or None, what the rows add up to, if it is known already
+    known_totals : Totals or None, the totals, where they need not be summed any more
     in_memory : bool, whether X is one array in the memory of this process
-    keeps_blocks : bool, whether blocks stay from pass to pass, with what `Block.kept` made; else
-        only what is small beside a chunk of rows may be held
-    is_sparse : bool, whether a pass costs the nonzeros of X rather than its size
+    keeps_blocks : bool, whether blocks stay from pass to pass, and with them what `Block.kept` made
+    is_sparse : bool, whether X is CSR, so that a pass costs its nonzeros rather than its size
     """
 
     coordinates: Coordinates
@@ -144,7 +143,7 @@ class Rows(ABC):
 
     @abstractmethod
     def _totals(self) -> Totals:
-        """Return what the rows add up to."""
+        """Return the totals, summed over the rows."""
 
     @property
     @abstractmethod
@@ -164,12 +163,12 @@ class Rows(ABC):
     @property
     @abstractmethod
     def blocks_are_raw(self) -> bool:
-        """Whether blocks hold x in the user's units, so that coefficients are brought to them."""
+        """Whether blocks hold x, so that coefficients are brought to the user's units for them."""
 
     @property
     @abstractmethod
     def value_budget(self) -> float:
-        """Values that whatever is kept beside the rows, such as a metric, may take."""
+        """How many values may be kept beside the rows, as in a metric."""
 
     @abstractmethod
     def sum(self, kernel: SumKernel) -> tuple:
@@ -183,7 +182,7 @@ class Rows(ABC):
     def sampled(self, importance: RowKernel, chance: Chance) -> Rows:
         """Return rows drawn at random, their weights divided by their chances to be drawn.
 
-        `chance` gets the importance (m,) of some rows, and the sum of the importance of all.
+        `chance` turns the importance (m,) of some rows, and the sum of that of all, into chances.
         """
 
     @abstractmethod
@@ -199,14 +198,18 @@ class Rows(ABC):
 
     @abstractmethod
     def validation_split(self, fraction: float, random: np.random.Generator) -> tuple[Rows, Rows]:
-        """Return the rows but for a fraction, and that fraction, drawn at random.
+        """Return the rows to learn from, and those held out: a fraction, drawn at random.
 
-        Where each row has one class, classes keep their shares.
+        Where each row has one class, about the same fraction of each class is held out.
         """
+
+    @abstractmethod
+    def replaced(self, **changes: Any) -> Self:
+        """Return the same rows with some fields replaced; what was made of these is not kept."""
 
     @cached_property
     def totals(self) -> Totals:
-        """What the rows add up to."""
+        """The totals: one pass, where they are not known yet."""
         return self._totals() if self.known_totals is None else self.known_totals
 
     def standardised(self) -> Self:
@@ -216,24 +219,23 @@ class Rows(ABC):
         return self.replaced(coordinates=coordinates, known_totals=totals)
 
     def block_coefficients(self, T: Coef) -> Coef:
-        """Return the coefficients T (width, K) as the blocks take them."""
+        """Return the coefficients T (width, K) as blocks take them: U, W over b for raw blocks."""
         U = self.coordinates.raw_coefficients(T) if self.blocks_are_raw else T
         return U.astype(self.dtype, copy=False)
 
-    def working_gradient(self, G: NDArray) -> Coef:
-        """Return what the blocks gathered as a gradient in T, (width, K)."""
+    def working_gradient(self, G: Coef) -> Coef:
+        """Return the gradient in T, (width, K), of the sum G (width, K) of `Block.gather`."""
         return self.coordinates.pull_back(G) if self.blocks_are_raw else G
 
     def working_squares(self, G: NDArray) -> Coef:
-        """Return the sums of the blocks' weighted squares as sums of c x~^2, (width, K)."""
+        """Return sum_i c_i x~_i^2, (width, K), given the sums G of `Block.weighted_squares`."""
         return self.coordinates.second_moments(G) if self.blocks_are_raw else G
 
-    @property
     def for_steps(self) -> Self:
-        """The same rows in single precision where that pays and is accurate enough for steps.
+        """Return the rows in single precision where that pays and is accurate enough for steps.
 
-        Products of CSR take half the time, dense ones hardly less than a standardised copy costs
-        (measured).
+        Products of CSR take half the time; dense ones save hardly more than a second standardised
+        copy costs (measured).
         """
         return self.in_dtype(np.float32) if self.is_sparse and self.float32_serves else self
 
@@ -255,24 +257,10 @@ class Rows(ABC):
         """Return what was made of X and the weights under a key before, or make it."""
         return self.store.kept(key, make)
 
-    def replaced(self, **changes: Any) -> Self:
-        """Return the same rows with some fields replaced.
-
-        What was kept of X and the weights stays as long as these do, that of scores does not.
-        """
-        if changes.keys() & {"X", "weight", "source"}:
-            changes = {"store": Store()} | changes
-        if changes.keys() & {"X", "weight", "source", "Y"}:
-            changes = {"known_totals": None} | changes
-        if self.keeps_blocks:
-            changes = {"score_stores": {}} | changes
-        this: Any = self
-        return replace(this, **changes)
-
 
 @dataclass(frozen=True, eq=False)
 class SumOverRows:
-    """The kernel that adds up what another one returns for each row."""
+    """The sum over rows of what another kernel returns for each row."""
 
     kernel: RowKernel
 
@@ -282,12 +270,12 @@ class SumOverRows:
 
 
 def slices(n: int, count: int) -> list[slice]:
-    """Return so many slices of nearly equal length that make up 0..n."""
+    """Return `count` slices of nearly equal length, one after another, that cover n rows."""
     edges = np.linspace(0, n, count + 1).astype(int)
     return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
 
 def add_inplace(total: list, more: Sequence) -> None:
-    """Add to the numbers and arrays of a sum those of another."""
+    """Add the numbers and arrays of one sum over rows to those of another, `total`."""
     for i, value in enumerate(more):
         total[i] += value

@@ -1,4 +1,4 @@
-"""Blocks: some rows, and the products with them that kernels are made of."""
+"""Blocks: some of the rows, and the products with their features that kernels are made of."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from softreg._rows.targets import Targets
 class Block(ABC):
     """Some rows, m of them from row `start` on, with their targets, weights and offsets.
 
-    Coefficients U come as `Rows.block_coefficients` gives them, once for all blocks of a pass;
-    sums go back through `Rows.working_gradient`. A block can be pickled and sent to another
-    process; what it keeps stays behind.
+    Coefficients U (width, K) are those of `Rows.block_coefficients`, made once for all blocks of a
+    pass; sums become gradients by `Rows.working_gradient`. A block can be pickled and sent to
+    another process; what it keeps stays behind.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Block(ABC):
     Y : Targets
     weight : ndarray (m,) or None, >= 0
     offset : ndarray (m, K) or None
-    store : ScoreStore or None, what is kept from pass to pass; None: nothing
+    store : ScoreStore or None, what is kept of the scores from pass to pass; None: nothing
     """
 
     start: int
@@ -46,16 +46,16 @@ class Block(ABC):
         """Return the scores without offset, T' x~ = W' x + b, (K, m)."""
 
     @abstractmethod
-    def gather(self, R: Scores) -> NDArray:
-        """Return the sum over rows of features times R (K, m), in double precision."""
+    def gather(self, R: Scores) -> Coef:
+        """Return sum_i x_i r_i' of residuals R (K, m), (width, K), in double precision."""
 
     @abstractmethod
     def weighted_squares(self, C: Scores) -> NDArray:
-        """Return the sums over rows, with factors C (K, m), that `Rows.working_squares` takes."""
+        """Return the sums, weighted by C (K, m) >= 0, that `Rows.working_squares` takes."""
 
     @abstractmethod
     def squared_lengths(self, V: Coef) -> Scores:
-        """Return sum_j x~_j^2 V_jk, (K, m), of weights V (width, K) >= 0 of the features."""
+        """Return sum_j V_jk x~_j^2, (K, m), for weights V (width, K) >= 0 of the features."""
 
     @abstractmethod
     def features(self) -> NDArray:
@@ -67,23 +67,24 @@ class Block(ABC):
         return Z if self.offset is None else np.add(Z, self.offset.T, out=Z)
 
     def weights(self) -> NDArray:
-        """Return the weights (m,), or (B, m) where those of the problems differ."""
+        """Return the weights (m,), or (B, m) where problems weigh rows differently."""
         weights = self._weights()
         return np.ones(self.X.shape[0]) if weights is None else weights
 
-    def weighted(self, R: RowLosses) -> RowLosses:
-        """Return R, (K, m) or (B, m), times the weights."""
+    def weighted(self, R: Scores | RowLosses) -> NDArray:
+        """Return values R, (K, m) or (B, m), times the weights of their problems."""
         weights = self._weights()
         if weights is None:
             return R
-        problems = weights.reshape(-1, 1, weights.shape[-1])
-        return (R.reshape(len(problems), -1, problems.shape[-1]) * problems).reshape(R.shape)
+        by_problem = weights.reshape(-1, 1, weights.shape[-1])
+        return (R.reshape(len(by_problem), -1, R.shape[-1]) * by_problem).reshape(R.shape)
 
-    def kept(self, key: Hashable, make: Callable[[], NDArray]) -> NDArray:
-        """Return what was made of the scores under this key in an earlier pass, or make it."""
+    def kept(self, key: Hashable, make: Callable[[], Scores]) -> Scores:
+        """Return what was made of the scores under a key in an earlier pass, or make it, (K, m)."""
         return make() if self.store is None else self.store.kept(key, make)
 
     def _weights(self) -> NDArray | None:
+        """Return the weights, (m,) or (B, m); None: all one."""
         loss_weights = self.Y.loss_weights()
         if loss_weights is None or self.weight is None:
             return self.weight if loss_weights is None else loss_weights
@@ -91,12 +92,12 @@ class Block(ABC):
 
 
 class WorkingBlock(Block):
-    """X holds x~ itself, (m, width); U is T, and sums are those of x~."""
+    """X holds x~ itself, (m, width): U is T, and sums are those over x~."""
 
     def linear_scores(self, U: Coef) -> Scores:
         return U.T @ self.X.T
 
-    def gather(self, R: Scores) -> NDArray:
+    def gather(self, R: Scores) -> Coef:
         G = np.dot(R.astype(self.X.dtype, copy=False), self.X)  # as @, but always without the GIL
         return G.T.astype(np.float64, copy=False)
 
@@ -112,59 +113,65 @@ class WorkingBlock(Block):
 
 @dataclass(frozen=True, eq=False)
 class RawBlock(Block):
-    """X holds x in the user's units, (m, d): U is W over b, and sums are those of (x, 1).
+    """X holds x in the user's units, (m, d): U is W over b, and sums are those over (x, 1).
 
-    No copy is made, and CSR stays CSR: centring is part of the products. That halves the
-    iterations on text, where the intercept is all but a combination of the columns.
+    No copy is made, and CSR stays CSR: centring is part of the products. On text, where the
+    columns all but add up to the intercept, centring halves the iterations.
     """
 
     coordinates: Coordinates = field(kw_only=True)
 
     def linear_scores(self, U: Coef) -> Scores:
         d = self.X.shape[1]
-        Z = self._times(U[:d])
+        Z = self._scores_without_intercept(U[:d])
         if len(U) > d:
             Z += U[d:].T
         return Z
 
-    def gather(self, R: Scores) -> NDArray:
-        return np.concatenate([self._summed(R), self._totals(R)[: self.coordinates.intercept]])
+    def gather(self, R: Scores) -> Coef:
+        intercept = self._summed_scores(R)[: self.coordinates.intercept]
+        return np.concatenate([self._gathered_features(R), intercept])
 
     def weighted_squares(self, C: Scores) -> NDArray:
-        second, first = replace(self, X=_squared(self.X))._summed(C), self._summed(C)
-        return np.concatenate([second, first, self._totals(C)])
+        # sum_i c_i x_i^2 (d, K) over sum_i c_i x_i (d, K) over sum_i c_i (1, K)
+        second = replace(self, X=_squared(self.X))._gathered_features(C)
+        return np.concatenate([second, self._gathered_features(C), self._summed_scores(C)])
 
     def squared_lengths(self, V: Coef) -> Scores:
         centre, scale = self.coordinates.centre[:, None], self.coordinates.scale[:, None]
         d = len(centre)
-        raw = V[:d] / scale**2  # the weights of (x - centre)^2
-        squares = replace(self, X=_squared(self.X))._times(raw) - self._times(2 * centre * raw)
+        raw = V[:d] / scale**2  # the weights of (x - centre)^2 = x^2 - 2 centre x + centre^2
+        squares = replace(self, X=_squared(self.X))._scores_without_intercept(raw)
+        squares = squares - self._scores_without_intercept(2 * centre * raw)
         squares += (centre**2 * raw).sum(axis=0)[:, None]
         return np.maximum(squares, 0) + V[d:].sum(axis=0)[:, None]
 
     def features(self) -> NDArray:
         return self.coordinates.transform(self.X, self.X.dtype)
 
-    def _times(self, W: NDArray) -> NDArray:
+    def _scores_without_intercept(self, W: Coef) -> Scores:
+        """Return W' x, (K, m), of weights W (d, K)."""
         return W.T @ self.X.T
 
-    def _summed(self, R: NDArray) -> NDArray:
+    def _gathered_features(self, R: Scores) -> Coef:
+        """Return sum_i x_i r_i', (d, K)."""
         return np.dot(R, self.X).T
 
-    def _totals(self, R: NDArray) -> NDArray:
+    def _summed_scores(self, R: Scores) -> Coef:
+        """Return sum_i r_i', (1, K), in double precision."""
         return R.sum(axis=1, dtype=float)[None]
 
 
 class SparseBlock(RawBlock):
-    """X holds x as CSR, whose products want rows of the coefficients side by side."""
+    """X holds x as CSR, (m, d), whose products are fastest with row-major coefficients."""
 
     def features(self) -> NDArray:
         return self.coordinates.transform(self.X.toarray(), self.X.dtype)
 
-    def _times(self, W: NDArray) -> NDArray:
+    def _scores_without_intercept(self, W: Coef) -> Scores:
         return np.ascontiguousarray((self.X @ W).T)
 
-    def _summed(self, R: NDArray) -> NDArray:
+    def _gathered_features(self, R: Scores) -> Coef:
         return self._transposed @ np.ascontiguousarray(R.T, dtype=self.X.dtype)
 
     @cached_property

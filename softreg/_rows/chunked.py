@@ -1,11 +1,11 @@
-"""Rows that come chunk by chunk: each pass reads them again and holds no more than two."""
+"""Rows that come in chunks: each pass reads them again and holds no more than two at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +16,18 @@ from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows, bad_split, checked_split
 from softreg._rows.threads import Threads
 
-# What is kept beside the rows takes this share of their values, so that with the chunks and what
-# is made of them it stays below a twentieth; but no less than 2 MB.
+# What is kept beside the rows may take this share of their values, or 2 MB if that is more: with
+# two chunks and what is made of them, a fit then holds less than a twentieth of the data.
 _BUDGET, _LEAST_BUDGET = 0.007, 2**18
 
 
 @dataclass(frozen=True, eq=False)
 class ChunkedRows(Rows):
-    """Rows of all chunks that a source yields, the same ones whenever it is iterated.
+    """The rows of all chunks that a source yields, the same ones whenever it is iterated.
 
     Attributes
     ----------
-    source : iterable of MemoryRows, all dense or all CSR, of one dtype, for use in a single pass
+    source : iterable of MemoryRows with `single_pass`, all dense or all CSR, of one dtype
     known_totals : Totals of all chunks
     empty_chunk : MemoryRows, a chunk without its rows: what all chunks have in common
     coordinates, threads, dtype, store : as in `Rows`
@@ -46,18 +46,17 @@ class ChunkedRows(Rows):
     def from_source(
         cls, source: Iterable[MemoryRows], if_empty: str = "there are no rows"
     ) -> ChunkedRows:
-        """Return the rows of a source: one pass. ValueError, which says `if_empty`, without any."""
+        """Return the rows of a source: one pass; without any, a ValueError that says `if_empty`."""
         totals: Totals | None = None
         for chunk in source:
             totals = chunk.totals if totals is None else totals + chunk.totals
         if totals is None:
             raise ValueError(if_empty)
-        empty = chunk.take_rows(np.arange(0))  # a copy: a view would hold the chunk
+        empty = chunk.take_rows(np.arange(0))  # a copy: a view would keep the chunk in memory
         return cls(source, totals, empty, empty.coordinates, empty.threads, empty.dtype)
 
-    @property
-    def chunks(self) -> Iterator[MemoryRows]:
-        """The chunks, in these coordinates and this precision: one pass."""
+    def read_chunks(self) -> Iterator[MemoryRows]:
+        """Yield the chunks, in these coordinates and this precision: one pass."""
         for chunk in self.source:
             yield chunk.replaced(coordinates=self.coordinates, dtype=self.dtype)
 
@@ -91,7 +90,7 @@ class ChunkedRows(Rows):
 
     def sum(self, kernel: SumKernel) -> tuple:
         total: list = []
-        for chunk in self.chunks:
+        for chunk in self.read_chunks():
             more = chunk.sum(kernel)
             if total:
                 add_inplace(total, more)
@@ -100,7 +99,10 @@ class ChunkedRows(Rows):
         return tuple(total)
 
     def maximum(self, kernel: RowKernel) -> NDArray:
-        return np.max([chunk.maximum(kernel) for chunk in self.chunks], axis=0)
+        return np.max([chunk.maximum(kernel) for chunk in self.read_chunks()], axis=0)
+
+    def replaced(self, **changes: Any) -> Self:
+        return replace(self, **changes)
 
     def take_scores(self, scores: Places) -> Self:
         return self.replaced(
@@ -113,14 +115,14 @@ class ChunkedRows(Rows):
     def sampled(self, importance: RowKernel, chance: Chance) -> ChunkedRows:
         (total,) = self.sum(SumOverRows(importance))
         samples = []
-        for number, chunk in enumerate(self.chunks):
+        for number, chunk in enumerate(self.read_chunks()):
             chances = chance(chunk.map_rows(importance), total)
             sample = chunk.sampled_with(chances, np.random.default_rng([0, number]))
             samples += [sample] if sample.n else []
         return ChunkedRows.from_source(samples)
 
     def batches(self, size: int, random: np.random.Generator | None) -> Iterator[MemoryRows]:
-        for chunk in self.chunks:
+        for chunk in self.read_chunks():
             yield from chunk.batches(size, random)
 
     def validation_split(self, fraction: float, random: np.random.Generator) -> tuple[Rows, Rows]:
@@ -137,7 +139,7 @@ class ChunkedRows(Rows):
 
 @dataclass(frozen=True, eq=False)
 class _ScoresOfChunks:
-    """Chunks with the targets of some scores."""
+    """The same chunks with the targets of some scores."""
 
     source: Iterable[MemoryRows]
     scores: Places
@@ -148,7 +150,7 @@ class _ScoresOfChunks:
 
 @dataclass(frozen=True, eq=False)
 class _SplitChunks:
-    """The rows of chunks that are for validation, or those that are not: the same in each pass."""
+    """The rows of chunks that are for validation, or the others: the same rows in each pass."""
 
     rows: ChunkedRows
     fraction: float
@@ -156,7 +158,7 @@ class _SplitChunks:
     for_validation: bool
 
     def __iter__(self) -> Iterator[MemoryRows]:
-        for number, chunk in enumerate(self.rows.chunks):
+        for number, chunk in enumerate(self.rows.read_chunks()):
             random = np.random.default_rng([self.seed, number])
             mask = chunk.validation_mask(self.fraction, random)
             rows = np.flatnonzero(mask == self.for_validation)

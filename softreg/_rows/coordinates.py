@@ -10,7 +10,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from softreg._rows.arrays import Coef, PerScore
 
-# Deviations by which centres may be off without harm to products or second moments.
+# Centres that are off by this share of a deviation do no harm to products or second moments: a
+# second moment is then off by a hundredth.
 _NEAR = 0.1
 
 
@@ -23,6 +24,12 @@ class Coordinates:
 
     A Gram matrix squares the condition number of its columns: on raw columns of scales 1e-3 to
     1e5 nothing of the answer is left. Hence centring and scaling come before all else.
+
+    Attributes
+    ----------
+    centre : ndarray (d,)
+    scale : ndarray (d,), > 0; inf for a constant column, whose x~ are zeros
+    intercept : bool
     """
 
     centre: NDArray[np.float64]
@@ -31,14 +38,15 @@ class Coordinates:
 
     @classmethod
     def raw(cls, n_features: int, intercept: bool) -> Coordinates:
-        """Return the user's own coordinates."""
+        """Return coordinates in which x~ = (x, 1): the user's units."""
         return cls(np.zeros(n_features), np.ones(n_features), intercept)
 
     def standardising(self, mean: NDArray, variance: NDArray, dtype: DTypeLike) -> Coordinates:
-        """Return coordinates of mean about 0 and deviation about 1 for columns of these moments.
+        """Return coordinates in which columns of this mean and variance have about 0 and 1, (d,).
 
         Centres are rounded to `dtype` and scales to powers of two, so that transforming a column
-        adds no rounding to it; a constant column becomes zeros.
+        adds no rounding to it; a constant column becomes zeros. Without an intercept columns are
+        scaled only.
         """
         if not np.isfinite(variance).all():
             column = int(np.argmin(np.isfinite(variance)))
@@ -49,32 +57,33 @@ class Coordinates:
         if not self.intercept:
             mean, variance = np.zeros_like(mean), variance + mean**2
         deviation = np.sqrt(variance)
+        # Values that are all equal deviate from their computed mean by its rounding.
         varies = deviation > 4 * np.finfo(dtype).eps * np.abs(mean)
         scale = np.exp2(np.rint(np.log2(np.where(varies, deviation, 1))))
         centre = mean.astype(dtype).astype(float)
         return Coordinates(centre, np.where(varies, scale, np.inf), self.intercept)
 
     def since(self, earlier: Coordinates) -> Coordinates:
-        """Return the coordinates that take the x~ of earlier ones to these x~."""
+        """Return the coordinates in which the x~ of `earlier` ones become the x~ of these."""
         centre = (self.centre - earlier.centre) / earlier.scale
         return Coordinates(centre, self.scale / earlier.scale, self.intercept)
 
     def are_nearly(self, other: Coordinates) -> bool:
-        """Return whether centres differ by a tenth of a scale at most, and scales by a factor 2."""
+        """Return whether centres differ by at most a tenth of a scale, and scales by a factor 2."""
         distance = np.abs(self.centre - other.centre) / other.scale
         ratio = self.scale / other.scale
         return bool((distance <= _NEAR).all() and (ratio <= 2).all() and (ratio >= 0.5).all())
 
     def without_constants(self) -> Coordinates:
-        """Return the same coordinates, with scale one for columns that do not vary yet.
+        """Return the same coordinates, with scale one for columns that have not varied so far.
 
-        Their x~ are zeros all the same, but coefficients keep their values on the way back.
+        Their x~ are zeros with either scale, but W = T / inf would lose their coefficients.
         """
         return replace(self, scale=np.where(np.isfinite(self.scale), self.scale, 1.0))
 
     @property
     def width(self) -> int:
-        """Number of rows of T."""
+        """Number of rows of T: d, and one for the intercept."""
         return len(self.centre) + self.intercept
 
     def transform(self, X: NDArray, dtype: np.dtype) -> NDArray:
@@ -104,11 +113,11 @@ class Coordinates:
             U[-1] -= self.centre @ U[:-1]
         return U
 
-    def pull_back(self, U: Coef) -> Coef:
-        """Return the gradient in T of one that is U (width, K) in W over b."""
-        T = U * self._unit
+    def pull_back(self, G: Coef) -> Coef:
+        """Return the gradient in T, (width, K), of the gradient G (width, K) in W over b."""
+        T = G * self._unit
         if self.intercept:
-            T[:-1] -= np.outer(self.centre / self.scale, U[-1])
+            T[:-1] -= np.outer(self.centre / self.scale, G[-1])
         return T
 
     def matrix(self) -> NDArray:
@@ -119,7 +128,7 @@ class Coordinates:
         return L
 
     def squares(self, diagonal: NDArray) -> NDArray:
-        """Return sums of x~^2 (width,), given those of (x, 1)^2 for columns x of mean zero."""
+        """Return sum_i x~_i^2 (width,), given sum_i (x_i, 1)^2 of columns whose sum is zero."""
         out = np.square(self._unit[:, 0]) * diagonal
         if self.intercept:
             out[:-1] += np.square(self.centre / self.scale) * diagonal[-1]
@@ -127,12 +136,15 @@ class Coordinates:
 
     @cached_property
     def _unit(self) -> NDArray[np.float64]:
-        """The coefficients in W over b of ones in T, (width, 1)."""
+        """1 / scale, and 1 for the intercept, (width, 1)."""
         return np.append(1 / self.scale, np.ones(int(self.intercept)))[:, None]
 
-    def second_moments(self, U: NDArray) -> NDArray:
-        """Return sum_i c_i x~_i^2, (width, K), from sums of c x^2 (d rows), c x (d) and c (1)."""
-        second, first, total = np.split(U, [len(self.centre), 2 * len(self.centre)])
+    def second_moments(self, sums: NDArray) -> Coef:
+        """Return sum_i c_i x~_i^2, (width, K).
+
+        `sums` (2 d + 1, K) are sum_i c_i x_i^2 over sum_i c_i x_i over sum_i c_i.
+        """
+        second, first, total = np.split(sums, [len(self.centre), 2 * len(self.centre)])
         centre = self.centre[:, None]
         T = (second - centre * (2 * first - centre * total)) / self.scale[:, None] ** 2
         return np.concatenate([T, total]) if self.intercept else T

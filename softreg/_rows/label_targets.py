@@ -18,13 +18,15 @@ from softreg._rows.targets import needs_all_classes
 class LabelTargets:
     """Yes (1), no (0) or a share between for each of L labels; each answer has a weight.
 
-    Answers other than a plain no are stored, as in a sparse matrix, so that passes over many rare
-    labels take little more than the scores themselves; an unknown answer is one of weight zero.
+    Only answers that differ from a plain no, in value or weight, are stored, as in a sparse matrix:
+    passes over many rare labels take little more than the scores themselves. An unknown answer is
+    one of weight zero.
 
     Attributes
     ----------
     stored : CSR array (n, L), whose data are indices into `answers` and `weights`
-    answers, weights : ndarray (number of stored answers,), in [0, 1] and >= 0
+    answers, weights : ndarrays, in [0, 1] and >= 0: the stored answers, also those of rows and
+        labels that `stored` has no more
     no_weight : ndarray (L,), the weight of an answer that is not stored, a plain no
     cell_weight : ndarray (n, L) or None, >= 0, a factor of the weights of all answers
     unit_weights : bool, whether `weights` and `no_weight` are all one
@@ -45,7 +47,7 @@ class LabelTargets:
         no_weight: NDArray,
         cell_weight: NDArray | None = None,
     ) -> LabelTargets:
-        """Return the targets of answers, CSR (n, L), and the weights of its stored values."""
+        """Return the targets of answers, CSR (n, L), given the weights (nnz,) of its values."""
         index = np.arange(answers.nnz)
         stored = sparse.csr_array((index, answers.indices, answers.indptr), shape=answers.shape)
         unit_weights = bool((weights == 1).all() and (no_weight == 1).all())
@@ -93,26 +95,26 @@ class LabelTargets:
         as_plain_no = self.no_weight * rows_of_label
         difference = self._weights - self.no_weight[self.stored.indices]
         total = as_plain_no + self._sum_of_stored(difference, weight)
-        # What rounding leaves of nothing is no knowledge of a label.
+        # A label that is unknown everywhere weighs nothing; rounding must not say otherwise.
         return np.where(total > len(weight) * np.finfo(float).eps * as_plain_no, total, 0.0)
 
     def observed(self, weight: NDArray) -> Mask:
-        row_counts, row, label = weight > 0, self._row, self.stored.indices
+        row_has_weight, row, label = weight > 0, self._rows_of_stored, self.stored.indices
         if self.cell_weight is None:
-            stored_counts = row_counts[row]
-            n_cells = np.full(self.n_scores, row_counts.sum())
+            cell_has_weight = row_has_weight[row]
+            n_cells = np.full(self.n_scores, row_has_weight.sum())
         else:
-            stored_counts = row_counts[row] & (self.cell_weight[row, label] > 0)
+            cell_has_weight = row_has_weight[row] & (self.cell_weight[row, label] > 0)
             columns = self.cell_weight.T
-            n_cells = np.array([np.count_nonzero(row_counts & (cell > 0)) for cell in columns])
+            n_cells = np.array([np.count_nonzero(row_has_weight & (cell > 0)) for cell in columns])
 
         def n_stored(mask: Mask) -> NDArray:
             return np.bincount(label[mask], minlength=self.n_scores)
 
-        has_weight = stored_counts & (self._weights > 0)
+        has_weight = cell_has_weight & (self._weights > 0)
         above_zero = n_stored(has_weight & (self._answers > 0)) > 0
         below_one = n_stored(has_weight & (self._answers < 1)) > 0
-        plain_no = (self.no_weight > 0) & (n_cells > n_stored(stored_counts))
+        plain_no = (self.no_weight > 0) & (n_cells > n_stored(cell_has_weight))
         return np.stack([above_zero, below_one | plain_no])
 
     def strata(self) -> NDArray | None:
@@ -126,29 +128,29 @@ class LabelTargets:
         raise needs_all_classes()
 
     def _sum_of_stored(self, values: NDArray, weight: NDArray) -> PerScore:
-        """Return the weighted sums over rows of a value at each stored answer, (L,)."""
-        row, label = self._row, self.stored.indices
+        """Return the weighted sums over rows of values at the stored answers, (L,)."""
+        row, label = self._rows_of_stored, self.stored.indices
         weighted = values * weight[row]
         if self.cell_weight is not None:
             weighted *= self.cell_weight[row, label]
         return np.bincount(label, weights=weighted, minlength=self.n_scores).astype(float)
 
     @cached_property
-    def _row(self) -> NDArray[np.intp]:
-        """Row of each stored answer."""
+    def _rows_of_stored(self) -> NDArray[np.intp]:
+        """The row of each stored answer, (nnz,)."""
         return np.repeat(np.arange(self.stored.shape[0]), np.diff(self.stored.indptr))
 
     @cached_property
     def _answers(self) -> NDArray[np.float64]:
-        """The stored answers of these rows and labels, in the order of `stored`."""
+        """The stored answers of these rows and labels, (nnz,)."""
         return self.answers[self.stored.data]
 
     @property
     def _weights(self) -> NDArray[np.float64]:
-        """The weights of the stored answers of these rows and labels."""
+        """The weights of the stored answers of these rows and labels, (nnz,)."""
         return self.weights[self.stored.data]
 
     @cached_property
     def _flat_places(self) -> NDArray[np.intp]:
-        """The places of the stored answers in a contiguous (L, m) matrix, flattened."""
-        return self.stored.indices.astype(np.intp) * self.stored.shape[0] + self._row
+        """Where the stored answers are in a contiguous (L, n) matrix, flattened, (nnz,)."""
+        return self.stored.indices.astype(np.intp) * self.stored.shape[0] + self._rows_of_stored

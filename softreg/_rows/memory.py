@@ -1,10 +1,10 @@
-"""Rows in memory, dense or CSR: their blocks, spread over threads, and what is kept of them."""
+"""Rows in memory, dense or CSR: their blocks, shared out among threads, and what these keep."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
@@ -22,31 +22,31 @@ from softreg._rows.threads import Threads
 # A block of 2^18 values (2 MB of doubles) stays near a core for both products of a pass; smaller
 # ones lose to the Python around them, larger ones to memory (measured from 2^14 to 2^20).
 _BLOCK_VALUES = 2**18
-# Blocks of fewer rows (of `width` values each) spend more on their sums, (width, K), than they
-# save (measured on text).
+# Blocks of fewer rows spend more on adding up their sums, (width, K), than they save (measured on
+# text).
 _BLOCK_ROWS = 512
-# With so many scores that those of a block took more than 32 MB, blocks get smaller, down to
-# this many rows: their sums then take a tenth of what they do (counted).
+# Where the scores of a block would take more than 32 MB, blocks get smaller, down to this many
+# rows: adding up their sums then takes a tenth of the work on a block (counted).
 _BLOCK_SCORES, _FEWEST_BLOCK_ROWS = 2**22, 64
-# Below this much work in a pass the threads' meeting takes longer than they save (measured).
+# Below this many values in a pass, threads wait for each other longer than they save (measured).
 _WORTH_A_THREAD = 400_000
-# What a product takes over a stored value of CSR, in dense values (measured).
+# A product takes as long over a stored value of CSR as over this many dense ones (measured).
 _STORED_VALUE = 8
-# A dense X goes the sparse way if that takes a third of the time or less.
+# A dense X is converted to CSR if its products then take this share of the time or less.
 _MOSTLY_ZEROS = 1 / 3
-# Large X is used as it is unless the mean of some column is this many deviations from zero: then
-# centring within the products would cost more than four of sixteen digits.
-_FARTHEST = 1e4
-# Standardised copies up to this size are kept from pass to pass. Larger X is used as it is, or, in
-# single precision, standardised anew block by block.
+# Standardised copies up to this size, 256 MB, are kept from pass to pass. Larger X is used as it
+# is, or, in single precision, standardised anew block by block.
 _KEPT_BYTES = 2**28
+# It is also standardised anew where the mean of some column is this many deviations from zero:
+# centring within the products would cost more than four of sixteen digits.
+_FARTHEST_IN_DOUBLE = 1e4
 # Probabilities (n, K) are kept from product to product up to this many, 64 MB of doubles.
 _KEPT_SCORES = 2**23
 # A matrix of this order is 128 MB, and its Cholesky factor half a second.
 _LARGEST_ORDER = 4000
 
-_Part = TypeVar("_Part", bound=Rows)
-# Targets, weights and offsets of some rows.
+_SomeRows = TypeVar("_SomeRows", bound=Rows)
+# Targets, weights (m,) and offsets (m, K) of some rows; None: ones, and zeros.
 RowTerms = tuple[Targets, NDArray | None, NDArray | None]
 
 
@@ -56,13 +56,13 @@ class MemoryRows(Rows):
 
     Attributes
     ----------
-    X : array of shape (n, d)
+    X : ndarray or CSR array (n, d)
     Y : Targets
-    weight : ndarray of shape (n,) or None, >= 0
-    offset : ndarray of shape (n, K) or None
+    weight : ndarray (n,) or None, >= 0
+    offset : ndarray (n, K) or None
     coordinates, threads, dtype, store, known_totals : as in `Rows`
     single_pass : bool, whether blocks serve a single pass, so that nothing of them is worth keeping
-    score_stores : dict, what is kept of the scores of blocks, by their first row
+    score_stores : dict from the first row of a block to what it keeps of its scores
     """
 
     X: Any
@@ -87,7 +87,7 @@ class MemoryRows(Rows):
     @property
     @abstractmethod
     def _is_kept(self) -> bool:
-        """Whether what blocks hold is small enough to be kept from pass to pass."""
+        """Whether blocks are kept from pass to pass: their X is small enough."""
 
     @abstractmethod
     def _moments(self) -> tuple[NDArray, NDArray]:
@@ -95,7 +95,7 @@ class MemoryRows(Rows):
 
     @abstractmethod
     def _block(self, rows: slice, terms: RowTerms, store: ScoreStore | None) -> Block:
-        """Return the block of some rows, given their targets, weights and offsets."""
+        """Return the block of some rows, given their terms."""
 
     @property
     def n(self) -> int:
@@ -112,7 +112,7 @@ class MemoryRows(Rows):
 
     def _totals(self) -> Totals:
         weights, K = self.weights, self.n_scores
-        mean, variance = self.kept("moments", self._moments_if_weighty)
+        mean, variance = self.kept("moments", self._moments_or_zeros)
         offset = np.zeros((1, K)) if self.offset is None else self.offset
         return Totals(
             n=self.n,
@@ -127,24 +127,25 @@ class MemoryRows(Rows):
             largest_offset=np.abs(offset).max(axis=0, initial=0),
         )
 
-    def _moments_if_weighty(self) -> tuple[NDArray, NDArray]:
+    def _moments_or_zeros(self) -> tuple[NDArray, NDArray]:
+        """Return the moments; zeros where no row has weight."""
         zeros = np.zeros(self.X.shape[1])
         return self._moments() if self.weights.any() else (zeros, zeros)
 
     @property
     def block_slices(self) -> list[slice]:
-        """Slices of rows, one a block; equally many for each thread."""
+        """The slice of rows of each block; as many blocks for one thread as for another."""
         return self.kept("block_slices", self._block_slices)
 
     def _block_slices(self) -> list[slice]:
-        # A block works on its values of X and three (K, m) matrices; its sums are (width, K).
+        # A block works on its values of X and three (K, m) matrices and makes (width, K) sums.
         score_values = 3 * self.n * self.n_scores
         if self.n_values + score_values <= _WORTH_A_THREAD:
             return [slice(0, self.n)]
         rows = min(_BLOCK_ROWS, max(_FEWEST_BLOCK_ROWS, _BLOCK_SCORES // self.n_scores))
-        worth_their_sums = (self.n_values + 3 * self.n) / (rows * self.coordinates.width)
-        near_a_core = (self.stored_values + score_values) / _BLOCK_VALUES
-        count = max(1, round(min(near_a_core, worth_their_sums)))
+        most_worth_their_sums = (self.n_values + 3 * self.n) / (rows * self.coordinates.width)
+        in_cache = (self.stored_values + score_values) / _BLOCK_VALUES
+        count = max(1, round(min(in_cache, most_worth_their_sums)))
         count = -(-count // self.threads.count) * self.threads.count
         return slices(self.n, min(count, self.n))
 
@@ -170,26 +171,26 @@ class MemoryRows(Rows):
         return {}
 
     def _score_store(self, rows: slice) -> ScoreStore | None:
-        """Return what is kept of the scores of some rows; None if there are too many to keep."""
+        """Return where a block keeps what is made of its scores; None: too many, or used once."""
         if self.single_pass or self.n * self.n_scores > _KEPT_SCORES:
             return None
         return self.score_stores.setdefault(rows.start, ScoreStore())
 
-    def _copy(self, rows: slice, make: Callable[[], Any]) -> Any:
-        """Return the X of a block, from an earlier pass if it was kept; `make` makes it."""
+    def _block_X(self, rows: slice, make: Callable[[], Any]) -> Any:
+        """Return the X of the block of some rows: from an earlier pass, or `make` makes it."""
         if not self._is_kept:
             return make()
         return self.kept(("X of a block", rows.start, self.dtype, self.coordinates), make)
 
     def sum(self, kernel: SumKernel) -> tuple:
-        def sum_of_thread(share: list[slice]) -> list:
+        def sum_of_share(share: list[slice]) -> list:
             total = list(kernel(self.block(share[0])))
             for rows in share[1:]:
                 add_inplace(total, kernel(self.block(rows)))
             return total
 
         self.threads.passes += 1
-        total, *others = self.threads.map(sum_of_thread, self.kept("shares", self._shares))
+        total, *others = self.threads.map(sum_of_share, self.kept("shares", self._shares))
         for other in others:
             add_inplace(total, other)
         return tuple(total)
@@ -202,7 +203,17 @@ class MemoryRows(Rows):
         return np.concatenate(self._map_blocks(kernel))
 
     def _map_blocks(self, kernel: RowKernel) -> list[NDArray]:
+        """Return what `kernel` makes of each block."""
         return self.threads.map(lambda rows: kernel(self.block(rows)), self.block_slices)
+
+    def replaced(self, **changes: Any) -> Self:
+        # The store holds what was made of X and the weights, totals also depend on the targets,
+        # and scores on every field.
+        if changes.keys() & {"X", "weight"}:
+            changes = {"store": Store()} | changes
+        if changes.keys() & {"X", "weight", "Y"}:
+            changes = {"known_totals": None} | changes
+        return replace(self, **({"score_stores": {}} | changes))
 
     def take_scores(self, scores: Places) -> Self:
         offset = None if self.offset is None else self.offset[:, scores]
@@ -213,13 +224,16 @@ class MemoryRows(Rows):
         )
 
     def repeated(self, counts: NDArray) -> Self:
-        """Return the same rows for several fits, in each of which they count `counts` (fits, n)."""
+        """Return the same rows for several fits, in each of which they count `counts` (fits, n).
+
+        Scores and targets of each fit come after those of the fit before it.
+        """
         offset = None if self.offset is None else np.tile(self.offset, len(counts))
-        store = Store({"moments": self.kept("moments", self._moments_if_weighty)})
+        store = Store({"moments": self.kept("moments", self._moments_or_zeros)})
         return self.replaced(Y=self.Y.repeated(counts), offset=offset, store=store)
 
     def over_candidates(self, scores: Places, correction: NDArray) -> Self:
-        """Return the rows over candidates `scores` (c,), to which `correction` (c,) is added."""
+        """Return the rows over candidate classes (c,), whose scores get `correction` (c,) added."""
         offset = correction if self.offset is None else self.offset[:, scores] + correction
         offset = np.broadcast_to(offset, (self.n, len(scores)))
         return self.replaced(Y=self.Y.over_candidates(scores), offset=offset)
@@ -236,7 +250,7 @@ class MemoryRows(Rows):
         return self.sampled_with(chances, np.random.default_rng(0))
 
     def sampled_with(self, chances: NDArray, random: np.random.Generator) -> Self:
-        """Return rows drawn each with its chance (n,), their weights divided by it."""
+        """Return rows drawn independently, with these chances (n,), that divide their weights."""
         rows = np.flatnonzero(random.random(self.n) < chances)
         return self.take_rows(rows).replaced(weight=self.weights[rows] / chances[rows])
 
@@ -257,9 +271,10 @@ class MemoryRows(Rows):
         return checked_split(training, self.take_rows(np.flatnonzero(mask)), fraction)
 
     def validation_mask(self, fraction: float, random: np.random.Generator) -> Mask:
-        """Return which rows are for validation, (n,): about a fraction of each class's with weight.
+        """Return which rows are held out, (n,): about a fraction of those of each class.
 
-        Of the rows sorted by class, in random order within each, every (1 / fraction)-th.
+        Rows without weight are not. Of the others, sorted by class and in random order within each,
+        every (1 / fraction)-th.
         """
         order, strata = random.permutation(np.flatnonzero(self.weights)), self.Y.strata()
         if strata is not None:
@@ -270,10 +285,12 @@ class MemoryRows(Rows):
         return mask
 
 
-def checked_split(training: _Part, validation: _Part, fraction: float) -> tuple[_Part, _Part]:
-    """Return both parts of a split; ValueError if one has no weight."""
-    for part, purpose in ((training, "learn from"), (validation, "hold out")):
-        if not part.totals.score_weight.any():
+def checked_split(
+    training: _SomeRows, validation: _SomeRows, fraction: float
+) -> tuple[_SomeRows, _SomeRows]:
+    """Return both sets of rows; ValueError if one has no weight."""
+    for rows, purpose in ((training, "learn from"), (validation, "hold out")):
+        if not rows.totals.score_weight.any():
             raise ValueError(bad_split(f"only rows that weigh nothing to {purpose}", fraction))
     return training, validation
 
@@ -305,8 +322,8 @@ class DenseRows(MemoryRows):
 
         rows = self.block_slices
         mean = np.sum(self.threads.map(weighted_sum, rows), axis=0, dtype=float) / total
-        error, variance = np.sum(self.threads.map(about_mean, rows), axis=0) / total
-        return _corrected(mean, error, variance)
+        bias, variance = np.sum(self.threads.map(about_mean, rows), axis=0) / total
+        return _corrected(mean, bias, variance)
 
     @property
     def n_values(self) -> int:
@@ -320,7 +337,7 @@ class DenseRows(MemoryRows):
         if self.blocks_are_raw:
             coordinates = self.coordinates
             return RawBlock(rows.start, self.X[rows], *terms, store=store, coordinates=coordinates)
-        X = self._copy(rows, lambda: self.coordinates.transform(self.X[rows], self.dtype))
+        X = self._block_X(rows, lambda: self.coordinates.transform(self.X[rows], self.dtype))
         return WorkingBlock(rows.start, X, *terms, store=store)
 
     @property
@@ -330,10 +347,10 @@ class DenseRows(MemoryRows):
 
     @cached_property
     def blocks_are_raw(self) -> bool:
-        # If a copy is dear, and centring within the products costs only four digits of sixteen.
+        # Where a copy is too large, and centring within the products costs few digits.
         double = self.X.dtype == np.float64 == self.dtype
         centre, scale = self.coordinates.centre, self.coordinates.scale
-        near = bool((np.abs(centre) <= _FARTHEST * scale).all())
+        near = bool((np.abs(centre) <= _FARTHEST_IN_DOUBLE * scale).all())
         return double and near and not self._is_kept
 
 
@@ -345,7 +362,7 @@ class SparseRows(MemoryRows):
     blocks_are_raw = True
 
     def _moments(self) -> tuple[NDArray, NDArray]:
-        # About the mean, so that nothing cancels; what is not stored is zero.
+        # Squares about the mean, so that nothing cancels; values that are not stored are zero.
         weights = self.weights / self.weights.sum()
         mean = self.X.T @ weights
         deviation = self.X.data - mean[self.X.indices]
@@ -355,11 +372,11 @@ class SparseRows(MemoryRows):
             return X.T @ weights
 
         stored = weighted_sum(np.ones_like(self.X.data))
-        error = weighted_sum(deviation)
+        bias = weighted_sum(deviation)
         variance = weighted_sum(np.square(deviation, out=deviation))
-        # Adding up n weights may leave this much of a column that is stored in full.
+        # The weight of zeros; of a column that is stored in full, n roundings and no more.
         zeros = np.where(1 - stored > self.n * np.finfo(float).eps, 1 - stored, 0)
-        return _corrected(mean, error - zeros * mean, variance + zeros * mean**2)
+        return _corrected(mean, bias - zeros * mean, variance + zeros * mean**2)
 
     @property
     def n_values(self) -> int:
@@ -370,7 +387,7 @@ class SparseRows(MemoryRows):
         return 1.5 * self.X.nnz
 
     def _block(self, rows: slice, terms: RowTerms, store: ScoreStore | None) -> Block:
-        X, coordinates = self._copy(rows, lambda: self._csr_rows(rows)), self.coordinates
+        X, coordinates = self._block_X(rows, lambda: self._csr_rows(rows)), self.coordinates
         return SparseBlock(rows.start, X, *terms, store=store, coordinates=coordinates)
 
     def _csr_rows(self, rows: slice) -> sparse.csr_array:
@@ -394,7 +411,7 @@ def memory_rows(
     coordinates: Coordinates,
     threads: Threads,
 ) -> MemoryRows:
-    """Return the rows of an ndarray or CSR matrix, as CSR where there are few values but zeros."""
+    """Return the rows of an ndarray or CSR matrix: as CSR if it is, or nearly all zeros."""
     as_csr = sparse.issparse(X) or mostly_zeros(int(np.count_nonzero(X)), X.size)
     kind, X = (SparseRows, sparse.csr_array(X)) if as_csr else (DenseRows, X)
     return kind(X, Y, weight, offset, coordinates, threads, X.dtype)
@@ -403,19 +420,20 @@ def memory_rows(
 def single_pass_rows(
     X: Any, terms: RowTerms, coordinates: Coordinates, threads: Threads
 ) -> MemoryRows:
-    """Return the rows of an ndarray or CSR array as they are, for a single pass over them."""
+    """Return the rows of an ndarray or CSR array as it is, for a single pass over them."""
     kind = SparseRows if sparse.issparse(X) else DenseRows
     return kind(X, *terms, coordinates, threads, X.dtype, single_pass=True)
 
 
 def mostly_zeros(nonzeros: int, size: int) -> bool:
-    """Return whether a dense array goes the sparse way."""
+    """Return whether a dense array of this size is to be converted to CSR."""
     return _STORED_VALUE * nonzeros <= _MOSTLY_ZEROS * size
 
 
-def _corrected(mean: NDArray, error: NDArray, variance: NDArray) -> tuple[NDArray, NDArray]:
-    """Return mean and variance, given the mean deviation from a rounded mean, its `error`.
+def _corrected(mean: NDArray, bias: NDArray, variance: NDArray) -> tuple[NDArray, NDArray]:
+    """Return mean and variance (d,), given a rounded mean, and deviations and squares about it.
 
-    Otherwise the rounding of the mean would pass for the deviation of a constant column.
+    `bias` is the weighted mean of the deviations. Without the correction, the rounding of the mean
+    would pass for the deviation of a constant column.
     """
-    return mean + error, (variance - error**2).clip(min=0)
+    return mean + bias, (variance - bias**2).clip(min=0)

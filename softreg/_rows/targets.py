@@ -1,4 +1,4 @@
-"""Targets: the y of a block of rows, as a link asks for it."""
+"""Targets: the y of rows, in the form that links ask for."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from softreg._rows.arrays import Mask, PerScore, Places, RowLosses, Scores
 class Targets(Protocol):
     """The y of n rows over K scores, without an n x K matrix where less will do.
 
-    B is the number of problems: 1 where all scores share a row's loss, K where each score has its
-    own; several fits at once have theirs one after another.
+    B is the number of problems: 1 under softmax, K under sigmoid, times the number of fits where
+    several are solved at once, whose scores and problems come one fit after another.
     """
 
     @property
@@ -29,37 +29,37 @@ class Targets(Protocol):
         """Return the targets of some scores."""
 
     def repeated(self, counts: NDArray) -> Targets:
-        """Return the targets of several fits, in which rows count `counts` times, (fits, n)."""
+        """Return the targets of several fits, in each of which rows count `counts` (fits, n)."""
 
     def subtract_target_scores_inplace(self, loss: RowLosses, Z: Scores) -> None:
-        """Subtract y z from the losses (B, m) of rows with scores Z (K, m)."""
+        """Subtract <y, z> from the losses (B, m) of rows with scores Z (K, m)."""
 
     def subtract_targets_inplace(self, P: Scores) -> None:
         """Turn P (K, m) into P - Y."""
 
     def loss_weights(self) -> RowLosses | None:
-        """Return the factors of the row weights in each problem's loss, (B, m); None: all one."""
+        """Return how much rows weigh in each problem, beside their weights, (B, n); None: one."""
 
     def target_sum(self, weight: NDArray) -> PerScore:
-        """Return sum_i w_i y_i, (K,), with w the row weights (n,) times the loss weights."""
+        """Return sum_i w_ik y_ik, (K,), with w the row weights (n,) times the loss weights."""
 
     def score_weight(self, weight: NDArray) -> PerScore:
-        """Return sum_i w_i, (K,), with w the row weights (n,) times the loss weights."""
+        """Return sum_i w_ik, (K,), with w the row weights (n,) times the loss weights."""
 
     def observed(self, weight: NDArray) -> Mask:
         """Return whether a target above 0, and one below 1, has weight, (2, K).
 
-        Both are True for scores that share a row's loss.
+        Always True under softmax.
         """
 
     def strata(self) -> NDArray | None:
-        """Return each row's class (n,), or None where rows are not of one class each."""
+        """Return the class of each row, or its likeliest, (n,); None: rows have no single class."""
 
     def classes_of_rows(self) -> Places:
-        """Return the classes that rows have, ascending; ValueError if rows lack a single class."""
+        """Return the classes of the rows, ascending; ValueError if a row has more than one."""
 
     def over_candidates(self, scores: Places) -> Targets:
-        """Return the targets over candidate classes alone, among which are those of all rows."""
+        """Return the targets over some classes, among which are those of all rows."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class ClassTargets:
 
     Attributes
     ----------
-    codes : ndarray (n,), the number of each row's class
+    codes : ndarray (n,), the class of each row, from 0 to K - 1
     n_classes : int, K
     smoothing : float, a
     """
@@ -130,7 +130,7 @@ class ClassTargets:
         return ClassTargets(codes, len(scores))
 
     def _flat_places(self) -> NDArray[np.intp]:
-        """Return the place of each row's class in a contiguous (K, m) matrix, flattened."""
+        """Return where the class of each row is in a contiguous (K, n) matrix, flattened, (n,)."""
         return self.codes * len(self.codes) + np.arange(len(self.codes))
 
 
@@ -186,11 +186,11 @@ class TargetMatrix:
 
 @dataclass(frozen=True, eq=False)
 class RepeatedTargets:
-    """The same targets for several fits, in each of which rows count another number of times.
+    """The targets of several fits, which differ in how often each row counts.
 
     Attributes
     ----------
-    Y : Targets of one fit
+    Y : Targets of any of the fits
     counts : ndarray (fits, n) of bool or int, how often each row counts in each fit; 0: left out
     """
 
@@ -242,7 +242,7 @@ class RepeatedTargets:
 
 
 def needs_all_classes() -> ValueError:
-    """Return the error of targets that have no candidates, to be raised."""
+    """Return the error to raise where targets cannot be taken over candidate classes."""
     return ValueError(
         "n_candidates asks for rows of one class each; class probabilities and label_smoothing "
         "need the scores of all classes: leave n_candidates None, or pass labels without smoothing."

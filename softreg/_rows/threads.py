@@ -1,7 +1,8 @@
-"""Threads: BLAS is held to one, and row blocks are spread over our own.
+"""Threads: BLAS is limited to one, and blocks of rows are shared out among Python threads.
 
-OpenBLAS's own threads wait for each other by spinning, which collapses as soon as another process
-wants a core; threads over row blocks meet once a pass and only lose what the other process takes.
+OpenBLAS's threads wait for each other by spinning, after each product: as soon as another process
+wants a core, all wait for the slowest. Threads over blocks of rows wait once a pass and lose only
+what the other process takes.
 """
 
 from __future__ import annotations
@@ -17,35 +18,35 @@ from threadpoolctl import ThreadpoolController
 
 
 class _SingleThreadedBlas:
-    """Holds BLAS to one thread while anybody needs it; limits are the process's, not a thread's."""
+    """Limits BLAS to one thread as long as a fit runs; limits are the process's, not a thread's."""
 
     def __init__(self) -> None:
         self._controller = ThreadpoolController().select(user_api="blas")
         self._lock = Lock()
-        self._holders = 0
+        self._n_fits = 0
 
-    def hold(self) -> int:
-        """Hold BLAS to one thread; return how many it was allowed: 1 while anybody holds it."""
+    def limit(self) -> int:
+        """Limit BLAS to one thread; return how many it was allowed: 1 if another fit limits it."""
         with self._lock:
             libraries = self._controller.lib_controllers
             allowed = max((library.num_threads for library in libraries), default=1)
-            if self._holders == 0:
-                self._free_control()
+            if self._n_fits == 0:
+                self._clear_control()
                 self._limits = self._controller.limit(limits=1)
-                self._free_control()
-            self._holders += 1
+                self._clear_control()
+            self._n_fits += 1
         return allowed
 
     def release(self) -> None:
-        """Undo one `hold`; the last one gives BLAS its threads back."""
+        """Undo one `limit`; the last one gives BLAS its threads back."""
         with self._lock:
-            self._holders -= 1
-            if self._holders == 0:
-                self._free_control()
+            self._n_fits -= 1
+            if self._n_fits == 0:
+                self._clear_control()
                 self._limits.restore_original_limits()
-                self._free_control()
+                self._clear_control()
 
-    def _free_control(self) -> None:
+    def _clear_control(self) -> None:
         # Since threadpoolctl 3.8 an OpenBLAS obeys only the Python thread that limited it first,
         # as long as that lives; but the last fit to end may run in another.
         for library in self._controller.lib_controllers:
@@ -66,7 +67,7 @@ def _blas() -> _SingleThreadedBlas:
 
 
 class Threads:
-    """Context in which BLAS has one thread and `map` has `n_jobs`.
+    """Context in which BLAS has one thread, and `map` as many as `n_jobs` says.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ class Threads:
         self.n_jobs = n_jobs
 
     def __enter__(self) -> Threads:
-        allowed = _blas().hold()
+        allowed = _blas().limit()
         self.count = allowed if self.n_jobs is None else self.n_jobs
         self.passes = 0
         self._pool: ThreadPoolExecutor | None = None
@@ -103,7 +104,7 @@ class Threads:
             _blas().release()
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-        """Return [function(item) for item in items], computed at the same time."""
+        """Return [function(item) for item in items], computed by `count` threads."""
         if self.count == 1 or len(items) == 1:
             return [function(item) for item in items]
         if self._pool is None:

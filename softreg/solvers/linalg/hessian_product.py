@@ -42,7 +42,7 @@ class HessianProduct:
 
     def for_steps(self) -> HessianProduct:
         """Return the product in single precision where that takes half the time, else itself."""
-        rows = self.objective.rows.for_steps
+        rows = self.objective.rows.for_steps()
         if rows.dtype == self.objective.rows.dtype:
             return self
         return replace(self, objective=replace(self.objective, rows=rows))
