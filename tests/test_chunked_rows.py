@@ -38,7 +38,7 @@ def everything(objective, T):
     """All that an objective sums over its rows."""
     D, root, rows = np.cos(T), np.sin(T)[:, :2], objective.rows
     there = certify(objective, T, 0.1 * D)
-    leverage = objective.leverage(T, root)
+    leverage = objective.leverage_kernel(T, root)
     U = rows.block_coefficients(T)
     return [
         *(rows.totals.mean, rows.totals.variance),
@@ -52,7 +52,7 @@ def everything(objective, T):
         *objective.value_and_gradient(T),
         *map(HessianProduct(objective, T), (D, D**2)),
         objective.hessian(T),
-        objective.gram,
+        objective.gram(),
         objective.curvature_gram(T),
         np.array(rows.sum(lambda block: (leverage(block).sum(),))),
         rows.maximum(lambda block: block.linear_scores(U).max(axis=1)),

@@ -11,7 +11,7 @@ from parts import LABELS, SOURCES, hold, make
 
 from softreg._model import block_kernels
 from softreg._model.block_kernels import (
-    Certificates,
+    CertificateSums,
     CurvatureGram,
     CurvatureProduct,
     InterceptHessian,
@@ -21,7 +21,7 @@ from softreg._model.block_kernels import (
     LossHessian,
     LossHessianBlocks,
     LossHessianDiagonal,
-    weighted_gram,
+    gram_sum,
 )
 from softreg._rows.base import SumOverRows
 
@@ -30,7 +30,7 @@ def kernels_of(objective, T, D):
     """Every kernel of an objective, at T and along D, by name."""
     link, rows = objective.link, objective.rows
     U, V = rows.block_coefficients(T), rows.block_coefficients(D)
-    leverage = objective.leverage(T, np.eye(len(T), 2))
+    leverage = objective.leverage_kernel(T, np.eye(len(T), 2))
     kernels = [
         Loss(link, U),
         LossAndGradient(link, U),
@@ -39,17 +39,15 @@ def kernels_of(objective, T, D):
         LossHessian(link, U),
         LossHessianBlocks(link, U, slice(1, None)),
         LossHessianDiagonal(link, U),
-        Certificates(link, U, V),
+        CertificateSums(link, U, V),
         leverage.trace,
         CurvatureGram(leverage.trace),
         leverage,
         SumOverRows(leverage),
         LargestMove(V),
-        weighted_gram,
+        gram_sum,
     ]
-    return {type(kernel).__name__: kernel for kernel in kernels[:-1]} | {
-        "weighted_gram": kernels[-1]
-    }
+    return {type(kernel).__name__: kernel for kernel in kernels[:-1]} | {"gram_sum": kernels[-1]}
 
 
 def apply(pickled):

@@ -110,12 +110,12 @@ def test_the_gram_matrix_is_the_weighted_mean_of_outer_products(case):
     """The Gram matrix is sum_i s_i x~_i x~_i' / S."""
     x = case.features
     expected = (case.s[:, None] * x).T @ x / case.s.sum()
-    close(case.objective.gram, expected, ROUNDING[case.dtype])
+    close(case.objective.gram(), expected, ROUNDING[case.dtype])
 
 
 def leverages(objective, T, root):
     """Each row's weight in the Hessian."""
-    return objective.rows.map_rows(objective.leverage(T, root))
+    return objective.rows.map_rows(objective.leverage_kernel(T, root))
 
 
 def test_leverages_are_curvature_times_the_length_of_the_row(case):
@@ -400,12 +400,12 @@ def test_several_fits_of_one_strength_differ_in_the_weight_of_their_rows(one_fit
 def test_a_penalty_times_a_factor_is_that_of_another_strength(one_fit, factor):
     """F at C / factor: the loss stays, and what was made of the rows is kept."""
     objective, T = one_fit.objective, one_fit.point()
-    gram = objective.gram
+    gram = objective.gram()
     other = objective.at_strength(1 / factor)
     loss = objective.unpenalised().value(T)
     penalty = objective.value(T) - loss
     np.testing.assert_allclose(other.value(T), loss + factor * penalty, rtol=1e-9)
-    assert other.gram is gram and other.rows is objective.rows
+    assert other.gram() is gram and other.rows is objective.rows
 
 
 # ---- Settled problems ---------------------------------------------------------------------------

@@ -99,9 +99,9 @@ def everything(objective, T):
         *objective.value_and_gradient(T),
         *map(HessianProduct(objective, T), (D, D**2)),
         objective.hessian(T),
-        objective.gram,
+        objective.gram(),
         objective.curvature_gram(T),
-        objective.rows.map_rows(objective.leverage(T, root)),
+        objective.rows.map_rows(objective.leverage_kernel(T, root)),
         HessianProduct(objective, T).balancing_step(D),
         *(there.value, there.gradient, there.divergence, there.imbalance),
     ]

@@ -264,7 +264,7 @@ def test_the_hessian_of_rows_drawn_by_leverage_is_unbiased(
     X = columns(stream, 300, source) * np.exp(stream.normal(size=(300, 1)))
     case = make(one_thread, targets, source, X=X, weighted=True, offset=True)
     objective, T = case.objective, case.point()
-    root = np.linalg.cholesky(np.linalg.inv(objective.gram + 1e-3 * np.eye(7)))
+    root = np.linalg.cholesky(np.linalg.inv(objective.gram() + 1e-3 * np.eye(7)))
     monkeypatch.setattr(np.random, "default_rng", lambda seed: stream)
     samples = [by_leverage(objective, T, root, size) for _ in range(times)]
     mean = sum(sample.hessian(T) for sample in samples) / times
@@ -287,7 +287,7 @@ def test_rows_that_hold_up_the_hessian_are_always_drawn(one_thread):
     X[[7, 1203], 0] = [1, -2]
     case = make(one_thread, X=X)
     objective, T = case.objective, 0 * case.point()
-    root = np.linalg.inv(np.linalg.cholesky(objective.gram)).T
+    root = np.linalg.inv(np.linalg.cholesky(objective.gram())).T
     sample = by_leverage(objective, T, root, 200)
     assert 120 < sample.rows.n < 280
     some = np.flatnonzero(sample.rows.X[:, 0])

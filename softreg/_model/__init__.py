@@ -1,1 +1,1 @@
-"""What is minimised: formulas only."""
+"""What is minimised: formulas, in terms of sums over rows, wherever the rows are."""

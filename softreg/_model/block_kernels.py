@@ -1,8 +1,9 @@
 """Kernels of a block: what an objective adds up over the blocks of its rows.
 
 Each is a value, a frozen dataclass of what it needs, so that it can be sent to the process in which
-the blocks are. Coefficients U and V are those of `Rows.block_coefficients`; sums go back through
-`Rows.working_gradient` and `Rows.working_squares`.
+the blocks are. Coefficients U and V (width, K) are those of `Rows.block_coefficients`; of sums over
+x~_i below, blocks make those that `Rows.working_gradient` and `Rows.working_squares` take. s_i
+stands for a row's weight in each problem.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from softreg._rows.blocks import Block
 
 @dataclass(frozen=True, eq=False)
 class Loss:
-    """The losses, (B,)."""
+    """sum_i s_i loss_i, (B,)."""
 
     link: Link
     U: Coef
@@ -34,12 +35,12 @@ class Loss:
 
 @dataclass(frozen=True, eq=False)
 class LossAndGradient:
-    """The losses, (B,), and features times residuals."""
+    """sum_i s_i loss_i, (B,), and sum_i s_i x~_i r_i', (width, K), of residuals r = p - y."""
 
     link: Link
     U: Coef
 
-    def __call__(self, block: Block) -> tuple[PerProblem, NDArray]:
+    def __call__(self, block: Block) -> tuple[PerProblem, Coef]:
         """Return the weighted sums over a block."""
         Z = block.scores(self.U)
         loss = self.link.loss_and_residual_inplace(Z, block.Y)
@@ -48,46 +49,47 @@ class LossAndGradient:
 
 @dataclass(frozen=True, eq=False)
 class CurvatureProduct:
-    """Features times (Hessian in the scores times the change V' x~ of the scores).
+    """sum_i s_i x~_i (H_i V' x~_i)', (width, K), H_i being the Hessian of a row in its scores.
 
     Attributes
     ----------
-    U, V : ndarrays, the coefficients at which the Hessian is, and its factor
-    point : hashable, under which blocks keep the probabilities at U
+    U : ndarray (width, K), where the Hessians are
+    V : ndarray (width, K), what they are multiplied by
+    point_key : hashable, the key under which blocks keep the probabilities at U
     """
 
     link: Link
     U: Coef
     V: Coef
-    point: Hashable
+    point_key: Hashable
 
-    def __call__(self, block: Block) -> tuple[NDArray]:
+    def __call__(self, block: Block) -> tuple[Coef]:
         """Return the weighted sum over a block."""
-        P = kept_probabilities(self.link, block, self.U, self.point)
+        P = kept_probabilities(self.link, block, self.U, self.point_key)
         A = self.link.curvature_product(P, block.linear_scores(self.V))
         return (block.gather(block.weighted(A)),)
 
 
 @dataclass(frozen=True, eq=False)
 class InterceptHessian:
-    """The Hessian in the intercepts alone, problem by problem, (B, q, q).
+    """sum_i s_i H_i, problem by problem, (B, K / B, K / B): the Hessian in the intercepts.
 
-    Its probabilities are those of `CurvatureProduct` at the same point.
+    It shares the probabilities of `CurvatureProduct` with the same `point_key`.
     """
 
     link: Link
     U: Coef
-    point: Hashable
+    point_key: Hashable
 
     def __call__(self, block: Block) -> tuple[NDArray]:
         """Return the weighted sum over a block."""
-        P = kept_probabilities(self.link, block, self.U, self.point)
+        P = kept_probabilities(self.link, block, self.U, self.point_key)
         return (self.link.hessian(P, np.ones((P.shape[1], 1)), block.weights()),)
 
 
 @dataclass(frozen=True, eq=False)
 class LossHessian:
-    """The Hessian of the losses, problem by problem, (B, p, p)."""
+    """sum_i s_i H_i (x) x~_i x~_i', problem by problem, (B, p, p), p = width K / B."""
 
     link: Link
     U: Coef
@@ -100,7 +102,7 @@ class LossHessian:
 
 @dataclass(frozen=True, eq=False)
 class LossHessianBlocks:
-    """The diagonal blocks of the Hessian that belong to some scores, each (width, width)."""
+    """sum_i s_i p_ik (1 - p_ik) x~_i x~_i' of some scores k, (scores, width, width)."""
 
     link: Link
     U: Coef
@@ -114,7 +116,7 @@ class LossHessianBlocks:
 
 @dataclass(frozen=True, eq=False)
 class LossHessianDiagonal:
-    """The diagonal of the Hessian, as `Rows.working_squares` takes it."""
+    """sum_i s_i p_ik (1 - p_ik) x~_i^2, (width, K): the diagonal of the Hessian."""
 
     link: Link
     U: Coef
@@ -125,18 +127,18 @@ class LossHessianDiagonal:
 
 
 @dataclass(frozen=True, eq=False)
-class Certificates:
-    """What `certify` adds up at T and the step from it, whose coefficients are U and V.
+class CertificateSums:
+    """The sums of `certify`, at coefficients U and after a step V from them.
 
-    Losses (B,) and gradient at T + step; divergences (B,) and gradient of the linearised
-    probabilities.
+    At U + V: sum_i s_i loss_i, (B,), and sum_i s_i x~_i r_i', (width, K). Of the probabilities q
+    linearised along V: sum_i s_i KL(q_i || p_i(U + V)), (B,), and sum_i s_i x~_i (q_i - y_i)'.
     """
 
     link: Link
     U: Coef
     V: Coef
 
-    def __call__(self, block: Block) -> tuple[PerProblem, NDArray, PerProblem, NDArray]:
+    def __call__(self, block: Block) -> tuple[PerProblem, Coef, PerProblem, Coef]:
         """Return the weighted sums over a block."""
         Z, D = block.scores(self.U), block.linear_scores(self.V)
         Q, divergence = self.link.dual_probabilities(Z, D)
@@ -148,14 +150,14 @@ class Certificates:
         return row_totals(loss), gradient, row_totals(divergence), dual
 
 
-def weighted_gram(block: Block) -> tuple[NDArray]:
-    """Return sum_i s_i x~_i x~_i' over a block, (width, width)."""
+def gram_sum(block: Block) -> tuple[NDArray]:
+    """Return sum_i s_i x~_i x~_i' over a block, (width, width), s_i being the row weights."""
     return (gram(block.features(), block.weight),)
 
 
 @dataclass(frozen=True, eq=False)
 class CurvatureTrace:
-    """The trace of each row's Hessian in its scores, times its weights / S_k, (m,)."""
+    """sum_k s_ik p_ik (1 - p_ik) / S_k, the weighted trace of H_i, for each row, (m,)."""
 
     link: Link
     U: Coef
@@ -170,7 +172,7 @@ class CurvatureTrace:
 
 @dataclass(frozen=True, eq=False)
 class CurvatureGram:
-    """The Hessian's diagonal blocks, added up over the scores, (width, width)."""
+    """sum_ik s_ik p_ik (1 - p_ik) / S_k x~_i x~_i', (width, width), over rows and scores."""
 
     trace: CurvatureTrace
 
@@ -181,7 +183,13 @@ class CurvatureGram:
 
 @dataclass(frozen=True, eq=False)
 class RowLeverage:
-    """Each row's curvature times ||root' x~||^2: its weight in the Hessian, (m,)."""
+    """The trace of H_i times ||root' x~_i||^2, for each row, (m,): what it adds to the Hessian.
+
+    Attributes
+    ----------
+    trace : CurvatureTrace
+    root : ndarray (width, r), whose product with its transpose is the inverse of a metric
+    """
 
     trace: CurvatureTrace
     root: NDArray
@@ -194,14 +202,14 @@ class RowLeverage:
 
 @dataclass(frozen=True, eq=False)
 class LargestMove:
-    """The largest change of each score among rows with weight, for a step V, (K,)."""
+    """The largest change of each score among rows with weight, by a step V, (K,)."""
 
     V: Coef
 
     def __call__(self, block: Block) -> PerScore:
-        """Return the largest of a block."""
+        """Return the largest changes in a block."""
         moves = np.abs(block.linear_scores(self.V))
-        has_weight = block.weighted(np.ones_like(moves)) > 0
+        has_weight = block.weighted(np.ones_like(moves)) > 0  # also where problems differ in it
         return moves.max(axis=1, where=has_weight, initial=0)
 
 
@@ -210,11 +218,11 @@ def probabilities(link: Link, block: Block, U: Coef) -> Scores:
     return link.probabilities_inplace(block.scores(U))
 
 
-def kept_probabilities(link: Link, block: Block, U: Coef, point: Hashable) -> Scores:
-    """Return the probabilities P (K, m), from an earlier pass at the same point if kept."""
-    return block.kept(point, lambda: probabilities(link, block, U))
+def kept_probabilities(link: Link, block: Block, U: Coef, point_key: Hashable) -> Scores:
+    """Return the probabilities P (K, m) at U: those of an earlier pass, if the block kept them."""
+    return block.kept(point_key, lambda: probabilities(link, block, U))
 
 
 def weighted_curvatures(link: Link, block: Block, U: Coef) -> Scores:
-    """Return the weighted diagonals of the rows' Hessians in their scores, (K, m)."""
+    """Return s_ik p_ik (1 - p_ik), (K, m)."""
     return block.weighted(link.curvature_diagonal(probabilities(link, block, U)))

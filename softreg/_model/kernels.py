@@ -1,7 +1,8 @@
-"""Kernels: the arithmetic on rows of scores; links and sums over blocks go through these functions.
+"""Kernels: the arithmetic on rows of scores, and sums of their products, for links and blocks.
 
-Arrays are NumPy's. Scores Z and probabilities P are class-major: (K, m) for m rows. Functions
-ending in ``_inplace`` overwrite their first argument.
+Arrays are NumPy's. Scores Z, their changes D and probabilities P are class-major, (K, m) for m
+rows, under softmax (B, K, m) for B fits. Functions ending in ``_inplace`` overwrite their first
+argument. (Products with features are those of `Block`.)
 """
 
 from __future__ import annotations
@@ -16,13 +17,24 @@ Array = NDArray[np.floating]
 # Half a megabyte of doubles, which stays in a core's second-level cache; Hessians of an order
 # above 360 take wider chunks, lest adding them up take longer than the products.
 _CHUNK_VALUES = 2**16
-# Scores of a block of rows: 8 MB of doubles, of which a few arrays are held at a time.
+# Scores that are ranked at a time: 8 MB of doubles, of which a few copies exist.
 _BLOCK_SCORES = 2**20
+_SMALLEST = np.finfo(float).tiny
+# Least relative change of a probability: log1p needs more than -1.
+_LEAST_CHANGE = -1 + np.finfo(float).eps
 
 
 def row_totals(values: Array) -> Array:
     """Return the sums over rows of values (B, m), in double precision, (B,)."""
     return values.sum(axis=1, dtype=float)
+
+
+def curvature_diagonal(P: Array) -> Array:
+    """Return p (1 - p), the diagonal of each row's Hessian in its scores, under either link."""
+    return P * (1 - P)
+
+
+# ---- Softmax ------------------------------------------------------------------------------------
 
 
 def softmax_inplace(Z: Array) -> Array:
@@ -38,11 +50,29 @@ def softmax_inplace(Z: Array) -> Array:
     return peak + np.log(total)
 
 
-# SciPy's expit and log_expit in one exponential that cannot overflow: five times faster.
+def softmax_curvature_product(P: Array, D: Array) -> Array:
+    """Return (diag(p) - p p') d, row by row, (B, K, m)."""
+    A = P * D
+    A -= P * A.sum(axis=1, keepdims=True)
+    return A
+
+
+def softmax_dual(Z: Array, D: Array) -> tuple[Array, Array]:
+    """Return Q = P + (diag(p) - p p') d, (B, K, m), kept >= 0, and KL(q || p(z + d)), (B, m)."""
+    P, P_after = Z.copy(), Z + D
+    change = softmax_inplace(P_after) - softmax_inplace(P)
+    relative = np.maximum(D - (P * D).sum(axis=1, keepdims=True), _LEAST_CHANGE)
+    Q = P * (1 + relative)
+    total = Q.sum(axis=1)
+    Q /= total[:, None]
+    return Q, (Q * (np.log1p(relative) - D)).sum(axis=1) - np.log(total) + change
+
+
+# ---- Sigmoid: SciPy's expit and log_expit in one exponential, five times faster -----------------
 
 
 def exp_minus_abs(Z: Array) -> Array:
-    """Return e = exp(-|z|), of which the next two functions are made."""
+    """Return e = exp(-|z|), which cannot overflow and which `sigmoid` and `softplus` share."""
     return np.exp(-np.abs(Z))
 
 
@@ -54,6 +84,22 @@ def sigmoid(Z: Array, e: Array, out: Array | None = None) -> Array:
 def softplus(Z: Array, e: Array) -> Array:
     """Return log(1 + exp(z)), given e = exp(-|z|)."""
     return np.maximum(Z, 0) + np.log1p(e)
+
+
+def sigmoid_dual(Z: Array, D: Array) -> tuple[Array, Array]:
+    """Return Q = P + p (1 - p) d, kept in [0, 1], and KL(q || p(z + d)), (K, m) each."""
+    e, Z_after = exp_minus_abs(Z), Z + D
+    P = sigmoid(Z, e)
+    # Relative changes of P and 1 - P, neither below -1 nor so large that the other is below 0.
+    growth = 1 / np.maximum(e, _SMALLEST)
+    yes = np.minimum(np.maximum((1 - P) * D, _LEAST_CHANGE), np.where(Z < 0, growth, e))
+    no = np.minimum(np.maximum(-P * D, _LEAST_CHANGE), np.where(Z < 0, e, growth))
+    Q = np.minimum(np.maximum(P + P * (1 - P) * D, 0), 1)
+    divergence = Q * (np.log1p(yes) - D) + (1 - Q) * np.log1p(no)
+    return Q, divergence - softplus(Z, e) + softplus(Z_after, exp_minus_abs(Z_after))
+
+
+# ---- Sums of products of features ---------------------------------------------------------------
 
 
 def gram(X: Array, weight: Array | None) -> Array:
@@ -70,16 +116,17 @@ def weighted_grams(X: Array, C: Array) -> Array:
         x, scaled = X[rows], buffer[: rows.stop - rows.start]
         for H_k, root in zip(H, roots[:, rows], strict=True):
             np.multiply(x, root[:, None], out=scaled)
-            H_k += scaled.T @ scaled  # of itself: half the multiplications
+            H_k += scaled.T @ scaled  # with itself: BLAS does half the multiplications
     return H
 
 
 def softmax_hessian(P: Array, X: Array, weight: Array) -> Array:
-    """Return sum_i w_i (diag(p_i) - p_i p_i') (x) x_i x_i', (K d, K d)."""
+    """Return sum_i w_i (diag(p_i) - p_i p_i') (x) x_i x_i', (K d, K d), of P (K, m)."""
     # With a_i = p_i (x) x_i: sum_i w_i (diag(p_i) (x) x_i x_i' - a_i a_i'), class-major and in
     # chunks that stay in the cache, four times faster than row by row (measured). Over the
     # classes H sums to zero, so the last one need not be computed.
     J, (m, d) = len(P) - 1, X.shape
+    # 1. Off the diagonal: -sum_i a_i a_i'; on it: sum_i p_ik x_i x_i' of each class, (d, d).
     H, diagonal = np.zeros((J * d, J * d)), np.zeros((J * d, d))
     step = min(m, max(_CHUNK_VALUES // (J * d), J * d // 2))
     x, A = np.empty((d, step)), np.empty((J, d, step))
@@ -90,6 +137,7 @@ def softmax_hessian(P: Array, X: Array, weight: Array) -> Array:
         columns = A.reshape(J * d, -1)
         H -= columns @ columns.T
         diagonal += columns @ x.T
+    # 2. The diagonal blocks join, and what the others say of the last class.
     for k in range(J):
         block = slice(k * d, (k + 1) * d)
         H[block, block] += diagonal[block]
@@ -97,7 +145,7 @@ def softmax_hessian(P: Array, X: Array, weight: Array) -> Array:
 
 
 def _with_last_class(H: Array, J: int, d: int) -> Array:
-    """Return the Hessian (Kd, Kd) of K = J + 1 classes from that of the first J."""
+    """Return the Hessian (K d, K d) of K = J + 1 classes, given that of the first J."""
     full = np.empty((J + 1, d, J + 1, d))
     full[:J, :, :J] = H.reshape(J, d, J, d)
     full[:J, :, J] = -full[:J, :, :J].sum(axis=2)
@@ -105,22 +153,26 @@ def _with_last_class(H: Array, J: int, d: int) -> Array:
     return full.reshape((J + 1) * d, -1)
 
 
-def best_classes(
-    scores: Callable[[slice], NDArray], n: int, n_classes: int, k: int
-) -> NDArray[np.intp]:
-    """Return the places of the k classes with the highest scores, best first, (n, k).
+# ---- Ranks of scores ----------------------------------------------------------------------------
 
-    `scores` gives those of some rows, (m, n_classes). Of equal scores the first class comes first.
+
+def best_classes(
+    scores: Callable[[slice], Array], n: int, n_classes: int, k: int
+) -> NDArray[np.intp]:
+    """Return the numbers of the k classes with the highest scores in each row, best first, (n, k).
+
+    `scores` returns those of a slice of rows, (m, n_classes), so that no more than some rows' exist
+    at a time. Of equal scores the first class comes first.
     """
     step = max(1, _BLOCK_SCORES // n_classes)
     best = np.empty((n, k), dtype=np.intp)
     for rows in (slice(start, min(start + step, n)) for start in range(0, n, step)):
-        best[rows] = _best(scores(rows), k)
+        best[rows] = _highest(scores(rows), k)
     return best
 
 
-def _best(Z: NDArray, k: int) -> NDArray[np.intp]:
-    """Return the places of the k highest values of each row of Z (m, K), best first."""
+def _highest(Z: Array, k: int) -> NDArray[np.intp]:
+    """Return the columns of the k highest values of each row of Z (m, K), best first, (m, k)."""
     least = np.partition(Z, -k, axis=1)[:, -k, None]
     above, equal = least < Z, least == Z
     n_equal = k - above.sum(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Links: what a row's scores and target say about its loss. They know nothing of X.
+"""Links: the loss of a row, given its scores and target. They know nothing of X.
 
 Scores Z are class-major, (K, m) for m rows; probabilities P have the same shape. Functions ending
 in ``_inplace`` overwrite their first argument.
@@ -14,8 +14,12 @@ from scipy.special import logsumexp
 
 from softreg._model.kernels import (
     Array,
+    curvature_diagonal,
     exp_minus_abs,
     sigmoid,
+    sigmoid_dual,
+    softmax_curvature_product,
+    softmax_dual,
     softmax_hessian,
     softmax_inplace,
     softplus,
@@ -24,11 +28,11 @@ from softreg._model.kernels import (
 from softreg._rows.arrays import Mask, PerScore, RowLosses, Scores
 from softreg._rows.targets import Targets
 
-# A class without weight has its optimum at minus infinity; at this rate it adds nothing to F.
+# A class without weight has its optimum at minus infinity; with this probability it adds nothing
+# to F, to rounding.
 _RAREST = np.finfo(float).eps
-_SMALLEST = np.finfo(float).tiny
-# Least relative change of a probability: log1p needs more than -1.
-_ALL_BUT_GONE = -1 + np.finfo(float).eps
+# Multiply-adds, at the speed of a large product, that scaling a value before it is one takes.
+_SCALING_COST = 10
 
 
 class Link(Protocol):
@@ -36,17 +40,17 @@ class Link(Protocol):
 
     Attributes
     ----------
-    exclusive : bool, whether each row has one class only, so that its loss can be computed over
-        some of the classes
+    exclusive : bool, whether each row has one class, so that its loss can be estimated over some
+        of the classes
     """
 
     exclusive: bool
 
     def probabilities_inplace(self, Z: Scores) -> Scores:
-        """Turn scores into probabilities P."""
+        """Turn scores into probabilities P; return them."""
 
     def loss_and_residual_inplace(self, Z: Scores, Y: Targets) -> RowLosses:
-        """Return the losses of each problem's rows, (B, m), and turn Z into residuals P - Y."""
+        """Return each problem's losses of the rows, (B, m), and turn Z into residuals P - Y."""
 
     def curvature_product(self, P: Scores, D: Scores) -> Scores:
         """Return the Hessian of each row's loss in its scores, times D (K, m)."""
@@ -57,53 +61,53 @@ class Link(Protocol):
     def dual_probabilities(self, Z: Scores, D: Scores) -> tuple[Scores, RowLosses]:
         """Return the probabilities Q linearised from Z along D, and KL(q || p(z + d)), (B, m).
 
-        Q = P + H_z D, kept in the domain of the conjugate loss. The divergence is the Fenchel-Young
-        gap of the row's problem: loss(z + d) + conjugate(q - y) - <q - y, z + d>.
+        Q = P + H_i D, with the Hessian H_i of each row's loss in its scores, kept in the domain of
+        the conjugate loss. The divergence is the row's duality gap (Fenchel and Young):
+        loss(z + d) + conjugate(q - y) - <q - y, z + d>.
         """
 
     def problems(self, K: int) -> int:
-        """Return B, the number of problems that share nothing but X into which K scores fall."""
+        """Return B, how many problems, which share nothing but X, K scores make."""
 
     def with_problems(self, count: int) -> Link:
-        """Return the link of `count` problems, the scores of each after those before."""
+        """Return the link of `count` problems, whose scores come one problem after another."""
 
     def hessian_cost(self, K: int, d: int) -> float:
-        """Return the multiply-adds that `hessian` takes for a row."""
+        """Return the multiply-adds that `hessian` takes for a row of d features."""
 
     def hessian(self, P: Scores, X: Array, weight: Array) -> Array:
-        """Return sum_i w_i (Hessian of row i) (x) x_i x_i', problem by problem, (B, p, p).
+        """Return sum_i w_i H_i (x) x_i x_i', problem by problem, (B, p, p), p = K d / B.
 
-        Weights are (m,), or (B, m) where problems weigh rows differently.
+        X is (m, d); weights are (m,), or (B, m) where problems weigh rows differently.
         """
 
     def fix_gauge_inplace(self, H: Array, width: int) -> None:
-        """Make H (B, p, p) definite along the directions that change no probability."""
+        """Make H (B, p, p) definite along directions of T (width, K) that move no probability."""
 
     def null_scores(self, mean_target: PerScore) -> PerScore:
-        """Return the scores (K,) of the model without features."""
+        """Return the scores (K,) of the model without features, given mean targets (K,)."""
 
     def set_unseen_inplace(self, Z: Scores, unseen: Mask, weight: PerScore) -> None:
-        """Set the scores Z of classes or answers that a fit has not seen, `unseen` (K,).
+        """Set the scores of classes, or of labels' answers, that a fit has not seen, in all rows.
 
-        In every row they get the probability 1/2 / (S + A/2) of Jeffreys' prior, where `weight`
-        S (K,) is that of the fit's rows and A the number of classes, 2 for the answers yes and no
-        (Krichevsky and Trofimov 1981, IEEE Transactions on Information Theory 27, 199-207).
+        They get the probability 1/2 / (S + A/2) of Jeffreys' prior, where S (K,) is the `weight` of
+        the fit's rows and A the number of classes, or 2 for the answers yes and no (Krichevsky and
+        Trofimov 1981, IEEE Transactions on Information Theory 27, 199-207). `unseen` (K,) marks the
+        classes, or the labels with an unseen answer.
         """
 
     def centred(self, coef: Array) -> Array:
-        """Return coef (..., K) in the gauge of the link: softmax scores sum to zero."""
+        """Return coef (..., K) of the same probabilities, which softmax makes sum to zero."""
 
 
 @dataclass(frozen=True)
 class Softmax:
-    """K scores, one class: loss = logsumexp(z) - <y, z>, P = softmax(z).
-
-    Several fits have K scores each, one after another: sums over the classes are sums over the
-    middle axis of (B, K, m).
+    """One class a row: loss = logsumexp(z) - <y, z>, p = softmax(z).
 
     Attributes
     ----------
-    fits : int, the number B of fits
+    fits : int, the number B of fits that are solved at once, whose scores come one fit after
+        another
     """
 
     fits: int = 1
@@ -121,22 +125,13 @@ class Softmax:
         return loss
 
     def curvature_product(self, P: Scores, D: Scores) -> Scores:
-        A = P * D
-        fits = self._by_fit(A)
-        fits -= self._by_fit(P) * fits.sum(axis=1, keepdims=True)
-        return A
+        return softmax_curvature_product(self._by_fit(P), self._by_fit(D)).reshape(P.shape)
 
     def curvature_diagonal(self, P: Scores) -> Scores:
-        return P * (1 - P)
+        return curvature_diagonal(P)
 
     def dual_probabilities(self, Z: Scores, D: Scores) -> tuple[Scores, RowLosses]:
-        P, P_after, D = self._by_fit(Z.copy()), self._by_fit(Z + D), self._by_fit(D)
-        change = softmax_inplace(P_after) - softmax_inplace(P)
-        relative = np.maximum(D - (P * D).sum(axis=1, keepdims=True), _ALL_BUT_GONE)
-        Q = P * (1 + relative)
-        total = Q.sum(axis=1)
-        Q /= total[:, None]
-        divergence = (Q * (np.log1p(relative) - D)).sum(axis=1) - np.log(total) + change
+        Q, divergence = softmax_dual(self._by_fit(Z), self._by_fit(D))
         return Q.reshape(Z.shape), divergence
 
     def problems(self, K: int) -> int:
@@ -147,7 +142,7 @@ class Softmax:
 
     def hessian_cost(self, K: int, d: int) -> float:
         J = K // self.fits - 1
-        return self.fits * J * d * (J * d / 2 + d + 10)
+        return self.fits * J * d * (J * d / 2 + d + _SCALING_COST)
 
     def hessian(self, P: Scores, X: Array, weight: Array) -> Array:
         weights = np.broadcast_to(weight, (self.fits, P.shape[1])).astype(float)
@@ -155,8 +150,8 @@ class Softmax:
         return np.stack([softmax_hessian(P_of_fit, X, w) for P_of_fit, w in fits])
 
     def fix_gauge_inplace(self, H: Array, width: int) -> None:
-        # Adding the same row to all classes changes no probability. On those directions H is the
-        # penalty alone, zero for the intercept; a gradient never points along them, so any
+        # Adding the same vector to all classes moves no probability. Along those directions H is
+        # the penalty alone, zero for the intercept; a gradient never points along them, so any
         # positive curvature there leaves every step as it is.
         K, j = H.shape[1] // width, np.arange(width)
         for blocks in H.reshape(len(H), K, width, K, width):
@@ -175,12 +170,12 @@ class Softmax:
         return (fits - fits.mean(axis=-1, keepdims=True)).reshape(coef.shape)
 
     def _by_fit(self, A: Array) -> Array:
-        """Return A (B K, m) as (B, K, m), without a copy."""
+        """Return A, (K, m) of all fits, as (B, K / B, m), without a copy."""
         return A.reshape(self.fits, -1, A.shape[1])
 
 
 class Sigmoid:
-    """L scores, L yes-or-no labels: loss = sum_l log(1 + exp(z_l)) - y_l z_l, P = sigmoid(z)."""
+    """K labels, each yes or no: loss_k = log(1 + exp(z_k)) - y_k z_k, p = sigmoid(z)."""
 
     exclusive = False
 
@@ -195,21 +190,13 @@ class Sigmoid:
         return loss
 
     def curvature_product(self, P: Scores, D: Scores) -> Scores:
-        return P * (1 - P) * D
+        return curvature_diagonal(P) * D
 
     def curvature_diagonal(self, P: Scores) -> Scores:
-        return P * (1 - P)
+        return curvature_diagonal(P)
 
     def dual_probabilities(self, Z: Scores, D: Scores) -> tuple[Scores, RowLosses]:
-        e, Z_after = exp_minus_abs(Z), Z + D
-        P = sigmoid(Z, e)
-        # Relative changes of P and 1 - P, neither below -1 nor so large that the other is below 0.
-        growth = 1 / np.maximum(e, _SMALLEST)
-        yes = np.minimum(np.maximum((1 - P) * D, _ALL_BUT_GONE), np.where(Z < 0, growth, e))
-        no = np.minimum(np.maximum(-P * D, _ALL_BUT_GONE), np.where(Z < 0, e, growth))
-        Q = np.minimum(np.maximum(P + P * (1 - P) * D, 0), 1)
-        divergence = Q * (np.log1p(yes) - D) + (1 - Q) * np.log1p(no)
-        return Q, divergence - softplus(Z, e) + softplus(Z_after, exp_minus_abs(Z_after))
+        return sigmoid_dual(Z, D)
 
     def problems(self, K: int) -> int:
         return K
@@ -218,10 +205,10 @@ class Sigmoid:
         return self
 
     def hessian_cost(self, K: int, d: int) -> float:
-        return K * d * (d + 10)
+        return K * d * (d + _SCALING_COST)
 
     def hessian(self, P: Scores, X: Array, weight: Array) -> Array:
-        return weighted_grams(X, P * (1 - P) * weight)
+        return weighted_grams(X, curvature_diagonal(P) * weight)
 
     def fix_gauge_inplace(self, H: Array, width: int) -> None:
         pass

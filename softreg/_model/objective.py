@@ -17,7 +17,7 @@ from softreg._model.block_kernels import (
     LossHessianBlocks,
     LossHessianDiagonal,
     RowLeverage,
-    weighted_gram,
+    gram_sum,
 )
 from softreg._model.links import Link
 from softreg._model.penalties import Penalty, Ridge
@@ -43,21 +43,21 @@ class Objective:
     probabilities and R = P - Y residuals, each (K, m) for a block of m rows. Gradients and
     Hessians are those of F in T.
 
-    The K scores fall into B problems that share nothing but X: one for softmax, K for labels, where
-    s_i loss stands for the sum of each label's loss times its own weight s_ik (`LabelTargets`), and
-    S for the mean over the labels of S_k = sum_i s_ik. Solvers see each problem in units of its own
-    weight, so that light labels count as much as heavy ones: values, gaps and inner products are
-    given problem by problem, (B,), divided by S_k instead of S, and so are gradients and Hessians;
-    `in_units_of_F` multiplies by S_k / S.
+    The K scores fall into B problems that share nothing but X: one under softmax, K under sigmoid,
+    where s_i loss stands for the sum over the labels of s_ik loss_ik, with weights s_ik that may
+    differ between labels (`LabelTargets`), and S for the mean over the labels of S_k = sum_i s_ik.
+    Solvers see each problem divided by its S_k instead of S, so that labels with little weight
+    count as much as others: values, gaps and inner products, given problem by problem, (B,), and
+    gradients and Hessians likewise. `in_units_of_F` multiplies by S_k / S.
 
     Attributes
     ----------
     link : Link
     rows : Rows, in working coordinates
     penalty : Penalty, on T; 0 for the intercept
-    score_weight : ndarray (K,), S_k, that of all rows also where `rows` is a sample of them
-    mean_weight : float, S, that of all scores also where these are some of them
-    spaces : tuple of RowSpace, at most one: what was rotated before the coordinates
+    score_weight : ndarray (K,), S_k of all rows, also where `rows` is a sample of them
+    mean_weight : float, S of all scores, also where the objective has some of them only
+    spaces : tuple of RowSpace: the one from which X was rotated, or none
     """
 
     link: Link
@@ -69,7 +69,7 @@ class Objective:
 
     @classmethod
     def in_working_coordinates(cls, link: Link, rows: Rows, penalty: Penalty) -> Objective:
-        """Return the objective of raw rows and the penalty of raw features."""
+        """Return the objective of rows and of a penalty in the user's units."""
         spaces: tuple[RowSpace, ...] = ()
         if penalty.is_rotatable and rotation_pays(rows):
             spaces = (RowSpace.from_rows(rows, penalty),)
@@ -86,7 +86,7 @@ class Objective:
 
     @cached_property
     def problems(self) -> Problems:
-        """How the scores fall into problems."""
+        """How the scores are divided into problems."""
         K = self.shape[1]
         return Problems(self.link.problems(K), K)
 
@@ -106,9 +106,9 @@ class Objective:
 
     @cached_property
     def unseen_scores(self) -> Mask:
-        """Scores of classes without rows, and of labels whose answers are constant, (K,).
+        """Scores of classes without weight, and of labels whose answers are constant, (K,).
 
-        Always False without an intercept, which alone would grow without end.
+        Their intercepts have no finite optimum; always False without an intercept.
         """
         if not self.link.exclusive:
             return self.problems.spread(self.constant_problems)
@@ -116,7 +116,7 @@ class Objective:
 
     @cached_property
     def has_free_features(self) -> Mask:
-        """Whether a feature that varies has no penalty: an optimum may not exist, (B,)."""
+        """Whether a feature that varies has no penalty, (B,): an optimum may not exist then."""
         varies = np.isfinite(self.rows.coordinates.scale)
         free = self.penalty.free[: len(varies)][varies].any(axis=0)
         return self.problems.any(np.broadcast_to(free, self.shape[1:]))
@@ -137,7 +137,7 @@ class Objective:
         )
 
     def on_rows(self, rows: Rows) -> Objective:
-        """Return the objective of other rows alone."""
+        """Return the objective of other rows, at the same strength in the user's units."""
         weight, mean_weight = rows.totals.score_divisor, float(rows.totals.score_weight.mean())
         penalty = self.penalty.divided(weight / self.score_weight)
         return replace(
@@ -145,9 +145,9 @@ class Objective:
         )
 
     def repeated(self, rows: Rows, count: int) -> Objective:
-        """Return the objective of `count` fits at once, on rows that are `MemoryRows.repeated`.
+        """Return the objective of `count` fits at once, given the rows of `MemoryRows.repeated`.
 
-        Each fit has the scores and problems of this one, after those of the fit before it.
+        Each fit has the scores and problems of this one; they come one fit after another.
         """
         tiled = replace(
             self,
@@ -162,7 +162,7 @@ class Objective:
         return replace(self, penalty=self.penalty.divided(np.array([C])))
 
     def unpenalised(self) -> Objective:
-        """Return the mean loss alone."""
+        """Return the objective without a penalty: the mean loss."""
         return replace(self, penalty=Ridge.none(self.shape[0]))
 
     def in_double(self) -> Objective:
@@ -190,20 +190,21 @@ class Objective:
         T, totals = np.zeros(self.shape), self.rows.totals
         if self.rows.coordinates.intercept:
             T[-1] = self.link.null_scores(totals.mean_target)
-            # Constant targets: so far that every row's score is, whatever its offset.
-            farther = np.sign(T[-1]) * totals.largest_offset
+            # Where targets are constant, every row's score must be that far out, whatever its
+            # offset; elsewhere the mean offset is taken off.
+            beyond_offsets = np.sign(T[-1]) * totals.largest_offset
             constant = self.problems.spread(self.constant_problems)
-            T[-1] += np.where(constant, farther, -totals.mean_offset)
+            T[-1] += np.where(constant, beyond_offsets, -totals.mean_offset)
         return self.link.centred(T)
 
     # ---- F and its derivatives ------------------------------------------------------------------
 
     def in_units_of_F(self, values: PerProblem) -> PerProblem:
-        """Return values (B,) of problems in units of their own weight as parts of F."""
+        """Return values (B,) of problems, each divided by its S_k, as parts of F: times S_k / S."""
         return values * self.problem_weight / self.mean_weight
 
     def value(self, T: Coef) -> PerProblem:
-        """Return F, (B,): half a pass over the data."""
+        """Return F, (B,): a pass with one product, that of the scores, in place of two."""
         (loss,) = self.rows.sum(Loss(self.link, self.rows.block_coefficients(T)))
         return self.penalised(loss, T)
 
@@ -220,17 +221,17 @@ class Objective:
         return loss / self.problem_weight + self.problems.total(penalty), G
 
     def penalised(self, loss: PerProblem, T: Coef) -> PerProblem:
-        """Return F, (B,), given the sums of the losses, and with the penalty at T."""
+        """Return F at T, (B,), given the sums of the losses there, (B,)."""
         return loss / self.problem_weight + self.problems.total(self.penalty.value(T))
 
-    def gradient(self, gathered: NDArray, T: Coef) -> Coef:
-        """Return the gradient (width, K), given what blocks gathered, and with the penalty at T."""
+    def gradient(self, gathered: Coef, T: Coef) -> Coef:
+        """Return the gradient at T, (width, K), given the sum of `Block.gather` over the blocks."""
         G = self.rows.working_gradient(gathered) / self.score_weight
         G += self.penalty.smooth(T)[1]
         return G
 
     def hessian(self, T: Coef) -> NDArray:
-        """Return the Hessian problem by problem, (B, p, p), definite also along the gauge."""
+        """Return the Hessian problem by problem, (B, p, p), its gauge fixed (`Link`)."""
         (H,) = self.rows.sum(LossHessian(self.link, self.rows.block_coefficients(T)))
         H = H / self.problem_weight[:, None, None]
         diagonal = np.arange(H.shape[1])
@@ -239,7 +240,7 @@ class Objective:
         return H
 
     def hessian_blocks(self, T: Coef, scores: slice = slice(None)) -> NDArray:
-        """Return the Hessian's diagonal blocks of some scores, each (width, width)."""
+        """Return the Hessian's diagonal blocks of some scores, (scores, width, width)."""
         U = self.rows.block_coefficients(T)
         (H,) = self.rows.sum(LossHessianBlocks(self.link, U, scores))
         H /= self.score_weight[scores, None, None]
@@ -248,7 +249,7 @@ class Objective:
         return H
 
     def hessian_diagonal(self, T: Coef) -> Coef:
-        """Return the diagonal of the Hessian, (width, K); of CSR in single precision."""
+        """Return the diagonal of the Hessian, (width, K), as precise as steps need it."""
         rows = self.rows.for_steps()
         (squares,) = rows.sum(LossHessianDiagonal(self.link, rows.block_coefficients(T)))
         return rows.working_squares(squares) / self.score_weight + self.penalty.ridge
@@ -258,23 +259,22 @@ class Objective:
         """The diagonal of the penalty's Hessian, (K, width)."""
         return np.broadcast_to(self.penalty.ridge, self.shape).T
 
-    @property
     def gram(self) -> NDArray[np.float64]:
-        """sum_i s_i x~_i x~_i' / sum_i s_i, (width, width); kept with the rows."""
+        """Return sum_i s_i x~_i x~_i' / sum_i s_i, (width, width): one pass, kept with the rows."""
 
         def make() -> NDArray[np.float64]:
-            (gram,) = self.rows.sum(weighted_gram)
+            (gram,) = self.rows.sum(gram_sum)
             return gram.astype(float) / self.rows.totals.weight
 
         return self.rows.kept(("gram", self.rows.dtype, self.rows.coordinates), make)
 
     def curvature_gram(self, T: Coef) -> NDArray[np.float64]:
-        """Return the Hessian's diagonal blocks, added over the scores, (width, width)."""
+        """Return the sum over the scores of the Hessian's diagonal blocks, (width, width)."""
         (gram,) = self.rows.sum(CurvatureGram(self._curvature_trace(T)))
         return gram.astype(float) + np.diag(self.shape[1] * self.penalty.ridge_by_feature)
 
-    def leverage(self, T: Coef, root: NDArray) -> RowLeverage:
-        """Return the kernel of the rows' weights in the Hessian: curvature times ||root' x~||^2."""
+    def leverage_kernel(self, T: Coef, root: NDArray) -> RowLeverage:
+        """Return the kernel of what each row adds to the Hessian, given a root (width, r)."""
         return RowLeverage(self._curvature_trace(T), root)
 
     def _curvature_trace(self, T: Coef) -> CurvatureTrace:
@@ -283,13 +283,13 @@ class Objective:
 
     # ---- The penalty's part of duality gaps -----------------------------------------------------
 
-    def imbalance_gap(self, gradient: Coef) -> PerProblem:
-        """Return what a gradient (width, K) left over from Newton's equations adds to gaps, (B,).
+    def imbalance_gap(self, imbalance: Coef) -> PerProblem:
+        """Return the penalty's part of gaps, (B,), given an imbalance (`Certificate`), (width, K).
 
-        Coefficients without a penalty must be balanced to rounding, or there is no bound: inf.
+        inf where that of a coefficient without a penalty is not zero, to rounding: no bound.
         """
-        return self.problems.total(self.penalty.conjugate(gradient))
+        return self.problems.total(self.penalty.conjugate(imbalance))
 
-    def penalised_gap(self, gradient: Coef) -> PerProblem:
-        """Return what a gradient (width, K) adds to the gaps where there is a penalty, (B,)."""
-        return self.problems.total(self.penalty.conjugate_of_penalised(gradient))
+    def penalised_gap(self, imbalance: Coef) -> PerProblem:
+        """Return the same, (B,), of the coefficients that have a penalty."""
+        return self.problems.total(self.penalty.conjugate_of_penalised(imbalance))

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from softreg._rows.arrays import Coef, Mask, PerScore, Places
 
-# Mean residual of a column, in its own deviation, that passes for zero.
+# Gradient of an unpenalised coefficient, of a column with deviation one, that rounding leaves of
+# zero.
 _BALANCED = 1e-10
 
 
@@ -30,7 +31,7 @@ class Penalty(Protocol):
         """Return the same penalty for features divided by `scale` (d,), and a free intercept."""
 
     def divided(self, weight: PerScore) -> Penalty:
-        """Return the penalty, the part of each score divided by its `weight` (K,)."""
+        """Return the penalty with each score's part divided by its weight, (K,) or (1,)."""
 
     def take_scores(self, scores: Places) -> Penalty:
         """Return the penalty of some scores."""
@@ -38,8 +39,11 @@ class Penalty(Protocol):
     def repeated(self, count: int) -> Penalty:
         """Return the penalty of `count` copies of the scores."""
 
-    def rotated(self, rank: int, kept: Mask) -> Penalty:
-        """Return the penalty of `rank` rotated features of strength one, and features `kept`."""
+    def rotated(self, rank: int, unrotated: Mask) -> Penalty:
+        """Return the penalty of `rank` features of strength one, and of the features `unrotated`.
+
+        The former are a rotation of all other features, divided by the roots of their strengths.
+        """
 
     @property
     def ridge(self) -> Coef:
@@ -51,7 +55,7 @@ class Penalty(Protocol):
 
     @property
     def ridge_by_score(self) -> PerScore:
-        """The factor of each score, or of all, with which `ridge_by_feature` is `ridge`."""
+        """Factors r of scores, (K,) or (1,), with which ridge = ridge_by_feature[:, None] * r."""
 
     @property
     def free(self) -> Mask:
@@ -69,7 +73,7 @@ class Penalty(Protocol):
     def violation(self, T: Coef, G: Coef) -> Coef:
         """Return the distance of zero from G + the subdifferential at T, (width, K), >= 0.
 
-        G is the gradient of the loss; all is zero at an optimum, and only there.
+        G is the gradient of the loss: T is an optimum if and only if the violation is zero.
         """
 
     def conjugate(self, G: Coef) -> PerScore:
@@ -86,12 +90,12 @@ class Penalty(Protocol):
 class Ridge:
     """sum_jk l2_jk / 2 T_jk^2 over features j and scores k.
 
-    Strengths are values, not kinds: zero is no penalty, and each feature has its own, as each label
-    of a multi-label model may.
+    A strength of zero is no penalty. Strengths are the products of a factor for each feature and
+    one for each score.
 
     Attributes
     ----------
-    l2 : ndarray of shape (width, 1), the same for all scores, or (width, K), >= 0
+    l2 : ndarray (width, 1), the same for all scores, or (width, K), >= 0
     """
 
     l2: NDArray[np.float64]
@@ -120,8 +124,8 @@ class Ridge:
     def repeated(self, count: int) -> Ridge:
         return self if self.l2.shape[1] == 1 else Ridge(np.tile(self.l2, count))
 
-    def rotated(self, rank: int, kept: Mask) -> Ridge:
-        return Ridge(np.concatenate([np.tile(self.ridge_by_score, (rank, 1)), self.l2[kept]]))
+    def rotated(self, rank: int, unrotated: Mask) -> Ridge:
+        return Ridge(np.concatenate([np.tile(self.ridge_by_score, (rank, 1)), self.l2[unrotated]]))
 
     @property
     def ridge(self) -> Coef:
@@ -133,7 +137,7 @@ class Ridge:
 
     @property
     def ridge_by_score(self) -> PerScore:
-        # l2 is an outer product: strengths of features and of scores are given apart.
+        # Any row of l2 would do, as it is an outer product; the largest is not zero.
         strongest = self.ridge_by_feature.max(initial=0)
         return self.l2.max(axis=0, initial=0) / (strongest if strongest > 0 else 1.0)
 

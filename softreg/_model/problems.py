@@ -1,4 +1,4 @@
-"""Problems: how the scores of an objective fall into groups that share nothing but X."""
+"""Problems: how the scores of an objective are divided into problems that share nothing but X."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from softreg._rows.arrays import Coef, Mask, PerProblem, PerScore, Places
 
 @dataclass(frozen=True)
 class Problems:
-    """B problems of K / B scores each, the scores of a problem one after another.
+    """B problems of K / B scores each, which come one problem after another.
 
-    One problem for softmax; one a label, or a fit, where these are solved together.
+    One problem under softmax, one for each label under sigmoid; times the number of fits, where
+    several are solved together.
 
     Attributes
     ----------
@@ -26,7 +27,7 @@ class Problems:
     n_scores: int
 
     def scores(self, problems: Places) -> Places:
-        """Return the numbers of the scores of some problems."""
+        """Return the numbers of the scores of some problems, one problem after another."""
         return np.arange(self.n_scores).reshape(self.count, -1)[problems].ravel()
 
     def columns(self, T: Coef, problems: Places) -> Coef:
@@ -34,17 +35,17 @@ class Problems:
         return np.take(T, self.scores(problems), axis=1)  # contiguous, as T[:, ...] is not
 
     def total(self, per_score: PerScore) -> PerProblem:
-        """Return the sum over each problem's scores of a value per score (K,), (B,)."""
+        """Return the sums over the scores of each problem, (B,), of a value per score (K,)."""
         return per_score.reshape(self.count, -1).sum(axis=1)
 
     def any(self, per_score: Mask) -> Mask:
-        """Return whether something holds for any score of each problem, (B,)."""
+        """Return for each problem whether any of its scores is marked in a mask (K,), (B,)."""
         return np.logical_or.reduce(per_score.reshape(self.count, -1), axis=1)
 
     def spread(self, per_problem: NDArray) -> NDArray:
-        """Return a value per problem (B,) for each of its scores, (K,)."""
+        """Return each score's value of its problem, (K,), given a value per problem (B,)."""
         return np.repeat(per_problem, self.n_scores // self.count)
 
     def inner(self, A: Coef, D: Coef) -> PerProblem:
-        """Return the inner product of two sets of coefficients (width, K), (B,)."""
+        """Return the inner products of two arrays (width, K), problem by problem, (B,)."""
         return self.total(np.einsum("jk,jk->k", A, D))

@@ -15,15 +15,15 @@ from softreg._rows.base import Rows
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows
 
-# The rotation costs 2 n^2 d multiply-adds at the full speed of a matrix product and holds one
-# copy of X in double precision; a pass over n x d values is bound by memory. Measured equal near
-# n = 2,000.
+# The rotation costs 2 n^2 d multiply-adds at the full speed of a matrix product, while the passes
+# that it spares are as slow as memory: measured equal near n = 2,000.
 _MOST_ROWS = 2000
+# It holds one copy of X in double precision.
 _MOST_BYTES = 2**28
 
 
 def rotation_pays(rows: Rows) -> TypeGuard[MemoryRows]:
-    """Return whether X is dense, wide and small enough to be solved in the span of its rows."""
+    """Return whether X is dense, wide and small, so that it is solved in the span of its rows."""
     n, d = rows.n, len(rows.coordinates.centre)
     small = n < d and n <= _MOST_ROWS and 8 * n * d <= _MOST_BYTES
     return rows.in_memory and not rows.is_sparse and small
@@ -33,18 +33,18 @@ def rotation_pays(rows: Rows) -> TypeGuard[MemoryRows]:
 class RowSpace:
     """Coordinates in the span of the rows: the same optimum, d / n times cheaper.
 
-    With A = (X - centre) / sqrt(l2), centred over the rows, and A' = Q R, the weights are
-    W = Q theta / sqrt(l2); the features become A Q = R' (n, n) and the penalty theta' theta / 2.
-    (The eigenvectors of A A' would do, but squaring A loses half the digits.) Columns without a
-    penalty stay as they are, unless there are no others. Source: Hastie and Tibshirani (2004),
-    "Efficient quadratic regularization for expression arrays", Biostatistics 5, 329-340.
+    With A = (X - centre) / sqrt(l2) and A' = Q R, the weights are W = Q theta / sqrt(l2); the
+    features become A Q = R' (n, n) and the penalty theta' theta / 2. (The eigenvectors of A A'
+    would do, but squaring A loses half the digits.) Columns without a penalty are not rotated;
+    where there are no others, all are, in units of their deviations. Source: Hastie and Tibshirani
+    (2004), "Efficient quadratic regularization for expression arrays", Biostatistics 5, 329-340.
 
     Attributes
     ----------
-    rows : Rows, whose X is (n, n + number of columns that are kept)
+    rows : MemoryRows, whose X is (n, n + number of unrotated columns)
     penalty : Penalty, on those columns
-    Q : ndarray of shape (d, n), orthonormal columns
-    centre, unit : ndarray of shape (d,); unit is 1 / sqrt(l2), 0 for columns that are kept
+    Q : ndarray (d, n), orthonormal columns
+    centre, unit : ndarrays (d,); unit is 1 / sqrt(l2), 0 for unrotated columns
     """
 
     rows: MemoryRows
@@ -55,7 +55,8 @@ class RowSpace:
 
     @classmethod
     def from_rows(cls, rows: MemoryRows, penalty: Penalty) -> RowSpace:
-        """Return the row space of the penalised columns of raw rows."""
+        """Return the row space of raw rows, given the penalty of their columns."""
+        # 1. The unit of each column, in which the penalty is theta' theta / 2.
         mean, variance = rows.totals.mean, rows.totals.variance
         centre = mean if rows.coordinates.intercept else np.zeros_like(mean)
         strength = penalty.ridge_by_feature
@@ -64,34 +65,36 @@ class RowSpace:
             strength = variance + (mean - centre) ** 2
         unit = np.zeros_like(strength)
         np.divide(1, np.sqrt(strength), out=unit, where=strength > 0)
+        # 2. Centred columns, twice: what rounding leaves of the mean would pass for a feature.
         A = (rows.X - centre) * unit
-        if rows.coordinates.intercept:  # once more: what is left of the mean passes for a feature
+        if rows.coordinates.intercept:
             A -= rows.weights @ A / rows.totals.weight
+        # 3. The rotation; rows that depend on others leave rounding in R, which is no feature.
         Q, R = linalg.qr(A.T, mode="economic", overwrite_a=True, check_finite=False)
-        # Rows that depend on others leave rounding behind, which is no feature.
         R[np.abs(R).max(axis=1) <= np.finfo(float).eps * max(A.shape) * np.abs(R).max()] = 0
-        kept = (unit == 0) & is_penalised
-        X = np.hstack([R.T, rows.X[:, kept]])
+        # 4. The rotated columns beside those that have no penalty.
+        unrotated = (unit == 0) & is_penalised
+        X = np.hstack([R.T, rows.X[:, unrotated]])
         coordinates = Coordinates.raw(X.shape[1], rows.coordinates.intercept)
         rotated = rows.replaced(X=X, coordinates=coordinates, dtype=X.dtype)
-        return cls(rotated, penalty.rotated(len(R), kept), Q, centre, unit)
+        return cls(rotated, penalty.rotated(len(R), unrotated), Q, centre, unit)
 
     def coefficients(self, theta: Coef, b: PerScore) -> tuple[Coef, PerScore]:
-        """Return W (d, K) and b (K,) on the original columns."""
+        """Return W (d, K) and b (K,) on the original columns, of theta and b on the rotated."""
         rank = self.Q.shape[1]
         W = self.unit[:, None] * (self.Q @ theta[:rank])
         intercept = b - self.centre @ W
-        W[self._kept_columns] = theta[rank:]
+        W[self._unrotated] = theta[rank:]
         return W, intercept
 
     def working(self, W: Coef, b: PerScore) -> tuple[Coef, PerScore]:
-        """Return theta and b of the weights' part in the row space."""
-        kept, rotated = self._kept_columns, np.zeros(W.shape)
-        np.divide(W, self.unit[:, None], out=rotated, where=self.unit[:, None] > 0)
-        W_of_rotated = np.where(kept[:, None], 0, W)
-        return np.concatenate([self.Q.T @ rotated, W[kept]]), b + self.centre @ W_of_rotated
+        """Return theta and b of the part of W (d, K) that lies in the row space."""
+        scaled, unrotated = np.zeros(W.shape), self._unrotated
+        np.divide(W, self.unit[:, None], out=scaled, where=self.unit[:, None] > 0)
+        W_of_rotated = np.where(unrotated[:, None], 0, W)
+        return np.concatenate([self.Q.T @ scaled, W[unrotated]]), b + self.centre @ W_of_rotated
 
     @property
-    def _kept_columns(self) -> Mask:
-        """Columns without a penalty, which were left as they are, (d,)."""
+    def _unrotated(self) -> Mask:
+        """Columns without a penalty, which were not rotated, (d,)."""
         return (self.unit == 0) & (self.rows.X.shape[1] > self.Q.shape[1])

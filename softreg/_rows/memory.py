@@ -27,7 +27,7 @@ _BLOCK_VALUES = 2**18
 _BLOCK_ROWS = 512
 # Where the scores of a block would take more than 32 MB, blocks get smaller, down to this many
 # rows: adding up their sums then takes a tenth of the work on a block (counted).
-_BLOCK_SCORES, _FEWEST_BLOCK_ROWS = 2**22, 64
+_MOST_BLOCK_SCORES, _FEWEST_BLOCK_ROWS = 2**22, 64
 # Below this many values in a pass, threads wait for each other longer than they save (measured).
 _WORTH_A_THREAD = 400_000
 # A product takes as long over a stored value of CSR as over this many dense ones (measured).
@@ -142,7 +142,7 @@ class MemoryRows(Rows):
         score_values = 3 * self.n * self.n_scores
         if self.n_values + score_values <= _WORTH_A_THREAD:
             return [slice(0, self.n)]
-        rows = min(_BLOCK_ROWS, max(_FEWEST_BLOCK_ROWS, _BLOCK_SCORES // self.n_scores))
+        rows = min(_BLOCK_ROWS, max(_FEWEST_BLOCK_ROWS, _MOST_BLOCK_SCORES // self.n_scores))
         most_worth_their_sums = (self.n_values + 3 * self.n) / (rows * self.coordinates.width)
         in_cache = (self.stored_values + score_values) / _BLOCK_VALUES
         count = max(1, round(min(in_cache, most_worth_their_sums)))

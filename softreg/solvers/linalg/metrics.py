@@ -96,7 +96,7 @@ class GramMetric:
         """Return the metric at the null model: one product of the columns with themselves."""
         curvature = _null_curvatures(objective).mean()
         ridge = np.diag(objective.penalty.ridge_by_feature)
-        return cls(cholesky(curvature * objective.gram + ridge))
+        return cls(cholesky(curvature * objective.gram() + ridge))
 
     def whiten(self, G: Coef) -> NDArray:
         return solved(self.factor, G).ravel()

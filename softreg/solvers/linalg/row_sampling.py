@@ -41,5 +41,5 @@ def by_leverage(objective: Objective, T: Coef, root: NDArray, size: int) -> Obje
     `Objective.curvature_gram` no feature is missed, whatever its tails.
     """
     chance = ChanceByLeverage(size, objective.rows.n)
-    rows = objective.rows.sampled(objective.leverage(T, root), chance)
+    rows = objective.rows.sampled(objective.leverage_kernel(T, root), chance)
     return replace(objective, rows=rows)
