@@ -160,7 +160,7 @@ def several(request, monkeypatch, one_thread):
 def test_labels_solved_in_groups_are_labels_solved_at_once(monkeypatch, several, solver, fewest):
     """As many at a time as are worth it: each reaches its optimum and nothing else changes."""
     at_once = minimised(several, solver)
-    monkeypatch.setattr(_ladder, "_TOGETHER", 1)
+    monkeypatch.setattr(_ladder, "_GROUP_SCORES", 1)
     monkeypatch.setattr(_ladder, "_FEWEST_SCORES", fewest)
     sizes = []
     groups = _ladder._groups(several.objective)
@@ -179,7 +179,7 @@ def test_labels_solved_in_groups_are_labels_solved_at_once(monkeypatch, several,
 
 def test_every_report_is_of_all_problems(monkeypatch, several, solver):
     """T and F that a callback sees are those of all, solved, being solved and still to come."""
-    monkeypatch.setattr(_ladder, "_TOGETHER", 1)
+    monkeypatch.setattr(_ladder, "_GROUP_SCORES", 1)
     monkeypatch.setattr(_ladder, "_FEWEST_SCORES", 2)
     seen, objective = [], several.objective
     result = minimised(several, solver, report=lambda T, F: seen.append((T.copy(), F)))
@@ -199,7 +199,7 @@ def test_every_report_is_of_all_problems(monkeypatch, several, solver):
 
 def test_groups_that_had_no_turn_are_where_they_started(monkeypatch, one_thread, solver):
     """When iterations run out, what was solved has converged, and the others say they have not."""
-    monkeypatch.setattr(_ladder, "_TOGETHER", 1)
+    monkeypatch.setattr(_ladder, "_GROUP_SCORES", 1)
     monkeypatch.setattr(_ladder, "_FEWEST_SCORES", 1)
     case, seen = make(one_thread, "answers", penalty="L2 of each", factors=np.ones(6)), []
     minimised(case, solver, report=lambda T, F: seen.append(T.copy()))
@@ -256,7 +256,7 @@ def test_settled_problems_stay_at_the_null_model(
     monkeypatch, one_thread, solver, penalty, offset, fewest
 ):
     """No pass is spent on them, and the others are solved as if they were not there."""
-    monkeypatch.setattr(_ladder, "_TOGETHER", 1)
+    monkeypatch.setattr(_ladder, "_GROUP_SCORES", 1)
     monkeypatch.setattr(_ladder, "_FEWEST_SCORES", fewest)
     terms = {"penalty": penalty, "offset": offset, "factors": np.ones(6)}
     case = make(one_thread, (Sigmoid(), constant_and_not), **terms)

@@ -17,6 +17,8 @@ Array = NDArray[np.floating]
 # Half a megabyte of doubles, which stays in a core's second-level cache; Hessians of an order
 # above 360 take wider chunks, lest adding them up take longer than the products.
 _CHUNK_VALUES = 2**16
+# A value that is scaled before a product costs this many multiply-adds of a large product.
+_SCALING_COST = 10
 # Scores that are ranked at a time: 8 MB of doubles, of which a few copies exist.
 _BLOCK_SCORES = 2**20
 _SMALLEST = np.finfo(float).tiny
@@ -120,6 +122,11 @@ def weighted_grams(X: Array, C: Array) -> Array:
     return H
 
 
+def weighted_grams_cost(K: int, d: int) -> float:
+    """Return the multiply-adds that `weighted_grams` takes for a row."""
+    return K * d * (d + _SCALING_COST)
+
+
 def softmax_hessian(P: Array, X: Array, weight: Array) -> Array:
     """Return sum_i w_i (diag(p_i) - p_i p_i') (x) x_i x_i', (K d, K d), of P (K, m)."""
     # With a_i = p_i (x) x_i: sum_i w_i (diag(p_i) (x) x_i x_i' - a_i a_i'), class-major and in
@@ -142,6 +149,12 @@ def softmax_hessian(P: Array, X: Array, weight: Array) -> Array:
         block = slice(k * d, (k + 1) * d)
         H[block, block] += diagonal[block]
     return _with_last_class(H, J, d)
+
+
+def softmax_hessian_cost(K: int, d: int) -> float:
+    """Return the multiply-adds that `softmax_hessian` takes for a row."""
+    J = K - 1
+    return J * d * (J * d / 2 + d + _SCALING_COST)
 
 
 def _with_last_class(H: Array, J: int, d: int) -> Array:

@@ -21,9 +21,11 @@ from softreg._model.kernels import (
     softmax_curvature_product,
     softmax_dual,
     softmax_hessian,
+    softmax_hessian_cost,
     softmax_inplace,
     softplus,
     weighted_grams,
+    weighted_grams_cost,
 )
 from softreg._rows.arrays import Mask, PerScore, RowLosses, Scores
 from softreg._rows.targets import Targets
@@ -31,8 +33,6 @@ from softreg._rows.targets import Targets
 # A class without weight has its optimum at minus infinity; with this probability it adds nothing
 # to F, to rounding.
 _RAREST = np.finfo(float).eps
-# Multiply-adds, at the speed of a large product, that scaling a value before it is one takes.
-_SCALING_COST = 10
 
 
 class Link(Protocol):
@@ -141,8 +141,7 @@ class Softmax:
         return Softmax(count)
 
     def hessian_cost(self, K: int, d: int) -> float:
-        J = K // self.fits - 1
-        return self.fits * J * d * (J * d / 2 + d + _SCALING_COST)
+        return self.fits * softmax_hessian_cost(K // self.fits, d)
 
     def hessian(self, P: Scores, X: Array, weight: Array) -> Array:
         weights = np.broadcast_to(weight, (self.fits, P.shape[1])).astype(float)
@@ -205,7 +204,7 @@ class Sigmoid:
         return self
 
     def hessian_cost(self, K: int, d: int) -> float:
-        return K * d * (d + _SCALING_COST)
+        return weighted_grams_cost(K, d)
 
     def hessian(self, P: Scores, X: Array, weight: Array) -> Array:
         return weighted_grams(X, curvature_diagonal(P) * weight)

@@ -13,13 +13,13 @@ from softreg.solvers.newton import Newton
 def choose(objective: Objective) -> LBFGS | Newton:
     """Return L-BFGS where the columns' Gram matrix is worth factoring, else Newton.
 
-    L-BFGS has one line search and one history for all labels, which does in the coordinates of a
-    factored metric; elsewhere Newton gives each label steps of its own (measured).
+    L-BFGS has one line search and one history for all labels, which is enough in the coordinates of
+    a factored metric; without one, Newton is faster, as labels differ in their steps (measured).
     """
     return LBFGS() if costs_of(objective).factor_pays else Newton()
 
 
-# Names that users may pass; each makes a solver for an objective.
+# Names that users may pass -> what makes the solver for an objective.
 _NAMED = {
     "auto": choose,
     "lbfgs": lambda _objective: LBFGS(),

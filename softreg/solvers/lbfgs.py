@@ -21,10 +21,11 @@ from softreg.solvers.result import Result
 
 # L-BFGS hands over to Newton's last step at this estimate of (F - F*) / F.
 _HANDOVER = 1e-6
-# A descent goes on in its metric as long as every so many passes take a tenth off F, where so
-# many is what a new metric costs, within these bounds: then it spends about as much on descending
-# as on metrics, and where classes are nearly separated the first metric leads most of the way.
-_FEWEST, _MOST, _WORTHWHILE = 5, 40, 0.9
+# A descent has a budget of passes, what a new metric costs, within these bounds, and is granted
+# another as long as each has brought F to this share of what it was or less. So it spends about as
+# much on descending as on metrics, and where classes are nearly separated the first metric leads
+# most of the way.
+_FEWEST_PASSES, _MOST_PASSES, _WORTHWHILE = 5, 40, 0.9
 # For SciPy's limits, where the rule above decides.
 _NO_LIMIT = 10**9
 
@@ -58,7 +59,7 @@ class LBFGS(Solver):
     history: int = 20
 
     def minimise(self, objective: Objective, start: Coef, monitor: Monitor) -> Result:
-        """Minimise the objective from `start` (width, K)."""
+        """Return where minimising the objective from `start` (width, K) ended."""
         if not (isinstance(self.history, numbers.Integral) and int(self.history) >= 1):
             raise ValueError(f"history={self.history!r} must be an integer >= 1, e.g. 20.")
         return run_outer_loop(objective, start, monitor, self.descend)
@@ -88,8 +89,8 @@ class LBFGS(Solver):
 class _Descent:
     """F in whitened variables v = L' (T - start) / unit, and when to stop minimising it.
 
-    The first step of L-BFGS-B has length 1 in its variables; in units of the whitened gradient that
-    is minus the gradient, which in a good metric is the right step.
+    The first step of L-BFGS-B has length 1 in its variables. As unit is the norm of the whitened
+    gradient at the start, that step is minus the gradient: in a good metric the right one.
     """
 
     def __init__(
@@ -98,8 +99,8 @@ class _Descent:
         self.objective, self.start, self.metric, self.monitor = objective, start, metric, monitor
         self.unit = float(np.linalg.norm(metric.whiten(start.gradient)))
         self.latest, self.passes = start, 0
-        self.budget = np.clip(costs_of(objective).cheapest_hessian, _FEWEST, _MOST)
-        # Passes and F when the budget was last renewed.
+        self.budget = np.clip(costs_of(objective).cheapest_hessian, _FEWEST_PASSES, _MOST_PASSES)
+        # The number of passes, and F, when the present budget was granted.
         self.budget_start = 0, start.value.sum()
 
     def coefficients(self, v: NDArray) -> Coef:
@@ -108,7 +109,7 @@ class _Descent:
 
     def value_and_gradient(self, v: NDArray) -> tuple[float, NDArray]:
         """Return F and its gradient in v, and record the point."""
-        if v.any():  # at zero the point is known
+        if v.any():  # zero is the start, which is known
             self.passes += 1
             self.latest = Point.at_coefficients(self.objective, self.coefficients(v))
         return self.latest.value.sum(), self.unit * self.metric.whiten(self.latest.gradient)
@@ -129,6 +130,6 @@ class _Descent:
     def end(self, v: NDArray) -> Point:
         """Return the point at v, with the passes that led to it."""
         T = self.coefficients(v)
-        known = np.array_equal(T, self.latest.T)
-        point = self.latest if known else Point.at_coefficients(self.objective, T)
+        is_latest = np.array_equal(T, self.latest.T)
+        point = self.latest if is_latest else Point.at_coefficients(self.objective, T)
         return replace(point, passes=self.passes)

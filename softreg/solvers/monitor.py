@@ -11,18 +11,18 @@ import numpy as np
 from softreg._rows.arrays import Coef, Mask, PerProblem
 
 # The duality gap that a fit must reach, relative to F: the promise of 1e-8 on every data set.
-CERTIFIED = 1e-8
-# What a row's loss is rounded to: that of a well-fitted row is the difference of scores near 100.
-LEAST = 100 * np.finfo(float).eps
+CERTIFIED_GAP = 1e-8
+# An F that is zero to rounding: the loss of a well-fitted row is the difference of scores near 100.
+LOSS_ROUNDING = 100 * np.finfo(float).eps
 
 
 def rounding(value: PerProblem) -> PerProblem:
     """Return by how much a computed F of this size can be off, (B,)."""
-    return np.maximum(LEAST, 10 * np.finfo(float).eps * value)
+    return np.maximum(LOSS_ROUNDING, 10 * np.finfo(float).eps * value)
 
 
 class IterationMonitor(Protocol):
-    """What a descent reports its iterations to."""
+    """What a descent reports its iterations to: the `Monitor`, or that of some problems."""
 
     @property
     def reason(self) -> str:
@@ -36,8 +36,8 @@ class IterationMonitor(Protocol):
 class Monitor:
     """Counts iterations, records F and says when to stop.
 
-    That is when F - F* is estimated at most tol F and proven at most max(tol, 1e-8) F; differences
-    that rounding alone can make count for nothing.
+    A problem is solved when F - F* is at most tol F by estimate, and at most max(tol, 1e-8) F by
+    proof; less than rounding counts as zero.
 
     Parameters
     ----------
@@ -62,11 +62,11 @@ class Monitor:
     stopped: bool = False
 
     def iteration(self, T: Coef, value: PerProblem) -> None:
-        """Record an iteration that ended at T (width, K), where the parts of F are `value` (B,)."""
+        """Record an iteration of all problems that ended at T (width, K), where F is `value`."""
         self.record(T, float(value.sum()))
 
     def record(self, T: Coef, F: float) -> None:
-        """Record an iteration that ended at T (width, K)."""
+        """Record an iteration that ended at T (width, K), where all problems add up to F."""
         self.losses.append(F)
         if self.report(T, F):
             self.reason, self.stopped = "a callback ended the fit", True
@@ -74,9 +74,10 @@ class Monitor:
             self.reason = f"max_iter={self.max_iter} is too few; raise it, or leave it None"
 
     def reached(self, estimate: PerProblem, gap: PerProblem | float, value: PerProblem) -> Mask:
-        """Return whether F - F* is small enough by estimate, and proven to be nearly so, (B,)."""
-        near, proven = self.tol * value, max(self.tol, CERTIFIED) * value
-        return (estimate <= np.maximum(near, LEAST)) & (gap <= np.maximum(proven, LEAST))
+        """Return whether problems are solved, given estimates and bounds of F - F*, (B,)."""
+        near, proven = self.tol * value, max(self.tol, CERTIFIED_GAP) * value
+        is_near = estimate <= np.maximum(near, LOSS_ROUNDING)
+        return is_near & (gap <= np.maximum(proven, LOSS_ROUNDING))
 
 
 @dataclass(frozen=True)

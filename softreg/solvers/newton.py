@@ -18,9 +18,9 @@ from softreg.solvers.result import Result
 class Newton(Solver):
     """Truncated Newton: each step by conjugate gradients, preconditioned by a metric.
 
-    The linear system is solved loosely far from the optimum; near it, until what is left of its
-    equations no longer shows in the certificate. Each product costs one pass over the data, and
-    vectors of the coefficients' size are few, which counts when there are a million of them.
+    Newton's equations are solved loosely far from the optimum; near it, until their residual hardly
+    adds to the certificate's gap. Each product costs one pass over the data. There are few arrays
+    of the coefficients' size, so that a million coefficients fit.
 
     References
     ----------
@@ -34,7 +34,7 @@ class Newton(Solver):
     """
 
     def minimise(self, objective: Objective, start: Coef, monitor: Monitor) -> Result:
-        """Minimise the objective from `start` (width, K)."""
+        """Return where minimising the objective from `start` (width, K) ended."""
         return run_outer_loop(objective, start, monitor, self.descend)
 
     def descend(

@@ -2,11 +2,11 @@
 
 A round takes a group of problems through three steps:
 
-1. The solver's own descent leads on in the coordinates of the metric (Newton has none).
+1. The solver descends in the coordinates of the metric (`Newton` does not).
 2. If a better metric would have saved more passes than it costs, the metric is refreshed where the
-   descent led. Newton's step follows in that metric: far from the optimum only as much of it as
+   descent ended. Newton's step follows in that metric: far from the optimum only as much of it as
    decreases F, near it the whole, with a certificate.
-3. Problems that are proven optimal leave, and those that only rounding keeps from being proven.
+3. Problems that are proven optimal leave the group, and those that make no more progress.
 """
 
 from __future__ import annotations
@@ -22,34 +22,40 @@ from softreg._model.certificate import certify
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, PerProblem, Places
 from softreg.solvers.linalg.metrics import Metric, first_metric
-from softreg.solvers.monitor import LEAST, IterationMonitor, Monitor, ProblemsMonitor, rounding
+from softreg.solvers.monitor import (
+    LOSS_ROUNDING,
+    IterationMonitor,
+    Monitor,
+    ProblemsMonitor,
+    rounding,
+)
 from softreg.solvers.newton_step import balanced, is_near, newton_step
 from softreg.solvers.point import Point, gradient_step
 from softreg.solvers.result import Result
 
-# (objective, point, metric, monitor) -> the point to which the solver's own descent leads.
+# (objective, point, metric, monitor) -> the point to which a solver descends in the metric.
 Descent = Callable[[Objective, Point, Metric, IterationMonitor], Point]
 
-# A last step that moves a score by more than this, though not F, follows a separated class to
-# infinity; at a minimum the last step moves scores by 1e-4 or less.
+# A last step that moves a score by more than this, though hardly F, goes towards infinity, where
+# classes are separated; at a minimum the last step moves scores by 1e-4 or less.
 _RUNAWAY = 0.1
-# Without a penalty, an F this small is that of classes which something separates.
+# Without a penalty, an F this small is that of separated classes.
 _PERFECT = 1e-8
-# How many rounds in a row may bring no more than rounding: a metric refreshed that often will bring
-# no more either.
+# How many rounds in a row may lower F by no more than rounding: a metric that was refreshed that
+# often will not help any more.
 _PATIENCE = 3
-# Single precision is given up for good once its rounding of F exceeds this share of a descent's
-# gain: with scores in the thousands its gradients lead nowhere.
+# Single precision is given up for good once its rounding of F exceeds this share of the decrease of
+# F by a descent: with scores in the thousands its gradients lead nowhere.
 _NOISY = 0.1
-# Passes that a new Hessian saves in the last step's conjugate gradients, beside an older one
-# (measured: three products instead of ten).
-_CHEAP = 5
-# Products that a step takes in a new, costly metric as well.
-_STILL_NEEDED = 8
-# Problems are solved this many values of an n x K matrix at a time, so that their probabilities are
-# kept from product to product, and a product's coefficients in the cache; but no fewer scores than
-# make a product worth its way through the data.
-_TOGETHER, _FEWEST_SCORES = 2**23, 64
+# A new Hessian saves this many passes of the last step beside an older one (measured: conjugate
+# gradients then take three products instead of ten), so that a cheaper one is always refreshed.
+_ALWAYS_REFRESHED = 5
+# A step takes up to this many products in a new metric as well, which no better one would save.
+_UNAVOIDABLE_PRODUCTS = 8
+# Problems are solved in groups of this many scores of rows, n x K, so that their probabilities are
+# kept from product to product, and a product's coefficients stay in the cache; but of no fewer
+# scores than make a product worth reading the data for.
+_GROUP_SCORES, _FEWEST_SCORES = 2**23, 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +64,7 @@ class _Fit:
 
     Attributes
     ----------
-    objective : Objective of the descents, maybe in single precision
+    objective : Objective of the descents, in the precision of X or in double
     monitor : Monitor
     descend : Descent
     """
@@ -84,18 +90,19 @@ class _Group:
     Attributes
     ----------
     problems : ndarray, the numbers of those not solved yet
-    stalled : ndarray, the number of rounds in a row in which F of each fell by rounding at most
-    metric, first : Metric, the latest and the first
-    fresh : bool, whether the metric is a Hessian that was made where not all were near
-    spent : float, passes that a better metric might have saved by now
+    n_stalled : ndarray, for each, the number of rounds in a row that lowered F by rounding at most
+    metric, first_metric : Metric, the latest and the first
+    is_recent : bool, whether the metric is a Hessian, and not all problems were near their optimum
+        when the last step was taken in it
+    avoidable_passes : float, how many passes a better metric would have saved, at most
     """
 
     problems: Places
-    stalled: Places
+    n_stalled: Places
     metric: Metric
-    first: Metric
-    fresh: bool = False
-    spent: float = 0.0
+    first_metric: Metric
+    is_recent: bool = False
+    avoidable_passes: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,30 +131,30 @@ def run_outer_loop(objective: Objective, start: Coef, monitor: Monitor, descend:
 def run_rounds(
     objective: Objective, start: Point, first: Metric, monitor: Monitor, descend: Descent
 ) -> Minimum:
-    """Return where rounds lead from a point, in a first metric."""
+    """Return where rounds lead from the point `start`, in the metric `first` to begin with."""
     fit, point = _Fit(objective, monitor, descend), start
     converged, latest = objective.constant_problems.copy(), first
     for problems in _groups(objective):
         metric = first.take_problems(objective, problems)
         group = _Group(problems, np.zeros_like(problems), metric, metric)
         while group.problems.size and not monitor.reason and np.isfinite(point.value).all():
-            before, solving = point, group.problems
+            before, unsolved = point, group.problems
             fit, point, group = _descended(fit, point, group)
             if not monitor.reason:
                 point, group = _stepped(fit, point, group)
-                latest = group.metric if len(solving) == objective.problems.count else latest
+                latest = group.metric if len(unsolved) == objective.problems.count else latest
                 group, solved = _without_solved(fit, before, point, group)
-                converged[solving[solved]] = True
+                converged[unsolved[solved]] = True
     return Minimum(point, converged, latest)
 
 
 def _groups(objective: Objective) -> list[Places]:
-    """Return the problems that are solved together."""
+    """Return the problems in groups that are solved together."""
     problems = np.flatnonzero(~objective.constant_problems)
-    if not objective.rows.keeps_blocks:  # all share the way through the data
+    if not objective.rows.keeps_blocks:  # reading the data costs more than their arithmetic
         return [problems]
-    together = max(_FEWEST_SCORES, _TOGETHER // objective.rows.n)
-    count = min(len(problems), -(-objective.shape[1] // together))
+    n_scores = max(_FEWEST_SCORES, _GROUP_SCORES // objective.rows.n)
+    count = min(len(problems), -(-objective.shape[1] // n_scores))
     return np.array_split(problems, max(count, 1))
 
 
@@ -155,69 +162,87 @@ def _descended(fit: _Fit, point: Point, group: _Group) -> tuple[_Fit, Point, _Gr
     """Step 1: return the point after the descent, and the fit with the next one's precision."""
     exact, problems = fit.exact, group.problems
     start = replace(point.take_problems(exact, problems), passes=0)
-    part, monitor = fit.objective.take_problems(problems), fit.monitor_of(problems, point)
-    end = fit.descend(part, start, group.metric, monitor)
-    group = replace(group, spent=max(end.passes, group.spent))
+    subset, monitor = fit.objective.take_problems(problems), fit.monitor_of(problems, point)
+    end = fit.descend(subset, start, group.metric, monitor)
+    group = replace(group, avoidable_passes=max(end.passes, group.avoidable_passes))
     if exact is not fit.objective:
-        single, end = end, Point.at_coefficients(exact.take_problems(problems), end.T)
-        gain = start.value.sum() - end.value.sum()
-        if single is not start and abs((single.value - end.value).sum()) > _NOISY * gain:
+        rough, end = end, Point.at_coefficients(exact.take_problems(problems), end.T)
+        decrease = start.value.sum() - end.value.sum()
+        if rough is not start and abs((rough.value - end.value).sum()) > _NOISY * decrease:
             fit = replace(fit, objective=exact)
     return fit, point.with_problems(exact, problems, end), group
 
 
 def _stepped(fit: _Fit, point: Point, group: _Group) -> tuple[Point, _Group]:
     """Step 2: return the point after Newton's step, and the group with the metric it was in."""
-    exact, problems, metric = fit.exact, group.problems, group.metric
-    part, start = exact.take_problems(problems), point.take_problems(exact, problems)
-    # A metric costs passes: those that the last steps took may have been more.
-    price = metric.refresh_passes(part)
-    needless = group.fresh and is_near(part, start, metric).all()
-    if group.spent > 0 and (price <= _CHEAP or (group.spent >= price and not needless)):
-        metric = metric.refreshed(fit.objective.take_problems(problems), start.T)
-    fresh = metric.is_hessian and not is_near(part, start, metric).all()
-    end = newton_step(part, start, metric, fit.monitor.tol)
-    spent = end.passes - min(metric.refresh_passes(part), _STILL_NEEDED)
-    # A Hessian of saturated rows says little of where they stop being saturated.
-    moved = part.problems.any((end.T != start.T).any(axis=0))
+    exact, problems = fit.exact, group.problems
+    subset, start = exact.take_problems(problems), point.take_problems(exact, problems)
+    metric = _refreshed_if_it_pays(fit, subset, start, group)
+    is_recent = metric.is_hessian and not is_near(subset, start, metric).all()
+    end = newton_step(subset, start, metric, fit.monitor.tol)
+    avoidable_passes = end.passes - min(metric.refresh_passes(subset), _UNAVOIDABLE_PRODUCTS)
+    # A Hessian of saturated rows says little of where they stop being saturated; the first metric
+    # has none of it.
+    moved = subset.problems.any((end.T != start.T).any(axis=0))
     stuck = np.flatnonzero(~moved & np.isinf(end.estimate))
     if stuck.size:
-        first = group.first.take_problems(part, stuck)
-        descended = gradient_step(part.take_problems(stuck), end.take_problems(part, stuck), first)
-        end = end.with_problems(part, stuck, descended)
+        first = group.first_metric.take_problems(subset, stuck)
+        stuck_point = end.take_problems(subset, stuck)
+        descended = gradient_step(subset.take_problems(stuck), stuck_point, first)
+        end = end.with_problems(subset, stuck, descended)
     fit.monitor_of(problems, point).iteration(end.T, end.value)
-    group = replace(group, metric=metric, fresh=fresh, spent=spent)
+    group = replace(group, metric=metric, is_recent=is_recent, avoidable_passes=avoidable_passes)
     return point.with_problems(exact, problems, end), group
+
+
+def _refreshed_if_it_pays(fit: _Fit, subset: Objective, start: Point, group: _Group) -> Metric:
+    """Return the group's metric, refreshed if that costs no more passes than it would have saved.
+
+    Where all problems are near their optimum, a recent Hessian is good enough.
+    """
+    metric, avoidable = group.metric, group.avoidable_passes
+    cost = metric.refresh_passes(subset)
+    good_enough = group.is_recent and is_near(subset, start, metric).all()
+    pays = cost <= _ALWAYS_REFRESHED or (avoidable >= cost and not good_enough)
+    if avoidable > 0 and pays:
+        return metric.refreshed(fit.objective.take_problems(group.problems), start.T)
+    return metric
 
 
 def _without_solved(fit: _Fit, before: Point, point: Point, group: _Group) -> tuple[_Group, Mask]:
     """Step 3: return the group without solved and stalled problems, and which were solved."""
     exact, problems = fit.exact, group.problems
-    part, end = exact.take_problems(problems), point.take_problems(exact, problems)
+    subset, end = exact.take_problems(problems), point.take_problems(exact, problems)
     solved = fit.monitor.reached(end.estimate, end.gap, end.value)
-    solved |= end.value <= np.where(part.has_free_features, _PERFECT, LEAST)
-    gained = before.value[problems] - end.value > rounding(end.value)
-    rounds = np.where(gained, 0, group.stalled + 1)
-    # Where rounding hides the proof, the estimate has to do.
-    stalled = rounds == _PATIENCE
+    solved |= end.value <= np.where(subset.has_free_features, _PERFECT, LOSS_ROUNDING)
+    has_fallen = before.value[problems] - end.value > rounding(end.value)
+    n_stalled = np.where(has_fallen, 0, group.n_stalled + 1)
+    # Where rounding keeps F from falling, it may also keep the gap from closing: the estimate
+    # decides.
+    stalled = n_stalled == _PATIENCE
     solved |= stalled & fit.monitor.reached(end.estimate, 0.0, end.value)
-    left = np.flatnonzero(~(solved | stalled))
-    if len(left) == len(problems):
-        return replace(group, stalled=rounds), solved
-    metric, first = group.metric.take_problems(part, left), group.first.take_problems(part, left)
-    left_over = _Group(problems[left], rounds[left], metric, first, group.fresh, group.spent)
-    return left_over, solved
+    unsolved = np.flatnonzero(~(solved | stalled))
+    if len(unsolved) == len(problems):
+        return replace(group, n_stalled=n_stalled), solved
+    group = replace(
+        group,
+        problems=problems[unsolved],
+        n_stalled=n_stalled[unsolved],
+        metric=group.metric.take_problems(subset, unsolved),
+        first_metric=group.first_metric.take_problems(subset, unsolved),
+    )
+    return group, solved
 
 
 def _embedded(
     objective: Objective, point: Point, problems: Places, T: Coef, value: PerProblem
 ) -> tuple[Coef, float]:
-    """Return T and F of all problems, given those of some, and the point where all others are."""
+    """Return T and F of all problems, given those of some, and the point of all the others."""
     if len(problems) == objective.problems.count:
         return T, float(objective.in_units_of_F(value).sum())
-    all_T, values = point.T.copy(), point.value.copy()
-    all_T[:, objective.problems.scores(problems)], values[problems] = T, value
-    return all_T, float(objective.in_units_of_F(values).sum())
+    T_of_all, values = point.T.copy(), point.value.copy()
+    T_of_all[:, objective.problems.scores(problems)], values[problems] = T, value
+    return T_of_all, float(objective.in_units_of_F(values).sum())
 
 
 def result_from(objective: Objective, minimum: Minimum, monitor: Monitor) -> Result:
@@ -226,8 +251,8 @@ def result_from(objective: Objective, minimum: Minimum, monitor: Monitor) -> Res
     diverging = _diverging(objective, minimum.point, converged)
     point, gap = _with_all_gaps(objective, minimum.point)
     coef, intercept = objective.coefficients(point.T)
-    worn_out = "rounding keeps F from decreasing further; raise tol or scale C down"
-    message = "the optimum was reached" if converged.all() else monitor.reason or worn_out
+    stalled = "rounding keeps F from decreasing further; raise tol or scale C down"
+    message = "the optimum was reached" if converged.all() else monitor.reason or stalled
     return Result(
         coef=coef,
         intercept=intercept,
@@ -243,15 +268,15 @@ def result_from(objective: Objective, minimum: Minimum, monitor: Monitor) -> Res
 
 
 def _with_all_gaps(objective: Objective, point: Point) -> tuple[Point, PerProblem]:
-    """Return the point with balanced intercepts where it has no gap, and gaps (B,)."""
+    """Return the point, balanced in problems that have no gap yet, and the gaps, (B,)."""
     gap = np.minimum(point.gap, point.value)  # no F is below zero
     has_bound = ~(objective.has_free_features | objective.constant_problems)
     unproven = np.flatnonzero(has_bound & ~np.isfinite(point.gap))
     if unproven.size:
-        part, scores = objective.take_problems(unproven), objective.problems.scores(unproven)
-        end = balanced(part, Point.at_coefficients(part, point.T[:, scores]))
+        subset, scores = objective.take_problems(unproven), objective.problems.scores(unproven)
+        end = balanced(subset, Point.at_coefficients(subset, point.T[:, scores]))
         point = point.with_problems(objective, unproven, end)
-        proven = certify(part, end.T, np.zeros_like(end.T)).gap
+        proven = certify(subset, end.T, np.zeros_like(end.T)).gap
         gap[unproven] = np.minimum(proven, end.value)
     return point, gap
 

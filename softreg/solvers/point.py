@@ -1,10 +1,11 @@
-"""Points: coefficients, with all that is known of F there, and the line search between them."""
+"""Points: coefficients with F and its gradient there, estimates of F - F*, and line searches."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, PerProblem, Places
@@ -17,7 +18,7 @@ _TINY = np.finfo(float).tiny
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Coefficients T with F, its gradient, and what is known of F - F*: estimate and bound.
+    """Coefficients T with F, its gradient, and an estimate and a bound of F - F*.
 
     Attributes
     ----------
@@ -25,7 +26,7 @@ class Point:
     value, estimate, gap : ndarray (B,), problem by problem: F, an estimate of F - F* and a bound
         on it, inf where there is none
     step : ndarray (width, K), Newton's step, if that led here, else zeros
-    passes : int, passes over the data, or products, that led here
+    passes : int, passes over the data of the descent, or products of the step, that led here
     """
 
     T: Coef
@@ -38,8 +39,8 @@ class Point:
 
     @classmethod
     def at_coefficients(cls, objective: Objective, T: Coef) -> Point:
-        """Evaluate F at T: one pass."""
-        with np.errstate(over="ignore", invalid="ignore"):  # too long a step: F is no decrease
+        """Return the point at T: one pass."""
+        with np.errstate(over="ignore", invalid="ignore"):  # after too long a step: F is no less
             value, gradient = objective.value_and_gradient(T)
         unknown = np.full_like(value, np.inf)
         return cls(T, value, gradient, unknown, unknown, np.zeros_like(T))
@@ -65,7 +66,7 @@ class Point:
             return other
         scores = objective.problems.scores(problems)
 
-        def merged(values: np.ndarray, new: np.ndarray, places: Places) -> np.ndarray:
+        def merged(values: NDArray, new: NDArray, places: Places) -> NDArray:
             values = values.copy()
             values[..., places] = new
             return values
@@ -82,12 +83,12 @@ class Point:
 
 
 def decrement(objective: Objective, point: Point, metric: Metric) -> PerProblem:
-    """Return ||gradient||^2 / 2 in the metric, which estimates F - F*, over F, (B,)."""
+    """Return the estimate of (F - F*) / F at a point, (B,): half Newton's decrement, squared."""
     return estimated_gap(objective, point.gradient, metric) / np.maximum(point.value, _TINY)
 
 
 def estimated_gap(objective: Objective, gradient: Coef, metric: Metric) -> PerProblem:
-    """Return ||gradient||^2 / 2 in the metric, (B,)."""
+    """Return the estimate of F - F*, (B,): ||gradient||^2 / 2, the norm being the metric's."""
     return 0.5 * objective.problems.inner(gradient, metric.unwhiten(metric.whiten(gradient)))
 
 
@@ -99,19 +100,22 @@ def gradient_step(objective: Objective, point: Point, metric: Metric) -> Point:
 def line_search(objective: Objective, point: Point, step: Coef) -> Point:
     """Return the first point of T + step, T + step / 2, ... that decreases each F enough.
 
-    Each problem halves its own step; one whose F no step decreases stays where it is.
+    Problems halve their steps independently; one whose F no step decreases stays where it is.
     """
     slope = objective.problems.inner(point.gradient, step)
     unknown = np.full_like(point.value, np.inf)
     best = replace(point, estimate=unknown, gap=unknown)
     searching, length = np.arange(objective.problems.count), 1.0
     while searching.size and length >= _SMALLEST:
-        part, start = objective.take_problems(searching), point.take_problems(objective, searching)
+        subset, start = (
+            objective.take_problems(searching),
+            point.take_problems(objective, searching),
+        )
         shortened = length * objective.problems.columns(step, searching)
-        trial = replace(Point.at_coefficients(part, start.T + shortened), step=shortened)
+        trial = replace(Point.at_coefficients(subset, start.T + shortened), step=shortened)
         enough = trial.value <= start.value + _SUFFICIENT * length * slope[searching]
         if enough.any():
-            accepted = trial.take_problems(part, np.flatnonzero(enough))
+            accepted = trial.take_problems(subset, np.flatnonzero(enough))
             best = best.with_problems(objective, searching[enough], accepted)
         searching, length = searching[~enough], length / 2
     return best

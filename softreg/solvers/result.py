@@ -1,4 +1,4 @@
-"""What every solver returns."""
+"""The record that every solver returns."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from softreg._rows.arrays import Coef, Mask, PerProblem, PerScore
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """Where a solver ended.
+    """Where a solver ended, and what it says of that.
 
     Attributes
     ----------
     coef : ndarray of shape (d, K), in the user's units
     intercept : ndarray of shape (K,)
-    objective : ndarray of shape (B,), F there, problem by problem
+    objective : ndarray of shape (B,), each problem's part of F
     gap : ndarray of shape (B,), a bound on F - F*; inf if a feature that varies has no penalty
     n_iter : int
-    converged : ndarray of shape (B,) of bool
+    converged : ndarray of shape (B,) of bool, whether the one stopping rule was met (`Monitor`)
     message : str, what happened and what to change
     stopped : bool, whether the fit ended where the user said: by a callback or number of epochs
     diverging : tuple of int, the scores that grow without end (separated classes, no penalty)

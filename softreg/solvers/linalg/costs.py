@@ -1,4 +1,4 @@
-"""Costs of metrics, counted in passes over the data, and the values that they may take."""
+"""Costs of metrics, counted in passes over the data, and the memory that they may take."""
 
 from __future__ import annotations
 
@@ -7,25 +7,28 @@ from functools import cached_property
 
 import numpy as np
 
+from softreg._model.kernels import weighted_grams_cost
 from softreg._model.objective import Objective
 from softreg._rows.base import slices
 
-# The Gram matrix is worth at most this many passes over the data: it saves more.
-DEAREST_GRAM = 60
-# A Hessian can be estimated from this many rows per parameter: its factor is then within a third
-# of the exact one, which costs so many more passes until the end (both measured).
-ROWS_PER_PARAMETER = 10
+# The Gram matrix is made where it costs at most this many passes over the data: it saves more.
+_MOST_GRAM_PASSES = 60
+# A Hessian can be estimated from this many rows per parameter. Its factor is then within a third
+# of the exact one, and the fit takes so many more passes (both measured).
+_ROWS_PER_PARAMETER = 10
 SAMPLING_LOSS = 8
-# The Hessian's blocks, class by class, take so many passes more until the end (measured).
+# A sample of a larger share of the rows saves too little.
+_LARGEST_SAMPLE = 0.7
+# With the Hessian's blocks, class by class, the fit takes so many more passes (measured).
 _BLOCKS_LOSS = 15
-# Of the values that a metric may take, one in so many may belong to blocks that are being summed.
-_SUMMED_AT_ONCE = 4
+# Blocks that are being summed may take this share of the values that a metric may take.
+_SUMMED_SHARE = 1 / 4
 # An eigenbasis of order d takes this many times d^3 multiply-adds of a large product (measured).
-_EIGENBASIS = 30
+_EIGENBASIS_COST = 30
 # Costs are counted in multiply-adds at the speed of a large matrix product, 22 a nanosecond
-# (measured): a value from memory costs 18, a thin product's a little over one, the exp, sum and
-# division of a score 100, and the Python around a block as much as 1.5 million.
-_VALUE, _SCORE, _OVERHEAD = 18.0, 100.0, 1.5e6
+# (measured): a value from memory costs 18, its multiply-add in a product with few columns 1.25, the
+# exp, sum and division of a score 100, and the Python around a block as much as 1.5 million.
+_VALUE_COST, _THIN_PRODUCT_COST, _SCORE_COST, _OVERHEAD = 18.0, 1.25, 100.0, 1.5e6
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Costs:
     ----------
     n, n_values : rows, and values of X that a product touches
     width, n_scores, n_problems : int, the shape (width, K) of the coefficients, and B
-    hessian_row : float, multiply-adds that a row takes in the whole Hessian
+    hessian_row_cost : float, multiply-adds that a row takes in the whole Hessian
     value_budget : float, values that a metric may take
     is_sparse : bool, whether X is CSR
     """
@@ -46,15 +49,16 @@ class Costs:
     width: int
     n_scores: int
     n_problems: int
-    hessian_row: float
+    hessian_row_cost: float
     value_budget: float
     is_sparse: bool
 
     @cached_property
-    def a_pass(self) -> float:
-        """Value and gradient, in multiply-adds."""
-        scores = self.n_scores * (2.5 * self.n_values + _SCORE * self.n)
-        return _VALUE * self.n_values + scores + _OVERHEAD
+    def pass_cost(self) -> float:
+        """Multiply-adds of a pass for F and its gradient: two products and the scores between."""
+        products = 2 * _THIN_PRODUCT_COST * self.n_values
+        scores = self.n_scores * (products + _SCORE_COST * self.n)
+        return _VALUE_COST * self.n_values + scores + _OVERHEAD
 
     @property
     def order(self) -> int:
@@ -69,24 +73,24 @@ class Costs:
         the Hessian's diagonal, which follows the curvature: there it serves only on the way to a
         Hessian.
         """
-        passes = self.n * self.width**2 / 2 / self.a_pass
-        useful = not self.is_sparse or self.cheapest_hessian <= DEAREST_GRAM
-        return self.width**2 <= self.value_budget and passes <= DEAREST_GRAM and useful
+        passes = self.n * self.width**2 / 2 / self.pass_cost
+        useful = not self.is_sparse or self.cheapest_hessian <= _MOST_GRAM_PASSES
+        return self.width**2 <= self.value_budget and passes <= _MOST_GRAM_PASSES and useful
 
     @property
     def eigenbasis_pays(self) -> bool:
-        """Whether an eigenbasis for several problems is cheap enough."""
-        passes = _EIGENBASIS * self.width**3 / self.a_pass
-        return self.n_problems > 1 and passes <= DEAREST_GRAM
+        """Whether there are several problems, and an eigenbasis for them is cheap enough."""
+        passes = _EIGENBASIS_COST * self.width**3 / self.pass_cost
+        return self.n_problems > 1 and passes <= _MOST_GRAM_PASSES
 
     @cached_property
     def cheapest_hessian(self) -> float:
-        """A new Hessian, or its blocks, in passes; inf if they are too large."""
-        return min(self.hessian)
+        """Passes that a new Hessian costs, or its blocks; inf if these are too large."""
+        return min(self.hessian_passes)
 
     @property
-    def hessian(self) -> tuple[float, float]:
-        """The exact and the sampled Hessian, or their blocks, in passes.
+    def hessian_passes(self) -> tuple[float, float]:
+        """Passes that a Hessian, or its blocks, cost from all rows, and from a sample.
 
         Drawing the sample takes two passes more, which `SAMPLING_LOSS` covers.
         """
@@ -99,33 +103,36 @@ class Costs:
 
     @cached_property
     def _whole(self) -> tuple[float, float]:
-        return self._in_passes(self.order, self.hessian_row)
+        return self._in_passes(self.order, self.hessian_row_cost)
 
     @cached_property
     def _blocks(self) -> tuple[float, float]:
-        return self._in_passes(self.width, self.n_scores * self.width * (self.width + 10))
+        return self._in_passes(self.width, weighted_grams_cost(self.n_scores, self.width))
 
-    def _in_passes(self, order: int, row: float) -> tuple[float, float]:
-        """Return the costs of blocks of some order, exact and sampled; inf if too large."""
+    def _in_passes(self, order: int, row_cost: float) -> tuple[float, float]:
+        """Return the passes that blocks of some order cost from all rows, and from a sample.
+
+        inf if they are too large, or the sample is hardly smaller; `row_cost` in multiply-adds.
+        """
         n_parameters = self.width * self.n_scores
         if order * n_parameters > self.value_budget:
             return np.inf, np.inf
-        row += _VALUE * self.width
-        factor = n_parameters * order**2 / 3 + _OVERHEAD
-        exact = (self.n * row + factor) / self.a_pass
-        if self.sample_size >= 0.7 * self.n:
+        row_cost += _VALUE_COST * self.width
+        factor_cost = n_parameters * order**2 / 3 + _OVERHEAD
+        exact = (self.n * row_cost + factor_cost) / self.pass_cost
+        if self.sample_size >= _LARGEST_SAMPLE * self.n:
             return exact, np.inf
-        return exact, (self.sample_size * row + factor) / self.a_pass
+        return exact, (self.sample_size * row_cost + factor_cost) / self.pass_cost
 
     @property
     def sample_size(self) -> int:
-        """Rows from which a Hessian is estimated; these are kept in memory."""
-        return int(min(ROWS_PER_PARAMETER * self.order, self.value_budget / self.width))
+        """Number of rows from which a Hessian is estimated, few enough to be kept in memory."""
+        return int(min(_ROWS_PER_PARAMETER * self.order, self.value_budget / self.width))
 
     def block_groups(self) -> list[slice]:
         """Return slices of scores whose blocks are summed together, so that few exist at a time."""
-        values = _SUMMED_AT_ONCE * self.n_scores * self.width**2
-        count = min(self.n_scores, int(np.ceil(values / self.value_budget)))
+        values, most = self.n_scores * self.width**2, _SUMMED_SHARE * self.value_budget
+        count = min(self.n_scores, int(np.ceil(values / most)))
         return slices(self.n_scores, count)
 
 
@@ -134,8 +141,8 @@ def costs_of(objective: Objective) -> Costs:
     rows, problems, (width, K) = objective.rows, objective.problems, objective.shape
 
     def make() -> Costs:
-        hessian_row = objective.link.hessian_cost(K, width)
-        sizes = (rows.n, rows.n_values, width, K, problems.count, hessian_row)
+        row_cost = objective.link.hessian_cost(K, width)
+        sizes = (rows.n, rows.n_values, width, K, problems.count, row_cost)
         return Costs(*sizes, rows.value_budget, rows.is_sparse)
 
     return rows.kept(("costs", problems, rows.value_budget), make)

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-# Curvature below this is none: saturated rows leave some, whose inverse would overflow in squares.
+# Curvature below this counts as zero: saturated rows leave some, whose inverse squared overflows.
 FLAT = 1e-100
 
 
 def solved(factor: NDArray, b: NDArray, transposed: bool = False) -> NDArray:
-    """Return factor^-1 b or factor'^-1 b: by LAPACK itself: SciPy's checks cost ten times it."""
+    """Return L^-1 b, or L'^-1 b, of a lower Cholesky factor L."""
+    # LAPACK's own routine: around small factors SciPy's checks take ten times as long.
     return linalg.lapack.dtrtrs(factor, b, lower=1, trans=int(transposed))[0]
 
 

@@ -1,4 +1,4 @@
-"""Products with a Hessian, which share the probabilities that it is made of."""
+"""Products with the Hessian at one point, which share the probabilities there."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ class HessianProduct:
     ----------
     objective : Objective
     T : ndarray (width, K)
-    confined_to : ndarray (width, 1 or K) of bool, elsewhere the product is zero; None: everywhere
-    point : hashable, a name for T, under which blocks keep the probabilities there
+    confined_to : ndarray (width, 1 or K) of bool or None: where it is False, the product is zero
+    point_key : hashable, the key under which blocks keep the probabilities at T
     """
 
     objective: Objective
     T: Coef
     confined_to: Mask | None = None
-    point: Hashable = field(default_factory=uuid4)
+    point_key: Hashable = field(default_factory=uuid4)
 
     def __call__(self, D: Coef) -> Coef:
         """Return H(T) D, (width, K)."""
         objective, rows = self.objective, self.objective.rows
         U, V = rows.block_coefficients(self.T), rows.block_coefficients(D)
-        (gathered,) = rows.sum(CurvatureProduct(objective.link, U, V, self.point))
+        (gathered,) = rows.sum(CurvatureProduct(objective.link, U, V, self.point_key))
         image = rows.working_gradient(gathered) / objective.score_weight
         image += objective.penalty.ridge * D
         return image if self.confined_to is None else image * self.confined_to
@@ -56,20 +56,20 @@ class HessianProduct:
         if confined_to is not None:
             confined_to = np.broadcast_to(confined_to, self.T.shape)[:, scores]
         T = objective.problems.columns(self.T, problems)
-        return HessianProduct(objective.take_problems(problems), T, confined_to, self.point)
+        return HessianProduct(objective.take_problems(problems), T, confined_to, self.point_key)
 
     def balancing_step(self, residual: Coef) -> Coef:
-        """Return the step (width, K) in the intercepts alone that takes `residual` off them.
+        """Return the step (width, K) in the intercepts alone that makes their `residual` zero.
 
-        Penalised coefficients may be a little out of balance at little cost to the certificate, the
-        intercepts not at all. At most one pass, which spares many products.
+        A residual of penalised coefficients adds a little to the certificate's gap, one of the
+        intercepts makes it infinite. At most one pass, which spares many products.
         """
         objective, step = self.objective, np.zeros_like(self.T)
         if objective.rows.coordinates.intercept:
             link, U = objective.link, objective.rows.block_coefficients(self.T)
-            (H,) = objective.rows.sum(InterceptHessian(link, U, self.point))
+            (H,) = objective.rows.sum(InterceptHessian(link, U, self.point_key))
             H = H / objective.problem_weight[:, None, None]
-            H[np.abs(H) < FLAT] = 0  # of saturated rows: they have no balance to restore
+            H[np.abs(H) < FLAT] = 0  # of saturated rows, which no step brings into balance
             right = link.centred(residual[-1]).reshape(len(H), -1, 1)
             inverse = np.linalg.pinv(H, rcond=right.size * np.finfo(float).eps, hermitian=True)
             step[-1] = link.centred((inverse @ right).ravel())

@@ -1,8 +1,9 @@
-"""Metrics: cheap stand-ins for the Hessian, in whose coordinates a step is well scaled.
+"""Metrics: positive definite matrices in place of the Hessian, cheaper, to precondition with.
 
-A metric M = L L' offers the whitened variables v = L' T: `whiten` takes gradients to them and
-`unwhiten` takes them back to T. Then ||whiten(G)||^2 / 2 estimates F - F*, free of units, and
-``unwhiten(whiten(G))`` is the preconditioned gradient M^-1 G.
+In the whitened variables v = L' T of a metric M = L L', F has about the same curvature in every
+direction: ``whiten(G)`` = L^-1 G is the gradient in v, ``unwhiten(v)`` = L'^-1 v the step in T.
+So ||whiten(G)||^2 / 2 estimates F - F*, whatever the units, and ``unwhiten(whiten(G))`` is the
+preconditioned gradient M^-1 G.
 """
 
 from __future__ import annotations
@@ -23,19 +24,24 @@ from softreg.solvers.linalg.row_sampling import by_leverage
 
 
 class Metric(Protocol):
-    """A positive definite stand-in for the Hessian."""
+    """A positive definite matrix M that is near the Hessian.
+
+    Attributes
+    ----------
+    is_hessian : bool, whether it is the Hessian at some T, or its blocks, of all rows or of a
+        sample
+    """
 
     is_hessian: bool
-    """Whether it is the Hessian at some T, of all rows or of a sample."""
 
     def whiten(self, G: Coef) -> NDArray:
-        """Return the gradient (width, K) in whitened variables, flat."""
+        """Return the gradient G (width, K) in whitened variables, (width K,)."""
 
     def unwhiten(self, v: NDArray) -> Coef:
-        """Return the step (width, K) of whitened variables."""
+        """Return the step (width, K) of whitened variables v (width K,)."""
 
     def refreshed(self, objective: Objective, T: Coef) -> Metric:
-        """Return the Hessian at T as a metric, or what comes nearest to it at a bearable cost."""
+        """Return the Hessian at T as a metric, or the nearest metric that is cheap enough."""
 
     def refresh_passes(self, objective: Objective) -> float:
         """Return the cost of `refreshed`, in passes over the data."""
@@ -44,17 +50,22 @@ class Metric(Protocol):
         """Return the metric of some of the objective's problems."""
 
     def repeated(self, count: int) -> Metric:
-        """Return the metric of `count` fits at once, which all of them share."""
+        """Return the metric of `count` fits at once, this one for each."""
 
     def with_ridge_change(self, objective: Objective, change: Coef) -> Metric:
-        """Return the metric of an objective whose ridge differs by `change` (width, 1 or K)."""
+        """Return the metric for an objective whose ridge is larger by `change` (width, 1 or K)."""
 
 
 @dataclass(frozen=True, eq=False)
 class DiagonalMetric:
-    """The Hessian's diagonal: for coefficients too many for any factor."""
+    """The Hessian's diagonal, where coefficients are too many for any factor.
 
-    root: NDArray
+    Attributes
+    ----------
+    root : ndarray (width, K), the roots of the diagonal
+    """
+
+    root: Coef
     is_hessian = False
 
     @classmethod
@@ -86,14 +97,21 @@ class DiagonalMetric:
 
 @dataclass(frozen=True, eq=False)
 class GramMetric:
-    """mean_k p_k (1 - p_k) X'X / sum_i s_i + penalty: one small factor that serves all scores."""
+    """c G + ridge, the same for all scores, with the Gram matrix G = `Objective.gram`.
+
+    c is the mean over the scores of p_k (1 - p_k) at the null model, and so is the ridge.
+
+    Attributes
+    ----------
+    factor : ndarray (width, width), its lower Cholesky factor
+    """
 
     factor: NDArray
     is_hessian = False
 
     @classmethod
     def at_null_model(cls, objective: Objective) -> GramMetric:
-        """Return the metric at the null model: one product of the columns with themselves."""
+        """Return the metric at the null model: one pass, for the Gram matrix."""
         curvature = _null_curvatures(objective).mean()
         ridge = np.diag(objective.penalty.ridge_by_feature)
         return cls(cholesky(curvature * objective.gram() + ridge))
@@ -123,16 +141,16 @@ class GramMetric:
 
 @dataclass(frozen=True, eq=False)
 class EigenbasisMetric:
-    """c_k X'X / sum_i s_i + penalty_k of each problem: one eigenbasis makes all of them diagonal.
+    """c_k G + ridge_k for each problem k of one score, with the Gram matrix G.
 
-    It is that of c X'X / sum_i s_i and the penalty, c and the penalty being means over the
-    problems (`JointEigenbasis`; nothing here is worse conditioned than the sum of the two).
+    All of them are diagonal in the `JointEigenbasis` of c G and the ridge, with the means c and
+    ridge of `GramMetric`; nothing here is worse conditioned than c G + ridge.
 
     Attributes
     ----------
     eigenbasis : JointEigenbasis
-    roots : ndarray (width, K), roots of the diagonal of each problem's metric in this basis
-    gram : GramMetric, of the sum
+    roots : ndarray (width, K), the roots of each problem's diagonal in the eigenbasis
+    gram : GramMetric, c G + ridge
     """
 
     eigenbasis: JointEigenbasis
@@ -174,11 +192,18 @@ class EigenbasisMetric:
 
 @dataclass(frozen=True, eq=False)
 class HessianMetric:
-    """The Hessian at some T, or its blocks class by class, from all rows or those that matter.
+    """The Hessian at some T, or its blocks class by class, from all rows or from a sample.
 
-    Blocks know nothing of what moves all classes alike, along which the Hessian is all but flat and
-    no gradient points: such moves are taken off before and after, or conjugate gradients would take
-    ten times as many products (measured).
+    Moves of all classes alike change no probability. Along them the Hessian is all but flat, which
+    its blocks do not show, and no gradient points along them: gradients and steps are centred, or
+    conjugate gradients would take ten times as many products (measured).
+
+    Attributes
+    ----------
+    factors : list of ndarrays, the lower Cholesky factors of the problems' Hessians, or of the
+        scores' blocks; several fits share theirs
+    gram : GramMetric, from which this metric was refreshed
+    link : Link, which centres
     """
 
     factors: list[NDArray]
@@ -188,13 +213,15 @@ class HessianMetric:
 
     @classmethod
     def at_coefficients(cls, objective: Objective, T: Coef, gram: GramMetric) -> HessianMetric:
-        """Return the metric at T."""
+        """Return the metric at T, by the cheapest way."""
+        # 1. All rows, or a sample that is drawn by leverage.
         costs, estimate = costs_of(objective), objective
-        exact, sampled = costs.hessian
-        if sampled + SAMPLING_LOSS < exact:
+        exact_passes, sampled_passes = costs.hessian_passes
+        if sampled_passes + SAMPLING_LOSS < exact_passes:
             factor = cholesky(objective.curvature_gram(T))
             root = solved(factor, np.eye(len(factor))).T
             estimate = by_leverage(objective, T, root, costs.sample_size)
+        # 2. The whole Hessian of each problem, or its blocks, few of which exist at a time.
         if costs.hessian_is_whole:
             matrices = iter(estimate.hessian(T))
         else:
@@ -210,16 +237,16 @@ class HessianMetric:
         return self.link.centred(step.reshape(-1, len(self.gram.factor)).T)
 
     def _solved(self, v: NDArray, transposed: bool) -> NDArray:
-        """Return L^-1 v or L'^-1 v; those that share a factor are solved together."""
-        parts = v.reshape(len(self.factors), -1)
-        out = np.empty_like(parts)
+        """Return L^-1 v or L'^-1 v, one row for each factor, of v (width K,)."""
+        rows = v.reshape(len(self.factors), -1)
+        out = np.empty_like(rows)
         for factor, places in self._places_of_factors.values():
-            out[places] = solved(factor, parts[places].T, transposed).T
+            out[places] = solved(factor, rows[places].T, transposed).T
         return out
 
     @cached_property
     def _places_of_factors(self) -> dict[int, tuple[NDArray, list[int]]]:
-        """Each factor, with its places among `factors`, by the factor's id."""
+        """By its id, each factor with its places among `factors`, to be used for all at once."""
         places: dict[int, tuple[NDArray, list[int]]] = {}
         for place, factor in enumerate(self.factors):
             places.setdefault(id(factor), (factor, []))[1].append(place)
@@ -249,7 +276,7 @@ class HessianMetric:
 
 
 def first_metric(objective: Objective, T: Coef) -> Metric:
-    """Return the cheapest metric that is worth its cost."""
+    """Return the metric to begin with at T (width, K): the best that is cheap enough."""
     costs = costs_of(objective)
     if not costs.factor_pays:
         return DiagonalMetric.at_coefficients(objective, T)

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
 
-# Share of rows drawn whatever they weigh, so that no row counts for more than tenfold.
+# Share of the rows that are drawn with equal chances, so that no row's weight grows more than
+# tenfold beside what it were if all had equal chances.
 _UNIFORM = 0.1
 
 
 @dataclass(frozen=True)
 class ChanceByLeverage:
-    """The chances at which about `size` of n rows are drawn, mostly in proportion to leverage.
+    """The chances with which about `size` of n rows are drawn, mostly in proportion to leverage.
 
     Attributes
     ----------
@@ -35,10 +36,11 @@ class ChanceByLeverage:
 def by_leverage(objective: Objective, T: Coef, root: NDArray, size: int) -> Objective:
     """Return the objective on about `size` rows, drawn by what they add to the Hessian at T.
 
-    Uniform sampling misses the few rows that determine a nearly separable fit: there it took ten
-    times as many iterations. Rows are drawn in proportion to curvature times leverage
-    ||root' x~||^2 and weighted by the inverse of their chance. With a root of the inverse of
-    `Objective.curvature_gram` no feature is missed, whatever its tails.
+    Rows are drawn in proportion to their curvature times leverage ||root' x~||^2, and weighted by
+    the inverse of their chance. With a root (width, width) of the inverse of
+    `Objective.curvature_gram` no feature is missed, whatever its tails. Chances that are all equal
+    miss the few rows that determine a nearly separable fit: there they took ten times as many
+    iterations (measured).
     """
     chance = ChanceByLeverage(size, objective.rows.n)
     rows = objective.rows.sampled(objective.leverage_kernel(T, root), chance)
