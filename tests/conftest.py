@@ -12,9 +12,9 @@ from softreg._rows.threads import Threads
 settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")
 
-ALL = list(product(with_penalties("L2", "no penalty", "L2 of some"), SOURCES, ROUNDING, TERMS))
-# An unpenalised column besides the intercept, and none.
-DOUBLE = list(product(with_penalties("L2", "L2 of each"), SOURCES, TERMS))
+CASES = list(product(with_penalties("L2", "no penalty", "L2 of some"), SOURCES, ROUNDING, TERMS))
+# In double precision, with a penalty on every score.
+PENALISED_CASES = list(product(with_penalties("L2", "L2 of each"), SOURCES, TERMS))
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def one_thread():
         yield threads
 
 
-@pytest.fixture(params=ALL, ids=lambda p: f"{p[0][0]}-{p[1]}-{p[2].__name__}-{p[3]}-{p[0][1]}")
+@pytest.fixture(params=CASES, ids=lambda p: f"{p[0][0]}-{p[1]}-{p[2].__name__}-{p[3]}-{p[0][1]}")
 def case(request, monkeypatch, one_thread):
     """One objective of every kind."""
     (targets, penalty), source, dtype, terms = request.param
@@ -32,7 +32,7 @@ def case(request, monkeypatch, one_thread):
     return make(one_thread, targets, source, dtype, penalty, **TERMS[terms])
 
 
-@pytest.fixture(params=DOUBLE, ids=lambda p: f"{p[0][0]}-{p[1]}-{p[2]}-{p[0][1]}")
+@pytest.fixture(params=PENALISED_CASES, ids=lambda p: f"{p[0][0]}-{p[1]}-{p[2]}-{p[0][1]}")
 def penalised(request, monkeypatch, one_thread):
     """One objective of every kind in double precision that has a penalty on every score."""
     (targets, penalty), source, terms = request.param

@@ -16,7 +16,7 @@ from scipy.special import expit, logsumexp, softmax
 from softreg._model.links import Sigmoid, Softmax
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
-from softreg._rows import memory as _memory
+from softreg._rows import memory
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.label_targets import LabelTargets
 from softreg._rows.memory import DenseRows, SparseRows
@@ -54,9 +54,9 @@ def basis(shape):
 
 
 def apply(H, D):
-    """Uncoupled blocks H (B, p, p) times D (width, K)."""
-    parts = np.einsum("bpq,bq->bp", H, D.T.reshape(len(H), -1))
-    return parts.reshape(D.shape[::-1]).T
+    """Hessians of problems H (B, p, p) times D (width, K)."""
+    columns = np.einsum("bpq,bq->bp", H, D.T.reshape(len(H), -1))
+    return columns.reshape(D.shape[::-1]).T
 
 
 class UngaugedSoftmax(Softmax):
@@ -70,11 +70,11 @@ class UngaugedSoftmax(Softmax):
 
 
 class Drawn(NamedTuple):
-    """Targets, and what they say as matrices (n, K): y, and what each loss counts in its row."""
+    """Targets, and matrices (n, K) of y and of how much each loss weighs in its row."""
 
     targets: Targets
     Y: np.ndarray
-    own: np.ndarray
+    loss_weight: np.ndarray
 
 
 def classes(K, smoothing=0.0):
@@ -101,30 +101,30 @@ def shares(draw_matrix):
 def answers(*, soft=False, cells=False):
     """Yes or no for three labels; `soft`: also shares, weights and unknown answers.
 
-    Some plain noes are stored, though they need not be.
+    `cells`: also weights of rows and labels. Some plain noes are stored, though they need not be.
     """
 
     def draw(rng, n):
         Y = (rng.random((n, 3)) < [0.5, 0.3, 0.6]) * 1.0
-        own, plain = np.ones(Y.shape), np.ones(3)
+        weights, no_weight = np.ones(Y.shape), np.ones(3)
         if soft:
             Y = np.where(rng.random(Y.shape) < 0.3, rng.random(Y.shape), Y)
-            plain = np.array([0.7, 1.0, 2.0])
-            own = np.where(Y > 0, rng.uniform(0.2, 3, Y.shape), plain)
-            own *= rng.random(Y.shape) < 0.85
-        weight = rng.uniform(size=Y.shape) * (rng.random(Y.shape) < 0.9) * 3 if cells else None
-        targets = indicators(Y, own, plain, weight, rng.random(Y.shape) < 0.1)
-        return Drawn(targets, Y, own if weight is None else own * weight)
+            no_weight = np.array([0.7, 1.0, 2.0])
+            weights = np.where(Y > 0, rng.uniform(0.2, 3, Y.shape), no_weight)
+            weights *= rng.random(Y.shape) < 0.85
+        cell_weight = rng.uniform(size=Y.shape) * (rng.random(Y.shape) < 0.9) * 3 if cells else None
+        targets = indicators(Y, weights, no_weight, cell_weight, rng.random(Y.shape) < 0.1)
+        return Drawn(targets, Y, weights if cell_weight is None else weights * cell_weight)
 
     return draw
 
 
-def indicators(Y, own, plain, cell_weight=None, stored=False):
-    """Indicators of the answers Y (n, L) and their weights, all but plain noes being stored."""
-    stored = (Y != 0) | (own != plain) | stored
+def indicators(Y, weights, no_weight, cell_weight=None, stored=False):
+    """Targets of the answers Y (n, L) and their weights, all but plain noes being stored."""
+    stored = (Y != 0) | (weights != no_weight) | stored
     places = (np.nonzero(stored)[1], np.r_[0, stored.sum(axis=1).cumsum()])
     return LabelTargets.from_answers(
-        sp.csr_array((Y[stored], *places), shape=Y.shape), own[stored], plain, cell_weight
+        sp.csr_array((Y[stored], *places), shape=Y.shape), weights[stored], no_weight, cell_weight
     )
 
 
@@ -134,16 +134,20 @@ def two_classes(rng, n):
 
 
 def fits(draw, count):
-    """The same targets for so many fits, each of which leaves some rows out, or counts some twice.
+    """The same targets for `count` fits, in which rows count 0 to 2 times.
 
-    The scores of each fit come after those of the fit before it.
+    Scores come one fit after another.
     """
 
     def draw_fits(rng, n):
-        targets, Y, own = draw(rng, n)
-        kept = rng.choice([0, 1, 1, 1, 2], size=(count, n))
-        times = np.repeat(kept.T, Y.shape[1], axis=1)
-        return Drawn(targets.repeated(kept), np.tile(Y, count), np.tile(own, count) * times)
+        targets, Y, loss_weight = draw(rng, n)
+        counts = rng.choice([0, 1, 1, 1, 2], size=(count, n))
+        counts_of_scores = np.repeat(counts.T, Y.shape[1], axis=1)
+        return Drawn(
+            targets.repeated(counts),
+            np.tile(Y, count),
+            np.tile(loss_weight, count) * counts_of_scores,
+        )
 
     return draw_fits
 
@@ -161,14 +165,13 @@ TARGETS = {
     "softmax, two fits": (Softmax(2), fits(classes(3, 0.1), 2)),
 }
 INDICATORS = ["answers", "soft answers", "answers, cells", "soft answers, cells"]
-# Those that are a problem a score.
+# Those of which each score is a problem.
 LABELS = ["sigmoid shares", *INDICATORS]
 
 
 # ---- Objectives ---------------------------------------------------------------------------------
 
-# How rows are held: standardised blocks that are kept, raw blocks or blocks transformed in each
-# pass, and CSR.
+# What blocks are: standardised and kept; raw, or standardised anew in each pass; CSR.
 SOURCES = ["kept", "raw", "sparse"]
 TERMS = {
     "plain": {},
@@ -176,7 +179,7 @@ TERMS = {
     "no intercept": {"weighted": True, "offset": True, "intercept": False},
 }
 FACTORS = np.array([1.0, 2.0, 0.5, 0.0, 1.0, 3.0])
-# Inverse strengths, of all scores or of each.
+# Inverse strengths C, (1,) or (K,).
 PENALTIES = {
     "L2": [0.5],
     "no penalty": [np.inf],
@@ -186,22 +189,22 @@ PENALTIES = {
 
 
 def with_penalties(*names):
-    """All targets with all of these penalties, the scores' own ones where scores are problems."""
+    """All targets with all of these penalties; C (K,) only where each score is a problem."""
     pairs = product(TARGETS, names)
     return [(y, name) for y, name in pairs if len(PENALTIES[name]) == 1 or y in LABELS]
 
 
 def hold(source, monkeypatch):
-    """Have dense rows kept in working coordinates, or not at all."""
+    """Have no block of dense rows kept if the source is "raw"."""
     if source == "raw":
-        monkeypatch.setattr(_memory, "_KEPT_BYTES", 0)
+        monkeypatch.setattr(memory, "_KEPT_BYTES", 0)
 
 
 @dataclass
 class Case:
     """An objective in working coordinates and what it was made from, in double precision.
 
-    Row weights s (n,), w (n, K) those of each row's loss in each score, l2 (d, 1 or K).
+    Row weights s (n,), weights w (n, K) of each row's loss in each score, strengths l2 (d, 1 or K).
     """
 
     objective: Objective
@@ -241,7 +244,7 @@ class Case:
 
     @property
     def total(self):
-        """The weight of each problem, (B,); one where nothing is known."""
+        """The weight of each problem, (B,); one where no target has weight."""
         total = self.w.sum(axis=0) @ self.owner / self.owner.sum(axis=0)
         return np.where(total > 0, total, 1.0)
 
@@ -253,17 +256,23 @@ class Case:
     @property
     def features(self):
         """The rows x~ (n, width), from the raw ones by the formula of `Coordinates`."""
-        own = self.objective.rows.coordinates
+        coordinates = self.objective.rows.coordinates
         return np.column_stack(
-            [(self.X - own.centre) / own.scale, *([np.ones(len(self.X))] * own.intercept)]
+            [
+                (self.X - coordinates.centre) / coordinates.scale,
+                *([np.ones(len(self.X))] * coordinates.intercept),
+            ]
         )
 
     @property
     def working_l2(self):
         """Strengths of the penalty on T, (width, K)."""
-        own, K = self.objective.rows.coordinates, self.Y.shape[1]
+        coordinates, K = self.objective.rows.coordinates, self.Y.shape[1]
         strengths = np.vstack(
-            [self.l2 / own.scale[:, None] ** 2, *([0 * self.l2[:1]] * own.intercept)]
+            [
+                self.l2 / coordinates.scale[:, None] ** 2,
+                *([0 * self.l2[:1]] * coordinates.intercept),
+            ]
         )
         return np.broadcast_to(strengths, (len(strengths), K))
 
@@ -276,10 +285,10 @@ class Case:
         """The probabilities (n, K) of scores (n, K)."""
         if not self.is_softmax:
             return expit(Z)
-        return np.hstack([softmax(own, axis=1) for own in self.by_fit(Z)])
+        return np.hstack([softmax(Z_of_fit, axis=1) for Z_of_fit in self.by_fit(Z)])
 
     def by_fit(self, A):
-        """What belongs to each softmax, of arrays whose last axis is the scores."""
+        """The scores of each softmax, of an array whose last axis is that of all scores."""
         return np.split(A, self.link.fits, axis=-1)
 
     def point(self, seed=0):
@@ -288,16 +297,16 @@ class Case:
 
     def direction(self, seed=1):
         """A direction that moves probabilities: columns that vary, zero-sum over classes."""
-        own = self.objective.rows.coordinates
-        varies = np.append(np.isfinite(own.scale), [True] * own.intercept)
+        coordinates = self.objective.rows.coordinates
+        varies = np.append(np.isfinite(coordinates.scale), [True] * coordinates.intercept)
         return self.link.centred(self.point(seed) * varies[:, None])
 
     def value(self, W, b):
         """F(W, b) in the user's units, problem by problem, each divided by its own weight."""
         Z = self.X @ W + b + self.offset
         if self.is_softmax:
-            each = zip(*(self.by_fit(A) for A in (self.w, Z, self.Y)), strict=True)
-            loss = [w[:, 0] @ (logsumexp(z, axis=1) - (y * z).sum(axis=1)) for w, z, y in each]
+            fits = zip(*(self.by_fit(A) for A in (self.w, Z, self.Y)), strict=True)
+            loss = [w[:, 0] @ (logsumexp(z, axis=1) - (y * z).sum(axis=1)) for w, z, y in fits]
         else:
             loss = (self.w * (np.logaddexp(0, Z) - self.Y * Z)).sum(axis=0)
         penalty = 0.5 * (self.l2 * np.square(W)).sum(axis=0) @ self.owner
@@ -311,10 +320,10 @@ class Case:
         """The least F of each problem, in units of its weight, found without softreg, (B,)."""
         l2 = np.broadcast_to(self.l2, (len(self.l2), self.Y.shape[1]))
         if self.is_softmax:
-            each = zip(*(self.by_fit(A) for A in (self.Y, self.w, self.offset, l2)), strict=True)
-            return np.array([self._least(y, w[:, 0], o, f[:, 0]) for y, w, o, f in each])
+            fits = zip(*(self.by_fit(A) for A in (self.Y, self.w, self.offset, l2)), strict=True)
+            return np.array([self._least(y, w[:, 0], o, f[:, 0]) for y, w, o, f in fits])
         labels = zip(self.Y.T, self.w.T, self.offset.T, l2.T, strict=True)
-        return np.array([self._least(np.column_stack([1 - y, y]), *own) for y, *own in labels])
+        return np.array([self._least(np.column_stack([1 - y, y]), *terms) for y, *terms in labels])
 
     def _least(self, Y, weight, offset, l2):
         found = optimum(
@@ -355,12 +364,12 @@ def make(
     rng = np.random.default_rng(3)
     X = (columns(rng, n, source) if X is None else X).astype(dtype)
     link, draw = TARGETS[targets] if isinstance(targets, str) else targets
-    y, Y, own = draw(rng, len(X))
+    y, Y, loss_weight = draw(rng, len(X))
     s = rng.uniform(size=len(X)) * 3 * (rng.random(len(X)) < 0.9) if weighted else None
     o = rng.normal(size=Y.shape) if offset else None
     raw = Coordinates.raw(X.shape[1], intercept)
-    held = (SparseRows, sp.csr_array(X)) if source == "sparse" else (DenseRows, X)
-    rows = held[0](held[1], y, s, o, raw, threads, np.dtype(dtype))
+    kind, X_rows = (SparseRows, sp.csr_array(X)) if source == "sparse" else (DenseRows, X)
+    rows = kind(X_rows, y, s, o, raw, threads, np.dtype(dtype))
     C = np.array(PENALTIES[penalty])
     norm = Ridge.from_C(C, factors)
     weight = np.ones(len(X)) if s is None else s
@@ -369,7 +378,7 @@ def make(
         X.astype(float),
         Y,
         weight,
-        weight[:, None] * own,
+        weight[:, None] * loss_weight,
         np.zeros(Y.shape) if o is None else o,
         factors[:, None] / C,
     )
@@ -381,8 +390,8 @@ def make(
 def newton(objective, T):
     """The exact Newton step at T, by the dense Hessian."""
     gradient, H = objective.value_and_gradient(T)[1], objective.hessian(T)
-    parts = zip(H, gradient.T.reshape(len(H), -1), strict=True)
-    step = [np.linalg.lstsq(block, -g, rcond=1e-13)[0] for block, g in parts]
+    systems = zip(H, gradient.T.reshape(len(H), -1), strict=True)
+    step = [np.linalg.lstsq(block, -g, rcond=1e-13)[0] for block, g in systems]
     return np.reshape(step, T.shape[::-1]).T
 
 

@@ -37,7 +37,7 @@ def chunked(case, sizes=(1, 13, 7, 19)):
 def everything(objective, T):
     """All that an objective sums over its rows."""
     D, root, rows = np.cos(T), np.sin(T)[:, :2], objective.rows
-    there = certify(objective, T, 0.1 * D)
+    certificate = certify(objective, T, 0.1 * D)
     leverage = objective.leverage_kernel(T, root)
     U = rows.block_coefficients(T)
     return [
@@ -57,7 +57,7 @@ def everything(objective, T):
         np.array(rows.sum(lambda block: (leverage(block).sum(),))),
         rows.maximum(lambda block: block.linear_scores(U).max(axis=1)),
         HessianProduct(objective, T).balancing_step(D),
-        *(there.value, there.gradient, there.divergence, there.imbalance),
+        *(certificate.value, certificate.gradient, certificate.divergence, certificate.imbalance),
         objective.null(),
     ]
 
@@ -69,28 +69,30 @@ def everything(objective, T):
 def test_every_sum_over_chunks_is_that_of_all_rows(
     monkeypatch, one_thread, targets, source, dtype, weighted
 ):
-    """Chunks only say where rows are: values, products, moments and bounds are the same."""
+    """Values, products, moments and bounds do not depend on where the rows are."""
     hold(source, monkeypatch)
     case = make(one_thread, targets, source, dtype, weighted=weighted)
-    ours, theirs, T = chunked(case), case.objective, case.point()
-    close(ours.rows.coordinates.centre, theirs.rows.coordinates.centre, 1e-6)
-    np.testing.assert_array_equal(ours.rows.coordinates.scale, theirs.rows.coordinates.scale)
-    for actual, once in zip(everything(ours, T), everything(theirs, T), strict=True):
-        close(actual, once, ROUNDS_TO[dtype])
-    for steps in (lambda of: of.hessian_diagonal(T), single_product(T)):
-        close(steps(ours), steps(theirs), step_rounding(theirs))
-    if theirs.problems.count > 1:
+    in_chunks, in_memory, T = chunked(case), case.objective, case.point()
+    close(in_chunks.rows.coordinates.centre, in_memory.rows.coordinates.centre, 1e-6)
+    np.testing.assert_array_equal(
+        in_chunks.rows.coordinates.scale, in_memory.rows.coordinates.scale
+    )
+    for actual, wanted in zip(everything(in_chunks, T), everything(in_memory, T), strict=True):
+        close(actual, wanted, ROUNDS_TO[dtype])
+    for steps in (lambda objective: objective.hessian_diagonal(T), single_product(T)):
+        close(steps(in_chunks), steps(in_memory), step_rounding(in_memory))
+    if in_memory.problems.count > 1:
         some = np.array([0, 2])
-        for actual, once in zip(
-            everything(ours.take_problems(some), T[:, some]),
-            everything(theirs.take_problems(some), T[:, some]),
+        for actual, wanted in zip(
+            everything(in_chunks.take_problems(some), T[:, some]),
+            everything(in_memory.take_problems(some), T[:, some]),
             strict=True,
         ):
-            close(actual, once, ROUNDS_TO[dtype])
+            close(actual, wanted, ROUNDS_TO[dtype])
 
 
 def single_product(T):
-    return lambda of: HessianProduct(of, T).for_steps()(np.cos(T))
+    return lambda objective: HessianProduct(objective, T).for_steps()(np.cos(T))
 
 
 COLUMNS = {
@@ -132,20 +134,20 @@ def test_moments_of_chunks_are_those_of_long_double(one_thread, name, weighted, 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("targets", ["softmax labels", "soft answers, cells"])
 def test_drawn_rows_stand_for_all(monkeypatch, one_thread, targets, source):
-    """Whatever the chances, about as many rows as they add up to, each at their inverse."""
+    """About as many rows are drawn as their chances add up to, weighted by the inverse of these."""
     hold(source, monkeypatch)
     case = make(one_thread, targets, source, n=400, weighted=True)
-    ours = chunked(case, sizes=(100, 1, 250, 49))
-    U, total = ours.rows.block_coefficients(case.point()), []
+    in_chunks = chunked(case, sizes=(100, 1, 250, 49))
+    U, total = in_chunks.rows.block_coefficients(case.point()), []
 
     def importance(block):
         return np.abs(block.linear_scores(U)).sum(axis=0)
 
-    def chance(own, of_all):
+    def chance(of_some, of_all):
         total.append(of_all)
-        return np.minimum(1, 0.1 + 100 * own / of_all)
+        return np.minimum(1, 0.1 + 100 * of_some / of_all)
 
-    sample = ours.rows.sampled(importance, chance)
+    sample = in_chunks.rows.sampled(importance, chance)
     assert 50 < sample.n < 250
     expected = case.objective.rows.sum(
         lambda block: (
@@ -154,12 +156,12 @@ def test_drawn_rows_stand_for_all(monkeypatch, one_thread, targets, source):
     )
     close(total[-1], expected[0], 1e-10)
     # Each of n rows is off by its weight / chance; so their sum by about sqrt(n) of these.
-    assert sample.totals.weight == pytest.approx(ours.rows.totals.weight, rel=0.3)
-    again = ours.rows.sampled(importance, chance)
+    assert sample.totals.weight == pytest.approx(in_chunks.rows.totals.weight, rel=0.3)
+    again = in_chunks.rows.sampled(importance, chance)
     assert again.n == sample.n and again.totals.weight == sample.totals.weight
-    everyone = ours.rows.sampled(importance, lambda own, _: np.ones(len(own)))
-    assert everyone.n == 400
-    close(everyone.sum(in_all(U)), ours.rows.sum(in_all(U)), 1e-11)
+    all_rows = in_chunks.rows.sampled(importance, lambda of_some, _: np.ones(len(of_some)))
+    assert all_rows.n == 400
+    close(all_rows.sum(in_all(U)), in_chunks.rows.sum(in_all(U)), 1e-11)
 
 
 def in_all(U):
@@ -177,24 +179,24 @@ def numbered(one_thread, sizes=None, n=60, K=3):
         return single_pass_rows(x, (ClassTargets(codes, K), x[:, 0] + 1, None), raw, one_thread)
     edges, chunks = np.r_[0, np.cumsum(sizes)], []
     for a, b in zip(edges[:-1], edges[1:], strict=True):
-        own = (ClassTargets(codes[a:b], K), x[a:b, 0] + 1, None)
-        chunks.append(single_pass_rows(x[a:b], own, raw, one_thread))
+        terms = (ClassTargets(codes[a:b], K), x[a:b, 0] + 1, None)
+        chunks.append(single_pass_rows(x[a:b], terms, raw, one_thread))
     return ChunkedRows.from_source(chunks)
 
 
 def numbers(batches):
     """The numbers of the rows of each batch, whose targets and weights belong to them."""
     for rows in batches:
-        own = rows.X[:, 0].astype(int)
-        np.testing.assert_array_equal(rows.Y.codes, own % 7 % 3)
-        np.testing.assert_array_equal(rows.weight, own + 1)
-        yield own.tolist()
+        number = rows.X[:, 0].astype(int)
+        np.testing.assert_array_equal(rows.Y.codes, number % 7 % 3)
+        np.testing.assert_array_equal(rows.weight, number + 1)
+        yield number.tolist()
 
 
-IN_PARTS = pytest.mark.parametrize("sizes", [None, [60], [25, 1, 34], [20, 20, 20]], ids=str)
+IN_CHUNKS = pytest.mark.parametrize("sizes", [None, [60], [25, 1, 34], [20, 20, 20]], ids=str)
 
 
-@IN_PARTS
+@IN_CHUNKS
 @pytest.mark.parametrize("size", [1, 7, 20, 100])
 @pytest.mark.parametrize("seed", [None, 9])
 def test_batches_hold_each_row_once(one_thread, sizes, size, seed):
@@ -204,11 +206,11 @@ def test_batches_hold_each_row_once(one_thread, sizes, size, seed):
     flat = sum(batches, [])
     assert sorted(flat) == [*range(60)] and max(map(len, batches)) <= size
     assert (flat == sorted(flat)) == (seed is None)
-    owner = np.repeat(np.arange(len(sizes or [60])), sizes or [60])
-    assert all(len({*owner[batch]}) == 1 for batch in batches)
-    for chunk in range(owner[-1] + 1):
-        own = [len(batch) for batch in batches if owner[batch[0]] == chunk]
-        assert max(own) - min(own) <= 1
+    chunk_of_row = np.repeat(np.arange(len(sizes or [60])), sizes or [60])
+    assert all(len({*chunk_of_row[batch]}) == 1 for batch in batches)
+    for chunk in range(chunk_of_row[-1] + 1):
+        lengths = [len(batch) for batch in batches if chunk_of_row[batch[0]] == chunk]
+        assert max(lengths) - min(lengths) <= 1
     again = [*numbers(rows.batches(size, seed and np.random.default_rng(seed)))]
     assert again == batches
     if seed:
@@ -216,31 +218,34 @@ def test_batches_hold_each_row_once(one_thread, sizes, size, seed):
         assert other != batches
 
 
-@IN_PARTS
+@IN_CHUNKS
 @pytest.mark.parametrize("fraction", [0.1, 0.5])
 def test_a_split_holds_out_the_same_rows_at_each_pass(one_thread, sizes, fraction):
-    """Kept and held out are all rows, each once, drawn anew for another generator."""
+    """Both sets are all rows, each row once; another generator draws others."""
     rows = numbered(one_thread, sizes)
-    kept, held = rows.validation_split(fraction, np.random.default_rng(10))
-    passes = [[sum(numbers(of.batches(100, None)), []) for of in (kept, held)] for _ in range(2)]
+    training, held_out = rows.validation_split(fraction, np.random.default_rng(10))
+    passes = [
+        [sum(numbers(rows_of_set.batches(100, None)), []) for rows_of_set in (training, held_out)]
+        for _ in range(2)
+    ]
     assert passes[0] == passes[1]
     assert sorted(sum(passes[0], [])) == [*range(60)]
-    assert (kept.n, held.n) == tuple(map(len, passes[0]))
-    assert abs(held.n - 60 * fraction) <= 1 + len(sizes or [])
-    assert held.totals.weight == sum(passes[0][1]) + held.n
+    assert (training.n, held_out.n) == tuple(map(len, passes[0]))
+    assert abs(held_out.n - 60 * fraction) <= 1 + len(sizes or [])
+    assert held_out.totals.weight == sum(passes[0][1]) + held_out.n
     other = rows.validation_split(fraction, np.random.default_rng(11))[1]
     assert sum(numbers(other.batches(100, None)), []) != passes[0][1]
 
 
 def test_a_split_keeps_the_coordinates(one_thread):
-    """Both parts meet coefficients in the coordinates of the whole."""
+    """Rows of a split or batch have the coordinates of all rows."""
     for sizes in (None, [25, 1, 34]):
         rows = numbered(one_thread, sizes).standardised()
-        for part in (
+        for some in (
             *rows.validation_split(0.3, np.random.default_rng(0)),
             *rows.batches(9, None),
         ):
-            assert part.coordinates is rows.coordinates
+            assert some.coordinates is rows.coordinates
 
 
 @pytest.mark.parametrize("targets", ["softmax labels", "softmax shares", "sigmoid of two classes"])
@@ -248,10 +253,10 @@ def test_a_split_of_rows_in_memory_keeps_the_shares_of_classes(one_thread, targe
     """Each class's rows are held out in proportion, to within one; so are one-vs-rest labels'."""
     case = make(one_thread, targets, n=200)
     most = case.Y.argmax(axis=1) if case.Y.shape[1] > 1 else case.Y[:, 0]
-    held = case.objective.rows.validation_mask(0.2, np.random.default_rng(12))
-    assert held.sum() == 40
+    held_out = case.objective.rows.validation_mask(0.2, np.random.default_rng(12))
+    assert held_out.sum() == 40
     for k in np.unique(most):
-        assert abs(held[most == k].sum() - 0.2 * (most == k).sum()) <= 1
+        assert abs(held_out[most == k].sum() - 0.2 * (most == k).sum()) <= 1
 
 
 def of_weights(one_thread, weight, sizes=None):
@@ -271,11 +276,13 @@ def of_weights(one_thread, weight, sizes=None):
 def test_rows_that_weigh_nothing_are_not_held_out(one_thread, sizes):
     """The fraction is one of the rows of positive weight."""
     weight = np.where(np.arange(60) < 40, 0, 1)
-    kept, held = of_weights(one_thread, weight, sizes).validation_split(
+    training, held_out = of_weights(one_thread, weight, sizes).validation_split(
         0.3, np.random.default_rng(0)
     )
-    assert kept.n + held.n == 60 and held.n == held.totals.weight
-    assert abs(held.n - 0.3 * 20) <= len(sizes or []) and kept.totals.weight == 20 - held.n
+    assert training.n + held_out.n == 60 and held_out.n == held_out.totals.weight
+    assert (
+        abs(held_out.n - 0.3 * 20) <= len(sizes or []) and training.totals.weight == 20 - held_out.n
+    )
 
 
 @pytest.mark.parametrize("weight", [[1], [0, 2, 0, 0]], ids=str)
@@ -292,7 +299,7 @@ def test_a_single_row_is_not_split(one_thread, weight):
         (np.ones(8), 1 - 1e-9, "no rows to learn from"),
         (np.r_[0, np.ones(7)], 1 - 1e-9, "only rows that weigh nothing to learn from"),
     ],
-    ids=["none held", "none kept", "nothing kept"],
+    ids=["none held out", "none to learn from", "no weight to learn from"],
 )
 def test_a_split_that_leaves_nothing_says_what_to_change(one_thread, weight, fraction, left):
     """Chunks that are too few for the fraction."""

@@ -68,7 +68,7 @@ CASES = [("softmax labels", source) for source in SOURCES] + [(y, "kept") for y 
 
 @pytest.mark.parametrize(("targets", "source"), CASES)
 def test_another_process_adds_up_the_same_sums(monkeypatch, one_thread, elsewhere, targets, source):
-    """Each kernel and each block go there as bytes; what comes back is equal to the last bit."""
+    """Kernels and blocks are sent as bytes; what comes back is equal to the last bit."""
     hold(source, monkeypatch)
     case = make(one_thread, targets, source, weighted=True, offset=True)
     rows = case.objective.rows
@@ -77,8 +77,8 @@ def test_another_process_adds_up_the_same_sums(monkeypatch, one_thread, elsewher
             expected = kernel(block)  # also puts what it keeps into the block's store
             found = elsewhere.submit(apply, pickle.dumps((kernel, block))).result()
             assert type(found) is type(expected)
-            parts = (found, expected) if isinstance(found, tuple) else ([found], [expected])
-            for one, other in zip(*parts, strict=True):
+            pairs = (found, expected) if isinstance(found, tuple) else ([found], [expected])
+            for one, other in zip(*pairs, strict=True):
                 np.testing.assert_array_equal(one, other, err_msg=name)
 
 
@@ -93,8 +93,8 @@ def test_every_kernel_of_the_module_is_sent(one_thread):
 def test_what_a_block_keeps_stays_behind(one_thread):
     """A pickled block is no larger for the probabilities that it keeps, and makes them anew."""
     case = make(one_thread, n=300)
-    (part,) = case.objective.rows.block_slices
-    block = case.objective.rows.block(part)
+    (rows,) = case.objective.rows.block_slices
+    block = case.objective.rows.block(rows)
     before = len(pickle.dumps(block))
     U = case.objective.rows.block_coefficients(case.point())
     kernel = CurvatureProduct(case.link, U, U, "a point")
@@ -106,8 +106,8 @@ def test_what_a_block_keeps_stays_behind(one_thread):
 def test_a_block_keeps_what_was_made_at_the_latest_point(one_thread):
     """Products at one point share its probabilities; another point takes their place."""
     case = make(one_thread)
-    (part,) = case.objective.rows.block_slices
-    block = case.objective.rows.block(part)
+    (rows,) = case.objective.rows.block_slices
+    block = case.objective.rows.block(rows)
     made = [block.kept(key, lambda: np.zeros(1)) for key in ("a", "a", "b", "a")]
     assert made[0] is made[1] and made[3] is not made[0] and len(block.store) == 1
 

@@ -79,18 +79,18 @@ def test_the_curvature_is_the_derivative_of_the_probabilities(link):
     derivative = differences(lambda Z: probabilities(link, Z), Z, D)
     np.testing.assert_allclose(link.curvature_product(P, D), derivative, atol=1e-9)
     for k, unit in enumerate(np.eye(4)):
-        own = link.curvature_product(P, np.tile(unit[:, None], 50))[k]
-        np.testing.assert_allclose(link.curvature_diagonal(P)[k], own, atol=1e-15)
+        diagonal = link.curvature_product(P, np.tile(unit[:, None], 50))[k]
+        np.testing.assert_allclose(link.curvature_diagonal(P)[k], diagonal, atol=1e-15)
 
 
 @pytest.mark.parametrize("size", [1, 30, 1e4])
 def test_losses_of_stored_answers_are_those_of_their_matrix(size):
-    """Yes and share, plain no and unknown answer alike: of each its loss and its residual."""
+    """Losses and residuals of yes, shares, plain noes and unknown answers alike."""
     rng, link = np.random.default_rng(38), LINKS["sigmoid"]
     Z, Y = size * rng.normal(size=(4, 50)), rng.choice([0, 0, 0, 1, 0.3], size=(4, 50))
-    own = np.where(Y > 0, rng.uniform(size=(4, 50)), 1) * (rng.random((4, 50)) < 0.8)
+    weights = np.where(Y > 0, rng.uniform(size=(4, 50)), 1) * (rng.random((4, 50)) < 0.8)
     R = Z.copy()
-    loss = link.loss_and_residual_inplace(R, indicators(Y.T, own.T, np.ones(4)))
+    loss = link.loss_and_residual_inplace(R, indicators(Y.T, weights.T, np.ones(4)))
     np.testing.assert_allclose(loss, losses(link, Z, Y), rtol=1e-13, atol=1e-13)
     np.testing.assert_allclose(R, probabilities(link, Z) - Y, atol=1e-14)
 
@@ -110,15 +110,17 @@ def test_the_links_hessian_is_the_sum_of_kronecker_products(monkeypatch, link, K
     X, w, P = rng.normal(size=(101, 3)), rng.random(101), drawn(link, rng, K, 101)
     units = [link.curvature_product(P, np.tile(unit[:, None], 101)) for unit in np.eye(K)]
     for weight in [w] if B == 1 else [w, rng.random((B, 101))]:
-        own = np.repeat(np.broadcast_to(weight, (B, 101)), K // B, axis=0)
-        expected = np.einsum("kjm,jm,mp,mq->kpjq", units, own, X, X).reshape(3 * K, 3 * K)
+        weight_of_score = np.repeat(np.broadcast_to(weight, (B, 101)), K // B, axis=0)
+        expected = np.einsum("kjm,jm,mp,mq->kpjq", units, weight_of_score, X, X).reshape(
+            3 * K, 3 * K
+        )
         H = link.hessian(P, X, weight)
         assert H.shape == (B, 3 * K // B, 3 * K // B)
-        whole = np.zeros_like(expected)
+        block_diagonal = np.zeros_like(expected)
         for k, block in enumerate(H):
-            at = slice(k * len(block), (k + 1) * len(block))
-            whole[at, at] = block
-        np.testing.assert_allclose(whole, expected, atol=1e-12)
+            places = slice(k * len(block), (k + 1) * len(block))
+            block_diagonal[places, places] = block
+        np.testing.assert_allclose(block_diagonal, expected, atol=1e-12)
 
 
 def test_null_scores_have_the_mean_target_as_probabilities(link):
@@ -193,41 +195,41 @@ def test_dual_probabilities_are_linear_in_a_small_step(link):
 
 @pytest.mark.parametrize("some", [[0], [1, 2], [0, 2]], ids=str)
 def test_several_fits_are_each_what_they_are_alone(some):
-    """Softmax over three fits: each one's loss, residual, curvature and divergence; so of parts."""
+    """Softmax over three fits: losses, residuals, curvature, divergence; so of some fits."""
     rng, alone, K = np.random.default_rng(70), Softmax(), 4
     Z, direction = rng.normal(size=(2, 3, K, 50))
-    kept, Y, some = rng.random((3, 50)) < 0.7, rng.dirichlet(np.ones(K), 50), np.array(some)
+    counts, Y, some = rng.random((3, 50)) < 0.7, rng.dirichlet(np.ones(K), 50), np.array(some)
     link = Softmax(3).with_problems(len(some))
     together, moved = (A[some].reshape(-1, 50) for A in (Z, direction))
     R = together.copy()
-    loss = link.loss_and_residual_inplace(R, RepeatedTargets(TargetMatrix(Y), kept[some]))
+    loss = link.loss_and_residual_inplace(R, RepeatedTargets(TargetMatrix(Y), counts[some]))
     P = link.probabilities_inplace(together.copy())
     Q, divergence = link.dual_probabilities(together, moved)
     assert link.problems(len(together)) == len(some)
     for place, fit in enumerate(some):
-        own, residual = slice(K * place, K * (place + 1)), Z[fit].copy()
+        scores, residual = slice(K * place, K * (place + 1)), Z[fit].copy()
         expected = alone.loss_and_residual_inplace(residual, TargetMatrix(Y))
         np.testing.assert_allclose(loss[place], expected[0], rtol=1e-14)
-        np.testing.assert_allclose(R[own], residual, atol=1e-15)
+        np.testing.assert_allclose(R[scores], residual, atol=1e-15)
         of_one = alone.probabilities_inplace(Z[fit].copy())
-        np.testing.assert_allclose(P[own], of_one, rtol=1e-14)
+        np.testing.assert_allclose(P[scores], of_one, rtol=1e-14)
         curved = alone.curvature_product(of_one, direction[fit])
-        np.testing.assert_allclose(link.curvature_product(P, moved)[own], curved, atol=1e-15)
+        np.testing.assert_allclose(link.curvature_product(P, moved)[scores], curved, atol=1e-15)
         q, kl = alone.dual_probabilities(Z[fit], direction[fit])
-        np.testing.assert_allclose(Q[own], q, rtol=1e-13)
+        np.testing.assert_allclose(Q[scores], q, rtol=1e-13)
         np.testing.assert_allclose(divergence[place], kl[0], rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("S", [1e-6, 0.5, 30.0, 1e6])
-@pytest.mark.parametrize("absent", [[0], [3], [0, 2], [0, 1, 3]], ids=str)
-def test_classes_that_were_not_seen_share_what_jeffreys_grants_them(absent, S):
-    """Each 1/2 / (S + K/2), in every row; the others keep their odds."""
-    Z, absent = 5 * np.random.default_rng(71).normal(size=(4, 20)), np.isin(range(4), absent)
-    expected = softmax(Z[~absent], axis=0)
-    Softmax().set_unseen_inplace(Z, absent, np.full(4, S))
+@pytest.mark.parametrize("unseen", [[0], [3], [0, 2], [0, 1, 3]], ids=str)
+def test_classes_that_were_not_seen_share_what_jeffreys_grants_them(unseen, S):
+    """Each has 1/2 / (S + K/2), in every row; the odds of the others do not change."""
+    Z, unseen = 5 * np.random.default_rng(71).normal(size=(4, 20)), np.isin(range(4), unseen)
+    expected = softmax(Z[~unseen], axis=0)
+    Softmax().set_unseen_inplace(Z, unseen, np.full(4, S))
     P = softmax(Z, axis=0)
-    np.testing.assert_allclose(P[absent], 0.5 / (S + 2), rtol=1e-9)
-    odds = P[~absent] / P[~absent].sum(axis=0)
+    np.testing.assert_allclose(P[unseen], 0.5 / (S + 2), rtol=1e-9)
+    odds = P[~unseen] / P[~unseen].sum(axis=0)
     np.testing.assert_allclose(odds, expected, rtol=1e-12)
 
 
@@ -249,13 +251,14 @@ OF_SCORES = FACTORS[:, None] / [0.25, 2, np.inf]
 STRENGTHS = {
     "of features": OF_FEATURES,
     "of features and scores": OF_SCORES,
-    "of each": np.random.default_rng(39).uniform(size=(6, 3)) * (np.eye(6, 3) == 0),
+    "of features times scores, some zero": np.random.default_rng(39).uniform(size=(6, 3))
+    * (np.eye(6, 3) == 0),
 }
 
 
 @pytest.fixture(params=STRENGTHS)
 def strengths(request):
-    """Strengths of six features, of all scores or of each of three."""
+    """Strengths of six features, the same for all scores or (6, 3)."""
     return STRENGTHS[request.param]
 
 
@@ -273,7 +276,8 @@ def test_the_penalty_is_the_weighted_sum_of_squares(strengths):
     """sum_j l2_jk / 2 W_jk^2 for each score, its gradient its derivative."""
     penalty, W = Ridge(strengths), np.random.default_rng(17).normal(size=(6, 3))
     expected = [
-        0.5 * sum(l2 * w**2 for l2, w in zip(*own, strict=True)) for own in scorewise(strengths, W)
+        0.5 * sum(l2 * w**2 for l2, w in zip(*of_score, strict=True))
+        for of_score in scorewise(strengths, W)
     ]
     np.testing.assert_allclose(penalty.value(W), expected, rtol=1e-14)
     moves = [differences(penalty.value, W, D) for D in basis(W.shape)]
@@ -290,25 +294,27 @@ def scorewise(strengths, W):
 def test_the_penalty_of_some_scores_is_that_of_their_columns(strengths, scores):
     """Value, gradient, conjugate and what is free, whether strengths are shared or not."""
     penalty, W = Ridge(strengths), np.random.default_rng(17).normal(size=(6, 3))
-    part, own = penalty.take_scores(np.array(scores)), W[:, scores]
-    np.testing.assert_array_equal(part.value(own), penalty.value(W)[scores])
-    np.testing.assert_array_equal(part.smooth(own)[1], penalty.smooth(W)[1][:, scores])
-    np.testing.assert_array_equal(part.conjugate(own), penalty.conjugate(W)[scores])
+    subset, columns = penalty.take_scores(np.array(scores)), W[:, scores]
+    np.testing.assert_array_equal(subset.value(columns), penalty.value(W)[scores])
+    np.testing.assert_array_equal(subset.smooth(columns)[1], penalty.smooth(W)[1][:, scores])
+    np.testing.assert_array_equal(subset.conjugate(columns), penalty.conjugate(W)[scores])
     conjugate = penalty.conjugate_of_penalised(W)[scores]
-    np.testing.assert_array_equal(part.conjugate_of_penalised(own), conjugate)
+    np.testing.assert_array_equal(subset.conjugate_of_penalised(columns), conjugate)
     free = np.broadcast_to(strengths == 0, W.shape)[:, scores]
-    np.testing.assert_array_equal(np.broadcast_to(part.free, own.shape), free)
+    np.testing.assert_array_equal(np.broadcast_to(subset.free, columns.shape), free)
 
 
 def test_the_penalty_of_several_fits_is_that_of_each(strengths):
     """Copies of the scores, one fit's after another's, cost what the scores cost."""
     penalty, W = Ridge(strengths), np.random.default_rng(17).normal(size=(6, 6))
     repeated = penalty.repeated(2)
-    for part in (slice(3), slice(3, 6)):
-        np.testing.assert_array_equal(repeated.value(W)[part], penalty.value(W[:, part]))
-        np.testing.assert_array_equal(repeated.smooth(W)[1][:, part], penalty.smooth(W[:, part])[1])
-        conjugate = penalty.conjugate_of_penalised(W[:, part])
-        np.testing.assert_array_equal(repeated.conjugate_of_penalised(W)[part], conjugate)
+    for scores in (slice(3), slice(3, 6)):
+        np.testing.assert_array_equal(repeated.value(W)[scores], penalty.value(W[:, scores]))
+        np.testing.assert_array_equal(
+            repeated.smooth(W)[1][:, scores], penalty.smooth(W[:, scores])[1]
+        )
+        conjugate = penalty.conjugate_of_penalised(W[:, scores])
+        np.testing.assert_array_equal(repeated.conjugate_of_penalised(W)[scores], conjugate)
 
 
 @pytest.mark.parametrize("intercept", [False, True])
@@ -329,14 +335,14 @@ def test_the_conjugate_is_the_least_upper_bound(strengths):
 
     Score by score; entries without a penalty count for nothing, or make it infinite.
     """
-    penalty, rng, held = Ridge(strengths), np.random.default_rng(19), strengths > 0
+    penalty, rng, penalised = Ridge(strengths), np.random.default_rng(19), strengths > 0
     for _ in range(20):
-        W, G = rng.normal(size=(2, 6, 3)) * held
+        W, G = rng.normal(size=(2, 6, 3)) * penalised
         assert (penalty.conjugate(G) >= (W * G).sum(axis=0) - penalty.value(W)).all()
         G = penalty.smooth(W)[1]
         tight = (W * G).sum(axis=0) - penalty.value(W)
         np.testing.assert_allclose(penalty.conjugate(G), tight, rtol=1e-13)
-    free = rng.normal(size=(6, 3)) * ~held
+    free = rng.normal(size=(6, 3)) * ~penalised
     np.testing.assert_array_equal(penalty.conjugate_of_penalised(free), 0)
     np.testing.assert_array_equal(penalty.conjugate(free) == np.inf, (free != 0).any(axis=0))
     np.testing.assert_array_equal(penalty.conjugate(1e-11 * free), 0)  # balanced to rounding
@@ -364,7 +370,7 @@ def test_the_violation_is_zero_exactly_where_the_gradients_cancel(strengths):
     np.testing.assert_allclose(penalty.violation(T, balanced + away), np.abs(away), rtol=1e-12)
 
 
-def test_a_ridge_is_smooth_and_keeps_under_rotations():
+def test_a_ridge_is_smooth_and_does_not_change_by_rotations():
     """Its value does not change where features of equal strength are rotated."""
     rng = np.random.default_rng(22)
     Q, W = np.linalg.qr(rng.normal(size=(6, 6)))[0], rng.normal(size=(6, 3))

@@ -28,7 +28,7 @@ from parts import (
 
 from softreg._model.certificate import certify
 from softreg._model.links import Sigmoid
-from softreg._rows import memory as _memory_rows
+from softreg._rows import memory
 from softreg.solvers.linalg.hessian_product import HessianProduct
 
 # ---- Values and derivatives ---------------------------------------------------------------------
@@ -101,8 +101,8 @@ def test_the_blocks_are_those_on_the_diagonal_of_the_hessian(case):
     """One a score, (K, width, width), without the rest of the matrix, nor a gauge."""
     T, (width, K) = case.point(), case.objective.shape
     H = case.ungauged.hessian(T)
-    block_slices = [slice(k * width, (k + 1) * width) for k in range(K // len(H))]
-    expected = [block[cut, cut] for block in H for cut in block_slices]
+    scores = [slice(k * width, (k + 1) * width) for k in range(K // len(H))]
+    expected = [block[score, score] for block in H for score in scores]
     close(case.objective.hessian_blocks(T), expected, ROUNDING[case.dtype])
 
 
@@ -114,7 +114,7 @@ def test_the_gram_matrix_is_the_weighted_mean_of_outer_products(case):
 
 
 def leverages(objective, T, root):
-    """Each row's weight in the Hessian."""
+    """What each row adds to the Hessian."""
     return objective.rows.map_rows(objective.leverage_kernel(T, root))
 
 
@@ -138,12 +138,12 @@ def test_a_balancing_step_takes_a_residual_off_the_intercepts_alone(case):
     """H times the step equals the residual's zero-sum part there; no other coefficient moves."""
     T, residual = case.point(), np.random.default_rng(8).normal(size=case.objective.shape)
     step = HessianProduct(case.objective, T).balancing_step(residual)
-    own = len(T) - case.objective.rows.coordinates.intercept
-    assert (step[:own] == 0).all()
-    if own == len(T):
+    n_features = len(T) - case.objective.rows.coordinates.intercept
+    assert (step[:n_features] == 0).all()
+    if n_features == len(T):
         return
     image = HessianProduct(case.objective.in_double(), T)(step)
-    close(image[own:], case.link.centred(residual[own:]), ROUNDING[case.dtype])
+    close(image[n_features:], case.link.centred(residual[n_features:]), ROUNDING[case.dtype])
 
 
 @pytest.mark.parametrize("targets", TARGETS)
@@ -164,8 +164,8 @@ def test_what_is_added_up_over_problems_is_added_up_over_their_scores(case):
         objective.problems.spread(np.arange(B)), case.owner @ np.arange(B)
     )
     for problem in range(B):
-        own = objective.problems.scores(np.array([problem]))
-        np.testing.assert_array_equal(own, np.flatnonzero(case.owner[:, problem]))
+        scores = objective.problems.scores(np.array([problem]))
+        np.testing.assert_array_equal(scores, np.flatnonzero(case.owner[:, problem]))
 
 
 # ---- Problems by themselves ---------------------------------------------------------------------
@@ -184,24 +184,24 @@ def several(request, monkeypatch, one_thread):
 
 
 @pytest.mark.parametrize("some", SOME, ids=str)
-def test_a_part_is_the_columns_of_the_whole(several, some):
-    """F, its derivatives and its certificate, at the weight that the whole has."""
-    whole, T, D = several.objective, several.point(), several.direction()
-    part, own = whole.take_problems(np.array(some)), (slice(None), some)
-    assert part.shape == (len(T), len(some)) and part.problems.count == len(some)
-    assert part.mean_weight == whole.mean_weight and part.rows.dtype == several.dtype
-    actual, expected = by_problem(part, T[own], D[own]), by_problem(whole, T, D)
-    for name, (of_part, last) in actual.items():
-        of_whole = expected[name][0]
-        of_whole = of_whole[some] if last == "problems" else of_whole[own]
-        rounding = step_rounding(whole) if name == "diagonal" else ROUNDING[several.dtype]
-        close(of_part, of_whole, rounding)
+def test_the_objective_of_some_problems_has_their_columns(several, some):
+    """F, its derivatives and its certificate are theirs, at the mean weight of all."""
+    objective, T, D = several.objective, several.point(), several.direction()
+    subset, columns = objective.take_problems(np.array(some)), (slice(None), some)
+    assert subset.shape == (len(T), len(some)) and subset.problems.count == len(some)
+    assert subset.mean_weight == objective.mean_weight and subset.rows.dtype == several.dtype
+    actual, expected = by_problem(subset, T[columns], D[columns]), by_problem(objective, T, D)
+    for name, (found, axis) in actual.items():
+        wanted = expected[name][0]
+        wanted = wanted[some] if axis == "problems" else wanted[columns]
+        rounding = step_rounding(objective) if name == "diagonal" else ROUNDING[several.dtype]
+        close(found, wanted, rounding)
 
 
 def by_problem(objective, T, D):
     """What an objective says problem by problem, and whether its first or last axis does."""
     value, gradient = objective.value_and_gradient(T)
-    there = certify(objective, T, 0.1 * D)
+    certificate = certify(objective, T, 0.1 * D)
     return {
         "value": (value, "problems"),
         "gradient": (gradient, "scores"),
@@ -210,24 +210,24 @@ def by_problem(objective, T, D):
         "diagonal": (objective.hessian_diagonal(T), "scores"),
         "balancing step": (HessianProduct(objective, T).balancing_step(D), "scores"),
         "null": (objective.null(), "scores"),
-        "certified value": (there.value, "problems"),
-        "certified gradient": (there.gradient, "scores"),
-        "divergence": (there.divergence, "problems"),
-        "imbalance": (there.imbalance, "scores"),
-        "finite gap": (np.isfinite(there.gap), "problems"),
-        "gap": (np.where(np.isfinite(there.gap), there.gap, 0), "problems"),
+        "certified value": (certificate.value, "problems"),
+        "certified gradient": (certificate.gradient, "scores"),
+        "divergence": (certificate.divergence, "problems"),
+        "imbalance": (certificate.imbalance, "scores"),
+        "finite gap": (np.isfinite(certificate.gap), "problems"),
+        "gap": (np.where(np.isfinite(certificate.gap), certificate.gap, 0), "problems"),
         "penalised gap": (objective.penalised_gap(D), "problems"),
         "free features": (objective.has_free_features, "problems"),
         "constant problems": (objective.constant_problems, "problems"),
     }
 
 
-def test_parts_add_up_to_the_leverages_of_the_whole(several):
-    """Each row's weight in the Hessian is the sum of those in each problem's."""
+def test_leverages_of_all_problems_add_up(several):
+    """What a row adds to the Hessian is the sum of what it adds to that of each problem."""
     objective, T = several.objective, several.point()
     root = np.random.default_rng(4).normal(size=(len(T), 2))
-    parts = [(objective.take_problems(np.array([k])), T[:, [k]]) for k in range(3)]
-    total = sum(leverages(part, own, root) for part, own in parts)
+    subsets = [(objective.take_problems(np.array([k])), T[:, [k]]) for k in range(3)]
+    total = sum(leverages(subset, T_of_subset, root) for subset, T_of_subset in subsets)
     close(total, leverages(objective, T, root), ROUNDING[several.dtype])
 
 
@@ -235,45 +235,45 @@ def test_parts_add_up_to_the_leverages_of_the_whole(several):
 @pytest.mark.parametrize("dtype", ROUNDING)
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("targets", LABELS)
-def test_a_part_sees_the_blocks_of_the_whole(
+def test_the_objective_of_some_problems_shares_the_blocks(
     monkeypatch, one_thread, targets, source, dtype, small_blocks
 ):
-    """The same cuts, and the very same X in each where the whole keeps it."""
+    """Blocks are of the same rows, and have the very same X where it is kept."""
     hold(source, monkeypatch)
     if small_blocks:
         for name, value in [("_BLOCK_VALUES", 1), ("_BLOCK_ROWS", 1), ("_WORTH_A_THREAD", 0)]:
-            monkeypatch.setattr(_memory_rows, name, value)
+            monkeypatch.setattr(memory, name, value)
     case = make(one_thread, targets, source, dtype, weighted=True, offset=True)
-    whole, T = case.objective, case.point()
-    whole.value_and_gradient(T)
-    part = whole.take_problems(np.array([0, 2]))
-    part.value_and_gradient(T[:, [0, 2]])
-    assert len(whole.rows.block_slices) >= (4 if small_blocks else 1)
-    assert part.rows.block_slices == whole.rows.block_slices
-    for cut in whole.rows.block_slices:
-        ours, theirs = part.rows.block(cut).X, whole.rows.block(cut).X
+    objective, T = case.objective, case.point()
+    objective.value_and_gradient(T)
+    subset = objective.take_problems(np.array([0, 2]))
+    subset.value_and_gradient(T[:, [0, 2]])
+    assert len(objective.rows.block_slices) >= (4 if small_blocks else 1)
+    assert subset.rows.block_slices == objective.rows.block_slices
+    for rows in objective.rows.block_slices:
+        X, X_of_all = subset.rows.block(rows).X, objective.rows.block(rows).X
         if source == "raw":
-            assert np.shares_memory(ours, theirs) == (dtype is np.float64)
+            assert np.shares_memory(X, X_of_all) == (dtype is np.float64)
         else:
-            assert ours is theirs
+            assert X is X_of_all
 
 
 @pytest.mark.parametrize("targets", LABELS)
-def test_a_part_sees_the_blocks_in_single_precision_of_the_whole(one_thread, targets):
-    """X is brought to single precision once, for the whole."""
+def test_the_product_of_some_problems_shares_the_blocks_in_single_precision(one_thread, targets):
+    """X is brought to single precision once, for all problems."""
     case = make(one_thread, targets, "sparse", weighted=True, offset=True)
     T, some = case.point(), np.array([0, 2])
     times = HessianProduct(case.objective, T)
     expected = times.for_steps()(T)
     single = times.take_problems(some).for_steps()
     close(single(T[:, some]), expected[:, some], 1e-6)
-    for cut in case.objective.rows.block_slices:
-        ours, theirs = (of.objective.rows.block(cut).X for of in (single, times.for_steps()))
-        assert ours is theirs and ours.dtype == np.float32
+    for rows in case.objective.rows.block_slices:
+        X, X_of_all = (of.objective.rows.block(rows).X for of in (single, times.for_steps()))
+        assert X is X_of_all and X.dtype == np.float32
 
 
-def test_all_problems_together_are_the_objective_itself(one_thread):
-    """A part of all is no copy."""
+def test_the_objective_of_all_problems_is_the_objective_itself(one_thread):
+    """To take all problems makes no copy."""
     for targets in TARGETS:
         objective = make(one_thread, targets).objective
         assert objective.take_problems(np.arange(objective.problems.count)) is objective
@@ -298,19 +298,19 @@ CONFINED = {
 
 
 @pytest.mark.parametrize("confined", CONFINED)
-def test_a_part_of_a_product_is_the_columns_of_the_whole(several, confined):
-    """Also where it is confined, and after the whole has made its probabilities: none anew."""
+def test_the_product_of_some_problems_has_their_columns(several, confined):
+    """Also where it is confined; probabilities that all problems have are not made again."""
     objective = replace(several.objective, link=Counting())
-    T, on = several.point(), CONFINED[confined]
+    T, mask = several.point(), CONFINED[confined]
     unconfined = HessianProduct(several.objective, T)(several.point(1))
-    times = HessianProduct(objective, T, confined_to=on)
+    times = HessianProduct(objective, T, confined_to=mask)
     expected = times(several.point(1))
-    close(expected, unconfined * (True if on is None else on), ROUNDING[several.dtype])
+    close(expected, unconfined * (True if mask is None else mask), ROUNDING[several.dtype])
     made = objective.link.scores
     for some in SOME:
-        part = times.take_problems(np.array(some))
-        close(part(several.point(1)[:, some]), expected[:, some], ROUNDING[several.dtype])
-        single = part.take_problems(np.array([0]))
+        subset = times.take_problems(np.array(some))
+        close(subset(several.point(1)[:, some]), expected[:, some], ROUNDING[several.dtype])
+        single = subset.take_problems(np.array([0]))
         close(single(several.point(1)[:, some[:1]]), expected[:, some[:1]], ROUNDING[several.dtype])
     assert objective.link.scores == made == 3
 
@@ -341,7 +341,7 @@ def test_products_far_from_zero_stay_in_double_precision(one_thread):
 
 # Shares of several labels are stored answers where there are several fits.
 ONE_FIT = [y for y in TARGETS if not y.endswith("fits") and y != "sigmoid shares"]
-KEPT = np.random.default_rng(60).choice([0, 1, 1, 1, 2], size=(3, 40))
+COUNTS = np.random.default_rng(60).choice([0, 1, 1, 1, 2], size=(3, 40))
 
 
 @pytest.fixture(
@@ -357,13 +357,13 @@ def one_fit(request, monkeypatch, one_thread):
 def fits_and_each(objective):
     """The objective of three fits at once, and that of each by itself, from the same rows."""
     rows = objective.rows
-    fits = objective.repeated(rows.repeated(KEPT), 3)
-    return fits, [objective.on_rows(rows.replaced(weight=rows.weights * kept)) for kept in KEPT]
+    fits = objective.repeated(rows.repeated(COUNTS), 3)
+    return fits, [objective.on_rows(rows.replaced(weight=rows.weights * count)) for count in COUNTS]
 
 
-def test_several_fits_are_the_objectives_of_the_rows_that_each_keeps(one_fit):
+def test_several_fits_are_the_objectives_of_the_rows_that_each_counts(one_fit):
     """F, its derivatives and its certificate, fit by fit, and of some of the fits."""
-    fits, each = fits_and_each(one_fit.objective)
+    fits, each_fit = fits_and_each(one_fit.objective)
     (width, K), B = one_fit.objective.shape, one_fit.objective.problems.count
     T, D = (np.hstack([one_fit.point(seed + k) for k in range(3)]) for seed in (0, 10))
     D = fits.link.centred(D)
@@ -372,27 +372,29 @@ def test_several_fits_are_the_objectives_of_the_rows_that_each_keeps(one_fit):
     if one_fit.offset.any():
         del actual["null"]  # a place to start from, by the mean offset of all rows
     last = np.arange(2 * B, 3 * B)
-    of_part = by_problem(fits.take_problems(last), T[:, 2 * K :], D[:, 2 * K :])
-    for fit, alone in enumerate(each):
-        of_scores, with_problems = (slice(fit * n, fit * n + n) for n in (K, B))
-        expected = by_problem(alone, T[:, of_scores], D[:, of_scores])
+    of_last_fit = by_problem(fits.take_problems(last), T[:, 2 * K :], D[:, 2 * K :])
+    for fit, alone in enumerate(each_fit):
+        scores, problems = (slice(fit * n, fit * n + n) for n in (K, B))
+        expected = by_problem(alone, T[:, scores], D[:, scores])
         for name, (found, axis) in actual.items():
-            own = found[with_problems] if axis == "problems" else found[:, of_scores]
+            found_of_fit = found[problems] if axis == "problems" else found[:, scores]
             rounding = step_rounding(alone) if name == "diagonal" else ROUNDING[np.float64]
-            close(own, expected[name][0], rounding)
+            close(found_of_fit, expected[name][0], rounding)
             if fit == 2:
-                close(of_part[name][0], expected[name][0], rounding)
+                close(of_last_fit[name][0], expected[name][0], rounding)
 
 
 def test_several_fits_of_one_strength_differ_in_the_weight_of_their_rows(one_fit):
     """The penalty is the same in the user's units, so its share of F is that of the rows'."""
-    fits, each = fits_and_each(one_fit.objective)
+    fits, each_fit = fits_and_each(one_fit.objective)
     T = np.hstack([one_fit.point()] * 3)
     penalty = np.split(fits.problems.total(fits.penalty.value(T)), 3)
-    for alone, own in zip(each, penalty, strict=True):
+    for alone, penalty_of_fit in zip(each_fit, penalty, strict=True):
         expected = one_fit.objective.penalty.value(one_fit.point()) * one_fit.objective.score_weight
         np.testing.assert_allclose(
-            own * alone.problem_weight, one_fit.objective.problems.total(expected), rtol=1e-12
+            penalty_of_fit * alone.problem_weight,
+            one_fit.objective.problems.total(expected),
+            rtol=1e-12,
         )
 
 
@@ -408,17 +410,17 @@ def test_a_penalty_times_a_factor_is_that_of_another_strength(one_fit, factor):
     assert other.gram() is gram and other.rows is objective.rows
 
 
-# ---- Settled problems ---------------------------------------------------------------------------
+# ---- Problems whose targets are constant --------------------------------------------------------
 
 
 def constant_answers(rng, n):
     """Answers that vary, are all no, all yes, nowhere known, and no wherever they are known."""
-    Y, own = rng.integers(2, size=(n, 5)) * 1.0, np.ones((n, 5))
+    Y, weights = rng.integers(2, size=(n, 5)) * 1.0, np.ones((n, 5))
     Y[:, 1], Y[:, 2] = 0, 1
-    own[:, 3] = 0
-    own[Y[:, 4] == 1, 4] = 0
-    targets = indicators(Y, own, np.ones(5))
-    return Drawn(targets, Y, own)
+    weights[:, 3] = 0
+    weights[Y[:, 4] == 1, 4] = 0
+    targets = indicators(Y, weights, np.ones(5))
+    return Drawn(targets, Y, weights)
 
 
 CONSTANT = (Sigmoid(), constant_answers)
@@ -426,7 +428,9 @@ CONSTANT = (Sigmoid(), constant_answers)
 
 @pytest.mark.parametrize("offset", [False, True])
 @pytest.mark.parametrize("source", SOURCES)
-def test_constant_problems_are_settled_by_the_null_model(monkeypatch, one_thread, source, offset):
+def test_the_null_model_is_optimal_where_targets_are_constant(
+    monkeypatch, one_thread, source, offset
+):
     """Their F is zero to rounding at no weights and finite intercepts; of nothing known, zero."""
     hold(source, monkeypatch)
     case = make(one_thread, CONSTANT, source, weighted=True, offset=offset)
@@ -438,8 +442,8 @@ def test_constant_problems_are_settled_by_the_null_model(monkeypatch, one_thread
     assert (F[1:] >= 0).all() and (F[1:] < 1e-14).all() and F[3] == 0 == b[3]
     np.testing.assert_array_equal(np.sign(b[1:]), [-1, 1, 0, -1])
     np.testing.assert_allclose(objective.value_and_gradient(objective.null())[0], F, atol=1e-15)
-    part = objective.take_problems(np.array([0, 2]))
-    np.testing.assert_array_equal(part.constant_problems, [False, True])
+    subset = objective.take_problems(np.array([0, 2]))
+    np.testing.assert_array_equal(subset.constant_problems, [False, True])
 
 
 @pytest.mark.parametrize("cells", [False, True])
@@ -447,11 +451,15 @@ def test_labels_that_nobody_knows_have_null_scores_of_zero(one_thread, cells):
     """Whatever rows and cells weigh: rounding in the weight of nothing is no knowledge of it."""
 
     def draw(rng, n):
-        Y, own, plain = rng.integers(2, size=(n, 9)) * 1.0, np.zeros((n, 9)), np.full(9, 1.7)
-        own[:, 0] = 1.7
-        weight = rng.uniform(size=Y.shape) if cells else None
-        targets = indicators(Y, own, plain, weight, rng.random(Y.shape) < 0.1)
-        return Drawn(targets, Y, own if weight is None else own * weight)
+        Y, weights, no_weight = (
+            rng.integers(2, size=(n, 9)) * 1.0,
+            np.zeros((n, 9)),
+            np.full(9, 1.7),
+        )
+        weights[:, 0] = 1.7
+        cell_weight = rng.uniform(size=Y.shape) if cells else None
+        targets = indicators(Y, weights, no_weight, cell_weight, rng.random(Y.shape) < 0.1)
+        return Drawn(targets, Y, weights if cell_weight is None else weights * cell_weight)
 
     for n in range(20, 30):
         objective = make(one_thread, (Sigmoid(), draw), n=n, weighted=True).objective
@@ -460,14 +468,14 @@ def test_labels_that_nobody_knows_have_null_scores_of_zero(one_thread, cells):
 
 
 @pytest.mark.parametrize("targets", TARGETS)
-def test_problems_whose_targets_vary_are_not_settled(one_thread, targets):
+def test_problems_whose_targets_vary_are_not_constant(one_thread, targets):
     """There the null model is not the best, with an intercept or without."""
     for intercept in (False, True):
         objective = make(one_thread, targets, weighted=True, intercept=intercept).objective
         assert not objective.constant_problems.any()
 
 
-def test_no_problem_is_settled_without_an_intercept(one_thread):
+def test_no_problem_is_constant_without_an_intercept(one_thread):
     """A score of zero everywhere says a half, which is no constant's best model."""
     case = make(one_thread, CONSTANT, intercept=False)
     assert not case.objective.constant_problems.any()
@@ -485,12 +493,12 @@ def test_the_certificate_bounds_the_distance_to_the_optimum(penalised):
         exact = newton(objective, T)
         inexact = in_balance(penalised, T, exact, size * penalised.direction(seed + 10) / 3)
         for step in (exact, inexact):
-            there = certify(objective, T, step)
+            certificate = certify(objective, T, step)
             value, gradient = objective.value_and_gradient(T + step)
-            np.testing.assert_allclose(there.value, value, rtol=1e-13)
-            close(there.gradient, gradient, 1e-12)
-            assert (there.gap >= value - least - 1e-13).all()
-            finite += np.isfinite(there.gap)
+            np.testing.assert_allclose(certificate.value, value, rtol=1e-13)
+            close(certificate.gradient, gradient, 1e-12)
+            assert (certificate.gap >= value - least - 1e-13).all()
+            finite += np.isfinite(certificate.gap)
     assert (finite >= 12).all()
 
 
@@ -519,10 +527,10 @@ def test_the_certificate_is_tight_at_the_optimum(penalised):
     """At the minimiser a step of zero has F = F* and a gap of zero, to rounding."""
     objective = penalised.objective
     T = minimiser(objective)
-    there = certify(objective, T, np.zeros_like(T))
-    np.testing.assert_allclose(there.value, penalised.least(), rtol=0, atol=1e-13)
-    assert (there.gap >= 0).all() and (there.gap < 1e-15).all()
-    assert np.abs(there.gradient).max() < 1e-14
+    certificate = certify(objective, T, np.zeros_like(T))
+    np.testing.assert_allclose(certificate.value, penalised.least(), rtol=0, atol=1e-13)
+    assert (certificate.gap >= 0).all() and (certificate.gap < 1e-15).all()
+    assert np.abs(certificate.gradient).max() < 1e-14
 
 
 def test_there_is_no_bound_where_free_coefficients_are_out_of_balance(penalised):
@@ -543,13 +551,13 @@ def test_there_is_no_bound_where_free_coefficients_are_out_of_balance(penalised)
 
 @pytest.mark.parametrize("targets", INDICATORS)
 def test_features_are_free_in_the_problems_that_leave_them_without_penalty(one_thread, targets):
-    """Each problem has its own, a factor of zero is all problems'; a constant column is none."""
-    held = np.append(np.ones(5), 0.0)
+    """C = inf frees one problem's features, a factor of zero all problems'; no constant column."""
+    all_varying = np.append(np.ones(5), 0.0)
     for penalty, factors, expected in [
-        ("L2", held, [False] * 3),
-        ("L2 of each", held, [False] * 3),
-        ("L2 of some", held, [False, True, False]),
-        ("no penalty", held, [True] * 3),
+        ("L2", all_varying, [False] * 3),
+        ("L2 of each", all_varying, [False] * 3),
+        ("L2 of some", all_varying, [False, True, False]),
+        ("no penalty", all_varying, [True] * 3),
         ("L2 of each", np.arange(6.0), [True] * 3),
     ]:
         objective = make(one_thread, targets, penalty=penalty, factors=factors).objective

@@ -7,7 +7,7 @@ import pytest
 from parts import ROUNDING, SOURCES, TARGETS, close, hold, make, step_rounding, with_penalties
 
 from softreg._model.certificate import certify
-from softreg._rows import memory as _memory_rows
+from softreg._rows import memory
 from softreg._rows.threads import Threads
 from softreg.solvers.linalg.hessian_product import HessianProduct
 
@@ -17,15 +17,18 @@ from softreg.solvers.linalg.hessian_product import HessianProduct
 def test_scores_are_those_of_the_raw_columns(case):
     """T' x~ + offset = W x + b + offset, both ways between T and (W, b)."""
     rng, (width, K) = np.random.default_rng(5), case.objective.shape
-    own, rows = case.objective.rows.coordinates, case.objective.rows
-    intercept = rng.normal(size=K) * own.intercept
+    coordinates, rows = case.objective.rows.coordinates, case.objective.rows
+    intercept = rng.normal(size=K) * coordinates.intercept
     W = rng.normal(size=(6, K)) / [[1], [20], [1], [3], [1], [1]]
-    for T in (rng.normal(size=(width, K)), own.working(W, intercept)):
+    for T in (rng.normal(size=(width, K)), coordinates.working(W, intercept)):
         Z = np.hstack(
-            [rows.block(cut).scores(rows.block_coefficients(T)) for cut in rows.block_slices]
+            [
+                rows.block(rows_of_block).scores(rows.block_coefficients(T))
+                for rows_of_block in rows.block_slices
+            ]
         ).T
         assert Z.dtype == case.dtype
-        back, b = own.coefficients(T)
+        back, b = coordinates.coefficients(T)
         close(Z, case.X @ back + b + case.offset, ROUNDING[case.dtype])
     close(Z, case.X @ W + intercept + case.offset, ROUNDING[case.dtype])
 
@@ -49,22 +52,22 @@ def test_coefficients_are_the_zero_sum_ones_of_equal_probabilities(case):
     moved, b_moved = case.objective.coefficients(T + gauge)
     np.testing.assert_allclose(moved, W, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(b_moved, b, rtol=1e-12, atol=1e-10)
-    own, own_b = case.objective.rows.coordinates.coefficients(T)
-    Z, Z_own = case.X @ W + b, case.X @ own + own_b
+    W_of_T, b_of_T = case.objective.rows.coordinates.coefficients(T)
+    Z, Z_of_T = case.X @ W + b, case.X @ W_of_T + b_of_T
     alike = case.owner @ case.owner.T / case.owner.sum(axis=0).max()
-    close(Z - Z @ alike, Z_own - Z_own @ alike, 1e-12)
+    close(Z - Z @ alike, Z_of_T - Z_of_T @ alike, 1e-12)
 
 
 def test_working_columns_have_mean_zero_and_deviation_about_one(case):
     """x~ of a column that varies: deviation within a factor sqrt(2) of 1, by powers of two."""
-    own, x = case.objective.rows.coordinates, case.features[:, :5]
+    coordinates, x = case.objective.rows.coordinates, case.features[:, :5]
     mean = case.s @ x / case.s.sum()
-    if own.intercept:
+    if coordinates.intercept:
         close(mean, np.zeros(5), 1e-4 if case.dtype == np.float32 else 1e-12)
-    deviation = np.sqrt(case.s @ np.square(x - mean * own.intercept) / case.s.sum())
+    deviation = np.sqrt(case.s @ np.square(x - mean * coordinates.intercept) / case.s.sum())
     assert (np.abs(np.log2(deviation)) <= 0.5001).all()
-    np.testing.assert_array_equal(np.frexp(own.scale[:5])[0], 0.5)
-    assert np.isinf(own.scale[5]) == (case.X[0, 5] == 0 or own.intercept)
+    np.testing.assert_array_equal(np.frexp(coordinates.scale[:5])[0], 0.5)
+    assert np.isinf(coordinates.scale[5]) == (case.X[0, 5] == 0 or coordinates.intercept)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
@@ -75,25 +78,27 @@ def test_sums_do_not_depend_on_blocks_or_threads(monkeypatch, targets, source, d
     """Every sum over many tiny blocks, in one thread or two, is that over a single block."""
     hold(source, monkeypatch)
     with Threads(1) as alone, Threads(n_threads) as threads:
-        whole = make(alone, targets, source, dtype, weighted=True, offset=True)
-        assert len(whole.objective.rows.block_slices) == 1
-        expected = everything(whole.objective, whole.point())
-        monkeypatch.setattr(_memory_rows, "_BLOCK_VALUES", 1)
-        monkeypatch.setattr(_memory_rows, "_BLOCK_ROWS", 1)
-        monkeypatch.setattr(_memory_rows, "_WORTH_A_THREAD", 0)
-        parts = make(threads, targets, source, dtype, weighted=True, offset=True)
-        assert len(parts.objective.rows.block_slices) >= 4
-        for actual, once in zip(everything(parts.objective, whole.point()), expected, strict=True):
-            close(actual, once, ROUNDING[dtype])
-        steps = [for_steps(of.objective, whole.point()) for of in (parts, whole)]
-        for actual, once in zip(*steps, strict=True):
-            close(actual, once, step_rounding(whole.objective))
+        one_block = make(alone, targets, source, dtype, weighted=True, offset=True)
+        assert len(one_block.objective.rows.block_slices) == 1
+        expected = everything(one_block.objective, one_block.point())
+        monkeypatch.setattr(memory, "_BLOCK_VALUES", 1)
+        monkeypatch.setattr(memory, "_BLOCK_ROWS", 1)
+        monkeypatch.setattr(memory, "_WORTH_A_THREAD", 0)
+        many_blocks = make(threads, targets, source, dtype, weighted=True, offset=True)
+        assert len(many_blocks.objective.rows.block_slices) >= 4
+        for actual, wanted in zip(
+            everything(many_blocks.objective, one_block.point()), expected, strict=True
+        ):
+            close(actual, wanted, ROUNDING[dtype])
+        steps = [for_steps(case.objective, one_block.point()) for case in (many_blocks, one_block)]
+        for actual, wanted in zip(*steps, strict=True):
+            close(actual, wanted, step_rounding(one_block.objective))
 
 
 def everything(objective, T):
     """All that an objective sums over its rows."""
     D, root = np.cos(T), np.sin(T)[:, :2]
-    there = certify(objective, T, 0.1 * D)
+    certificate = certify(objective, T, 0.1 * D)
     return [
         *(objective.rows.totals.mean, objective.rows.totals.variance),
         *objective.value_and_gradient(T),
@@ -103,12 +108,12 @@ def everything(objective, T):
         objective.curvature_gram(T),
         objective.rows.map_rows(objective.leverage_kernel(T, root)),
         HessianProduct(objective, T).balancing_step(D),
-        *(there.value, there.gradient, there.divergence, there.imbalance),
+        *(certificate.value, certificate.gradient, certificate.divergence, certificate.imbalance),
     ]
 
 
 def for_steps(objective, T):
-    """All that it sums for steps alone, in single precision where that is faster."""
+    """All that an objective sums for steps alone, in single precision where that is faster."""
     return [objective.hessian_diagonal(T), HessianProduct(objective, T).for_steps()(np.cos(T))]
 
 
@@ -159,5 +164,7 @@ def test_the_way_into_the_row_space_keeps_every_score(wide):
     back, b_back = objective.coefficients(T)
     np.testing.assert_allclose(wide.X @ back + b_back, wide.X @ W + b, atol=1e-10)
     assert (wide.value(back, b_back) <= wide.value(W, b) + 1e-12).all()
-    (block,) = (objective.rows.block(cut) for cut in objective.rows.block_slices)
+    (block,) = (
+        objective.rows.block(rows_of_block) for rows_of_block in objective.rows.block_slices
+    )
     np.testing.assert_allclose(block.linear_scores(T).T, wide.X @ W + b, atol=1e-10)

@@ -60,7 +60,7 @@ def score_blocks(case, T):
 
 
 def blocks_with_common_moves_free(case, T):
-    """D -> B (D + c), where c, the same for all classes, costs least; labels have nothing common.
+    """D -> B (D + c), where c, the same for all classes, costs least; under sigmoid c = 0.
 
     It is the inverse of B^-1 between centrings: of all G that sum to zero over the classes, the one
     with B^-1 G = D but for common moves.
@@ -68,11 +68,11 @@ def blocks_with_common_moves_free(case, T):
     B = np.array(score_blocks(case, T))
 
     def times(D):
-        own = np.einsum("kij,jk->ki", B, D)
+        BD = np.einsum("kij,jk->ki", B, D)
         for problem in case.owner.T.astype(bool) if case.is_softmax else []:
-            common = B[problem].sum(axis=0), own[problem].sum(axis=0)
-            own[problem] -= B[problem] @ np.linalg.lstsq(*common, rcond=1e-13)[0]
-        return own.T
+            common = B[problem].sum(axis=0), BD[problem].sum(axis=0)
+            BD[problem] -= B[problem] @ np.linalg.lstsq(*common, rcond=1e-13)[0]
+        return BD.T
 
     return times
 
@@ -88,7 +88,7 @@ METRICS = {
             case, null_curvatures(case).mean(), strengths(case).mean(axis=1, keepdims=True)
         ),
     ),
-    "rotated": (
+    "eigenbasis": (
         lambda case, T: EigenbasisMetric.at_null_model(case.objective),
         lambda case, T: gram_matrix(case, null_curvatures(case), strengths(case)),
     ),
@@ -121,10 +121,10 @@ def test_a_metric_is_the_inverse_of_what_it_stands_for(penalised, name):
     assert np.square(metric.whiten(G)).sum() == pytest.approx(np.vdot(D, G), rel=1e-10)
 
 
-def test_metrics_are_renewed_to_the_hessian_where_it_is_affordable(penalised):
+def test_metrics_are_refreshed_to_the_hessian_where_it_is_affordable(penalised):
     """The Gram matrix and an older Hessian are refreshed to the inverse of the Hessian at T."""
     T, D = penalised.point(), penalised.direction()
-    for name in ("Gram", "rotated", "Hessian"):
+    for name in ("Gram", "eigenbasis", "Hessian"):
         metric = METRICS[name][0](penalised, 0 * T)
         fresh = metric.refreshed(penalised.objective, T)
         G = HessianProduct(penalised.objective, T)(D)
@@ -133,29 +133,29 @@ def test_metrics_are_renewed_to_the_hessian_where_it_is_affordable(penalised):
 
 
 def test_where_the_hessian_is_too_large_its_blocks_take_its_place(penalised, monkeypatch):
-    """With room for the blocks alone, metrics are refreshed to these: labels' are the Hessian."""
+    """With a budget for the blocks alone, metrics are refreshed to these, labels' Hessians."""
     T, (width, K) = penalised.point(), penalised.objective.shape
     monkeypatch.setattr(MemoryRows, "value_budget", width**2 * K)
     G = np.random.default_rng(50).normal(size=T.shape)
-    for name in ("Gram", "rotated", "Hessian", "blocks"):
+    for name in ("Gram", "eigenbasis", "Hessian", "blocks"):
         metric = METRICS[name][0](penalised, 0 * T)
         fresh, expected = metric.refreshed(penalised.objective, T), blocks(penalised, T)
         assert fresh.is_hessian
         close(fresh.unwhiten(fresh.whiten(G)), expected.unwhiten(expected.whiten(G)), 1e-9)
 
 
-@pytest.mark.parametrize("room", [0, 48, 49, 100, 146, 147, 400, 440, 441, 10**6])
-def test_metrics_hold_no_more_values_than_there_is_room_for(one_thread, monkeypatch, room):
-    """Whatever the room: three classes' blocks take 147 values, their Hessian 441."""
-    monkeypatch.setattr(MemoryRows, "value_budget", room)
+@pytest.mark.parametrize("budget", [0, 48, 49, 100, 146, 147, 400, 440, 441, 10**6])
+def test_metrics_take_no_more_values_than_the_budget(one_thread, monkeypatch, budget):
+    """Three classes' blocks take 147 values, their Hessian 441."""
+    monkeypatch.setattr(MemoryRows, "value_budget", budget)
     case = make(one_thread, n=2000)
     first = first_metric(case.objective, case.point())
     fresh = first.refreshed(case.objective, case.point())
-    first_held = sum(value.size for value in vars(first).values())
-    assert first_held <= max(room, case.point().size)
-    held = sum(L.size for L in getattr(fresh, "factors", []))
-    assert held == (441 if room >= 441 else 147 if room >= 147 else 0)
-    assert costs_of(case.objective).sample_size * 7 <= room
+    first_values = sum(value.size for value in vars(first).values())
+    assert first_values <= max(budget, case.point().size)
+    n_values = sum(L.size for L in getattr(fresh, "factors", []))
+    assert n_values == (441 if budget >= 441 else 147 if budget >= 147 else 0)
+    assert costs_of(case.objective).sample_size * 7 <= budget
 
 
 @pytest.mark.parametrize("targets", TARGETS)
@@ -182,44 +182,46 @@ def several(request, monkeypatch, one_thread):
 
 @pytest.mark.parametrize("some", [[1], [0, 2], [0, 1, 2]], ids=str)
 @pytest.mark.parametrize("name", METRICS)
-def test_a_part_of_a_metric_is_the_metric_of_those_problems(several, name, some):
-    """It takes their columns to what the whole takes them to, and is parted and refreshed again."""
+def test_the_metric_of_some_problems_is_that_of_all_on_their_columns(several, name, some):
+    """So is that of some of these problems, and so are both when they are refreshed."""
     T, objective, rng = several.point(), several.objective, np.random.default_rng(40)
     metric, problems = METRICS[name][0](several, T), np.array(some)
-    part, G = metric.take_problems(objective, problems), rng.normal(size=T.shape)
-    there = metric.unwhiten(metric.whiten(G))
-    close(part.unwhiten(part.whiten(G[:, some])), there[:, some], 1e-13)
-    own, v = G[:, some], rng.normal(size=G[:, some].size)
-    assert part.whiten(own) @ v == pytest.approx(np.vdot(own, part.unwhiten(v)), rel=1e-10)
-    last = part.take_problems(objective.take_problems(problems), np.array([len(some) - 1]))
-    close(last.unwhiten(last.whiten(G[:, some[-1:]])), there[:, some[-1:]], 1e-13)
-    fresh = part.refreshed(objective.take_problems(problems), T[:, some])
+    subset, G = metric.take_problems(objective, problems), rng.normal(size=T.shape)
+    step = metric.unwhiten(metric.whiten(G))
+    close(subset.unwhiten(subset.whiten(G[:, some])), step[:, some], 1e-13)
+    columns, v = G[:, some], rng.normal(size=G[:, some].size)
+    assert subset.whiten(columns) @ v == pytest.approx(
+        np.vdot(columns, subset.unwhiten(v)), rel=1e-10
+    )
+    last = subset.take_problems(objective.take_problems(problems), np.array([len(some) - 1]))
+    close(last.unwhiten(last.whiten(G[:, some[-1:]])), step[:, some[-1:]], 1e-13)
+    fresh = subset.refreshed(objective.take_problems(problems), T[:, some])
     expected = metric.refreshed(objective, T)
     expected = expected.unwhiten(expected.whiten(G))[:, some]
-    close(fresh.unwhiten(fresh.whiten(own)), expected, 1e-6 if name == "diagonal" else 1e-11)
+    close(fresh.unwhiten(fresh.whiten(columns)), expected, 1e-6 if name == "diagonal" else 1e-11)
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_a_metric_of_several_fits_is_that_of_each(penalised, name):
-    """Each fit's columns are taken to what the metric takes them to; so of some of the fits."""
+def test_a_metric_of_several_fits_is_the_same_in_each(penalised, name):
+    """Repeated, it does to each fit's columns what it did to those of one; so of some fits."""
     if penalised.is_softmax and penalised.link.fits > 1:
-        return  # of several fits there are no several fits
+        return  # several fits are not repeated
     T, objective, rng = penalised.point(), penalised.objective, np.random.default_rng(51)
     metric, B, K = METRICS[name][0](penalised, T), objective.problems.count, T.shape[1]
     G = rng.normal(size=(len(T), 3 * K))
-    three = metric.repeated(3)
-    found = three.unwhiten(three.whiten(G))
+    repeated = metric.repeated(3)
+    found = repeated.unwhiten(repeated.whiten(G))
     fits = SimpleNamespace(problems=Problems(3 * B, 3 * K))
-    last = three.take_problems(fits, np.arange(B, 3 * B))
+    last = repeated.take_problems(fits, np.arange(B, 3 * B))
     of_last = last.unwhiten(last.whiten(G[:, K:]))
     for fit in range(3):
-        own = slice(fit * K, fit * K + K)
-        expected = metric.unwhiten(metric.whiten(G[:, own]))
-        close(found[:, own], expected, 1e-12)
+        columns = slice(fit * K, fit * K + K)
+        expected = metric.unwhiten(metric.whiten(G[:, columns]))
+        close(found[:, columns], expected, 1e-12)
         if fit:
             close(of_last[:, (fit - 1) * K : fit * K], expected, 1e-12)
     v = rng.normal(size=G.size)
-    assert three.whiten(G) @ v == pytest.approx(np.vdot(G, three.unwhiten(v)), rel=1e-10)
+    assert repeated.whiten(G) @ v == pytest.approx(np.vdot(G, repeated.unwhiten(v)), rel=1e-10)
 
 
 @pytest.mark.parametrize("factor", [1e-4, 0.3, 20.0])
@@ -245,8 +247,8 @@ def test_the_estimated_gap_is_half_the_squared_length_of_the_gradient(penalised,
         Point.at_coefficients(objective, penalised.point()),
     )
     gap = estimated_gap(objective, point.gradient, metric)
-    own = point.gradient * metric.unwhiten(metric.whiten(point.gradient))
-    np.testing.assert_allclose(gap, own.sum(axis=0) @ penalised.owner / 2, rtol=1e-12)
+    products = point.gradient * metric.unwhiten(metric.whiten(point.gradient))
+    np.testing.assert_allclose(gap, products.sum(axis=0) @ penalised.owner / 2, rtol=1e-12)
     assert gap.sum() == pytest.approx(np.square(metric.whiten(point.gradient)).sum() / 2, rel=1e-10)
     np.testing.assert_allclose(decrement(objective, point, metric), gap / point.value, rtol=1e-12)
 
@@ -271,16 +273,16 @@ def test_the_hessian_of_rows_drawn_by_leverage_is_unbiased(
     # Each is off by about sqrt(order / size), their mean by a sqrt(times)-th of it.
     for estimate, block in zip(mean, objective.hessian(T), strict=True):
         moved = np.flatnonzero(np.diagonal(block) > 0)
-        part = np.ix_(moved, moved)
-        L = np.linalg.cholesky(block[part])
-        relative = np.linalg.solve(L, np.linalg.solve(L, estimate[part]).T)
+        of_moved = np.ix_(moved, moved)
+        L = np.linalg.cholesky(block[of_moved])
+        relative = np.linalg.solve(L, np.linalg.solve(L, estimate[of_moved]).T)
         assert np.abs(np.linalg.eigvalsh(relative) - 1).max() < 0.25
         assert np.trace(relative) / len(moved) == pytest.approx(1, abs=0.03)
     assert 0.6 * size < np.mean([sample.rows.n for sample in samples]) <= 1.05 * size
 
 
-def test_rows_that_hold_up_the_hessian_are_always_drawn(one_thread):
-    """The few rows that carry a column are in the sample, each at its own weight."""
+def test_rows_without_which_the_hessian_is_singular_are_always_drawn(one_thread):
+    """The only rows in which a column is not zero are in the sample, at their full weight."""
     rng = np.random.default_rng(22)
     X = rng.normal(size=(2000, 6))
     X[:, 0] = 0
@@ -351,7 +353,7 @@ def solutions(H, g):
     return -np.linalg.solve(H, g.T[:, :, None])[:, :, 0].T
 
 
-def never(_part, problems, _residual, _ratio):
+def never(_subset, problems, _residual, _ratio):
     """No system is ever solved well enough."""
     return np.zeros(len(problems), dtype=bool)
 
@@ -359,28 +361,28 @@ def never(_part, problems, _residual, _ratio):
 @pytest.mark.parametrize("B", [1, 3])
 @pytest.mark.parametrize("seed", range(5))
 def test_conjugate_gradients_solve_a_system_in_as_many_products_as_it_has_unknowns(seed, B):
-    """H D = -g, by any metric; `enough` is told the residual and its norm over the gradient's."""
+    """H D = -g, by any metric; `enough` gets the residual and its norm over the gradient's."""
     rng = np.random.default_rng(seed)
     H, g = spd(rng, B)
-    metric, systems, told = (
+    metric, systems, calls = (
         DiagonalMetric(np.sqrt(rng.uniform(0.5, 2, size=(12, B)))),
         Systems(H),
         [],
     )
     given = g.copy()
 
-    def enough(part, problems, residual, ratio):
-        told.append((problems.tolist(), residual.copy(), ratio))
-        assert part.names.tolist() == problems.tolist()
+    def enough(subset, problems, residual, ratio):
+        calls.append((problems.tolist(), residual.copy(), ratio))
+        assert subset.names.tolist() == problems.tolist()
         return ratio < 1e-11
 
     D, residual, products = conjugate_gradients(systems, g, metric, enough, 40)
     np.testing.assert_allclose(D, solutions(H, g), atol=1e-9)
     assert products == len(systems.asked) and 10 <= products <= 16
-    np.testing.assert_array_equal(residual[:, told[-1][0]], told[-1][1])
+    np.testing.assert_array_equal(residual[:, calls[-1][0]], calls[-1][1])
     np.testing.assert_allclose(residual, -g - np.einsum("bpq,qb->pb", H, D), atol=1e-12)
     np.testing.assert_array_equal(g, given)
-    for problems, r, ratio in told:
+    for problems, r, ratio in calls:
         norms = [np.linalg.norm(x / metric.root[:, problems], axis=0) for x in (r, g[:, problems])]
         np.testing.assert_allclose(ratio, norms[0] / norms[1], rtol=1e-6)
 
@@ -424,23 +426,23 @@ def test_conjugate_gradients_solve_each_system_as_if_it_were_alone(seed):
     root, tol = np.sqrt(rng.uniform(0.5, 2, size=(12, 7))), 10.0 ** rng.uniform(-6, -1, 7)
 
     def solved(systems):
-        own = systems.names
+        names = systems.names
 
         def enough(_part, problems, _residual, ratio):
-            return ratio < tol[own[problems]]
+            return ratio < tol[names[problems]]
 
-        return conjugate_gradients(systems, g[:, own], DiagonalMetric(root[:, own]), enough, 30)
+        return conjugate_gradients(systems, g[:, names], DiagonalMetric(root[:, names]), enough, 30)
 
     together = Systems(H)
     D, residual, products = solved(together)
     alone = []
     for k in range(7):
         single = Systems(H).take_problems(np.array([k]))
-        own_D, own_residual, own_products = solved(single)
-        close(D[:, [k]], own_D, 1e-8)
-        close(residual[:, [k]], own_residual, 1e-8)
-        alone.append(own_products)
-        assert sum(k in columns for columns in together.asked) >= own_products
+        D_alone, residual_alone, n_alone = solved(single)
+        close(D[:, [k]], D_alone, 1e-8)
+        close(residual[:, [k]], residual_alone, 1e-8)
+        alone.append(n_alone)
+        assert sum(k in columns for columns in together.asked) >= n_alone
     assert products == max(alone) == len(together.asked)
     assert alone[2] == 0 and alone[1] <= 12 and (D[:, 2] == 0).all()
 
@@ -469,7 +471,7 @@ def test_newtons_equations_of_every_problem_are_solved_by_conjugate_gradients(pe
         times,
         gradient,
         METRICS[name][0](penalised, T),
-        lambda _part, _problems, _residual, ratio: ratio < 1e-11,
+        lambda _subset, _problems, _residual, ratio: ratio < 1e-11,
         400,
     )
     close(times(D), -gradient, 1e-10)
@@ -484,21 +486,25 @@ def test_newtons_equations_of_a_problem_are_those_it_has_alone(several, name):
     times, gradient = HessianProduct(objective, T), objective.value_and_gradient(T)[1]
     metric, tol = METRICS[name][0](several, T), np.array([1e-1, 1e-9, 1e-4])
     D, residual, products = conjugate_gradients(
-        times, gradient, metric, lambda _part, own, _residual, ratio: ratio < tol[own], 100
+        times,
+        gradient,
+        metric,
+        lambda _subset, problem, _residual, ratio: ratio < tol[problem],
+        100,
     )
     alone = []
     for k in range(3):
-        own = np.array([k])
-        own_D, own_residual, own_products = conjugate_gradients(
-            times.take_problems(own),
-            gradient[:, own],
-            metric.take_problems(objective, own),
-            lambda _part, _own, _residual, ratio, k=k: ratio < tol[k],
+        problem = np.array([k])
+        D_alone, residual_alone, n_alone = conjugate_gradients(
+            times.take_problems(problem),
+            gradient[:, problem],
+            metric.take_problems(objective, problem),
+            lambda _subset, _problem, _residual, ratio, k=k: ratio < tol[k],
             100,
         )
-        close(D[:, own], own_D, 1e-10)
-        close(residual[:, own], own_residual, 1e-10)
-        alone.append(own_products)
+        close(D[:, problem], D_alone, 1e-10)
+        close(residual[:, problem], residual_alone, 1e-10)
+        alone.append(n_alone)
     assert products == max(alone)
 
 
@@ -515,40 +521,42 @@ def some_point(case, seed=43):
 
 
 @pytest.mark.parametrize("some", [[1], [0, 2], [0, 1, 2]], ids=str)
-def test_a_part_of_a_point_put_back_is_the_point(one_thread, some):
+def test_some_problems_of_a_point_put_back_are_the_point(one_thread, some):
     """`take_problems` takes the problems' columns, `with_problems` puts them back."""
     case, problems = make(one_thread, "answers"), np.array(some)
     point, other = some_point(case), some_point(case, 44)
-    part = point.take_problems(case.objective, problems)
-    back = point.with_problems(case.objective, problems, part)
+    subset = point.take_problems(case.objective, problems)
+    back = point.with_problems(case.objective, problems, subset)
     mixed = point.with_problems(
         case.objective, problems, other.take_problems(case.objective, problems)
     )
     rest = [k for k in range(3) if k not in some]
     for name, axis in FIELDS.items():
-        whole = getattr(some_point(case), name)
-        np.testing.assert_array_equal(getattr(part, name), whole.take(some, axis))
-        np.testing.assert_array_equal(getattr(back, name), whole)
-        np.testing.assert_array_equal(getattr(mixed, name).take(rest, axis), whole.take(rest, axis))
-        elsewhere = getattr(other, name).take(some, axis)
-        np.testing.assert_array_equal(getattr(mixed, name).take(some, axis), elsewhere)
-        np.testing.assert_array_equal(getattr(point, name), whole)
+        original = getattr(some_point(case), name)
+        np.testing.assert_array_equal(getattr(subset, name), original.take(some, axis))
+        np.testing.assert_array_equal(getattr(back, name), original)
+        np.testing.assert_array_equal(
+            getattr(mixed, name).take(rest, axis), original.take(rest, axis)
+        )
+        replaced = getattr(other, name).take(some, axis)
+        np.testing.assert_array_equal(getattr(mixed, name).take(some, axis), replaced)
+        np.testing.assert_array_equal(getattr(point, name), original)
 
 
-def test_the_part_of_a_point_is_the_point_of_the_part(several):
-    """F and its gradient at T, of some problems: taken from the whole or found by themselves."""
+def test_some_problems_of_a_point_are_the_point_of_these_problems(several):
+    """F and its gradient at T: taken from the point of all problems, or computed for some."""
     T, objective, problems = several.point(), several.objective, np.array([0, 2])
-    part = Point.at_coefficients(objective, T).take_problems(objective, problems)
+    subset = Point.at_coefficients(objective, T).take_problems(objective, problems)
     alone = Point.at_coefficients(objective.take_problems(problems), T[:, problems])
     for name in FIELDS:
-        np.testing.assert_allclose(getattr(part, name), getattr(alone, name), atol=1e-11)
+        np.testing.assert_allclose(getattr(subset, name), getattr(alone, name), atol=1e-11)
 
 
 # ---- Steps --------------------------------------------------------------------------------------
 
 
 def test_the_line_search_takes_the_first_halving_that_is_enough_for_each_problem(several):
-    """F(T + t step) <= F(T) + 1e-4 t <gradient, step>, t = 1, 1/2, ..., of each problem its own.
+    """F(T + t step) <= F(T) + 1e-4 t <gradient, step>, t = 1, 1/2, ..., problem by problem.
 
     A problem whose step leads uphill stays where it is.
     """
@@ -577,13 +585,15 @@ def test_the_line_search_treats_each_problem_as_if_it_were_alone(several):
     step = -point.gradient * [0.1, 1e3, -1]
     found = line_search(objective, point, step)
     for k in range(3):
-        own = np.array([k])
+        problem = np.array([k])
         alone = line_search(
-            objective.take_problems(own), point.take_problems(objective, own), step[:, own]
+            objective.take_problems(problem),
+            point.take_problems(objective, problem),
+            step[:, problem],
         )
-        np.testing.assert_array_equal(found.T[:, own], alone.T)
-        np.testing.assert_allclose(found.value[own], alone.value, rtol=1e-12)
-        close(found.gradient[:, own], alone.gradient, 1e-12)
+        np.testing.assert_array_equal(found.T[:, problem], alone.T)
+        np.testing.assert_allclose(found.value[problem], alone.value, rtol=1e-12)
+        close(found.gradient[:, problem], alone.gradient, 1e-12)
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -599,14 +609,14 @@ def test_newton_steps_decrease_every_f_and_prove_it_near_the_optimum(penalised, 
     """From afar each F decreases; beside the optimum the bound on F - F* holds and is small."""
     objective, least = penalised.objective, penalised.least()
     point = Point.at_coefficients(objective, penalised.point())
-    there = newton_step(objective, point, METRICS[name][0](penalised, point.T), 1e-9)
-    assert (there.value < point.value).all()
+    after = newton_step(objective, point, METRICS[name][0](penalised, point.T), 1e-9)
+    assert (after.value < point.value).all()
     T = minimiser(objective) + 1e-4 * penalised.direction()
     point = Point.at_coefficients(objective, T)
-    there = newton_step(objective, point, METRICS[name][0](penalised, T), 1e-9)
-    assert (there.gap <= 1e-8 * there.value).all()
-    assert (there.value - least <= there.gap + 1e-13).all()
-    np.testing.assert_allclose(there.value, objective.value_and_gradient(there.T)[0], rtol=1e-13)
+    after = newton_step(objective, point, METRICS[name][0](penalised, T), 1e-9)
+    assert (after.gap <= 1e-8 * after.value).all()
+    assert (after.value - least <= after.gap + 1e-13).all()
+    np.testing.assert_allclose(after.value, objective.value_and_gradient(after.T)[0], rtol=1e-13)
 
 
 def test_problems_near_their_optimum_and_far_from_it_take_different_steps(several):
@@ -616,41 +626,41 @@ def test_problems_near_their_optimum_and_far_from_it_take_different_steps(severa
     for near in range(3):
         T = np.where(np.arange(3) == near, optimal + 1e-4 * several.direction(), far)
         point, metric = Point.at_coefficients(objective, T), METRICS["Hessian"][0](several, T)
-        there = newton_step(objective, point, metric, 1e-9)
-        assert (there.value < point.value).all()
-        np.testing.assert_array_equal(np.isfinite(there.gap), np.arange(3) == near)
-        assert there.gap[near] <= 1e-8 * there.value[near]
-        assert there.value[near] - least[near] <= there.gap[near] + 1e-13
+        after = newton_step(objective, point, metric, 1e-9)
+        assert (after.value < point.value).all()
+        np.testing.assert_array_equal(np.isfinite(after.gap), np.arange(3) == near)
+        assert after.gap[near] <= 1e-8 * after.value[near]
+        assert after.value[near] - least[near] <= after.gap[near] + 1e-13
 
 
 @pytest.mark.parametrize("name", METRICS)
 @pytest.mark.parametrize("targets", LABELS)
 def test_problems_far_from_their_optimum_step_as_if_they_were_alone(one_thread, targets, name):
-    """Whatever is done for the certificate of another that is near its own."""
+    """Whatever is done for the certificate of another that is near its optimum."""
     terms = {"weighted": True, "offset": True, "factors": np.ones(6)}
     case = make(one_thread, targets, penalty="L2 of each", **terms)
     objective, optimal = case.objective, minimiser(case.objective)
     T = np.where(np.arange(3) == 1, optimal + 1e-4 * case.direction(), case.point())
     point, metric = Point.at_coefficients(objective, T), METRICS[name][0](case, T)
-    there = newton_step(objective, point, metric, 1e-9)
-    np.testing.assert_array_equal(np.isfinite(there.gap), [False, True, False])
+    after = newton_step(objective, point, metric, 1e-9)
+    np.testing.assert_array_equal(np.isfinite(after.gap), [False, True, False])
     for far in (0, 2):
-        own = np.array([far])
-        start = point.take_problems(objective, own)
+        problem = np.array([far])
+        start = point.take_problems(objective, problem)
         alone = newton_step(
-            objective.take_problems(own), start, metric.take_problems(objective, own), 1e-9
+            objective.take_problems(problem), start, metric.take_problems(objective, problem), 1e-9
         )
-        close(there.T[:, own], alone.T, 1e-10)
+        close(after.T[:, problem], alone.T, 1e-10)
 
 
 def test_balancing_moves_free_coefficients_to_where_there_is_a_bound(penalised):
     """The others stay, no F rises, and the gap is finite."""
     T, objective, free = penalised.point(), penalised.objective, penalised.working_l2 == 0
     point = Point.at_coefficients(objective, T)
-    there = balanced(objective, point)
-    np.testing.assert_array_equal(there.T[~free], T[~free])
-    assert (there.value <= point.value).all() and (there.value < point.value).any()
+    after = balanced(objective, point)
+    np.testing.assert_array_equal(after.T[~free], T[~free])
+    assert (after.value <= point.value).all() and (after.value < point.value).any()
     assert np.isinf(certify(objective, T, 0 * T).gap).all()
-    gap = certify(objective, there.T, 0 * T).gap
-    assert (there.value - penalised.least() <= gap + 1e-13).all() and np.isfinite(gap).all()
-    np.testing.assert_allclose(there.gradient, objective.value_and_gradient(there.T)[1], atol=1e-14)
+    gap = certify(objective, after.T, 0 * T).gap
+    assert (after.value - penalised.least() <= gap + 1e-13).all() and np.isfinite(gap).all()
+    np.testing.assert_allclose(after.gradient, objective.value_and_gradient(after.T)[1], atol=1e-14)

@@ -19,8 +19,7 @@ from parts import (
 )
 
 from softreg._model.links import Sigmoid
-from softreg.solvers import LBFGS, Newton
-from softreg.solvers import outer_loop as _ladder
+from softreg.solvers import LBFGS, Newton, outer_loop
 from softreg.solvers.auto import solver_for
 from softreg.solvers.monitor import Monitor
 
@@ -34,7 +33,7 @@ def solver(request):
 
 
 def minimised(case, solver, tol=1e-10, start=None, report=None, max_iter=1000):
-    """The record of a fit from the null model."""
+    """The result of a fit from `start`, or the null model."""
     start = case.objective.null() if start is None else start
     monitor = Monitor(tol, max_iter, report or (lambda T, F: False))
     return solver.minimise(case.objective, start, monitor)
@@ -52,19 +51,19 @@ def test_every_solver_reaches_the_optimum_and_proves_it(penalised, solver):
     assert result.loss_curve[-1] == pytest.approx(F.sum(), rel=1e-12)
 
 
-HELD = list(product(with_penalties("L2", "L2 of each"), SOURCES))
+PENALISED = list(product(with_penalties("L2", "L2 of each"), SOURCES))
 
 
 @pytest.mark.parametrize(
-    ("of", "source"), HELD, ids=lambda p: p if isinstance(p, str) else "-".join(p)
+    ("kind", "source"), PENALISED, ids=lambda p: p if isinstance(p, str) else "-".join(p)
 )
 def test_every_solver_proves_the_optimum_where_all_features_have_a_penalty(
-    monkeypatch, one_thread, solver, of, source
+    monkeypatch, one_thread, solver, kind, source
 ):
     """F - F* <= gap <= 1e-8 F of each problem."""
     hold(source, monkeypatch)
     terms = {"weighted": True, "offset": True, "factors": np.arange(1.0, 7)}
-    case = make(one_thread, of[0], source, penalty=of[1], **terms)
+    case = make(one_thread, kind[0], source, penalty=kind[1], **terms)
     result = minimised(case, solver)
     F = assert_optimal(case, result)
     assert (result.gap <= 1e-8 * F).all()
@@ -94,7 +93,7 @@ def test_the_monitor_ends_a_fit_after_max_iter_iterations(one_thread, solver, mo
 
 
 def test_a_report_of_true_ends_the_fit(one_thread, solver):
-    """The callback's wish is the last iteration's, and the record says whose it was."""
+    """The iteration that it reports is the last, and the result says that a callback ended it."""
     objective, reports = make(one_thread, X=hard()).objective, []
     monitor = Monitor(1e-12, 100, lambda T, F: reports.append(F) or len(reports) == 2)
     result = solver.minimise(objective, objective.null(), monitor)
@@ -103,12 +102,12 @@ def test_a_report_of_true_ends_the_fit(one_thread, solver):
 
 
 def hard():
-    """Rows far out, on which no solver is done in three iterations."""
+    """Rows with heavy tails, on which no solver ends within three iterations."""
     return np.random.default_rng(25).standard_t(1.5, size=(60, 6))
 
 
 def test_the_optimum_is_reached_only_by_estimate_and_by_proof():
-    """Both the estimate and the gap must be small relative to F, or below rounding: in each."""
+    """Both the estimate and the gap must be small relative to F, or below rounding."""
     monitor = Monitor(1e-6, 10, lambda T, F: False)
     estimate = np.array([1e-7, 1e-5, 1e-7, 1e-7, 1e-10])
     gap = np.array([1e-7, 1e-7, 1e-5, 1e-10, 1e-7])
@@ -158,12 +157,12 @@ def several(request, monkeypatch, one_thread):
 
 @pytest.mark.parametrize("fewest", [1, 2])
 def test_labels_solved_in_groups_are_labels_solved_at_once(monkeypatch, several, solver, fewest):
-    """As many at a time as are worth it: each reaches its optimum and nothing else changes."""
+    """Each reaches its optimum, and the result is the same but for rounding."""
     at_once = minimised(several, solver)
-    monkeypatch.setattr(_ladder, "_GROUP_SCORES", 1)
-    monkeypatch.setattr(_ladder, "_FEWEST_SCORES", fewest)
+    monkeypatch.setattr(outer_loop, "_GROUP_SCORES", 1)
+    monkeypatch.setattr(outer_loop, "_FEWEST_SCORES", fewest)
     sizes = []
-    groups = _ladder._groups(several.objective)
+    groups = outer_loop._groups(several.objective)
     assert [group.tolist() for group in groups] == (
         [[0], [1], [2]] if fewest == 1 else [[0, 1], [2]]
     )
@@ -178,9 +177,9 @@ def test_labels_solved_in_groups_are_labels_solved_at_once(monkeypatch, several,
 
 
 def test_every_report_is_of_all_problems(monkeypatch, several, solver):
-    """T and F that a callback sees are those of all, solved, being solved and still to come."""
-    monkeypatch.setattr(_ladder, "_GROUP_SCORES", 1)
-    monkeypatch.setattr(_ladder, "_FEWEST_SCORES", 2)
+    """T and F that a callback gets are those of all problems, solved or not."""
+    monkeypatch.setattr(outer_loop, "_GROUP_SCORES", 1)
+    monkeypatch.setattr(outer_loop, "_FEWEST_SCORES", 2)
     seen, objective = [], several.objective
     result = minimised(several, solver, report=lambda T, F: seen.append((T.copy(), F)))
     for T, F in seen:
@@ -197,10 +196,10 @@ def test_every_report_is_of_all_problems(monkeypatch, several, solver):
     close(result.intercept, b, 1e-12)
 
 
-def test_groups_that_had_no_turn_are_where_they_started(monkeypatch, one_thread, solver):
+def test_groups_that_were_not_reached_are_where_they_started(monkeypatch, one_thread, solver):
     """When iterations run out, what was solved has converged, and the others say they have not."""
-    monkeypatch.setattr(_ladder, "_GROUP_SCORES", 1)
-    monkeypatch.setattr(_ladder, "_FEWEST_SCORES", 1)
+    monkeypatch.setattr(outer_loop, "_GROUP_SCORES", 1)
+    monkeypatch.setattr(outer_loop, "_FEWEST_SCORES", 1)
     case, seen = make(one_thread, "answers", penalty="L2 of each", factors=np.ones(6)), []
     minimised(case, solver, report=lambda T, F: seen.append(T.copy()))
     null = case.objective.null()
@@ -220,19 +219,19 @@ def test_problems_together_are_problems_alone(one_thread, solver, targets):
     case = make(one_thread, targets, penalty="L2 of each", weighted=True, offset=True)
     together, objective = minimised(case, solver), case.objective
     for k in range(3):
-        own = np.array([k])
-        part = objective.take_problems(own)
-        alone = solver.minimise(part, part.null(), Monitor(1e-10, 1000, lambda T, F: False))
-        np.testing.assert_allclose(together.objective[own], alone.objective, rtol=1e-9)
+        problem = np.array([k])
+        subset = objective.take_problems(problem)
+        alone = solver.minimise(subset, subset.null(), Monitor(1e-10, 1000, lambda T, F: False))
+        np.testing.assert_allclose(together.objective[problem], alone.objective, rtol=1e-9)
         close(
-            objective.working(together.coef, together.intercept)[:, own],
-            part.working(alone.coef, alone.intercept),
+            objective.working(together.coef, together.intercept)[:, problem],
+            subset.working(alone.coef, alone.intercept),
             1e-4,
         )
 
 
-def test_a_problem_that_has_arrived_is_not_moved_any_more(one_thread):
-    """Newton takes a label from its optimum no further while another is still under way."""
+def test_a_problem_that_is_solved_is_not_moved_any_more(one_thread):
+    """Newton leaves a label at its optimum while another is not solved yet."""
     case = make(one_thread, "answers", penalty="L2 of each")
     T, seen = case.objective.null(), []
     T[:, 1] = minimiser(case.objective)[:, 1]
@@ -243,34 +242,34 @@ def test_a_problem_that_has_arrived_is_not_moved_any_more(one_thread):
 
 def constant_and_not(rng, n):
     """Answers that vary; all no; vary; all yes; known nowhere."""
-    Y, own = rng.integers(2, size=(n, 5)) * 1.0, np.ones((n, 5))
+    Y, weights = rng.integers(2, size=(n, 5)) * 1.0, np.ones((n, 5))
     Y[:, 1], Y[:, 3] = 0, 1
-    own[:, 4] = 0
-    return Drawn(indicators(Y, own, np.ones(5)), Y, own)
+    weights[:, 4] = 0
+    return Drawn(indicators(Y, weights, np.ones(5)), Y, weights)
 
 
 @pytest.mark.parametrize("offset", [False, True])
 @pytest.mark.parametrize("penalty", ["L2", "no penalty"])
 @pytest.mark.parametrize("fewest", [1, 64])
-def test_settled_problems_stay_at_the_null_model(
+def test_constant_problems_stay_at_the_null_model(
     monkeypatch, one_thread, solver, penalty, offset, fewest
 ):
     """No pass is spent on them, and the others are solved as if they were not there."""
-    monkeypatch.setattr(_ladder, "_GROUP_SCORES", 1)
-    monkeypatch.setattr(_ladder, "_FEWEST_SCORES", fewest)
+    monkeypatch.setattr(outer_loop, "_GROUP_SCORES", 1)
+    monkeypatch.setattr(outer_loop, "_FEWEST_SCORES", fewest)
     terms = {"penalty": penalty, "offset": offset, "factors": np.ones(6)}
     case = make(one_thread, (Sigmoid(), constant_and_not), **terms)
-    objective, settled = case.objective, [1, 3, 4]
+    objective, constant = case.objective, [1, 3, 4]
     result, null = minimised(case, solver), objective.null()
     assert result.converged.all() and not result.diverging
-    assert (result.coef[:, settled] == 0).all()
-    close(result.intercept[settled], objective.coefficients(null)[1][settled], 1e-15)
-    np.testing.assert_array_equal(np.sign(result.intercept[settled]), [-1, 1, 0])
-    assert (result.objective[settled] < 1e-14).all()
+    assert (result.coef[:, constant] == 0).all()
+    close(result.intercept[constant], objective.coefficients(null)[1][constant], 1e-15)
+    np.testing.assert_array_equal(np.sign(result.intercept[constant]), [-1, 1, 0])
+    assert (result.objective[constant] < 1e-14).all()
     if penalty == "L2":
-        np.testing.assert_array_equal(result.gap[settled], result.objective[settled])
-    part = objective.take_problems(np.array([0, 2]))
-    alone = solver.minimise(part, part.null(), Monitor(1e-10, 1000, lambda T, F: False))
+        np.testing.assert_array_equal(result.gap[constant], result.objective[constant])
+    subset = objective.take_problems(np.array([0, 2]))
+    alone = solver.minimise(subset, subset.null(), Monitor(1e-10, 1000, lambda T, F: False))
     np.testing.assert_allclose(result.objective[[0, 2]], alone.objective, rtol=1e-9)
     part = case.parts_of_F(case.value(result.coef, result.intercept))[[0, 2]]
     np.testing.assert_allclose(result.objective[[0, 2]], part, rtol=1e-12)
@@ -278,7 +277,7 @@ def test_settled_problems_stay_at_the_null_model(
     np.testing.assert_allclose(F, least_of(case, [0, 2]), rtol=1e-9)
 
 
-def test_a_fit_of_settled_problems_alone_is_no_iteration(one_thread, solver):
+def test_a_fit_of_constant_problems_alone_is_no_iteration(one_thread, solver):
     """All labels constant: the null model is the answer."""
 
     def draw(rng, n):
@@ -301,6 +300,6 @@ def test_constant_labels_without_an_intercept_reach_their_optimum(one_thread, so
 
 
 def least_of(case, some):
-    """The least F of some of the problems."""
-    own = {name: getattr(case, name)[:, list(some)] for name in ("Y", "w", "offset")}
-    return replace(case, **own).least()
+    """The least F of some problems."""
+    terms = {name: getattr(case, name)[:, list(some)] for name in ("Y", "w", "offset")}
+    return replace(case, **terms).least()
