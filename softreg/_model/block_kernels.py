@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from softreg._model.kernels import gram, row_totals, weighted_grams
 from softreg._model.links import Link
-from softreg._rows.arrays import Coef, PerProblem, PerScore, Scores
+from softreg._rows.arrays import Coef, PerProblem, PerRow, PerScore, Scores
 from softreg._rows.blocks import Block
 
 
@@ -164,7 +164,7 @@ class CurvatureTrace:
     score_weight: PerScore
     dtype: np.dtype
 
-    def __call__(self, block: Block) -> NDArray:
+    def __call__(self, block: Block) -> PerRow:
         """Return the values of a block's rows."""
         C = weighted_curvatures(self.link, block, self.U)
         return ((1 / self.score_weight) @ C).astype(self.dtype, copy=False)
@@ -194,7 +194,7 @@ class RowLeverage:
     trace: CurvatureTrace
     root: NDArray
 
-    def __call__(self, block: Block) -> NDArray:
+    def __call__(self, block: Block) -> PerRow:
         """Return the values of a block's rows."""
         squares = np.square(block.features() @ self.root.astype(self.trace.dtype, copy=False))
         return self.trace(block) * squares.sum(axis=1)

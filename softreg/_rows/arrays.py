@@ -12,6 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# X of n rows, (n, d): an ndarray or CSR array.
+Features = Any
+# A value for each row, such as its weight, (n,).
+PerRow = NDArray[np.floating]
 # Coefficients, gradients and steps, (width, K).
 Coef = NDArray[np.floating]
 # Scores, probabilities and residuals of m rows, (K, m), C-contiguous.

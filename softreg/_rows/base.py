@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg._rows.arrays import Coef, Mask, PerScore, Places, Store
+from softreg._rows.arrays import Coef, Mask, PerRow, PerScore, Places, Store
 from softreg._rows.blocks import Block
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.threads import Threads
@@ -26,8 +26,10 @@ from softreg._rows.threads import Threads
 SumKernel = Callable[[Block], tuple]
 RowKernel = Callable[[Block], NDArray]
 # (importance (m,) of some rows, sum of the importance of all) -> the chances (m,) to draw them.
-Chance = Callable[[NDArray, float], NDArray]
+Chance = Callable[[PerRow, float], PerRow]
 
+# Probabilities (n, K) are kept from product to product up to this many, 64 MB of doubles.
+KEPT_SCORES = 2**23
 # Farther than this many deviations from zero, the mean of a column would cost products in single
 # precision, which centre within themselves, more than two of seven digits.
 _FARTHEST_IN_SINGLE = 100

@@ -6,12 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg._rows.arrays import Coef, RowLosses, Scores, ScoreStore
+from softreg._rows.arrays import Coef, Features, PerRow, RowLosses, Scores, ScoreStore
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.targets import Targets
 
@@ -35,9 +34,9 @@ class Block(ABC):
     """
 
     start: int
-    X: Any
+    X: Features
     Y: Targets
-    weight: NDArray | None
+    weight: PerRow | None
     offset: NDArray | None
     store: ScoreStore | None = field(default=None, kw_only=True)
 
@@ -66,7 +65,7 @@ class Block(ABC):
         Z = self.linear_scores(U)
         return Z if self.offset is None else np.add(Z, self.offset.T, out=Z)
 
-    def weights(self) -> NDArray:
+    def weights(self) -> PerRow | RowLosses:
         """Return the weights (m,), or (B, m) where problems weigh rows differently."""
         weights = self._weights()
         return np.ones(self.X.shape[0]) if weights is None else weights
@@ -83,7 +82,7 @@ class Block(ABC):
         """Return what was made of the scores under a key in an earlier pass, or make it, (K, m)."""
         return make() if self.store is None else self.store.kept(key, make)
 
-    def _weights(self) -> NDArray | None:
+    def _weights(self) -> PerRow | RowLosses | None:
         """Return the weights, (m,) or (B, m); None: all one."""
         loss_weights = self.Y.loss_weights()
         if loss_weights is None or self.weight is None:
@@ -175,10 +174,10 @@ class SparseBlock(RawBlock):
         return self._transposed @ np.ascontiguousarray(R.T, dtype=self.X.dtype)
 
     @cached_property
-    def _transposed(self) -> Any:
+    def _transposed(self) -> Features:
         return self.X.T
 
 
-def _squared(X: Any) -> Any:
+def _squared(X: Features) -> Features:
     """Return X with its values squared, sparse as it was."""
     return X * X if isinstance(X, np.ndarray) else X.power(2)

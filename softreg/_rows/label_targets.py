@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from softreg._rows.arrays import Mask, PerScore, Places, RowLosses, Scores
+from softreg._rows.arrays import Mask, PerRow, PerScore, Places, RowLosses, Scores
 from softreg._rows.targets import needs_all_classes
 
 
@@ -87,10 +87,10 @@ class LabelTargets:
         weights.reshape(-1)[self._flat_places] = self._weights
         return weights if self.cell_weight is None else weights * self.cell_weight.T
 
-    def target_sum(self, weight: NDArray) -> PerScore:
+    def target_sum(self, weight: PerRow) -> PerScore:
         return self._sum_of_stored(self._answers * self._weights, weight)
 
-    def score_weight(self, weight: NDArray) -> PerScore:
+    def score_weight(self, weight: PerRow) -> PerScore:
         rows_of_label = weight.sum() if self.cell_weight is None else weight @ self.cell_weight
         as_plain_no = self.no_weight * rows_of_label
         difference = self._weights - self.no_weight[self.stored.indices]
@@ -98,7 +98,7 @@ class LabelTargets:
         # A label that is unknown everywhere weighs nothing; rounding must not say otherwise.
         return np.where(total > len(weight) * np.finfo(float).eps * as_plain_no, total, 0.0)
 
-    def observed(self, weight: NDArray) -> Mask:
+    def observed(self, weight: PerRow) -> Mask:
         row_has_weight, row, label = weight > 0, self._rows_of_stored, self.stored.indices
         if self.cell_weight is None:
             cell_has_weight = row_has_weight[row]
@@ -127,7 +127,7 @@ class LabelTargets:
     def over_candidates(self, scores: Places) -> LabelTargets:
         raise needs_all_classes()
 
-    def _sum_of_stored(self, values: NDArray, weight: NDArray) -> PerScore:
+    def _sum_of_stored(self, values: NDArray, weight: PerRow) -> PerScore:
         """Return the weighted sums over rows of values at the stored answers, (L,)."""
         row, label = self._rows_of_stored, self.stored.indices
         weighted = values * weight[row]

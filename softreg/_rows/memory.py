@@ -12,8 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from softreg._rows.arrays import Mask, Places, ScoreStore, Store
-from softreg._rows.base import Chance, RowKernel, Rows, SumKernel, Totals, add_inplace, slices
+from softreg._rows.arrays import Features, Mask, PerRow, Places, ScoreStore, Store
+from softreg._rows.base import (
+    KEPT_SCORES,
+    Chance,
+    RowKernel,
+    Rows,
+    SumKernel,
+    Totals,
+    add_inplace,
+    slices,
+)
 from softreg._rows.blocks import Block, RawBlock, SparseBlock, WorkingBlock
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.targets import Targets
@@ -40,14 +49,12 @@ _KEPT_BYTES = 2**28
 # It is also standardised anew where the mean of some column is this many deviations from zero:
 # centring within the products would cost more than four of sixteen digits.
 _FARTHEST_IN_DOUBLE = 1e4
-# Probabilities (n, K) are kept from product to product up to this many, 64 MB of doubles.
-_KEPT_SCORES = 2**23
 # A matrix of this order is 128 MB, and its Cholesky factor half a second.
 _LARGEST_ORDER = 4000
 
 _SomeRows = TypeVar("_SomeRows", bound=Rows)
 # Targets, weights (m,) and offsets (m, K) of some rows; None: ones, and zeros.
-RowTerms = tuple[Targets, NDArray | None, NDArray | None]
+RowTerms = tuple[Targets, PerRow | None, NDArray | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +72,9 @@ class MemoryRows(Rows):
     score_stores : dict from the first row of a block to what it keeps of its scores
     """
 
-    X: Any
+    X: Features
     Y: Targets
-    weight: NDArray | None
+    weight: PerRow | None
     offset: NDArray | None
     coordinates: Coordinates
     threads: Threads
@@ -106,7 +113,7 @@ class MemoryRows(Rows):
         return self.Y.n_scores
 
     @property
-    def weights(self) -> NDArray:
+    def weights(self) -> PerRow:
         """The weights (n,), ones where none were given."""
         return self.kept("ones", lambda: np.ones(self.n)) if self.weight is None else self.weight
 
@@ -134,7 +141,7 @@ class MemoryRows(Rows):
 
     @property
     def block_slices(self) -> list[slice]:
-        """The slice of rows of each block; as many blocks for one thread as for another."""
+        """The slice of rows of each block; every thread has the same number of blocks."""
         return self.kept("block_slices", self._block_slices)
 
     def _block_slices(self) -> list[slice]:
@@ -158,9 +165,7 @@ class MemoryRows(Rows):
         """Return the block of some rows, one of `block_slices`."""
         block = self._blocks.get(rows.start)
         if block is None:
-            weight = None if self.weight is None else self.weight[rows]
-            offset = None if self.offset is None else self.offset[rows]
-            block = self._block(rows, (self.Y[rows], weight, offset), self._score_store(rows))
+            block = self._block(rows, self._terms(rows), self._score_store(rows))
         if self._is_kept:
             self._blocks[rows.start] = block
         return block
@@ -172,7 +177,7 @@ class MemoryRows(Rows):
 
     def _score_store(self, rows: slice) -> ScoreStore | None:
         """Return where a block keeps what is made of its scores; None: too many, or used once."""
-        if self.single_pass or self.n * self.n_scores > _KEPT_SCORES:
+        if self.single_pass or self.n * self.n_scores > KEPT_SCORES:
             return None
         return self.score_stores.setdefault(rows.start, ScoreStore())
 
@@ -238,18 +243,23 @@ class MemoryRows(Rows):
         offset = np.broadcast_to(offset, (self.n, len(scores)))
         return self.replaced(Y=self.Y.over_candidates(scores), offset=offset)
 
-    def take_rows(self, rows: NDArray | slice) -> Self:
+    def take_rows(self, rows: Places | slice) -> Self:
         """Return some of the rows."""
+        Y, weight, offset = self._terms(rows)
+        return self.replaced(X=self.X[rows], Y=Y, weight=weight, offset=offset)
+
+    def _terms(self, rows: Places | slice) -> RowTerms:
+        """Return the targets, weights and offsets of some rows."""
         weight = None if self.weight is None else self.weight[rows]
         offset = None if self.offset is None else self.offset[rows]
-        return self.replaced(X=self.X[rows], Y=self.Y[rows], weight=weight, offset=offset)
+        return self.Y[rows], weight, offset
 
     def sampled(self, importance: RowKernel, chance: Chance) -> Self:
         row_importance = self.map_rows(importance)
         chances = chance(row_importance, row_importance.sum())
         return self.sampled_with(chances, np.random.default_rng(0))
 
-    def sampled_with(self, chances: NDArray, random: np.random.Generator) -> Self:
+    def sampled_with(self, chances: PerRow, random: np.random.Generator) -> Self:
         """Return rows drawn independently, with these chances (n,), that divide their weights."""
         rows = np.flatnonzero(random.random(self.n) < chances)
         return self.take_rows(rows).replaced(weight=self.weights[rows] / chances[rows])
@@ -404,9 +414,9 @@ class SparseRows(MemoryRows):
 
 
 def memory_rows(
-    X: Any,
+    X: Features,
     Y: Targets,
-    weight: NDArray | None,
+    weight: PerRow | None,
     offset: NDArray | None,
     coordinates: Coordinates,
     threads: Threads,
@@ -418,7 +428,7 @@ def memory_rows(
 
 
 def single_pass_rows(
-    X: Any, terms: RowTerms, coordinates: Coordinates, threads: Threads
+    X: Features, terms: RowTerms, coordinates: Coordinates, threads: Threads
 ) -> MemoryRows:
     """Return the rows of an ndarray or CSR array as it is, for a single pass over them."""
     kind = SparseRows if sparse.issparse(X) else DenseRows

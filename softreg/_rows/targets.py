@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg._rows.arrays import Mask, PerScore, Places, RowLosses, Scores
+from softreg._rows.arrays import Mask, PerRow, PerScore, Places, RowLosses, Scores
 
 
 class Targets(Protocol):
@@ -40,13 +40,13 @@ class Targets(Protocol):
     def loss_weights(self) -> RowLosses | None:
         """Return how much rows weigh in each problem, beside their weights, (B, n); None: one."""
 
-    def target_sum(self, weight: NDArray) -> PerScore:
+    def target_sum(self, weight: PerRow) -> PerScore:
         """Return sum_i w_ik y_ik, (K,), with w the row weights (n,) times the loss weights."""
 
-    def score_weight(self, weight: NDArray) -> PerScore:
+    def score_weight(self, weight: PerRow) -> PerScore:
         """Return sum_i w_ik, (K,), with w the row weights (n,) times the loss weights."""
 
-    def observed(self, weight: NDArray) -> Mask:
+    def observed(self, weight: PerRow) -> Mask:
         """Return whether a target above 0, and one below 1, has weight, (2, K).
 
         Always True under softmax.
@@ -106,14 +106,14 @@ class ClassTargets:
     def loss_weights(self) -> None:
         return None
 
-    def target_sum(self, weight: NDArray) -> PerScore:
+    def target_sum(self, weight: PerRow) -> PerScore:
         counts = np.bincount(self.codes, weights=weight, minlength=self.n_classes)
         return (1 - self.smoothing) * counts + self.smoothing * counts.sum() / self.n_classes
 
-    def score_weight(self, weight: NDArray) -> PerScore:
+    def score_weight(self, weight: PerRow) -> PerScore:
         return np.full(self.n_classes, weight.sum())
 
-    def observed(self, weight: NDArray) -> Mask:
+    def observed(self, weight: PerRow) -> Mask:
         return np.ones((2, self.n_classes), dtype=bool)
 
     def strata(self) -> NDArray:
@@ -162,13 +162,13 @@ class TargetMatrix:
     def loss_weights(self) -> None:
         return None
 
-    def target_sum(self, weight: NDArray) -> PerScore:
+    def target_sum(self, weight: PerRow) -> PerScore:
         return weight @ self.Y
 
-    def score_weight(self, weight: NDArray) -> PerScore:
+    def score_weight(self, weight: PerRow) -> PerScore:
         return np.full(self.Y.shape[1], weight.sum())
 
-    def observed(self, weight: NDArray) -> Mask:
+    def observed(self, weight: PerRow) -> Mask:
         if self.n_scores > 1:
             return np.ones((2, self.n_scores), dtype=bool)
         Y = self.Y[weight > 0]
@@ -222,13 +222,13 @@ class RepeatedTargets:
     def loss_weights(self) -> RowLosses:
         return self.counts
 
-    def target_sum(self, weight: NDArray) -> PerScore:
+    def target_sum(self, weight: PerRow) -> PerScore:
         return np.concatenate([self.Y.target_sum(weight * count) for count in self.counts])
 
-    def score_weight(self, weight: NDArray) -> PerScore:
+    def score_weight(self, weight: PerRow) -> PerScore:
         return np.concatenate([self.Y.score_weight(weight * count) for count in self.counts])
 
-    def observed(self, weight: NDArray) -> Mask:
+    def observed(self, weight: PerRow) -> Mask:
         return np.concatenate([self.Y.observed(weight * count) for count in self.counts], axis=1)
 
     def strata(self) -> NDArray | None:

@@ -21,6 +21,7 @@ from softreg._model.block_kernels import LargestMove
 from softreg._model.certificate import certify
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, PerProblem, Places
+from softreg._rows.base import KEPT_SCORES
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.monitor import (
     LOSS_ROUNDING,
@@ -55,7 +56,7 @@ _UNAVOIDABLE_PRODUCTS = 8
 # Problems are solved in groups of this many scores of rows, n x K, so that their probabilities are
 # kept from product to product, and a product's coefficients stay in the cache; but of no fewer
 # scores than make a product worth reading the data for.
-_GROUP_SCORES, _FEWEST_SCORES = 2**23, 64
+_GROUP_SCORES, _FEWEST_SCORES = KEPT_SCORES, 64
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._model.objective import Objective
-from softreg._rows.arrays import Coef
+from softreg._rows.arrays import Coef, PerRow
 
 # Share of the rows that are drawn with equal chances, so that no row's weight grows more than
 # tenfold beside what it were if all had equal chances.
@@ -27,7 +27,7 @@ class ChanceByLeverage:
     size: int
     n: int
 
-    def __call__(self, leverage: NDArray, total: float) -> NDArray:
+    def __call__(self, leverage: PerRow, total: float) -> PerRow:
         """Return the chances of rows (m,), given their leverages and the sum of all rows'."""
         share = (1 - _UNIFORM) * leverage / max(total, np.finfo(float).tiny) + _UNIFORM / self.n
         return np.minimum(1, self.size * share)
