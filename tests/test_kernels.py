@@ -24,6 +24,10 @@ from softreg._model.block_kernels import (
     gram_sum,
 )
 from softreg._rows.base import SumOverRows
+from softreg._selection.refits import in_float32, refit_problems
+from softreg.solvers.linalg.metrics import first_metric
+from softreg.solvers.newton_step import balanced, newton_step
+from softreg.solvers.point import Point
 
 
 def kernels_of(objective, T, D):
@@ -121,3 +125,16 @@ def test_rows_of_other_values_keep_nothing_of_these(one_thread):
     assert rows.take_rows(slice(5)).kept("a key", lambda: 2) == 2
     assert rows.replaced(weight=2 * rows.weight).kept("a key", lambda: 3) == 3
     assert replace(rows, Y=rows.Y).kept("a key", lambda: 2) == 1
+
+
+def test_what_blocks_keep_of_their_scores_goes_with_the_product(one_thread):
+    """Rows outlive Newton's steps: once these are made, they hold no probabilities (n, K)."""
+    case = make(one_thread, "answers", weighted=True)
+    objective, T = case.objective, 0.1 * case.point()
+    metric, start = first_metric(objective, T), Point.at_coefficients(objective, T)
+    rough = in_float32(objective)
+    newton_step(objective, start, metric, 1e-9)
+    balanced(objective, start)
+    refit_problems(objective, rough, T, metric, 1e-9)
+    for rows in (objective.rows, rough.rows):
+        assert rows.score_stores and not any(rows.score_stores.values())

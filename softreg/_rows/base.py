@@ -259,6 +259,9 @@ class Rows(ABC):
         """Return what was made of X and the weights under a key before, or make it."""
         return self.store.kept(key, make)
 
+    def forget_scores(self) -> None:
+        """Let go of what blocks keep of their scores, if they keep any."""
+
 
 @dataclass(frozen=True, eq=False)
 class SumOverRows:

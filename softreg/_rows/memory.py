@@ -181,6 +181,10 @@ class MemoryRows(Rows):
             return None
         return self.score_stores.setdefault(rows.start, ScoreStore())
 
+    def forget_scores(self) -> None:
+        for store in self.score_stores.values():
+            store.clear()
+
     def _block_X(self, rows: slice, make: Callable[[], Any]) -> Any:
         """Return the X of the block of some rows: from an earlier pass, or `make` makes it."""
         if not self._is_kept:

@@ -226,7 +226,9 @@ def _newton_step(objective: Objective, point: Point, metric: Metric, residual: N
         return ratio <= residual[problems]
 
     product = HessianProduct(objective, point.T)
-    return conjugate_gradients(product, point.gradient, metric, enough, _MOST_PRODUCTS)[0]
+    step, _, _ = conjugate_gradients(product, point.gradient, metric, enough, _MOST_PRODUCTS)
+    product.forget()
+    return step
 
 
 def _solved_alone(objective: Objective, point: Point, problems: NDArray, tol: float) -> Point:

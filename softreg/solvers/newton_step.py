@@ -93,6 +93,7 @@ class _NewtonEquations:
         # 3. The intercepts of problems near their optimum, exactly.
         if self._balances_intercepts and self.near.any():
             self._balance_inplace(step, residual, exact, drifted=rough is not exact)
+        exact.forget()
         # 4. No move that changes no probability: metrics leave some, as does rounding.
         return objective.link.centred(point.T + step) - point.T, n_products
 
@@ -188,6 +189,7 @@ def balanced(objective: Objective, point: Point) -> Point:
             break
         product = HessianProduct(objective, point.T, confined_to=free)
         step, _, _ = conjugate_gradients(product, gradient, metric, _to_rounding, _FEWEST_PRODUCTS)
+        product.forget()
         point = line_search(objective, point, step)
     return point
 

@@ -23,7 +23,7 @@ class HessianProduct:
     objective : Objective
     T : ndarray (width, K)
     confined_to : ndarray (width, 1 or K) of bool or None: where it is False, the product is zero
-    point_key : hashable, the key under which blocks keep the probabilities at T
+    point_key : hashable, the key under which blocks keep the probabilities at T until `forget`
     """
 
     objective: Objective
@@ -57,6 +57,10 @@ class HessianProduct:
             confined_to = np.broadcast_to(confined_to, self.T.shape)[:, scores]
         T = objective.problems.columns(self.T, problems)
         return HessianProduct(objective.take_problems(problems), T, confined_to, self.point_key)
+
+    def forget(self) -> None:
+        """Let go of the probabilities: rows live as long as a fit or a path, products do not."""
+        self.objective.rows.forget_scores()
 
     def balancing_step(self, residual: Coef) -> Coef:
         """Return the step (width, K) in the intercepts alone that makes their `residual` zero.
