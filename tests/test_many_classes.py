@@ -201,6 +201,26 @@ def test_iterates_that_candidates_start_from_stay_as_they_are():
         np.testing.assert_array_equal(field, copy)
 
 
+def test_averaging_changes_no_step_over_candidates():
+    """The last T is the same whether iterates are averaged or not, and then it is the result.
+
+    At the end of an epoch columns make up for the penalty of steps they were left out of: once.
+    """
+    X, y = clouds(40, 4, 400)
+    with Threads(1) as threads:
+        rows = memory_rows(X, ClassTargets(y, 40), None, None, Coordinates.raw(4, True), threads)
+        penalty = Ridge.from_C(np.full(1, 1e-2), np.ones(4))
+        objective = Objective.in_working_coordinates(Softmax(), rows, penalty)
+        averaged, last = (
+            MiniBatch(n_candidates=5, batch_size=20, averaging=averaging).run_epoch(
+                objective, Iterate.at_start(objective.null()), np.random.default_rng(0)
+            )
+            for averaging in (True, False)
+        )
+    np.testing.assert_array_equal(last.T, averaged.T)
+    np.testing.assert_array_equal(last.average, last.T)
+
+
 def pickled(method):
     """A method of rows whose arguments, kernels all of them, are pickled on their way."""
     return lambda rows, *kernels: method(rows, *pickle.loads(pickle.dumps(kernels)))

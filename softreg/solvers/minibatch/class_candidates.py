@@ -346,7 +346,7 @@ class _ColumnState:
         limit = T + endless_sum * velocity
         T = limit - (endless_sum * decay)[:, None] * velocity
         if not rule.averaging:
-            return MomentumState(T, decay[:, None] * velocity, T)
+            return MomentumState(T, decay[:, None] * velocity, T.copy())  # each gets its penalty
         kept, mean_decay = _average_and_decay_weights(since, t, mu)
         average = limit + kept[:, None] * (average - limit)
         average = average - (endless_sum * mean_decay)[:, None] * velocity
