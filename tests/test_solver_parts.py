@@ -1,5 +1,6 @@
 """Laws of what solvers are made of: metrics, samples, conjugate gradients, points, searches."""
 
+import tracemalloc
 from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
@@ -664,3 +665,15 @@ def test_balancing_moves_free_coefficients_to_where_there_is_a_bound(penalised):
     gap = certify(objective, after.T, 0 * T).gap
     assert (after.value - penalised.least() <= gap + 1e-13).all() and np.isfinite(gap).all()
     np.testing.assert_allclose(after.gradient, objective.value_and_gradient(after.T)[1], atol=1e-14)
+
+
+def test_the_gram_metric_is_factored_in_two_matrices(one_thread):
+    """Of thousands of columns they are what a fit holds most of: the matrix, and its factor."""
+    X = np.random.default_rng(0).standard_normal((450, 400))
+    objective = make(one_thread, X=X, factors=np.ones(400)).objective
+    size = objective.gram().nbytes
+    tracemalloc.start()
+    GramMetric.at_null_model(objective)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.5 * size

@@ -181,6 +181,10 @@ class Rows(ABC):
         """Return the elementwise maximum over blocks of what `kernel` returns."""
 
     @abstractmethod
+    def forget_scores(self) -> None:
+        """Let go of what blocks keep of their scores, if they keep any."""
+
+    @abstractmethod
     def sampled(self, importance: RowKernel, chance: Chance) -> Rows:
         """Return rows drawn at random, their weights divided by their chances to be drawn.
 
@@ -258,9 +262,6 @@ class Rows(ABC):
     def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """Return what was made of X and the weights under a key before, or make it."""
         return self.store.kept(key, make)
-
-    def forget_scores(self) -> None:
-        """Let go of what blocks keep of their scores, if they keep any."""
 
 
 @dataclass(frozen=True, eq=False)

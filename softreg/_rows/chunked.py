@@ -104,6 +104,9 @@ class ChunkedRows(Rows):
     def replaced(self, **changes: Any) -> Self:
         return replace(self, **changes)
 
+    def forget_scores(self) -> None:
+        pass  # chunks keep nothing
+
     def take_scores(self, scores: Places) -> Self:
         return self.replaced(
             source=_ScoresOfChunks(self.source, scores),

@@ -112,9 +112,9 @@ class GramMetric:
     @classmethod
     def at_null_model(cls, objective: Objective) -> GramMetric:
         """Return the metric at the null model: one pass, for the Gram matrix."""
-        curvature = _null_curvatures(objective).mean()
-        ridge = np.diag(objective.penalty.ridge_by_feature)
-        return cls(cholesky(curvature * objective.gram() + ridge))
+        H = _null_curvatures(objective).mean() * objective.gram()
+        H[np.diag_indices_from(H)] += objective.penalty.ridge_by_feature
+        return cls(cholesky(H))
 
     def whiten(self, G: Coef) -> NDArray:
         return solved(self.factor, G).ravel()
