@@ -75,13 +75,13 @@ class _NewtonEquations:
 
     def solution(self) -> tuple[Coef, int]:
         """Return Newton's step (width, K) and the number of products."""
-        # 1. Products in single precision, but for problems near their optimum that these did not
-        #    bring the certificate (the estimate is of the step before), or hardly could.
+        # 1. Products in single precision; in double near the optimum, where the step before had a
+        #    certificate (hence the estimate) that was not enough, or intercepts are not balanced.
         objective, point = self.objective, self.point
         exact = HessianProduct(objective, point.T)
         rough = exact.for_steps()
-        hard = np.isfinite(point.estimate) | (not self._balances_intercepts)
-        needs_exact = self.near & hard & (rough is not exact)
+        is_hard = np.isfinite(point.estimate) | (not self._balances_intercepts)
+        needs_exact = self.near & is_hard & (rough is not exact)
         # 2. Conjugate gradients.
         step, residual, n_products = np.zeros_like(point.T), np.zeros_like(point.T), 0
         for product, mask in ((rough, ~needs_exact), (exact, needs_exact)):

@@ -99,7 +99,7 @@ class DiagonalMetric:
 class GramMetric:
     """c G + ridge, the same for all scores, with the Gram matrix G = `Objective.gram`.
 
-    c is the mean over the scores of p_k (1 - p_k) at the null model, and so is the ridge.
+    c is the mean over the scores of p_k (1 - p_k) at the null model; the ridge, too, is their mean.
 
     Attributes
     ----------
