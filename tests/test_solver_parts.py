@@ -25,7 +25,13 @@ from softreg.solvers.linalg.metrics import (
 )
 from softreg.solvers.linalg.row_sampling import by_leverage
 from softreg.solvers.newton_step import balanced, newton_step
-from softreg.solvers.point import Point, decrement, estimated_gap, gradient_step, line_search
+from softreg.solvers.point import (
+    Point,
+    estimated_gap,
+    gradient_step,
+    line_search,
+    relative_estimate,
+)
 
 # ---- Metrics ------------------------------------------------------------------------------------
 
@@ -251,7 +257,9 @@ def test_the_estimated_gap_is_half_the_squared_length_of_the_gradient(penalised,
     products = point.gradient * metric.unwhiten(metric.whiten(point.gradient))
     np.testing.assert_allclose(gap, products.sum(axis=0) @ penalised.owner / 2, rtol=1e-12)
     assert gap.sum() == pytest.approx(np.square(metric.whiten(point.gradient)).sum() / 2, rel=1e-10)
-    np.testing.assert_allclose(decrement(objective, point, metric), gap / point.value, rtol=1e-12)
+    np.testing.assert_allclose(
+        relative_estimate(objective, point, metric), gap / point.value, rtol=1e-12
+    )
 
 
 # ---- Samples of rows ----------------------------------------------------------------------------

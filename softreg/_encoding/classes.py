@@ -95,7 +95,7 @@ class ClassEncoder(Encoder):
     smoothing: float
 
     def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
-        weight = validation.check_weight(sample_weight, X.shape[0])
+        weight = validation.check_sample_weight(sample_weight, X.shape[0])
         labels = validation.check_y(y, X)
         if labels.ndim == 2 and labels.shape[1] > 1:
             return Answers(validation.check_probabilities(labels), weight)

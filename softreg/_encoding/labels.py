@@ -99,7 +99,7 @@ class LabelEncoder(_LabelParameters, Encoder):
     def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
         validation.check_column_names(self.classes, np.shape(y)[1])
         labels = validation.check_answers(y, X)
-        return Answers(labels, validation.check_weight(sample_weight, *labels.shape))
+        return Answers(labels, validation.check_sample_weight(sample_weight, *labels.shape))
 
     def tally(self, answers: Answers) -> LabelTally:
         targets, weight = _unweighted_targets(answers)
@@ -154,7 +154,7 @@ class OneVsRestEncoder(_LabelParameters, Encoder):
     """Reads one class a row: K > 2 classes are K labels, two classes are one label."""
 
     def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
-        weight = validation.check_weight(sample_weight, X.shape[0])
+        weight = validation.check_sample_weight(sample_weight, X.shape[0])
         return Answers(column_or_1d(validation.check_y(y, X), warn=True), weight)
 
     def tally(self, answers: Answers) -> ClassTally:

@@ -112,7 +112,7 @@ def _doubles(values: Any, name: str) -> NDArray:
     )
 
 
-def check_weight(weight: Any, n: int, n_labels: int | None = None) -> NDArray | None:
+def check_sample_weight(weight: Any, n: int, n_labels: int | None = None) -> NDArray | None:
     """Return sample_weight, (n,) or of labels (n, n_labels), or None (all one)."""
     if weight is None:
         return None

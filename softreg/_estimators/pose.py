@@ -21,7 +21,7 @@ from softreg._rows.base import Rows
 from softreg._rows.threads import Threads
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.monitor import Monitor
-from softreg.solvers.point import Point, decrement
+from softreg.solvers.point import Point, relative_estimate
 
 # The hardest of the raw data sets took a hundredth of this; it ends a fit that would not return.
 _MOST_ITERATIONS = 10_000
@@ -130,7 +130,7 @@ def optimum_of(
 def metric_at_optimum(objective: Objective, T: NDArray) -> Metric:
     """Return a metric at the optimum; ValueError if T (width, K) is not near it."""
     exact, metric = objective.in_double(), first_metric(objective, T)
-    excess = decrement(exact, Point.at_coefficients(exact, T), metric)
+    excess = relative_estimate(exact, Point.at_coefficients(exact, T), metric)
     excess = excess[~objective.constant_problems]
     if not (excess <= _LARGEST_EXCESS).all():
         raise ValueError(

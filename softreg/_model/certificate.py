@@ -32,7 +32,7 @@ class Certificate:
 
 
 def certify(objective: Objective, T: Coef, step: Coef) -> Certificate:
-    """Return F, its gradient and a dual bound at T + step, in one pass.
+    """Return F, its gradient and the duality gap at T + step, in one pass.
 
     Every matrix Q of probabilities bounds F from below, by the dual objective at Q - Y. The bound
     is close if the gradient with Q in place of P, the imbalance

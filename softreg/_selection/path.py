@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._model.objective import Objective
-from softreg.solvers.auto import choose
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.monitor import Monitor
 from softreg.solvers.newton import Newton
 from softreg.solvers.outer_loop import result_from, run_rounds
-from softreg.solvers.point import Point, decrement
+from softreg.solvers.point import Point, relative_estimate
 from softreg.solvers.result import Result
 
 # At the least C of a grid F is at most this share below that of the null model; the largest C
@@ -91,8 +90,10 @@ def path_points(
             change = penalised.penalty.ridge - previous.objective.penalty.ridge
             metric = previous.metric.with_ridge_change(penalised, change)
         # 2. Descend from there; near the optimum Newton's steps are the fastest.
-        is_near = previous is not None and (decrement(penalised, start, metric) <= _NEAR).all()
-        descend = (Newton() if is_near else choose(penalised)).descend
+        is_near = (
+            previous is not None and (relative_estimate(penalised, start, metric) <= _NEAR).all()
+        )
+        descend = (Newton() if is_near else choose_solver(penalised)).descend
         minimum = run_rounds(penalised, start, metric, monitor, descend)
         # 3. Lead on to the next C.
         T, result = minimum.point.T, result_from(penalised, minimum, monitor)

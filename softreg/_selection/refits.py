@@ -13,13 +13,13 @@ from softreg._model.objective import Objective
 from softreg._rows.blocks import Block
 from softreg._rows.memory import MemoryRows
 from softreg._selection.path import PathExtrapolation, PathPoint
-from softreg.solvers.auto import choose
+from softreg.solvers.auto import choose_solver
 from softreg.solvers.linalg.conjugate_gradients import conjugate_gradients
 from softreg.solvers.linalg.hessian_product import HessianProduct
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.monitor import Monitor
 from softreg.solvers.outer_loop import run_rounds
-from softreg.solvers.point import Point, decrement, line_search
+from softreg.solvers.point import Point, line_search, relative_estimate
 
 # Folds are refitted together as long as their scores are no more than this: then probabilities are
 # kept from product to product.
@@ -203,7 +203,7 @@ def _unsolved(
     """Return those of some problems whose estimate of (F - F*) / F exceeds `tol` (B,), and it."""
     if not problems.size:
         return problems, np.empty(0)
-    estimate = decrement(*_take_problems(problems, objective, point, metric))
+    estimate = relative_estimate(*_take_problems(problems, objective, point, metric))
     above = estimate > tol[problems]
     return problems[above], estimate[above]
 
@@ -237,7 +237,7 @@ def _solved_alone(objective: Objective, point: Point, problems: NDArray, tol: fl
         return point
     subset, start = objective.take_problems(problems), point.take_problems(objective, problems)
     monitor = Monitor(tol, _MOST_ITERATIONS, lambda _T, _value: False)
-    descend = choose(subset).descend
+    descend = choose_solver(subset).descend
     minimum = run_rounds(subset, start, first_metric(subset, start.T), monitor, descend)
     return point.with_problems(objective, problems, minimum.point)
 

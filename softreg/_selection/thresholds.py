@@ -160,7 +160,10 @@ def _cuts_of_labels(
 ) -> NDArray:
     """Return each label's cut, (L,), given all rows' answers, CSR (n, L)."""
     n, L = answers.shape
-    weight, by_label = validation.check_weight(sample_weight, n, L), sparse.csc_array(answers)
+    weight, by_label = (
+        validation.check_sample_weight(sample_weight, n, L),
+        sparse.csc_array(answers),
+    )
     cuts = np.zeros(L)
     for label, scores in enumerate(held_out.scores.T):
         true = by_label[:, [label]].toarray()[held_out.rows, 0]
@@ -178,7 +181,7 @@ def _cuts_of_classes(
     `codes` (n,) are the numbers of all rows' classes.
     """
     true, n = codes[held_out.rows], len(codes)
-    weight = _label_weight(validation.check_weight(sample_weight, n), n)[held_out.rows]
+    weight = _label_weight(validation.check_sample_weight(sample_weight, n), n)[held_out.rows]
     if held_out.scores.ndim == 1:
         return np.array([_best_cut(criterion, true, held_out.scores, weight)])
     return _best_cuts(criterion, true, held_out.scores, weight)

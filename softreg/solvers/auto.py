@@ -10,7 +10,7 @@ from softreg.solvers.minibatch.solver import MiniBatch
 from softreg.solvers.newton import Newton
 
 
-def choose(objective: Objective) -> LBFGS | Newton:
+def choose_solver(objective: Objective) -> LBFGS | Newton:
     """Return L-BFGS where the columns' Gram matrix is worth factoring, else Newton.
 
     L-BFGS has one line search and one history for all labels, which is enough in the coordinates of
@@ -21,7 +21,7 @@ def choose(objective: Objective) -> LBFGS | Newton:
 
 # Names that users may pass -> what makes the solver for an objective.
 _NAMED = {
-    "auto": choose,
+    "auto": choose_solver,
     "lbfgs": lambda _objective: LBFGS(),
     "newton": lambda _objective: Newton(),
     "minibatch": lambda _objective: MiniBatch(),

@@ -37,7 +37,8 @@ class Monitor:
     """Counts iterations, records F and says when to stop.
 
     A problem is solved when F - F* is at most tol F by estimate, and at most max(tol, 1e-8) F by
-    proof; less than rounding counts as zero.
+    proof; less than rounding counts as zero. (The outer loop adds the cases in which rounding hides
+    the proof or F is zero to rounding.)
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.linalg.hessian_product import HessianProduct
 from softreg.solvers.linalg.metrics import DiagonalMetric, Metric
 from softreg.solvers.monitor import CERTIFIED_GAP, LOSS_ROUNDING
-from softreg.solvers.point import Point, decrement, estimated_gap, line_search
+from softreg.solvers.point import Point, estimated_gap, line_search, relative_estimate
 
 # Below this estimate of (F - F*) / F, Newton's quadratic convergence carries one accurate step to
 # the optimum, and its linear system is worth solving for the certificate.
@@ -35,7 +35,7 @@ _RESIDUAL_SHARE = 0.1
 
 def is_near(objective: Objective, point: Point, metric: Metric) -> Mask:
     """Return whether one accurate Newton step should reach each problem's optimum, (B,)."""
-    return decrement(objective, point, metric) <= _NEAR
+    return relative_estimate(objective, point, metric) <= _NEAR
 
 
 def newton_step(objective: Objective, point: Point, metric: Metric, tol: float) -> Point:
@@ -113,7 +113,7 @@ class _NewtonEquations:
     @cached_property
     def _relative(self) -> PerProblem:
         """The estimate of (F - F*) / F, (B,)."""
-        return decrement(self.objective, self.point, self.metric)
+        return relative_estimate(self.objective, self.point, self.metric)
 
     @property
     def _balances_intercepts(self) -> bool:

@@ -82,7 +82,7 @@ class Point:
         )
 
 
-def decrement(objective: Objective, point: Point, metric: Metric) -> PerProblem:
+def relative_estimate(objective: Objective, point: Point, metric: Metric) -> PerProblem:
     """Return the estimate of (F - F*) / F at a point, (B,): half Newton's decrement, squared."""
     return estimated_gap(objective, point.gradient, metric) / np.maximum(point.value, _TINY)
 
