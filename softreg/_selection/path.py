@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._model.objective import Objective
+from softreg.solvers.auto import choose_solver
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.monitor import Monitor
 from softreg.solvers.newton import Newton
