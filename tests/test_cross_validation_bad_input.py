@@ -38,6 +38,7 @@ def of_coefficients(estimator, X, y):
 # What is wrong -> (parameters, arguments of fit, what the message must say: the argument, the
 # value, the remedy; each a regular expression, case ignored).
 SCORERS = r"neg_log_loss|accuracy|get_scorer_names"
+BY_ROW = ("scoring=", 'cv="loo"', "each row", 'scoring="neg_log_loss"', "cv=10")
 REFUSED = REFUSED_BY_ALL | {
     "no Cs": ({"Cs": []}, {}, ("Cs", r"\[\]", "one or more|at least")),
     "Cs = 0": ({"Cs": 0}, {}, ("Cs", "0", ">= 1")),
@@ -124,11 +125,8 @@ REFUSED = REFUSED_BY_ALL | {
         {},
         ("select", "1se", "standard error", "best", "more folds"),
     ),
-    "1se of pooled scores": (
-        {"select": "1se", "cv": "loo", "scoring": "accuracy"},
-        {},
-        ("select", "1se", "standard error", "best"),
-    ),
+    "loo of a scorer by name": ({"cv": "loo", "scoring": "accuracy"}, {}, ("accuracy", *BY_ROW)),
+    "loo of a scorer": ({"cv": "loo", "scoring": of_words}, {}, ("of_words", *BY_ROW)),
     "unknown select": ({"select": "median"}, {}, ("select", "median", "best", "1se")),
     "select None": ({"select": None}, {}, ("select", "None", "best", "1se")),
     "select a list": ({"select": ["best"]}, {}, ("select", "best", "1se")),
@@ -200,6 +198,14 @@ def test_a_score_that_is_not_known_is_no_reason_to_choose():
 
 
 # --- what loo cannot do -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_leave_one_out_by_another_scorer_is_refused_before_any_work(kind):
+    """The error comes before X and y are looked at."""
+    with pytest.raises(ValueError) as error:
+        kind(cv="loo", scoring="accuracy").fit(X=None, y=None)
+    assert says(str(error.value), ("'accuracy'", *BY_ROW)), str(error.value)
 
 
 @pytest.mark.parametrize("kind", BOTH)

@@ -20,19 +20,17 @@ from softreg._model.objective import Objective
 from softreg._selection.cv_scores import (
     FoldScores,
     HeldOutScores,
-    PooledScore,
     RowScores,
     check_scores,
     chosen_index,
     summary,
 )
-from softreg._selection.folds import check_weights, folds_of
+from softreg._selection.folds import check_weights, folds_of, leaves_one_out
 from softreg._selection.path import C_values, path_points
 from softreg._selection.refits import FoldRefits
-from softreg._selection.scoring import as_labels, held_out_scorer
+from softreg._selection.scoring import LogLoss, as_labels, held_out_scorer
 from softreg.solvers.result import Result
 
-LEAVE_ONE_OUT = "loo"
 # Refits to this estimate of (F - F*) / F have mean scores within 2e-5 of converged ones, also where
 # classes are nearly separated (digits at C = 10,000); that is far below the noise of any score.
 _REFIT_TOL = 1e-9
@@ -103,8 +101,8 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         ------
         ValueError
             If an argument or parameter is not as described, folds overlap or are empty, or
-            `scoring` cannot score the predictions, or its score of a fold is not finite; an
-            estimator that was fitted before stays as it was.
+            `scoring` cannot score the predictions (with ``cv="loo"`` it must be "neg_log_loss"), or
+            its score of a fold is not finite; an estimator that was fitted before stays as it was.
         TypeError
             If `offset` is sparse.
 
@@ -115,13 +113,14 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         UserWarning
             Once, if labels are constant: all 0, all 1, or never known.
         """
+        by_row = leaves_one_out(self.cv, self.scoring)
         sample, features = read_sample(self, X, y, sample_weight, offset)
         select, Cs = validation.check_select(self.select), validation.check_Cs(self.Cs)
         with threads_of(self) as threads:
             rows = sample.rows(bool(self.fit_intercept), threads)
             objective = pose(self, rows, sample.encoding, np.ones(1))
             scored = as_labels(sample) if self._has_C_per_label(sample.encoding) else sample
-            held_out = self._held_out_scores(objective, scored, X, y, groups)
+            held_out = self._held_out_scores(objective, scored, X, y, groups, by_row)
             path = self._scored_path(objective, C_values(objective, Cs), scored.encoding, held_out)
         index = chosen_index(path.mean, path.error, select)
         result = result_at(path.results, index)
@@ -181,18 +180,17 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         return np.atleast_1d(self.C_)
 
     def _held_out_scores(
-        self, objective: Objective, sample: Sample, X: Any, y: Any, groups: Any
+        self, objective: Objective, sample: Sample, X: Any, y: Any, groups: Any, by_row: bool
     ) -> HeldOutScores:
         """Return what `cv` and `scoring` ask for, of a sample encoded as it is scored."""
         rows: Any = objective.rows
         held_out: HeldOutScores
         per_label = self._has_C_per_label(sample.encoding)
         encoding, answers = sample.encoding, sample.answers
-        scorer = held_out_scorer(self.scoring, X, y, encoding, answers, per_label=per_label)
-        if isinstance(self.cv, str) and self.cv == LEAVE_ONE_OUT:
-            of_rows: Any = RowScores if scorer.scores_rows else PooledScore
-            held_out = of_rows(scorer, rows.n)
+        if by_row:
+            held_out = RowScores(LogLoss(encoding, answers, per_label), rows.n)
         else:
+            scorer = held_out_scorer(self.scoring, X, y, encoding, answers, per_label=per_label)
             folds = folds_of(self.cv, X, y, groups, rows.n)
             check_weights(folds, answers.weight)
             tol = max(validation.check_tol(self.tol), _REFIT_TOL)
@@ -200,8 +198,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         if self.select == "1se" and held_out.count < 2:
             raise ValueError(
                 f'select="1se" needs the standard error of two or more scores, and cv={self.cv!r} '
-                f'with scoring={self.scoring!r} gives {held_out.count}; choose select="best", or '
-                "more folds."
+                f'gives {held_out.count}; choose select="best", or more folds.'
             )
         return held_out
 

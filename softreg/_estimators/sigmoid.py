@@ -283,7 +283,7 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, the larger, the better; with
         `per_label` it gets one label's 0 and 1, and weights, of the rows where it is known. Scores
         must be finite. "neg_log_loss" is minus the mean log loss of all known answers. With "loo"
-        all other scorers score all held-out predictions at once.
+        each row is scored, by "neg_log_loss" only.
     select : {"best", "1se"}, default="best"
         The C of the best mean score (the smallest of equals), or the smallest C whose mean score is
         within one standard error of it.
@@ -318,8 +318,7 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         The chosen C.
     Cs_ : ndarray of shape (n_Cs,), ascending
     scores_ : ndarray of shape (n_folds, n_Cs), with `per_label` (n_folds, n_Cs, n_labels)
-        Score of each fold, NaN where no answer (of a label) is known; of each row with "loo" and
-        "neg_log_loss", of all with "loo" and another scorer (n_folds = 1).
+        Score of each fold, with "loo" of each row; NaN where no answer (of a label) is known.
     mean_score_ : ndarray of shape (n_Cs,) or (n_Cs, n_labels)
         Mean over the folds, all with the same weight; with "loo" over the known answers, with
         theirs.

@@ -199,8 +199,7 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
         `softreg.inference.loo`), and asks for a Hessian that can be factored.
     scoring : str or callable, default="neg_log_loss"
         A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, the larger, the better;
-        scores must be finite. With "loo" all scorers but "neg_log_loss" score all held-out
-        predictions at once.
+        scores must be finite. With "loo" each row is scored, by "neg_log_loss" only.
     select : {"best", "1se"}, default="best"
         The C of the best mean score (the smallest of equals), or the smallest C whose mean score is
         within one standard error of it.
@@ -231,8 +230,7 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
         The chosen C.
     Cs_ : ndarray of shape (n_Cs,), ascending
     scores_ : ndarray of shape (n_folds, n_Cs)
-        Score of each fold; of each row with "loo" and "neg_log_loss", of all with "loo" and another
-        scorer (n_folds = 1).
+        Score of each fold, with "loo" of each row.
     mean_score_ : ndarray of shape (n_Cs,)
         Mean over the folds, all with the same weight; with "loo" over the rows, with theirs.
     se_score_ : ndarray of shape (n_Cs,)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +22,12 @@ from softreg._selection.scoring import (
 
 
 class HeldOutScores(ABC):
-    """The scores of held-out rows at a point of a path: by fold, by row, or one of all rows."""
+    """The scores of held-out rows at a point of a path: by fold or by row."""
 
     @property
     @abstractmethod
     def count(self) -> int:
-        """Number of scores (of each label): folds, rows, or one."""
+        """Number of scores (of each label): folds or rows."""
 
     @abstractmethod
     def at(self, path_point: PathPoint, classifier: Classifier) -> tuple[NDArray, NDArray]:
@@ -51,9 +50,13 @@ class FoldScores(HeldOutScores):
         return len(self.folds)
 
     def at(self, path_point: PathPoint, classifier: Classifier) -> tuple[NDArray, NDArray]:
-        tests = [fold.test for fold in self.folds]
-        scores = self.refits.held_out_scores(path_point)
-        return _fold_scores(self.scorer, classifier, zip(tests, scores, strict=True))
+        fold_scores = self.refits.held_out_scores(path_point)
+        scored = [
+            self.scorer.fold_score(classifier, fold.test, classifier._as_decisions(scores))
+            for fold, scores in zip(self.folds, fold_scores, strict=True)
+        ]
+        values, are_known = zip(*scored, strict=True)
+        return np.array(values), np.array(are_known, dtype=float)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,42 +71,10 @@ class RowScores(HeldOutScores):
         return self.n
 
     def at(self, path_point: PathPoint, classifier: Classifier) -> tuple[NDArray, NDArray]:
-        scores = classifier._as_decisions(_left_out_scores(path_point))
+        objective, T = path_point.objective, path_point.T
+        left_out = refined(objective, T, path_point.metric, leave_one_out(objective, T))
+        scores = classifier._as_decisions(left_out.scores)
         return self.scorer.row_scores(np.arange(self.n), scores)
-
-
-@dataclass(frozen=True, eq=False)
-class PooledScore(HeldOutScores):
-    """All n rows are scored together, each by the fit that leaves it out, approximately."""
-
-    scorer: HeldOutScorer
-    n: int
-    count = 1
-
-    def at(self, path_point: PathPoint, classifier: Classifier) -> tuple[NDArray, NDArray]:
-        all_rows = np.arange(self.n), _left_out_scores(path_point)
-        return _fold_scores(self.scorer, classifier, [all_rows])
-
-
-def _fold_scores(
-    scorer: HeldOutScorer, classifier: Classifier, folds: Iterable[tuple[NDArray, NDArray]]
-) -> tuple[NDArray, NDArray]:
-    """Return the scores of folds, (n_folds,) or (n_folds, L), and weights: 1, or 0 if unknown.
-
-    Each fold is given by its rows (m,) and their scores (m, K).
-    """
-    scored = [
-        scorer.fold_score(classifier, test, classifier._as_decisions(scores))
-        for test, scores in folds
-    ]
-    values, are_known = zip(*scored, strict=True)
-    return np.array(values), np.array(are_known, dtype=float)
-
-
-def _left_out_scores(path_point: PathPoint) -> NDArray:
-    """Return the scores (n, K) of each row by the fit without it."""
-    objective, T = path_point.objective, path_point.T
-    return refined(objective, T, path_point.metric, leave_one_out(objective, T)).scores
 
 
 def check_scores(scoring: Any, C: float, scores: NDArray, weights: NDArray) -> None:

@@ -11,6 +11,21 @@ from sklearn.model_selection import check_cv
 from softreg._encoding import validation
 from softreg._encoding.answers import has_columns
 from softreg._selection.refits import Fold
+from softreg._selection.scoring import is_log_loss
+
+_LEAVE_ONE_OUT = "loo"
+
+
+def leaves_one_out(cv: Any, scoring: Any) -> bool:
+    """Return whether `cv` leaves out each row; ValueError if `scoring` then does not score rows."""
+    if not (isinstance(cv, str) and cv == _LEAVE_ONE_OUT):
+        return False
+    if not is_log_loss(scoring):
+        raise ValueError(
+            f'scoring={scoring!r} does not go with cv="loo", which scores each row, by '
+            '"neg_log_loss" only; choose scoring="neg_log_loss", or folds such as cv=10.'
+        )
+    return True
 
 
 def folds_of(cv: Any, X: Any, y: Any, groups: Any, n: int) -> list[Fold]:

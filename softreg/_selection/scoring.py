@@ -38,14 +38,7 @@ class Classifier(Protocol):
 
 
 class HeldOutScorer(ABC):
-    """Scores predictions of held-out rows: the larger, the better.
-
-    Attributes
-    ----------
-    scores_rows : bool, whether the score is a mean over rows, each of which has a score itself
-    """
-
-    scores_rows = False
+    """Scores predictions of held-out rows: the larger, the better."""
 
     @abstractmethod
     def fold_score(self, classifier: Classifier, test: NDArray, scores: NDArray) -> tuple[Any, Any]:
@@ -72,7 +65,6 @@ class LogLoss(HeldOutScorer):
     encoding: Encoding
     answers: Answers
     per_label: bool
-    scores_rows = True
 
     def fold_score(
         self, classifier: Classifier, test: NDArray, scores: NDArray
@@ -253,6 +245,11 @@ def as_labels(sample: Sample) -> Sample:
     return replace(sample, encoding=labels, answers=Answers(values, weight))
 
 
+def is_log_loss(scoring: Any) -> bool:
+    """Return whether `scoring` names the log loss, the one score that each row has itself."""
+    return isinstance(scoring, str) and scoring == LOG_LOSS
+
+
 def held_out_scorer(
     scoring: Any, X: Any, y: Any, encoding: Encoding, answers: Answers, *, per_label: bool = False
 ) -> HeldOutScorer:
@@ -260,7 +257,7 @@ def held_out_scorer(
 
     ValueError if `scoring` is neither.
     """
-    if isinstance(scoring, str) and scoring == LOG_LOSS:
+    if is_log_loss(scoring):
         return LogLoss(encoding, answers, per_label)
     X, y = indexable(X, y)
     scorer = ScikitScorer(scoring, _scorer_function(scoring), X)
