@@ -18,6 +18,7 @@ from sklearn.metrics import label_ranking_average_precision_score as ranking_pre
 from sklearn.model_selection import KFold
 
 from softreg import SigmoidRegression, SoftmaxRegression
+from softreg.calibration import tune_thresholds
 
 COLOURS = ["black", "blue", "red", "white"]
 GARMENTS = ["dress", "shirt", "jeans", "skirt", "cape"]
@@ -126,7 +127,7 @@ def forget_a_third(X, Y, X_test, Y_test, rng):
 def tune(X, Y, X_test, Y_test):
     """Print F1 of unseen clothes before and after the thresholds are tuned on the training rows."""
     model = sigmoid(X).fit(X, Y)
-    table = pd.DataFrame({"frequency": Y.mean(), "threshold": model.tune_thresholds(X, Y)})
+    table = pd.DataFrame({"frequency": Y.mean(), "threshold": tune_thresholds(model, X, Y)})
     for name, threshold in {"F1 at 0.5": 0.5, "F1 tuned": table["threshold"].to_numpy()}.items():
         predicted = model.set_params(threshold=threshold).predict(X_test)
         table[name] = f1_score(Y_test, predicted, average=None, zero_division=0)
@@ -143,7 +144,7 @@ def real_data(name, path):
         known, Y_test = (X.iloc[train], Y.iloc[train]), Y.iloc[test]
         proba = answers(*known, X.iloc[test])
         tuned = {"sigmoid, tuned thresholds": proba["sigmoid"]}
-        thresholds = sigmoid(known[0]).tune_thresholds(*known)
+        thresholds = tune_thresholds(sigmoid(known[0]), *known)
         tables.append(pd.concat([scores(Y_test, proba), scores(Y_test, tuned, thresholds)]))
     show(f"Real data, {name}: {len(X)} rows, {Y.shape[1]} labels, 5 folds", sum(tables) / 5)
 

@@ -21,7 +21,7 @@ MAP = """\
 __init__      the public names, nothing else
 _estimators/  WHAT USERS CALL: base, fit, streams, cv, softmax, sigmoid, regularization_path,
               callbacks, pose
-_selection/   WHICH STRENGTH: path, folds, refits, scoring, cv_scores, leave_one_out, thresholds
+_selection/   WHICH STRENGTH: path, folds, refits, scoring, cv_scores, leave_one_out
 solvers/      HOW (public): base, auto, outer_loop, newton_step, point, monitor, result, lbfgs,
               newton
   linalg/     metrics, costs, factors, hessian_product, conjugate_gradients, row_sampling
@@ -31,7 +31,7 @@ _model/       WHAT IS MINIMISED: objective, certificate, problems, links, penalt
               kernels, block_kernels
 _rows/        WHERE THE DATA ARE: base, blocks, memory, chunked, targets, label_targets,
               coordinates, threads, arrays
-leaves        nobody imports them: chunks, display, functions, inference
+leaves        nobody imports them: calibration, chunks, display, functions, inference
 """
 ROW = re.compile(r"^(?P<indent> *)(?P<name>[a-z_]+)/? +(?:[^:\n]+: )?(?P<modules>.+)$", re.M)
 
@@ -49,7 +49,7 @@ def folders() -> dict[str, set[str]]:
     return found
 
 
-LEAVES = {"chunks", "display", "functions", "inference"}
+LEAVES = {"calibration", "chunks", "display", "functions", "inference"}
 # Leaves may import these beside the public names, which are in the package itself.
 FOR_LEAVES = {"", "_estimators.pose", "_selection", "_encoding.validation", "_model"}
 TOPS = ["__init__", *(name for name in folders() if "." not in name)]
@@ -84,6 +84,7 @@ PUBLIC = {
         "SoftmaxRegressionCV",
         "regularization_path",
     },
+    "softreg.calibration": {"tune_thresholds"},
     "softreg.inference": {"LeaveOneOut", "loo"},
     "softreg.chunks": {"Arrays", "Csv", "NpyFiles", "NpzFiles", "Parquet"},
     "softreg.display": {"CVCurveDisplay", "CoefficientPathDisplay", "LossCurveDisplay"},
@@ -232,6 +233,8 @@ def test_a_folder_holds_at_most_ten_files(folder):
         ("_estimators/softmax.py", "def plot():\n    from softreg.display import CVCurveDisplay"),
         ("_estimators/streams.py", "from softreg.chunks import Csv"),
         ("__init__.py", "from . import functions"),
+        ("calibration.py", "from softreg._estimators.sigmoid import SigmoidRegression"),
+        ("calibration.py", "from softreg import functions"),
         ("functions.py", "from softreg._encoding.answers import Answers"),
         ("inference.py", "from softreg.functions import softmax"),
         ("inference.py", "from softreg._estimators.base import LinearClassifier"),

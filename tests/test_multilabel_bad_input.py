@@ -1,15 +1,21 @@
 """SigmoidRegression refuses bad input in words that help, and a refused fit leaves no trace."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
 from problems import overlapping
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.pipeline import make_pipeline
 from test_bad_input import REFUSED_BY_ALL, assert_untouched, changed, fitted_state, says
 from test_multilabel import simulated
 
-from softreg import SigmoidRegression
+from softreg import SigmoidRegression, SoftmaxRegression
+from softreg.calibration import tune_thresholds
 
 X, Y = simulated(120, L=3)
 X = X[:, :4]
@@ -220,8 +226,42 @@ def test_bad_input_is_refused_at_prediction(method, y):
 def test_unknown_metrics_are_refused(y, metric, parts):
     """tune_thresholds names the metric, what is wrong with it, and what it may be."""
     with pytest.raises(ValueError) as error:
-        SigmoidRegression().tune_thresholds(X, y, metric)
+        tune_thresholds(SigmoidRegression(), X, y, metric)
     assert says(str(error.value), parts), str(error.value)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        SoftmaxRegression(),
+        LogisticRegression(),
+        FixedThresholdClassifier(SigmoidRegression()),
+        make_pipeline(SigmoidRegression()),
+        SigmoidRegression,
+        None,
+    ],
+    ids=["softmax", "scikit-learn", "meta-estimator", "pipeline", "class", "None"],
+)
+def test_estimators_without_thresholds_are_refused(estimator):
+    """tune_thresholds says which estimators predict from thresholds, and what it got."""
+    with pytest.raises(TypeError) as error:
+        tune_thresholds(estimator, X, KINDS)
+    parts = ("thresholds", "SigmoidRegression or SigmoidRegressionCV", re.escape(repr(estimator)))
+    assert says(str(error.value), parts), str(error.value)
+
+
+@pytest.mark.parametrize("y", [Y, KINDS], ids=["labels", "classes"])
+def test_a_metric_that_is_no_number_is_refused(y):
+    """NaN compares with nothing, so it would choose a threshold by chance."""
+    with pytest.raises(ValueError, match="metric.*NaN"):
+        tune_thresholds(SigmoidRegression(), X, y, lambda y_true, y_pred: np.nan)
+
+
+def test_folds_without_some_class_are_refused():
+    """A clone that has never seen a class has no score for it."""
+    seen = KINDS != "cedar"
+    with pytest.raises(ValueError, match="cv.*cedar.*fold 0.*stratified"):
+        tune_thresholds(SigmoidRegression(), X, KINDS, cv=[(seen, ~seen)])
 
 
 @pytest.mark.parametrize("case", ["Y above 1", "inf in X", "negative weight", "unknown solver"])
@@ -231,7 +271,7 @@ def test_bad_input_is_refused_while_tuning_and_leaves_no_trace(case):
     model = SigmoidRegression().fit(X, Y)
     before = fitted_state(model)
     with pytest.raises(ValueError) as error:
-        model.set_params(**parameters).tune_thresholds(**({"X": X, "y": Y} | arguments))
+        tune_thresholds(model.set_params(**parameters), **({"X": X, "y": Y} | arguments))
     assert says(str(error.value), parts), str(error.value)
     assert_untouched(model, before)
 

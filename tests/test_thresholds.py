@@ -1,7 +1,5 @@
 """Thresholds: what they mean for each kind of y, and how they are tuned on held-out predictions."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +19,8 @@ from sklearn.multiclass import OneVsRestClassifier
 from test_bad_input import assert_untouched, fitted_state
 from test_multilabel import TREES, simulated, with_holes
 
-from softreg import SigmoidRegression
+from softreg import SigmoidRegression, SigmoidRegressionCV
+from softreg.calibration import tune_thresholds
 
 X, Y = simulated()
 HOLES = with_holes(Y)
@@ -143,7 +142,7 @@ def test_offsets_count_before_the_threshold():
 def test_no_threshold_has_more_f1_on_held_out_predictions(cv, Y):
     """metric="f1": of all thresholds of a label none has more F1 over the rows that know it."""
     model = SigmoidRegression()
-    thresholds = model.tune_thresholds(X, Y, "f1", cv=cv)
+    thresholds = tune_thresholds(model, X, Y, "f1", cv=cv)
     assert thresholds.shape == (6,) and (thresholds > 0).all() and (thresholds < 1).all()
     assert_tuned(thresholds, Y, held_out(model, X, Y, cv.split(X)), f1)
 
@@ -156,7 +155,7 @@ def test_no_threshold_has_more_f1_on_held_out_predictions(cv, Y):
 def test_no_threshold_has_more_of_a_metric_that_is_given(metric):
     """A callable metric(y_true, y_pred), larger is better: no cut between some scores has more."""
     columns, labels = X[:90], HOLES[:90, :4]
-    thresholds = SigmoidRegression().tune_thresholds(columns, labels, metric, cv=KFold(5))
+    thresholds = tune_thresholds(SigmoidRegression(), columns, labels, metric, cv=KFold(5))
     Z = held_out(SigmoidRegression(), columns, labels, KFold(5).split(columns))
     assert_tuned(thresholds, labels, Z, metric)
 
@@ -170,7 +169,7 @@ def test_a_metric_sees_zeros_and_ones_of_the_rows_that_know_the_label():
         assert len(y_true) == len(y_pred) and set(np.unique(y_pred)) <= {0, 1}
         return 0.0
 
-    SigmoidRegression().tune_thresholds(X, HOLES, metric, cv=3)
+    tune_thresholds(SigmoidRegression(), X, HOLES, metric, cv=3)
     expected = {((y == 0).sum(), (y == 1).sum()) for y in HOLES.T}
     assert {((y == 0).sum(), (y == 1).sum()) for y in seen} == expected
     assert all(len(y) == y.sum() + (y == 0).sum() for y in seen)
@@ -188,7 +187,7 @@ def test_a_metric_sees_the_classes_of_a_1d_y(K):
         return accuracy_score(y_true, y_pred)
 
     model = SigmoidRegression()
-    thresholds = model.tune_thresholds(columns, labels, metric, cv=3)
+    thresholds = tune_thresholds(model, columns, labels, metric, cv=3)
     assert thresholds.shape == ((1,) if K == 2 else (3,))
     Z = cross_val_predict(model, columns, labels, cv=3, **SCORES)
     moved = Z - logit(thresholds)
@@ -204,7 +203,7 @@ def test_two_classes_are_tuned_as_one_label(balance):
     rng = np.random.default_rng(0)
     y = (rng.random(300) < expit(X[:, 0] + logit(balance))).astype(int)
     labels = TREES[y]
-    thresholds = SigmoidRegression().tune_thresholds(X, labels)
+    thresholds = tune_thresholds(SigmoidRegression(), X, labels)
     z = cross_val_predict(SigmoidRegression(), X, labels, cv=StratifiedKFold(5), **SCORES)
     assert thresholds.shape == (1,)
     assert_tuned(thresholds, y[:, None] * 1.0, z[:, None], f1)
@@ -223,7 +222,7 @@ def skewed_classes():
 def test_classes_are_tuned_for_macro_f1():
     """1-D y of more classes, "f1": macro F1 of held-out predictions above that of argmax z."""
     columns, y, Z = skewed_classes()
-    thresholds = SigmoidRegression().tune_thresholds(columns, y)
+    thresholds = tune_thresholds(SigmoidRegression(), columns, y)
     assert thresholds.shape == (4,) and (thresholds > 0).all() and (thresholds < 1).all()
     plain = f1_score(y, Z.argmax(axis=1), average="macro")
     assert f1_score(y, (Z - logit(thresholds)).argmax(axis=1), average="macro") > plain + 0.01
@@ -244,7 +243,7 @@ def calibrated(n=20_000):
 def test_costs_of_labels_give_the_threshold_of_bayes(cost):
     """Yes pays where p (c10 - c11) > (1 - p) (c01 - c00): that is p > 1/5, or 4/5 for cost.T."""
     columns, labels = calibrated()
-    thresholds = SigmoidRegression().tune_thresholds(columns, labels, cost)
+    thresholds = tune_thresholds(SigmoidRegression(), columns, labels, cost)
     alarm, miss = cost[0, 1] - cost[0, 0], cost[1, 0] - cost[1, 1]
     np.testing.assert_allclose(thresholds, alarm / (alarm + miss), atol=0.05)
 
@@ -257,11 +256,11 @@ def test_no_threshold_has_a_lower_cost_on_held_out_predictions(targets):
         return -COST[y_true, y_pred].mean()
 
     if targets == "labels":
-        thresholds = SigmoidRegression().tune_thresholds(X, HOLES, COST)
+        thresholds = tune_thresholds(SigmoidRegression(), X, HOLES, COST)
         Z = held_out(SigmoidRegression(), X, HOLES, KFold(5).split(X))
         assert_tuned(thresholds, HOLES, Z, gain)
     else:
-        thresholds = SigmoidRegression().tune_thresholds(X, Y[:, 3], COST.tolist())
+        thresholds = tune_thresholds(SigmoidRegression(), X, Y[:, 3], COST.tolist())
         z = cross_val_predict(SigmoidRegression(), X, Y[:, 3], cv=StratifiedKFold(5), **SCORES)
         assert_tuned(thresholds, Y[:, [3]], z[:, None], gain)
 
@@ -271,7 +270,7 @@ def test_costs_of_classes_lower_the_mean_held_out_cost():
     columns, y, Z = skewed_classes()
     cost = 1.0 - np.eye(4)
     cost[2], cost[3, 0] = [20.0, 20.0, 0.0, 20.0], 5.0
-    thresholds = SigmoidRegression().tune_thresholds(columns, y, cost)
+    thresholds = tune_thresholds(SigmoidRegression(), columns, y, cost)
     plain, tuned = (cost[y, S.argmax(axis=1)].mean() for S in (Z, Z - logit(thresholds)))
     assert thresholds.shape == (4,) and (thresholds > 0).all() and (thresholds < 1).all()
     assert tuned < 0.9 * plain
@@ -283,9 +282,17 @@ def test_rows_and_columns_of_the_costs_are_in_the_order_of_classes():
     names, place, Z = np.array(list("dcba"))[y], 3 - y, Z[:, ::-1]
     cost = np.ones((4, 4)) - np.eye(4)
     cost[place[y == 2][0], :] *= 20.0
-    thresholds = SigmoidRegression().tune_thresholds(columns, names, cost)
+    thresholds = tune_thresholds(SigmoidRegression(), columns, names, cost)
     plain, tuned = (cost[place, S.argmax(axis=1)].mean() for S in (Z, Z - logit(thresholds)))
     assert tuned < 0.9 * plain
+
+
+def test_a_strength_that_is_chosen_is_chosen_anew_in_every_fold():
+    """SigmoidRegressionCV: clones choose C on their own rows, and the thresholds are theirs."""
+    model = SigmoidRegressionCV([0.01, 1.0], cv=3)
+    thresholds = tune_thresholds(model, X, HOLES, cv=KFold(4))
+    assert_tuned(thresholds, HOLES, held_out(model, X, HOLES, KFold(4).split(X)), f1)
+    assert model.set_params(threshold=thresholds).fit(X, HOLES).predict(X).shape == (300, 6)
 
 
 # --- folds, weights, storage, state -------------------------------------------------------------
@@ -295,12 +302,16 @@ def test_rows_and_columns_of_the_costs_are_in_the_order_of_classes():
 def test_folds_are_given_as_to_cross_val_predict(targets):
     """None is 5 folds; a number, a splitter and the splits themselves mean the same."""
     splitter = (KFold if targets is Y else StratifiedKFold)(5)
-    expected = SigmoidRegression().tune_thresholds(X, targets, cv=splitter)
-    for cv in (None, 5, list(splitter.split(X, targets))):
+    expected = tune_thresholds(SigmoidRegression(), X, targets, cv=splitter)
+    splits = list(splitter.split(X, targets))
+    every_row = np.arange(300)
+    masks = [(np.isin(every_row, train), np.isin(every_row, test)) for train, test in splits]
+    tuples = [(tuple(train), tuple(test)) for train, test in splits]
+    for cv in (None, 5, splits, masks, tuples):
         np.testing.assert_array_equal(
-            SigmoidRegression().tune_thresholds(X, targets, cv=cv), expected
+            tune_thresholds(SigmoidRegression(), X, targets, cv=cv), expected
         )
-    other = SigmoidRegression().tune_thresholds(X, targets, cv=3)
+    other = tune_thresholds(SigmoidRegression(), X, targets, cv=3)
     assert not np.array_equal(other, expected)
 
 
@@ -309,18 +320,18 @@ def test_predictions_are_of_rows_that_the_fold_did_not_see():
     twice, labels = np.repeat(X[:100], 2, axis=0), np.repeat(Y[:100], 2, axis=0)
     splits = list(GroupKFold(4).split(twice, groups=np.repeat(np.arange(100), 2)))
     model = SigmoidRegression(C=100.0)
-    thresholds = model.tune_thresholds(twice, labels, cv=splits)
+    thresholds = tune_thresholds(model, twice, labels, cv=splits)
     assert_tuned(thresholds, labels, held_out(model, twice, labels, splits), f1)
 
 
 @pytest.mark.parametrize("shape", [(300,), (300, 6)])
 def test_the_folds_are_fitted_with_their_rows_of_the_weights(shape):
     """Weights of 100 with C / 100 are no weights with C, in every fold and so in thresholds."""
-    plain = SigmoidRegression(C=0.01, tol=1e-13).tune_thresholds(X, Y)
+    plain = tune_thresholds(SigmoidRegression(C=0.01, tol=1e-13), X, Y)
     heavy = SigmoidRegression(C=0.0001, tol=1e-13)
-    weighted = heavy.tune_thresholds(X, Y, sample_weight=np.full(shape, 100.0))
+    weighted = tune_thresholds(heavy, X, Y, sample_weight=np.full(shape, 100.0))
     np.testing.assert_allclose(weighted, plain, atol=1e-6)
-    assert not np.allclose(heavy.tune_thresholds(X, Y), plain, atol=1e-3)
+    assert not np.allclose(tune_thresholds(heavy, X, Y), plain, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -330,27 +341,25 @@ def test_the_folds_are_fitted_with_their_rows_of_the_weights(shape):
 )
 def test_labels_of_any_storage_have_the_same_thresholds(as_Y):
     """How Y is stored does not enter, nor does a DataFrame of X."""
-    expected = SigmoidRegression(tol=1e-12).tune_thresholds(X, Y)
+    expected = tune_thresholds(SigmoidRegression(tol=1e-12), X, Y)
     for columns in (X, pd.DataFrame(X, columns=list("abcde")), sp.csr_array(X)):
-        thresholds = SigmoidRegression(tol=1e-12).tune_thresholds(columns, as_Y(Y))
+        thresholds = tune_thresholds(SigmoidRegression(tol=1e-12), columns, as_Y(Y))
         np.testing.assert_allclose(thresholds, expected, atol=1e-5)
 
 
 def test_unknown_entries_of_a_sparse_matrix_are_left_out():
     """NaN stored in CSR are unknown there too."""
-    expected = SigmoidRegression(tol=1e-12).tune_thresholds(X, HOLES)
-    sparse = SigmoidRegression(tol=1e-12).tune_thresholds(X, sp.csr_array(HOLES))
+    expected = tune_thresholds(SigmoidRegression(tol=1e-12), X, HOLES)
+    sparse = tune_thresholds(SigmoidRegression(tol=1e-12), X, sp.csr_array(HOLES))
     np.testing.assert_allclose(sparse, expected, atol=1e-5)
 
 
 def test_a_constant_label_has_a_threshold_and_disturbs_no_other():
     """Where nothing can be tuned there is still a number in (0, 1), and the rest as without it."""
     columns = np.column_stack([Y[:, :2], np.zeros(300), np.ones(300), np.full(300, np.nan)])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the folds say that labels are constant
-        thresholds = SigmoidRegression(tol=1e-12).tune_thresholds(X, columns)
+    thresholds = tune_thresholds(SigmoidRegression(tol=1e-12), X, columns)  # and no warning
     assert thresholds.shape == (5,) and (thresholds > 0).all() and (thresholds < 1).all()
-    alone = SigmoidRegression(tol=1e-12).tune_thresholds(X, Y[:, :2])
+    alone = tune_thresholds(SigmoidRegression(tol=1e-12), X, Y[:, :2])
     np.testing.assert_allclose(thresholds[:2], alone, atol=1e-5)
 
 
@@ -363,12 +372,12 @@ def test_tuning_leaves_the_estimator_as_it_was(targets, fitted):
         model.fit(X, targets)
     before, parameters = fitted_state(model), model.get_params()
     columns, labels = X.copy(), targets.copy()
-    first = model.tune_thresholds(columns, labels)
+    first = tune_thresholds(model, columns, labels)
     assert_untouched(model, before)
     assert model.get_params() == parameters
     np.testing.assert_array_equal(columns, X)
     np.testing.assert_array_equal(labels, targets)
-    np.testing.assert_array_equal(model.tune_thresholds(columns, labels), first)
+    np.testing.assert_array_equal(tune_thresholds(model, columns, labels), first)
 
 
 @pytest.mark.parametrize(
@@ -380,7 +389,7 @@ def test_the_present_threshold_does_not_enter(targets, metric):
     """Tuning starts from the scores, whatever the estimator's threshold is."""
     L = 6 if targets.ndim == 2 else 3 if targets is KINDS else 1
     one, other = (
-        SigmoidRegression(threshold=t).tune_thresholds(X, targets, metric)
+        tune_thresholds(SigmoidRegression(threshold=t), X, targets, metric)
         for t in (0.5, np.linspace(0.01, 0.9, L))
     )
     np.testing.assert_array_equal(one, other)
@@ -388,9 +397,9 @@ def test_the_present_threshold_does_not_enter(targets, metric):
 
 @pytest.mark.parametrize("targets", [HOLES, KINDS, Y[:, 4]], ids=["labels", "classes", "two"])
 def test_thresholds_go_back_into_the_estimator(targets):
-    """set_params(threshold=tune_thresholds(X, Y)).fit(X, Y) predicts by them."""
+    """set_params(threshold=tune_thresholds(model, X, Y)).fit(X, Y) predicts by them."""
     model = SigmoidRegression()
-    thresholds = model.tune_thresholds(X, targets)
+    thresholds = tune_thresholds(model, X, targets)
     model.set_params(threshold=thresholds).fit(X, targets)
     Z = model.decision_function(X) - logit(thresholds)
     expected = (Z > 0).astype(int) if targets is not KINDS else TREES[Z.argmax(axis=1)]

@@ -19,8 +19,6 @@ from softreg._rows.label_targets import LabelTargets
 
 # What the difference of two sums of weights may be by rounding alone, relative.
 _ROUNDING = 1e-9
-# How the warning of constant labels begins, for filters.
-CONSTANT_LABELS = "y does not vary in the labels"
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,7 +257,7 @@ def _constant_warning(observed_sides: NDArray, names: NDArray) -> str:
     if not constant.any():
         return ""
     return (
-        f"{CONSTANT_LABELS} {names[constant].tolist()} where they are known and have "
+        f"{validation.CONSTANT_LABELS} {names[constant].tolist()} where they are known and have "
         "weight: their coefficients are 0 and their probability is next to 0 or 1, or 0.5 if they "
         "are not known anywhere."
     )

@@ -22,6 +22,8 @@ from sklearn.utils import check_random_state as random_state_of
 _SUM_TOLERANCE = 1e-5
 # An indicator matrix of another dtype is converted to doubles when it is checked.
 _INDICATOR_DTYPES = [np.float64, np.float32, np.bool_, np.int64, np.int32, np.int8, np.uint8]
+# How the warning of constant labels begins, for filters.
+CONSTANT_LABELS = "y does not vary in the labels"
 
 
 def raise_where(wrong: NDArray, values: NDArray, rule: str, remedy: str) -> None:

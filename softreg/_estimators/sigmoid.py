@@ -16,7 +16,6 @@ from softreg._encoding.labels import LabelEncoder, OneVsRestEncoder
 from softreg._estimators.base import LinearClassifier
 from softreg._estimators.cv import CrossValidatedClassifier
 from softreg._estimators.streams import StreamClassifier
-from softreg._selection.thresholds import tuned_thresholds
 from softreg.solvers.base import Solver
 from softreg.solvers.result import Result
 
@@ -94,7 +93,7 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
     threshold : float or array-like, one for each row of `coef_`, default=0.5
         Probability in (0, 1) above which a label is predicted: its score exceeds
         ``logit(threshold)``. Of more than two classes, one a row, the one whose score exceeds its
-        own logit the most is predicted. See `tune_thresholds`.
+        own logit the most is predicted. See `softreg.calibration.tune_thresholds`.
     solver : {"auto", "lbfgs", "newton", "minibatch"} or object of `softreg.solvers`, default="auto"
         "auto" takes `LBFGS` where the columns' Gram matrix is small and cheap enough to factor,
         else `Newton`, which gives each label steps of its own. `MiniBatch` ends near the optimum,
@@ -212,53 +211,6 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
-
-    def tune_thresholds(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        metric: Any = "f1",
-        *,
-        cv: Any = None,
-        sample_weight: ArrayLike | None = None,
-    ) -> NDArray:
-        """Return thresholds chosen on held-out predictions.
-
-        Clones are fitted on all folds but one and scored on that one; the estimator stays as it
-        is: ``model.set_params(threshold=model.tune_thresholds(X, Y)).fit(X, Y)``.
-
-        Parameters
-        ----------
-        X, y : as in `fit`
-        metric : "f1", callable or array-like, default="f1"
-            What is to be best. "f1" is each label's F1 score (of more than two classes, one a row,
-            their mean); ``metric(y_true, y_pred)``, the larger the better, is called with a label's
-            0 and 1 of the rows where it is known, or with the classes; an array of costs,
-            ``cost[true, predicted]``, is (2, 2) for each label, or (n_classes, n_classes).
-        cv : int, splitter or iterable, default=None
-            As in `sklearn.model_selection.cross_validate`; None is five folds. Rows count as
-            often as they are held out.
-        sample_weight : as in `fit`; a callable gets the held-out rows' as ``sample_weight=``.
-
-        Returns
-        -------
-        thresholds : ndarray, one for each row of `coef_`, between 0 and 1
-
-        Raises
-        ------
-        ValueError
-            If an argument is not as described, or a fold lacks a class.
-
-        Examples
-        --------
-        >>> from sklearn.datasets import make_multilabel_classification
-        >>> from softreg import SigmoidRegression
-        >>> X, Y = make_multilabel_classification(random_state=0)
-        >>> model = SigmoidRegression()
-        >>> model.set_params(threshold=model.tune_thresholds(X, Y)).fit(X, Y).predict(X).shape
-        (100, 5)
-        """
-        return tuned_thresholds(self, X, y, metric, cv, sample_weight)
 
 
 class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):

@@ -1,0 +1,335 @@
+"""Calibration: the thresholds above which labels and classes are predicted."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+from sklearn.base import clone
+from sklearn.model_selection import check_cv
+from sklearn.utils import check_array
+
+from softreg import SigmoidRegression, SigmoidRegressionCV
+from softreg._encoding import validation
+from softreg._estimators.pose import read_sample
+from softreg._selection.scoring import call_with_weight
+
+__all__ = ["tune_thresholds"]
+
+# What must be predicted anew for every cut between scores is tried at so many of them, evenly
+# spread, as in scikit-learn's TunedThresholdClassifierCV.
+_CANDIDATES = 100
+# One class's cut is chosen after another's, over and over, until none moves.
+_MOST_ROUNDS = 10
+# Scores beyond this have thresholds that are next to 0 or 1 in double precision.
+_LARGEST_CUT = 36.0
+
+
+def tune_thresholds(
+    estimator: Any,
+    X: ArrayLike,
+    y: ArrayLike,
+    metric: Any = "f1",
+    *,
+    cv: Any = None,
+    sample_weight: ArrayLike | None = None,
+) -> NDArray[np.float64]:
+    r"""Return thresholds of probabilities that are best on held-out predictions.
+
+    Clones of the estimator are fitted to all folds but one and score that one. Over the held-out
+    scores z of all folds, the threshold of a label, or of the second of two classes, is
+
+    .. math:: t = \mathrm{sigmoid}(c), \qquad c = \arg\max_c \; \mathrm{metric}(y, [z > c]) ,
+
+    of all cuts c between scores ("f1", costs) or of 100 of them (a callable), the one nearest to 0
+    where several are best. Of more than two classes, one a row, that of the largest
+    :math:`z_k - c_k` is predicted, and one cut is chosen after another until none moves, so that
+    the best combination may be missed. The estimator stays as it is.
+
+    Parameters
+    ----------
+    estimator : SigmoidRegression or SigmoidRegressionCV, fitted or not
+        Its present `threshold` does not matter.
+    X, y : as in its `fit`
+    metric : "f1", callable or array-like, default="f1"
+        What is to be best. "f1" is each label's F1 score (of more than two classes, one a row,
+        their mean); ``metric(y_true, y_pred)``, the larger the better, is called with a label's 0
+        and 1 of the rows where it is known, or with the classes; an array of costs,
+        ``cost[true, predicted]``, is (2, 2) for each label, or (n_classes, n_classes) in the order
+        of `classes_`.
+    cv : int, splitter or iterable, default=None
+        As in `sklearn.model_selection.cross_validate`; None is five folds. Rows count as often as
+        they are held out.
+    sample_weight : as in its `fit`, default=None
+        Weights count in the fits and in the metric; a callable gets the held-out rows' as
+        ``sample_weight=``.
+
+    Returns
+    -------
+    thresholds : ndarray of shape (n_labels,), (n_classes,), or (1,) for two classes
+        Between 0 and 1, one for each row of `coef_`: for the parameter `threshold`.
+
+    Raises
+    ------
+    TypeError
+        If the estimator does not predict from thresholds.
+    ValueError
+        If another argument is not as described, a fold lacks a class, or the metric returns NaN.
+
+    Warns
+    -----
+    sklearn.exceptions.ConvergenceWarning
+        If a clone's optimum was not reached or does not exist.
+
+    See Also
+    --------
+    sklearn.model_selection.TunedThresholdClassifierCV : One threshold, of two classes.
+
+    References
+    ----------
+    Yang (2001), "A study of thresholding strategies for text categorization", Proceedings of SIGIR,
+    137-145 (SCut: a threshold for each label, tuned on held-out scores).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_multilabel_classification
+    >>> from softreg import SigmoidRegression
+    >>> from softreg.calibration import tune_thresholds
+    >>> X, Y = make_multilabel_classification(random_state=0)
+    >>> model = SigmoidRegression()
+    >>> model.set_params(threshold=tune_thresholds(model, X, Y)).fit(X, Y).predict(X).shape
+    (100, 5)
+    """
+    if not isinstance(estimator, SigmoidRegression | SigmoidRegressionCV):
+        raise TypeError(
+            "tune_thresholds needs an estimator of softreg that predicts from thresholds, "
+            "SigmoidRegression or SigmoidRegressionCV (of a pipeline, pass the last step, and X as "
+            f"that step gets it); got {estimator!r}."
+        )
+    sample, _ = read_sample(estimator, X, y, sample_weight, None)
+    classes = sample.encoding.classes if sample.answers.y.ndim == 1 else None
+    criterion = _criterion(metric, classes, sample.answers.weight is not None)
+    rows, scores = _held_out_scores(estimator, sample, X, y, cv)
+    answers, weight = sample.answers.take_rows(rows)
+    weight = np.ones(len(rows)) if weight is None else weight
+    if classes is None:
+        cuts = _cuts_of_labels(criterion, answers.toarray(), scores, weight)
+    else:
+        codes = (answers[:, None] == classes).argmax(axis=1)
+        cuts_of = _cuts_of_labels if len(classes) == 2 else _cuts_of_classes
+        cuts = cuts_of(criterion, codes, scores, weight)
+    return expit(np.clip(cuts, -_LARGEST_CUT, _LARGEST_CUT))
+
+
+class Criterion(ABC):
+    """A value of predictions: the larger, the better."""
+
+    @abstractmethod
+    def at_cuts(self, true: NDArray, scores: NDArray, weight: NDArray, cuts: NDArray) -> NDArray:
+        """Return the values (c,) of predicting yes for scores above each of the cuts (c,).
+
+        `true` is 0 or 1, and `true`, `scores` and `weight` are (m,).
+        """
+
+    @abstractmethod
+    def of_predictions(self, true: NDArray, predicted: NDArray, weight: NDArray) -> float:
+        """Return the value of predictions (m,) among classes that are numbered from 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class ConfusionCriterion(Criterion):
+    """A function of the confusion matrix.
+
+    Attributes
+    ----------
+    function : callable, from the weights (K, K, ...) of rows by true and predicted class to (...)
+    n_classes : int, K
+    """
+
+    function: Callable[[NDArray], NDArray]
+    n_classes: int
+
+    def at_cuts(self, true: NDArray, scores: NDArray, weight: NDArray, cuts: NDArray) -> NDArray:
+        order = np.argsort(scores)
+        below = np.searchsorted(scores[order], cuts, side="right")
+        by_truth = np.stack([1 - true, true]) * weight
+        sums = np.pad(np.cumsum(by_truth[:, order], axis=1), ((0, 0), (1, 0)))
+        confusion = np.stack([sums[:, below], sums[:, -1:] - sums[:, below]], axis=1)
+        return self.function(confusion)
+
+    def of_predictions(self, true: NDArray, predicted: NDArray, weight: NDArray) -> float:
+        K = self.n_classes
+        confusion = np.bincount(K * true + predicted, weight, K * K).reshape(K, K)
+        return float(self.function(confusion))
+
+
+@dataclass(frozen=True, eq=False)
+class MetricCriterion(Criterion):
+    """A user's metric of true and predicted values.
+
+    Attributes
+    ----------
+    metric : callable (y_true, y_pred), or with sample_weight
+    classes : ndarray (K,), what classes are called; None for a label's 0 and 1
+    has_weights : bool, whether the metric gets sample_weight
+    """
+
+    metric: Callable[..., float]
+    classes: NDArray | None
+    has_weights: bool
+
+    def at_cuts(self, true: NDArray, scores: NDArray, weight: NDArray, cuts: NDArray) -> NDArray:
+        values = np.full(len(cuts), -np.inf)
+        for index in _spread_indices(len(cuts)):
+            predicted = (scores > cuts[index]).astype(int)
+            values[index] = self.of_predictions(true, predicted, weight)
+        return values
+
+    def of_predictions(self, true: NDArray, predicted: NDArray, weight: NDArray) -> float:
+        if self.classes is not None:
+            true, predicted = self.classes[true], self.classes[predicted]
+        known_weight = weight if self.has_weights else None
+        value = call_with_weight(self.metric, true, predicted, weight=known_weight)
+        if np.isnan(value):
+            raise ValueError(f"metric={self.metric!r} returned NaN; it must return numbers.")
+        return value
+
+
+def _criterion(metric: Any, classes: NDArray | None, has_weights: bool) -> Criterion:
+    """Return the criterion that a metric is for labels (`classes` None) or for classes."""
+    if callable(metric):
+        return MetricCriterion(metric, classes, has_weights)
+    n_classes = 2 if classes is None else len(classes)
+    if isinstance(metric, str) and metric == "f1":
+        return ConfusionCriterion(_f1, n_classes)
+    if metric is None or isinstance(metric, str):
+        raise ValueError(f'metric={metric!r} must be "f1", a callable or an array of costs.')
+    costs = check_array(metric, dtype=np.float64, input_name="metric")
+    meaning = ": costs by true and predicted class (no and yes, for a label)"
+    validation.check_shape("metric", costs, n_classes, n_classes, meaning=meaning)
+
+    def minus_cost(confusion: NDArray) -> NDArray:
+        return -np.einsum("tp,tp...->...", costs, confusion)
+
+    return ConfusionCriterion(minus_cost, n_classes)
+
+
+def _f1(confusion: NDArray) -> NDArray:
+    """Return the F1 score of the second of two classes, or the mean of all classes' (...).
+
+    Classes that are neither true nor predicted have 0.
+    """
+    right = np.einsum("kk...->k...", confusion)
+    total = confusion.sum(axis=0) + confusion.sum(axis=1)
+    f1 = np.divide(2 * right, total, out=np.zeros_like(right), where=total > 0)
+    return f1[1] if len(f1) == 2 else f1.mean(axis=0)
+
+
+def _held_out_scores(
+    estimator: Any, sample: Any, X: Any, y: Any, cv: Any
+) -> tuple[NDArray, NDArray]:
+    """Return the indices (m,) of the rows that folds hold out, and their scores (m,) or (m, K).
+
+    Scores are by clones fitted to the other rows of the `Sample`, NaN for labels that are constant
+    there. X and y are as the user gave them, for the splitter.
+    """
+    classes, n = sample.encoding.classes, sample.data.shape[0]
+    by_class = sample.answers.y.ndim == 1
+    rows, scores = [], []
+    for number, fold in enumerate(check_cv(cv, y, classifier=by_class).split(X, y)):
+        train, test = (np.arange(n)[np.asarray(part)] for part in fold)  # masks become indices
+        others = sample.answers.take_rows(train)
+        missing = np.setdiff1d(classes, others.y).tolist() if by_class else []
+        if missing:
+            raise ValueError(
+                f"cv leaves no rows of the classes {missing} to learn from in fold {number}; take "
+                "folds that are stratified, or fewer of them."
+            )
+        model = clone(estimator).set_params(classes=classes)
+        with warnings.catch_warnings():  # a label that is constant in a fold is left out there
+            warnings.filterwarnings("ignore", validation.CONSTANT_LABELS, UserWarning)
+            model.fit(sample.data[train], *others)
+        fold_scores = model.decision_function(sample.data[test]).astype(float)
+        if not by_class:
+            fold_scores[:, (model.coef_ == 0).all(axis=1)] = np.nan
+        rows.append(test)
+        scores.append(fold_scores)
+    return np.concatenate(rows), np.concatenate(scores)
+
+
+def _cuts_of_labels(
+    criterion: Criterion, true: NDArray, scores: NDArray, weight: NDArray
+) -> NDArray:
+    """Return each label's cut, (L,), given 0 and 1, or NaN where unknown, and scores, (m, L).
+
+    Or that of the second of two classes, (1,), given (m,). Weights are (m,) or (m, L).
+    """
+    m = len(scores)
+    true, scores = true.reshape(m, -1), scores.reshape(m, -1)
+    weight = np.broadcast_to(weight.reshape(m, -1), scores.shape)
+    known = ~(np.isnan(true) | np.isnan(scores))
+    labels = zip(true.T, scores.T, weight.T, known.T, strict=True)
+    return np.array([_best_cut(criterion, y[k], z[k], s[k]) for y, z, s, k in labels])
+
+
+def _best_cut(criterion: Criterion, true: NDArray, scores: NDArray, weight: NDArray) -> float:
+    """Return the cut with the best predictions; of several, that nearest to zero."""
+    cuts = _cuts_between(scores)
+    values = criterion.at_cuts(true, scores, weight, cuts)
+    best = cuts[values == values.max()]
+    return float(best[np.abs(best).argmin()])
+
+
+def _cuts_of_classes(
+    criterion: Criterion, true: NDArray, scores: NDArray, weight: NDArray
+) -> NDArray:
+    """Return cuts (K,), the class with the largest score minus cut being predicted.
+
+    One cut is chosen at a time, so that the best of all may be missed.
+    """
+    cuts = np.zeros(scores.shape[1])
+    for _ in range(_MOST_ROUNDS):
+        before = cuts.copy()
+        for k in range(len(cuts)):
+            cuts[k] = _better_cut(criterion, true, scores - cuts, k, weight) + cuts[k]
+        if (cuts == before).all():
+            break
+    return cuts
+
+
+def _better_cut(
+    criterion: Criterion, true: NDArray, excess: NDArray, k: int, weight: NDArray
+) -> float:
+    """Return by how much to move the cut of class k, given scores minus cuts (m, K).
+
+    Zero unless a move is better.
+    """
+    others = excess.copy()
+    others[:, k] = -np.inf
+    second, lead = others.argmax(axis=1), excess[:, k] - others.max(axis=1)
+
+    def value(move: float) -> float:
+        return criterion.of_predictions(true, np.where(lead > move, k, second), weight)
+
+    moves = _cuts_between(lead)
+    moves = moves[_spread_indices(len(moves))]
+    values = np.array([value(move) for move in moves])
+    return float(moves[values.argmax()]) if values.max() > value(0.0) else 0.0
+
+
+def _cuts_between(scores: NDArray) -> NDArray:
+    """Return cuts, sorted: one between any two neighbouring scores, one at either end, and zero."""
+    s = np.unique(np.append(scores, 0.0))
+    ends = s[[0, -1]] + [-1, 1]
+    return np.sort(np.concatenate([ends, (s[1:] + s[:-1]) / 2, [0.0]]))
+
+
+def _spread_indices(count: int) -> NDArray[np.intp]:
+    """Return indices below `count`, evenly spread, at most `_CANDIDATES` of them."""
+    return np.unique(np.linspace(0, count - 1, min(count, _CANDIDATES)).astype(int))
