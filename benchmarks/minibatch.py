@@ -152,7 +152,7 @@ def chunked(send: Callable, folder: str) -> None:
     """In a child that never holds the array: send F, gap, bytes added and seconds of a fit."""
     from softreg import chunks
 
-    source = chunks.NpyFiles([f"{folder}/X.npy"], [f"{folder}/y.npy"], rows=CHUNK_OF_FILE)
+    source = chunks.Arrays([f"{folder}/X.npy"], [f"{folder}/y.npy"], rows=CHUNK_OF_FILE)
     SoftmaxRegression().fit(
         np.eye(3), [0, 1, 2]
     )  # code that is loaded late is not memory of the fit

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from softreg import SoftmaxRegression
-from softreg.chunks import Csv
+from softreg.chunks import Table
 from softreg.solvers import MiniBatch
 
 ROWS_OF_A_CHUNK = 1_000
@@ -30,11 +30,11 @@ def main():
     parser.add_argument("--picture", type=Path, help="file for the curve; needs matplotlib")
     args = parser.parse_args()
     if args.csv is not None:
-        return study(Csv(args.csv, args.target, rows=ROWS_OF_A_CHUNK), args.picture)
+        return study(Table(args.csv, args.target, rows=ROWS_OF_A_CHUNK), args.picture)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "machines.csv"
         simulate(path)
-        study(Csv(path, args.target, rows=ROWS_OF_A_CHUNK), args.picture)
+        study(Table(path, args.target, rows=ROWS_OF_A_CHUNK), args.picture)
 
 
 def study(chunks, picture):

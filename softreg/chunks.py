@@ -1,52 +1,65 @@
 """Ready-made sources of chunks for data that are larger than memory.
 
-Each can be iterated again and again, as `fit_chunks` of the estimators asks, and yields (X, y) or
-(X, y, sample_weight). Any function that returns an iterator of such tuples does as well.
+`Table` reads CSV and Parquet files, `Arrays` cuts arrays and ``.npy`` files. Each can be iterated
+again and again, as `fit_chunks` of the estimators asks, and yields (X, y) or (X, y, sample_weight).
+Any function that returns an iterator of such tuples does as well.
 """
 
 from __future__ import annotations
 
+import glob
 import mmap
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
-from os import PathLike
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from softreg._encoding import validation
 
-__all__ = ["Arrays", "Csv", "NpyFiles", "NpzFiles", "Parquet"]
+__all__ = ["Arrays", "Table"]
 
 # Checking a chunk takes about half a millisecond whatever its size; a million values (8 MB of
 # doubles) take several for the products of a pass (measured), and are small beside any memory.
 _DEFAULT_VALUES = 2**20
+# Suffixes of the files that a Table reads, by pandas and by pyarrow.
+_CSV = (".csv", ".csv.gz", ".txt", ".txt.gz", ".tsv", ".tsv.gz")
+_PARQUET = (".parquet", ".pq")
 
-Path = str | PathLike[str]
+AnyPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """Chunks of arrays, in memory or in a file.
+    """Chunks of arrays, in memory or in files.
 
-    An `np.memmap` in C order is read from its file chunk by chunk, so that pages that were read do
-    not pile up in memory. Anything else that can be sliced by rows, such as an array of h5py or
-    zarr, or a memmap in Fortran order, is sliced.
+    Lists of ``.npy`` files are read file by file. These, and any `np.memmap` in C order, are read
+    from the file chunk by chunk, so that pages that were read do not pile up in memory. Anything
+    else that can be sliced by rows, such as an array of h5py or zarr, or a memmap in Fortran order,
+    is sliced.
 
     Parameters
     ----------
     X : array-like, `np.memmap`, CSR array or DataFrame of shape (n_samples, n_features)
+        Or a list of paths of ``.npy`` files that hold such arrays.
     y : array-like, `np.memmap`, Series or DataFrame of n_samples rows
+        Or, if X is a list of paths, a list of as many: the targets of the same rows.
     sample_weight : array or `np.memmap` of n_samples rows, default=None
+        Or, if X is a list of paths, a list of as many.
     rows : int, default=None
-        Rows of a chunk, >= 1. None is as many as make a million values.
+        Most rows of a chunk, >= 1. None is as many as make a million values.
 
     Raises
     ------
     ValueError
-        If the arrays do not have equally many rows, X or y is None, or `rows` is not an integer
-        >= 1.
+        If the arrays do not have equally many rows, or the lists paths, X or y is None, or `rows`
+        is not an integer >= 1; or, when files are read, if the arrays of a pair do not have equally
+        many rows or hold Python objects.
+    FileNotFoundError
+        When files are read, if one is not there.
 
     Examples
     --------
@@ -58,6 +71,19 @@ class Arrays:
     [100, 78]
     >>> SoftmaxRegression().fit_chunks(Arrays(X, y, rows=100)).coef_.shape
     (3, 13)
+
+    From files:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for part in range(2):
+    ...     np.save(folder / f"X{part}.npy", X[part::2])
+    ...     np.save(folder / f"y{part}.npy", y[part::2])
+    >>> source = Arrays(sorted(folder.glob("X*.npy")), sorted(folder.glob("y*.npy")))
+    >>> SoftmaxRegression().fit_chunks(source).classes_
+    array([0, 1, 2])
     """
 
     X: Any
@@ -73,10 +99,18 @@ class Arrays:
             object.__setattr__(self, name, _sliceable(name, getattr(self, name)))
         lengths = [array.shape[0] for array in self._arrays]
         if len(set(lengths)) > 1:
-            raise ValueError(f"X, y (and sample_weight) have {lengths} rows; they must be as many.")
+            raise ValueError(
+                f"X, y (and sample_weight) have {lengths} rows or files; they must be as many."
+            )
 
     def __iter__(self) -> Iterator[tuple]:
         """Yield the chunks, from the first one on."""
+        if len(self.X.shape) == 1 and all(isinstance(path, str | os.PathLike) for path in self.X):
+            for paths in zip(*self._arrays, strict=True):
+                with _noting(f"In {' and '.join(map(str, paths))}."):
+                    files = (np.load(path, mmap_mode="r") for path in paths)
+                    yield from Arrays(*files, rows=self.rows)
+            return
         n, step = self.X.shape[0], self.rows or _default_rows(int(np.prod(self.X.shape[1:])))
         for start in range(0, n, step):
             yield tuple(_read_rows(array, start, min(start + step, n)) for array in self._arrays)
@@ -88,202 +122,56 @@ class Arrays:
 
 
 @dataclass(frozen=True)
-class NpyFiles:
-    """Chunks of pairs of ``.npy`` files, each file read a chunk at a time.
+class Table:
+    """Chunks of a table in CSV or Parquet files: DataFrames of features, targets and weights.
+
+    CSV files are read by pandas, and have the values and types of `pandas.read_csv` of all files
+    together, whatever `rows` is. Fields that are empty or read ``NA``, ``N/A``, ``NaN``, ``NULL``,
+    ``None`` or the like are missing (NaN), in columns of text too, quoted or not. A column holds
+    numbers (int64, or float64 if one is missing or no integer) if all its values in all files are
+    numbers, booleans if all are ``True`` or ``False``, else text as it is spelled, dates too. To
+    see that, a Table reads its CSV files once before its first pass.
+
+    Parquet files are read by pyarrow (the extra ``parquet``) and have the values of
+    `pandas.read_parquet`. Row groups are read one at a time; write them no larger than fits well in
+    memory.
 
     Parameters
     ----------
-    X, y : iterables of paths
-        Of arrays (n_samples, n_features), and of the targets of the same rows.
-    sample_weight : iterable of paths, default=None
+    paths : path, glob pattern, or list of them
+        Files ending in .csv, .txt or .tsv (or .csv.gz, ...), or in .parquet or .pq, with the same
+        columns, and CSV files with a header. They are read in the order given; those of a pattern
+        or a folder (with its subfolders) in sorted order.
+    target : str or list of str
+        A column's name: its values are the labels. Several: probabilities of classes, or labels of
+        `SigmoidRegression`, that have these names.
+    sample_weight : str, default=None
+        Name of the column of weights; a list of names: the weights of each label.
+    columns : list of str, default=None
+        The features, in this order; target and weights may be among them and are none. None: all
+        columns but target and weights.
     rows : int, default=None
         Most rows of a chunk, >= 1. None is as many as make a million values.
+    sep : str, default=","
+        What separates the fields of CSV files, such as ``";"`` or a tab.
+    decimal : str, default="."
+        The decimal mark of CSV files.
+    encoding : str, default="utf-8"
+        Of CSV files, such as ``"latin-1"``.
+    transform : callable, default=None
+        Takes a DataFrame of the features of a chunk and returns X, row by row, such as
+        ``ColumnTransformer(...).fit(sample).transform``. None: the DataFrame is X.
 
     Raises
     ------
     ValueError
-        If there are not equally many paths, or one alone instead of a list; `rows` is not an
-        integer >= 1; or, when they are read, the arrays of a pair do not have equally many rows or
-        hold Python objects.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> import numpy as np
-    >>> from softreg import SoftmaxRegression
-    >>> from softreg.chunks import NpyFiles
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> for part in range(3):
-    ...     np.save(folder / f"X{part}.npy", np.random.default_rng(part).normal(size=(20, 2)))
-    ...     np.save(folder / f"y{part}.npy", np.arange(20) % 2)
-    >>> source = NpyFiles(sorted(folder.glob("X*.npy")), sorted(folder.glob("y*.npy")))
-    >>> SoftmaxRegression().fit_chunks(source).classes_
-    array([0, 1])
-    """
-
-    X: Iterable[Path]
-    y: Iterable[Path]
-    sample_weight: Iterable[Path] | None = None
-    _: KW_ONLY
-    rows: int | None = None
-
-    def __post_init__(self) -> None:
-        """Check the fields."""
-        _check_rows(self.rows)
-        for name in ("X", "y", "sample_weight"):
-            if name != "sample_weight" or self.sample_weight is not None:
-                object.__setattr__(self, name, _paths(name, getattr(self, name)))
-        lengths = [len(paths) for paths in self._path_lists]
-        if len(set(lengths)) > 1:
-            raise ValueError(f"X, y (and sample_weight) name {lengths} files; it must be as many.")
-
-    def __iter__(self) -> Iterator[tuple]:
-        """Yield the chunks, from the first one on."""
-        for paths in zip(*self._path_lists, strict=True):
-            files = (np.load(path, mmap_mode="r") for path in paths)
-            yield from Arrays(*files, rows=self.rows)
-
-    @property
-    def _path_lists(self) -> list[Any]:
-        """The paths of X, y and sample_weight, without a None."""
-        return [paths for paths in (self.X, self.y, self.sample_weight) if paths is not None]
-
-
-@dataclass(frozen=True)
-class NpzFiles:
-    """Chunks of ``.npz`` files, a file each, as `np.savez` writes them.
-
-    Parameters
-    ----------
-    paths : iterable of paths
-        Of files that hold arrays of the names below, each small enough for memory.
-    X, y : str, default="X", "y"
-    sample_weight : str, default="sample_weight"
-        Files without an array of this name have no weights.
-
-    Raises
-    ------
-    ValueError
-        If `paths` is one path alone.
-    KeyError
-        When they are read, if a file does not hold an array of one of the names.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> import numpy as np
-    >>> from softreg import SoftmaxRegression
-    >>> from softreg.chunks import NpzFiles
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> for part in range(3):
-    ...     X = np.random.default_rng(part).normal(size=(20, 2))
-    ...     np.savez(folder / f"{part}.npz", X=X, y=np.arange(20) % 2)
-    >>> SoftmaxRegression().fit_chunks(NpzFiles(sorted(folder.glob("*.npz")))).classes_
-    array([0, 1])
-    """
-
-    paths: Iterable[Path]
-    _: KW_ONLY
-    X: str = "X"
-    y: str = "y"
-    sample_weight: str = "sample_weight"
-
-    def __post_init__(self) -> None:
-        """Check the fields."""
-        object.__setattr__(self, "paths", _paths("paths", self.paths))
-
-    def __iter__(self) -> Iterator[tuple]:
-        """Yield the chunks, from the first one on."""
-        for path in self.paths:
-            with np.load(path) as arrays:
-                missing = [name for name in (self.X, self.y) if name not in arrays]
-                if missing:
-                    raise KeyError(f"{path} has no arrays {missing}; it holds {[*arrays]}.")
-                names = [self.X, self.y, *({self.sample_weight} & {*arrays})]
-                chunk = tuple(arrays[name] for name in names)
-            yield chunk
-
-
-@dataclass(frozen=True)
-class _Table(ABC):
-    """A table of which some columns are targets, one may be weights, and the others are X."""
-
-    path: Any
-    target: str | int | Sequence[str | int]
-    _: KW_ONLY
-    sample_weight: str | int | None = None
-    rows: int | None = None
-
-    def __post_init__(self) -> None:
-        """Check the fields."""
-        _check_rows(self.rows)
-        named = self._named_columns
-        if len(set(named)) < len(named):
-            raise ValueError(
-                f"target={self.target!r} and sample_weight={self.sample_weight!r} must name each "
-                "column once: no column is both, or two targets."
-            )
-
-    @property
-    def _target_columns(self) -> list:
-        return [self.target] if isinstance(self.target, str | int) else [*self.target]
-
-    @property
-    def _weight_columns(self) -> list:
-        return [] if self.sample_weight is None else [self.sample_weight]
-
-    @property
-    def _named_columns(self) -> list:
-        """The columns that are not X."""
-        return self._target_columns + self._weight_columns
-
-    @abstractmethod
-    def _frames(self) -> Iterator[Any]:
-        """Yield the rows as DataFrames."""
-
-    def __iter__(self) -> Iterator[tuple]:
-        named = self._named_columns
-        target = self.target if isinstance(self.target, str | int) else self._target_columns
-        for frame in self._frames():
-            missing = [name for name in named if name not in frame.columns]
-            if missing:
-                raise ValueError(
-                    f"{self.path} has no columns {missing}; target and sample_weight must be among "
-                    f"{frame.columns.tolist()}."
-                )
-            X = frame.drop(columns=named)
-            if not X.shape[1]:
-                raise ValueError(f"{self.path} has no columns but {named}; X must have some.")
-            yield X, frame[target], *(frame[name] for name in self._weight_columns)
-
-
-@dataclass(frozen=True)
-class Csv(_Table):
-    """Chunks of a CSV file, through `pandas.read_csv`.
-
-    X are DataFrames of all columns but the target and the weights.
-
-    Parameters
-    ----------
-    path : path, or URL
-    target : str or list of str
-        A column's name, or its number if there is no header: its values are the labels. Several:
-        probabilities of classes, or labels of `SigmoidRegression`, that have these names.
-    sample_weight : str, default=None
-        Name of the column of weights.
-    rows : int, default=None
-        Rows of a chunk, >= 1. None is as many as make a million values.
-    options : dict, default={}
-        Further arguments of `pandas.read_csv`, such as ``{"sep": ";", "usecols": [...]}``. Labels
-        that look like numbers in some places and not in others need ``{"dtype": {target: str}}``.
-
-    Raises
-    ------
-    ValueError
-        If `rows` is not an integer >= 1, a column is named twice or `options` are not as described;
-        or, when the file is read, a column is missing, or there are none but those named.
+        If `rows` is not an integer >= 1, `target` and `sample_weight` name a column twice, or the
+        suffixes of files are unknown or of both kinds; or, when the files are read, a column is
+        missing, no feature is left, two files have other columns, or there are no rows.
+    FileNotFoundError
+        If a path or pattern fits no file.
+    ImportError
+        When Parquet files are read, if pyarrow is not installed.
 
     Examples
     --------
@@ -291,94 +179,171 @@ class Csv(_Table):
     >>> from pathlib import Path
     >>> from sklearn.datasets import load_iris
     >>> from softreg import SoftmaxRegression
-    >>> from softreg.chunks import Csv
+    >>> from softreg.chunks import Table
     >>> path = Path(tempfile.mkdtemp()) / "iris.csv"
     >>> load_iris(as_frame=True).frame.to_csv(path, index=False)
-    >>> model = SoftmaxRegression().fit_chunks(Csv(path, "target", rows=50))
+    >>> model = SoftmaxRegression().fit_chunks(Table(path, "target", rows=50))
     >>> model.feature_names_in_[0], model.classes_
     ('sepal length (cm)', array([0, 1, 2]))
+
+    With columns that are scaled, encoded or expanded:
+
+    >>> import pandas as pd
+    >>> from sklearn.preprocessing import PolynomialFeatures
+    >>> sample = pd.read_csv(path, nrows=100).drop(columns="target")
+    >>> squares = PolynomialFeatures(include_bias=False).fit(sample)
+    >>> source = Table(path, "target", transform=squares.transform)
+    >>> SoftmaxRegression().fit_chunks(source).n_features_in_
+    14
     """
 
+    paths: AnyPath | Sequence[AnyPath]
+    target: str | Sequence[str]
     _: KW_ONLY
-    options: Mapping[str, Any] = field(default_factory=dict)
+    sample_weight: str | Sequence[str] | None = None
+    columns: str | Sequence[str] | None = None
+    rows: int | None = None
+    sep: str = ","
+    decimal: str = "."
+    encoding: str = "utf-8"
+    transform: Callable[[Any], Any] | None = None
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        super().__post_init__()
-        if not isinstance(self.options, Mapping):
-            raise ValueError(
-                f"options={self.options!r} must be a dict of arguments of pandas.read_csv."
-            )
-        if "chunksize" in self.options:
-            chunksize = self.options["chunksize"]
-            raise ValueError(f"options hold chunksize={chunksize!r}; pass rows={chunksize!r}.")
+        _check_rows(self.rows)
+        for name in ("paths", "target", "sample_weight", "columns"):
+            if not isinstance(value := getattr(self, name), str | os.PathLike | None):
+                object.__setattr__(self, name, _listed(value))
+        if not self.target or len({*self._named}) < len(self._named):
+            named = f"target={self.target!r} and sample_weight={self.sample_weight!r}"
+            raise ValueError(f"{named} must name columns, each once: none is both or two targets.")
+        _ = self._files
 
-    def _frames(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[tuple]:
+        """Yield the chunks, from the first one on."""
+        n_rows, types = 0, self._types
+        features = [name for name in types if name not in self._named]
+        for file in self._files:
+            for frame in self._frames(file, [*types], types):
+                n_rows += len(frame)
+                with _noting(f"In {file}."):
+                    X = self.transform(frame[features]) if self.transform else frame[features]
+                weight = [] if self.sample_weight is None else [frame[self.sample_weight]]
+                yield X, frame[self.target], *weight
+        if not n_rows:
+            raise ValueError(f"paths={self.paths!r} hold an empty table; it must have some rows.")
+
+    @property
+    def _named(self) -> list[str]:
+        """The columns that are not X."""
+        return _listed(self.target) + _listed(self.sample_weight)
+
+    @cached_property
+    def _files(self) -> list[str]:
+        """The files, all of one kind."""
+        files = [file for path in _listed(self.paths) for file in _files_at(str(path))]
+        if len({_is_parquet(file) for file in files}) != 1:
+            raise ValueError(f"paths={self.paths!r} must be CSV files or Parquet files, not both.")
+        return files
+
+    @cached_property
+    def _types(self) -> dict[str, str]:
+        """The columns that are used, features first, with their types in all CSV files."""
+        first, *others = self._files
+        header = self._header(first)
+        for file in others:
+            if differing := sorted({*header} ^ {*self._header(file)}):
+                raise ValueError(f"{file} must have the columns of {first}; {differing} differ.")
+        for name in ("target", "sample_weight", "columns"):
+            if missing := {*_listed(value := getattr(self, name))} - {*header}:
+                has = f"has the columns {header} (sep={self.sep!r}), not {sorted(missing, key=str)}"
+                raise ValueError(f"{name}={value!r} must name columns, but {first} {has}.")
+        columns = [name for name in _listed(self.columns) or header if name not in self._named]
+        if not columns:
+            used = f"columns={self.columns!r} leave no columns but {self._named}"
+            raise ValueError(f"{used} of {first}, which has {header}; X must have some.")
+        columns += self._named
+        found: dict[str, set[str]] = {name: set() for name in columns}
+        for file in [] if _is_parquet(first) else self._files:
+            for frame in self._frames(file, columns):
+                for name, dtype in frame.dtypes.items():
+                    found[name].add(dtype.name)
+        return {name: _common_type(dtypes) for name, dtypes in found.items()}
+
+    def _header(self, file: str) -> list[str]:
+        """Return the names of a file's columns."""
+        with _noting(f"In {file}."):
+            if _is_parquet(file):
+                return _dataset(file).schema.empty_table().to_pandas().columns.tolist()
+            return self._read_csv(file, nrows=0).columns.tolist()
+
+    def _frames(self, file: str, columns: list[str], types: Any = None) -> Iterator[Any]:
+        """Yield the rows of a file as DataFrames that have some."""
+        rows = self.rows or _default_rows(len(columns))
+        with _noting(f"In {file}."):
+            if _is_parquet(file):
+                ahead = {"batch_readahead": 0, "fragment_readahead": 0, "use_threads": False}
+                batches = _dataset(file).to_batches(columns=columns, batch_size=rows, **ahead)
+                yield from (batch.to_pandas() for batch in batches if len(batch))
+            else:
+                with self._read_csv(file, usecols=columns, dtype=types, chunksize=rows) as frames:
+                    yield from filter(len, frames)
+
+    def _read_csv(self, file: str, **options: Any) -> Any:
         import pandas as pd
 
-        rows = self.rows
-        if rows is None:
-            rows = _default_rows(pd.read_csv(self.path, **{**self.options, "nrows": 0}).shape[1])
-        with pd.read_csv(self.path, **{**self.options, "chunksize": rows}) as frames:
-            yield from frames
+        dialect = {name: getattr(self, name) for name in ("sep", "decimal", "encoding")}
+        return pd.read_csv(file, index_col=False, low_memory=False, **dialect, **options)
 
 
-@dataclass(frozen=True)
-class Parquet(_Table):
-    """Chunks of a Parquet file or data set, through pyarrow (the extra ``parquet``).
+def _common_type(dtypes: set[str]) -> str:
+    """Return the type of a column whose chunks pandas reads as these."""
+    if dtypes and dtypes <= {"int64", "uint64", "float64"}:
+        return np.result_type(*dtypes).name
+    return "bool" if dtypes == {"bool"} else "str"
 
-    X are DataFrames of all columns but the target and the weights. Row groups are read one at a
-    time; write them no larger than fits well in memory.
 
-    Parameters
-    ----------
-    path : path of a file or folder, list of files, or anything of `pyarrow.dataset.dataset`
-    target : str or list of str
-        A column's name: its values are the labels. Several: probabilities of classes, or labels
-        of `SigmoidRegression`, that have these names.
-    sample_weight : str, default=None
-        Name of the column of weights.
-    rows : int, default=None
-        Most rows of a chunk, >= 1. None is as many as make a million values.
-    columns : list of str, default=None
-        The columns to read, target and weights among them; None: all.
+def _dataset(file: str) -> Any:
+    """Return a Parquet file as a `pyarrow.dataset.Dataset`."""
+    try:
+        from pyarrow import dataset
+    except ImportError as error:
+        need = "Parquet files need pyarrow, the extra softreg[parquet]: pip install 'pyarrow>=14'."
+        raise ImportError(need) from error
+    return dataset.dataset(file, format="parquet")
 
-    Raises
-    ------
-    ValueError
-        If `rows` is not an integer >= 1 or a column is named twice; or, when the data are read, a
-        column is missing, or there are none but those named.
-    ImportError
-        When the data are read, if pyarrow is not installed.
 
-    Examples
-    --------
-    >>> from softreg import SoftmaxRegression
-    >>> from softreg.chunks import Parquet
-    >>> source = Parquet("flights/", target="delayed", rows=20_000)
-    >>> model = SoftmaxRegression().fit_chunks(source)  # doctest: +SKIP
-    """
+def _is_parquet(file: str) -> bool:
+    return file.lower().endswith(_PARQUET)
 
-    _: KW_ONLY
-    columns: Sequence[str] | None = None
 
-    def _frames(self) -> Iterator[Any]:
-        try:
-            from pyarrow import dataset
-        except ImportError as error:
-            raise ImportError(
-                "Parquet needs pyarrow, which is not installed: pip install 'softreg[parquet]'."
-            ) from error
-        table = dataset.dataset(self.path, format="parquet")
-        names = table.schema.names if self.columns is None else [*self.columns]
-        batches = table.to_batches(
-            columns=names,
-            batch_size=self.rows or _default_rows(len(names)),
-            batch_readahead=0,
-            fragment_readahead=0,
-            use_threads=False,
+def _files_at(path: str) -> list[str]:
+    """Return a file, or those with known suffixes in a folder or of a glob pattern, sorted."""
+    pattern = f"{glob.escape(path)}/**" if os.path.isdir(path) else path
+    found = [path] if os.path.isfile(path) else sorted(glob.glob(pattern, recursive=True))
+    files = [file for file in found if file.lower().endswith(_CSV + _PARQUET)]
+    if not files:
+        raise (ValueError if found else FileNotFoundError)(
+            f"paths: {path!r} must be, hold or match files that end in one of {_CSV + _PARQUET}."
         )
-        return (batch.to_pandas() for batch in batches)
+    return files
+
+
+def _listed(value: Any) -> list:
+    """Return several paths or names as a list, one alone in a list, None as an empty one."""
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [*value]
+    return [] if value is None else [value]
+
+
+@contextmanager
+def _noting(note: str) -> Iterator[None]:
+    """Add a note to any error."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(note)
+        raise
 
 
 def _check_rows(rows: int | None) -> None:
@@ -398,15 +363,11 @@ def _sliceable(name: str, values: Any) -> Any:
     array = values if hasattr(values, "shape") else np.asarray(values)
     if not array.shape:
         or_none = " or None" if name == "sample_weight" else ""
-        raise ValueError(f"{name}={values!r} must be an array{or_none}, with a value for each row.")
+        raise ValueError(
+            f"{name}={values!r} must be an array{or_none}, with a value for each row, "
+            "or a list of paths of .npy files."
+        )
     return array
-
-
-def _paths(name: str, paths: Any) -> list:
-    """Return paths as a list, which can be read again and again."""
-    if isinstance(paths, str | bytes | PathLike) or not isinstance(paths, Iterable):
-        raise ValueError(f"{name}={paths!r} must be a list of paths, such as [path].")
-    return [*paths]
 
 
 def _read_rows(array: Any, start: int, stop: int) -> Any:

@@ -1,6 +1,10 @@
 """The sources of softreg.chunks: what they yield, of which files, and how they refuse."""
 
+import gzip
+import pickle
+import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +12,11 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from chunked import NAMES, WEIGHT, X, assert_same_fit, labels, y
+from sklearn.compose import make_column_transformer
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from softreg import SigmoidRegression, SoftmaxRegression
-from softreg.chunks import Arrays, Csv, NpyFiles, NpzFiles, Parquet
+from softreg.chunks import Arrays, Table
 
 
 def same(source, *arrays):
@@ -51,24 +57,46 @@ def test_chunks_of_a_memory_map_hold_no_page_of_it(tmp_path, order):
         assert not any(np.may_share_memory(chunk, whole) for chunk, _ in Arrays(whole, text))
 
 
+def npy_files(folder, **arrays):
+    """Each array in two files, of 100 rows and of the rest."""
+    for name, array in arrays.items():
+        for part, rows in enumerate([slice(0, 100), slice(100, None)]):
+            np.save(folder / f"{name}{part}.npy", array[rows])
+    return [sorted(folder.glob(f"{name}?.npy")) for name in arrays]
+
+
 def test_files_of_arrays_are_read_in_turn(tmp_path):
-    """Pairs of .npy files, cut into chunks, and .npz files, a chunk each."""
-    cuts, names = [slice(0, 100), slice(100, 150)], {"X": X, "y": y, "w": WEIGHT}
-    paths = {name: [tmp_path / f"{name}{i}.npy" for i in range(2)] for name in names}
-    for name, array in names.items():
-        for path, cut in zip(paths[name], cuts, strict=True):
-            np.save(path, array[cut])
-    assert same(NpyFiles(paths["X"], paths["y"]), X, y) == [100, 50]
-    assert same(NpyFiles(*paths.values(), rows=60), X, y, WEIGHT) == [60, 40, 50]
-    archives = [tmp_path / "0.npz", str(tmp_path / "1.npz")]
-    for path, cut in zip(archives, cuts, strict=True):
-        np.savez(path, X=X[cut], y=y[cut], w=WEIGHT[cut])
-    assert same(NpzFiles(archives), X, y) == [100, 50]
-    assert same(NpzFiles(archives, sample_weight="w"), X, y, WEIGHT) == [100, 50]
-    assert same(NpyFiles(iter(paths["X"]), iter(paths["y"])), X, y) == [100, 50]
-    assert same(NpzFiles(iter(archives)), X, y) == [100, 50]
-    with pytest.raises(KeyError, match=r"0\.npz.*labels.*'X', 'y', 'w'"):
-        [*NpzFiles(archives, y="labels")]
+    """Lists of .npy files, of paths or texts, are cut into chunks; none reaches into two files."""
+    X_files, y_files, weight_files = npy_files(tmp_path, X=X, y=NAMES[y], w=WEIGHT)
+    assert same(Arrays(X_files, y_files), X, NAMES[y]) == [100, 50]
+    files = [str(path) for path in X_files], tuple(y_files), weight_files
+    assert same(Arrays(*files, rows=60), X, NAMES[y], WEIGHT) == [60, 40, 50]
+    assert same(Arrays(X_files[::-1], y_files[::-1]), np.roll(X, 50, 0), NAMES[np.roll(y, 50)])
+    chunks = [chunk for chunk, _ in Arrays(X_files, y_files)]
+    assert not any(isinstance(chunk, np.memmap) for chunk in chunks)
+
+
+def test_a_fit_of_files_of_arrays_is_that_of_the_arrays(tmp_path):
+    """Weights and text labels as well."""
+    source = Arrays(*npy_files(tmp_path, X=X, y=NAMES[y], w=WEIGHT), rows=40)
+    assert_same_fit(
+        SoftmaxRegression().fit_chunks(source), SoftmaxRegression().fit(X, NAMES[y], WEIGHT)
+    )
+
+
+def test_errors_of_files_of_arrays_name_the_files(tmp_path):
+    """A file that is not there, a pair of other lengths, Python objects; lists when it is made."""
+    X_files, y_files = npy_files(tmp_path, X=X, y=y)
+    np.save(tmp_path / "objects.npy", np.array([{}, 1], dtype=object))
+    with pytest.raises(ValueError, match="2, 1.*as many"):
+        Arrays(X_files, y_files[:1])
+    for wrong, error, says in (
+        (tmp_path / "no.npy", FileNotFoundError, "no.npy"),
+        (y_files[1], ValueError, r"100, 50.*\n.*X0.npy and .*y1.npy"),
+        (tmp_path / "objects.npy", ValueError, r"objects(?s:.*)In .*objects.npy"),
+    ):
+        with pytest.raises(error, match=says):
+            [*Arrays(X_files, [wrong, y_files[1]])]
 
 
 def table():
@@ -81,7 +109,7 @@ def table():
 
 def csv(folder, **arguments):
     table().to_csv(folder / "table.csv", index=False)
-    return Csv(folder / "table.csv", **arguments)
+    return Table(folder / "table.csv", **arguments)
 
 
 def parquet(folder, **arguments):
@@ -89,7 +117,7 @@ def parquet(folder, **arguments):
     (folder / "table").mkdir(exist_ok=True)
     for part in range(2):
         table()[75 * part :][:75].to_parquet(folder / "table" / f"{part}.parquet")
-    return Parquet(folder / "table", **arguments)
+    return Table(folder / "table", **arguments)
 
 
 TABLES = pytest.mark.parametrize("kind", [csv, parquet])
@@ -112,16 +140,12 @@ def test_a_table_is_read_by_the_names_of_its_columns(tmp_path, kind):
 def test_a_fit_of_a_table_is_that_of_its_frame(tmp_path, kind):
     """Names of features and of labels are recorded as by fit."""
     frame, features = table(), ["a", "b", "c", "d"]
-    options = {"options": {"usecols": [*features, "tree"]}} if kind is csv else {}
-    options = options or {"columns": [*features, "tree"]}
-    source = kind(tmp_path, target="tree", rows=40, **options)
+    source = kind(tmp_path, target="tree", rows=40, columns=[*features, "tree"])
     assert_same_fit(
         SoftmaxRegression().fit_chunks(source),
         SoftmaxRegression().fit(frame[features], frame["tree"]),
     )
-    options = {"options": {"usecols": [*features, *"xyz"]}} if kind is csv else {}
-    options = options or {"columns": [*features, *"xyz"]}
-    source = kind(tmp_path, target=["x", "y", "z"], rows=40, **options)
+    source = kind(tmp_path, target=("x", "y", "z"), rows=40, columns=frame.columns[[0, 2, 3, 4]])
     assert_same_fit(
         SigmoidRegression().fit_chunks(source),
         SigmoidRegression().fit(frame[features], frame[["x", "y", "z"]]),
@@ -130,52 +154,307 @@ def test_a_fit_of_a_table_is_that_of_its_frame(tmp_path, kind):
 
 @TABLES
 def test_a_table_without_the_column_names_those_it_has(tmp_path, kind):
-    """The error names the missing column and the others, and the chunk through its note."""
-    for arguments in ({"target": "shrub"}, {"target": "tree", "sample_weight": "shrub"}):
-        with pytest.raises(ValueError, match="shrub.*tree"):
-            SoftmaxRegression().fit_chunks(kind(tmp_path, **arguments))
-
-
-def test_a_table_without_a_header_is_read_by_numbers(tmp_path):
-    """The target and the weights are columns' numbers."""
-    pd.DataFrame(np.column_stack([X, y, WEIGHT])).to_csv(
-        tmp_path / "bare.csv", header=False, index=False
-    )
-    source = Csv(tmp_path / "bare.csv", 4, sample_weight=5, rows=60, options={"header": None})
-    assert same(source, X, y, WEIGHT) == [60, 60, 30]
+    """The error names the argument, the missing column, the others, and the chunk in a note."""
+    for name in ("target", "sample_weight", "columns"):
+        source = kind(tmp_path, **{"target": "tree", name: ["shrub"]})
+        with pytest.raises(ValueError, match=rf"{name}=.*shrub.*'tree'(?s:.*)In chunk 0"):
+            SoftmaxRegression().fit_chunks(source)
 
 
 @TABLES
 def test_a_column_has_one_use_and_some_are_features(tmp_path, kind):
     """Target and weight, or two targets, cannot be one column; X has columns of its own."""
-    for arguments in ({"target": "w", "sample_weight": "w"}, {"target": ["x", "x"]}):
+    for target, weight in (("w", "w"), (["x", "x"], None), (None, None), ([], None)):
         with pytest.raises(ValueError, match="target=.*once"):
-            kind(tmp_path, **arguments)
-    only = {"options": {"usecols": ["tree"]}} if kind is csv else {"columns": ["tree"]}
-    with pytest.raises(ValueError, match="no columns but.*tree"):
-        SoftmaxRegression().fit_chunks(kind(tmp_path, target="tree", **only))
+            kind(tmp_path, target=target, sample_weight=weight)
+    with pytest.raises(ValueError, match="columns=.*no columns but.*tree"):
+        SoftmaxRegression().fit_chunks(kind(tmp_path, target="tree", columns=["tree"]))
+
+
+# ---- What the fields of a CSV file mean ---------------------------------------------------------
+
+# Text of a file, and the values and types of its columns.
+FIELDS = {
+    "integers": ("1,-2,007", [1, -2, 7], "int64"),
+    "an integer that no double holds": ("9007199254740993,1,2", [2**53 + 1, 1, 2], "int64"),
+    "floats": ("0.1,1e-3,inf", [0.1, 0.001, np.inf], "float64"),
+    "integers, then floats": ("1,2,2.5", [1.0, 2.0, 2.5], "float64"),
+    "integers, then a missing one": ("1,2,", [1.0, 2.0, np.nan], "float64"),
+    "no numbers": ("NaN,1.5,NULL", [np.nan, 1.5, np.nan], "float64"),
+    "nothing, then numbers": (",,3", [np.nan, np.nan, 3.0], "float64"),
+    "booleans": ("True,False,True", [True, False, True], "bool"),
+    "booleans, then a missing one": ("True,False,", ["True", "False", np.nan], "text"),
+    "text": ("b,é,b c", ["b", "é", "b c"], "text"),
+    "text that is missing": ("b,NA,", ["b", np.nan, np.nan], "text"),
+    "numbers, then text": ("01,2.50,x", ["01", "2.50", "x"], "text"),
+    "nothing, then text": (",NA,x", [np.nan, np.nan, "x"], "text"),
+    "quoted": ('"a,b","x ""y""\nz","NA"', ["a,b", 'x "y"\nz', np.nan], "text"),
+    "dates": ("2001-02-03,2001-02-04,", ["2001-02-03", "2001-02-04", np.nan], "text"),
+}
+
+
+def fields_of(text):
+    """The fields of a row, as they are spelled."""
+    return text.replace('"a,b"', "\0").replace(",", "\t").replace("\0", '"a,b"').split("\t")
+
+
+@pytest.mark.parametrize("rows", [1, 2, None])
+@pytest.mark.parametrize("name", FIELDS)
+def test_the_fields_of_a_file_have_one_meaning(tmp_path, name, rows):
+    """Values and types are those of the whole column, with and without pyarrow, in any chunks."""
+    text, expected, kind = FIELDS[name]
+    lines = ["label,field", *(f"{i},{field}" for i, field in enumerate(fields_of(text)))]
+    (tmp_path / "table.csv").write_text("\n".join(lines), encoding="utf-8")
+    for X_chunks, y_chunks in (
+        zip(*Table(tmp_path / "table.csv", "label", rows=rows), strict=True),
+        [*zip(*Table(tmp_path / "table.csv", "field", rows=rows), strict=True)][::-1],
+    ):
+        columns = [chunk if chunk.ndim == 1 else chunk["field"] for chunk in X_chunks]
+        assert len(y_chunks) == len(columns) == -(-3 // (rows or 3))
+        whole = pd.read_csv(tmp_path / "table.csv", dtype={"field": str} if kind == "text" else {})
+        assert {column.dtype for column in columns} == {whole["field"].dtype}
+        assert kind == "text" or whole["field"].dtype == kind
+        found = pd.concat(columns).tolist()
+        assert [None if value != value else value for value in found] == [
+            None if value != value else value for value in expected
+        ]
+
+
+def mixed():
+    """A table of numbers, whole ones and missing ones, and text, of labels that depend on it."""
+    random = np.random.default_rng(7)
+    return pd.DataFrame(
+        {
+            "price": X[:, 0].round(2),
+            "count": random.integers(0, 9, 150),
+            "city": random.choice(["Rio; BR", "Köln", 'the "Hague"'], 150),
+            "age": np.where(random.random(150) < 0.2, np.nan, X[:, 1]),
+            "district": np.where(random.random(150) < 0.2, np.nan, NAMES[y].astype(object)),
+            "tree": NAMES[y],
+        }
+    )
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
-    [(None, "options=None.*dict"), ("sep=;", "options='sep.*dict"), ({"chunksize": 7}, "rows=7")],
+    ("suffix", "options"),
+    [
+        (".csv", {}),
+        (".csv.gz", {}),
+        (".TXT", {"sep": ";", "decimal": ",", "encoding": "latin-1"}),
+        (".tsv.gz", {"sep": "\t", "encoding": "utf-16"}),
+    ],
 )
-def test_options_of_csv_are_a_dict_without_a_size_of_chunks(options, says):
-    """Anything else is refused by name; the size is `rows`."""
-    with pytest.raises(ValueError, match=says):
-        Csv("table.csv", "tree", options=options)
+def test_a_file_holds_the_frame_that_was_written(tmp_path, suffix, options):
+    """Numbers, text and missing values come back, whatever separates, encodes or packs them."""
+    path, compression = tmp_path / f"table{suffix}", "gzip" if suffix.endswith("gz") else None
+    mixed().to_csv(path, index=False, compression=compression, **options)
+    for rows in (40, None):
+        X_chunks, y_chunks = zip(*Table(path, "tree", rows=rows, **options), strict=True)
+        found = pd.concat(X_chunks).assign(tree=pd.concat(y_chunks))
+        expected = mixed().astype(
+            {name: found[name].dtype for name in ("city", "district", "tree")}
+        )
+        pd.testing.assert_frame_equal(found, expected, rtol=1e-15)
+        assert max(len(chunk) for chunk in X_chunks) == (rows or 150)
 
 
-@pytest.mark.parametrize("path", ["0.npz", Path("0.npz"), None, 3])
+HIDES_PYARROW = """
+import sys, pytest
+class Finder:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == "pyarrow":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Finder())
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+
+
+def test_csv_files_mean_the_same_without_pyarrow():
+    """The laws of CSV files hold in a process where nothing can import it, pandas included."""
+    laws = "one_meaning or (frame_that_was_written and not parquet) or transform_of_chunks"
+    arguments = [__file__, "-q", "-p", "no:cacheprovider", "-k", laws]
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", HIDES_PYARROW, *arguments], cwd=root)
+    assert done.returncode == 0
+
+
+def test_parquet_holds_the_frame_that_was_written(tmp_path):
+    """As pandas reads it, without the frame's index, though another than 0, 1, ... is a column."""
+    pytest.importorskip("pyarrow", reason="the extra `parquet` is not installed")
+    frame = mixed().sample(frac=1, random_state=0).assign(seen=pd.Timestamp("2001-02-03"))
+    frame.to_parquet(tmp_path / "table.pq")
+    X_chunks, y_chunks = zip(*Table(tmp_path / "table.pq", "tree", rows=40), strict=True)
+    found = pd.concat(X_chunks, ignore_index=True)
+    found = found.assign(tree=pd.concat(y_chunks, ignore_index=True))
+    whole = pd.read_parquet(tmp_path / "table.pq")
+    assert whole.index.tolist() == frame.index.tolist() != sorted(frame.index)
+    pd.testing.assert_frame_equal(found[whole.columns], whole.reset_index(drop=True))
+    assert max(len(chunk) for chunk in X_chunks) <= 40
+
+
+# ---- Which files, in which order ----------------------------------------------------------------
+
+
+def test_files_are_read_in_the_order_given_and_those_of_a_pattern_sorted(tmp_path):
+    """Lists, patterns, a folder with what else is in it, and names that look like patterns."""
+    for name in ("b", "a", "c"):
+        pd.DataFrame({"f": [1, 2], "t": name}).to_csv(tmp_path / f"{name}.csv", index=False)
+    (tmp_path / "readme.md").write_text("none of it")
+    (tmp_path / "deep").mkdir()
+    pd.DataFrame({"t": ["d"], "f": 3}).to_csv(tmp_path / "deep" / "[d].csv", index=False)
+
+    def labels_of(paths):
+        return "".join(label for _, chunk in Table(paths, "t") for label in chunk)
+
+    assert labels_of([tmp_path / "c.csv", str(tmp_path / "a.csv")]) == "ccaa"
+    assert labels_of(tmp_path / "*.csv") == labels_of(f"{tmp_path}/*") == "aabbcc"
+    assert labels_of([f"{tmp_path}/[b-c].csv", tmp_path / "a.csv"]) == "bbccaa"
+    assert labels_of(tmp_path) == labels_of(f"{tmp_path}/**/*.csv") == "aabbccd"
+    assert labels_of(tmp_path / "deep" / "[d].csv") == "d"
+    assert labels_of(iter(tmp_path.glob("deep/*"))) == "d"
+
+
+def test_files_that_a_table_cannot_read_are_refused_when_it_is_made(tmp_path):
+    """None there, suffixes unknown or of both kinds: the error names paths and the suffixes."""
+    for name in ("a.csv", "a.parquet", "a.json"):
+        (tmp_path / name).touch()
+    (tmp_path / "empty").mkdir()
+    for paths, error, says in (
+        ("no.csv", FileNotFoundError, "paths.*no.csv.*[.]tsv.*[.]parquet"),
+        ("no*.csv", FileNotFoundError, "paths.*no.*[.]tsv"),
+        (["a.csv", "no.csv"], FileNotFoundError, "paths.*no.csv"),
+        ("a.json", ValueError, "paths.*a.json.*[.]tsv.*[.]parquet"),
+        ("empty", ValueError, "paths.*empty.*[.]tsv"),
+        (["a.csv", "a.parquet"], ValueError, "paths=.*not both"),
+        ([], ValueError, "paths=.*CSV"),
+    ):
+        whole = [tmp_path / path for path in paths] if isinstance(paths, list) else tmp_path / paths
+        with pytest.raises(error, match=says):
+            Table(whole, "tree")
+    with pytest.raises(ValueError, match="paths=None.*CSV"):
+        Table(None, "tree")
+
+
+def save(frame, kind, path):
+    frame.to_parquet(path) if kind is parquet else frame.to_csv(path, index=False)
+
+
+@TABLES
+def test_files_have_the_same_columns_in_any_order(tmp_path, kind):
+    """Other columns are refused, with the file and the columns; another order changes nothing."""
+    first, other = kind(tmp_path, target="tree"), tmp_path / f"other.{kind.__name__}"
+    save(table()[table().columns[::-1]], kind, other)
+    source = Table([first.paths, other], "tree", columns=["b", "a"], rows=70)
+    twice = pd.concat([table(), table()])
+    same(source, twice[["b", "a"]], twice["tree"])
+    save(table().rename(columns={"c": "e"}), kind, other)
+    with pytest.raises(ValueError, match=rf"other[.]{kind.__name__} .*\['c', 'e'\]"):
+        [*Table([first.paths, other], "tree")]
+
+
+@TABLES
+def test_an_empty_table_is_refused_and_an_empty_file_among_others_is_not(tmp_path, kind):
+    """The error names paths."""
+    source = kind(tmp_path, target="tree")
+    empty = tmp_path / f"empty.{kind.__name__}"
+    save(table()[:0], kind, empty)
+    files = [empty, source.paths, empty]
+    same(Table(files, "tree", columns=list("abcd"), rows=60), X, NAMES[y])
+    with pytest.raises(ValueError, match="paths=.*empty"):
+        [*Table(empty, "tree")]
+
+
+def test_errors_of_reading_name_the_file(tmp_path):
+    """Another encoding, no header, or a transform that fails."""
+    (tmp_path / "one.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "two.csv").write_bytes("a,b\n1,é\n".encode("latin-1"))
+    (tmp_path / "nil.csv").touch()
+
+    def fails(frame):
+        raise TypeError("no transform")
+
+    for files, options, error in (
+        (["one.csv", "two.csv"], {}, UnicodeDecodeError),
+        (["nil.csv"], {}, ValueError),
+        (["one.csv"], {"transform": fails}, TypeError),
+    ):
+        with pytest.raises(error) as caught:
+            [*Table([tmp_path / file for file in files], "b", **options)]
+        assert caught.value.__notes__[0] == f"In {tmp_path / files[-1]}."
+
+
+# ---- Transforms ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_a_transform_of_chunks_is_that_of_the_whole(tmp_path, sparse):
+    """A fitted ColumnTransformer gives the fit of the transformed frame; no chunk has all types."""
+    frame = mixed().assign(code=["7", "8", "x"] * 50).sort_values("code")
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    whole, features = pd.read_csv(tmp_path / "table.csv"), ["price", "count", "city", "code"]
+    encoder = OneHotEncoder(sparse_output=sparse)
+    columns = make_column_transformer(
+        (StandardScaler(), ["price", "count"]),
+        (encoder, ["city", "code"]),
+        sparse_threshold=float(sparse),
+    ).fit(whole[features])
+    source = Table(
+        tmp_path / "table.csv", "tree", columns=features, rows=40, transform=columns.transform
+    )
+    transformed = columns.transform(whole[features])
+    assert sp.issparse(transformed) == sparse == sp.issparse(next(iter(source))[0])
+    assert_same_fit(
+        SoftmaxRegression().fit_chunks(source), SoftmaxRegression().fit(transformed, whole["tree"])
+    )
+
+
+# ---- Passes -------------------------------------------------------------------------------------
+
+
+@TABLES
+def test_a_pass_reads_each_file_once(tmp_path, kind, monkeypatch):
+    """And a copy of a source, in another process say, is the same source."""
+    source = kind(tmp_path, target="tree", rows=40)
+    before = [*source]
+    reads, frames = [], Table._frames
+
+    def counted(self, file, *arguments):
+        reads.append(file)
+        return frames(self, file, *arguments)
+
+    monkeypatch.setattr(Table, "_frames", counted)
+    for one in (source, pickle.loads(pickle.dumps(source))):
+        reads.clear()
+        for chunk, old in zip(one, before, strict=True):
+            pd.testing.assert_frame_equal(chunk[0], old[0])
+        assert sorted(reads) == sorted(set(reads)) and len(reads) == (2 if kind is parquet else 1)
+
+
+def test_a_table_holds_one_chunk_of_a_file_in_memory(tmp_path):
+    """A file of many chunks is not decompressed or read as a whole."""
+    line = ",".join(["0.25"] * 20) + "\n"
+    with gzip.open(tmp_path / "table.csv.gz", "wt", compresslevel=1) as file:
+        file.write(",".join(f"f{i}" for i in range(20)) + "\n")
+        for _ in range(20):
+            file.write(line * 1000)
+    source = Table(tmp_path / "table.csv.gz", "f0", rows=500)
+    tracemalloc.start()
+    n_rows = sum(len(labels) for _, labels in source)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert n_rows == 20_000
+    assert peak < 20_000 * 20 * 8 / 2  # half of the table's doubles
+
+
+# ---- What is refused ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["0.npy", Path("0.npy")])
 def test_one_path_is_no_list_of_paths(path):
     """A path alone is refused: a text would be read letter by letter."""
-    for name, source in (
-        ("X", lambda: NpyFiles(path, ["y"])),
-        ("y", lambda: NpyFiles(["X"], path)),
-        ("paths", lambda: NpzFiles(path)),
-    ):
+    for name, arrays in {"X": (path, ["y"]), "y": (["X"], path)}.items():
         with pytest.raises(ValueError, match=f"{name}=.*list of paths"):
-            source()
+            Arrays(*arrays)
 
 
 def test_lists_are_arrays_and_numbers_are_not():
@@ -196,28 +475,26 @@ def test_a_copy_on_write_is_read_as_it_is_in_memory(tmp_path):
 
 
 @pytest.mark.parametrize("rows", [0, -3, 2.5, "many", True])
-def test_a_chunk_has_at_least_one_row(rows, tmp_path):
+def test_a_chunk_has_at_least_one_row(rows):
     """Every source refuses other numbers of rows, by name and value, when it is made."""
     for source in (
         lambda: Arrays(X, y, rows=rows),
-        lambda: NpyFiles([], [], rows=rows),
-        lambda: Csv("table.csv", "tree", rows=rows),
-        lambda: Parquet("table", "tree", rows=rows),
+        lambda: Arrays([], [], rows=rows),
+        lambda: Table("table.csv", "tree", rows=rows),
     ):
         with pytest.raises(ValueError, match=f"rows={rows!r}.*>= 1"):
             source()
 
 
 def test_arrays_of_different_lengths_are_refused():
-    """When the source is made; files, when there are not as many of each."""
+    """When the source is made."""
     with pytest.raises(ValueError, match="150, 7"):
         Arrays(X, y[:7])
-    with pytest.raises(ValueError, match="2, 1"):
-        NpyFiles(["a", "b"], ["c"])
 
 
-def test_parquet_without_pyarrow_names_the_extra(monkeypatch):
+def test_parquet_without_pyarrow_names_the_extra(monkeypatch, tmp_path):
     """One message says what to install."""
+    (tmp_path / "table.parquet").touch()
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ImportError, match=r"softreg\[parquet\]"):
-        SoftmaxRegression().fit_chunks(Parquet("table", "tree"))
+    with pytest.raises(ImportError, match=r"softreg\[parquet\].*pip install .*pyarrow"):
+        SoftmaxRegression().fit_chunks(Table(tmp_path / "table.parquet", "tree"))

@@ -86,7 +86,7 @@ PUBLIC = {
     },
     "softreg.calibration": {"tune_thresholds"},
     "softreg.inference": {"LeaveOneOut", "loo"},
-    "softreg.chunks": {"Arrays", "Csv", "NpyFiles", "NpzFiles", "Parquet"},
+    "softreg.chunks": {"Arrays", "Table"},
     "softreg.display": {"CVCurveDisplay", "CoefficientPathDisplay", "LossCurveDisplay"},
     "softreg.solvers": {"LBFGS", "MiniBatch", "Newton"},
 }
@@ -231,7 +231,7 @@ def test_a_folder_holds_at_most_ten_files(folder):
         ("_estimators/softmax.py", "def plot():\n    import matplotlib.pyplot as plt"),
         ("_estimators/softmax.py", "from softreg import functions"),
         ("_estimators/softmax.py", "def plot():\n    from softreg.display import CVCurveDisplay"),
-        ("_estimators/streams.py", "from softreg.chunks import Csv"),
+        ("_estimators/streams.py", "from softreg.chunks import Table"),
         ("__init__.py", "from . import functions"),
         ("calibration.py", "from softreg._estimators.sigmoid import SigmoidRegression"),
         ("calibration.py", "from softreg import functions"),

@@ -75,7 +75,7 @@ def _joined(before: NDArray, now: NDArray) -> NDArray:
             raise ValueError(
                 f"y held labels of dtype {before.dtype} and holds {now.dtype} now; together they "
                 f"are {joined.dtype}, which does not hold {lost[:3]} exactly. Give y one dtype in "
-                "all chunks, such as str (for Csv: options={'dtype': {target: str}})."
+                "all chunks, such as str."
             )
     return joined
 
