@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -264,6 +264,9 @@ class Rows(ABC):
         return self.store.kept(key, make)
 
 
+_SomeRows = TypeVar("_SomeRows", bound=Rows)
+
+
 @dataclass(frozen=True, eq=False)
 class SumOverRows:
     """The sum over rows of what another kernel returns for each row."""
@@ -285,3 +288,21 @@ def add_inplace(total: list, more: Sequence) -> None:
     """Add the numbers and arrays of one sum over rows to those of another, `total`."""
     for i, value in enumerate(more):
         total[i] += value
+
+
+def checked_split(
+    training: _SomeRows, validation: _SomeRows, fraction: float
+) -> tuple[_SomeRows, _SomeRows]:
+    """Return both sets of rows; ValueError if one has no weight."""
+    for rows, purpose in ((training, "learn from"), (validation, "hold out")):
+        if not rows.totals.score_weight.any():
+            raise ValueError(bad_split(f"only rows that weigh nothing to {purpose}", fraction))
+    return training, validation
+
+
+def bad_split(left: str, fraction: float) -> str:
+    """Return what is wrong with a split, and its remedies."""
+    return (
+        f"early_stopping with validation_fraction={fraction:g} leaves {left}; choose another "
+        "validation_fraction, or leave early_stopping False."
+    )

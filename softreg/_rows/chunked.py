@@ -11,9 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._rows.arrays import Places, Store
-from softreg._rows.base import Chance, RowKernel, Rows, SumKernel, SumOverRows, Totals, add_inplace
+from softreg._rows.base import (
+    Chance,
+    RowKernel,
+    Rows,
+    SumKernel,
+    SumOverRows,
+    Totals,
+    add_inplace,
+    bad_split,
+    checked_split,
+)
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import MemoryRows, bad_split, checked_split
+from softreg._rows.memory import MemoryRows
 from softreg._rows.threads import Threads
 
 # What is kept beside the rows may take this share of their values, or 2 MB if that is more: with

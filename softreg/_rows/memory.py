@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from softreg._rows.base import (
     SumKernel,
     Totals,
     add_inplace,
+    checked_split,
     slices,
 )
 from softreg._rows.blocks import Block, RawBlock, SparseBlock, WorkingBlock
@@ -52,7 +53,6 @@ _FARTHEST_IN_DOUBLE = 1e4
 # A matrix of this order is 128 MB, and its Cholesky factor half a second.
 _LARGEST_ORDER = 4000
 
-_SomeRows = TypeVar("_SomeRows", bound=Rows)
 # Targets, weights (m,) and offsets (m, K) of some rows; None: ones, and zeros.
 RowTerms = tuple[Targets, PerRow | None, NDArray | None]
 
@@ -297,24 +297,6 @@ class MemoryRows(Rows):
         mask = np.zeros(self.n, dtype=bool)
         mask[order] = np.diff(ends) > 0
         return mask
-
-
-def checked_split(
-    training: _SomeRows, validation: _SomeRows, fraction: float
-) -> tuple[_SomeRows, _SomeRows]:
-    """Return both sets of rows; ValueError if one has no weight."""
-    for rows, purpose in ((training, "learn from"), (validation, "hold out")):
-        if not rows.totals.score_weight.any():
-            raise ValueError(bad_split(f"only rows that weigh nothing to {purpose}", fraction))
-    return training, validation
-
-
-def bad_split(left: str, fraction: float) -> str:
-    """Return what is wrong with a split, and its remedies."""
-    return (
-        f"early_stopping with validation_fraction={fraction:g} leaves {left}; choose another "
-        "validation_fraction, or leave early_stopping False."
-    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from softreg._model.links import Link
 from softreg._model.objective import Objective
+from softreg._rows.base import KEPT_SCORES
 from softreg._rows.blocks import Block
 from softreg._rows.memory import MemoryRows
 from softreg._selection.path import PathExtrapolation, PathPoint
@@ -21,9 +22,9 @@ from softreg.solvers.monitor import Monitor
 from softreg.solvers.outer_loop import run_rounds
 from softreg.solvers.point import Point, line_search, relative_estimate
 
-# Folds are refitted together as long as their scores are no more than this: then probabilities are
-# kept from product to product.
-_MOST_FOLD_SCORES = 2**23
+# Folds are refitted together as long as the probabilities of their scores are kept from product to
+# product.
+_MOST_FOLD_SCORES = KEPT_SCORES
 # The intercept of a class that a fold lacks: below any score, so that it adds nothing.
 _UNSEEN_INTERCEPT = -1e3
 
