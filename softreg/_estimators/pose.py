@@ -16,7 +16,7 @@ from softreg._encoding import validation
 from softreg._encoding.answers import Encoding, Sample
 from softreg._estimators.base import LinearClassifier
 from softreg._model.objective import Objective
-from softreg._model.penalties import Ridge
+from softreg._model.penalties import Penalty, Ridge
 from softreg._rows.base import Rows
 from softreg._rows.threads import Threads
 from softreg.solvers.linalg.metrics import Metric, first_metric
@@ -77,7 +77,7 @@ def read_sample(
     return Sample.from_data(data, estimator._encoder(y), y, sample_weight, offset), features
 
 
-def penalty_of(estimator: LinearClassifier, C: NDArray, n_features: int) -> Ridge:
+def penalty_of(estimator: LinearClassifier, C: NDArray, n_features: int) -> Penalty:
     """Return the penalty at inverse strengths C, (1,) or (K,), on coefficients in user's units."""
     factor = validation.check_penalty_factor(estimator.penalty_factor, n_features)
     return Ridge.from_C(C, factor)

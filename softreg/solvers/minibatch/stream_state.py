@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from softreg._model.links import Link
 from softreg._model.objective import Objective
-from softreg._model.penalties import Ridge
+from softreg._model.penalties import Penalty
 from softreg._rows.base import Totals
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows
@@ -27,13 +27,13 @@ class StreamProblem:
     Attributes
     ----------
     link : Link
-    penalty : Ridge, on coefficients in the user's units
+    penalty : Penalty, on coefficients in the user's units
     solver : MiniBatch
     random : numpy.random.Generator, of one chunk
     """
 
     link: Link
-    penalty: Ridge
+    penalty: Penalty
     solver: MiniBatch
     random: np.random.Generator
 
