@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from softreg._model.links import Link
 from softreg._model.objective import Objective
+from softreg._rows.arrays import Coef, Scores
 from softreg._rows.base import slices
 from softreg._rows.blocks import Block
 from softreg._rows.memory import MemoryRows
@@ -59,7 +60,7 @@ class LeaveOneOutScores:
     leverage: NDArray[np.float64]
 
 
-def leave_one_out(objective: Objective, T: NDArray) -> LeaveOneOutScores:
+def leave_one_out(objective: Objective, T: Coef) -> LeaveOneOutScores:
     """Return the scores of each row by the fit without it, given the fit to all: the optimum T.
 
     With weight s_i, residual g_i = p_i - y_i and curvature h_i = diag(p_i) - p_i p_i' in the scores
@@ -91,7 +92,7 @@ class _NewtonStep:
     """
 
     link: Link
-    U: NDArray
+    U: Coef
     inverses: NDArray
 
     def __call__(self, block: Block) -> NDArray:
@@ -113,7 +114,7 @@ class _NewtonStep:
 
 
 def refined(
-    objective: Objective, T: NDArray, metric: Metric, left_out: LeaveOneOutScores
+    objective: Objective, T: Coef, metric: Metric, left_out: LeaveOneOutScores
 ) -> LeaveOneOutScores:
     """Return left-out scores, with rows refitted until the mean loss is accurate to a percent.
 
@@ -135,7 +136,7 @@ def refined(
 
 def _with_refits(
     objective: Objective,
-    T: NDArray,
+    T: Coef,
     metric: Metric,
     left_out: LeaveOneOutScores,
     is_refitted: NDArray[np.bool_],
@@ -155,7 +156,7 @@ def _with_refits(
 
 
 def _losses_and_errors(
-    objective: Objective, T: NDArray, left_out: LeaveOneOutScores
+    objective: Objective, T: Coef, left_out: LeaveOneOutScores
 ) -> tuple[NDArray, NDArray]:
     """Return each row's weighted left-out loss, and how wrong it may be, (n, B) both."""
     rows, B = _rows_in_memory(objective), objective.problems.count
@@ -176,7 +177,7 @@ class _LossAndError:
     """
 
     link: Link
-    U: NDArray
+    U: Coef
     left_out: NDArray
 
     def __call__(self, block: Block) -> NDArray:
@@ -200,7 +201,7 @@ def _worst(error: NDArray, tolerated: NDArray) -> NDArray[np.bool_]:
 
 
 def _scores_by_refits(
-    objective: Objective, T: NDArray, metric: Metric, rows: NDArray, scores: NDArray
+    objective: Objective, T: Coef, metric: Metric, rows: NDArray, scores: NDArray
 ) -> NDArray:
     """Return the scores (m, q) of rows (m,), each by a refit of one problem without it.
 
@@ -232,7 +233,7 @@ class _ScoresByOwnFit:
     T : ndarray (width, n, q), in working coordinates, of all n rows
     """
 
-    T: NDArray
+    T: Coef
 
     def __call__(self, block: Block) -> NDArray:
         X = block.features()
@@ -263,7 +264,7 @@ def _check_hessian(objective: Objective) -> None:
         )
 
 
-def _inverses(objective: Objective, T: NDArray) -> NDArray:
+def _inverses(objective: Objective, T: Coef) -> NDArray:
     """Return H^-1 of each problem, (B, q, width, q, width); H is the sum over rows, not a mean."""
     width, K = objective.shape
     inverses = objective.hessian(T) * objective.problem_weight[:, None, None]
@@ -286,14 +287,14 @@ def _quadratic_forms(X: NDArray, inverses: NDArray) -> NDArray:
     return A
 
 
-def _curvature_times(link: Link, P: NDArray, A: NDArray) -> NDArray:
+def _curvature_times(link: Link, P: Scores, A: NDArray) -> NDArray:
     """Return h A, (B, m, q, q), of A in that shape and probabilities P (K, m)."""
     columns = np.ascontiguousarray(A.transpose(3, 0, 2, 1))
     products = [link.curvature_product(P, column.reshape(P.shape)) for column in columns]
     return np.reshape(products, columns.shape).transpose(1, 3, 2, 0)
 
 
-def _score_changes(A: NDArray, M: NDArray, R: NDArray) -> NDArray:
+def _score_changes(A: NDArray, M: NDArray, R: Scores) -> NDArray:
     """Return A (I - M)^-1 R, (K, m), of A and M (B, m, q, q) and weighted residuals R (K, m)."""
     B, m, q, _ = A.shape
     residuals = R.reshape(B, q, m).swapaxes(1, 2)[..., None]

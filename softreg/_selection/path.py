@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._model.objective import Objective
+from softreg._rows.arrays import Coef
 from softreg.solvers.auto import choose_solver
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.monitor import Monitor
@@ -41,7 +42,7 @@ class PathPoint:
 
     C: float
     objective: Objective
-    T: NDArray
+    T: Coef
     metric: Metric
     result: Result
 
@@ -59,7 +60,7 @@ class PathExtrapolation:
 
     points: tuple[tuple[float, NDArray], ...] = ()
 
-    def with_point(self, C: float, T: NDArray) -> PathExtrapolation:
+    def with_point(self, C: float, T: Coef) -> PathExtrapolation:
         """Return the line through the latest point and the coefficients T at the next C."""
         return PathExtrapolation((*self.points[-1:], (np.log(C), T)))
 

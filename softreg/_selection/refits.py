@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from softreg._model.links import Link
 from softreg._model.objective import Objective
+from softreg._rows.arrays import Coef, Places
 from softreg._rows.base import KEPT_SCORES
 from softreg._rows.blocks import Block
 from softreg._rows.memory import MemoryRows
@@ -96,7 +97,7 @@ class _FoldGroup:
         self._displacement = self._displacement.with_point(C, T - T_of_all)
         return self._scores_of_folds(path_point.objective.link, T)
 
-    def _scores_of_folds(self, link: Link, T: NDArray) -> list[NDArray]:
+    def _scores_of_folds(self, link: Link, T: Coef) -> list[NDArray]:
         """Return the scores (m, K) of each fold's m rows, T (width, folds * K) being all refits."""
         fits = self._refits
         by_fold = (
@@ -110,7 +111,7 @@ class _FoldGroup:
             scores.append(rows.map_rows(_HeldOutScores(link, U, unseen, weight)))
         return scores
 
-    def _without_unseen(self, T: NDArray) -> NDArray:
+    def _without_unseen(self, T: Coef) -> NDArray:
         """Return coefficients T in which classes, or answers, unseen by a fold have no part."""
         unseen = self._refits.unseen_scores
         if not unseen.any():
@@ -134,7 +135,7 @@ class _HeldOutScores:
     """
 
     link: Link
-    U: NDArray
+    U: Coef
     unseen: NDArray[np.bool_]
     weight: NDArray
 
@@ -157,7 +158,7 @@ _MOST_ITERATIONS = 200
 
 
 def refit_problems(
-    objective: Objective, rough: Objective, start: NDArray, metric: Metric, tol: float
+    objective: Objective, rough: Objective, start: Coef, metric: Metric, tol: float
 ) -> NDArray:
     """Return coefficients (width, K) at which each F is estimated to be least, within tol F.
 
@@ -199,7 +200,7 @@ def groups_within(members: NDArray, scores_of_member: int, most: int) -> list[ND
 
 
 def _unsolved(
-    problems: NDArray, objective: Objective, point: Point, metric: Metric, tol: NDArray
+    problems: Places, objective: Objective, point: Point, metric: Metric, tol: NDArray
 ) -> tuple[NDArray, NDArray]:
     """Return those of some problems whose estimate of (F - F*) / F exceeds `tol` (B,), and it."""
     if not problems.size:
@@ -210,7 +211,7 @@ def _unsolved(
 
 
 def _take_problems(
-    problems: NDArray, objective: Objective, point: Point, metric: Metric
+    problems: Places, objective: Objective, point: Point, metric: Metric
 ) -> tuple[Objective, Point, Metric]:
     """Return the objective, point and metric of some of the problems."""
     return (
@@ -223,7 +224,7 @@ def _take_problems(
 def _newton_step(objective: Objective, point: Point, metric: Metric, residual: NDArray) -> NDArray:
     """Return Newton's step (width, K), but for a share (B,) of its equations' right-hand sides."""
 
-    def enough(_objective: Objective, problems: NDArray, _left: NDArray, ratio: NDArray) -> NDArray:
+    def enough(_objective: Objective, problems: Places, _left: NDArray, ratio: NDArray) -> NDArray:
         return ratio <= residual[problems]
 
     product = HessianProduct(objective, point.T)
@@ -232,7 +233,7 @@ def _newton_step(objective: Objective, point: Point, metric: Metric, residual: N
     return step
 
 
-def _solved_alone(objective: Objective, point: Point, problems: NDArray, tol: float) -> Point:
+def _solved_alone(objective: Objective, point: Point, problems: Places, tol: float) -> Point:
     """Return the point with some of the problems at their optimum, each in metrics of its own."""
     if not problems.size:
         return point

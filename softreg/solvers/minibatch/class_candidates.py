@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from softreg._model.links import Link
 from softreg._model.objective import Objective
+from softreg._rows.arrays import Coef, Places, Scores
 from softreg._rows.blocks import Block
 from softreg.solvers.minibatch.curvature import Kronecker, KroneckerInverse
 from softreg.solvers.minibatch.update import (
@@ -267,7 +268,7 @@ class _CandidateStep:
         return self.inverse.relative_curvature[classes] * self.inverse_length + self.damping
 
     def change(
-        self, G: NDArray, classes: NDArray | slice, elapsed: NDArray, bound: NDArray | float
+        self, G: Coef, classes: NDArray | slice, elapsed: NDArray, bound: NDArray | float
     ) -> NDArray:
         """Return what the step subtracts from the columns of some classes, (width, c).
 
@@ -304,7 +305,7 @@ class _ColumnState:
         T, velocity, average = (np.array(field.T, order="C") for field in fields)
         return cls(T, velocity, average, np.full(len(T), float(iterate.n_steps)))
 
-    def step_inplace(self, classes: NDArray, sampled: Objective, step: _CandidateStep) -> NDArray:
+    def step_inplace(self, classes: Places, sampled: Objective, step: _CandidateStep) -> NDArray:
         """Step on the columns of some classes; return the features' second moments in the batch.
 
         `sampled` is the batch's objective over these classes.
@@ -388,14 +389,12 @@ class _BatchSums(NamedTuple):
         p (1 - p)
     """
 
-    gradient: NDArray
+    gradient: Coef
     feature_moments: NDArray
     curvature_bound: NDArray
 
 
-def _batch_sums(
-    sampled: Objective, T: NDArray, classes: NDArray, step: _CandidateStep
-) -> _BatchSums:
+def _batch_sums(sampled: Objective, T: Coef, classes: Places, step: _CandidateStep) -> _BatchSums:
     """Return the sums at T (width, c) of a batch's objective over some classes (c,)."""
     rows, inverse_weight = sampled.rows, 1 / sampled.score_weight
     kernel = _CandidateSums(
@@ -434,7 +433,7 @@ class _CandidateSums:
     """
 
     link: Link
-    U: NDArray
+    U: Coef
     curvature: Kronecker
     basis: NDArray
     inverse_curvature: NDArray
@@ -449,7 +448,7 @@ class _CandidateSums:
         P *= self._residual_shares(block, P)
         return block.gather(block.weighted(P)), moments, uncertainty.sum(dtype=float), bound
 
-    def _residual_shares(self, block: Block, R: NDArray) -> NDArray:
+    def _residual_shares(self, block: Block, R: Scores) -> NDArray:
         """Return the shares (1, m) of the residuals R (c, m) with which no row overshoots.
 
         A row's part of the step changes its scores by d = w / S ||B' x~||^2 a r, and the slope of

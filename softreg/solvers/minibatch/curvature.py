@@ -14,7 +14,7 @@ from softreg._model.kernels import weighted_grams
 from softreg._model.links import Link
 from softreg._model.objective import Objective
 from softreg._model.penalties import Penalty
-from softreg._rows.arrays import PerScore
+from softreg._rows.arrays import Coef, PerScore, Scores
 from softreg._rows.blocks import Block
 from softreg._rows.coordinates import Coordinates
 from softreg.solvers.linalg.factors import JointEigenbasis, cholesky
@@ -32,10 +32,10 @@ class Inverse(Protocol):
     def effective_features(self) -> float:
         """Effective number of features: what the penalty leaves of `width`."""
 
-    def natural_gradient(self, G: NDArray) -> NDArray:
+    def natural_gradient(self, G: Coef) -> NDArray:
         """Return the inverse times a gradient G, (width, K)."""
 
-    def score_changes(self, block: Block, R: NDArray) -> NDArray:
+    def score_changes(self, block: Block, R: Scores) -> NDArray:
         """Return how much row i's scores change if T changes by the inverse of x~_i r_i', (K, m).
 
         R (K, m) holds the r_i of the block's rows.
@@ -162,12 +162,12 @@ class ClassInverse:
     effective_features: float
     link: Link
 
-    def natural_gradient(self, G: NDArray) -> NDArray:
+    def natural_gradient(self, G: Coef) -> NDArray:
         columns = self.link.centred(G).T[:, :, None]
         columns = self.roots.transpose(0, 2, 1) @ (self.roots @ columns)
         return self.link.centred(columns[:, :, 0].T)
 
-    def score_changes(self, block: Block, R: NDArray) -> NDArray:
+    def score_changes(self, block: Block, R: Scores) -> NDArray:
         X = block.features().T
         return R * np.stack([np.square(root @ X).sum(axis=0) for root in self.roots])
 
@@ -303,14 +303,14 @@ class KroneckerInverse:
         diagonals = self.eigenbasis.diagonals(curvature, strength)
         return np.maximum(diagonals, np.finfo(float).eps * diagonals.max())
 
-    def natural_gradient(self, G: NDArray) -> NDArray:
+    def natural_gradient(self, G: Coef) -> NDArray:
         return self.solve(G, self.diagonals)
 
-    def solve(self, G: NDArray, diagonals: NDArray) -> NDArray:
+    def solve(self, G: Coef, diagonals: NDArray) -> NDArray:
         """Return the inverse with such diagonals (width, c) times a gradient G (width, c)."""
         return self.eigenbasis.from_eigenbasis(self.eigenbasis.to_eigenbasis(G) / diagonals)
 
-    def score_changes(self, block: Block, R: NDArray) -> NDArray:
+    def score_changes(self, block: Block, R: Scores) -> NDArray:
         basis = self.eigenbasis.basis
         if basis.ndim == 2:
             return R * ((1 / self.diagonals).T @ np.square(block.features() @ basis).T)

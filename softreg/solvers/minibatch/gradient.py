@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from softreg._model.links import Link
 from softreg._model.objective import Objective
+from softreg._rows.arrays import Coef, Scores
 from softreg._rows.blocks import Block
 from softreg._rows.targets import Targets
 from softreg.solvers.minibatch.curvature import Curvature, Inverse
@@ -25,7 +26,7 @@ _HALVINGS = 10
 
 
 def gradient_and_curvature(
-    objective: Objective, T: NDArray, curvature: Curvature, inverse: Inverse, length: float
+    objective: Objective, T: Coef, curvature: Curvature, inverse: Inverse, length: float
 ) -> tuple[NDArray, Curvature]:
     """Return the gradient (width, K) for a step from T, and the curvature of the batch at T.
 
@@ -62,7 +63,7 @@ class _GradientAndCurvatureSums:
     """
 
     link: Link
-    U: NDArray
+    U: Coef
     inverse_weight: NDArray[np.float64]
     curvature: Curvature
     inverse: Inverse
@@ -83,7 +84,7 @@ class _GradientAndCurvatureSums:
         return block.gather(block.weighted(R)), *sums
 
 
-def without_overshoot(objective: Objective, T: NDArray, change: NDArray) -> NDArray:
+def without_overshoot(objective: Objective, T: Coef, change: Coef) -> NDArray:
     """Return `change` (width, K), to be subtracted from T, shortened where the batch overshoots.
 
     Steps that suit each row alone may add up to too much: in a batch of a single class all rows
@@ -119,7 +120,7 @@ class _LargestScoreSteps:
     V : ndarray, `Rows.block_coefficients` of a change of T
     """
 
-    V: NDArray
+    V: Coef
 
     def __call__(self, block: Block) -> NDArray:
         return np.abs(block.linear_scores(self.V)).max(axis=1)
@@ -137,8 +138,8 @@ class _Slopes:
     """
 
     link: Link
-    U: NDArray
-    V: NDArray
+    U: Coef
+    V: Coef
     shares: NDArray[np.float64]
 
     def __call__(self, block: Block) -> tuple[NDArray]:
@@ -148,7 +149,7 @@ class _Slopes:
         return ((block.weighted(Z) * D).sum(axis=1, dtype=float),)
 
 
-def _implicit_shares(link: Link, Y: Targets, Z: NDArray, R: NDArray, D: NDArray) -> NDArray:
+def _implicit_shares(link: Link, Y: Targets, Z: Scores, R: Scores, D: NDArray) -> NDArray:
     """Return the shares a (K, m) of the residuals R at scores Z that remain after steps a D.
 
     All arrays are (K, m). The share of a row and problem solves
@@ -163,7 +164,7 @@ def _implicit_shares(link: Link, Y: Targets, Z: NDArray, R: NDArray, D: NDArray)
     return shares
 
 
-def _solved_shares(link: Link, Y: Targets, Z: NDArray, R: NDArray, D: NDArray) -> NDArray:
+def _solved_shares(link: Link, Y: Targets, Z: Scores, R: Scores, D: NDArray) -> NDArray:
     """Return the shares of `_implicit_shares` by bisection in all rows and problems at once."""
     n_problems = link.problems(len(Z))
     n_scores = len(Z) // n_problems

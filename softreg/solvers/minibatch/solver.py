@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._model.objective import Objective
+from softreg._rows.arrays import Coef
 from softreg.solvers.base import Solver
 from softreg.solvers.minibatch.class_candidates import PROPOSALS, candidate_descent
 from softreg.solvers.minibatch.update import Descent, FullDescent, Iterate, UpdateRule
@@ -130,7 +131,7 @@ class MiniBatch(Solver):
     n_candidates: int | None = None
     proposal: str = "log-uniform"
 
-    def minimise(self, objective: Objective, start: NDArray, monitor: Monitor) -> Result:
+    def minimise(self, objective: Objective, start: Coef, monitor: Monitor) -> Result:
         """Minimise the objective from `start` (width, K)."""
         self.check()
         # 1. Rows to learn from, and those held out to stop by.
@@ -165,7 +166,7 @@ class MiniBatch(Solver):
         return sampled or FullDescent()
 
     def _split(
-        self, objective: Objective, start: NDArray, monitor: Monitor
+        self, objective: Objective, start: Coef, monitor: Monitor
     ) -> tuple[Objective, _LatestEpoch | _BestEpoch]:
         """Return the objective of the rows to learn from, and which epoch's result to keep."""
         if not self.early_stopping:
@@ -213,11 +214,11 @@ class MiniBatch(Solver):
 class _LatestEpoch:
     """The coefficients T (width, K) after the latest epoch."""
 
-    T: NDArray
+    T: Coef
     validation_curve = None
     is_over = False
 
-    def after_epoch(self, T: NDArray) -> _LatestEpoch:
+    def after_epoch(self, T: Coef) -> _LatestEpoch:
         """Return this after one more epoch, which ended at T."""
         return _LatestEpoch(T)
 
@@ -236,7 +237,7 @@ class _BestEpoch:
     best : int, the number of that epoch, from 1 on; 0 before the first
     """
 
-    T: NDArray
+    T: Coef
     validation_loss: Objective
     tol: float
     patience: int
@@ -253,7 +254,7 @@ class _BestEpoch:
         """Whether the loss has not improved for `patience` epochs."""
         return len(self.losses) - self.best >= self.patience
 
-    def after_epoch(self, T: NDArray) -> _BestEpoch:
+    def after_epoch(self, T: Coef) -> _BestEpoch:
         """Return this after one more epoch, which ended at T."""
         value = self.validation_loss.value(T)
         loss = float(self.validation_loss.in_units_of_F(value).sum())
@@ -264,7 +265,7 @@ class _BestEpoch:
 
 
 def _result(
-    objective: Objective, start: NDArray, epochs: _LatestEpoch | _BestEpoch, monitor: Monitor
+    objective: Objective, start: Coef, epochs: _LatestEpoch | _BestEpoch, monitor: Monitor
 ) -> Result:
     """Return the result at the coefficients kept, which the objective of all rows measures."""
     value = objective.value(epochs.T)

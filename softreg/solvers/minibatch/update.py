@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._model.objective import Objective
+from softreg._rows.arrays import Coef
 from softreg._rows.coordinates import Coordinates
 from softreg.solvers.minibatch.curvature import ClassBlocks, Curvature, Inverse, Kronecker
 from softreg.solvers.minibatch.gradient import gradient_and_curvature, without_overshoot
@@ -39,9 +40,9 @@ class MomentumState(NamedTuple):
         of all T so far
     """
 
-    T: NDArray
-    velocity: NDArray
-    average: NDArray
+    T: Coef
+    velocity: Coef
+    average: Coef
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class UpdateRule:
             eta = n_rows / (n_rows + _ROWS_PER_FEATURE * effective_features)
         return eta / (1 + eta * t / _LENGTH_DECAY)
 
-    def moved(self, state: MomentumState, change: NDArray, t: float) -> MomentumState:
+    def moved(self, state: MomentumState, change: Coef, t: float) -> MomentumState:
         """Return the state after step t, which subtracts `change`, in the shape of T."""
         velocity = self.momentum * state.velocity - (1 - self.momentum) * change
         T = state.T + velocity
@@ -104,7 +105,7 @@ class CurvatureState:
         return cls(curvature, curvature.inverse_with_penalty(objective, 0), 0, 0, 0)
 
     @classmethod
-    def from_first_batch(cls, objective: Objective, T: NDArray) -> CurvatureState:
+    def from_first_batch(cls, objective: Objective, T: Coef) -> CurvatureState:
         """Return the state after one batch, given its objective, with the curvature at T."""
         width, K = objective.shape
         kind = ClassBlocks if K * width**2 <= _MAX_BLOCK_VALUES else Kronecker
@@ -141,21 +142,21 @@ class Iterate:
     curvature_state : CurvatureState, None before the first step
     """
 
-    T: NDArray
-    velocity: NDArray
-    average: NDArray
+    T: Coef
+    velocity: Coef
+    average: Coef
     n_steps: float = 0
     curvature_state: CurvatureState | None = None
 
     @classmethod
-    def at_start(cls, T: NDArray, n_steps: float = 0) -> Iterate:
+    def at_start(cls, T: Coef, n_steps: float = 0) -> Iterate:
         """Return the iterate at rest at T (width, K), which counts as the result of `n_steps`."""
         return cls(T, np.zeros_like(T), T, n_steps)
 
     def in_coordinates(self, change: Coordinates, objective: Objective) -> Iterate:
         """Return the iterate in the objective's coordinates, given in terms of the present ones."""
 
-        def coefficients(T: NDArray) -> NDArray:
+        def coefficients(T: Coef) -> NDArray:
             return change.working(T[: len(change.centre)], T[-1])
 
         T, velocity, average = map(coefficients, (self.T, self.velocity, self.average))
