@@ -683,11 +683,11 @@ def assert_regular(model):
 
 @pytest.mark.parametrize("weights", [np.ones(120), WEIGHTS + 0.1], ids=["plain", "weights"])
 @pytest.mark.parametrize("fit_intercept", [True, False])
-@pytest.mark.parametrize("absent", [[1], [0, 3], [0, 1, 3]], ids=str)
-def test_a_class_that_a_fold_lacks_has_jeffreys_prior(absent, fit_intercept, weights):
+@pytest.mark.parametrize("unseen", [[1], [0, 3], [0, 1, 3]], ids=str)
+def test_a_class_that_a_fold_lacks_has_jeffreys_prior(unseen, fit_intercept, weights):
     """1/2 / (S + K/2) in every row; the others share the rest as a fit of them alone says."""
     X, y = overlapping(K=4, seed=8)
-    train = np.flatnonzero(~np.isin(y, absent) & (np.arange(120) % 3 > 0))
+    train = np.flatnonzero(~np.isin(y, unseen) & (np.arange(120) % 3 > 0))
     test = np.setdiff1d(np.arange(120), train)
     model = SoftmaxRegressionCV(CS, cv=[(train, test)], fit_intercept=fit_intercept)
     model.fit(X, y, sample_weight=weights)
@@ -697,8 +697,8 @@ def test_a_class_that_a_fold_lacks_has_jeffreys_prior(absent, fit_intercept, wei
     share = 0.5 / (weights[train].sum() + 2)
     for i, C in enumerate(CS):
         P = np.full((len(test), 4), share)
-        seen = np.setdiff1d(range(4), absent)
-        rest = 1 - len(absent) * share
+        seen = np.setdiff1d(range(4), unseen)
+        rest = 1 - len(unseen) * share
         P[:, seen] = rest
         if len(seen) > 1:
             # Of two classes the plain estimator has one row of weights, w = 2 w_k: it costs

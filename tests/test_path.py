@@ -164,8 +164,8 @@ def test_held_out_scores_are_those_of_the_fits_without_the_fold(posed):
         assert len(scores) == 3
         for fold, Z in zip(folds, scores, strict=True):
             expected, without_fold = scores_without(posed, path_point.C, fold)
-            settled = without_fold.problems.spread(without_fold.constant_problems)
-            close(gauged(posed, Z)[:, ~settled], gauged(posed, expected)[:, ~settled], 1e-3)
+            is_constant = without_fold.problems.spread(without_fold.constant_problems)
+            close(gauged(posed, Z)[:, ~is_constant], gauged(posed, expected)[:, ~is_constant], 1e-3)
 
 
 def test_rows_that_a_refit_counts_twice_weigh_twice(posed):
@@ -175,9 +175,9 @@ def test_rows_that_a_refit_counts_twice_weigh_twice(posed):
     refits = FoldRefits(posed.objective, posed.objective.rows, [fold], 1e-12)
     (path_point,) = path_points(posed.objective, CS[1:2], monitor)
     expected, without_fold = scores_without(posed, path_point.C, fold)
-    settled = without_fold.problems.spread(without_fold.constant_problems)
+    is_constant = without_fold.problems.spread(without_fold.constant_problems)
     (Z,) = refits.held_out_scores(path_point)
-    close(gauged(posed, Z)[:, ~settled], gauged(posed, expected)[:, ~settled], 1e-3)
+    close(gauged(posed, Z)[:, ~is_constant], gauged(posed, expected)[:, ~is_constant], 1e-3)
 
 
 @pytest.mark.parametrize("targets", ONE_FIT)

@@ -142,15 +142,15 @@ def test_a_constant_column_is_no_feature_whatever_its_value(container):
 
 @pytest.mark.parametrize("name", PROBLEMS)
 @pytest.mark.parametrize("solver", ["lbfgs", "newton"])
-@pytest.mark.parametrize("room", ["none", "small Gram matrix", "blocks"])
+@pytest.mark.parametrize("budget", ["none", "small Gram matrix", "blocks"])
 def test_without_a_hessian_that_fits_in_memory_the_optimum_is_reached_all_the_same(
-    name, room, solver, monkeypatch
+    name, budget, solver, monkeypatch
 ):
     """By the diagonal, with a step that balances the intercepts, the Gram matrix, or blocks."""
     X, y, Y, least = solved(name, 100.0)
     blocks = (X.shape[1] + 1) ** 2 * Y.shape[1]
     values = {"none": 0, "small Gram matrix": 13**2, "blocks": blocks}
-    monkeypatch.setattr(MemoryRows, "value_budget", values[room])
+    monkeypatch.setattr(MemoryRows, "value_budget", values[budget])
     model = SoftmaxRegression(C=100.0, solver=solver).fit(X, y)
     reached = objective(model.coef_, model.intercept_, X, Y, 100.0)
     assert reached - least <= 1e-8 * least + LOSS_ROUNDING
