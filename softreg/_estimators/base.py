@@ -225,7 +225,6 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     def _attributes_of_fit(self, result: Result, encoding: Encoding, rows: Rows) -> dict[str, Any]:
         """Return the fitted attributes that a solver's result makes, for rows in user's units."""
         return {
-            "classes_": encoding.classes,
             "n_features_in_": len(rows.coordinates.scale),
             "n_iter_": result.n_iter,
             "objective_": float(result.objective.sum()),
@@ -233,8 +232,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             "converged_": bool(result.converged.all()),
             "loss_curve_": result.loss_curve,
             "n_samples_seen_": rows.n,
-            **encoding.fitted_attributes,
-            **coefficient_attributes(result.coef, result.intercept, rows.dtype),
+            **prediction_attributes(encoding, result.coef, result.intercept, rows.dtype),
             **self._attributes_by_problem(result),
         }
 
@@ -275,6 +273,17 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def prediction_attributes(
+    encoding: Encoding, W: NDArray, b: NDArray, dtype: np.dtype
+) -> dict[str, Any]:
+    """Return the fitted attributes that predictions are made of, given W (d, K) and b (K,)."""
+    return {
+        "classes_": encoding.classes,
+        **encoding.fitted_attributes,
+        **coefficient_attributes(W, b, dtype),
+    }
 
 
 def coefficient_attributes(W: NDArray, b: NDArray, dtype: np.dtype) -> dict[str, NDArray]:

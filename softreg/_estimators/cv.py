@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Encoding, Sample
-from softreg._estimators.base import LinearClassifier, coefficient_attributes, coefficient_path
+from softreg._estimators.base import LinearClassifier, coefficient_path, prediction_attributes
 from softreg._estimators.pose import monitor_of, pose, read_sample, threads_of
 from softreg._model.objective import Objective
 from softreg._selection.cv_scores import (
@@ -169,12 +169,9 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         Z = self.decision_function(X, offset)
         encoder, data = self._encoder(y), np.empty((len(Z), 0))
         answers = encoder.checked(y, sample_weight, data)
-        encoding, all_rows = (
-            encoder.encoding_from_classes(self.classes_, answers),
-            np.arange(len(Z)),
-        )
+        encoding = encoder.encoding_from_classes(self.classes_, answers)
         scorer = held_out_scorer(self.scoring, X, y, encoding, answers)
-        return float(scorer.fold_score(self, all_rows, Z)[0])
+        return float(scorer.fold_score(self, np.arange(len(Z)), Z)[0])
 
     def _inverse_strengths(self, encoding: Encoding) -> NDArray:
         return np.atleast_1d(self.C_)
@@ -207,13 +204,13 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
     ) -> ScoredPath:
         """Return the fits to all rows at each C, with their held-out scores."""
         results, scored = [], []
-        of_all = {"classes_": encoding.classes, **encoding.fitted_attributes}
         for path_point in path_points(objective, Cs, partial(monitor_of, self)):
             C, result = path_point.C, path_point.result
             validation.check_no_overflow(result.objective)
             dtype = objective.rows.dtype
-            coefficients = coefficient_attributes(result.coef, result.intercept, dtype)
-            classifier = self._with_attributes(of_all | coefficients)
+            classifier = self._with_attributes(
+                prediction_attributes(encoding, result.coef, result.intercept, dtype)
+            )
             scores, weights = held_out.at(path_point, classifier)
             check_scores(self.scoring, C, scores, weights)
             results.append(result)

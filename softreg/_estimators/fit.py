@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Encoding
-from softreg._estimators.base import LinearClassifier, coefficient_attributes
+from softreg._estimators.base import LinearClassifier, prediction_attributes
 from softreg._estimators.callbacks import (
     CALLBACK_FRAMES,
     CallbackSupportMixin,
@@ -180,9 +180,8 @@ class IterationReport:
 
     def _attributes_at(self, T: NDArray) -> dict[str, Any]:
         """Return the attributes that a fit which ended at T would have for predictions."""
+        W, b = self.objective.coefficients(T)
         return {
-            "classes_": self.encoding.classes,
             "n_features_in_": len(self.rows.coordinates.scale),
-            **self.encoding.fitted_attributes,
-            **coefficient_attributes(*self.objective.coefficients(T), self.rows.dtype),
+            **prediction_attributes(self.encoding, W, b, self.rows.dtype),
         }
