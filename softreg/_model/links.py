@@ -144,17 +144,18 @@ class Softmax:
         return self.fits * softmax_hessian_cost(K // self.fits, d)
 
     def hessian(self, P: Scores, X: Array, weight: Array) -> Array:
-        weights = np.broadcast_to(weight, (self.fits, P.shape[1])).astype(float)
+        weights = np.ones((self.fits, 1)) * weight
         fits = zip(self._by_fit(P), weights, strict=True)
-        return np.stack([softmax_hessian(P_of_fit, X, w) for P_of_fit, w in fits])
+        return np.array([softmax_hessian(P_of_fit, X, w) for P_of_fit, w in fits])
 
     def fix_gauge_inplace(self, H: Array, width: int) -> None:
         # Adding the same vector to all classes moves no probability. Along those directions H is
         # the penalty alone, zero for the intercept; a gradient never points along them, so any
         # positive curvature there leaves every step as it is.
         K, j = H.shape[1] // width, np.arange(width)
-        for blocks in H.reshape(len(H), K, width, K, width):
-            blocks[:, j, :, j] += (np.einsum("kjkj->j", blocks) / K**2)[:, None, None]
+        diagonals = np.diagonal(H, axis1=1, axis2=2).reshape(len(H), K, width)
+        curvature = diagonals.sum(axis=1).T / K**2
+        H.reshape(len(H), K, width, K, width)[:, :, j, :, j] += curvature[:, :, None, None]
 
     def null_scores(self, mean_target: PerScore) -> PerScore:
         return self.centred(np.log(np.maximum(mean_target, _RAREST)))
@@ -166,7 +167,8 @@ class Softmax:
 
     def centred(self, coef: Array) -> Array:
         fits = coef.reshape(*coef.shape[:-1], self.fits, -1)
-        return (fits - fits.mean(axis=-1, keepdims=True)).reshape(coef.shape)
+        mean = np.add.reduce(fits, axis=-1, keepdims=True) / fits.shape[-1]
+        return (fits - mean).reshape(coef.shape)
 
     def _by_fit(self, A: Array) -> Array:
         """Return A, (K, m) of all fits, as (B, K / B, m), without a copy."""

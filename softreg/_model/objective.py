@@ -254,7 +254,7 @@ class Objective:
         (squares,) = rows.sum(LossHessianDiagonal(self.link, rows.block_coefficients(T)))
         return rows.working_squares(squares) / self.score_weight + self.penalty.ridge
 
-    @property
+    @cached_property
     def _ridge_by_score(self) -> NDArray:
         """The diagonal of the penalty's Hessian, (K, width)."""
         return np.broadcast_to(self.penalty.ridge, self.shape).T

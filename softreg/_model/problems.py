@@ -32,6 +32,8 @@ class Problems:
 
     def columns(self, T: Coef, problems: Places) -> Coef:
         """Return the columns of T (width, K) that belong to some problems."""
+        if len(problems) == self.count:
+            return T
         return np.take(T, self.scores(problems), axis=1)  # contiguous, as T[:, ...] is not
 
     def total(self, per_score: PerScore) -> PerProblem:
@@ -48,4 +50,4 @@ class Problems:
 
     def inner(self, A: Coef, D: Coef) -> PerProblem:
         """Return the inner products of two arrays (width, K), problem by problem, (B,)."""
-        return self.total(np.einsum("jk,jk->k", A, D))
+        return self.total((A * D).sum(axis=0))

@@ -67,12 +67,11 @@ class Block(ABC):
 
     def weights(self) -> PerRow | RowLosses:
         """Return the weights (m,), or (B, m) where problems weigh rows differently."""
-        weights = self._weights()
-        return np.ones(self.X.shape[0]) if weights is None else weights
+        return np.ones(self.X.shape[0]) if self._weights is None else self._weights
 
     def weighted(self, R: Scores | RowLosses) -> NDArray:
         """Return values R, (K, m) or (B, m), times the weights of their problems."""
-        weights = self._weights()
+        weights = self._weights
         if weights is None:
             return R
         by_problem = weights.reshape(-1, 1, weights.shape[-1])
@@ -82,8 +81,9 @@ class Block(ABC):
         """Return what was made of the scores under a key in an earlier pass, or make it, (K, m)."""
         return make() if self.store is None else self.store.kept(key, make)
 
+    @cached_property
     def _weights(self) -> PerRow | RowLosses | None:
-        """Return the weights, (m,) or (B, m); None: all one."""
+        """The weights, (m,) or (B, m); None: all one."""
         loss_weights = self.Y.loss_weights()
         if loss_weights is None or self.weight is None:
             return self.weight if loss_weights is None else loss_weights

@@ -156,8 +156,9 @@ class MemoryRows(Rows):
         count = -(-count // self.threads.count) * self.threads.count
         return slices(self.n, min(count, self.n))
 
+    @cached_property
     def _shares(self) -> list[list[slice]]:
-        """Return the block slices of each thread."""
+        """The block slices of each thread."""
         rows, count = self.block_slices, self.threads.count
         return [rows[share] for share in slices(len(rows), min(len(rows), count))]
 
@@ -166,8 +167,8 @@ class MemoryRows(Rows):
         block = self._blocks.get(rows.start)
         if block is None:
             block = self._block(rows, self._terms(rows), self._score_store(rows))
-        if self._is_kept:
-            self._blocks[rows.start] = block
+            if self._is_kept:
+                self._blocks[rows.start] = block
         return block
 
     @cached_property
@@ -199,7 +200,7 @@ class MemoryRows(Rows):
             return total
 
         self.threads.passes += 1
-        total, *others = self.threads.map(sum_of_share, self.kept("shares", self._shares))
+        total, *others = self.threads.map(sum_of_share, self._shares)
         for other in others:
             add_inplace(total, other)
         return tuple(total)

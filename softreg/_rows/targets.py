@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -93,13 +94,13 @@ class ClassTargets:
         return RepeatedTargets(self, counts)
 
     def subtract_target_scores_inplace(self, loss: RowLosses, Z: Scores) -> None:
-        target_scores = Z.reshape(-1).take(self._flat_places())
+        target_scores = Z.reshape(-1).take(self._flat_places)
         if self.smoothing:
             target_scores = (1 - self.smoothing) * target_scores + self.smoothing * Z.mean(axis=0)
         loss -= target_scores
 
     def subtract_targets_inplace(self, P: Scores) -> None:
-        P.reshape(-1)[self._flat_places()] -= 1 - self.smoothing
+        P.reshape(-1)[self._flat_places] -= 1 - self.smoothing
         if self.smoothing:
             P -= self.smoothing / self.n_classes
 
@@ -129,8 +130,9 @@ class ClassTargets:
         codes = order[np.searchsorted(scores, self.codes, sorter=order)]
         return ClassTargets(codes, len(scores))
 
+    @cached_property
     def _flat_places(self) -> NDArray[np.intp]:
-        """Return where the class of each row is in a contiguous (K, n) matrix, flattened, (n,)."""
+        """Where the class of each row is in a contiguous (K, n) matrix, flattened, (n,)."""
         return self.codes * len(self.codes) + np.arange(len(self.codes))
 
 

@@ -106,7 +106,7 @@ class Threads:
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         """Return [function(item) for item in items], computed by `count` threads."""
         if self.count == 1 or len(items) == 1:
-            return [function(item) for item in items]
+            return list(map(function, items))
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.count)
         return list(self._pool.map(function, items))

@@ -11,12 +11,15 @@ from softreg.solvers.newton import Newton
 
 
 def choose_solver(objective: Objective) -> LBFGS | Newton:
-    """Return L-BFGS where the columns' Gram matrix is worth factoring, else Newton.
+    """Return L-BFGS where the columns' Gram matrix is worth factoring, and Hessians are not cheap.
+
+    Else Newton, which steps with whole Hessians where they are cheap.
 
     L-BFGS has one line search and one history for all labels, which is enough in the coordinates of
     a factored metric; without one, Newton is faster, as labels differ in their steps (measured).
     """
-    return LBFGS() if costs_of(objective).factor_pays else Newton()
+    costs = costs_of(objective)
+    return LBFGS() if costs.factor_pays and not costs.plain_newton_pays else Newton()
 
 
 # Names that users may pass -> what makes the solver for an objective.

@@ -66,8 +66,8 @@ class LBFGS(Solver):
 
     def descend(
         self, objective: Objective, point: Point, metric: Metric, monitor: IterationMonitor
-    ) -> Point:
-        """Return the point to which L-BFGS leads in the coordinates of a metric."""
+    ) -> tuple[Point, Metric]:
+        """Return the point to which L-BFGS leads in the coordinates of a metric, and the metric."""
         descent = _Descent(objective, point, metric, monitor)
         found = minimize(
             descent.value_and_gradient,
@@ -83,7 +83,7 @@ class LBFGS(Solver):
                 "gtol": 0.0,
             },
         )
-        return descent.end(found.x)
+        return descent.end(found.x), metric
 
 
 class _Descent:

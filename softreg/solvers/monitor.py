@@ -8,12 +8,16 @@ from typing import Protocol
 
 import numpy as np
 
+from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, PerProblem
+from softreg.solvers.point import Point
 
 # The duality gap that a fit must reach, relative to F: the promise of 1e-8 on every data set.
 CERTIFIED_GAP = 1e-8
 # An F that is zero to rounding: the loss of a well-fitted row is the difference of scores near 100.
 LOSS_ROUNDING = 100 * np.finfo(float).eps
+# Without a penalty, an F this small is that of separated classes.
+_PERFECT = 1e-8
 
 
 def rounding(value: PerProblem) -> PerProblem:
@@ -30,6 +34,9 @@ class IterationMonitor(Protocol):
 
     def iteration(self, T: Coef, value: PerProblem) -> None:
         """Record an iteration that ended at T (width, K), where F is `value` (B,)."""
+
+    def solved(self, objective: Objective, point: Point) -> Mask:
+        """Return which of the objective's problems are solved at a point, (B,)."""
 
 
 @dataclass
@@ -74,6 +81,11 @@ class Monitor:
         elif len(self.losses) >= self.max_iter:
             self.reason = f"max_iter={self.max_iter} is too few; raise it, or leave it None"
 
+    def solved(self, objective: Objective, point: Point) -> Mask:
+        """Return which of the objective's problems are solved at a point, (B,)."""
+        is_perfect = point.value <= np.where(objective.has_free_features, _PERFECT, LOSS_ROUNDING)
+        return self.reached(point.estimate, point.gap, point.value) | is_perfect
+
     def reached(self, estimate: PerProblem, gap: PerProblem | float, value: PerProblem) -> Mask:
         """Return whether problems are solved, given estimates and bounds of F - F*, (B,)."""
         near, proven = self.tol * value, max(self.tol, CERTIFIED_GAP) * value
@@ -102,3 +114,7 @@ class ProblemsMonitor:
     def iteration(self, T: Coef, value: PerProblem) -> None:
         """Record an iteration of these problems that ended at T, where F is `value`."""
         self.monitor.record(*self.embedded(T, value))
+
+    def solved(self, objective: Objective, point: Point) -> Mask:
+        """Return which of the objective's problems are solved at a point, (B,)."""
+        return self.monitor.solved(objective, point)

@@ -1,14 +1,18 @@
-"""Truncated Newton: the steps of the outer loop alone."""
+"""Newton's method: with whole Hessians where they are cheap, else the steps of the outer loop."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
 from softreg.solvers.base import Solver
+from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.linalg.metrics import Metric
 from softreg.solvers.monitor import IterationMonitor, Monitor
+from softreg.solvers.newton_step import NEAR, after_step
 from softreg.solvers.outer_loop import run_outer_loop
 from softreg.solvers.point import Point
 from softreg.solvers.result import Result
@@ -16,15 +20,17 @@ from softreg.solvers.result import Result
 
 @dataclass(repr=False)
 class Newton(Solver):
-    """Truncated Newton: each step by conjugate gradients, preconditioned by a metric.
+    """Newton's method, with whole Hessians where they are cheap, else truncated.
 
-    Newton's equations are solved loosely far from the optimum; near it, until their residual hardly
+    Where a Hessian costs no more than some passes over the data (small tables), each step solves
+    Newton's equations by its Cholesky factor. Elsewhere conjugate gradients solve them,
+    preconditioned by a metric: loosely far from the optimum; near it, until their residual hardly
     adds to the certificate's gap. Each product costs one pass over the data. There are few arrays
     of the coefficients' size, so that a million coefficients fit.
 
     References
     ----------
-    Nocedal and Wright (2006), "Numerical Optimization", algorithm 7.1.
+    Nocedal and Wright (2006), "Numerical Optimization", algorithms 3.2 and 7.1.
 
     Examples
     --------
@@ -39,6 +45,28 @@ class Newton(Solver):
 
     def descend(
         self, objective: Objective, point: Point, metric: Metric, monitor: IterationMonitor
-    ) -> Point:
-        """Return the point itself: Newton's steps are those of the outer loop."""
-        return point
+    ) -> tuple[Point, Metric]:
+        """Return the optimum with its certificate, and the last Hessian of all problems.
+
+        Where Hessians are not cheap, the point and the metric as they are: the outer loop steps.
+        Problems that no step moves are left where they are.
+        """
+        if not costs_of(objective).plain_newton_pays:
+            return point, metric
+        objective = objective.in_double()
+        problems, n_steps = np.arange(objective.problems.count), 0
+        while problems.size and not monitor.reason:
+            subset = objective.take_problems(problems)
+            before = point.take_problems(objective, problems)
+            # 1. Newton's equations, by the Cholesky factor of the Hessian.
+            hessian = metric.refreshed(subset, before.T)
+            metric = hessian if subset is objective else metric
+            step = -hessian.unwhiten(hessian.whiten(before.gradient))
+            # 2. As much of the step as decreases F; near the optimum all, with a certificate.
+            estimate = -0.5 * subset.problems.inner(before.gradient, step)
+            after = after_step(subset, before, hessian, step, estimate <= NEAR * before.value)
+            point, n_steps = point.with_problems(objective, problems, after), n_steps + 1
+            monitor.iteration(point.T, point.value)
+            # 3. Problems that are proven optimal leave, and those that do not move.
+            problems = problems[~monitor.solved(subset, after) & (after.value < before.value)]
+        return replace(point, passes=n_steps), metric

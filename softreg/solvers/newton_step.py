@@ -19,7 +19,7 @@ from softreg.solvers.point import Point, estimated_gap, line_search, relative_es
 
 # Below this estimate of (F - F*) / F, Newton's quadratic convergence carries one accurate step to
 # the optimum, and its linear system is worth solving for the certificate.
-_NEAR = 1e-5
+NEAR = 1e-5
 # Reduction of the residual below which rounding takes over.
 _ROUNDING = 1e-11
 # Products for one step: as many as a new metric costs in passes, within these bounds; near the
@@ -35,25 +35,32 @@ _RESIDUAL_SHARE = 0.1
 
 def is_near(objective: Objective, point: Point, metric: Metric) -> Mask:
     """Return whether one accurate Newton step should reach each problem's optimum, (B,)."""
-    return relative_estimate(objective, point, metric) <= _NEAR
+    return relative_estimate(objective, point, metric) <= NEAR
 
 
 def newton_step(objective: Objective, point: Point, metric: Metric, tol: float) -> Point:
-    """Return the point after one Newton step; where the optimum is near, with its certificate."""
-    # 1. Newton's equations: loosely far from the optimum, near it as the certificate needs them.
+    """Return the point after one Newton step by conjugate gradients; near the optimum certified."""
+    # Loosely far from the optimum, near it as the certificate needs them.
     near = is_near(objective, point, metric)
     step, n_products = _NewtonEquations(objective, point, metric, near, tol).solution()
-    # 2. Far from the optimum, as much of the step as decreases F.
-    new = _searched(objective, point, point, step, np.flatnonzero(~near))
-    # 3. Near it, the whole step with its certificate.
-    problems = np.flatnonzero(near)
+    return replace(after_step(objective, point, metric, step, near), passes=n_products)
+
+
+def after_step(objective: Objective, point: Point, metric: Metric, step: Coef, near: Mask) -> Point:
+    """Return the point after Newton's step (width, K); `near` (B,) is `is_near` at `point`.
+
+    Far from the optimum that is as much of the step as decreases F; near it the whole step, with
+    its certificate.
+    """
+    new = _searched(objective, point, point, step, (~near).nonzero()[0])
+    problems = near.nonzero()[0]
     if problems.size:
         subset, start = objective.take_problems(problems), point.take_problems(objective, problems)
         subset_metric = metric.take_problems(objective, problems)
         subset_step = objective.problems.columns(step, problems)
         certified = _certified(subset, start, subset_metric, subset_step)
         new = new.with_problems(objective, problems, certified)
-    return replace(new, passes=n_products)
+    return new
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 A round takes a group of problems through three steps:
 
-1. The solver descends in the coordinates of the metric (`Newton` does not).
+1. The solver descends in the coordinates of the metric.
 2. If a better metric would have saved more passes than it costs, the metric is refreshed where the
    descent ended. Newton's step follows in that metric: far from the optimum only as much of it as
    decreases F, near it the whole, with a certificate.
@@ -24,7 +24,6 @@ from softreg._rows.arrays import Coef, Mask, PerProblem, Places
 from softreg._rows.base import KEPT_SCORES
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.monitor import (
-    LOSS_ROUNDING,
     IterationMonitor,
     Monitor,
     ProblemsMonitor,
@@ -34,14 +33,13 @@ from softreg.solvers.newton_step import balanced, is_near, newton_step
 from softreg.solvers.point import Point, gradient_step
 from softreg.solvers.result import Result
 
-# (objective, point, metric, monitor) -> the point to which a solver descends in the metric.
-Descent = Callable[[Objective, Point, Metric, IterationMonitor], Point]
+# (objective, point, metric, monitor) -> the point to which a solver descends in the metric, and the
+# latest metric.
+Descent = Callable[[Objective, Point, Metric, IterationMonitor], tuple[Point, Metric]]
 
 # A last step that moves a score by more than this, though hardly F, goes towards infinity, where
 # classes are separated; at a minimum the last step moves scores by 1e-4 or less.
 _RUNAWAY = 0.1
-# Without a penalty, an F this small is that of separated classes.
-_PERFECT = 1e-8
 # How many rounds in a row may lower F by no more than rounding: a metric that was refreshed that
 # often will not help any more.
 _PATIENCE = 3
@@ -143,9 +141,9 @@ def run_rounds(
             fit, point, group = _descended(fit, point, group)
             if not monitor.reason:
                 point, group = _stepped(fit, point, group)
-                latest = group.metric if len(unsolved) == objective.problems.count else latest
-                group, solved = _without_solved(fit, before, point, group)
-                converged[unsolved[solved]] = True
+            latest = group.metric if len(unsolved) == objective.problems.count else latest
+            group, solved = _without_solved(fit, before, point, group)
+            converged[unsolved[solved]] = True
     return Minimum(point, converged, latest)
 
 
@@ -164,9 +162,10 @@ def _descended(fit: _Fit, point: Point, group: _Group) -> tuple[_Fit, Point, _Gr
     exact, problems = fit.exact, group.problems
     start = replace(point.take_problems(exact, problems), passes=0)
     subset, monitor = fit.objective.take_problems(problems), fit.monitor_of(problems, point)
-    end = fit.descend(subset, start, group.metric, monitor)
-    group = replace(group, avoidable_passes=max(end.passes, group.avoidable_passes))
-    if exact is not fit.objective:
+    end, metric = fit.descend(subset, start, group.metric, monitor)
+    passes = max(end.passes, group.avoidable_passes)
+    group = replace(group, metric=metric, avoidable_passes=passes)
+    if exact is not fit.objective and np.isinf(end.gap).any():  # without a certificate it is rough
         rough, end = end, Point.at_coefficients(exact.take_problems(problems), end.T)
         decrease = start.value.sum() - end.value.sum()
         if rough is not start and abs((rough.value - end.value).sum()) > _NOISY * decrease:
@@ -175,9 +174,14 @@ def _descended(fit: _Fit, point: Point, group: _Group) -> tuple[_Fit, Point, _Gr
 
 
 def _stepped(fit: _Fit, point: Point, group: _Group) -> tuple[Point, _Group]:
-    """Step 2: return the point after Newton's step, and the group with the metric it was in."""
+    """Step 2: return the point after Newton's step, and the group with the metric it was in.
+
+    Where the descent ended with a certificate for all problems, there is no step.
+    """
     exact, problems = fit.exact, group.problems
     subset, start = exact.take_problems(problems), point.take_problems(exact, problems)
+    if fit.monitor.reached(start.estimate, start.gap, start.value).all():
+        return point, group
     metric = _refreshed_if_it_pays(fit, subset, start, group)
     is_recent = metric.is_hessian and not is_near(subset, start, metric).all()
     end = newton_step(subset, start, metric, fit.monitor.tol)
@@ -214,8 +218,7 @@ def _without_solved(fit: _Fit, before: Point, point: Point, group: _Group) -> tu
     """Step 3: return the group without solved and stalled problems, and which were solved."""
     exact, problems = fit.exact, group.problems
     subset, end = exact.take_problems(problems), point.take_problems(exact, problems)
-    solved = fit.monitor.reached(end.estimate, end.gap, end.value)
-    solved |= end.value <= np.where(subset.has_free_features, _PERFECT, LOSS_ROUNDING)
+    solved = fit.monitor.solved(subset, end)
     has_fallen = before.value[problems] - end.value > rounding(end.value)
     n_stalled = np.where(has_fallen, 0, group.n_stalled + 1)
     # Where rounding keeps F from falling, it may also keep the gap from closing: the estimate

@@ -38,12 +38,12 @@ class Point:
     passes: int = 0
 
     @classmethod
-    def at_coefficients(cls, objective: Objective, T: Coef) -> Point:
-        """Return the point at T: one pass."""
+    def at_coefficients(cls, objective: Objective, T: Coef, step: Coef | None = None) -> Point:
+        """Return the point at T, to which `step` (width, K) led, if any: one pass."""
         with np.errstate(over="ignore", invalid="ignore"):  # after too long a step: F is no less
             value, gradient = objective.value_and_gradient(T)
         unknown = np.full_like(value, np.inf)
-        return cls(T, value, gradient, unknown, unknown, np.zeros_like(T))
+        return cls(T, value, gradient, unknown, unknown, np.zeros_like(T) if step is None else step)
 
     def take_problems(self, objective: Objective, problems: Places) -> Point:
         """Return the point of some of the objective's problems."""
@@ -97,25 +97,22 @@ def gradient_step(objective: Objective, point: Point, metric: Metric) -> Point:
     return line_search(objective, point, -metric.unwhiten(metric.whiten(point.gradient)))
 
 
-def line_search(objective: Objective, point: Point, step: Coef) -> Point:
-    """Return the first point of T + step, T + step / 2, ... that decreases each F enough.
+def line_search(objective: Objective, point: Point, step: Coef, length: float = 1.0) -> Point:
+    """Return the first of the points T + length * step, halving the length, that decreases each F.
 
     Problems halve their steps independently; one whose F no step decreases stays where it is.
     """
-    slope = objective.problems.inner(point.gradient, step)
-    unknown = np.full_like(point.value, np.inf)
-    best = replace(point, estimate=unknown, gap=unknown)
-    searching, length = np.arange(objective.problems.count), 1.0
-    while searching.size and length >= _SMALLEST:
-        subset, start = (
-            objective.take_problems(searching),
-            point.take_problems(objective, searching),
-        )
-        shortened = length * objective.problems.columns(step, searching)
-        trial = replace(Point.at_coefficients(subset, start.T + shortened), step=shortened)
-        enough = trial.value <= start.value + _SUFFICIENT * length * slope[searching]
-        if enough.any():
-            accepted = trial.take_problems(subset, np.flatnonzero(enough))
-            best = best.with_problems(objective, searching[enough], accepted)
-        searching, length = searching[~enough], length / 2
-    return best
+    shortened = length * step
+    trial = Point.at_coefficients(objective, point.T + shortened, shortened)
+    slope = objective.problems.inner(point.gradient, shortened)
+    enough = trial.value <= point.value + _SUFFICIENT * slope
+    failed = (~enough).nonzero()[0]
+    if not failed.size:
+        return trial
+    subset, start = objective.take_problems(failed), point.take_problems(objective, failed)
+    if length / 2 < _SMALLEST:
+        unknown = np.full_like(start.value, np.inf)
+        rest = replace(start, estimate=unknown, gap=unknown)
+    else:
+        rest = line_search(subset, start, objective.problems.columns(step, failed), length / 2)
+    return trial.with_problems(objective, failed, rest)

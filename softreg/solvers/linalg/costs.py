@@ -30,6 +30,11 @@ _EIGENBASIS_COST = 30
 # exp, sum and division of a score 100, and the Python around a block as much as 1.5 million.
 _VALUE_COST, _THIN_PRODUCT_COST, _SCORE_COST, _OVERHEAD = 18.0, 1.25, 100.0, 1.5e6
 
+# A Newton step with the whole Hessian replaces this many iterations of L-BFGS in a metric, and the
+# Python around each costs so many multiply-adds beside the pass (both measured, on sets of 150 to
+# 58,000 rows; where classes are nearly separated a step replaces five).
+_REPLACED_ITERATIONS, _ITERATION_OVERHEAD = 3, 6e6
+
 
 @dataclass(frozen=True)
 class Costs:
@@ -95,6 +100,13 @@ class Costs:
         Drawing the sample takes two passes more, which `SAMPLING_LOSS` covers.
         """
         return self._whole if self.hessian_is_whole else self._blocks
+
+    @cached_property
+    def plain_newton_pays(self) -> bool:
+        """Whether steps with whole Hessians are cheaper than L-BFGS: not where they are large."""
+        newton_step = (self._whole[0] + 1) * self.pass_cost
+        replaced = _REPLACED_ITERATIONS * (self.pass_cost + _ITERATION_OVERHEAD)
+        return self.factor_pays and newton_step <= replaced
 
     @cached_property
     def hessian_is_whole(self) -> bool:

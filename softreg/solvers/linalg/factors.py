@@ -29,10 +29,10 @@ def cholesky(H: NDArray) -> NDArray:
     while True:
         A = H.T.copy(order="F")
         np.fill_diagonal(A, positive(diagonal * (1 + raised)))
-        try:
-            return linalg.cholesky(A, lower=True, overwrite_a=True, check_finite=False)
-        except linalg.LinAlgError:
-            raised *= 10
+        factor, failed = linalg.lapack.dpotrf(A, lower=1, overwrite_a=1)
+        if not failed:
+            return factor
+        raised *= 10
 
 
 @dataclass(frozen=True, eq=False)
