@@ -161,6 +161,16 @@ class Objective:
         """Return the objective with its penalty divided by C."""
         return replace(self, penalty=self.penalty.divided(np.array([C])))
 
+    def at_temperature(self, t: float) -> Objective:
+        """Return the objective whose optimum V, times t, minimises F with the loss t loss(z / t).
+
+        That loss is no less than loss(z), which it approaches as t falls, and bends over t times
+        longer distances. Its F at t V, over t, is the mean loss of V with offsets o / t, and t
+        times the penalty of V, which has to be quadratic.
+        """
+        rows = self.rows.with_offsets_divided(t)
+        return replace(self, rows=rows, penalty=self.penalty.divided(np.array([1 / t])))
+
     def unpenalised(self) -> Objective:
         """Return the objective without a penalty: the mean loss."""
         return replace(self, penalty=Ridge.none(self.shape[0]))

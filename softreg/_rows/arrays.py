@@ -7,6 +7,7 @@ if there is one), K scores, B problems.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,13 @@ PerProblem = NDArray[np.floating]
 # Numbers of some rows, scores or problems, ascending.
 Places = NDArray[np.integer]
 Mask = NDArray[np.bool_]
+
+
+class PickledByFields:
+    """A dataclass that is pickled without what its cached properties made, which stays behind."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
 
 
 class Store(dict[Hashable, Any]):

@@ -196,6 +196,10 @@ class Rows(ABC):
         """Return the same rows with the targets of some scores, in the same blocks."""
 
     @abstractmethod
+    def with_offsets_divided(self, divisor: float) -> Self:
+        """Return the same rows with their offsets divided by a number."""
+
+    @abstractmethod
     def batches(self, size: int, random: np.random.Generator | None) -> Iterator[Rows]:
         """Yield each row once, in batches of about `size` rows, shuffled or (None) in order.
 

@@ -10,13 +10,21 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg._rows.arrays import Coef, Features, PerRow, RowLosses, Scores, ScoreStore
+from softreg._rows.arrays import (
+    Coef,
+    Features,
+    PerRow,
+    PickledByFields,
+    RowLosses,
+    Scores,
+    ScoreStore,
+)
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.targets import Targets
 
 
 @dataclass(frozen=True, eq=False)
-class Block(ABC):
+class Block(PickledByFields, ABC):
     """Some rows, m of them from row `start` on, with their targets, weights and offsets.
 
     Coefficients U (width, K) are those of `Rows.block_coefficients`, made once for all blocks of a

@@ -125,6 +125,9 @@ class ChunkedRows(Rows):
             store=self.store,
         )
 
+    def with_offsets_divided(self, divisor: float) -> Self:
+        return self  # chunks have no offsets
+
     def sampled(self, importance: RowKernel, chance: Chance) -> ChunkedRows:
         (total,) = self.sum(SumOverRows(importance))
         samples = []

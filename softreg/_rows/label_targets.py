@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from softreg._rows.arrays import Mask, PerRow, PerScore, Places, RowLosses, Scores
+from softreg._rows.arrays import Mask, PerRow, PerScore, PickledByFields, Places, RowLosses, Scores
 from softreg._rows.targets import needs_all_classes
 
 
 @dataclass(frozen=True, eq=False)
-class LabelTargets:
+class LabelTargets(PickledByFields):
     """Yes (1), no (0) or a share between for each of L labels; each answer has a weight.
 
     Only answers that differ from a plain no, in value or weight, are stored, as in a sparse matrix:

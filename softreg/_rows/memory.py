@@ -221,7 +221,7 @@ class MemoryRows(Rows):
         # and scores on every field.
         if changes.keys() & {"X", "weight"}:
             changes = {"store": Store()} | changes
-        if changes.keys() & {"X", "weight", "Y"}:
+        if changes.keys() & {"X", "weight", "Y", "offset"}:
             changes = {"known_totals": None} | changes
         return replace(self, **({"score_stores": {}} | changes))
 
@@ -232,6 +232,9 @@ class MemoryRows(Rows):
         return self.replaced(
             Y=self.Y.take_scores(scores), offset=offset, known_totals=totals, score_stores=stores
         )
+
+    def with_offsets_divided(self, divisor: float) -> Self:
+        return self if self.offset is None else self.replaced(offset=self.offset / divisor)
 
     def repeated(self, counts: NDArray) -> Self:
         """Return the same rows for several fits, in each of which they count `counts` (fits, n).

@@ -9,7 +9,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg._rows.arrays import Mask, PerRow, PerScore, Places, RowLosses, Scores
+from softreg._rows.arrays import (
+    Mask,
+    PerRow,
+    PerScore,
+    PickledByFields,
+    Places,
+    RowLosses,
+    Scores,
+)
 
 
 class Targets(Protocol):
@@ -64,7 +72,7 @@ class Targets(Protocol):
 
 
 @dataclass(frozen=True)
-class ClassTargets:
+class ClassTargets(PickledByFields):
     """One class a row, smoothed: y = (1 - a) onehot(codes) + a / K.
 
     Attributes

@@ -14,9 +14,9 @@ from softreg.solvers.auto import choose_solver
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.monitor import Monitor
 from softreg.solvers.newton import Newton
-from softreg.solvers.outer_loop import result_from, run_rounds
+from softreg.solvers.outer_loop import run_rounds
 from softreg.solvers.point import Point, relative_estimate
-from softreg.solvers.result import Result
+from softreg.solvers.result import Result, result_from
 
 # At the least C of a grid F is at most this share below that of the null model; the largest C
 # would shrink coefficients by this share, on average, if the columns were uncorrelated.
@@ -98,7 +98,8 @@ def path_points(
         descend = (Newton() if is_near else choose_solver(penalised)).descend
         minimum = run_rounds(penalised, start, metric, monitor, descend)
         # 3. Lead on to the next C.
-        T, result = minimum.point.T, result_from(penalised, minimum, monitor)
+        T = minimum.point.T
+        result = result_from(penalised, minimum.point, minimum.converged, monitor)
         extrapolation = extrapolation.with_point(C, T)
         previous = PathPoint(C, penalised, T, minimum.metric, result)
         yield previous
