@@ -19,11 +19,12 @@ from softreg._estimators.base import LinearClassifier, coefficient_path, predict
 from softreg._estimators.pose import monitor_of, pose, read_sample, threads_of
 from softreg._model.objective import Objective
 from softreg._selection.cv_scores import (
+    best_index,
     check_scores,
-    chosen_index,
     fold_scores,
     folds_of,
     leaves_one_out,
+    one_standard_error_index,
     row_scores,
     summary,
 )
@@ -96,7 +97,8 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             Cs = C_values(objective, Cs)
             results, scores, weights = self._scored_path(objective, Cs, scored.encoding, scores_at)
         mean, error = summary(scores, weights)
-        index = chosen_index(mean, error, select)
+        best, within = best_index(mean), one_standard_error_index(mean, error)
+        index = best if select == "best" else within
         result = result_at(results, index)
         coef_path, intercept_path = coefficient_path(results, rows.dtype)
         attributes = {

@@ -10,7 +10,7 @@ from sklearn.model_selection import check_cv
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Answers, has_columns
-from softreg._selection.leave_one_out import leave_one_out, refined
+from softreg._selection.leave_one_out import leave_one_out_with_refits
 from softreg._selection.path import PathPoint
 from softreg._selection.refits import Fold, FoldRefits
 from softreg._selection.scoring import (
@@ -35,13 +35,9 @@ def leaves_one_out(cv: Any, scoring: Any) -> bool:
     return True
 
 
-def _splits(cv: Any, X: Any, y: Any, groups: Any, n: int) -> list[tuple[NDArray, NDArray]]:
-    """Return the indices (train, test) of each fold of the n rows of X and y.
-
-    `cv` is an integer, a splitter or an iterable of such pairs, which may also be masks (n,).
-    """
-    groups, stratified = validation.check_groups(groups, n), not has_columns(y)
-    splits: list[tuple[NDArray, NDArray]] = []
+def _splits(cv: Any, X: Any, y: Any, groups: Any) -> list[tuple[Any, Any]]:
+    """Return the pairs (train, test) of `cv`: an integer, a splitter or an iterable of such."""
+    stratified, splits = not has_columns(y), []
     try:
         splitter = check_cv(cv, y if stratified else None, classifier=stratified)
         for train, test in splitter.split(X, y, groups):
@@ -54,14 +50,11 @@ def _splits(cv: Any, X: Any, y: Any, groups: Any, n: int) -> list[tuple[NDArray,
         ) from error
     if not splits:
         raise ValueError(f"cv={cv!r} has no folds; it must have one or more.")
-    return [
-        (_indices(cv, number, train, n), _indices(cv, number, test, n))
-        for number, (train, test) in enumerate(splits)
-    ]
+    return splits
 
 
 def _indices(cv: Any, number: int, rows: Any, n: int) -> NDArray[np.intp]:
-    """Return the indices (m,) of rows, which may be given as a mask (n,)."""
+    """Return the indices (m,) of a fold's train or test rows, which may be given as a mask (n,)."""
     indices = np.asarray(rows)
     if indices.dtype == bool and indices.shape == (n,):
         indices = np.flatnonzero(indices)
@@ -82,7 +75,8 @@ def folds_of(cv: Any, X: Any, y: Any, groups: Any, answers: Answers) -> list[Fol
     n, weight = answers.y.shape[0], answers.weight
     has_weight = (np.ones(n) if weight is None else weight.reshape(n, -1).sum(axis=1)) > 0
     folds = []
-    for number, (train, test) in enumerate(_splits(cv, X, y, groups, n)):
+    for number, split in enumerate(_splits(cv, X, y, validation.check_groups(groups, n))):
+        train, test = (_indices(cv, number, rows, n) for rows in split)
         for part, rows in (("train", train), ("test", test)):
             if not rows.size:
                 raise ValueError(
@@ -129,8 +123,8 @@ def row_scores(
 
     (n,) both, or (n, L): as `fold_scores` does for folds.
     """
-    objective, T = path_point.objective, path_point.T
-    left_out = refined(objective, T, path_point.metric, leave_one_out(objective, T))
+    objective, T, metric = path_point.objective, path_point.T, path_point.metric
+    left_out = leave_one_out_with_refits(objective, T, metric)
     scores = classifier._as_decisions(left_out.scores)
     return scorer.row_scores(np.arange(len(scores)), scores)
 
@@ -156,11 +150,6 @@ def summary(scores: NDArray, weights: NDArray) -> tuple[NDArray, NDArray]:
     mean = weighted_mean(scores, weights)
     variance = weighted_mean(np.square(scores - mean), weights)
     return mean, np.sqrt(quotient(variance, np.count_nonzero(weights, axis=0) - 1))
-
-
-def chosen_index(mean: NDArray, error: NDArray, select: str) -> NDArray[np.intp]:
-    """Return the index of the C that `select` names ("best" or "1se"), or each label's, (L,)."""
-    return best_index(mean) if select == "best" else one_standard_error_index(mean, error)
 
 
 def best_index(mean: NDArray) -> NDArray[np.intp]:
