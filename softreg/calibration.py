@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -47,10 +46,11 @@ def tune_thresholds(
 
     .. math:: t = \mathrm{sigmoid}(c), \qquad c = \arg\max_c \; \mathrm{metric}(y, [z > c]) ,
 
-    of all cuts c between scores ("f1", costs) or of 100 of them (a callable), the one nearest to 0
-    where several are best. Of more than two classes, one a row, that of the largest
+    of 0 and all cuts c between scores ("f1", costs), or 0 and 100 of them (a callable): the one
+    nearest to 0 where several are best. Of more than two classes, one a row, that of the largest
     :math:`z_k - c_k` is predicted, and one cut is chosen after another until none moves, so that
-    the best combination may be missed. The estimator stays as it is.
+    the best combination may be missed. On the held-out scores none is worse than the thresholds
+    1/2. The estimator stays as it is.
 
     Parameters
     ----------
@@ -116,108 +116,78 @@ def tune_thresholds(
     classes = sample.encoding.classes if sample.answers.y.ndim == 1 else None
     criterion = _criterion(metric, classes, sample.answers.weight is not None)
     rows, scores = _held_out_scores(estimator, sample, X, y, cv)
-    answers, weight = sample.answers.take_rows(rows)
+    y_true, weight = sample.answers.take_rows(rows)
     weight = np.ones(len(rows)) if weight is None else weight
-    if classes is None:
-        cuts = _cuts_of_labels(criterion, answers.toarray(), scores, weight)
-    else:
-        codes = (answers[:, None] == classes).argmax(axis=1)
-        cuts_of = _cuts_of_labels if len(classes) == 2 else _cuts_of_classes
-        cuts = cuts_of(criterion, codes, scores, weight)
+    true = y_true.toarray() if classes is None else (y_true[:, None] == classes).argmax(axis=1)
+    cuts_of = _cuts_of_labels if classes is None or len(classes) == 2 else _cuts_of_classes
+    cuts = cuts_of(criterion, true, scores, weight)
     return expit(np.clip(cuts, -_LARGEST_CUT, _LARGEST_CUT))
 
 
-class Criterion(ABC):
-    """A value of predictions: the larger, the better."""
+@dataclass(frozen=True, eq=False)
+class Criterion:
+    """A value of predictions: the larger, the better.
 
-    @abstractmethod
-    def at_cuts(self, true: NDArray, scores: NDArray, weight: NDArray, cuts: NDArray) -> NDArray:
-        """Return the values (c,) of predicting yes for scores above each of the cuts (c,).
+    Attributes
+    ----------
+    value : callable, from true and predicted classes, numbered from 0, and weights, (m,) all, to a
+        number
+    of_confusion : callable, from weights (2, 2, c) by true and predicted class at c cuts to values
+        (c,), or None; what is known of all cuts at once is tried at all of them
+    """
 
-        `true` is 0 or 1, and `true`, `scores` and `weight` are (m,).
+    value: Callable[[NDArray, NDArray, NDArray], float]
+    of_confusion: Callable[[NDArray], NDArray] | None = None
+
+    def best_cut(
+        self, true: NDArray, lead: NDArray, weight: NDArray, k: int = 1, others: Any = 0
+    ) -> float:
+        """Return the cut with the best predictions: class k where its lead exceeds it, else others.
+
+        Arrays are (m,). Zero is always tried, and of several best cuts it is the nearest to zero.
         """
-
-    @abstractmethod
-    def of_predictions(self, true: NDArray, predicted: NDArray, weight: NDArray) -> float:
-        """Return the value of predictions (m,) among classes that are numbered from 0."""
-
-
-@dataclass(frozen=True, eq=False)
-class ConfusionCriterion(Criterion):
-    """A function of the confusion matrix.
-
-    Attributes
-    ----------
-    function : callable, from the weights (K, K, ...) of rows by true and predicted class to (...)
-    n_classes : int, K
-    """
-
-    function: Callable[[NDArray], NDArray]
-    n_classes: int
-
-    def at_cuts(self, true: NDArray, scores: NDArray, weight: NDArray, cuts: NDArray) -> NDArray:
-        order = np.argsort(scores)
-        below = np.searchsorted(scores[order], cuts, side="right")
-        by_truth = np.stack([1 - true, true]) * weight
-        sums = np.pad(np.cumsum(by_truth[:, order], axis=1), ((0, 0), (1, 0)))
-        confusion = np.stack([sums[:, below], sums[:, -1:] - sums[:, below]], axis=1)
-        return self.function(confusion)
-
-    def of_predictions(self, true: NDArray, predicted: NDArray, weight: NDArray) -> float:
-        K = self.n_classes
-        confusion = np.bincount(K * true + predicted, weight, K * K).reshape(K, K)
-        return float(self.function(confusion))
-
-
-@dataclass(frozen=True, eq=False)
-class MetricCriterion(Criterion):
-    """A user's metric of true and predicted values.
-
-    Attributes
-    ----------
-    metric : callable (y_true, y_pred), or with sample_weight
-    classes : ndarray (K,), what classes are called; None for a label's 0 and 1
-    has_weights : bool, whether the metric gets sample_weight
-    """
-
-    metric: Callable[..., float]
-    classes: NDArray | None
-    has_weights: bool
-
-    def at_cuts(self, true: NDArray, scores: NDArray, weight: NDArray, cuts: NDArray) -> NDArray:
-        values = np.full(len(cuts), -np.inf)
-        for index in _spread_indices(len(cuts)):
-            predicted = (scores > cuts[index]).astype(int)
-            values[index] = self.of_predictions(true, predicted, weight)
-        return values
-
-    def of_predictions(self, true: NDArray, predicted: NDArray, weight: NDArray) -> float:
-        if self.classes is not None:
-            true, predicted = self.classes[true], self.classes[predicted]
-        known_weight = weight if self.has_weights else None
-        value = call_with_weight(self.metric, true, predicted, weight=known_weight)
-        if np.isnan(value):
-            raise ValueError(f"metric={self.metric!r} returned NaN; it must return numbers.")
-        return value
+        cuts = _cuts_between(lead)
+        if self.of_confusion is not None:
+            values = self.of_confusion(_confusion_at_cuts(true, lead, weight, cuts))
+        else:
+            spread = np.linspace(0, len(cuts) - 1, min(len(cuts), _CANDIDATES)).astype(int)
+            cuts = np.union1d(cuts[spread], 0.0)
+            predictions = (np.where(lead > cut, k, others) for cut in cuts)
+            values = np.array([self.value(true, predicted, weight) for predicted in predictions])
+        best = cuts[values == values.max()]
+        return float(best[np.abs(best).argmin()])
 
 
 def _criterion(metric: Any, classes: NDArray | None, has_weights: bool) -> Criterion:
-    """Return the criterion that a metric is for labels (`classes` None) or for classes."""
+    """Return the criterion that a metric is for labels (`classes` None) or for classes (K,)."""
+    K = 2 if classes is None else len(classes)
+
+    def metric_value(true: NDArray, predicted: NDArray, weight: NDArray) -> float:
+        if classes is not None:
+            true, predicted = classes[true], classes[predicted]
+        value = call_with_weight(metric, true, predicted, weight=weight if has_weights else None)
+        if np.isnan(value):
+            raise ValueError(f"metric={metric!r} returned NaN; it must return numbers.")
+        return value
+
+    def confusion_value(true: NDArray, predicted: NDArray, weight: NDArray) -> float:
+        confusion = np.bincount(K * true + predicted, weight, K * K)
+        return float(of_confusion(confusion.reshape(K, K)))
+
     if callable(metric):
-        return MetricCriterion(metric, classes, has_weights)
-    n_classes = 2 if classes is None else len(classes)
-    if isinstance(metric, str) and metric == "f1":
-        return ConfusionCriterion(_f1, n_classes)
+        return Criterion(metric_value)
+    of_confusion = _f1 if isinstance(metric, str) and metric == "f1" else _minus_cost(metric, K)
+    return Criterion(confusion_value, of_confusion if K == 2 else None)
+
+
+def _minus_cost(metric: Any, n_classes: int) -> Callable[[NDArray], NDArray]:
+    """Return what is minus the cost of a confusion matrix, given the costs (K, K)."""
     if metric is None or isinstance(metric, str):
         raise ValueError(f'metric={metric!r} must be "f1", a callable or an array of costs.')
     costs = check_array(metric, dtype=np.float64, input_name="metric")
     meaning = ": costs by true and predicted class (no and yes, for a label)"
     validation.check_shape("metric", costs, n_classes, n_classes, meaning=meaning)
-
-    def minus_cost(confusion: NDArray) -> NDArray:
-        return -np.einsum("tp,tp...->...", costs, confusion)
-
-    return ConfusionCriterion(minus_cost, n_classes)
+    return lambda confusion: -np.einsum("tp,tp...->...", costs, confusion)
 
 
 def _f1(confusion: NDArray) -> NDArray:
@@ -275,15 +245,7 @@ def _cuts_of_labels(
     weight = np.broadcast_to(weight.reshape(m, -1), scores.shape)
     known = ~(np.isnan(true) | np.isnan(scores))
     labels = zip(true.T, scores.T, weight.T, known.T, strict=True)
-    return np.array([_best_cut(criterion, y[k], z[k], s[k]) for y, z, s, k in labels])
-
-
-def _best_cut(criterion: Criterion, true: NDArray, scores: NDArray, weight: NDArray) -> float:
-    """Return the cut with the best predictions; of several, that nearest to zero."""
-    cuts = _cuts_between(scores)
-    values = criterion.at_cuts(true, scores, weight, cuts)
-    best = cuts[values == values.max()]
-    return float(best[np.abs(best).argmin()])
+    return np.array([criterion.best_cut(y[k], z[k], s[k]) for y, z, s, k in labels])
 
 
 def _cuts_of_classes(
@@ -297,30 +259,26 @@ def _cuts_of_classes(
     for _ in range(_MOST_ROUNDS):
         before = cuts.copy()
         for k in range(len(cuts)):
-            cuts[k] = _better_cut(criterion, true, scores - cuts, k, weight) + cuts[k]
+            others = scores - cuts
+            excess = others[:, k].copy()
+            others[:, k] = -np.inf
+            lead = excess - others.max(axis=1)
+            cuts[k] += criterion.best_cut(true, lead, weight, k, others.argmax(axis=1))
         if (cuts == before).all():
             break
     return cuts
 
 
-def _better_cut(
-    criterion: Criterion, true: NDArray, excess: NDArray, k: int, weight: NDArray
-) -> float:
-    """Return by how much to move the cut of class k, given scores minus cuts (m, K).
+def _confusion_at_cuts(true: NDArray, scores: NDArray, weight: NDArray, cuts: NDArray) -> NDArray:
+    """Return the weights (2, 2, c) by truth and prediction, which is yes above each cut (c,).
 
-    Zero unless a move is better.
+    `true`, (m,), is 0, 1 or a share between.
     """
-    others = excess.copy()
-    others[:, k] = -np.inf
-    second, lead = others.argmax(axis=1), excess[:, k] - others.max(axis=1)
-
-    def value(move: float) -> float:
-        return criterion.of_predictions(true, np.where(lead > move, k, second), weight)
-
-    moves = _cuts_between(lead)
-    moves = moves[_spread_indices(len(moves))]
-    values = np.array([value(move) for move in moves])
-    return float(moves[values.argmax()]) if values.max() > value(0.0) else 0.0
+    order = np.argsort(scores)
+    below = np.searchsorted(scores[order], cuts, side="right")
+    by_truth = np.stack([1 - true, true]) * weight
+    sums = np.pad(np.cumsum(by_truth[:, order], axis=1), ((0, 0), (1, 0)))
+    return np.stack([sums[:, below], sums[:, -1:] - sums[:, below]], axis=1)
 
 
 def _cuts_between(scores: NDArray) -> NDArray:
@@ -328,8 +286,3 @@ def _cuts_between(scores: NDArray) -> NDArray:
     s = np.unique(np.append(scores, 0.0))
     ends = s[[0, -1]] + [-1, 1]
     return np.sort(np.concatenate([ends, (s[1:] + s[:-1]) / 2, [0.0]]))
-
-
-def _spread_indices(count: int) -> NDArray[np.intp]:
-    """Return indices below `count`, evenly spread, at most `_CANDIDATES` of them."""
-    return np.unique(np.linspace(0, count - 1, min(count, _CANDIDATES)).astype(int))

@@ -21,7 +21,7 @@ MAP = """\
 __init__      the public names, nothing else
 _estimators/  WHAT USERS CALL: base, fit, streams, cv, softmax, sigmoid, regularization_path,
               callbacks, pose
-_selection/   WHICH STRENGTH: path, folds, refits, scoring, cv_scores, leave_one_out
+_selection/   WHICH STRENGTH: path, refits, scoring, cv_scores, leave_one_out
 solvers/      HOW (public): base, auto, outer_loop, newton_step, point, monitor, result, lbfgs,
               newton
   linalg/     metrics, costs, factors, hessian_product, conjugate_gradients, row_sampling

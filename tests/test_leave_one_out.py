@@ -18,7 +18,7 @@ from softreg._model.penalties import Ridge
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows, memory_rows
 from softreg._rows.targets import ClassTargets, TargetMatrix
-from softreg._selection.leave_one_out import leave_one_out, refined
+from softreg._selection.leave_one_out import leave_one_out, leave_one_out_with_refits
 from softreg.solvers.linalg.metrics import GramMetric, HessianMetric
 
 # What keeps leverages from one moves rows of leverage 0.99 by no more than this.
@@ -383,7 +383,7 @@ def refined_losses(objective, T, Y):
     """Each row's log loss, left out in one step, and with the worst rows refitted."""
     left, exact = leave_one_out(objective, T), objective.in_double()
     metric = HessianMetric.at_coefficients(exact, T, GramMetric.at_null_model(exact))
-    both = left, refined(objective, T, metric, left)
+    both = left, leave_one_out_with_refits(objective, T, metric)
     np.testing.assert_array_equal(both[1].leverage, left.leverage)
     return [losses(with_both(left_out.scores), Y) for left_out in both]
 
@@ -446,9 +446,8 @@ def test_labels_are_refitted_each_by_itself(one_thread):
     X, Y, known = labels_with_holes()
     objective, T = label_objective(one_thread, X, Y, known, 1000.0)
     left, exact = leave_one_out(objective, T), objective.in_double()
-    found = refined(
-        objective, T, HessianMetric.at_coefficients(exact, T, GramMetric.at_null_model(exact)), left
-    )
+    metric = HessianMetric.at_coefficients(exact, T, GramMetric.at_null_model(exact))
+    found = leave_one_out_with_refits(objective, T, metric)
     np.testing.assert_array_equal(found.scores[~known], left.scores[~known])
     errors = []
     for y, s, z, step in zip(Y.T, known.T, found.scores.T, left.scores.T, strict=True):

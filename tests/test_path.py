@@ -14,8 +14,8 @@ from sklearn.datasets import load_wine
 from softreg import SigmoidRegression, SoftmaxRegression, SoftmaxRegressionCV, regularization_path
 from softreg._rows.memory import MemoryRows
 from softreg._selection import refits as _refits
-from softreg._selection.path import C_grid, PathExtrapolation, path_points
-from softreg._selection.refits import Fold, FoldRefits
+from softreg._selection.path import C_values, extrapolated, path_points
+from softreg._selection.refits import Fold, FoldRefits, refits_in_groups
 from softreg.solvers.monitor import Monitor
 
 CS = np.array([0.02, 0.3, 5.0])
@@ -82,14 +82,11 @@ def test_strengths_may_lie_close_together_or_far_apart(one_thread, spacing):
 def test_a_trail_that_is_straight_in_log_c_is_followed():
     """After one point the same is expected, after two a line in log C through the last two."""
     slope, start = np.random.default_rng(1).normal(size=(2, 3, 2))
-    extrapolation = PathExtrapolation()
-    assert not extrapolation.points
-    extrapolation = extrapolation.with_point(0.1, 99 * np.ones((3, 2)))
-    np.testing.assert_array_equal(extrapolation.expected(5.0), 99 * np.ones((3, 2)))
-    for C in (1.0, 10.0, 20.0):
-        extrapolation = extrapolation.with_point(C, start + np.log(C) * slope)
+    first = (0.1, 99 * np.ones((3, 2)))
+    np.testing.assert_array_equal(extrapolated([first], 5.0), first[1])
+    points = [first, *((C, start + np.log(C) * slope) for C in (1.0, 10.0, 20.0))]
     for C in (20.0, 1e3):
-        np.testing.assert_allclose(extrapolation.expected(C), start + np.log(C) * slope, rtol=1e-12)
+        np.testing.assert_allclose(extrapolated(points, C), start + np.log(C) * slope, rtol=1e-12)
 
 
 # ---- Grids --------------------------------------------------------------------------------------
@@ -97,7 +94,7 @@ def test_a_trail_that_is_straight_in_log_c_is_followed():
 
 def test_a_grid_begins_where_no_model_gains_a_percent(posed):
     """F* >= 0.99 F(null) at the first C; evenly spaced in log C, and of the length asked for."""
-    Cs = C_grid(posed.objective, 7)
+    Cs = C_values(posed.objective, 7)
     assert Cs.shape == (7,) and (np.diff(Cs) > 0).all()
     np.testing.assert_allclose(np.diff(np.log(Cs), 2), 0, atol=1e-9)
     at_least_C = posed.objective.at_strength(Cs[0])
@@ -112,7 +109,7 @@ def test_a_grid_of_what_no_strength_changes_is_any_grid(one_thread):
     """Constant columns, or no penalty at all: from 1e-4 to 1e4."""
     for options in ({"X": np.full((40, 6), 3.0)}, {"penalty": "no penalty"}):
         case = make(one_thread, **options)
-        np.testing.assert_allclose(C_grid(case.objective, 3), [1e-4, 1, 1e4])
+        np.testing.assert_allclose(C_values(case.objective, 3), [1e-4, 1, 1e4])
 
 
 # ---- Refits -------------------------------------------------------------------------------------
@@ -158,7 +155,7 @@ def gauged(case, Z):
 def test_held_out_scores_are_those_of_the_fits_without_the_fold(posed):
     """Z of each fold's rows, at every strength, equals the dense fit's."""
     folds = folds_of(40, 3)
-    refits = FoldRefits(posed.objective, posed.objective.rows, folds, 1e-12)
+    refits = FoldRefits(posed.objective, folds, 1e-12)
     for path_point in path_points(posed.objective, CS, monitor):
         scores = refits.held_out_scores(path_point)
         assert len(scores) == 3
@@ -172,7 +169,7 @@ def test_rows_that_a_refit_counts_twice_weigh_twice(posed):
     """A fold's train part may say how often."""
     times = np.random.default_rng(2).integers(0, 3, 40)
     fold = Fold(times, np.flatnonzero(times == 0))
-    refits = FoldRefits(posed.objective, posed.objective.rows, [fold], 1e-12)
+    refits = FoldRefits(posed.objective, [fold], 1e-12)
     (path_point,) = path_points(posed.objective, CS[1:2], monitor)
     expected, without_fold = scores_without(posed, path_point.C, fold)
     is_constant = without_fold.problems.spread(without_fold.constant_problems)
@@ -190,14 +187,15 @@ def test_folds_that_are_refitted_in_groups_are_those_refitted_together(
     """
     case, folds = make(one_thread, targets, factors=np.ones(6)), folds_of(40, 5)
     (path_point,) = path_points(case.objective, CS[1:2], monitor)
-    together = FoldRefits(case.objective, case.objective.rows, folds, 1e-12).held_out_scores(
-        path_point
-    )
-    for most in (1, 2 * case.objective.rows.n * case.objective.shape[1]):
+    together = FoldRefits(case.objective, folds, 1e-12).held_out_scores(path_point)
+    for most, sizes in (
+        (1, [1, 1, 1, 1, 1]),
+        (2 * case.objective.rows.n * case.objective.shape[1], [2, 2, 1]),
+    ):
         monkeypatch.setattr(_refits, "_MOST_FOLD_SCORES", most)
-        apart = FoldRefits(case.objective, case.objective.rows, folds, 1e-12).held_out_scores(
-            path_point
-        )
+        groups = refits_in_groups(case.objective, folds, 1e-12)
+        assert [len(group.folds) for group in groups] == sizes
+        apart = [scores for group in groups for scores in group.held_out_scores(path_point)]
         for one, other in zip(apart, together, strict=True):
             close(gauged(case, one), gauged(case, other), 1e-3)
 
@@ -206,15 +204,15 @@ def test_the_kernel_of_refits_is_a_value_that_another_process_could_run(one_thre
     """It comes back from pickle as it was: the same scores of each fold."""
     case = make(one_thread, ONE_FIT[0], factors=np.ones(6))
     (path_point,) = path_points(case.objective, CS[1:2], monitor)
-    rows, folds = case.objective.rows, folds_of(40, 3)
-    expected = FoldRefits(case.objective, rows, folds, 1e-12).held_out_scores(path_point)
+    folds = folds_of(40, 3)
+    expected = FoldRefits(case.objective, folds, 1e-12).held_out_scores(path_point)
     map_rows = MemoryRows.map_rows
 
     def map_rows_elsewhere(rows, kernel):
         return map_rows(rows, pickle.loads(pickle.dumps(kernel)))
 
     monkeypatch.setattr(MemoryRows, "map_rows", map_rows_elsewhere)
-    refits = FoldRefits(case.objective, rows, folds, 1e-12)
+    refits = FoldRefits(case.objective, folds, 1e-12)
     for Z, as_before in zip(refits.held_out_scores(path_point), expected, strict=True):
         np.testing.assert_array_equal(Z, as_before)
 

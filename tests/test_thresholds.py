@@ -160,6 +160,18 @@ def test_no_threshold_has_more_of_a_metric_that_is_given(metric):
     assert_tuned(thresholds, labels, Z, metric)
 
 
+@pytest.mark.parametrize("label", range(4))
+def test_a_metric_that_a_half_is_best_for_leaves_it(label):
+    """Of many scores not every cut is tried for a callable; that of 1/2 always is."""
+    z = cross_val_predict(SigmoidRegression(), X, Y[:, label], cv=StratifiedKFold(5), **SCORES)
+    count = (z > 0).sum()
+
+    def metric(y_true, y_pred):
+        return float(y_pred.sum() == count)
+
+    assert tune_thresholds(SigmoidRegression(), X, Y[:, label], metric) == 0.5
+
+
 def test_a_metric_sees_zeros_and_ones_of_the_rows_that_know_the_label():
     """Per label: 0/1 vectors of the rows that know it, and of no other."""
     seen = []

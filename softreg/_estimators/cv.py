@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from abc import ABCMeta, abstractmethod
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
@@ -18,17 +19,18 @@ from softreg._estimators.base import LinearClassifier, coefficient_path, predict
 from softreg._estimators.pose import monitor_of, pose, read_sample, threads_of
 from softreg._model.objective import Objective
 from softreg._selection.cv_scores import (
-    FoldScores,
-    HeldOutScores,
-    RowScores,
+    best_index,
     check_scores,
-    chosen_index,
+    fold_scores,
+    folds_of,
+    leaves_one_out,
+    one_standard_error_index,
+    row_scores,
     summary,
 )
-from softreg._selection.folds import check_weights, folds_of, leaves_one_out
-from softreg._selection.path import C_values, path_points
-from softreg._selection.refits import FoldRefits
-from softreg._selection.scoring import LogLoss, as_labels, held_out_scorer
+from softreg._selection.path import C_values, PathPoint, path_points
+from softreg._selection.refits import refits_in_groups
+from softreg._selection.scoring import Classifier, LogLoss, as_labels, held_out_scorer
 from softreg.solvers.result import Result
 
 # Refits to this estimate of (F - F*) / F have mean scores within 2e-5 of converged ones, also where
@@ -36,37 +38,8 @@ from softreg.solvers.result import Result
 _REFIT_TOL = 1e-9
 
 
-@dataclass(frozen=True, eq=False)
-class ScoredPath:
-    """The fits to all rows at each C, and the held-out scores of those without some rows.
-
-    Attributes
-    ----------
-    Cs : ndarray (n_Cs,), ascending
-    results : list of Result, one for each C
-    scores : ndarray (count, n_Cs) or (count, n_Cs, L), of `HeldOutScores`
-    mean, error : ndarray (n_Cs,) or (n_Cs, L), their mean and its standard error
-    """
-
-    Cs: NDArray
-    results: list[Result]
-    scores: NDArray
-    mean: NDArray
-    error: NDArray
-
-    def attributes(self, index: NDArray[np.intp], dtype: np.dtype) -> dict[str, Any]:
-        """Return the fitted attributes of the path, given the index of the chosen C, () or (L,)."""
-        coef_path, intercept_path = coefficient_path(self.results, dtype)
-        C = self.Cs[index]
-        return {
-            "coef_path_": coef_path,
-            "intercept_path_": intercept_path,
-            "C_": C if index.ndim else float(C),
-            "Cs_": self.Cs,
-            "scores_": self.scores,
-            "mean_score_": self.mean,
-            "se_score_": self.error,
-        }
+# Scores at a point of the path, given the fit to all rows there, and their weights.
+ScoresAt = Callable[[PathPoint, Classifier], tuple[NDArray, NDArray]]
 
 
 class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
@@ -120,13 +93,26 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             rows = sample.rows(bool(self.fit_intercept), threads)
             objective = pose(self, rows, sample.encoding, np.ones(1))
             scored = as_labels(sample) if self._has_C_per_label(sample.encoding) else sample
-            held_out = self._held_out_scores(objective, scored, X, y, groups, by_row)
-            path = self._scored_path(objective, C_values(objective, Cs), scored.encoding, held_out)
-        index = chosen_index(path.mean, path.error, select)
-        result = result_at(path.results, index)
-        attributes = self._attributes_of_fit(result, sample.encoding, rows)
-        self._store(features | attributes | path.attributes(index, rows.dtype))
-        self._warn_of_path(sample.encoding, path.results, result)
+            scores_at = self._held_out_scores(objective, scored, X, y, groups, by_row)
+            Cs = C_values(objective, Cs)
+            results, scores, weights = self._scored_path(objective, Cs, scored.encoding, scores_at)
+        mean, error = summary(scores, weights)
+        best, within = best_index(mean), one_standard_error_index(mean, error)
+        index = best if select == "best" else within
+        result = result_at(results, index)
+        coef_path, intercept_path = coefficient_path(results, rows.dtype)
+        attributes = {
+            **self._attributes_of_fit(result, sample.encoding, rows),
+            "C_": Cs[index] if index.ndim else float(Cs[index]),
+            "Cs_": Cs,
+            "coef_path_": coef_path,
+            "intercept_path_": intercept_path,
+            "scores_": scores,
+            "mean_score_": mean,
+            "se_score_": error,
+        }
+        self._store(features | attributes)
+        self._warn_of_path(sample.encoding, results, result)
         return self
 
     @property
@@ -178,31 +164,36 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
 
     def _held_out_scores(
         self, objective: Objective, sample: Sample, X: Any, y: Any, groups: Any, by_row: bool
-    ) -> HeldOutScores:
-        """Return what `cv` and `scoring` ask for, of a sample encoded as it is scored."""
-        rows: Any = objective.rows
-        held_out: HeldOutScores
-        per_label = self._has_C_per_label(sample.encoding)
+    ) -> ScoresAt:
+        """Return what scores rows by fits without them, of a sample encoded as it is scored.
+
+        `by_row` says whether each row is left out alone, or each fold of `cv`.
+        """
         encoding, answers = sample.encoding, sample.answers
+        per_label = self._has_C_per_label(encoding)
+        scores_at: ScoresAt
         if by_row:
-            held_out = RowScores(LogLoss(encoding, answers, per_label), rows.n)
+            count = answers.y.shape[0]
+            scores_at = partial(row_scores, LogLoss(encoding, answers, per_label))
         else:
             scorer = held_out_scorer(self.scoring, X, y, encoding, answers, per_label=per_label)
-            folds = folds_of(self.cv, X, y, groups, rows.n)
-            check_weights(folds, answers.weight)
-            tol = max(validation.check_tol(self.tol), _REFIT_TOL)
-            held_out = FoldScores(folds, FoldRefits(objective, rows, folds, tol), scorer)
-        if self.select == "1se" and held_out.count < 2:
+            folds = folds_of(self.cv, X, y, groups, answers)
+            tol, count = max(validation.check_tol(self.tol), _REFIT_TOL), len(folds)
+            scores_at = partial(fold_scores, refits_in_groups(objective, folds, tol), scorer)
+        if self.select == "1se" and count < 2:
             raise ValueError(
                 f'select="1se" needs the standard error of two or more scores, and cv={self.cv!r} '
-                f'gives {held_out.count}; choose select="best", or more folds.'
+                f'gives {count}; choose select="best", or more folds.'
             )
-        return held_out
+        return scores_at
 
     def _scored_path(
-        self, objective: Objective, Cs: NDArray, encoding: Encoding, held_out: HeldOutScores
-    ) -> ScoredPath:
-        """Return the fits to all rows at each C, with their held-out scores."""
+        self, objective: Objective, Cs: NDArray, encoding: Encoding, scores_at: ScoresAt
+    ) -> tuple[list[Result], NDArray, NDArray]:
+        """Return the fits to all rows at each C, their held-out scores, and the scores' weights.
+
+        Scores and weights are (count, n_Cs), or (count, n_Cs, L), of as many folds or rows.
+        """
         results, scored = [], []
         for path_point in path_points(objective, Cs, partial(monitor_of, self)):
             C, result = path_point.C, path_point.result
@@ -211,7 +202,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             classifier = self._with_attributes(
                 prediction_attributes(encoding, result.coef, result.intercept, dtype)
             )
-            scores, weights = held_out.at(path_point, classifier)
+            scores, weights = scores_at(path_point, classifier)
             check_scores(self.scoring, C, scores, weights)
             results.append(result)
             scored.append((scores, weights))
@@ -219,7 +210,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
                 F, mean = result.objective.sum(), summary(scores, weights)[0].mean()
                 print(f"[{type(self).__name__}] C = {C:.3g}: F = {F:.10g}, score {mean:.6g}")
         scores, weights = (np.stack(along_path, axis=1) for along_path in zip(*scored, strict=True))
-        return ScoredPath(Cs, results, scores, *summary(scores, weights))
+        return results, scores, weights
 
     def _warn_of_path(self, encoding: Encoding, results: list[Result], chosen: Result) -> None:
         """Warn, once, of fits that did not converge, given all and the one that was chosen."""

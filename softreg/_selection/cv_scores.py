@@ -1,80 +1,132 @@
-"""Held-out scores: what the fits without some rows score on them, at each strength."""
+"""Cross-validation: its folds, the scores of rows by fits without them, and the C these choose."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.model_selection import check_cv
 
-from softreg._selection.leave_one_out import leave_one_out, refined
+from softreg._encoding import validation
+from softreg._encoding.answers import Answers, has_columns
+from softreg._selection.leave_one_out import leave_one_out_with_refits
 from softreg._selection.path import PathPoint
 from softreg._selection.refits import Fold, FoldRefits
 from softreg._selection.scoring import (
     Classifier,
-    HeldOutScorer,
     LogLoss,
+    Scorer,
+    is_log_loss,
     quotient,
     weighted_mean,
 )
 
 
-class HeldOutScores(ABC):
-    """The scores of held-out rows at a point of a path: by fold or by row."""
-
-    @property
-    @abstractmethod
-    def count(self) -> int:
-        """Number of scores (of each label): folds or rows."""
-
-    @abstractmethod
-    def at(self, path_point: PathPoint, classifier: Classifier) -> tuple[NDArray, NDArray]:
-        """Return the scores, (count,) or (count, L), at a point of the path, and their weights.
-
-        Unknown ones are NaN and weigh nothing. `classifier` is the fit to all rows there.
-        """
+def leaves_one_out(cv: Any, scoring: Any) -> bool:
+    """Return whether `cv` leaves out each row; ValueError if `scoring` then does not score rows."""
+    if not (isinstance(cv, str) and cv == "loo"):
+        return False
+    if not is_log_loss(scoring):
+        raise ValueError(
+            f'scoring={scoring!r} does not go with cv="loo", which scores each row, by '
+            '"neg_log_loss" only; choose scoring="neg_log_loss", or folds such as cv=10.'
+        )
+    return True
 
 
-@dataclass(frozen=True, eq=False)
-class FoldScores(HeldOutScores):
-    """Each fold is scored by the fit that leaves it out."""
-
-    folds: list[Fold]
-    refits: FoldRefits
-    scorer: HeldOutScorer
-
-    @property
-    def count(self) -> int:
-        return len(self.folds)
-
-    def at(self, path_point: PathPoint, classifier: Classifier) -> tuple[NDArray, NDArray]:
-        fold_scores = self.refits.held_out_scores(path_point)
-        scored = [
-            self.scorer.fold_score(classifier, fold.test, classifier._as_decisions(scores))
-            for fold, scores in zip(self.folds, fold_scores, strict=True)
-        ]
-        values, are_known = zip(*scored, strict=True)
-        return np.array(values), np.array(are_known, dtype=float)
+def _splits(cv: Any, X: Any, y: Any, groups: Any) -> list[tuple[Any, Any]]:
+    """Return the pairs (train, test) of `cv`: an integer, a splitter or an iterable of such."""
+    stratified, splits = not has_columns(y), []
+    try:
+        splitter = check_cv(cv, y if stratified else None, classifier=stratified)
+        for train, test in splitter.split(X, y, groups):
+            splits.append((train, test))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"cv={cv!r} gives no fold {len(splits)} of these rows ({error}). It must be an integer "
+            '>= 2, "loo", a splitter of sklearn.model_selection that takes such X, y and groups, '
+            "or an iterable of pairs (train, test) of indices."
+        ) from error
+    if not splits:
+        raise ValueError(f"cv={cv!r} has no folds; it must have one or more.")
+    return splits
 
 
-@dataclass(frozen=True, eq=False)
-class RowScores(HeldOutScores):
-    """Each of n rows is scored by the fit that leaves it out, approximately."""
+def _indices(cv: Any, number: int, rows: Any, n: int) -> NDArray[np.intp]:
+    """Return the indices (m,) of a fold's train or test rows, which may be given as a mask (n,)."""
+    indices = np.asarray(rows)
+    if indices.dtype == bool and indices.shape == (n,):
+        indices = np.flatnonzero(indices)
+    is_list = indices.ndim == 1 and (indices.dtype.kind in "iu" or not indices.size)
+    if not is_list or (indices.size and not -n <= indices.min() <= indices.max() < n):
+        raise ValueError(
+            f"cv={cv!r}: fold {number} holds {indices!r}, which are not indices of the {n} rows of "
+            "X."
+        )
+    return indices.astype(np.intp) % n
 
-    scorer: LogLoss
-    n: int
 
-    @property
-    def count(self) -> int:
-        return self.n
+def folds_of(cv: Any, X: Any, y: Any, groups: Any, answers: Answers) -> list[Fold]:
+    """Return the folds of the rows of X and y, `answers` being what y holds.
 
-    def at(self, path_point: PathPoint, classifier: Classifier) -> tuple[NDArray, NDArray]:
-        objective, T = path_point.objective, path_point.T
-        left_out = refined(objective, T, path_point.metric, leave_one_out(objective, T))
-        scores = classifier._as_decisions(left_out.scores)
-        return self.scorer.row_scores(np.arange(self.n), scores)
+    ValueError if either part of a fold is empty or weighs nothing, or if they overlap.
+    """
+    n, weight = answers.y.shape[0], answers.weight
+    has_weight = (np.ones(n) if weight is None else weight.reshape(n, -1).sum(axis=1)) > 0
+    folds = []
+    for number, split in enumerate(_splits(cv, X, y, validation.check_groups(groups, n))):
+        train, test = (_indices(cv, number, rows, n) for rows in split)
+        for part, rows in (("train", train), ("test", test)):
+            if not rows.size:
+                raise ValueError(
+                    f"cv={cv!r} leaves no rows in the {part} part of fold {number}; each fold "
+                    "needs some of both."
+                )
+        counts = np.bincount(train, minlength=n)
+        overlap = test[counts[test] > 0]
+        if overlap.size:
+            raise ValueError(
+                f"cv={cv!r}: fold {number} holds out {overlap.size} rows that it also learns "
+                f"from, such as row {overlap[0]}; take each row for one of the two."
+            )
+        if not (has_weight[train].any() and has_weight[test].any()):
+            raise ValueError(
+                f"sample_weight is zero for all rows that fold {number} learns from, or for all "
+                "that it holds out; leave such rows out of X, or choose another cv."
+            )
+        folds.append(Fold(counts > 0 if counts.max() <= 1 else counts, test))
+    return folds
+
+
+def fold_scores(
+    refits: list[FoldRefits], scorer: Scorer, path_point: PathPoint, classifier: Classifier
+) -> tuple[NDArray, NDArray]:
+    """Return the score of each fold by the fit that leaves it out, and its weight, 0 or 1.
+
+    (folds,) both, or (folds, L) where labels have a score each. `classifier` is the fit to all rows
+    at that point of the path. Scores that are not known are NaN and weigh nothing.
+    """
+    scored = [
+        scorer.fold_score(classifier, fold.test, classifier._as_decisions(scores))
+        for group in refits
+        for fold, scores in zip(group.folds, group.held_out_scores(path_point), strict=True)
+    ]
+    values, are_known = zip(*scored, strict=True)
+    return np.array(values), np.array(are_known, dtype=float)
+
+
+def row_scores(
+    scorer: LogLoss, path_point: PathPoint, classifier: Classifier
+) -> tuple[NDArray, NDArray]:
+    """Return the score of each row by the fit that leaves it out, approximately, and its weight.
+
+    (n,) both, or (n, L): as `fold_scores` does for folds.
+    """
+    objective, T, metric = path_point.objective, path_point.T, path_point.metric
+    left_out = leave_one_out_with_refits(objective, T, metric)
+    scores = classifier._as_decisions(left_out.scores)
+    return scorer.row_scores(np.arange(len(scores)), scores)
 
 
 def check_scores(scoring: Any, C: float, scores: NDArray, weights: NDArray) -> None:
@@ -98,11 +150,6 @@ def summary(scores: NDArray, weights: NDArray) -> tuple[NDArray, NDArray]:
     mean = weighted_mean(scores, weights)
     variance = weighted_mean(np.square(scores - mean), weights)
     return mean, np.sqrt(quotient(variance, np.count_nonzero(weights, axis=0) - 1))
-
-
-def chosen_index(mean: NDArray, error: NDArray, select: str) -> NDArray[np.intp]:
-    """Return the index of the C that `select` names ("best" or "1se"), or each label's, (L,)."""
-    return best_index(mean) if select == "best" else one_standard_error_index(mean, error)
 
 
 def best_index(mean: NDArray) -> NDArray[np.intp]:

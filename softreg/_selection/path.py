@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from softreg.solvers.auto import choose_solver
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.monitor import Monitor
 from softreg.solvers.newton import Newton
-from softreg.solvers.outer_loop import run_rounds
+from softreg.solvers.outer_loop import run_rounds, start_below_offsets
 from softreg.solvers.point import Point, relative_estimate
 from softreg.solvers.result import Result, result_from
 
@@ -47,30 +47,18 @@ class PathPoint:
     result: Result
 
 
-@dataclass(frozen=True, eq=False)
-class PathExtrapolation:
-    """Coefficients at the latest points of a path, and the line through them.
+def extrapolated(points: Sequence[tuple[float, Coef]], C: float) -> Coef:
+    """Return the coefficients expected at the next C, given the latest points (C, T) of a path.
 
-    They are nearly straight in log C, or become so where classes separate.
-
-    Attributes
-    ----------
-    points : tuple of (log C, T), at most two, the latest last
+    On the line through the last two in log C, or those of the only one. Coefficients are nearly
+    straight in log C, or become so where classes separate.
     """
-
-    points: tuple[tuple[float, NDArray], ...] = ()
-
-    def with_point(self, C: float, T: Coef) -> PathExtrapolation:
-        """Return the line through the latest point and the coefficients T at the next C."""
-        return PathExtrapolation((*self.points[-1:], (np.log(C), T)))
-
-    def expected(self, C: float) -> NDArray:
-        """Return the coefficients expected at the next C: those of the latest if it is alone."""
-        log_C, T = self.points[-1]
-        if len(self.points) == 1:
-            return T
-        earlier_log_C, earlier_T = self.points[0]
-        return T + (np.log(C) - log_C) / (log_C - earlier_log_C) * (T - earlier_T)
+    latest_C, latest_T = points[-1]
+    if len(points) == 1:
+        return latest_T
+    earlier_C, earlier_T = points[-2]
+    share = (np.log(C) - np.log(latest_C)) / (np.log(latest_C) - np.log(earlier_C))
+    return latest_T + share * (latest_T - earlier_T)
 
 
 def path_points(
@@ -80,42 +68,41 @@ def path_points(
 
     Along the path the start is extrapolated, and the metric, however old, follows the penalty.
     """
-    extrapolation, previous = PathExtrapolation(), None
+    trail: list[tuple[float, Coef]] = []
+    previous = None
     for C in Cs:
         penalised, monitor = objective.at_strength(C), new_monitor()
         # 1. Where to start, and in which metric.
+        is_near = False
         if previous is None:
-            start = Point.at_coefficients(penalised.in_double(), penalised.null())
+            descend = choose_solver(penalised).descend
+            T = start_below_offsets(penalised, penalised.null(), monitor, descend)
+            start = Point.at_coefficients(penalised.in_double(), T)
             metric = first_metric(penalised, start.T)
         else:
-            start = _start(penalised, previous, extrapolation.expected(C))
+            start = _start(penalised, previous, extrapolated(trail, C))
             change = penalised.penalty.ridge - previous.objective.penalty.ridge
             metric = previous.metric.with_ridge_change(penalised, change)
+            is_near = bool((relative_estimate(penalised, start, metric) <= _NEAR).all())
         # 2. Descend from there; near the optimum Newton's steps are the fastest.
-        is_near = (
-            previous is not None and (relative_estimate(penalised, start, metric) <= _NEAR).all()
-        )
         descend = (Newton() if is_near else choose_solver(penalised)).descend
         minimum = run_rounds(penalised, start, metric, monitor, descend)
         # 3. Lead on to the next C.
         T = minimum.point.T
         result = result_from(penalised, minimum.point, minimum.converged, monitor)
-        extrapolation = extrapolation.with_point(C, T)
+        trail = [*trail[-1:], (C, T)]
         previous = PathPoint(C, penalised, T, minimum.metric, result)
         yield previous
 
 
 def C_values(objective: Objective, Cs: int | NDArray) -> NDArray:
-    """Return the values of C to try, (n_Cs,): those given, or a grid of as many as an integer."""
-    return C_grid(objective, Cs) if isinstance(Cs, int) else Cs
+    """Return the values of C to try, (n_Cs,): those given, or a grid of as many as an integer.
 
-
-def C_grid(objective: Objective, count: int) -> NDArray:
-    """Return `count` values of C, evenly spaced in log C, that span what makes a difference.
-
-    With null gradient G, no C gains more than C times the conjugate of the penalty at G (weak
-    duality), nor more than F itself.
+    A grid is evenly spaced in log C and spans what makes a difference. With null gradient G, no C
+    gains more than C times the conjugate of the penalty at G (weak duality), nor more than F.
     """
+    if not isinstance(Cs, int):
+        return Cs
     T = objective.null()
     value, gradient = objective.value_and_gradient(T)
     gain = np.where(objective.constant_problems, 0, objective.penalised_gap(gradient)).sum()
@@ -125,12 +112,12 @@ def C_grid(objective: Objective, count: int) -> NDArray:
     penalised = np.isfinite(ridge) & (ridge > 0)
     strength = ridge[penalised].mean() if penalised.any() else 0.0
     if not (gain > 0 and strength > 0):
-        return np.geomspace(*_DEFAULT_ENDS, count)
+        return np.geomspace(*_DEFAULT_ENDS, Cs)
     least, largest = _GAIN * value.sum() / gain, strength / (_SHRINKAGE * curvature)
-    return np.geomspace(least, max(largest, least), count)
+    return np.geomspace(least, max(largest, least), Cs)
 
 
-def _start(objective: Objective, previous: PathPoint, expected: NDArray) -> Point:
+def _start(objective: Objective, previous: PathPoint, expected: Coef) -> Point:
     """Return the point at the expected coefficients, or at the previous ones if F is less there."""
     exact = objective.in_double()
     point = Point.at_coefficients(exact, expected)

@@ -1,9 +1,9 @@
-"""Refits: the fits that leave out some rows, all in the same passes over the data."""
+"""CV refits: the fits that leave out a fold each, all in the same passes over the data."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from softreg._rows.arrays import Coef, Places
 from softreg._rows.base import KEPT_SCORES
 from softreg._rows.blocks import Block
 from softreg._rows.memory import MemoryRows
-from softreg._selection.path import PathExtrapolation, PathPoint
+from softreg._selection.path import PathPoint, extrapolated
 from softreg.solvers.auto import choose_solver
 from softreg.solvers.linalg.conjugate_gradients import conjugate_gradients
 from softreg.solvers.linalg.hessian_product import HessianProduct
@@ -38,7 +38,7 @@ class Fold(NamedTuple):
 
 
 class FoldRefits:
-    """The fits that leave out one fold each, all folds in the same passes over the data.
+    """The fits that leave out one fold each: the problems of one objective, refitted together.
 
     They differ from the fit to all rows by a fold's rows: each starts where that ended at the same
     C, displaced as at the C before, and takes its metric as preconditioner. The points of a path
@@ -47,65 +47,46 @@ class FoldRefits:
     Parameters
     ----------
     objective : Objective of all rows, at C = 1
-    rows : MemoryRows, those of the objective
     folds : list of Fold
     tol : float, the estimate of (F - F*) / F at which refits end
     """
 
-    def __init__(
-        self, objective: Objective, rows: MemoryRows, folds: list[Fold], tol: float
-    ) -> None:
-        scores_of_fold = rows.n * objective.shape[1]
-        groups = groups_within(np.arange(len(folds)), scores_of_fold, _MOST_FOLD_SCORES)
-        self._groups = [
-            _FoldGroup(objective, rows, [folds[number] for number in group], tol)
-            for group in groups
-        ]
-
-    def held_out_scores(self, path_point: PathPoint) -> list[NDArray]:
-        """Return the scores (m, K) of each fold's m rows by the fit without them."""
-        return [scores for group in self._groups for scores in group.held_out_scores(path_point)]
-
-
-class _FoldGroup:
-    """Folds that are refitted together: their fits are the problems of one objective."""
-
-    def __init__(
-        self, objective: Objective, rows: MemoryRows, folds: list[Fold], tol: float
-    ) -> None:
+    def __init__(self, objective: Objective, folds: list[Fold], tol: float) -> None:
         train = np.stack([fold.train for fold in folds])
-        self._refits = objective.repeated(rows.repeated(train), len(folds))
+        self.folds = folds
+        self._rows = rows_in_memory(objective)
+        self._refits = objective.repeated(self._rows.repeated(train), len(folds))
         self._refits_in_float32 = in_float32(self._refits)
-        self._rows, self._folds, self._tol = rows, folds, tol
-        # How far the coefficients of the refits are from those of the fit to all rows.
-        self._displacement = PathExtrapolation()
+        self._tol = tol
+        # How far the coefficients of the refits are from those of the fit to all rows, at the
+        # latest C.
+        self._displacements: list[tuple[float, Coef]] = []
 
     def held_out_scores(self, path_point: PathPoint) -> list[NDArray]:
         """Return the scores (m, K) of each fold's m rows by the fit without them."""
-        C, count = path_point.C, len(self._folds)
-        T_of_all, metric = np.tile(path_point.T, count), path_point.metric.repeated(count)
-        start = T_of_all
-        if self._displacement.points:
-            start = T_of_all + self._displacement.expected(C)
+        C, count = path_point.C, len(self.folds)
+        start = T_of_all = np.tile(path_point.T, count)
+        if self._displacements:
+            start = T_of_all + extrapolated(self._displacements, C)
         T = refit_problems(
             self._refits.at_strength(C),
             self._refits_in_float32.at_strength(C),
             self._without_unseen(start),
-            metric,
+            path_point.metric.repeated(count),
             self._tol,
         )
-        self._displacement = self._displacement.with_point(C, T - T_of_all)
+        self._displacements = [*self._displacements[-1:], (C, T - T_of_all)]
         return self._scores_of_folds(path_point.objective.link, T)
 
     def _scores_of_folds(self, link: Link, T: Coef) -> list[NDArray]:
         """Return the scores (m, K) of each fold's m rows, T (width, folds * K) being all refits."""
         fits = self._refits
         by_fold = (
-            np.split(values, len(self._folds), axis=-1)
+            np.split(values, len(self.folds), axis=-1)
             for values in (T, fits.unseen_scores, fits.rows.totals.score_weight)
         )
         scores = []
-        for fold, T_of_fold, unseen, weight in zip(self._folds, *by_fold, strict=True):
+        for fold, T_of_fold, unseen, weight in zip(self.folds, *by_fold, strict=True):
             rows = self._rows.take_rows(fold.test).replaced(single_pass=True)
             U = rows.block_coefficients(T_of_fold)
             scores.append(rows.map_rows(_HeldOutScores(link, U, unseen, weight)))
@@ -120,6 +101,26 @@ class _FoldGroup:
         if self._refits.link.exclusive:
             T[-1, unseen] = _UNSEEN_INTERCEPT
         return T
+
+
+def refits_in_groups(objective: Objective, folds: list[Fold], tol: float) -> list[FoldRefits]:
+    """Return the refits of all folds, in groups whose scores are kept from product to product."""
+    groups = groups_within(objective, np.arange(len(folds)), _MOST_FOLD_SCORES)
+    return [FoldRefits(objective, [folds[number] for number in group], tol) for group in groups]
+
+
+def groups_within(objective: Objective, members: NDArray, most: int) -> list[NDArray]:
+    """Return members, (count,), in groups of at most about `most` scores, each at least one.
+
+    A member is a refit, which has the scores of all rows of the objective.
+    """
+    scores = len(members) * rows_in_memory(objective).n * objective.shape[1]
+    return np.array_split(members, min(len(members), -(-scores // most)))
+
+
+def rows_in_memory(objective: Objective) -> MemoryRows:
+    """Return the rows of an objective that is refitted: only those in memory are."""
+    return cast(MemoryRows, objective.rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,12 +192,6 @@ def refit_problems(
         point = point.with_problems(objective, unsolved, reached)
     unsolved, _ = _unsolved(unsolved, objective, point, metric, tol / underestimated)
     return _solved_alone(objective, point, unsolved, tol).T
-
-
-def groups_within(members: NDArray, scores_of_member: int, most: int) -> list[NDArray]:
-    """Return members, (count,), in groups of at most about `most` scores, each at least one."""
-    scores = len(members) * scores_of_member
-    return np.array_split(members, min(len(members), -(-scores // most)))
 
 
 def _unsolved(

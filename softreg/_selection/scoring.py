@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.metrics import get_scorer
+from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.utils import _safe_indexing, indexable
 
 from softreg._encoding.answers import Answers, Encoding, Sample
@@ -37,19 +36,8 @@ class Classifier(Protocol):
         """Return the probabilities (m, K)."""
 
 
-class HeldOutScorer(ABC):
-    """Scores predictions of held-out rows: the larger, the better."""
-
-    @abstractmethod
-    def fold_score(self, classifier: Classifier, test: NDArray, scores: NDArray) -> tuple[Any, Any]:
-        """Return the score of the rows `test` (m,), and whether it is known; or each label's, (L,).
-
-        `scores` are the classifier's of these rows, in the shape of `decision_function`.
-        """
-
-
 @dataclass(frozen=True, eq=False)
-class LogLoss(HeldOutScorer):
+class LogLoss:
     """Minus the weighted mean of -log P(y), of rows or, for labels, of all known answers.
 
     Of classes it is scikit-learn's "neg_log_loss", but also where held-out rows lack some of them;
@@ -69,6 +57,10 @@ class LogLoss(HeldOutScorer):
     def fold_score(
         self, classifier: Classifier, test: NDArray, scores: NDArray
     ) -> tuple[NDArray, Any]:
+        """Return the score of the rows `test` (m,), and whether it is known; or each label's, (L,).
+
+        `scores` are the classifier's of these rows, in the shape of `decision_function`.
+        """
         log_P, weights = self.row_scores(test, scores)
         return weighted_mean(log_P, weights), weights.any(axis=0)
 
@@ -94,20 +86,43 @@ class ScikitScorer:
     Attributes
     ----------
     scoring : as the user gave it
-    function : what is called
-    X : all n rows, of which it gets those that are held out
+    X, y : all n rows as the user gave them, of which it gets those that are held out
+    answers : Answers of all n rows
+    per_label : bool, whether it scores one label after another, on the rows where its answers count
     """
 
     scoring: Any
-    function: Callable[..., float]
     X: Any
+    y: Any
+    answers: Answers
+    per_label: bool
 
-    def __call__(
+    def fold_score(self, classifier: Classifier, test: NDArray, scores: NDArray) -> tuple[Any, Any]:
+        """Return what `LogLoss.fold_score` does, by this scorer."""
+        predicted, P = classifier._predictions(scores), classifier._probabilities(scores)
+        predictions = HeldOutPredictions(classifier.classes_, scores, predicted, P)
+        answers = self.answers.take_rows(test)
+        if not self.per_label:
+            y = _safe_indexing(self.y, test)
+            return self._score(predictions, test, y, answers.weight), True
+        Y = answers.y.toarray()
+        weights = _answer_weights(answers, Y)
+        label_scores = np.full(Y.shape[1], np.nan)
+        for label in np.flatnonzero(weights.any(axis=0)).tolist():
+            rows = np.flatnonzero(weights[:, label])
+            weight = None if answers.weight is None else weights[rows, label]
+            label_scores[label] = self._score(
+                predictions.of_label(label, rows), test[rows], Y[rows, label].astype(int), weight
+            )
+        return label_scores, weights.any(axis=0)
+
+    def _score(
         self, predictions: HeldOutPredictions, test: NDArray, y: Any, weight: NDArray | None
     ) -> float:
+        scorer = get_scorer(self.scoring)
         try:
             X = _safe_indexing(self.X, test)
-            return call_with_weight(self.function, predictions, X, y, weight=weight)
+            return call_with_weight(scorer, predictions, X, y, weight=weight)
         except (TypeError, ValueError, AttributeError) as error:
             weighted = "" if weight is None else ", or one that takes sample_weight"
             raise ValueError(
@@ -116,92 +131,32 @@ class ScikitScorer:
             ) from error
 
 
-@dataclass(frozen=True, eq=False)
-class JointScorer(HeldOutScorer):
-    """A scorer of all classes, or labels, together.
-
-    Attributes
-    ----------
-    scorer : ScikitScorer
-    y : the targets of all n rows as the user gave them
-    weight : ndarray (n,) or (n, L), or None
-    """
-
-    scorer: ScikitScorer
-    y: Any
-    weight: NDArray | None
-
-    def fold_score(
-        self, classifier: Classifier, test: NDArray, scores: NDArray
-    ) -> tuple[float, bool]:
-        predictions = HeldOutPredictions(
-            classifier.classes_,
-            scores,
-            classifier._predictions(scores),
-            classifier._probabilities(scores),
-        )
-        weight = None if self.weight is None else self.weight[test]
-        return self.scorer(predictions, test, _safe_indexing(self.y, test), weight), True
+Scorer = LogLoss | ScikitScorer
 
 
-@dataclass(frozen=True, eq=False)
-class LabelScorer(HeldOutScorer):
-    """A scorer of one label after another, on the rows where its answers count.
-
-    Attributes
-    ----------
-    scorer : ScikitScorer
-    answers : Answers of all n rows, CSR (n, L)
-    """
-
-    scorer: ScikitScorer
-    answers: Answers
-
-    def fold_score(
-        self, classifier: Classifier, test: NDArray, scores: NDArray
-    ) -> tuple[NDArray, Any]:
-        answers = self.answers.take_rows(test)
-        Y = answers.y.toarray()
-        weights = _answer_weights(answers, Y)
-        predicted, P = classifier._predictions(scores), classifier._probabilities(scores)
-        label_scores = np.full(Y.shape[1], np.nan)
-        for label in np.flatnonzero(weights.any(axis=0)):
-            rows = np.flatnonzero(weights[:, label])
-            predictions = HeldOutPredictions(
-                np.array([0, 1]),
-                scores[rows, label],
-                predicted[rows, label],
-                np.stack([1 - P[rows, label], P[rows, label]], axis=1),
-            )
-            weight = None if answers.weight is None else weights[rows, label]
-            true = Y[rows, label].astype(int)
-            label_scores[label] = self.scorer(predictions, test[rows], true, weight)
-        return label_scores, weights.any(axis=0)
-
-
+@dataclass(eq=False, repr=False)
 class HeldOutPredictions(ClassifierMixin, BaseEstimator):
     """The predictions of held-out rows, as the fitted classifier that a scorer asks for them.
 
-    Parameters
+    Attributes
     ----------
-    classes : ndarray (K,)
+    classes_ : ndarray (K,), the classes, or the labels' names
     scores : ndarray (m,) or (m, K), the rows' `decision_function`
     predicted : ndarray (m,) or (m, L), or CSR, their `predict`
     probabilities : ndarray (m, K)
     """
 
-    def __init__(
-        self, classes: NDArray, scores: NDArray, predicted: Any, probabilities: NDArray
-    ) -> None:
-        self.classes = classes
-        self.scores = scores
-        self.predicted = predicted
-        self.probabilities = probabilities
+    classes_: NDArray
+    scores: NDArray
+    predicted: Any
+    probabilities: NDArray
 
-    @property
-    def classes_(self) -> NDArray:
-        """The classes, or the labels' names."""
-        return self.classes
+    def of_label(self, label: int, rows: NDArray) -> HeldOutPredictions:
+        """Return the predictions of one label, as classes 0 and 1, for some of the rows."""
+        P = self.probabilities[rows, label]
+        both = np.stack([1 - P, P], axis=1)
+        predicted = self.predicted[rows, label]
+        return HeldOutPredictions(np.array([0, 1]), self.scores[rows, label], predicted, both)
 
     def decision_function(self, X: Any) -> NDArray:
         """Return the scores of the rows."""
@@ -217,7 +172,7 @@ class HeldOutPredictions(ClassifierMixin, BaseEstimator):
 
     def predict_log_proba(self, X: Any) -> NDArray:
         """Return the logarithms of the probabilities of the rows."""
-        return np.log(np.maximum(self._checked(X, self.probabilities), np.finfo(float).tiny))
+        return np.log(np.maximum(self.predict_proba(X), np.finfo(float).tiny))
 
     def _checked(self, X: Any, values: Any) -> Any:
         """Return values of the held-out rows; ValueError if X has another number of rows."""
@@ -252,19 +207,24 @@ def is_log_loss(scoring: Any) -> bool:
 
 def held_out_scorer(
     scoring: Any, X: Any, y: Any, encoding: Encoding, answers: Answers, *, per_label: bool = False
-) -> HeldOutScorer:
+) -> Scorer:
     """Return the scorer of rows of X and y, or of each label, that a name or callable stands for.
 
     ValueError if `scoring` is neither.
     """
     if is_log_loss(scoring):
         return LogLoss(encoding, answers, per_label)
+    is_name = isinstance(scoring, str) and scoring in get_scorer_names()
+    if not (is_name or callable(scoring)):
+        raise ValueError(
+            f"scoring={scoring!r} must be the name of a scorer, such as {LOG_LOSS!r} or "
+            '"accuracy" (sklearn.metrics.get_scorer_names() lists them), or a callable '
+            "scorer(estimator, X, y)."
+        )
+    if per_label:
+        _check_certain(scoring, answers.y.data)
     X, y = indexable(X, y)
-    scorer = ScikitScorer(scoring, _scorer_function(scoring), X)
-    if not per_label:
-        return JointScorer(scorer, y, answers.weight)
-    _check_certain(scoring, answers.y.data)
-    return LabelScorer(scorer, answers)
+    return ScikitScorer(scoring, X, y, answers, per_label)
 
 
 def weighted_mean(values: NDArray, weights: NDArray, axis: int = 0) -> NDArray:
@@ -290,21 +250,6 @@ def _answer_weights(answers: Answers, values: NDArray) -> NDArray:
     """Return the weights (m, L) of answers with these values (m, L): 0 where unknown (NaN)."""
     known = np.logical_not(np.isnan(values))
     return known * (1.0 if answers.weight is None else answers.weight.reshape(len(values), -1))
-
-
-def _scorer_function(scoring: Any) -> Callable[..., float]:
-    """Return the scorer of a name, or a callable."""
-    if not (isinstance(scoring, str) or callable(scoring)):
-        raise ValueError(
-            f"scoring={scoring!r} must be the name of a scorer, such as {LOG_LOSS!r} or "
-            '"accuracy", or a callable scorer(estimator, X, y).'
-        )
-    try:
-        return get_scorer(scoring)
-    except ValueError as error:
-        raise ValueError(
-            f"scoring={scoring!r} is no scorer; sklearn.metrics.get_scorer_names() lists them."
-        ) from error
 
 
 def _check_certain(scoring: Any, values: NDArray) -> None:
