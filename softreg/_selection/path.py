@@ -73,19 +73,19 @@ def path_points(
     for C in Cs:
         penalised, monitor = objective.at_strength(C), new_monitor()
         # 1. Where to start, and in which metric.
-        is_near = False
-        if previous is None:
-            descend = choose_solver(penalised).descend
-            T = start_below_offsets(penalised, penalised.null(), monitor, descend)
+        is_near, descend = False, choose_solver(penalised).descend
+        expected = penalised.null() if previous is None else extrapolated(trail, C)
+        T = start_below_offsets(penalised, expected, monitor, descend)
+        if previous is None or T is not expected:  # at a temperature, near no earlier optimum
             start = Point.at_coefficients(penalised.in_double(), T)
-            metric = first_metric(penalised, start.T)
+            metric = first_metric(penalised, T)
         else:
-            start = _start(penalised, previous, extrapolated(trail, C))
+            start = _start(penalised, previous, expected)
             change = penalised.penalty.ridge - previous.objective.penalty.ridge
             metric = previous.metric.with_ridge_change(penalised, change)
             is_near = bool((relative_estimate(penalised, start, metric) <= _NEAR).all())
         # 2. Descend from there; near the optimum Newton's steps are the fastest.
-        descend = (Newton() if is_near else choose_solver(penalised)).descend
+        descend = Newton().descend if is_near else descend
         minimum = run_rounds(penalised, start, metric, monitor, descend)
         # 3. Lead on to the next C.
         T = minimum.point.T
