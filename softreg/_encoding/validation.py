@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numbers
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,16 @@ _SUM_TOLERANCE = 1e-5
 _INDICATOR_DTYPES = [np.float64, np.float32, np.bool_, np.int64, np.int32, np.int8, np.uint8]
 # How the warning of constant labels begins, for filters.
 CONSTANT_LABELS = "y does not vary in the labels"
+
+
+@contextmanager
+def noting(note: str) -> Iterator[None]:
+    """Add a note to any error."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(note)
+        raise
 
 
 def raise_where(wrong: NDArray, values: NDArray, rule: str, remedy: str) -> None:

@@ -12,7 +12,7 @@ from sklearn.utils.metaestimators import available_if
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Answers, Encoder, Encoding, has_columns
-from softreg._encoding.chunk_survey import Reader, Survey
+from softreg._encoding.chunk_survey import Survey
 from softreg._estimators.base import coefficient_attributes
 from softreg._estimators.callbacks import CALLBACK_FRAMES, FitTask, with_callbacks
 from softreg._estimators.fit import SolverClassifier
@@ -91,7 +91,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         """
         reader = copy.copy(self)  # keeps the features of the first chunk, to compare the others
         with threads_of(self) as threads:
-            survey = Survey.from_chunks(chunks, Reader(reader._validated, self._encoder))
+            survey = Survey.from_chunks(chunks, reader._validated, self._encoder)
             raw = Coordinates.raw(reader.n_features_in_, bool(self.fit_intercept))
             rows = ChunkedRows.from_source(survey.rows(raw, threads))
             result, attributes = self._solve(rows, survey.encoding, FitTask(self, {}))
