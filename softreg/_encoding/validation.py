@@ -106,17 +106,21 @@ def check_row_sums(name: str, P: NDArray, axis: int, remedy: str) -> NDArray:
 
 def check_integer(name: str, value: Any, least: int, otherwise: str = "") -> int:
     """Return an integer >= `least`; the error adds what the argument may be `otherwise`."""
-    if _is_integer(value) and value >= least:
-        return int(value)
-    raise ValueError(f"{name}={value!r} must be an integer >= {least}{otherwise}.")
+    rule = f"an integer >= {least}{otherwise}"
+    return int(_checked_number(name, value, rule, least, np.inf, numbers.Integral))
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+def _checked_number(
+    name: str, value: Any, rule: str, least: float, below: float, kind: type = numbers.Real
+) -> Any:
+    """Return a number that is >= `least` and < `below`; errors say the `rule`."""
+    if _is_number(value, kind) and least <= value < below:
+        return value
+    raise ValueError(f"{name}={value!r} must be {rule}.")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+def _is_number(value: Any, kind: type = numbers.Real) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _doubles(values: Any, name: str) -> NDArray:
@@ -140,12 +144,6 @@ def check_sample_weight(weight: Any, n: int, n_labels: int | None = None) -> NDA
         check_shape("sample_weight", w, n, meaning=meaning)
     check_nonnegative("sample_weight", w, "use 0 to leave a row out")
     return w
-
-
-def check_some_weight(totals: NDArray) -> None:
-    """Raise a ValueError if all sums of weights are zero."""
-    if not totals.any():
-        raise ValueError("sample_weight is zero for every row; at least two rows need weight > 0.")
 
 
 def check_offset(offset: Any, shape: tuple[int, ...]) -> NDArray | None:
@@ -243,16 +241,12 @@ def check_all_known(y: Any) -> Any:
 def check_column_names(classes: ArrayLike | None, n: int) -> NDArray:
     """Return the names of the n columns of y, (n,): `classes`, or 0, 1, ... for None."""
     names = np.arange(n) if classes is None else np.asarray(classes)
-    if names.shape != (n,):
+    repeated = [name for name, count in Counter(names.ravel().tolist()).items() if count > 1]
+    if names.shape != (n,) or repeated:
+        often = f", {repeated} more than once" if repeated else ""
         raise ValueError(
-            f"classes={classes!r} has {names.size} names; it must name each of the {n} columns of "
-            "y once."
-        )
-    repeated = [name for name, count in Counter(names.tolist()).items() if count > 1]
-    if repeated:
-        raise ValueError(
-            f"the names {repeated} repeat; classes, or the columns of y, must name each column of "
-            "y once."
+            f"classes={classes!r} has {names.size} names{often}; classes, or the columns of y, "
+            f"must name each of the {n} columns of y once."
         )
     return names
 
@@ -267,8 +261,7 @@ def check_class_order(classes: ArrayLike | None, sorted_classes: NDArray) -> NDA
     if classes is None:
         return sorted_classes
     order = np.asarray(classes)
-    names_all = order.shape == sorted_classes.shape and set(order) == set(sorted_classes)
-    if not names_all:
+    if order.shape != sorted_classes.shape or set(order) != set(sorted_classes):
         raise ValueError(
             f"classes={classes!r} must name each class in y once; y holds "
             f"{sorted_classes.tolist()}."
@@ -297,11 +290,12 @@ def check_declared_classes(classes: Any) -> NDArray:
 
 def check_two_classes(class_totals: NDArray, classes: NDArray) -> None:
     """Raise a ValueError unless two classes have weight; `class_totals` (K,) are their sums."""
-    if (class_totals > 0).sum() < 2:
-        only = classes.tolist()[class_totals.argmax()]
+    weighing = classes[class_totals > 0].tolist()
+    if len(weighing) < 2:
+        but = f" but those of class {weighing[0]!r}" if weighing else ""
         raise ValueError(
-            f"all weight is on one class, {only!r}; a classifier needs rows of positive weight in "
-            "at least two classes."
+            f"sample_weight, times class_weight, is zero for every row{but}; a classifier needs "
+            "rows of positive weight in at least two classes."
         )
 
 
@@ -383,16 +377,14 @@ def check_threshold(threshold: Any, n_scores: int) -> NDArray:
 
 def check_label_smoothing(smoothing: Any) -> float:
     """Return the share of each target that is spread over all classes, in [0, 1)."""
-    if _is_number(smoothing) and 0 <= smoothing < 1:
-        return float(smoothing)
-    raise ValueError(f"label_smoothing={smoothing!r} must be a number in [0, 1); 0 means none.")
+    rule = "a number in [0, 1); 0 means none"
+    return float(_checked_number("label_smoothing", smoothing, rule, 0, 1))
 
 
 def check_tol(tol: Any) -> float:
     """Return the relative tolerance."""
-    if _is_number(tol) and 0 <= tol < np.inf:
-        return float(tol)
-    raise ValueError(f"tol={tol!r} must be a finite number >= 0; the default is 1e-9.")
+    rule = "a finite number >= 0; the default is 1e-9"
+    return float(_checked_number("tol", tol, rule, 0, np.inf))
 
 
 def check_max_iter(max_iter: Any, default: int) -> int:
@@ -404,9 +396,8 @@ def check_max_iter(max_iter: Any, default: int) -> int:
 
 def check_k(k: Any, n_classes: int) -> int:
     """Return the number of most probable classes asked for, 1 to n_classes."""
-    if _is_integer(k) and 1 <= k <= n_classes:
-        return int(k)
-    raise ValueError(f"k={k!r} must be an integer from 1 to {n_classes}, the number of classes.")
+    rule = f"an integer from 1 to {n_classes}, the number of classes"
+    return int(_checked_number("k", k, rule, 1, n_classes + 1, numbers.Integral))
 
 
 def check_n_jobs(n_jobs: Any) -> int | None:
