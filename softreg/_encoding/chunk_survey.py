@@ -248,14 +248,9 @@ class Survey:
     def _check_unchanged(self, number: int, now: Fingerprint) -> None:
         """Raise a ValueError if a chunk has another fingerprint than in the first pass."""
         before = self.fingerprints[number]
-        if now["rows"] != before["rows"]:
-            raise ValueError(
-                f"chunk {number} has {now['rows']} rows, but had {before['rows']} in the first "
-                f"pass. {_SAME_EVERY_PASS}"
-            )
-        changed = [name for name in now if now[name] != before[name]]
+        changed = [name for name, value in now.items() if value != before.get(name)]
         if changed:
-            raise ValueError(
-                f"chunk {number} has other values in {' and '.join(changed)} than in the first "
-                f"pass. {_SAME_EVERY_PASS}"
-            )
+            found = f"other values in {' and '.join(changed)} than"
+            if "rows" in changed:
+                found = f"{now['rows']} rows, but had {before['rows']}"
+            raise ValueError(f"chunk {number} has {found} in the first pass. {_SAME_EVERY_PASS}")

@@ -107,19 +107,19 @@ def check_row_sums(name: str, P: NDArray, axis: int, remedy: str) -> NDArray:
 def check_integer(name: str, value: Any, least: int, otherwise: str = "") -> int:
     """Return an integer >= `least`; the error adds what the argument may be `otherwise`."""
     rule = f"an integer >= {least}{otherwise}"
-    return int(_checked_number(name, value, rule, least, np.inf, numbers.Integral))
+    return int(_checked_number(name, value, rule, least, kind=numbers.Integral))
 
 
 def _checked_number(
-    name: str, value: Any, rule: str, least: float, below: float, kind: type = numbers.Real
+    name: str, value: Any, rule: str, least: float, below: float = np.inf, kind: Any = numbers.Real
 ) -> Any:
-    """Return a number that is >= `least` and < `below`; errors say the `rule`."""
+    """Return a number of a kind that is >= `least` and < `below`; errors say the `rule`."""
     if _is_number(value, kind) and least <= value < below:
         return value
     raise ValueError(f"{name}={value!r} must be {rule}.")
 
 
-def _is_number(value: Any, kind: type = numbers.Real) -> bool:
+def _is_number(value: Any, kind: Any = numbers.Real) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
@@ -138,10 +138,9 @@ def check_sample_weight(weight: Any, n: int, n_labels: int | None = None) -> NDA
         weight = np.full(n, weight)
     w = _doubles(weight, "sample_weight")
     if w.shape != (n, n_labels):
+        or_labels = f", or ({n}, {n_labels}), one per row and label" if n_labels else ""
         meaning = ", one weight per row of X (Sample weights must be 1D array or scalar)"
-        if n_labels is not None:
-            meaning += f", or ({n}, {n_labels}), one per row and label"
-        check_shape("sample_weight", w, n, meaning=meaning)
+        check_shape("sample_weight", w, n, meaning=meaning + or_labels)
     check_nonnegative("sample_weight", w, "use 0 to leave a row out")
     return w
 
@@ -384,7 +383,7 @@ def check_label_smoothing(smoothing: Any) -> float:
 def check_tol(tol: Any) -> float:
     """Return the relative tolerance."""
     rule = "a finite number >= 0; the default is 1e-9"
-    return float(_checked_number("tol", tol, rule, 0, np.inf))
+    return float(_checked_number("tol", tol, rule, 0))
 
 
 def check_max_iter(max_iter: Any, default: int) -> int:
