@@ -60,20 +60,19 @@ def noting_chunk(number: int, which_pass: str) -> AbstractContextManager[None]:
 
 def _opened(chunks: Any) -> Iterable:
     """Return an iterable of chunks; TypeError if `chunks` gives none, or for one pass only."""
-    opened = chunks
-    if callable(chunks) and not isinstance(chunks, Iterable):
-        opened = chunks()
-    elif isinstance(chunks, Iterator):
+    if isinstance(chunks, Iterator):
         raise TypeError(
             f"chunks={chunks!r} can be read only once, but fit_chunks reads the data many times; "
             f"{_REOPEN}."
         )
-    if isinstance(opened, Iterable):
-        return opened
-    raise TypeError(
-        f"chunks={chunks!r} must be iterable, or a function that returns an iterator of (X, y) or "
-        "(X, y, sample_weight); see softreg.chunks for sources that are ready-made."
-    )
+    is_function = callable(chunks) and not isinstance(chunks, Iterable)
+    opened = chunks() if is_function else chunks
+    if not isinstance(opened, Iterable):
+        raise TypeError(
+            f"chunks={chunks!r} must be iterable, or a function that returns an iterator of (X, y) "
+            "or (X, y, sample_weight); see softreg.chunks for sources that are ready-made."
+        )
+    return opened
 
 
 def _unpacked(number: int, fields: Any) -> Chunk:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_expit, log_softmax
-from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from softreg._encoding import validation
@@ -91,9 +90,9 @@ class ClassEncoder(Encoder):
     def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
         weight = validation.check_sample_weight(sample_weight, X.shape[0])
         labels = validation.check_y(y, X)
-        if labels.ndim == 2 and labels.shape[1] > 1:
-            return Answers(validation.check_probabilities(labels), weight)
-        return Answers(column_of_classes(labels), weight)
+        if labels.ndim == 2:
+            labels = validation.check_probabilities(labels)
+        return Answers(labels, weight)
 
     def tally(self, answers: Answers) -> ClassTally:
         y, weight = answers
@@ -129,13 +128,9 @@ class ClassEncoder(Encoder):
         declared = self.classes if classes is None else classes
         if answers.y.ndim == 1:
             return self.encoding_from_tally(tally_of_declared(declared))
-        tally = even_tally(np.arange(answers.y.shape[1]), by_columns=True)
+        K = answers.y.shape[1]
+        tally = ClassTally(2 * K, np.arange(K), np.ones(K), by_columns=True, one_hot=False)
         return replace(self, classes=declared).encoding_from_tally(tally)
-
-
-def column_of_classes(y: NDArray) -> NDArray:
-    """Return the classes of rows, (n,), given y (n,) or, which is warned of, (n, 1)."""
-    return y if y.ndim == 1 else column_or_1d(y, warn=True)
 
 
 def tally_of_classes(y: NDArray, weight: NDArray | None) -> ClassTally:
@@ -148,19 +143,13 @@ def tally_of_classes(y: NDArray, weight: NDArray | None) -> ClassTally:
 
 
 def tally_of_declared(classes: ArrayLike | None) -> ClassTally:
-    """Return an even tally of the classes that a stream will hold; ValueError if none are named."""
+    """Return a tally of two rows of each class that a stream will hold; ValueError for None."""
     if classes is None:
         raise ValueError(
             "classes must be passed on the first call to partial_fit, all that will ever come: a "
             "chunk may lack some."
         )
-    return even_tally(validation.check_declared_classes(classes))
-
-
-def even_tally(sorted_classes: NDArray, *, by_columns: bool = False) -> ClassTally:
-    """Return a tally in which all classes (K,) have the same weight."""
-    K = len(sorted_classes)
-    return ClassTally(2 * K, sorted_classes, np.ones(K), by_columns, not by_columns)
+    return tally_of_classes(np.repeat(validation.check_declared_classes(classes), 2), None)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

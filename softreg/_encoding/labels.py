@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.special import log_expit, log_softmax
+from sklearn.utils import column_or_1d
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Answers, Encoder, Encoding
@@ -16,7 +17,6 @@ from softreg._encoding.classes import (
     ClassEncoder,
     ClassEncoding,
     ClassTally,
-    column_of_classes,
     tally_of_classes,
     tally_of_declared,
 )
@@ -149,7 +149,7 @@ class OneVsRestEncoder(_LabelParameters, Encoder):
 
     def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
         weight = validation.check_sample_weight(sample_weight, X.shape[0])
-        return Answers(column_of_classes(validation.check_y(y, X)), weight)
+        return Answers(column_or_1d(validation.check_y(y, X)), weight)
 
     def tally(self, answers: Answers) -> ClassTally:
         return tally_of_classes(*answers)

@@ -16,7 +16,7 @@ import numpy as np
 from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils import check_random_state as random_state_of
 
 # Rows that softmax made in single precision sum to 1 within 4e-6, over 100,000 classes, too
@@ -177,7 +177,10 @@ def without_duplicates(X: Any) -> Any:
 
 
 def check_y(y: Any, X: Any) -> NDArray:
-    """Return y as an array of as many rows as X, without NaN."""
+    """Return y of as many rows as X, without NaN: (n,), or (n, K) if it has several columns.
+
+    A warning says that a single column should be no axis.
+    """
     if y is None:
         raise ValueError("This classifier requires y to be passed, but the target y is None.")
     if sparse.issparse(y):
@@ -187,7 +190,8 @@ def check_y(y: Any, X: Any) -> NDArray:
         )
     checked = check_array(y, ensure_2d=False, dtype=None, input_name="y")
     check_consistent_length(X, checked)
-    return checked
+    is_column = checked.ndim == 2 and checked.shape[1] == 1
+    return column_or_1d(checked, warn=True) if is_column else checked
 
 
 def check_probabilities(y: NDArray) -> NDArray:
