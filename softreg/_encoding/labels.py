@@ -45,11 +45,8 @@ class LabelTally:
     def __add__(self, other: LabelTally) -> LabelTally:
         if len(self.known) != len(other.known):
             raise ValueError(f"y had {len(self.known)} columns and has {len(other.known)} now.")
-        return LabelTally(
-            known=self.known + other.known,
-            yes=self.yes + other.yes,
-            observed_sides=self.observed_sides | other.observed_sides,
-        )
+        observed_sides = self.observed_sides | other.observed_sides
+        return LabelTally(self.known + other.known, self.yes + other.yes, observed_sides)
 
 
 @dataclass(frozen=True, eq=False)

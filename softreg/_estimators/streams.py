@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from softreg._encoding import validation
 from softreg._encoding.answers import Answers, Encoder, Encoding, has_columns
 from softreg._encoding.chunk_survey import Survey
-from softreg._estimators.base import coefficient_attributes
+from softreg._estimators.base import prediction_attributes
 from softreg._estimators.callbacks import CALLBACK_FRAMES, FitTask, with_callbacks
 from softreg._estimators.fit import SolverClassifier
 from softreg._estimators.pose import feature_attributes, penalty_of, read_features, threads_of
@@ -164,21 +164,20 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             problem = self._stream_problem(encoding, data.shape[1])
             stream = self._stream_state(rows, encoding).after_chunk(rows, problem)
         dtype = data.dtype if is_first else np.result_type(data.dtype, self.coef_.dtype)
-        coefficients = coefficient_attributes(*stream.coefficients(encoding.link), dtype)
-        if not all(np.isfinite(values).all() for values in coefficients.values()):
+        predicting = prediction_attributes(encoding, *stream.coefficients(encoding.link), dtype)
+        if not all(np.isfinite(predicting[name]).all() for name in ("coef_", "intercept_")):
             raise ValueError(
                 "The coefficients overflow. Choose a smaller learning_rate, or bring X and "
                 "sample_weight into a range whose squares are finite."
             )
         attributes = {
-            "classes_": encoding.classes,
             "n_iter_": len(stream.losses),
             "loss_curve_": stream.losses,
             "n_samples_seen_": stream.n_rows,
             "solver_": problem.solver,
             "_stream_": stream,
         }
-        self._store(features | encoding.fitted_attributes | coefficients | attributes)
+        self._store(features | predicting | attributes)
         return self
 
     def _stream_encoding(

@@ -41,11 +41,7 @@ class LabelTargets:
 
     @classmethod
     def from_answers(
-        cls,
-        answers: Any,
-        weights: NDArray,
-        no_weight: NDArray,
-        cell_weight: NDArray | None = None,
+        cls, answers: Any, weights: NDArray, no_weight: NDArray, cell_weight: NDArray | None = None
     ) -> LabelTargets:
         """Return the targets of answers, CSR (n, L), given the weights (nnz,) of its values."""
         index = np.arange(answers.nnz)
