@@ -153,7 +153,7 @@ class OneVsRestEncoder(_LabelParameters, Encoder):
 
     def encoding_from_tally(self, tally: ClassTally) -> Encoding:
         K, attributes = len(tally.classes), {"multilabel_": False, "sparse_output_": False}
-        # The weights of two classes are those of classes, of more those of their yes and no.
+        # Two classes are weighted as classes, more of them as labels, in `_encoding_fields`.
         class_weight = self.class_weight if K == 2 else None
         encoding = ClassEncoder(self.classes, class_weight, 0.0).encoding_from_tally(tally)
         if K == 2:
