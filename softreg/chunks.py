@@ -11,7 +11,6 @@ import glob
 import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Any
@@ -107,7 +106,7 @@ class Arrays:
         """Yield the chunks, from the first one on."""
         if len(self.X.shape) == 1 and all(isinstance(path, str | os.PathLike) for path in self.X):
             for paths in zip(*self._arrays, strict=True):
-                with _noting(f"In {' and '.join(map(str, paths))}."):
+                with validation.noting(f"In {' and '.join(map(str, paths))}."):
                     files = (np.load(path, mmap_mode="r") for path in paths)
                     yield from Arrays(*files, rows=self.rows)
             return
@@ -226,7 +225,7 @@ class Table:
         for file in self._files:
             for frame in self._frames(file, [*types], types):
                 n_rows += len(frame)
-                with _noting(f"In {file}."):
+                with validation.noting(f"In {file}."):
                     X = self.transform(frame[features]) if self.transform else frame[features]
                 weight = [] if self.sample_weight is None else [frame[self.sample_weight]]
                 yield X, frame[self.target], *weight
@@ -272,7 +271,7 @@ class Table:
 
     def _header(self, file: str) -> list[str]:
         """Return the names of a file's columns."""
-        with _noting(f"In {file}."):
+        with validation.noting(f"In {file}."):
             if _is_parquet(file):
                 return _dataset(file).schema.empty_table().to_pandas().columns.tolist()
             return self._read_csv(file, nrows=0).columns.tolist()
@@ -280,7 +279,7 @@ class Table:
     def _frames(self, file: str, columns: list[str], types: Any = None) -> Iterator[Any]:
         """Yield the rows of a file as DataFrames that have some."""
         rows = self.rows or _default_rows(len(columns))
-        with _noting(f"In {file}."):
+        with validation.noting(f"In {file}."):
             if _is_parquet(file):
                 ahead = {"batch_readahead": 0, "fragment_readahead": 0, "use_threads": False}
                 batches = _dataset(file).to_batches(columns=columns, batch_size=rows, **ahead)
@@ -334,16 +333,6 @@ def _listed(value: Any) -> list:
     if isinstance(value, Iterable) and not isinstance(value, str):
         return [*value]
     return [] if value is None else [value]
-
-
-@contextmanager
-def _noting(note: str) -> Iterator[None]:
-    """Add a note to any error."""
-    try:
-        yield
-    except Exception as error:
-        error.add_note(note)
-        raise
 
 
 def _check_rows(rows: int | None) -> None:

@@ -61,3 +61,10 @@ def test_classes_may_be_texts_of_any_dtype(kind, dtype):
     model = kind(random_state=0).partial_fit(X[:2], names[:2], classes=names)
     model.partial_fit(X, names[y])
     np.testing.assert_array_equal(model.classes_, np.unique(names))
+
+
+@MODELS
+def test_declared_classes_are_no_measurements(kind):
+    """Numbers that are no integers are refused, as in `fit`."""
+    with pytest.raises(ValueError, match="continuous"):
+        kind().partial_fit(X, y + 0.25, classes=[0.25, 1.25, 2.25])

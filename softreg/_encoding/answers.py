@@ -105,10 +105,8 @@ def two_class_scores(scores: NDArray) -> NDArray:
 
 def has_columns(y: Any) -> bool:
     """Return whether y has a column for each class; a single dense column holds the classes."""
-    if sparse.issparse(y):
-        return True
     shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
-    return len(shape) == 2 and shape[1] != 1
+    return sparse.issparse(y) or (len(shape) == 2 and shape[1] != 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
+from softreg._encoding import validation
 from softreg._encoding.answers import Answers, Encoder, Encoding, has_columns
+from softreg._rows.chunked import EachPass
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows, mostly_zeros, single_pass_rows
 from softreg._rows.threads import Threads
@@ -36,58 +39,40 @@ class Chunk(NamedTuple):
     weight: Any
 
 
-@dataclass(frozen=True, eq=False)
-class Source:
-    """A user's chunks, which can be read again and again.
+def read_chunks(chunks: Any, which_pass: str) -> Iterator[Chunk]:
+    """Yield a user's chunks; errors get a note that names the chunk and the pass."""
+    with noting_chunk(0, which_pass):
+        iterator = iter(_opened(chunks))
+    for number in count():
+        with noting_chunk(number, which_pass):
+            chunk = next((_unpacked(number, fields) for fields in iterator), None)
+        if chunk is None:
+            return
+        yield chunk
 
-    Attributes
-    ----------
-    chunks : iterable of (X, y) or (X, y, sample_weight), or callable that returns one
-    """
 
-    chunks: Any
+def noting_chunk(number: int, which_pass: str) -> AbstractContextManager[None]:
+    """Return a context that adds to any error in which chunk and pass it was raised."""
+    return validation.noting(
+        f"In chunk {number} of `chunks` (the first one is 0), in {which_pass} pass."
+    )
 
-    def read(self, which_pass: str) -> Iterator[Chunk]:
-        """Yield the chunks; errors get a note that names the chunk and the pass."""
-        with noting_chunk(0, which_pass):
-            iterator = iter(self._opened())
-        number = 0
-        while True:
-            with noting_chunk(number, which_pass):
-                try:
-                    fields = next(iterator)
-                except StopIteration:
-                    return
-                chunk = _unpacked(number, fields)
-            yield chunk
-            number += 1
 
-    def _opened(self) -> Iterable:
-        """Return an iterable of chunks; TypeError if `chunks` gives none, or for one pass only."""
-        chunks = self.chunks
-        if callable(chunks) and not isinstance(chunks, Iterable):
-            chunks = chunks()
-        elif isinstance(chunks, Iterator):
-            raise TypeError(
-                f"chunks={chunks!r} can be read only once, but fit_chunks reads the data many "
-                f"times; {_REOPEN}."
-            )
-        if isinstance(chunks, Iterable):
-            return chunks
+def _opened(chunks: Any) -> Iterable:
+    """Return an iterable of chunks; TypeError if `chunks` gives none, or for one pass only."""
+    if isinstance(chunks, Iterator):
         raise TypeError(
-            f"chunks={self.chunks!r} must be iterable, or a function that returns an iterator of "
-            "(X, y) or (X, y, sample_weight); see softreg.chunks for sources that are ready-made."
+            f"chunks={chunks!r} can be read only once, but fit_chunks reads the data many times; "
+            f"{_REOPEN}."
         )
-
-
-@contextmanager
-def noting_chunk(number: int, which_pass: str) -> Iterator[None]:
-    """Add a note to any error: in which chunk and pass it was raised."""
-    try:
-        yield
-    except Exception as error:
-        error.add_note(f"In chunk {number} of `chunks` (the first one is 0), in {which_pass} pass.")
-        raise
+    is_function = callable(chunks) and not isinstance(chunks, Iterable)
+    opened = chunks() if is_function else chunks
+    if not isinstance(opened, Iterable):
+        raise TypeError(
+            f"chunks={chunks!r} must be iterable, or a function that returns an iterator of (X, y) "
+            "or (X, y, sample_weight); see softreg.chunks for sources that are ready-made."
+        )
+    return opened
 
 
 def _unpacked(number: int, fields: Any) -> Chunk:
@@ -103,59 +88,29 @@ def _unpacked(number: int, fields: Any) -> Chunk:
     return Chunk(number, X if n else None, y, weight)
 
 
-class Reader(NamedTuple):
-    """What an estimator does with the X and y of a chunk.
-
-    Attributes
-    ----------
-    validate : callable (X, reset=bool) -> float array or CSR (m, d); `reset` records the features
-        of X, else they are compared with those recorded
-    encoder : callable y -> Encoder
-    """
-
-    validate: Callable[..., Any]
-    encoder: Callable[[Any], Encoder]
+# By what a later pass knows a chunk again: its number of rows, and checksums of its parts.
+Fingerprint = dict[str, int]
 
 
-class CheckedChunk(NamedTuple):
-    """A chunk's validated X, and its answers."""
-
-    X: Any
-    answers: Answers
-
-
-class Fingerprint(NamedTuple):
-    """The number of rows of a chunk, and checksums, by which a later pass knows it again."""
-
-    rows: int
-    X: int
-    y: int
-    sample_weight: int
-
-    @classmethod
-    def from_checked(cls, checked: CheckedChunk) -> Fingerprint:
-        X, (y, weight) = checked
-        return cls(X.shape[0], _checksum(X), _checksum(y), _checksum(weight))
-
-
-_NO_ROWS = Fingerprint(0, 0, 0, 0)
+def _fingerprint(X: Any, answers: Answers) -> Fingerprint:
+    """Return the fingerprint of a chunk that was checked."""
+    parts = {"X": X, "y": answers.y, "sample_weight": answers.weight}
+    return {"rows": X.shape[0]} | {name: _checksum(values) for name, values in parts.items()}
 
 
 def _checksum(values: Any) -> int:
-    """Return the CRC of an array or CSR, 0 for None: an eighth of a pass (measured)."""
+    """Return the CRC of an array or CSR, 0 for None, whatever the memory order.
+
+    It takes an eighth of a pass (measured).
+    """
     if values is None:
         return 0
-    if sparse.issparse(values):
-        matrix: Any = values
-        return _checksum_of(matrix.data, matrix.indices, matrix.indptr)
-    # Objects as text: their bytes are addresses, which differ between passes.
-    return _checksum_of(values.astype(str) if values.dtype.kind == "O" else values)
-
-
-def _checksum_of(*arrays: NDArray) -> int:
-    """Return one CRC of arrays, whatever their memory order."""
+    matrix: Any = values
+    stored = (matrix.data, matrix.indices, matrix.indptr) if sparse.issparse(values) else (values,)
     checksum = 0
-    for array in arrays:
+    for array in stored:
+        if array.dtype.kind == "O":  # as text: their bytes are addresses, other ones in each pass
+            array = array.astype(str)
         step = max(1, _VALUES_AT_ONCE // max(1, array[:1].size))
         for start in range(0, len(array), step):
             rows: Any = np.ascontiguousarray(array[start : start + step])
@@ -169,20 +124,17 @@ class _ChunkChecker:
 
     Attributes
     ----------
-    reader : Reader
+    validate : callable (X, reset=bool) -> float array or CSR (m, d); `reset` records the features
+        of X, else they are compared with those recorded
     encoder : Encoder, of the first chunk's y
     columns : the first chunk's names of the columns of X and of y, None without names
     """
 
-    reader: Reader
+    validate: Callable[..., Any]
     encoder: Encoder
-    columns: tuple[list | None, list | None]
+    columns: tuple[list | None, ...]
 
-    @classmethod
-    def from_first_chunk(cls, reader: Reader, chunk: Chunk) -> _ChunkChecker:
-        return cls(reader, reader.encoder(chunk.y), _columns(chunk))
-
-    def checked(self, chunk: Chunk, *, first: bool) -> CheckedChunk:
+    def checked(self, chunk: Chunk, *, first: bool) -> tuple[Any, Answers]:
         """Return a chunk's X and answers; ValueError if its columns are not the first chunk's."""
         for name, before, now in zip(("X", "y"), self.columns, _columns(chunk), strict=True):
             if before != now:
@@ -190,37 +142,16 @@ class _ChunkChecker:
                     f"{name} has columns {now} in chunk {chunk.number}, but had {before}; all "
                     "chunks must have the same columns in the same order."
                 )
-        X, y = self.reader.validate(chunk.X, reset=first), chunk.y
+        X, y = self.validate(chunk.X, reset=first), chunk.y
         if not has_columns(y) and np.ndim(y) == 2:  # without a warning in every chunk
             y = np.asarray(y)[:, 0]
-        return CheckedChunk(X, self.encoder.checked(y, chunk.weight, X))
+        return X, self.encoder.checked(y, chunk.weight, X)
 
 
-def _columns(chunk: Chunk) -> tuple[list | None, list | None]:
+def _columns(chunk: Chunk) -> tuple[list | None, ...]:
     """Return the names of the columns of X and y, None for what has none."""
-    X, y = (getattr(table, "columns", None) for table in (chunk.X, chunk.y))
-    return None if X is None else list(X), None if y is None else list(y)
-
-
-class _Storage(NamedTuple):
-    """How a chunk stores X, and how many values of a dense X are not 0."""
-
-    dtype: np.dtype
-    is_csr: bool
-    size: int
-    nonzeros: int
-
-    @classmethod
-    def from_X(cls, X: Any) -> _Storage:
-        is_csr = sparse.issparse(X)
-        size = int(np.prod(X.shape))
-        return cls(X.dtype, is_csr, size, 0 if is_csr else int(np.count_nonzero(X)))
-
-
-def _pays_as_csr(storages: list[_Storage]) -> bool:
-    """Return whether to convert every X to CSR: some X are CSR, or nearly all values are 0."""
-    _, is_csr, sizes, nonzeros = zip(*storages, strict=True)
-    return any(is_csr) or mostly_zeros(sum(nonzeros), sum(sizes))
+    names = (getattr(table, "columns", None) for table in (chunk.X, chunk.y))
+    return tuple(None if columns is None else list(columns) for columns in names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,15 +160,15 @@ class Survey:
 
     Attributes
     ----------
-    source : Source
+    chunks : what the user gave
     fingerprints : list of Fingerprint, one a chunk
     checker : _ChunkChecker
     encoding : Encoding, for the y of all chunks
     dtype : float32 if the X of all chunks are, else float64
-    as_csr : bool, whether to convert each X to CSR
+    as_csr : bool, whether to convert each X to CSR: some X are CSR, or nearly all values are 0
     """
 
-    source: Source
+    chunks: Any
     fingerprints: list[Fingerprint]
     checker: _ChunkChecker
     encoding: Encoding
@@ -245,39 +176,55 @@ class Survey:
     as_csr: bool
 
     @classmethod
-    def from_chunks(cls, chunks: Any, reader: Reader) -> Survey:
-        """Return the survey of a user's chunks: one pass."""
-        source, checker, tally = Source(chunks), None, None
+    def from_chunks(
+        cls, chunks: Any, validate: Callable[..., Any], encoder_of: Callable[[Any], Encoder]
+    ) -> Survey:
+        """Return the survey of a user's chunks, read in one pass.
+
+        `encoder_of` makes the encoder of y; for `validate` see `_ChunkChecker`.
+        """
+        checker, tally = None, None
         fingerprints: list[Fingerprint] = []
-        storages: list[_Storage] = []
-        for chunk in source.read("the first"):
+        dtypes, any_csr, size, nonzeros = set(), False, 0, 0
+        for chunk in read_chunks(chunks, "the first"):
             if chunk.X is None:
-                fingerprints.append(_NO_ROWS)
+                fingerprints.append({"rows": 0})
                 continue
             with noting_chunk(chunk.number, "the first"):
                 first = checker is None
-                checker = checker or _ChunkChecker.from_first_chunk(reader, chunk)
-                checked = checker.checked(chunk, first=first)
-                chunk_tally = checker.encoder.tally(checked.answers)
+                checker = checker or _ChunkChecker(validate, encoder_of(chunk.y), _columns(chunk))
+                X, answers = checker.checked(chunk, first=first)
+                chunk_tally = checker.encoder.tally(answers)
                 tally = chunk_tally if tally is None else tally + chunk_tally
-            fingerprints.append(Fingerprint.from_checked(checked))
-            storages.append(_Storage.from_X(checked.X))
+            fingerprints.append(_fingerprint(X, answers))
+            dtypes.add(X.dtype)
+            any_csr = any_csr or sparse.issparse(X)
+            size += X.size
+            nonzeros += 0 if any_csr else int(np.count_nonzero(X))
         if checker is None:
             n = len(fingerprints)
             reason = f"all {n} chunks are empty" if n else "it yields no chunk"
             raise ValueError(f"chunks holds no rows: {reason}.")
         encoding = checker.encoder.encoding_from_tally(tally)
-        dtype = np.result_type(*{storage.dtype for storage in storages})
-        return cls(source, fingerprints, checker, encoding, dtype, _pays_as_csr(storages))
+        as_csr = any_csr or mostly_zeros(nonzeros, size)
+        return cls(chunks, fingerprints, checker, encoding, np.result_type(*dtypes), as_csr)
 
     def rows(self, coordinates: Coordinates, threads: Threads) -> Iterable[MemoryRows]:
         """Return an iterable over the rows of each chunk; every iteration is a pass."""
-        return _EncodedChunks(self, coordinates, threads)
+        return EachPass(partial(self._encoded, coordinates, threads))
 
-    def reread(self) -> Iterator[CheckedChunk]:
+    def _encoded(self, coordinates: Coordinates, threads: Threads) -> Iterator[MemoryRows]:
+        """Yield the rows of each chunk, read, checked and encoded."""
+        for X, answers in self._reread():
+            X = X.astype(self.dtype, copy=False)
+            X = sparse.csr_array(X) if self.as_csr else X
+            row_terms = (*self.encoding.targets(answers), None)
+            yield single_pass_rows(X, row_terms, coordinates, threads)
+
+    def _reread(self) -> Iterator[tuple[Any, Answers]]:
         """Yield the chunks with rows again; ValueError if a chunk is not as in the first pass."""
         number, expected = 0, len(self.fingerprints)
-        for chunk in self.source.read("a later"):
+        for chunk in read_chunks(self.chunks, "a later"):
             number = chunk.number + 1
             if number > expected:
                 raise ValueError(
@@ -285,11 +232,11 @@ class Survey:
                     f"{_SAME_EVERY_PASS}"
                 )
             if chunk.X is None:
-                self._check_unchanged(chunk.number, _NO_ROWS)
+                self._check_unchanged(chunk.number, {"rows": 0})
                 continue
             with noting_chunk(chunk.number, "a later"):
                 checked = self.checker.checked(chunk, first=False)
-            self._check_unchanged(chunk.number, Fingerprint.from_checked(checked))
+            self._check_unchanged(chunk.number, _fingerprint(*checked))
             yield checked
         if number < expected:
             raise ValueError(
@@ -300,32 +247,9 @@ class Survey:
     def _check_unchanged(self, number: int, now: Fingerprint) -> None:
         """Raise a ValueError if a chunk has another fingerprint than in the first pass."""
         before = self.fingerprints[number]
-        if now.rows != before.rows:
-            raise ValueError(
-                f"chunk {number} has {now.rows} rows, but had {before.rows} in the first pass. "
-                f"{_SAME_EVERY_PASS}"
-            )
-        pairs = zip(Fingerprint._fields, now, before, strict=True)
-        changed = [name for name, value, expected in pairs if value != expected]
+        changed = [name for name, value in now.items() if value != before.get(name)]
         if changed:
-            raise ValueError(
-                f"chunk {number} has other values in {' and '.join(changed)} than in the first "
-                f"pass. {_SAME_EVERY_PASS}"
-            )
-
-
-@dataclass(frozen=True, eq=False)
-class _EncodedChunks:
-    """The rows of surveyed chunks, read, checked and encoded in every iteration."""
-
-    survey: Survey
-    coordinates: Coordinates
-    threads: Threads
-
-    def __iter__(self) -> Iterator[MemoryRows]:
-        survey = self.survey
-        for X, answers in survey.reread():
-            X = X.astype(survey.dtype, copy=False)
-            X = sparse.csr_array(X) if survey.as_csr else X
-            row_terms = (*survey.encoding.targets(answers), None)
-            yield single_pass_rows(X, row_terms, self.coordinates, self.threads)
+            found = f"other values in {' and '.join(changed)} than"
+            if "rows" in changed:
+                found = f"{now['rows']} rows, but had {before['rows']}"
+            raise ValueError(f"chunk {number} has {found} in the first pass. {_SAME_EVERY_PASS}")

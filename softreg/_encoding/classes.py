@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_expit, log_softmax
-from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from softreg._encoding import validation
@@ -37,30 +36,24 @@ class ClassTally:
     one_hot: bool = True
 
     @property
-    def n_columns(self) -> int:
-        """Number of columns of y."""
-        return len(self.classes) if self.by_columns else 1
-
-    @property
-    def holds_numbers(self) -> bool:
-        """Whether classes are numbers, not text or other objects."""
-        return self.classes.dtype.kind in "biuf"
+    def kind(self) -> tuple[int, bool]:
+        """Number of columns of y; whether classes are numbers, not text or other objects."""
+        return len(self.classes) if self.by_columns else 1, self.classes.dtype.kind in "biuf"
 
     def __add__(self, other: ClassTally) -> ClassTally:
-        n_rows, one_hot = self.n_rows + other.n_rows, self.one_hot and other.one_hot
-        if self.n_columns != other.n_columns or self.holds_numbers != other.holds_numbers:
+        if self.kind != other.kind:
             before, now = (
-                f"{tally.classes.dtype} {tally.classes[:3].tolist()} in {tally.n_columns} column(s)"
+                f"{tally.classes.dtype} {tally.classes[:3].tolist()} in {tally.kind[0]} column(s)"
                 for tally in (self, other)
             )
             raise ValueError(
                 f"y held {before} and holds {now} now; it must be of one kind: all numbers or all "
                 "texts, in as many columns."
             )
+        n_rows, one_hot = self.n_rows + other.n_rows, self.one_hot and other.one_hot
         if self.by_columns:
             return ClassTally(n_rows, self.classes, self.totals + other.totals, True, one_hot)
-        labels = _joined(self.classes, other.classes)
-        classes, codes = np.unique(labels, return_inverse=True)
+        classes, codes = np.unique(_joined(self.classes, other.classes), return_inverse=True)
         totals = np.bincount(codes, np.concatenate([self.totals, other.totals]))
         return ClassTally(n_rows, classes, totals)
 
@@ -97,34 +90,27 @@ class ClassEncoder(Encoder):
     def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
         weight = validation.check_sample_weight(sample_weight, X.shape[0])
         labels = validation.check_y(y, X)
-        if labels.ndim == 2 and labels.shape[1] > 1:
-            return Answers(validation.check_probabilities(labels), weight)
-        return Answers(column_or_1d(labels, warn=True), weight)
+        if labels.ndim == 2:
+            labels = validation.check_probabilities(labels)
+        return Answers(labels, weight)
 
     def tally(self, answers: Answers) -> ClassTally:
         y, weight = answers
-        if y.ndim == 2:
-            K, one_hot = y.shape[1], bool((y.max(axis=1) == 1).all())
-            totals = y.sum(axis=0) if weight is None else weight @ y
-            return ClassTally(len(y), np.arange(K), totals, True, one_hot)
-        classes = np.unique(y)
-        check_classification_targets(np.repeat(classes, 2))
-        totals = np.bincount(np.searchsorted(classes, y), weight, len(classes))
-        return ClassTally(len(y), classes, totals)
+        if y.ndim == 1:
+            return tally_of_classes(y, weight)
+        totals = y.sum(axis=0) if weight is None else weight @ y
+        one_hot = bool((y.max(axis=1) == 1).all())
+        return ClassTally(len(y), np.arange(y.shape[1]), totals, True, one_hot)
 
     def encoding_from_tally(self, tally: ClassTally) -> ClassEncoding:
-        validation.check_some_weight(tally.totals)
         if tally.by_columns:
             classes = validation.check_column_names(self.classes, len(tally.classes))
             codes = tally.classes
         else:
             classes = validation.check_class_order(self.classes, tally.classes)
-            codes = _class_codes(tally.classes, classes)
-            # Warns of labels that are like measurements: numbers, nearly all of them different.
-            n_rows = min(tally.n_rows, 2 * len(classes))
-            check_classification_targets(np.resize(tally.classes, n_rows))
-        totals = np.zeros(len(classes))
-        totals[codes] = tally.totals
+            codes = np.argsort(classes)
+            if tally.n_rows < 2 * len(classes):  # warns of labels that are like measurements
+                check_classification_targets(np.resize(tally.classes, tally.n_rows))
         two = len(classes) == 2
         return ClassEncoding(
             classes=classes,
@@ -133,29 +119,37 @@ class ClassEncoder(Encoder):
             fitted_attributes={},
             sorted_classes=tally.classes,
             sorted_codes=codes,
-            factors=_class_factors(self.class_weight, classes, totals),
+            factors=_class_factors(self.class_weight, classes, tally.totals[np.argsort(codes)]),
             smoothing=self.smoothing,
             one_hot=tally.one_hot,
         )
 
     def encoding_from_classes(self, classes: ArrayLike | None, answers: Answers) -> ClassEncoding:
         declared = self.classes if classes is None else classes
-        if answers.y.ndim == 2:
-            K = answers.y.shape[1]
-            tally = ClassTally(2 * K, np.arange(K), np.ones(K), by_columns=True, one_hot=False)
-            return replace(self, classes=declared).encoding_from_tally(tally)
-        if declared is None:
-            raise ValueError(
-                "classes must be passed on the first call to partial_fit, all that will ever come: "
-                "a chunk may lack some."
-            )
-        return self.encoding_from_tally(even_tally(validation.check_declared_classes(declared)))
+        if answers.y.ndim == 1:
+            return self.encoding_from_tally(tally_of_declared(declared))
+        K = answers.y.shape[1]
+        tally = ClassTally(2 * K, np.arange(K), np.ones(K), by_columns=True, one_hot=False)
+        return replace(self, classes=declared).encoding_from_tally(tally)
 
 
-def even_tally(sorted_classes: NDArray) -> ClassTally:
-    """Return a tally in which all classes (K,) have the same weight."""
-    K = len(sorted_classes)
-    return ClassTally(2 * K, sorted_classes, np.ones(K))
+def tally_of_classes(y: NDArray, weight: NDArray | None) -> ClassTally:
+    """Return the tally of the classes y (n,) of some rows, and their weights (n,) or None."""
+    classes = np.unique(y)
+    if classes.dtype.kind not in "biuU":  # numbers that are measurements, or objects of no kind
+        check_classification_targets(np.repeat(classes, 2))
+    totals = np.bincount(np.searchsorted(classes, y), weight, len(classes))
+    return ClassTally(len(y), classes, totals)
+
+
+def tally_of_declared(classes: ArrayLike | None) -> ClassTally:
+    """Return a tally of two rows of each class that a stream will hold; ValueError for None."""
+    if classes is None:
+        raise ValueError(
+            "classes must be passed on the first call to partial_fit, all that will ever come: a "
+            "chunk may lack some."
+        )
+    return tally_of_classes(np.repeat(validation.check_declared_classes(classes), 2), None)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -222,12 +216,6 @@ class ClassEncoding(Encoding):
             weight = row_factor if weight is None else weight * row_factor
         Y = (1 - self.smoothing) * Y + self.smoothing / len(self.classes)
         return TargetMatrix(Y if self.score_shape else Y[:, 1:]), weight
-
-
-def _class_codes(sorted_classes: NDArray, classes: NDArray) -> NDArray[np.intp]:
-    """Return the indices in `classes` of the same classes in sorted order, (K,)."""
-    index = {label: code for code, label in enumerate(classes.tolist())}
-    return np.array([index[label] for label in sorted_classes.tolist()])
 
 
 def _class_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDArray | None:

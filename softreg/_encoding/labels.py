@@ -13,7 +13,13 @@ from sklearn.utils import column_or_1d
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Answers, Encoder, Encoding
-from softreg._encoding.classes import ClassEncoder, ClassEncoding, ClassTally, even_tally
+from softreg._encoding.classes import (
+    ClassEncoder,
+    ClassEncoding,
+    ClassTally,
+    tally_of_classes,
+    tally_of_declared,
+)
 from softreg._model.links import Sigmoid
 from softreg._rows.label_targets import LabelTargets
 
@@ -30,23 +36,17 @@ class LabelTally:
     known : ndarray (L,), the sum of the weights of the known answers
     yes : ndarray (L,), the sum of weight times answer
     observed_sides : ndarray (2, L) of bool, whether an answer above 0 has weight, and one below 1
-    weight : float, the sum of all weights, of rows or of answers
     """
 
     known: NDArray
     yes: NDArray
     observed_sides: NDArray
-    weight: float
 
     def __add__(self, other: LabelTally) -> LabelTally:
         if len(self.known) != len(other.known):
             raise ValueError(f"y had {len(self.known)} columns and has {len(other.known)} now.")
-        return LabelTally(
-            known=self.known + other.known,
-            yes=self.yes + other.yes,
-            observed_sides=self.observed_sides | other.observed_sides,
-            weight=self.weight + other.weight,
-        )
+        observed_sides = self.observed_sides | other.observed_sides
+        return LabelTally(self.known + other.known, self.yes + other.yes, observed_sides)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +70,7 @@ class _LabelParameters:
     ) -> dict[str, Any]:
         """Return the fields of a `LabelEncoding` of the labels with these names (L,)."""
         factors = _yes_no_factors(tally, self.class_weight, names)
-        counted = np.ones((2, 1)) if factors is None else np.stack(factors)
-        observed_sides = tally.observed_sides & (counted > 0)
+        observed_sides = tally.observed_sides & (True if factors is None else factors > 0)
         validation.check_threshold(self.threshold, len(names))
         return {
             "classes": names,
@@ -101,20 +100,14 @@ class LabelEncoder(_LabelParameters, Encoder):
 
     def tally(self, answers: Answers) -> LabelTally:
         targets, weight = _unweighted_targets(answers)
-        row_weight = np.ones(targets.stored.shape[0]) if weight is None else weight
-        all_weights = row_weight if answers.weight is None else answers.weight
-        return LabelTally(
-            known=targets.score_weight(row_weight),
-            yes=targets.target_sum(row_weight),
-            observed_sides=targets.observed(row_weight),
-            weight=float(all_weights.sum()),
-        )
+        w = np.ones(answers.y.shape[0]) if weight is None else weight
+        return LabelTally(targets.score_weight(w), targets.target_sum(w), targets.observed(w))
 
     def encoding_from_tally(self, tally: LabelTally) -> LabelEncoding:
-        validation.check_some_weight(np.array(tally.weight))
         if not tally.known.any():
             raise ValueError(
-                "y holds no known answer of positive weight: every value is NaN, or weighs nothing."
+                "y holds no known answer of positive weight: every value is NaN, or has a "
+                "sample_weight of zero."
             )
         names = validation.check_column_names(self.classes, len(tally.known))
         attributes = {"multilabel_": True, "sparse_output_": self.sparse}
@@ -122,7 +115,7 @@ class LabelEncoder(_LabelParameters, Encoder):
 
     def encoding_from_classes(self, classes: ArrayLike | None, answers: Answers) -> LabelEncoding:
         ones = np.ones(answers.y.shape[1])
-        tally = LabelTally(2 * ones, ones, np.ones((2, len(ones)), dtype=bool), 1.0)
+        tally = LabelTally(2 * ones, ones, np.ones((2, len(ones)), dtype=bool))
         names = self.classes if classes is None else classes
         return replace(self, classes=names).encoding_from_tally(tally)
 
@@ -133,10 +126,10 @@ class LabelEncoding(Encoding):
 
     Attributes
     ----------
-    factors : two ndarrays (L,), what multiplies the weights of a yes and of a no, or None (one)
+    factors : ndarray (2, L), what multiplies the weights of a yes and of a no, or None (one)
     """
 
-    factors: tuple[NDArray, NDArray] | None
+    factors: NDArray | None
 
     def targets(self, answers: Answers) -> tuple[LabelTargets, NDArray | None]:
         targets, weight = _unweighted_targets(answers)
@@ -153,32 +146,28 @@ class OneVsRestEncoder(_LabelParameters, Encoder):
 
     def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
         weight = validation.check_sample_weight(sample_weight, X.shape[0])
-        return Answers(column_or_1d(validation.check_y(y, X), warn=True), weight)
+        return Answers(column_or_1d(validation.check_y(y, X)), weight)
 
     def tally(self, answers: Answers) -> ClassTally:
-        return self._class_encoder(None).tally(answers)
+        return tally_of_classes(*answers)
 
     def encoding_from_tally(self, tally: ClassTally) -> Encoding:
-        attributes = {"multilabel_": False, "sparse_output_": False}
-        if len(tally.classes) == 2:
+        K, attributes = len(tally.classes), {"multilabel_": False, "sparse_output_": False}
+        # Two classes are weighted as classes, more of them as labels, in `_encoding_fields`.
+        class_weight = self.class_weight if K == 2 else None
+        encoding = ClassEncoder(self.classes, class_weight, 0.0).encoding_from_tally(tally)
+        if K == 2:
             validation.check_threshold(self.threshold, 1)
-            encoding = self._class_encoder(self.class_weight).encoding_from_tally(tally)
             return replace(encoding, fitted_attributes=attributes)
-        encoding = self._class_encoder(None).encoding_from_tally(tally)
-        K = len(tally.classes)
-        yes = np.zeros(K)
-        yes[encoding.sorted_codes] = tally.totals
+        yes = tally.totals[np.argsort(encoding.sorted_codes)].astype(float)
         observed_sides = np.stack([yes > 0, np.ones(K, dtype=bool)])
-        labels = LabelTally(np.full(K, yes.sum()), yes, observed_sides, yes.sum())
+        labels = LabelTally(np.full(K, yes.sum()), yes, observed_sides)
         fields = self._encoding_fields(encoding.classes, labels, attributes)
         return OneVsRestEncoding(**fields, class_encoding=encoding)
 
     def encoding_from_classes(self, classes: ArrayLike | None, answers: Answers) -> Encoding:
-        encoding = self._class_encoder(None).encoding_from_classes(classes, answers)
-        return self.encoding_from_tally(even_tally(encoding.sorted_classes))
-
-    def _class_encoder(self, class_weight: Any) -> ClassEncoder:
-        return ClassEncoder(self.classes, class_weight, 0.0)
+        declared = self.classes if classes is None else classes
+        return self.encoding_from_tally(tally_of_declared(declared))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -220,35 +209,29 @@ def _unweighted_targets(answers: Answers) -> tuple[LabelTargets, NDArray | None]
     return targets, None if row_counts.all() else row_counts.astype(np.float64)
 
 
-def _with_factors(targets: LabelTargets, factors: tuple[NDArray, NDArray] | None) -> LabelTargets:
-    """Return the targets with the weights of yes and no multiplied by the factors, (L,) each."""
+def _with_factors(targets: LabelTargets, factors: NDArray | None) -> LabelTargets:
+    """Return the targets with the weights of yes and no multiplied by the factors (2, L)."""
     if factors is None:
         return targets
     # w y softplus(-z) + v (1 - y) softplus(z) is the loss at y' = w y / u, u times,
     # with u = w y + v (1 - y).
-    yes, no = (factor[targets.stored.indices] for factor in factors)
+    yes, no = factors[:, targets.stored.indices]
     u = yes * targets.answers + no * (1 - targets.answers)
     shares = np.divide(yes * targets.answers, u, out=np.zeros_like(u), where=u > 0)
     changes = {"answers": shares, "weights": u * targets.weights, "no_weight": factors[1]}
     return replace(targets, unit_weights=False, **changes)
 
 
-def _yes_no_factors(
-    tally: LabelTally, class_weight: Any, names: NDArray
-) -> tuple[NDArray, NDArray] | None:
-    """Return what multiplies the weights of a yes and of a no, (L,) each; None for one."""
+def _yes_no_factors(tally: LabelTally, class_weight: Any, names: NDArray) -> NDArray | None:
+    """Return what multiplies the weights of a yes and of a no, (2, L), or None (one)."""
     if class_weight is None:
         return None
-    if validation.is_balanced(class_weight):
-        no = tally.known - tally.yes
-        return _balancing_factors(tally.known, tally.yes), _balancing_factors(tally.known, no)
-    return validation.check_class_weight(class_weight, names), np.ones(len(names))
-
-
-def _balancing_factors(total: NDArray, part: NDArray) -> NDArray:
-    """Return the factors (L,) that make each part half of its total; one for empty parts."""
-    is_empty = part <= _ROUNDING * total
-    return np.divide(total, 2 * part, out=np.ones_like(total), where=~is_empty)
+    if not validation.is_balanced(class_weight):
+        return np.stack([validation.check_class_weight(class_weight, names), np.ones(len(names))])
+    # Each side then weighs half of both; one that is empty to rounding is left as it is.
+    sides = np.stack([tally.yes, tally.known - tally.yes])
+    is_empty = sides <= _ROUNDING * tally.known
+    return np.divide(tally.known, 2 * sides, out=np.ones_like(sides), where=~is_empty)
 
 
 def _constant_warning(observed_sides: NDArray, names: NDArray) -> str:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import numbers
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils import check_random_state as random_state_of
 
 # Rows that softmax made in single precision sum to 1 within 4e-6, over 100,000 classes, too
@@ -24,6 +26,16 @@ _SUM_TOLERANCE = 1e-5
 _INDICATOR_DTYPES = [np.float64, np.float32, np.bool_, np.int64, np.int32, np.int8, np.uint8]
 # How the warning of constant labels begins, for filters.
 CONSTANT_LABELS = "y does not vary in the labels"
+
+
+@contextmanager
+def noting(note: str) -> Iterator[None]:
+    """Add a note to any error."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(note)
+        raise
 
 
 def raise_where(wrong: NDArray, values: NDArray, rule: str, remedy: str) -> None:
@@ -94,17 +106,21 @@ def check_row_sums(name: str, P: NDArray, axis: int, remedy: str) -> NDArray:
 
 def check_integer(name: str, value: Any, least: int, otherwise: str = "") -> int:
     """Return an integer >= `least`; the error adds what the argument may be `otherwise`."""
-    if _is_integer(value) and value >= least:
-        return int(value)
-    raise ValueError(f"{name}={value!r} must be an integer >= {least}{otherwise}.")
+    rule = f"an integer >= {least}{otherwise}"
+    return int(_checked_number(name, value, rule, least, kind=numbers.Integral))
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+def _checked_number(
+    name: str, value: Any, rule: str, least: float, below: float = np.inf, kind: Any = numbers.Real
+) -> Any:
+    """Return a number of a kind that is >= `least` and < `below`; errors say the `rule`."""
+    if _is_number(value, kind) and least <= value < below:
+        return value
+    raise ValueError(f"{name}={value!r} must be {rule}.")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+def _is_number(value: Any, kind: Any = numbers.Real) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _doubles(values: Any, name: str) -> NDArray:
@@ -122,18 +138,11 @@ def check_sample_weight(weight: Any, n: int, n_labels: int | None = None) -> NDA
         weight = np.full(n, weight)
     w = _doubles(weight, "sample_weight")
     if w.shape != (n, n_labels):
+        or_labels = f", or ({n}, {n_labels}), one per row and label" if n_labels else ""
         meaning = ", one weight per row of X (Sample weights must be 1D array or scalar)"
-        if n_labels is not None:
-            meaning += f", or ({n}, {n_labels}), one per row and label"
-        check_shape("sample_weight", w, n, meaning=meaning)
+        check_shape("sample_weight", w, n, meaning=meaning + or_labels)
     check_nonnegative("sample_weight", w, "use 0 to leave a row out")
     return w
-
-
-def check_some_weight(totals: NDArray) -> None:
-    """Raise a ValueError if all sums of weights are zero."""
-    if not totals.any():
-        raise ValueError("sample_weight is zero for every row; at least two rows need weight > 0.")
 
 
 def check_offset(offset: Any, shape: tuple[int, ...]) -> NDArray | None:
@@ -168,7 +177,10 @@ def without_duplicates(X: Any) -> Any:
 
 
 def check_y(y: Any, X: Any) -> NDArray:
-    """Return y as an array of as many rows as X, without NaN."""
+    """Return y of as many rows as X, without NaN: (n,), or (n, K) if it has several columns.
+
+    A warning says that a single column should be no axis.
+    """
     if y is None:
         raise ValueError("This classifier requires y to be passed, but the target y is None.")
     if sparse.issparse(y):
@@ -178,7 +190,8 @@ def check_y(y: Any, X: Any) -> NDArray:
         )
     checked = check_array(y, ensure_2d=False, dtype=None, input_name="y")
     check_consistent_length(X, checked)
-    return checked
+    is_column = checked.ndim == 2 and checked.shape[1] == 1
+    return column_or_1d(checked, warn=True) if is_column else checked
 
 
 def check_probabilities(y: NDArray) -> NDArray:
@@ -231,16 +244,12 @@ def check_all_known(y: Any) -> Any:
 def check_column_names(classes: ArrayLike | None, n: int) -> NDArray:
     """Return the names of the n columns of y, (n,): `classes`, or 0, 1, ... for None."""
     names = np.arange(n) if classes is None else np.asarray(classes)
-    if names.shape != (n,):
+    repeated = [name for name, count in Counter(names.ravel().tolist()).items() if count > 1]
+    if names.shape != (n,) or repeated:
+        often = f", {repeated} more than once" if repeated else ""
         raise ValueError(
-            f"classes={classes!r} has {names.size} names; it must name each of the {n} columns of "
-            "y once."
-        )
-    repeated = [name for name, count in Counter(names.tolist()).items() if count > 1]
-    if repeated:
-        raise ValueError(
-            f"the names {repeated} repeat; classes, or the columns of y, must name each column of "
-            "y once."
+            f"classes={classes!r} has {names.size} names{often}; classes, or the columns of y, "
+            f"must name each of the {n} columns of y once."
         )
     return names
 
@@ -255,8 +264,7 @@ def check_class_order(classes: ArrayLike | None, sorted_classes: NDArray) -> NDA
     if classes is None:
         return sorted_classes
     order = np.asarray(classes)
-    names_all = order.shape == sorted_classes.shape and set(order) == set(sorted_classes)
-    if not names_all:
+    if order.shape != sorted_classes.shape or set(order) != set(sorted_classes):
         raise ValueError(
             f"classes={classes!r} must name each class in y once; y holds "
             f"{sorted_classes.tolist()}."
@@ -285,11 +293,12 @@ def check_declared_classes(classes: Any) -> NDArray:
 
 def check_two_classes(class_totals: NDArray, classes: NDArray) -> None:
     """Raise a ValueError unless two classes have weight; `class_totals` (K,) are their sums."""
-    if (class_totals > 0).sum() < 2:
-        only = classes.tolist()[class_totals.argmax()]
+    weighing = classes[class_totals > 0].tolist()
+    if len(weighing) < 2:
+        but = f" but those of class {weighing[0]!r}" if weighing else ""
         raise ValueError(
-            f"all weight is on one class, {only!r}; a classifier needs rows of positive weight in "
-            "at least two classes."
+            f"sample_weight, times class_weight, is zero for every row{but}; a classifier needs "
+            "rows of positive weight in at least two classes."
         )
 
 
@@ -371,16 +380,14 @@ def check_threshold(threshold: Any, n_scores: int) -> NDArray:
 
 def check_label_smoothing(smoothing: Any) -> float:
     """Return the share of each target that is spread over all classes, in [0, 1)."""
-    if _is_number(smoothing) and 0 <= smoothing < 1:
-        return float(smoothing)
-    raise ValueError(f"label_smoothing={smoothing!r} must be a number in [0, 1); 0 means none.")
+    rule = "a number in [0, 1); 0 means none"
+    return float(_checked_number("label_smoothing", smoothing, rule, 0, 1))
 
 
 def check_tol(tol: Any) -> float:
     """Return the relative tolerance."""
-    if _is_number(tol) and 0 <= tol < np.inf:
-        return float(tol)
-    raise ValueError(f"tol={tol!r} must be a finite number >= 0; the default is 1e-9.")
+    rule = "a finite number >= 0; the default is 1e-9"
+    return float(_checked_number("tol", tol, rule, 0))
 
 
 def check_max_iter(max_iter: Any, default: int) -> int:
@@ -392,9 +399,8 @@ def check_max_iter(max_iter: Any, default: int) -> int:
 
 def check_k(k: Any, n_classes: int) -> int:
     """Return the number of most probable classes asked for, 1 to n_classes."""
-    if _is_integer(k) and 1 <= k <= n_classes:
-        return int(k)
-    raise ValueError(f"k={k!r} must be an integer from 1 to {n_classes}, the number of classes.")
+    rule = f"an integer from 1 to {n_classes}, the number of classes"
+    return int(_checked_number("k", k, rule, 1, n_classes + 1, numbers.Integral))
 
 
 def check_n_jobs(n_jobs: Any) -> int | None:

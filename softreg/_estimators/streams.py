@@ -12,8 +12,8 @@ from sklearn.utils.metaestimators import available_if
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Answers, Encoder, Encoding, has_columns
-from softreg._encoding.chunk_survey import Reader, Survey
-from softreg._estimators.base import coefficient_attributes
+from softreg._encoding.chunk_survey import Survey
+from softreg._estimators.base import prediction_attributes
 from softreg._estimators.callbacks import CALLBACK_FRAMES, FitTask, with_callbacks
 from softreg._estimators.fit import SolverClassifier
 from softreg._estimators.pose import feature_attributes, penalty_of, read_features, threads_of
@@ -91,7 +91,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         """
         reader = copy.copy(self)  # keeps the features of the first chunk, to compare the others
         with threads_of(self) as threads:
-            survey = Survey.from_chunks(chunks, Reader(reader._validated, self._encoder))
+            survey = Survey.from_chunks(chunks, reader._validated, self._encoder)
             raw = Coordinates.raw(reader.n_features_in_, bool(self.fit_intercept))
             rows = ChunkedRows.from_source(survey.rows(raw, threads))
             result, attributes = self._solve(rows, survey.encoding, FitTask(self, {}))
@@ -164,21 +164,20 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             problem = self._stream_problem(encoding, data.shape[1])
             stream = self._stream_state(rows, encoding).after_chunk(rows, problem)
         dtype = data.dtype if is_first else np.result_type(data.dtype, self.coef_.dtype)
-        coefficients = coefficient_attributes(*stream.coefficients(encoding.link), dtype)
-        if not all(np.isfinite(values).all() for values in coefficients.values()):
+        predicting = prediction_attributes(encoding, *stream.coefficients(encoding.link), dtype)
+        if not all(np.isfinite(predicting[name]).all() for name in ("coef_", "intercept_")):
             raise ValueError(
                 "The coefficients overflow. Choose a smaller learning_rate, or bring X and "
                 "sample_weight into a range whose squares are finite."
             )
         attributes = {
-            "classes_": encoding.classes,
             "n_iter_": len(stream.losses),
             "loss_curve_": stream.losses,
             "n_samples_seen_": stream.n_rows,
             "solver_": problem.solver,
             "_stream_": stream,
         }
-        self._store(features | encoding.fitted_attributes | coefficients | attributes)
+        self._store(features | predicting | attributes)
         return self
 
     def _stream_encoding(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self
 
 import numpy as np
@@ -29,6 +29,16 @@ from softreg._rows.threads import Threads
 # What is kept beside the rows may take this share of their values, or 2 MB if that is more: with
 # two chunks and what is made of them, a fit then holds less than a twentieth of the data.
 _BUDGET, _LEAST_BUDGET = 0.007, 2**18
+
+
+@dataclass(frozen=True, eq=False)
+class EachPass:
+    """Chunks that a function yields anew in every pass."""
+
+    read: Callable[[], Iterator[MemoryRows]]
+
+    def __iter__(self) -> Iterator[MemoryRows]:
+        return self.read()
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,13 +109,10 @@ class ChunkedRows(Rows):
         return self.empty_chunk.replaced(**changes).blocks_are_raw
 
     def sum(self, kernel: SumKernel) -> tuple:
-        total: list = []
-        for chunk in self.read_chunks():
-            more = chunk.sum(kernel)
-            if total:
-                add_inplace(total, more)
-            else:
-                total = list(more)
+        chunks = self.read_chunks()
+        total = list(next(chunks).sum(kernel))
+        for chunk in chunks:
+            add_inplace(total, chunk.sum(kernel))
         return tuple(total)
 
     def maximum(self, kernel: RowKernel) -> NDArray:
@@ -118,11 +125,11 @@ class ChunkedRows(Rows):
         pass  # chunks keep nothing
 
     def take_scores(self, scores: Places) -> Self:
+        source = self.source
         return self.replaced(
-            source=_ScoresOfChunks(self.source, scores),
+            source=EachPass(lambda: (chunk.take_scores(scores) for chunk in source)),
             known_totals=self.totals.take_scores(scores),
             empty_chunk=self.empty_chunk.take_scores(scores),
-            store=self.store,
         )
 
     def with_offsets_divided(self, divisor: float) -> Self:
@@ -143,40 +150,18 @@ class ChunkedRows(Rows):
 
     def validation_split(self, fraction: float, random: np.random.Generator) -> tuple[Rows, Rows]:
         seed = int(random.integers(2**63))
+
+        def part(is_validation: bool) -> Iterator[MemoryRows]:
+            for number, chunk in enumerate(self.read_chunks()):
+                mask = chunk.validation_mask(fraction, np.random.default_rng([seed, number]))
+                rows = np.flatnonzero(mask == is_validation)
+                if rows.size:
+                    yield chunk.take_rows(rows)
+
         training, validation = (
-            _SplitChunks(self, fraction, seed, for_validation) for for_validation in (False, True)
+            ChunkedRows.from_source(
+                EachPass(partial(part, is_validation)), bad_split(f"no rows to {purpose}", fraction)
+            )
+            for is_validation, purpose in ((False, "learn from"), (True, "hold out"))
         )
-        return checked_split(
-            ChunkedRows.from_source(training, bad_split("no rows to learn from", fraction)),
-            ChunkedRows.from_source(validation, bad_split("no rows to hold out", fraction)),
-            fraction,
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class _ScoresOfChunks:
-    """The same chunks with the targets of some scores."""
-
-    source: Iterable[MemoryRows]
-    scores: Places
-
-    def __iter__(self) -> Iterator[MemoryRows]:
-        return (chunk.take_scores(self.scores) for chunk in self.source)
-
-
-@dataclass(frozen=True, eq=False)
-class _SplitChunks:
-    """The rows of chunks that are for validation, or the others: the same rows in each pass."""
-
-    rows: ChunkedRows
-    fraction: float
-    seed: int
-    for_validation: bool
-
-    def __iter__(self) -> Iterator[MemoryRows]:
-        for number, chunk in enumerate(self.rows.read_chunks()):
-            random = np.random.default_rng([self.seed, number])
-            mask = chunk.validation_mask(self.fraction, random)
-            rows = np.flatnonzero(mask == self.for_validation)
-            if rows.size:
-                yield chunk.take_rows(rows)
+        return checked_split(training, validation, fraction)

@@ -41,11 +41,7 @@ class LabelTargets(PickledByFields):
 
     @classmethod
     def from_answers(
-        cls,
-        answers: Any,
-        weights: NDArray,
-        no_weight: NDArray,
-        cell_weight: NDArray | None = None,
+        cls, answers: Any, weights: NDArray, no_weight: NDArray, cell_weight: NDArray | None = None
     ) -> LabelTargets:
         """Return the targets of answers, CSR (n, L), given the weights (nnz,) of its values."""
         index = np.arange(answers.nnz)
@@ -100,11 +96,10 @@ class LabelTargets(PickledByFields):
 
     def observed(self, weight: PerRow) -> Mask:
         row_has_weight, row, label = weight > 0, self._rows_of_stored, self.stored.indices
-        if self.cell_weight is None:
-            cell_has_weight = row_has_weight[row]
-            n_cells = np.full(self.n_scores, row_has_weight.sum())
-        else:
-            cell_has_weight = row_has_weight[row] & (self.cell_weight[row, label] > 0)
+        cell_has_weight = row_has_weight[row]
+        n_cells: Any = np.count_nonzero(row_has_weight)
+        if self.cell_weight is not None:
+            cell_has_weight &= self.cell_weight[row, label] > 0
             columns = self.cell_weight.T
             n_cells = np.array([np.count_nonzero(row_has_weight & (cell > 0)) for cell in columns])
 

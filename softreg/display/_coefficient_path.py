@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from softreg._encoding import validation
-from softreg.display._arrays import ascending_Cs, name_array, number_array, read_attributes
-from softreg.display._panels import (
+from softreg.display._parts import (
     C_AXIS,
+    ascending_Cs,
     labelled_panels,
     legible_name,
+    name_array,
+    number_array,
     panel_title,
+    read_attributes,
     rows_of_classes,
 )
 
@@ -83,11 +86,11 @@ class CoefficientPathDisplay:
         self.classes = name_array("classes", classes, 2 if two_classes else n_rows)
         features = [f"x{j}" for j in range(d)] if feature_names is None else feature_names
         self.feature_names = name_array("feature_names", features, d)
-        self.scale = None if scale is None else number_array("scale", scale, d)
-        if self.scale is not None:
-            validation.check_nonnegative(
-                "scale", self.scale, "pass deviations, such as X.std(axis=0)"
-            )
+        self.scale = None
+        if scale is not None:
+            self.scale = number_array("scale", scale, d)
+            remedy = "pass deviations, such as X.std(axis=0)"
+            validation.check_nonnegative("scale", self.scale, remedy)
 
     @classmethod
     def from_estimator(
@@ -179,9 +182,11 @@ class CoefficientPathDisplay:
         n_rows = self.coef_path.shape[1]
         references, names = self.classes[:-n_rows], self.classes[-n_rows:]
         rows, note = rows_of_classes(classes, names)
-        coef = self.coef_path[:, rows] * (1.0 if self.scale is None else self.scale)
-        named = _largest_features(coef, top)
-        y_label = f"Coefficient (per {'unit' if self.scale is None else 's.d.'} of the feature)"
+        scale, unit = (1.0, "unit") if self.scale is None else (self.scale, "s.d.")
+        coef = self.coef_path[:, rows] * scale
+        count = validation.check_integer("top", top, 0, ", the number of features to name")
+        named = np.argsort(-np.abs(coef).max(axis=(0, 1)), kind="stable")[:count]
+        y_label = f"Coefficient (per {unit} of the feature)"
         self.axes_ = labelled_panels(
             ax, len(rows), C_AXIS, y_label, note=note, legend_entries=len(named) + 1
         )
@@ -196,17 +201,11 @@ class CoefficientPathDisplay:
         return self
 
 
-def _largest_features(coef: NDArray, top: Any) -> NDArray[np.intp]:
-    """Return the indices of the `top` features with the largest coefficients anywhere, in order.
-
-    Coefficients are (n_Cs, n_rows, n_features).
-    """
-    count = validation.check_integer("top", top, 0, ", the number of features to name")
-    return np.argsort(-np.abs(coef).max(axis=(0, 1)), kind="stable")[:count]
-
-
 def _draw_paths(ax: Any, Cs: NDArray, curves: NDArray, named: NDArray, names: NDArray) -> list:
-    """Draw curves (n_Cs, n_features), the features `named` in colour; return the legend's lines."""
+    """Draw curves (n_Cs, n_features), the features `named` in colour; return the legend's lines.
+
+    The others are grey, or where they are many, the range of them all.
+    """
     ax.set_xscale("log")
     ax.axhline(0, color="0.6", linewidth=0.8)
     marker = "." if len(Cs) == 1 else None
@@ -215,20 +214,14 @@ def _draw_paths(ax: Any, Cs: NDArray, curves: NDArray, named: NDArray, names: ND
         style = {"color": f"C{rank % 10}", "linestyle": ("-", "--", ":", "-.")[rank // 10 % 4]}
         lines += ax.plot(Cs, curves[:, j], marker=marker, label=legible_name(names[j]), **style)
     others = np.delete(curves, named, axis=1)
-    return lines + _draw_grey(ax, Cs, others, marker) if others.size else lines
-
-
-def _draw_grey(ax: Any, Cs: NDArray, curves: NDArray, marker: str | None) -> list:
-    """Draw curves (n_Cs, n) without names in grey, or the range of them all where they are many.
-
-    Return what the legend shows of them.
-    """
-    n = curves.shape[1]
+    n = others.shape[1]
     name = f"{n} other feature{'s'[: n > 1]}"
     if n > _MOST_GREY_LINES:
-        low, high = curves.min(axis=1), curves.max(axis=1)
-        style = {"color": "0.85", "linewidth": 0, "zorder": 1}
-        return [ax.fill_between(Cs, low, high, label=f"range of {name}", **style)]
-    lines = ax.plot(Cs, curves, marker=marker, color="0.75", linewidth=0.8, zorder=1.2)
-    lines[0].set_label(name)
-    return lines[:1]
+        grey = ax.fill_between(Cs, others.min(axis=1), others.max(axis=1), color="0.85", zorder=1)
+        grey.set(label=f"range of {name}", linewidth=0)
+        lines.append(grey)
+    elif n:
+        grey, *_ = ax.plot(Cs, others, marker=marker, color="0.75", linewidth=0.8, zorder=1.2)
+        grey.set(label=name)
+        lines.append(grey)
+    return lines

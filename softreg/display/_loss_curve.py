@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from softreg.display._arrays import number_array, read_attributes
-from softreg.display._panels import labelled_panels
+from softreg.display._parts import labelled_panels, number_array, read_attributes
 
 _MOST_MARKERS = 50  # Points of a curve that can still be told apart.
 

@@ -8,8 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from softreg._selection.cv_scores import best_index, one_standard_error_index
-from softreg.display._arrays import ascending_Cs, name_array, number_array, read_attributes
-from softreg.display._panels import C_AXIS, labelled_panels, panel_title, rows_of_classes
+from softreg.display._parts import (
+    C_AXIS,
+    ascending_Cs,
+    labelled_panels,
+    name_array,
+    number_array,
+    panel_title,
+    read_attributes,
+    rows_of_classes,
+)
 
 
 class CVCurveDisplay:

@@ -1,4 +1,4 @@
-"""The Axes of a picture: which classes get a panel, the grid of panels, titles and names."""
+"""What pictures are made of: checked arrays, attributes of an estimator, Axes, titles and names."""
 
 from __future__ import annotations
 
@@ -9,11 +9,53 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from softreg._encoding import validation
 
 C_AXIS = "C (inverse strength of the penalty)"
 _MOST_PANELS = 12  # Four columns of three: what a page shows legibly.
 _TITLE_WIDTH = 26  # Characters over the narrowest panel.
 _LONGEST_NAME = 40  # Characters: wider legends leave the panels no space.
+
+
+def number_array(name: str, values: ArrayLike, *shape: int | str) -> NDArray:
+    """Return a copy of `values` as floats of this shape; a word stands for any length >= 1."""
+    array = validation.check_real(name, values).astype(float)
+    validation.check_shape(name, array, *shape)
+    return array
+
+
+def ascending_Cs(Cs: ArrayLike) -> NDArray:
+    """Return inverse strengths (n_Cs,) that are finite, > 0 and ascending."""
+    array = number_array("Cs", Cs, "n_Cs")
+    validation.check_strengths(array)
+    if (np.diff(array) < 0).any():
+        raise ValueError(f"Cs must be in ascending order; got {array}.")
+    return array
+
+
+def name_array(name: str, values: ArrayLike, n: int) -> NDArray:
+    """Return n names, (n,)."""
+    names = np.asarray(values)
+    validation.check_shape(name, names, n, meaning=", a name each")
+    return names
+
+
+def read_attributes(source: Any, expected: str, *names: str) -> list[Any]:
+    """Return attributes of what should be `expected`, in words; TypeError if it lacks some.
+
+    NotFittedError if it is an estimator that is not fitted.
+    """
+    missing = [name for name in names if not hasattr(source, name)]
+    if missing and hasattr(source, "fit"):
+        check_is_fitted(source, msg="%(name)s is not fitted: call fit before drawing it.")
+    if missing:
+        raise TypeError(
+            f"A picture of {expected} was asked for, but {type(source).__name__} has no "
+            f"{', '.join(missing)} (of a pipeline, pass the last step)."
+        )
+    return [getattr(source, name) for name in names]
 
 
 def rows_of_classes(classes: ArrayLike | None, names: NDArray) -> tuple[list[int], str]:
@@ -66,30 +108,25 @@ def _checked_axes(ax: Any, n: int) -> NDArray:
 
 
 def _new_axes(n: int, legend_entries: int) -> NDArray:
-    """Return n Axes (n,) of a new figure, in a grid."""
+    """Return n Axes (n,) of a new figure, in a grid; ImportError without matplotlib."""
     columns = n if n <= 3 else math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
     width, height = (6.4, 4.4) if n == 1 else (2.7 * columns, 2.4 * rows + 1)
     shared = legend_entries > 0
     size = (width + 2.6 * shared, max(height, 0.2 * legend_entries + 0.4))
-    figure = _pyplot().figure(figsize=size, layout="constrained")
-    axes = figure.subplots(rows, columns, sharex=True, sharey=shared, squeeze=False).ravel()
-    for unused in axes[n:]:
-        unused.set_visible(False)
-    for lowest in axes[max(n - columns, 0) : n]:  # Also above an empty place.
-        lowest.xaxis.set_tick_params(labelbottom=True)
-    return axes[:n]
-
-
-def _pyplot() -> Any:
-    """Return matplotlib.pyplot; ImportError that names the extra without it."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
             'Pictures need matplotlib, which is not installed: pip install "softreg[plot]".'
         ) from error
-    return plt
+    grid: Any = {"sharex": True, "sharey": shared, "squeeze": False, "layout": "constrained"}
+    axes = plt.subplots(rows, columns, figsize=size, **grid)[1].ravel()
+    for unused in axes[n:]:
+        unused.set_visible(False)
+    for lowest in axes[max(n - columns, 0) : n]:  # Also above an empty place.
+        lowest.xaxis.set_tick_params(labelbottom=True)
+    return axes[:n]
 
 
 def panel_title(name: Any, references: Iterable = ()) -> str:
