@@ -50,8 +50,8 @@ _UNAVOIDABLE_PRODUCTS = 8
 # is a tenth of it.
 _LARGE_OFFSET = 100
 # From one temperature to the next, lower by this factor, a few Newton steps follow the optimum:
-# three at first, one in the end. With a factor of 10 one fit in a few hundred gets stuck, with 5 none
-# (measured, offsets of 1e2 to 1e8).
+# three at first, one in the end. With a factor of 10 one fit in a few hundred gets stuck, with 5
+# none (measured, offsets of 1e2 to 1e8).
 _COOLING = 5
 # Relative tolerance of the optima on the way.
 _COOLING_TOL = 0.1
