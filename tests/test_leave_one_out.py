@@ -173,9 +173,9 @@ def terms_of(n, K, *, weighted, offset):
     return terms
 
 
-@pytest.mark.parametrize("offset", [False, True])
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("K", [2, 3])
+@pytest.mark.factor("offset", [False, True])
+@pytest.mark.factor("weighted", [False, True])
+@pytest.mark.factor("K", [2, 3])
 def test_a_row_is_left_out_with_all_its_weight_and_keeps_its_offset(
     one_thread, K, weighted, offset
 ):

@@ -164,9 +164,9 @@ def test_the_log_uniform_proposal_prefers_frequent_classes():
     np.testing.assert_allclose(candidates.proposal_weights, np.log([4 / 3, 2, 3 / 2, 5 / 4]))
 
 
-@pytest.mark.parametrize("averaging", [True, False])
-@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9, 0.99])
-@pytest.mark.parametrize("n_before", [0.0, 2.5])
+@pytest.mark.factor("averaging", [True, False])
+@pytest.mark.factor("momentum", [0.0, 0.5, 0.9, 0.99])
+@pytest.mark.factor("n_before", [0.0, 2.5])
 def test_a_column_that_is_left_alone_catches_up_with_all_steps(n_before, momentum, averaging):
     """However many at once: as if velocity and average were updated in each of them."""
     rng, since = np.random.default_rng(0), n_before + np.array([0.0, 3.0, 7.0, 40.0, 60.0])

@@ -339,9 +339,9 @@ def test_raw_columns_need_no_tuning(name):
     assert (reached - best) / (null - best) < (0.07 if "unequal" in name else 0.01)
 
 
-@pytest.mark.parametrize("averaging", [True, False])
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.factor("averaging", [True, False])
+@pytest.mark.factor("momentum", [0.0, 0.9])
+@pytest.mark.factor("shuffle", [True, False])
 def test_every_variant_of_the_rule_nears_the_optimum(averaging, momentum, shuffle):
     """Within 2 % of the optimum after 50 epochs."""
     solver = MiniBatch(n_epochs=50, averaging=averaging, momentum=momentum, shuffle=shuffle)

@@ -207,9 +207,9 @@ def test_every_label_reaches_the_optimum_of_its_own_problem(case, form):
     assert model.converged_ is True
 
 
-@pytest.mark.parametrize("max_iter", [1, 2, None])
-@pytest.mark.parametrize("solver", ["lbfgs", "newton"])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.factor("max_iter", [1, 2, None])
+@pytest.mark.factor("solver", ["lbfgs", "newton"])
+@pytest.mark.factor("case", CASES)
 def test_each_label_has_its_part_of_F_and_a_bound_on_its_excess(case, solver, max_iter):
     """label_objective_ are the parts of F and sum to it; label_optimality_gap_ bound the excess."""
     targets, parameters, terms = CASES[case]
@@ -775,9 +775,9 @@ def test_classes_name_the_columns_of_a_matrix():
         np.testing.assert_array_equal(named.coef_, SigmoidRegression().fit(X, labels).coef_)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("container", [np.asarray, sp.csr_array, pd.DataFrame])
-@pytest.mark.parametrize("target", ["labels", "sparse labels", "classes"])
+@pytest.mark.factor("dtype", [np.float32, np.float64])
+@pytest.mark.factor("container", [np.asarray, sp.csr_array, pd.DataFrame])
+@pytest.mark.factor("target", ["labels", "sparse labels", "classes"])
 def test_results_have_the_dtype_of_the_data(target, container, dtype):
     """float32 in, float32 out; float64 in, float64 out: coefficients, scores, probabilities."""
     targets = {"labels": HOLES, "sparse labels": sp.csr_array(Y), "classes": TREES[one_of_three()]}

@@ -1,7 +1,6 @@
 """Paths: the optimum at each strength, refits without a fold of the rows, and what they are for."""
 
 import pickle
-from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,7 @@ from softreg.solvers.monitor import Monitor
 
 CS = np.array([0.02, 0.3, 5.0])
 ONE_FIT = [y for y in TARGETS if not y.endswith("fits") and y != "sigmoid shares"]
-KINDS = list(product(ONE_FIT, SOURCES, ["weighted", "plain"]))
+FIXTURE_FACTORS = {"posed": {"targets": ONE_FIT, "source": SOURCES, "terms": ["weighted", "plain"]}}
 
 
 def monitor():
@@ -28,10 +27,9 @@ def monitor():
     return Monitor(1e-13, 1000, lambda _T, _value: False)
 
 
-@pytest.fixture(params=KINDS, ids="-".join)
-def posed(request, monkeypatch, one_thread):
+@pytest.fixture
+def posed(targets, source, terms, monkeypatch, one_thread):
     """One objective of every kind at C = 1, of which paths are made."""
-    targets, source, terms = request.param
     hold(source, monkeypatch)
     weighted = {"weighted": terms == "weighted", "offset": terms == "weighted"}
     return make(one_thread, targets, source, factors=np.ones(6), **weighted)

@@ -32,9 +32,9 @@ def test_the_default_fit_reaches_the_optimum(name, C):
     assert np.isfinite(model.coef_).all() and np.isfinite(model.intercept_).all()
 
 
-@pytest.mark.parametrize("tol", [0.5, 1e-2, 1e-4, 1e-10])
-@pytest.mark.parametrize("solver", ["lbfgs", "newton"])
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.factor("tol", [0.5, 1e-2, 1e-4, 1e-10])
+@pytest.mark.factor("solver", ["lbfgs", "newton"])
+@pytest.mark.factor("name", PROBLEMS)
 def test_the_certificate_holds_wherever_the_fit_stops(name, solver, tol):
     """optimality_gap_ >= F(coef_) - F*, for coarse fits as for exact ones."""
     X, y, Y, least = solved(name, 1.0)
@@ -140,9 +140,9 @@ def test_a_constant_column_is_no_feature_whatever_its_value(container):
         assert (model.coef_[:, 4:] == 0).all()
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
-@pytest.mark.parametrize("solver", ["lbfgs", "newton"])
-@pytest.mark.parametrize("budget", ["none", "small Gram matrix", "blocks"])
+@pytest.mark.factor("name", PROBLEMS)
+@pytest.mark.factor("solver", ["lbfgs", "newton"])
+@pytest.mark.factor("budget", ["none", "small Gram matrix", "blocks"])
 def test_without_a_hessian_that_fits_in_memory_the_optimum_is_reached_all_the_same(
     name, budget, solver, monkeypatch
 ):

@@ -2,7 +2,6 @@
 
 import tracemalloc
 from dataclasses import replace
-from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
@@ -32,6 +31,8 @@ from softreg.solvers.point import (
     line_search,
     relative_estimate,
 )
+
+FIXTURE_FACTORS = {"several": {"labels": LABELS, "source": SOURCES}}
 
 # ---- Metrics ------------------------------------------------------------------------------------
 
@@ -109,7 +110,7 @@ METRICS = {
 }
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.factor("name", METRICS)
 def test_whitening_and_unwhitening_are_adjoint(penalised, name):
     """<whiten(G), v> = <G, unwhiten(v)>: one is the transpose of the other."""
     T, rng = penalised.point(), np.random.default_rng(20)
@@ -118,7 +119,7 @@ def test_whitening_and_unwhitening_are_adjoint(penalised, name):
     assert metric.whiten(G) @ v == pytest.approx(np.vdot(G, metric.unwhiten(v)), rel=1e-10)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.factor("name", METRICS)
 def test_a_metric_is_the_inverse_of_what_it_stands_for(penalised, name):
     """unwhiten(whiten(M D)) = D and ||whiten(M D)||^2 = <D, M D>, where D moves probabilities."""
     T, D = penalised.point(), penalised.direction()
@@ -179,16 +180,15 @@ def test_metrics_of_rows_that_are_all_but_saturated_are_finite(one_thread, name,
     assert np.isfinite(v @ v) and np.isfinite(metric.unwhiten(v)).all()
 
 
-@pytest.fixture(params=product(LABELS, SOURCES), ids="-".join)
-def several(request, monkeypatch, one_thread):
+@pytest.fixture
+def several(labels, source, monkeypatch, one_thread):
     """One objective of every kind that has several problems."""
-    targets, source = request.param
     hold(source, monkeypatch)
-    return make(one_thread, targets, source, penalty="L2 of each", weighted=True, offset=True)
+    return make(one_thread, labels, source, penalty="L2 of each", weighted=True, offset=True)
 
 
-@pytest.mark.parametrize("some", [[1], [0, 2], [0, 1, 2]], ids=str)
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.factor("some", [[1], [0, 2], [0, 1, 2]], ids=str)
+@pytest.mark.factor("name", METRICS)
 def test_the_metric_of_some_problems_is_that_of_all_on_their_columns(several, name, some):
     """So is that of some of these problems, and so are both when they are refreshed."""
     T, objective, rng = several.point(), several.objective, np.random.default_rng(40)
@@ -208,7 +208,7 @@ def test_the_metric_of_some_problems_is_that_of_all_on_their_columns(several, na
     close(fresh.unwhiten(fresh.whiten(columns)), expected, 1e-6 if name == "diagonal" else 1e-11)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.factor("name", METRICS)
 def test_a_metric_of_several_fits_is_the_same_in_each(penalised, name):
     """Repeated, it does to each fit's columns what it did to those of one; so of some fits."""
     if penalised.is_softmax and penalised.link.fits > 1:
@@ -231,8 +231,8 @@ def test_a_metric_of_several_fits_is_the_same_in_each(penalised, name):
     assert repeated.whiten(G) @ v == pytest.approx(np.vdot(G, repeated.unwhiten(v)), rel=1e-10)
 
 
-@pytest.mark.parametrize("factor", [1e-4, 0.3, 20.0])
-@pytest.mark.parametrize("name", [name for name in METRICS if name != "blocks"])
+@pytest.mark.factor("factor", [1e-4, 0.3, 20.0])
+@pytest.mark.factor("name", [name for name in METRICS if name != "blocks"])
 def test_a_metric_follows_the_penalty(penalised, name, factor):
     """Shifted by a change of the penalty it is the metric that the other objective has."""
     T, objective = penalised.point(), penalised.objective
@@ -245,7 +245,7 @@ def test_a_metric_follows_the_penalty(penalised, name, factor):
     assert shifted.is_hessian == metric.is_hessian
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.factor("name", METRICS)
 def test_the_estimated_gap_is_half_the_squared_length_of_the_gradient(penalised, name):
     """In the metric, problem by problem: g' M^-1 g / 2, which a diagonal of F makes relative."""
     T, objective = penalised.point(), penalised.objective
@@ -470,7 +470,7 @@ def test_conjugate_gradients_leave_solved_systems_behind():
     assert systems.asked[3:] == [[6]] * (products - 3) and products >= 10
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.factor("name", METRICS)
 def test_newtons_equations_of_every_problem_are_solved_by_conjugate_gradients(penalised, name):
     """H(T) D = -gradient to rounding, in every metric, and D is the step of the dense Hessian."""
     objective = penalised.objective
@@ -488,7 +488,7 @@ def test_newtons_equations_of_every_problem_are_solved_by_conjugate_gradients(pe
     close(objective.link.centred(D), objective.link.centred(newton(objective, T)), 1e-7)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.factor("name", METRICS)
 def test_newtons_equations_of_a_problem_are_those_it_has_alone(several, name):
     """Solved together, to a different reduction each, or problem by problem: the same steps."""
     T, objective = several.point(), several.objective
@@ -605,7 +605,7 @@ def test_the_line_search_treats_each_problem_as_if_it_were_alone(several):
         close(found.gradient[:, problem], alone.gradient, 1e-12)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.factor("name", METRICS)
 def test_a_step_down_the_gradient_decreases_every_f(penalised, name):
     """Of each problem, in each metric."""
     objective, metric = penalised.objective, METRICS[name][0](penalised, penalised.point())
@@ -613,7 +613,7 @@ def test_a_step_down_the_gradient_decreases_every_f(penalised, name):
     assert (gradient_step(objective, point, metric).value < point.value).all()
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.factor("name", METRICS)
 def test_newton_steps_decrease_every_f_and_prove_it_near_the_optimum(penalised, name):
     """From afar each F decreases; beside the optimum the bound on F - F* holds and is small."""
     objective, least = penalised.objective, penalised.least()
