@@ -1,8 +1,10 @@
 """Settings that the whole suite shares, and the cases that the laws of the parts run over.
 
-`pytest --exhaustive` runs every combination of levels where a plain `pytest` runs pairs of them,
-cases marked `exhaustive`, and other and more examples of hypothesis.
+Where a plain `pytest` runs pairs of levels and a few examples of hypothesis, always the same,
+`pytest --exhaustive` runs all combinations of levels and many new examples.
 """
+
+import os
 
 import pytest
 from hypothesis import settings
@@ -38,6 +40,10 @@ def pytest_configure(config):
     settings.register_profile("exhaustive", deadline=None, max_examples=500)
     exhaustive = config.getoption("exhaustive")
     settings.load_profile("exhaustive" if exhaustive else "reproducible")
+    # Of the workers of pytest-xdist, started later: one for each processor, BLAS with one thread.
+    if config.getoption("numprocesses", None):
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_generate_tests(metafunc):
@@ -61,16 +67,6 @@ def pytest_generate_tests(metafunc):
 
 def name_of(label, level):
     return str(label(level))
-
-
-def pytest_collection_modifyitems(config, items):
-    """Leave out what is marked `exhaustive`."""
-    if config.getoption("exhaustive"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("exhaustive")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
 
 
 @pytest.fixture

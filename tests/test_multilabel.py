@@ -1100,7 +1100,10 @@ def test_large_offsets_overflow_nothing(size):
     rng = np.random.default_rng(2)
     X, Y, offset = rng.normal(size=(300, 6)), (rng.random((300, 4)) < 0.5) * 1.0, np.zeros((300, 4))
     offset[:] = size * rng.normal(size=offset.shape)
-    model = SigmoidRegression().fit(X, Y, offset=offset)
+    model = SigmoidRegression(max_iter=30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # rows beyond 1e3 leave no curvature
+        model.fit(X, Y, offset=offset)
     assert np.isfinite(model.coef_).all() and np.isfinite(model.objective_)
 
 

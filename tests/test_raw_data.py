@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from problems import PROBLEMS, any_problem, objective, optimum, overlapping, solved
 from scipy import sparse
@@ -51,7 +51,6 @@ def test_the_certificate_is_sharp_where_columns_have_like_scales(name):
 
 
 @given(problem=any_problem(), solver=st.sampled_from(["auto", "lbfgs", "newton"]))
-@settings(max_examples=100)
 def test_any_problem_is_solved_and_certified(problem, solver):
     """Whatever the shapes, units, weights and offsets: F is least, and what is said of it holds."""
     X, Y, parameters, terms = problem
@@ -66,7 +65,6 @@ def test_any_problem_is_solved_and_certified(problem, solver):
 
 
 @given(problem=any_problem(), solver=st.sampled_from(["lbfgs", "newton"]))
-@settings(max_examples=200)
 def test_the_certificate_holds_after_a_single_iteration(problem, solver):
     """Far from the optimum, with every term of F in play, optimality_gap_ >= F(coef_) - F*."""
     X, Y, parameters, terms = problem
