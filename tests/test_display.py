@@ -461,4 +461,4 @@ def test_pictures_are_laid_out_without_a_warning(n):
     paths = CoefficientPathDisplay(Cs=CS, coef_path=coef, classes=classes, feature_names=names)
     scores = CVCurveDisplay(Cs=CS, mean_score=coef[..., 0], se_score=coef[..., 0], classes=classes)
     for display in (paths, scores):
-        display.plot().figure_.canvas.draw()
+        display.plot().figure_.draw_without_rendering()
