@@ -59,7 +59,7 @@ def name_of(part):
 def pytest_generate_tests(metafunc):
     """Every check of the final classes; under --exhaustive, of their configurations too."""
     if metafunc.function is test_scikit_learns_own_checks_pass:
-        estimators = FINAL + CONFIGURED * metafunc.config.getoption("exhaustive")
+        estimators = FINAL + (CONFIGURED if metafunc.config.getoption("exhaustive") else [])
         pairs = [pair for one in estimators for pair in estimator_checks_generator(one)]
         metafunc.parametrize(("estimator", "check"), pairs, ids=name_of)
 
