@@ -1,20 +1,72 @@
-"""Settings that the whole suite shares, and the cases that the laws of the parts run over."""
+"""Settings that the whole suite shares, and the cases that the laws of the parts run over.
 
-from itertools import product
+Where a plain `pytest` runs pairs of levels and a few examples of hypothesis, always the same,
+`pytest --exhaustive` runs all combinations of levels and many new examples.
+"""
+
+import os
 
 import pytest
 from hypothesis import settings
+from pairs import cases, label
 from parts import ROUNDING, SOURCES, TERMS, hold, make, with_penalties
 
 from softreg._rows.threads import Threads
 
-# The same examples on every machine, and no verdict that depends on how busy it is.
-settings.register_profile("reproducible", derandomize=True, deadline=None)
-settings.load_profile("reproducible")
+# Fixtures and the factors whose levels they are made of. A module may add some in FIXTURE_FACTORS.
+FIXTURE_FACTORS = {
+    "case": {
+        "targets_and_penalty": with_penalties("L2", "no penalty", "L2 of some"),
+        "source": SOURCES,
+        "dtype": ROUNDING,
+        "terms": TERMS,
+    },
+    # In double precision, with a penalty on every score.
+    "penalised": {
+        "targets_and_penalty": with_penalties("L2", "L2 of each"),
+        "source": SOURCES,
+        "terms": TERMS,
+    },
+}
 
-CASES = list(product(with_penalties("L2", "no penalty", "L2 of some"), SOURCES, ROUNDING, TERMS))
-# In double precision, with a penalty on every score.
-PENALISED_CASES = list(product(with_penalties("L2", "L2 of each"), SOURCES, TERMS))
+
+def pytest_addoption(parser):
+    parser.addoption("--exhaustive", action="store_true", help="all combinations, more examples")
+
+
+def pytest_configure(config):
+    # The same examples on every machine, and no verdict that depends on how busy it is.
+    settings.register_profile("reproducible", derandomize=True, deadline=None, max_examples=25)
+    settings.register_profile("exhaustive", deadline=None, max_examples=500)
+    exhaustive = config.getoption("exhaustive")
+    settings.load_profile("exhaustive" if exhaustive else "reproducible")
+    # Of the workers of pytest-xdist, started later: one for each processor, BLAS with one thread.
+    if config.getoption("numprocesses", None):
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_generate_tests(metafunc):
+    """Cases of the factors of a test, those of its fixtures and of its marks `factor`."""
+    of_fixtures = FIXTURE_FACTORS | getattr(metafunc.module, "FIXTURE_FACTORS", {})
+    marks = {mark.args[0]: mark for mark in metafunc.definition.iter_markers("factor")}
+    factors = {}
+    for fixture in metafunc.fixturenames:
+        of_fixture = of_fixtures.get(fixture, {})
+        # Else another fixture of that name, or an argument.
+        if fixture not in marks and of_fixture.keys() <= set(metafunc.fixturenames):
+            factors |= of_fixture
+    factors |= {name: mark.args[1] for name, mark in marks.items()}
+    if not factors:
+        return
+    chosen = cases(factors.values(), metafunc.config.getoption("exhaustive"))
+    labels = [marks[name].kwargs.get("ids", label) if name in marks else label for name in factors]
+    ids = ["-".join(map(name_of, labels, case)) for case in chosen]
+    metafunc.parametrize(list(factors), chosen, ids=ids)
+
+
+def name_of(label, level):
+    return str(label(level))
 
 
 @pytest.fixture
@@ -24,17 +76,17 @@ def one_thread():
         yield threads
 
 
-@pytest.fixture(params=CASES, ids=lambda p: f"{p[0][0]}-{p[1]}-{p[2].__name__}-{p[3]}-{p[0][1]}")
-def case(request, monkeypatch, one_thread):
+@pytest.fixture
+def case(targets_and_penalty, source, dtype, terms, monkeypatch, one_thread):
     """One objective of every kind."""
-    (targets, penalty), source, dtype, terms = request.param
+    targets, penalty = targets_and_penalty
     hold(source, monkeypatch)
     return make(one_thread, targets, source, dtype, penalty, **TERMS[terms])
 
 
-@pytest.fixture(params=PENALISED_CASES, ids=lambda p: f"{p[0][0]}-{p[1]}-{p[2]}-{p[0][1]}")
-def penalised(request, monkeypatch, one_thread):
+@pytest.fixture
+def penalised(targets_and_penalty, source, terms, monkeypatch, one_thread):
     """One objective of every kind in double precision that has a penalty on every score."""
-    (targets, penalty), source, terms = request.param
+    targets, penalty = targets_and_penalty
     hold(source, monkeypatch)
     return make(one_thread, targets, source, penalty=penalty, **TERMS[terms])

@@ -4,7 +4,8 @@ The laws of the parts run over these lists: a new link, source of rows, kind of 
 that is added to them is tested.
 """
 
-from dataclasses import dataclass, replace
+import pickle
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import NamedTuple
 
@@ -382,6 +383,28 @@ def make(
         np.zeros(Y.shape) if o is None else o,
         factors[:, None] / C,
     )
+
+
+class RowsElsewhere(DenseRows):
+    """Dense rows that kernels reach through pickle, as they would reach another process."""
+
+    def sum(self, kernel):
+        return super().sum(pickle.loads(pickle.dumps(kernel)))
+
+    def maximum(self, kernel):
+        return super().maximum(pickle.loads(pickle.dumps(kernel)))
+
+    def map_rows(self, kernel):
+        return super().map_rows(pickle.loads(pickle.dumps(kernel)))
+
+    def sampled(self, importance, chance):
+        return super().sampled(*pickle.loads(pickle.dumps((importance, chance))))
+
+
+def elsewhere(objective):
+    """The objective on the same dense rows, which its kernels reach through pickle."""
+    of_rows = {field.name: getattr(objective.rows, field.name) for field in fields(DenseRows)}
+    return replace(objective, rows=RowsElsewhere(**of_rows))
 
 
 # ---- Optima, by the dense Hessian ---------------------------------------------------------------

@@ -272,7 +272,7 @@ sys.exit(pytest.main(sys.argv[1:]))
 def test_csv_files_mean_the_same_without_pyarrow():
     """The laws of CSV files hold in a process where nothing can import it, pandas included."""
     laws = "one_meaning or (frame_that_was_written and not parquet) or transform_of_chunks"
-    arguments = [__file__, "-q", "-p", "no:cacheprovider", "-k", laws]
+    arguments = [__file__, "-q", "-n0", "-p", "no:cacheprovider", "-k", laws]
     root = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", HIDES_PYARROW, *arguments], cwd=root)
     assert done.returncode == 0

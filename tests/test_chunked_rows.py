@@ -62,10 +62,10 @@ def everything(objective, T):
     ]
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("dtype", ROUNDS_TO)
-@pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize("targets", [name for name in TARGETS if not name.endswith("fits")])
+@pytest.mark.factor("weighted", [False, True])
+@pytest.mark.factor("dtype", ROUNDS_TO)
+@pytest.mark.factor("source", SOURCES)
+@pytest.mark.factor("targets", [name for name in TARGETS if not name.endswith("fits")])
 def test_every_sum_over_chunks_is_that_of_all_rows(
     monkeypatch, one_thread, targets, source, dtype, weighted
 ):
@@ -107,10 +107,10 @@ COLUMNS = {
 }
 
 
-@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
-@pytest.mark.parametrize("sizes", [[1000], [1] * 20 + [980], [137] * 7 + [41]], ids=len)
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.factor("container", [np.asarray, sp.csr_array])
+@pytest.mark.factor("sizes", [[1000], [1] * 20 + [980], [137] * 7 + [41]], ids=len)
+@pytest.mark.factor("weighted", [False, True])
+@pytest.mark.factor("name", COLUMNS)
 def test_moments_of_chunks_are_those_of_long_double(one_thread, name, weighted, sizes, container):
     """Means are right to rounding, deviations to ten digits, or to the rounding of the mean."""
     rng = np.random.default_rng(8)

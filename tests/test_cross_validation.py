@@ -803,8 +803,9 @@ def shortened(setting, n=60):
 
 @pytest.mark.parametrize("load", [load_iris, load_wine])
 def test_leave_one_out_is_within_a_percent_of_refits(load):
-    """Mean log loss on iris and raw wine at C <= 1."""
-    setting, Cs = softmax(*load(return_X_y=True)), [0.01, 1.0]
+    """Mean log loss on every other row of iris and raw wine at C <= 1."""
+    X, y = load(return_X_y=True)
+    setting, Cs = softmax(X[::2], y[::2]), [0.01, 1.0]
     model = setting.cv(Cs, cv="loo")
     assert model.scores_.shape == (setting.X.shape[0], 2)
     expected = [left_out(setting, C).mean() for C in Cs]

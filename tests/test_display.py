@@ -1,6 +1,6 @@
 """Pictures: what is drawn is what is stored, on axes and in legends that a reader can use."""
 
-import builtins
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -68,14 +68,8 @@ def line(ax, label):
 
 def without_matplotlib(monkeypatch):
     """Make `import matplotlib` fail."""
-    real = builtins.__import__
-
-    def absent(name, *rest):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", absent)
+    for name in ["matplotlib", *(name for name in sys.modules if name.startswith("matplotlib."))]:
+        monkeypatch.setitem(sys.modules, name, None)
 
 
 # Scores against C
@@ -467,4 +461,4 @@ def test_pictures_are_laid_out_without_a_warning(n):
     paths = CoefficientPathDisplay(Cs=CS, coef_path=coef, classes=classes, feature_names=names)
     scores = CVCurveDisplay(Cs=CS, mean_score=coef[..., 0], se_score=coef[..., 0], classes=classes)
     for display in (paths, scores):
-        display.plot().figure_.canvas.draw()
+        display.plot().figure_.draw_without_rendering()

@@ -101,9 +101,9 @@ def test_a_pandas_categorical_is_a_target():
     np.testing.assert_allclose(model.predict_proba(X), plain.predict_proba(X))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("container", [np.asarray, sp.csr_array, sp.csr_matrix, pd.DataFrame])
-@pytest.mark.parametrize("K", [2, 3])
+@pytest.mark.factor("dtype", [np.float32, np.float64])
+@pytest.mark.factor("container", [np.asarray, sp.csr_array, sp.csr_matrix, pd.DataFrame])
+@pytest.mark.factor("K", [2, 3])
 def test_results_have_the_dtype_of_the_data(K, container, dtype):
     """float32 in, float32 out; float64 in, float64 out: coefficients, scores, probabilities."""
     X, y = overlapping(K=K)

@@ -485,7 +485,7 @@ def drawn_rows(n, d=6, K=3, rows=1000):
 )
 def test_memory_does_not_grow_with_the_rows(model):
     """Ten times the rows take less than half a number for each row more, at the peak."""
-    few, many = 4_000, 40_000
+    few, many = 2_000, 20_000
     model.fit_chunks(drawn_rows(few))  # imports and caches are not the fit's
     peaks = [peak(lambda n=n: model.fit_chunks(drawn_rows(n))) for n in (few, many)]
     assert peaks[1] - peaks[0] < 4 * (many - few)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from problems import PROBLEMS, objective, one_hot, overlapping, solved
 
@@ -75,7 +75,6 @@ def test_scaling_all_weights_only_scales_c(scale):
 
 
 @given(order=st.permutations([0, 1, 2, 3]))
-@settings(max_examples=10)
 def test_permuting_the_classes_permutes_the_rows_of_the_coefficients(order):
     """Labels renamed by a permutation: coef_[order[k]] of the new fit is coef_[k] of the old."""
     X, y = overlapping(K=4, seed=8)
@@ -94,7 +93,6 @@ def test_swapping_two_classes_changes_the_sign():
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=10)
 def test_permuting_the_rows_changes_nothing(seed):
     """F is a sum over rows: their order matters only to rounding."""
     X, y = overlapping()

@@ -31,6 +31,14 @@ from softreg._model.links import Sigmoid
 from softreg._rows import memory
 from softreg.solvers.linalg.hessian_product import HessianProduct
 
+# Shares of several labels are stored answers where there are several fits.
+ONE_FIT = [y for y in TARGETS if not y.endswith("fits") and y != "sigmoid shares"]
+SOME_TERMS = ["plain", "weighted, offset"]
+FIXTURE_FACTORS = {
+    "several": {"labels": LABELS, "source": SOURCES, "dtype": ROUNDING, "terms": SOME_TERMS},
+    "one_fit": {"targets_of_one_fit": ONE_FIT, "source": SOURCES, "terms": SOME_TERMS},
+}
+
 # ---- Values and derivatives ---------------------------------------------------------------------
 
 
@@ -170,20 +178,18 @@ def test_what_is_added_up_over_problems_is_added_up_over_their_scores(case):
 
 # ---- Problems by themselves ---------------------------------------------------------------------
 
-SEVERAL = list(product(LABELS, SOURCES, ROUNDING, ["plain", "weighted, offset"]))
 # Problems 0, 1 and 2, of which these are some.
 SOME = [[0], [1], [2], [0, 2], [1, 2]]
 
 
-@pytest.fixture(params=SEVERAL, ids=lambda p: f"{p[0]}-{p[1]}-{p[2].__name__}-{p[3]}")
-def several(request, monkeypatch, one_thread):
+@pytest.fixture
+def several(labels, source, dtype, terms, monkeypatch, one_thread):
     """One objective of every kind that has several problems, each with its own strength."""
-    targets, source, dtype, terms = request.param
     hold(source, monkeypatch)
-    return make(one_thread, targets, source, dtype, "L2 of some", **TERMS[terms])
+    return make(one_thread, labels, source, dtype, "L2 of some", **TERMS[terms])
 
 
-@pytest.mark.parametrize("some", SOME, ids=str)
+@pytest.mark.factor("some", SOME, ids=str)
 def test_the_objective_of_some_problems_has_their_columns(several, some):
     """F, its derivatives and its certificate are theirs, at the mean weight of all."""
     objective, T, D = several.objective, several.point(), several.direction()
@@ -231,10 +237,10 @@ def test_leverages_of_all_problems_add_up(several):
     close(total, leverages(objective, T, root), ROUNDING[several.dtype])
 
 
-@pytest.mark.parametrize("small_blocks", [False, True])
-@pytest.mark.parametrize("dtype", ROUNDING)
-@pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize("targets", LABELS)
+@pytest.mark.factor("small_blocks", [False, True])
+@pytest.mark.factor("dtype", ROUNDING)
+@pytest.mark.factor("source", SOURCES)
+@pytest.mark.factor("targets", LABELS)
 def test_the_objective_of_some_problems_shares_the_blocks(
     monkeypatch, one_thread, targets, source, dtype, small_blocks
 ):
@@ -297,7 +303,7 @@ CONFINED = {
 }
 
 
-@pytest.mark.parametrize("confined", CONFINED)
+@pytest.mark.factor("confined", CONFINED)
 def test_the_product_of_some_problems_has_their_columns(several, confined):
     """Also where it is confined; probabilities that all problems have are not made again."""
     objective = replace(several.objective, link=Counting())
@@ -339,19 +345,14 @@ def test_products_far_from_zero_stay_in_double_precision(one_thread):
 
 # ---- Several fits at once -----------------------------------------------------------------------
 
-# Shares of several labels are stored answers where there are several fits.
-ONE_FIT = [y for y in TARGETS if not y.endswith("fits") and y != "sigmoid shares"]
 COUNTS = np.random.default_rng(60).choice([0, 1, 1, 1, 2], size=(3, 40))
 
 
-@pytest.fixture(
-    params=product(ONE_FIT, SOURCES, ["plain", "weighted, offset"]), ids=lambda p: "-".join(p)
-)
-def one_fit(request, monkeypatch, one_thread):
+@pytest.fixture
+def one_fit(targets_of_one_fit, source, terms, monkeypatch, one_thread):
     """One objective of every kind whose targets are those of a single fit."""
-    targets, source, terms = request.param
     hold(source, monkeypatch)
-    return make(one_thread, targets, source, **TERMS[terms])
+    return make(one_thread, targets_of_one_fit, source, **TERMS[terms])
 
 
 def fits_and_each(objective):
@@ -398,7 +399,7 @@ def test_several_fits_of_one_strength_differ_in_the_weight_of_their_rows(one_fit
         )
 
 
-@pytest.mark.parametrize("factor", [1e-6, 3.0])
+@pytest.mark.factor("factor", [1e-6, 3.0])
 def test_a_penalty_times_a_factor_is_that_of_another_strength(one_fit, factor):
     """F at C / factor: the loss stays, and what was made of the rows is kept."""
     objective, T = one_fit.objective, one_fit.point()

@@ -1,18 +1,14 @@
 """Paths: the optimum at each strength, refits without a fold of the rows, and what they are for."""
 
-import pickle
-from itertools import product
-
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from parts import SOURCES, TARGETS, close, hold, make, minimiser, newton
+from parts import SOURCES, TARGETS, close, elsewhere, hold, make, minimiser, newton
 from problems import PROBLEMS, objective, one_hot, overlapping, solved
 from sklearn.datasets import load_wine
 
 from softreg import SigmoidRegression, SoftmaxRegression, SoftmaxRegressionCV, regularization_path
-from softreg._rows.memory import MemoryRows
 from softreg._selection import refits as _refits
 from softreg._selection.path import C_values, extrapolated, path_points
 from softreg._selection.refits import Fold, FoldRefits, refits_in_groups
@@ -20,7 +16,7 @@ from softreg.solvers.monitor import Monitor
 
 CS = np.array([0.02, 0.3, 5.0])
 ONE_FIT = [y for y in TARGETS if not y.endswith("fits") and y != "sigmoid shares"]
-KINDS = list(product(ONE_FIT, SOURCES, ["weighted", "plain"]))
+FIXTURE_FACTORS = {"posed": {"targets": ONE_FIT, "source": SOURCES, "terms": ["weighted", "plain"]}}
 
 
 def monitor():
@@ -28,10 +24,9 @@ def monitor():
     return Monitor(1e-13, 1000, lambda _T, _value: False)
 
 
-@pytest.fixture(params=KINDS, ids="-".join)
-def posed(request, monkeypatch, one_thread):
+@pytest.fixture
+def posed(targets, source, terms, monkeypatch, one_thread):
     """One objective of every kind at C = 1, of which paths are made."""
-    targets, source, terms = request.param
     hold(source, monkeypatch)
     weighted = {"weighted": terms == "weighted", "offset": terms == "weighted"}
     return make(one_thread, targets, source, factors=np.ones(6), **weighted)
@@ -200,19 +195,13 @@ def test_folds_that_are_refitted_in_groups_are_those_refitted_together(
             close(gauged(case, one), gauged(case, other), 1e-3)
 
 
-def test_the_kernel_of_refits_is_a_value_that_another_process_could_run(one_thread, monkeypatch):
+def test_the_kernel_of_refits_is_a_value_that_another_process_could_run(one_thread):
     """It comes back from pickle as it was: the same scores of each fold."""
     case = make(one_thread, ONE_FIT[0], factors=np.ones(6))
     (path_point,) = path_points(case.objective, CS[1:2], monitor)
     folds = folds_of(40, 3)
     expected = FoldRefits(case.objective, folds, 1e-12).held_out_scores(path_point)
-    map_rows = MemoryRows.map_rows
-
-    def map_rows_elsewhere(rows, kernel):
-        return map_rows(rows, pickle.loads(pickle.dumps(kernel)))
-
-    monkeypatch.setattr(MemoryRows, "map_rows", map_rows_elsewhere)
-    refits = FoldRefits(case.objective, folds, 1e-12)
+    refits = FoldRefits(elsewhere(case.objective), folds, 1e-12)
     for Z, as_before in zip(refits.held_out_scores(path_point), expected, strict=True):
         np.testing.assert_array_equal(Z, as_before)
 

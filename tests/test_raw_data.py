@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from problems import PROBLEMS, any_problem, objective, optimum, overlapping, solved
 from scipy import sparse
@@ -32,9 +32,9 @@ def test_the_default_fit_reaches_the_optimum(name, C):
     assert np.isfinite(model.coef_).all() and np.isfinite(model.intercept_).all()
 
 
-@pytest.mark.parametrize("tol", [0.5, 1e-2, 1e-4, 1e-10])
-@pytest.mark.parametrize("solver", ["lbfgs", "newton"])
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.factor("tol", [0.5, 1e-2, 1e-4, 1e-10])
+@pytest.mark.factor("solver", ["lbfgs", "newton"])
+@pytest.mark.factor("name", PROBLEMS)
 def test_the_certificate_holds_wherever_the_fit_stops(name, solver, tol):
     """optimality_gap_ >= F(coef_) - F*, for coarse fits as for exact ones."""
     X, y, Y, least = solved(name, 1.0)
@@ -51,7 +51,6 @@ def test_the_certificate_is_sharp_where_columns_have_like_scales(name):
 
 
 @given(problem=any_problem(), solver=st.sampled_from(["auto", "lbfgs", "newton"]))
-@settings(max_examples=100)
 def test_any_problem_is_solved_and_certified(problem, solver):
     """Whatever the shapes, units, weights and offsets: F is least, and what is said of it holds."""
     X, Y, parameters, terms = problem
@@ -66,7 +65,6 @@ def test_any_problem_is_solved_and_certified(problem, solver):
 
 
 @given(problem=any_problem(), solver=st.sampled_from(["lbfgs", "newton"]))
-@settings(max_examples=200)
 def test_the_certificate_holds_after_a_single_iteration(problem, solver):
     """Far from the optimum, with every term of F in play, optimality_gap_ >= F(coef_) - F*."""
     X, Y, parameters, terms = problem
@@ -140,9 +138,9 @@ def test_a_constant_column_is_no_feature_whatever_its_value(container):
         assert (model.coef_[:, 4:] == 0).all()
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
-@pytest.mark.parametrize("solver", ["lbfgs", "newton"])
-@pytest.mark.parametrize("budget", ["none", "small Gram matrix", "blocks"])
+@pytest.mark.factor("name", PROBLEMS)
+@pytest.mark.factor("solver", ["lbfgs", "newton"])
+@pytest.mark.factor("budget", ["none", "small Gram matrix", "blocks"])
 def test_without_a_hessian_that_fits_in_memory_the_optimum_is_reached_all_the_same(
     name, budget, solver, monkeypatch
 ):

@@ -71,7 +71,7 @@ def contrasts(model, base):
     return np.delete(theta - theta[k], k, axis=0)
 
 
-@pytest.mark.parametrize("case", GLMNET)
+@pytest.mark.factor("case", GLMNET)
 def test_glmnet_gives_the_same_ridge_fit(case):
     """C = 1 / (lambda n) reproduces glmnet's intercepts and coefficients (rtol 1e-5)."""
     y, intercept, coef = GLMNET[case]

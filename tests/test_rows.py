@@ -1,7 +1,5 @@
 """Laws of coordinates, rows and row spaces: where the data are changes no score and no sum."""
 
-from itertools import product
-
 import numpy as np
 import pytest
 from parts import ROUNDING, SOURCES, TARGETS, close, hold, make, step_rounding, with_penalties
@@ -70,10 +68,10 @@ def test_working_columns_have_mean_zero_and_deviation_about_one(case):
     assert np.isinf(coordinates.scale[5]) == (case.X[0, 5] == 0 or coordinates.intercept)
 
 
-@pytest.mark.parametrize("n_threads", [1, 2])
-@pytest.mark.parametrize("dtype", ROUNDING)
-@pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize("targets", TARGETS)
+@pytest.mark.factor("n_threads", [1, 2])
+@pytest.mark.factor("dtype", ROUNDING)
+@pytest.mark.factor("source", SOURCES)
+@pytest.mark.factor("targets", TARGETS)
 def test_sums_do_not_depend_on_blocks_or_threads(monkeypatch, targets, source, dtype, n_threads):
     """Every sum over many tiny blocks, in one thread or two, is that over a single block."""
     hold(source, monkeypatch)
@@ -119,17 +117,22 @@ def for_steps(objective, T):
 
 # ---- Row space ----------------------------------------------------------------------------------
 
-WIDE = with_penalties("L2", "no penalty", "L2 of each", "L2 of some")
-WIDE = list(product(WIDE, [True, False], ["penalised", "some free"]))
+FIXTURE_FACTORS = {
+    "wide": {
+        "kind": with_penalties("L2", "no penalty", "L2 of each", "L2 of some"),
+        "intercept": [True, False],
+        "features": ["penalised", "some free"],
+    }
+}
 
 
-@pytest.fixture(params=WIDE, ids=lambda p: f"{p[0][1]}-intercept {p[1]}-{p[0][0]}-{p[2]}")
-def wide(request, one_thread):
+@pytest.fixture
+def wide(kind, intercept, features, one_thread):
     """A problem with more columns than rows, rotated into their span."""
-    (targets, penalty), intercept, kind = request.param
+    targets, penalty = kind
     rng = np.random.default_rng(8)
     X = rng.normal(size=(12, 30)) * np.exp(rng.normal(size=30)) + 50
-    factors = rng.uniform(0.5, 2, size=30) * (kind == "penalised" or np.arange(30) % 10 > 0)
+    factors = rng.uniform(0.5, 2, size=30) * (features == "penalised" or np.arange(30) % 10 > 0)
     case = make(
         one_thread,
         targets,

@@ -1,7 +1,5 @@
 """The same parameters give the same minimiser as scikit-learn's LogisticRegression."""
 
-from itertools import product
-
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -20,18 +18,14 @@ WEIGHTS = np.tile([0.0, 1.0, 2.0, 0.4, 3.5], 24)
 TOL = {"float64": 1e-13, "float32": 1e-10}
 AGREEMENT = {"float64": {"F": 1e-12, "coef": 1e-5}, "float32": {"F": 1e-6, "coef": 2e-3}}
 
-GRID = {
-    "K": (2, 3),
-    "C": (0.01, 1.0, 100.0, np.inf),
-    "fit_intercept": (True, False),
-    "class_weight": (None, "balanced", "dict"),
-    "weights": ("one", "unequal"),
-    "container": ("dense", "csr"),
-    "dtype": ("float64", "float32"),
-}
 
-
-@pytest.mark.parametrize(tuple(GRID), list(product(*GRID.values())))
+@pytest.mark.factor("K", [2, 3])
+@pytest.mark.factor("C", [0.01, 1.0, 100.0, np.inf])
+@pytest.mark.factor("fit_intercept", [True, False])
+@pytest.mark.factor("class_weight", [None, "balanced", "dict"])
+@pytest.mark.factor("weights", ["one", "unequal"])
+@pytest.mark.factor("container", ["dense", "csr"])
+@pytest.mark.factor("dtype", ["float64", "float32"])
 def test_every_combination_of_options_gives_the_minimiser_of_logistic_regression(
     K, C, fit_intercept, class_weight, weights, container, dtype
 ):

@@ -2,16 +2,25 @@
 
 import tracemalloc
 from dataclasses import replace
-from itertools import product
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from parts import LABELS, SOURCES, TARGETS, close, columns, hold, make, minimiser, newton
+from parts import (
+    LABELS,
+    SOURCES,
+    TARGETS,
+    Drawn,
+    close,
+    columns,
+    hold,
+    indicators,
+    make,
+    minimiser,
+    newton,
+)
 
 from softreg._model.certificate import certify
 from softreg._model.links import Sigmoid
-from softreg._model.problems import Problems
 from softreg._rows.memory import MemoryRows
 from softreg.solvers.linalg.conjugate_gradients import conjugate_gradients
 from softreg.solvers.linalg.costs import costs_of
@@ -23,7 +32,7 @@ from softreg.solvers.linalg.metrics import (
     HessianMetric,
     first_metric,
 )
-from softreg.solvers.linalg.row_sampling import by_leverage
+from softreg.solvers.linalg.row_sampling import ChanceByLeverage, by_leverage
 from softreg.solvers.newton_step import balanced, newton_step
 from softreg.solvers.point import (
     Point,
@@ -32,6 +41,8 @@ from softreg.solvers.point import (
     line_search,
     relative_estimate,
 )
+
+FIXTURE_FACTORS = {"several": {"labels": LABELS, "source": SOURCES}}
 
 # ---- Metrics ------------------------------------------------------------------------------------
 
@@ -109,7 +120,7 @@ METRICS = {
 }
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.factor("name", METRICS)
 def test_whitening_and_unwhitening_are_adjoint(penalised, name):
     """<whiten(G), v> = <G, unwhiten(v)>: one is the transpose of the other."""
     T, rng = penalised.point(), np.random.default_rng(20)
@@ -118,7 +129,7 @@ def test_whitening_and_unwhitening_are_adjoint(penalised, name):
     assert metric.whiten(G) @ v == pytest.approx(np.vdot(G, metric.unwhiten(v)), rel=1e-10)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.factor("name", METRICS)
 def test_a_metric_is_the_inverse_of_what_it_stands_for(penalised, name):
     """unwhiten(whiten(M D)) = D and ||whiten(M D)||^2 = <D, M D>, where D moves probabilities."""
     T, D = penalised.point(), penalised.direction()
@@ -179,16 +190,15 @@ def test_metrics_of_rows_that_are_all_but_saturated_are_finite(one_thread, name,
     assert np.isfinite(v @ v) and np.isfinite(metric.unwhiten(v)).all()
 
 
-@pytest.fixture(params=product(LABELS, SOURCES), ids="-".join)
-def several(request, monkeypatch, one_thread):
+@pytest.fixture
+def several(labels, source, monkeypatch, one_thread):
     """One objective of every kind that has several problems."""
-    targets, source = request.param
     hold(source, monkeypatch)
-    return make(one_thread, targets, source, penalty="L2 of each", weighted=True, offset=True)
+    return make(one_thread, labels, source, penalty="L2 of each", weighted=True, offset=True)
 
 
-@pytest.mark.parametrize("some", [[1], [0, 2], [0, 1, 2]], ids=str)
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.factor("some", [[1], [0, 2], [0, 1, 2]], ids=str)
+@pytest.mark.factor("name", METRICS)
 def test_the_metric_of_some_problems_is_that_of_all_on_their_columns(several, name, some):
     """So is that of some of these problems, and so are both when they are refreshed."""
     T, objective, rng = several.point(), several.objective, np.random.default_rng(40)
@@ -208,7 +218,7 @@ def test_the_metric_of_some_problems_is_that_of_all_on_their_columns(several, na
     close(fresh.unwhiten(fresh.whiten(columns)), expected, 1e-6 if name == "diagonal" else 1e-11)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.factor("name", METRICS)
 def test_a_metric_of_several_fits_is_the_same_in_each(penalised, name):
     """Repeated, it does to each fit's columns what it did to those of one; so of some fits."""
     if penalised.is_softmax and penalised.link.fits > 1:
@@ -218,7 +228,7 @@ def test_a_metric_of_several_fits_is_the_same_in_each(penalised, name):
     G = rng.normal(size=(len(T), 3 * K))
     repeated = metric.repeated(3)
     found = repeated.unwhiten(repeated.whiten(G))
-    fits = SimpleNamespace(problems=Problems(3 * B, 3 * K))
+    fits = objective.repeated(objective.rows.repeated(np.ones((3, objective.rows.n), dtype=int)), 3)
     last = repeated.take_problems(fits, np.arange(B, 3 * B))
     of_last = last.unwhiten(last.whiten(G[:, K:]))
     for fit in range(3):
@@ -231,8 +241,8 @@ def test_a_metric_of_several_fits_is_the_same_in_each(penalised, name):
     assert repeated.whiten(G) @ v == pytest.approx(np.vdot(G, repeated.unwhiten(v)), rel=1e-10)
 
 
-@pytest.mark.parametrize("factor", [1e-4, 0.3, 20.0])
-@pytest.mark.parametrize("name", [name for name in METRICS if name != "blocks"])
+@pytest.mark.factor("factor", [1e-4, 0.3, 20.0])
+@pytest.mark.factor("name", [name for name in METRICS if name != "blocks"])
 def test_a_metric_follows_the_penalty(penalised, name, factor):
     """Shifted by a change of the penalty it is the metric that the other objective has."""
     T, objective = penalised.point(), penalised.objective
@@ -245,7 +255,7 @@ def test_a_metric_follows_the_penalty(penalised, name, factor):
     assert shifted.is_hessian == metric.is_hessian
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.factor("name", METRICS)
 def test_the_estimated_gap_is_half_the_squared_length_of_the_gradient(penalised, name):
     """In the metric, problem by problem: g' M^-1 g / 2, which a diagonal of F makes relative."""
     T, objective = penalised.point(), penalised.objective
@@ -267,17 +277,17 @@ def test_the_estimated_gap_is_half_the_squared_length_of_the_gradient(penalised,
 
 @pytest.mark.parametrize("targets", TARGETS)
 @pytest.mark.parametrize("source", ["kept", "sparse"])
-def test_the_hessian_of_rows_drawn_by_leverage_is_unbiased(
-    monkeypatch, one_thread, source, targets
-):
+def test_the_hessian_of_rows_drawn_by_leverage_is_unbiased(one_thread, source, targets):
     """Over many draws, the mean of the sampled Hessians nears that of all rows."""
     stream, size, times = np.random.default_rng(21), 100, 80
     X = columns(stream, 300, source) * np.exp(stream.normal(size=(300, 1)))
     case = make(one_thread, targets, source, X=X, weighted=True, offset=True)
     objective, T = case.objective, case.point()
     root = np.linalg.cholesky(np.linalg.inv(objective.gram() + 1e-3 * np.eye(7)))
-    monkeypatch.setattr(np.random, "default_rng", lambda seed: stream)
-    samples = [by_leverage(objective, T, root, size) for _ in range(times)]
+    leverage = objective.rows.map_rows(objective.leverage_kernel(T, root))
+    chances = ChanceByLeverage(size, 300)(leverage, leverage.sum())
+    drawn = [objective.rows.sampled_with(chances, stream) for _ in range(times)]
+    samples = [replace(objective, rows=rows) for rows in drawn]
     mean = sum(sample.hessian(T) for sample in samples) / times
     # Each is off by about sqrt(order / size), their mean by a sqrt(times)-th of it.
     for estimate, block in zip(mean, objective.hessian(T), strict=True):
@@ -325,41 +335,14 @@ def test_a_sampled_hessian_is_near_the_exact_one_where_columns_have_heavy_tails(
 # ---- Conjugate gradients ------------------------------------------------------------------------
 
 
-class Summed(Problems):
-    """Problems of a score each whose inner products round alike however many there are."""
-
-    def inner(self, A, D):
-        return (A * D).sum(axis=0)
-
-
-class Systems:
-    """Products with B matrices (B, p, p), one for each column, and the columns each was made of.
-
-    It is its own objective, of B problems with a score each.
-    """
-
-    def __init__(self, H, names=None, asked=None):
-        self.H, self.objective, self.problems = H, self, Summed(len(H), len(H))
-        self.names = np.arange(len(H)) if names is None else names
-        self.asked = [] if asked is None else asked
-
-    def __call__(self, D):
-        self.asked.append(self.names.tolist())
-        return np.einsum("bpq,qb->pb", self.H, D)
-
-    def take_problems(self, problems):
-        return Systems(self.H[problems], self.names[problems], self.asked)
-
-
-def spd(rng, B=1, p=12):
-    """Random symmetric positive definite systems: matrices (B, p, p) and right sides (p, B)."""
-    A = rng.normal(size=(B, p, p + 18))
-    return A @ A.swapaxes(1, 2) / (p + 18) + 0.1 * np.eye(p), rng.normal(size=(p, B))
-
-
-def solutions(H, g):
-    """D with H D = -g, system by system."""
-    return -np.linalg.solve(H, g.T[:, :, None])[:, :, 0].T
+def posed(threads, targets, seed=0):
+    """Newton's equations of a case: it, the product, the gradient, and a diagonal metric."""
+    terms = {"weighted": True, "offset": True, "factors": np.ones(6)}
+    case = make(threads, targets, penalty="L2", **terms)
+    T = case.objective.link.centred(case.point(seed))
+    gradient = case.objective.value_and_gradient(T)[1]
+    metric = DiagonalMetric.at_coefficients(case.objective, T)
+    return case, HessianProduct(case.objective, T), gradient, metric
 
 
 def never(_subset, problems, _residual, _ratio):
@@ -367,110 +350,103 @@ def never(_subset, problems, _residual, _ratio):
     return np.zeros(len(problems), dtype=bool)
 
 
-@pytest.mark.parametrize("B", [1, 3])
-@pytest.mark.parametrize("seed", range(5))
-def test_conjugate_gradients_solve_a_system_in_as_many_products_as_it_has_unknowns(seed, B):
-    """H D = -g, by any metric; `enough` gets the residual and its norm over the gradient's."""
-    rng = np.random.default_rng(seed)
-    H, g = spd(rng, B)
-    metric, systems, calls = (
-        DiagonalMetric(np.sqrt(rng.uniform(0.5, 2, size=(12, B)))),
-        Systems(H),
-        [],
-    )
-    given = g.copy()
+@pytest.mark.parametrize("targets", ["softmax labels", "sigmoid of two classes", "soft answers"])
+@pytest.mark.parametrize("seed", range(3))
+def test_conjugate_gradients_solve_a_system_in_as_many_products_as_it_has_unknowns(
+    one_thread, seed, targets
+):
+    """H D = -g - residual; `enough` gets the residual and its norm over the gradient's."""
+    case, times, g, metric = posed(one_thread, targets, seed)
+    objective, given, calls = case.objective, g.copy(), []
 
     def enough(subset, problems, residual, ratio):
-        calls.append((problems.tolist(), residual.copy(), ratio))
-        assert subset.names.tolist() == problems.tolist()
+        calls.append((problems, residual.copy(), ratio))
+        assert subset.problems.count == len(problems)
         return ratio < 1e-11
 
-    D, residual, products = conjugate_gradients(systems, g, metric, enough, 40)
-    np.testing.assert_allclose(D, solutions(H, g), atol=1e-9)
-    assert products == len(systems.asked) and 10 <= products <= 16
-    np.testing.assert_array_equal(residual[:, calls[-1][0]], calls[-1][1])
-    np.testing.assert_allclose(residual, -g - np.einsum("bpq,qb->pb", H, D), atol=1e-12)
+    D, residual, products = conjugate_gradients(times, g, metric, enough, 100)
+    unknowns = np.linalg.matrix_rank(objective.hessian(times.T)).max()
+    assert products <= unknowns + 2
+    close(times(D), -g - residual, 1e-12)
+    close(residual, 0 * g, 1e-10)
     np.testing.assert_array_equal(g, given)
     for problems, r, ratio in calls:
-        norms = [np.linalg.norm(x / metric.root[:, problems], axis=0) for x in (r, g[:, problems])]
-        np.testing.assert_allclose(ratio, norms[0] / norms[1], rtol=1e-6)
+        inner = objective.take_problems(problems).problems.inner
+        subset = metric.take_problems(objective, problems)
+        columns = objective.problems.columns(g, problems)
+        squares = [inner(A, subset.unwhiten(subset.whiten(A))) for A in (r, columns)]
+        np.testing.assert_allclose(ratio, np.sqrt(squares[0] / squares[1]), rtol=1e-6, atol=1e-14)
 
 
-def test_conjugate_gradients_with_the_hessian_as_metric_take_one_product():
+@pytest.mark.parametrize("targets", TARGETS)
+def test_conjugate_gradients_with_the_hessian_as_metric_take_one_product(one_thread, targets):
     """With M = H the first direction is the solution."""
-    for B in (1, 3):
-        H, g = spd(np.random.default_rng(23), B)
-        factors = [np.asfortranarray(L) for L in np.linalg.cholesky(H)]
-        metric = HessianMetric(factors, GramMetric(factors[0]), Sigmoid())
-        D, _, products = conjugate_gradients(Systems(H), g, metric, never, 1)
-        assert products == 1
-        np.testing.assert_allclose(D, solutions(H, g), atol=1e-12)
+    case, times, g, _ = posed(one_thread, targets)
+    metric = METRICS["Hessian"][0](case, times.T)
+    D, _, products = conjugate_gradients(times, g, metric, never, 1)
+    assert products == 1
+    close(times(D), -g, 1e-11)
 
 
-@pytest.mark.parametrize("B", [1, 3])
+@pytest.mark.parametrize("targets", ["softmax labels", "soft answers"])
 @pytest.mark.parametrize("most", [1, 3, 6])
-def test_conjugate_gradients_that_stop_early_point_downhill(most, B):
+def test_conjugate_gradients_that_stop_early_point_downhill(one_thread, most, targets):
     """After `most` products each D lowers its model <g, D> + <D, H D> / 2, the more the later."""
-    H, g = spd(np.random.default_rng(24), B)
-    metric, systems = DiagonalMetric(np.ones((12, B))), Systems(H)
+    case, times, g, metric = posed(one_thread, targets)
 
     def model(most):
-        D, _, products = conjugate_gradients(systems, g, metric, never, most)
+        D, _, products = conjugate_gradients(times, g, metric, never, most)
         assert products == most
-        return (g * D).sum(axis=0) + np.einsum("pb,bpq,qb->b", D, H, D) / 2
+        return case.objective.problems.inner(g + times(D) / 2, D)
 
     later, earlier = model(most), model(most - 1)
     assert (later < earlier).all() and (earlier <= 0).all()
-    assert len(systems.asked) == 2 * most - 1
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_conjugate_gradients_solve_each_system_as_if_it_were_alone(seed):
-    """Whatever the others need, and how well they are to be solved; a zero gradient needs none."""
-    rng = np.random.default_rng([41, seed])
-    H, g = spd(rng, 7)
-    H[1] = 3 * np.eye(12)
-    H[4] = np.diag(10.0 ** np.linspace(-1, 1, 12))
-    g[:, 2] = 0
-    root, tol = np.sqrt(rng.uniform(0.5, 2, size=(12, 7))), 10.0 ** rng.uniform(-6, -1, 7)
-
-    def solved(systems):
-        names = systems.names
-
-        def enough(_part, problems, _residual, ratio):
-            return ratio < tol[names[problems]]
-
-        return conjugate_gradients(systems, g[:, names], DiagonalMetric(root[:, names]), enough, 30)
-
-    together = Systems(H)
-    D, residual, products = solved(together)
-    alone = []
-    for k in range(7):
-        single = Systems(H).take_problems(np.array([k]))
-        D_alone, residual_alone, n_alone = solved(single)
-        close(D[:, [k]], D_alone, 1e-8)
-        close(residual[:, [k]], residual_alone, 1e-8)
-        alone.append(n_alone)
-        assert sum(k in columns for columns in together.asked) >= n_alone
-    assert products == max(alone) == len(together.asked)
-    assert alone[2] == 0 and alone[1] <= 12 and (D[:, 2] == 0).all()
-
-
-def test_conjugate_gradients_leave_solved_systems_behind():
-    """Once a quarter of them are: the products that the others need are made of the others."""
-    H, g = spd(np.random.default_rng(42), 8)
-    H[[0, 2, 3, 7]] = np.eye(12)
-    H[[1, 4, 5]] = np.diag(np.r_[np.ones(6), np.full(6, 2.0)])
-    systems = Systems(H)
-    D, _, products = conjugate_gradients(
-        systems, g, DiagonalMetric(np.ones((12, 8))), lambda _p, _n, _r, ratio: ratio < 1e-11, 40
+def test_a_system_without_a_gradient_needs_no_product(several):
+    """Its step is zero, and those of the others are as if it were not there."""
+    T, objective, others = several.point(), several.objective, np.array([0, 2])
+    times, gradient = HessianProduct(objective, T), objective.value_and_gradient(T)[1]
+    gradient[:, 1] = 0
+    metric = DiagonalMetric.at_coefficients(objective, T)
+    D, _, products = conjugate_gradients(times, gradient, metric, never, 3)
+    alone, _, _ = conjugate_gradients(
+        times.take_problems(others),
+        gradient[:, others],
+        metric.take_problems(objective, others),
+        never,
+        3,
     )
-    np.testing.assert_allclose(D, solutions(H, g), atol=1e-9)
-    assert systems.asked[:3] == [list(range(8)), [1, 4, 5, 6], [6]]
-    assert systems.asked[3:] == [[6]] * (products - 3) and products >= 10
+    assert products == 3 and (D[:, 1] == 0).all()
+    close(D[:, others], alone, 1e-10)
+    still = conjugate_gradients(times, 0 * gradient, metric, never, 3)
+    assert still[2] == 0 and (still[0] == 0).all()
 
 
-@pytest.mark.parametrize("name", METRICS)
+def eight_labels(rng, n):
+    """Answers for eight labels."""
+    Y = rng.integers(2, size=(n, 8)) * 1.0
+    return Drawn(indicators(Y, np.ones(Y.shape), np.ones(8)), Y, np.ones(Y.shape))
+
+
+def test_conjugate_gradients_leave_solved_systems_behind(one_thread):
+    """Once a quarter of them are: the products that the others need are made of the others."""
+    case, times, g, metric = posed(one_thread, (Sigmoid(), eight_labels))
+    solved, in_products = [[], [3], [3, 5], [3, 5, 0, 1], [], range(8)], []
+
+    def enough(subset, problems, residual, ratio):
+        assert subset.problems.count == len(problems) == residual.shape[1]
+        in_products.append(problems.tolist())
+        return np.isin(problems, solved[len(in_products) - 1])
+
+    D, residual, products = conjugate_gradients(times, g, metric, enough, 40)
+    all_of_them, six, four = list(range(8)), [0, 1, 2, 4, 6, 7], [2, 4, 6, 7]
+    assert in_products == [all_of_them] * 3 + [six] + [four] * 2
+    assert products == 5
+    close(times(D), -g - residual, 1e-12)
+
+
+@pytest.mark.factor("name", METRICS)
 def test_newtons_equations_of_every_problem_are_solved_by_conjugate_gradients(penalised, name):
     """H(T) D = -gradient to rounding, in every metric, and D is the step of the dense Hessian."""
     objective = penalised.objective
@@ -488,7 +464,7 @@ def test_newtons_equations_of_every_problem_are_solved_by_conjugate_gradients(pe
     close(objective.link.centred(D), objective.link.centred(newton(objective, T)), 1e-7)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.factor("name", METRICS)
 def test_newtons_equations_of_a_problem_are_those_it_has_alone(several, name):
     """Solved together, to a different reduction each, or problem by problem: the same steps."""
     T, objective = several.point(), several.objective
@@ -605,7 +581,7 @@ def test_the_line_search_treats_each_problem_as_if_it_were_alone(several):
         close(found.gradient[:, problem], alone.gradient, 1e-12)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.factor("name", METRICS)
 def test_a_step_down_the_gradient_decreases_every_f(penalised, name):
     """Of each problem, in each metric."""
     objective, metric = penalised.objective, METRICS[name][0](penalised, penalised.point())
@@ -613,7 +589,7 @@ def test_a_step_down_the_gradient_decreases_every_f(penalised, name):
     assert (gradient_step(objective, point, metric).value < point.value).all()
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.factor("name", METRICS)
 def test_newton_steps_decrease_every_f_and_prove_it_near_the_optimum(penalised, name):
     """From afar each F decreases; beside the optimum the bound on F - F* holds and is small."""
     objective, least = penalised.objective, penalised.least()

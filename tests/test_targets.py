@@ -134,9 +134,9 @@ COUNTS = {
 }
 
 
-@pytest.mark.parametrize("rows", SOME_ROWS)
-@pytest.mark.parametrize("counts", COUNTS)
-@pytest.mark.parametrize("name", ONE_FIT)
+@pytest.mark.factor("rows", SOME_ROWS)
+@pytest.mark.factor("counts", COUNTS)
+@pytest.mark.factor("name", ONE_FIT)
 def test_targets_of_several_fits_are_the_matrix_once_for_each(name, counts, rows):
     """Scores come one fit after another; a row that a fit leaves out weighs nothing in it."""
     targets, Y, loss_weight = TARGETS[name][1](np.random.default_rng(32), 40)
@@ -191,9 +191,9 @@ def known_in_part(rng, n, kinds):
     return Y, loss_weight
 
 
-@pytest.mark.parametrize("n", [2, 3, 8, 50])
-@pytest.mark.parametrize("cells", [False, True])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.factor("n", [2, 3, 8, 50])
+@pytest.mark.factor("cells", [False, True])
+@pytest.mark.factor("seed", range(5))
 def test_constant_targets_are_all_no_or_all_yes_where_they_count(n, cells, seed):
     """As in the matrix, among the entries whose weights, that of the row included, are not 0."""
     rng = np.random.default_rng([36, n, cells, seed])
