@@ -303,3 +303,12 @@ def test_a_fit_gives_blas_its_threads_back():
         threads = hook.threads()
         SoftmaxRegression().fit(X, y)
         assert hook.threads() == threads
+
+
+def test_the_row_with_several_ones_is_named_with_their_number():
+    """Of an indicator matrix the first row with most ones is named, whatever its columns hold."""
+    Y = np.eye(3)[np.arange(12) % 3]
+    Y[7] = [1, 1, 0]
+    Y[9] = [1, 1, 1]
+    with pytest.raises(ValueError, match=r"row 9 has 3 ones"):
+        SoftmaxRegression().fit(np.arange(24.0).reshape(12, 2), Y)

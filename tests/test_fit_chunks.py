@@ -489,3 +489,12 @@ def test_memory_does_not_grow_with_the_rows(model):
     model.fit_chunks(drawn_rows(few))  # imports and caches are not the fit's
     peaks = [peak(lambda n=n: model.fit_chunks(drawn_rows(n))) for n in (few, many)]
     assert peaks[1] - peaks[0] < 4 * (many - few)
+
+
+def test_many_classes_in_a_small_last_chunk_are_no_measurements():
+    """All rows count: sixty classes of ten rows each are classes, though thirty rows come last."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(630, 2)), np.arange(630) % 60
+    chunks = [(X[:600], y[:600]), (X[600:], y[600:])]
+    model = SoftmaxRegression(C=1e-3).fit_chunks(chunks)  # warnings are errors
+    assert len(model.classes_) == 60

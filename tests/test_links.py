@@ -123,6 +123,34 @@ def test_the_links_hessian_is_the_sum_of_kronecker_products(monkeypatch, link, K
         np.testing.assert_allclose(block_diagonal, expected, atol=1e-12)
 
 
+WAYS = [kernels._softmax_hessian_by_class_pairs, kernels._softmax_hessian_by_class_columns]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("K", [2, 3, 5])
+@pytest.mark.parametrize("chunk", [1, 40, 2**18])
+def test_either_way_to_a_softmax_hessian_adds_up_kronecker_products(monkeypatch, way, K, chunk):
+    """sum_i w_i (diag(p_i) - p_i p_i') (x) x_i x_i', whatever the chunks."""
+    monkeypatch.setattr(kernels, "_CHUNK_VALUES", chunk)
+    monkeypatch.setattr(kernels, "_PAIR_CHUNK_VALUES", chunk)
+    rng = np.random.default_rng(14)
+    X, w, P = rng.normal(size=(37, 4)), rng.random(37), rng.dirichlet(np.ones(K), 37).T
+    row_hessians = np.einsum("km,kj->mkj", P, np.eye(K)) - np.einsum("km,jm->mkj", P, P)
+    expected = np.einsum("m,mkj,mp,mq->kpjq", w, row_hessians, X, X).reshape(4 * K, 4 * K)
+    np.testing.assert_allclose(way(P, X, w), expected, atol=1e-13)
+
+
+def test_nothing_cancels_in_the_hessian_of_nearly_saturated_rows_by_class_pairs():
+    """Its diagonal keeps p (1 - p) to the last digits where p is within 1e-12 of one."""
+    small = np.array([1e-12, 3e-13])
+    P = np.stack([1 - 2 * small, small, small])
+    X = np.array([[1.0, 2.0], [-1.0, 0.5]])
+    H = kernels._softmax_hessian_by_class_pairs(P, X, np.ones(2))
+    for k in range(2):
+        expected = np.einsum("m,mp,mq->pq", P[k] * (1 - P[k]), X, X)
+        np.testing.assert_allclose(H[2 * k : 2 * k + 2, 2 * k : 2 * k + 2], expected, rtol=1e-13)
+
+
 def test_null_scores_have_the_mean_target_as_probabilities(link):
     """P at the null scores is the mean target; a class without weight has a finite score."""
     mean = drawn(link, np.random.default_rng(13), 4, 1)[:, 0]

@@ -555,3 +555,28 @@ def test_the_best_classes_ask_for_a_fit_and_matching_arguments():
     with pytest.raises(ValueError, match="offset"):
         model.predict_top_k(np.ones((2, 3)), 1, offset=np.ones((2, 5)))
     assert log_softmax(model.decision_function(np.ones((2, 3))), axis=1).shape == (2, 6)
+
+
+def test_candidates_learn_the_same_from_a_matrix_of_single_ones_as_from_its_classes():
+    """Targets of probability one are one class a row, which is all that candidates ask for."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 4)), np.arange(300) % 10
+    models = [
+        SoftmaxRegression(
+            solver=MiniBatch(n_candidates=3, n_epochs=2, early_stopping=False), random_state=0
+        ).fit(X, targets)
+        for targets in (y, np.eye(10)[y])
+    ]
+    np.testing.assert_array_equal(models[0].coef_, models[1].coef_)
+
+
+def test_a_stream_may_begin_with_all_classes_and_go_on_with_candidates():
+    """What all classes have shown of the columns serves the steps over candidates."""
+    rng = np.random.default_rng(0)
+    means, y = 3 * rng.standard_normal((30, 5)), np.arange(1200) % 30
+    X = (means[y] + 0.5 * rng.standard_normal((1200, 5))) * 10.0 ** np.arange(-2, 3)
+    model = SoftmaxRegression(random_state=0)
+    for count in (None, 5, None, 5):
+        model.set_params(solver=MiniBatch(n_candidates=count))
+        model.partial_fit(X, y, classes=np.arange(30))
+    assert model.score(X, y) > 0.8

@@ -507,3 +507,13 @@ def test_the_curves_are_in_units_of_F():
     Y[20:, 0] = np.nan
     model = SigmoidRegression(solver=MiniBatch(n_epochs=3), random_state=0).fit(A, Y)
     assert model.loss_curve_[-1] == pytest.approx(model.objective_, rel=1e-12)
+
+
+def test_blocks_become_the_kronecker_product_of_their_sum():
+    """Second moments are added up over the scores, of which each keeps its mean curvature."""
+    rows = np.random.default_rng(0).normal(size=(20, 4))
+    curvature = np.arange(1.0, 61).reshape(3, 20)
+    blocks = np.array([(rows * c[:, None]).T @ rows for c in curvature])
+    found = ClassBlocks(blocks).as_kronecker()
+    close(found.feature_moments, (rows * curvature.sum(axis=0)[:, None]).T @ rows, 1e-12)
+    close(found.score_curvature, curvature @ np.square(rows).mean(axis=1), 1e-12)

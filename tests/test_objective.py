@@ -25,6 +25,7 @@ from parts import (
     newton,
     step_rounding,
 )
+from scipy.special import logsumexp
 
 from softreg._model.certificate import certify
 from softreg._model.links import Sigmoid
@@ -563,3 +564,26 @@ def test_features_are_free_in_the_problems_that_leave_them_without_penalty(one_t
     ]:
         objective = make(one_thread, targets, penalty=penalty, factors=factors).objective
         np.testing.assert_array_equal(objective.has_free_features, expected)
+
+
+@pytest.mark.parametrize("t", [1.0, 7.0, 300.0])
+@pytest.mark.parametrize("targets", ["softmax shares", "softmax, two fits", "answers, cells"])
+def test_at_a_temperature_the_loss_is_t_times_that_of_scores_over_t(one_thread, targets, t):
+    """F of V there, times t, is the mean of t loss(z / t) plus the penalty, at the scores of t V.
+
+    It is no less than F at t V itself, and no further above it than t times log K or log 2.
+    """
+    case = make(one_thread, targets, weighted=True, offset=True)
+    V = case.point()
+    W, b = case.objective.coefficients(t * V)
+    Z = case.X @ W + b + case.offset
+    if case.is_softmax:
+        fits = zip(*(case.by_fit(A) for A in (case.w, Z / t, case.Y)), strict=True)
+        loss = [w[:, 0] @ (logsumexp(z, axis=1) - (y * z).sum(axis=1)) for w, z, y in fits]
+    else:
+        loss = (case.w * (np.logaddexp(0, Z / t) - case.Y * Z / t)).sum(axis=0)
+    penalty = 0.5 * (case.l2 * np.square(W)).sum(axis=0) @ case.owner
+    found = t * case.objective.at_temperature(t).value(V)
+    np.testing.assert_allclose(found, (t * np.array(loss) + penalty) / case.total, rtol=1e-12)
+    above = found - case.value(W, b)
+    assert (above >= -1e-12 * found).all() and (above <= t * np.log(3)).all()

@@ -352,3 +352,14 @@ def test_chunks_of_one_size_are_shuffled_in_orders_of_their_own():
     np.testing.assert_array_equal(once.coef_, again.coef_)
     orders = [check_random_state(0, chunk).permutation(10).tolist() for chunk in range(2)]
     assert orders[0] != orders[1]
+
+
+def test_a_stream_of_labels_starts_at_answers_of_which_half_a_yes_and_half_a_no_are_known():
+    """Its first loss is that of rates (yes + 1/2) / (n + 1), also where all answers agree."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(8, 3)), np.zeros((8, 3), dtype=int)
+    Y[:, 0], Y[:3, 1] = 1, 1
+    model = SigmoidRegression(random_state=0).partial_fit(X, Y, classes=[0, 1, 2])
+    rate = (Y.sum(axis=0) + 0.5) / 9
+    loss = -(Y * np.log(rate) + (1 - Y) * np.log(1 - rate)).mean(axis=0).sum()
+    assert model.loss_curve_[0] == pytest.approx(loss, rel=1e-12)

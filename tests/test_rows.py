@@ -6,6 +6,7 @@ from parts import ROUNDING, SOURCES, TARGETS, close, hold, make, step_rounding, 
 
 from softreg._model.certificate import certify
 from softreg._rows import memory
+from softreg._rows.coordinates import Coordinates
 from softreg._rows.threads import Threads
 from softreg.solvers.linalg.hessian_product import HessianProduct
 
@@ -171,3 +172,19 @@ def test_the_way_into_the_row_space_keeps_every_score(wide):
         objective.rows.block(rows_of_block) for rows_of_block in objective.rows.block_slices
     )
     np.testing.assert_allclose(block.linear_scores(T).T, wide.X @ W + b, atol=1e-10)
+
+
+def test_coordinates_are_near_up_to_a_tenth_of_a_scale_and_twice_the_scale():
+    """Equal ones are near; one column farther or in another unit, and they are not."""
+    centre, scale = np.array([3.0, -20.0, 0.5]), np.array([1.0, 4.0, 0.25])
+    here = Coordinates(centre, scale, True)
+
+    def is_near(moved, stretched):
+        there = Coordinates(centre + [0, moved * 4.0, 0], scale * [1, 1, stretched], True)
+        return there.are_nearly(here)
+
+    assert here.are_nearly(here)
+    assert is_near(0.09, 1) and is_near(-0.09, 1)
+    assert not is_near(0.11, 1) and not is_near(-0.11, 1)
+    assert is_near(0, 2) and is_near(0, 0.5)
+    assert not is_near(0, 2.1) and not is_near(0, 0.45)

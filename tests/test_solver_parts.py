@@ -661,3 +661,40 @@ def test_the_gram_metric_is_factored_in_two_matrices(one_thread):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2.5 * size
+
+
+@pytest.mark.parametrize("targets", LABELS)
+def test_problems_that_still_search_are_held_to_their_own_slopes(one_thread, targets):
+    """A problem with an enormous slope is done at once; the next one halves its step by its own.
+
+    Held to the first one's slope, F would have to decrease by more than there is of it.
+    """
+    several = make(one_thread, targets, penalty="L2 of each", weighted=True)
+    objective = several.objective
+    T = several.point() * [1e4, 1, 1]
+    point = Point.at_coefficients(objective, T)
+    step = -np.column_stack([0.5 * T[:, 0], point.gradient[:, 1:] * [1e3, 0.1]])
+    slope = (point.gradient * step).sum(axis=0)
+    taken = np.zeros(3)
+    for t in 0.5 ** np.arange(31.0)[::-1]:
+        F = several.value(*objective.coefficients(T + t * step))
+        taken[point.value + 1e-4 * t * slope >= F] = t
+    assert taken[0] == 1 > taken[1] > 0
+    assert 1e-4 * taken[1] * abs(slope[0]) > point.value[1]
+    found = line_search(objective, point, step)
+    np.testing.assert_allclose(found.T, T + taken * step, rtol=1e-14)
+
+
+@pytest.mark.parametrize(("targets", "source"), [(y, s) for y in LABELS for s in SOURCES])
+def test_balancing_moves_the_coefficients_that_are_free_in_their_own_problem(
+    monkeypatch, one_thread, targets, source
+):
+    """One label has a penalty on nothing: all of its coefficients end where its F is least."""
+    hold(source, monkeypatch)
+    case = make(one_thread, targets, source, penalty="L2 of some", weighted=True)
+    T, free = case.point(), case.working_l2 == 0
+    after = balanced(case.objective, Point.at_coefficients(case.objective, T))
+    np.testing.assert_array_equal(after.T[~free], T[~free])
+    gradient = case.objective.value_and_gradient(after.T)[1]
+    assert np.abs(gradient[free]).max() < 1e-9
+    assert not (after.T[:-2, 0] - T[:-2, 0])[~free[:-2, 0]].any()

@@ -1,6 +1,7 @@
 """Laws of solvers: each reaches the optimum of every problem, stops by one rule and says so."""
 
-from dataclasses import replace
+from collections import Counter
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -16,8 +17,13 @@ from parts import (
     minimiser,
     with_penalties,
 )
+from scipy.optimize import brentq
+from scipy.special import expit
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 
+from softreg import SoftmaxRegression
 from softreg._model.links import Sigmoid
+from softreg._rows.memory import DenseRows
 from softreg.solvers import LBFGS, Newton, outer_loop
 from softreg.solvers.auto import solver_for
 from softreg.solvers.monitor import Monitor
@@ -299,3 +305,44 @@ def least_of(case, some):
     """The least F of some problems."""
     terms = {name: getattr(case, name)[:, list(some)] for name in ("Y", "w", "offset")}
     return replace(case, **terms).least()
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "newton"])
+@pytest.mark.parametrize("C", [1e8, 1e10, 1e12])
+def test_a_penalty_however_slight_has_its_optimum_where_f_is_next_to_nothing(solver, C):
+    """Rows x = -1, 1 of two classes: (C n) expit(-w) = w, also where F(w) is far below 1e-8."""
+    X, y = np.array([[-1.0], [1.0]] * 3), np.array([0, 1] * 3)
+    w = brentq(lambda w: 6 * C * expit(-w) - w, 1, 100)
+    F = np.log1p(np.exp(-w)) + w**2 / (12 * C)
+    model = SoftmaxRegression(C=C, fit_intercept=False, solver=solver).fit(X, y)
+    assert model.coef_[0, 0] == pytest.approx(w, rel=1e-3)
+    assert model.objective_ == pytest.approx(F, rel=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("load", "most"), [(load_iris, 9), (load_wine, 11), (load_breast_cancer, 10)]
+)
+def test_small_tables_take_a_few_newton_steps(load, most):
+    """Raw columns, defaults: quadratic convergence from the null model, with a certificate."""
+    X, y = load(return_X_y=True)
+    model = SoftmaxRegression().fit(X, y)
+    assert isinstance(model.solver_, Newton) and model.n_iter_ <= most
+    assert model.optimality_gap_ <= 1e-8 * model.objective_
+
+
+def test_a_step_costs_no_products_where_hessians_are_cheap(one_thread):
+    """Newton's equations are solved by a factor: passes are for F, Hessians and certificates."""
+    case = make(one_thread, "softmax labels", weighted=True)
+    kernels = Counter()
+
+    class Counted(DenseRows):
+        def sum(self, kernel):
+            kernels[getattr(kernel, "__name__", type(kernel).__name__)] += 1
+            return super().sum(kernel)
+
+    of_rows = {field.name: getattr(case.objective.rows, field.name) for field in fields(DenseRows)}
+    objective = replace(case.objective, rows=Counted(**of_rows))
+    result = Newton().minimise(objective, objective.null(), Monitor(1e-9, 100, lambda *_: False))
+    assert result.converged.all() and kernels["CurvatureProduct"] == 0
+    assert kernels["LossHessian"] == result.n_iter >= kernels["LossAndGradient"]
+    assert kernels["CertificateSums"] >= 1

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
+from softreg._rows import threads
 from softreg._rows.threads import Threads
 
 
@@ -152,3 +153,33 @@ def test_map_keeps_the_order_and_shares_the_work(n_jobs):
         assert threads.map(work, range(6 * n_jobs)) == [i**2 for i in range(6 * n_jobs)]
     assert len(workers) == n_jobs
     assert threading.active_count() == before
+
+
+class Library:
+    """A BLAS that is allowed some threads."""
+
+    def __init__(self, num_threads):
+        self.num_threads = num_threads
+
+
+class Controller:
+    """Of several BLAS, as threadpoolctl's is."""
+
+    def __init__(self, *numbers):
+        self.lib_controllers = [Library(number) for number in numbers]
+
+    def limit(self, limits):
+        return self
+
+    def restore_original_limits(self):
+        pass
+
+
+@pytest.mark.parametrize("numbers", [(1, 3), (3, 1), (3,)])
+def test_as_many_threads_are_allowed_as_the_blas_with_most_of_them(monkeypatch, numbers):
+    """NumPy and SciPy bring a BLAS each, which may be allowed different numbers of threads."""
+    blas = threads._SingleThreadedBlas()
+    blas._controller = Controller(*numbers)
+    monkeypatch.setattr(threads, "_blas", lambda: blas)
+    with Threads() as entered:
+        assert entered.count == 3
