@@ -575,7 +575,7 @@ def test_at_a_temperature_the_loss_is_t_times_that_of_scores_over_t(one_thread, 
     """
     case = make(one_thread, targets, weighted=True, offset=True)
     V = case.point()
-    W, b = case.objective.coefficients(t * V)
+    W, b = case.objective.rows.coordinates.coefficients(t * V)
     Z = case.X @ W + b + case.offset
     if case.is_softmax:
         fits = zip(*(case.by_fit(A) for A in (case.w, Z / t, case.Y)), strict=True)
