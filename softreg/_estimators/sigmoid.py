@@ -95,9 +95,9 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
         ``logit(threshold)``. Of more than two classes, one a row, the one whose score exceeds its
         own logit the most is predicted. See `softreg.calibration.tune_thresholds`.
     solver : {"auto", "lbfgs", "newton", "minibatch"} or object of `softreg.solvers`, default="auto"
-        "auto" takes `LBFGS` where the columns' Gram matrix is small and cheap enough to factor,
-        else `Newton`, which gives each label steps of its own. `MiniBatch` ends near the optimum,
-        for data that do not fit or do not stop.
+        "auto" takes `Newton`, which gives each label steps of its own, for small tables, whose
+        Hessians are cheap, and for columns whose Gram matrix is too large to factor, else `LBFGS`.
+        `MiniBatch` ends near the optimum, for data that do not fit or do not stop.
     tol : float, default=1e-9
         A label is done when its part of F is estimated to be at most ``tol`` (relative) above its
         least value, and proven to be at most ``max(tol, 1e-8)`` above; the estimate alone decides

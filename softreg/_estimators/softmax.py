@@ -75,8 +75,9 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
         The classes in the order of the columns of coefficients and probabilities. None: sorted
         labels; for class probabilities the DataFrame's column names, else 0, 1, ...
     solver : {"auto", "lbfgs", "newton", "minibatch"} or object of `softreg.solvers`, default="auto"
-        "auto" takes `LBFGS` where the columns' Gram matrix is small and cheap enough to factor,
-        else `Newton`. `MiniBatch` ends near the optimum, for data that do not fit or do not stop.
+        "auto" takes `Newton` for small tables, whose Hessians are cheap, and for columns whose Gram
+        matrix is too large to factor, else `LBFGS`. `MiniBatch` ends near the optimum, for data
+        that do not fit or do not stop.
     tol : float, default=1e-9
         The fit ends when F - F* is estimated at most ``tol * F`` and proven to be at most
         ``max(tol, 1e-8) * F``; the estimate alone decides where a feature has no penalty or
