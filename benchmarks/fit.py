@@ -42,7 +42,7 @@ GROUPS = {
     "huge": datasets.HUGE,
 }
 DEFAULT = ("dense", "wide", "sparse", "small")
-QUICK = ("anes96", "fair", "satimage", "wine_white", "small")
+QUICK = ("anes96", "fair", "satimage", "vehicle", "wine_white", "small")
 
 
 @dataclass(frozen=True)
