@@ -65,7 +65,7 @@ class MiniBatch(Solver):
     n_epochs : int, default=20
         Passes over the data, >= 1.
     momentum : float in [0, 1), default=0.9
-        Share mu of the last change V that the next one keeps.
+        Share mu of the last change V that the next one keeps. Steps over candidates keep none.
     averaging : bool, default=True
         Whether the result is the average of the T, which the T of step t joins with the weight
         4 / (t + 3); otherwise it is the last T.
@@ -92,9 +92,9 @@ class MiniBatch(Solver):
         n_candidates / n_classes of the rows, at least 256. Needs three or more classes of which
         each row has one.
     proposal : "log-uniform" or "uniform", default="log-uniform"
-        How candidates are drawn: "log-uniform", the r-th most frequent class with a probability
-        proportional to log(1 + 1 / r), which suits frequencies that fall like 1 / r; or "uniform",
-        all classes with the same probability.
+        How candidates are drawn: "log-uniform", the r-th most frequent class (of a chunk, in
+        `partial_fit`) with a probability proportional to log(1 + 1 / r), which suits frequencies
+        that fall like 1 / r; or "uniform", all classes with the same probability.
 
     References
     ----------
