@@ -52,7 +52,7 @@ def candidate_descent(
 
 @dataclass(frozen=True, eq=False)
 class CandidateDescent:
-    """Steps on the loss over candidates: a `Descent`.
+    """Steps on the loss over candidates.
 
     A step moves, without momentum, the columns of the batch's classes alone, and costs what these
     cost. The penalty's part of other columns' gradients is made up for when their classes are
@@ -73,6 +73,7 @@ class CandidateDescent:
     def run_epoch(
         self, objective: Objective, batches: Iterable[Any], iterate: Iterate, rule: UpdateRule
     ) -> Iterate:
+        """Return the iterate after a step on each batch of the objective's rows."""
         frequency = objective.rows.totals.mean_target
         candidates = Candidates.from_frequency(self.n_candidates, self.proposal, frequency)
         even = Kronecker.at_zero_coefficients(objective)
@@ -120,9 +121,6 @@ def _even_state(
     curvature = even.with_mean_moments(state.curvature.mean_moments)
     inverse = curvature.inverse_with_penalty(objective, state.n_rows)
     return replace(state, curvature=curvature, inverse=inverse)
-
-
-# ---- The loss over candidates -------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,9 +188,6 @@ def candidate_objective(
     )
     weight = objective.score_weight[classes] * (batch.n / objective.rows.n)
     return classes, replace(objective, rows=rows, score_weight=weight)
-
-
-# ---- Steps on some columns ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)

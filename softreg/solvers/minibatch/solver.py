@@ -11,7 +11,7 @@ from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
 from softreg.solvers.base import Solver
 from softreg.solvers.minibatch.class_candidates import PROPOSALS, candidate_descent
-from softreg.solvers.minibatch.update import Descent, FullDescent, Iterate, UpdateRule
+from softreg.solvers.minibatch.update import Iterate, UpdateRule, step
 from softreg.solvers.monitor import Monitor
 from softreg.solvers.result import Result
 
@@ -135,8 +135,7 @@ class MiniBatch(Solver):
         self.check()
         # 1. Rows to learn from, and those held out to stop by.
         training, epoch = self._split(objective, start, monitor.random)
-        descent = self._descent(objective, monitor.random)
-        measured, iterate = descent.estimate(training), Iterate.at_start(start)
+        measured, iterate = self._measured(training, monitor.random), Iterate.at_start(start)
         for _ in range(self.n_epochs):
             # 2. A step on each batch.
             iterate = self.run_epoch(training, iterate, monitor.random)
@@ -149,7 +148,7 @@ class MiniBatch(Solver):
             if monitor.reason or is_over or not np.isfinite(value).all():
                 break
         # 5. F on all rows, those held out among them.
-        whole = measured if training is objective else descent.estimate(objective)
+        whole = measured if training is objective else self._measured(objective, monitor.random)
         return _result(whole, start, epoch, monitor)
 
     def run_epoch(
@@ -158,12 +157,18 @@ class MiniBatch(Solver):
         """Return the iterate after a step on each batch of the objective's rows."""
         rows, rule = objective.rows, self._update_rule()
         batches = rows.batches(self._batch_rows(rows.n), random if self.shuffle else None)
-        return self._descent(objective, random).run_epoch(objective, batches, iterate, rule)
-
-    def _descent(self, objective: Objective, random: np.random.Generator) -> Descent:
-        """Return how an epoch steps: on the loss over all classes, or over candidates."""
         sampled = candidate_descent(self.n_candidates, self.proposal, objective, random)
-        return sampled or FullDescent()
+        if sampled:
+            return sampled.run_epoch(objective, batches, iterate, rule)
+        for batch in batches:
+            weight = objective.score_weight * (batch.n / rows.n)
+            iterate = step(iterate, replace(objective, rows=batch, score_weight=weight), rule)
+        return iterate
+
+    def _measured(self, objective: Objective, random: np.random.Generator) -> Objective:
+        """Return the objective whose F is that of `loss_curve_`: an estimate with candidates."""
+        sampled = candidate_descent(self.n_candidates, self.proposal, objective, random)
+        return sampled.estimate(objective) if sampled else objective
 
     def _split(
         self, objective: Objective, start: Coef, random: np.random.Generator

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,33 +141,6 @@ class Iterate:
         state = self.curvature_state
         state = None if state is None else state.in_coordinates(change, objective)
         return Iterate(T, velocity, average, self.n_steps, state)
-
-
-class Descent(Protocol):
-    """How an epoch goes over its batches."""
-
-    def run_epoch(
-        self, objective: Objective, batches: Iterable[Any], iterate: Iterate, rule: UpdateRule
-    ) -> Iterate:
-        """Return the iterate after a step on each batch of the objective's rows."""
-
-    def estimate(self, objective: Objective) -> Objective:
-        """Return an objective whose F stands for the given one's between epochs."""
-
-
-class FullDescent:
-    """Steps on the loss over all classes."""
-
-    def run_epoch(
-        self, objective: Objective, batches: Iterable[Any], iterate: Iterate, rule: UpdateRule
-    ) -> Iterate:
-        for batch in batches:
-            weight = objective.score_weight * (batch.n / objective.rows.n)
-            iterate = step(iterate, replace(objective, rows=batch, score_weight=weight), rule)
-        return iterate
-
-    def estimate(self, objective: Objective) -> Objective:
-        return objective
 
 
 def step(iterate: Iterate, objective: Objective, rule: UpdateRule) -> Iterate:
