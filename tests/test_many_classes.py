@@ -24,11 +24,13 @@ from softreg._rows.threads import Threads
 from softreg.solvers import MiniBatch
 from softreg.solvers.minibatch.class_candidates import (
     Candidates,
-    _ColumnState,
+    _Columns,
+    _Step,
     candidate_descent,
     candidate_objective,
 )
-from softreg.solvers.minibatch.update import Iterate, UpdateRule
+from softreg.solvers.minibatch.curvature import Kronecker, KroneckerInverse
+from softreg.solvers.minibatch.update import AVERAGE_POWER, Iterate, UpdateRule, average_weight
 
 K, D = 12, 3
 
@@ -164,26 +166,47 @@ def test_the_log_uniform_proposal_prefers_frequent_classes():
     np.testing.assert_allclose(candidates.proposal_weights, np.log([4 / 3, 2, 3 / 2, 5 / 4]))
 
 
-@pytest.mark.factor("averaging", [True, False])
-@pytest.mark.factor("momentum", [0.0, 0.5, 0.9, 0.99])
-@pytest.mark.factor("n_before", [0.0, 2.5])
-def test_a_column_that_is_left_alone_catches_up_with_all_steps(n_before, momentum, averaging):
-    """However many at once: as if velocity and average were updated in each of them."""
-    rng, since = np.random.default_rng(0), n_before + np.array([0.0, 3.0, 7.0, 40.0, 60.0])
-    T, V, mean = rng.standard_normal((3, 5, 2))
-    moved, velocity, average = _ColumnState(T, V, mean, since)._moved_by_momentum(
-        slice(None), n_before + 60, UpdateRule(None, momentum, averaging)
-    )
-    for j, s in enumerate(since):
-        t, v, m = T[j], V[j], mean[j]
-        for step in np.arange(s + 1, n_before + 60.1):
-            v = momentum * v
-            t = t + v
-            m = m + 4 / (step + 3) * (t - m) if averaging else t
-        np.testing.assert_allclose(moved[j], t, rtol=1e-12)
-        np.testing.assert_allclose(velocity[j], v, rtol=1e-11)
-        if averaging or s < n_before + 60:
-            np.testing.assert_allclose(average[j], m, rtol=1e-9)
+@pytest.mark.parametrize("n_before", [0.0, 2.5])
+def test_the_average_is_that_of_all_iterates(n_before):
+    """Though only some columns are touched in a step, as if all averages were updated in each."""
+    rng, no_penalty = np.random.default_rng(0), Ridge.none(3)
+    inverse = KroneckerInverse.from_curvature(Kronecker(np.eye(3), np.ones(6)), no_penalty, 1e18)
+    T, V, average = rng.standard_normal((3, 3, 6))
+    columns = _Columns.from_iterate(Iterate(T, V, average, n_before), no_penalty)
+    for t in n_before + np.arange(1, 60):
+        classes = rng.choice(6, 2, replace=False)
+        step = _Step.from_rule(UpdateRule(None, 0.9, True), t, 10, inverse)
+        gradient = rng.standard_normal((3, 2))
+        columns.move_inplace(classes, gradient, np.zeros(2), step)
+        average = average + average_weight(t, AVERAGE_POWER) * (columns.T - average)
+    np.testing.assert_allclose(columns.average(t), average, rtol=1e-10, atol=1e-13)
+
+
+def test_a_column_makes_up_for_the_penalty_of_steps_it_was_left_out_of():
+    """(curvature M + (1 / eta + e) penalty) change = gradient + e penalty T, after e steps."""
+    rng = np.random.default_rng(0)
+    root, penalty = rng.standard_normal((3, 3)), Ridge(np.array([[2.0], [0.5], [0.0]]))
+    curvature = Kronecker(root @ root.T, np.full(6, 1 / 6))
+    inverse = KroneckerInverse.from_curvature(curvature, penalty, 1e18)
+    T, gradient = rng.standard_normal((3, 6)), rng.standard_normal((3, 2))
+    columns, elapsed = _Columns.from_iterate(Iterate.at_start(T), penalty), np.array([7, 2])
+    columns.since[:2] = 7 - elapsed
+    step = _Step.from_rule(UpdateRule(None, 0.9, True), 7, 10, inverse)
+    columns.move_inplace(np.arange(2), gradient, np.zeros(2), step)
+    M = 1.02 / 6 * root @ root.T  # of each class, raised by 2 %
+    for k, e in enumerate(elapsed):
+        H = step.curvature * M + (step.inverse_length + e) * np.diag(penalty.l2[:, 0])
+        change = np.linalg.solve(H, gradient[:, k] + e * penalty.l2[:, 0] * T[:, k])
+        np.testing.assert_allclose(columns.T[:, k], T[:, k] - change, rtol=1e-9)
+    np.testing.assert_array_equal(columns.T[:, 2:], T[:, 2:])
+    np.testing.assert_array_equal(columns.since[:2], 7)
+
+
+def test_candidates_take_no_momentum():
+    """Whatever `momentum` is, steps over candidates are the same."""
+    X, y = clouds(40, 4, 400)
+    fits = [sampled(n_candidates=5, momentum=mu).fit(X, y).coef_ for mu in (0.0, 0.9)]
+    np.testing.assert_array_equal(*fits)
 
 
 def test_iterates_that_candidates_start_from_stay_as_they_are():

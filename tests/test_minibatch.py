@@ -16,8 +16,10 @@ from sklearn.pipeline import make_pipeline
 
 from softreg import SigmoidRegression, SoftmaxRegression
 from softreg._model.links import Softmax
+from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
 from softreg._rows.coordinates import Coordinates
+from softreg._rows.memory import memory_rows
 from softreg._rows.targets import ClassTargets
 from softreg._rows.threads import Threads
 from softreg.solvers import MiniBatch
@@ -257,6 +259,22 @@ def test_rows_that_all_pull_one_way_are_held_back():
     assert below / first >= share - 2**-10 and above / first <= share
 
 
+def test_rows_without_weight_hold_no_step_back():
+    """Whether steps are tested for overshooting depends on rows with weight alone."""
+    features, codes = np.ones((7, 1)), np.array([0, 1, 2, 0, 1, 2, 0])
+    weight, penalty = np.ones(7), Ridge(np.zeros((1, 1)))
+    features[-1], weight[-1] = 1e6, 0.0
+    T = np.array([[0.1, 0.0, -0.1]])
+    with Threads(1) as threads:
+        steps = []
+        for rows in (slice(0, 6), slice(0, 7)):
+            terms = ClassTargets(codes[rows], 3), weight[rows], None
+            all_rows = memory_rows(features[rows], *terms, Coordinates.raw(1, False), threads)
+            F = Objective(Softmax(), all_rows, penalty, np.full(3, 6.0), 6.0)
+            steps.append(without_overshoot(F, T, 4 * T))  # beyond the optimum, but not far
+    np.testing.assert_array_equal(*steps)
+
+
 @pytest.mark.parametrize("averaging", [True, False])
 def test_steps_are_those_of_the_formula(averaging):
     """V <- mu V - (1 - mu) eta_t P(G), T <- T + V, and the t-th T enters with 4 / (t + 3)."""
@@ -426,6 +444,18 @@ def test_early_stopping_keeps_the_best_epoch():
     np.testing.assert_array_equal(model.coef_, again.coef_)
 
 
+def test_the_best_epoch_is_that_of_least_loss_however_little_it_improved():
+    """`tol` says when to end, not which epoch's coefficients are kept."""
+    solver = MiniBatch(n_epochs=30, early_stopping=True, n_iter_no_change=6)
+    model = SoftmaxRegression(solver=solver, random_state=0, tol=0.2).fit(X, y)
+    curve = model.validation_curve_
+    best = int(curve.argmin())
+    assert curve[best] > 0.8 * curve[-7] and best > len(curve) - 7  # less than a fifth below
+    shorter = MiniBatch(n_epochs=best + 1, early_stopping=True, n_iter_no_change=6)
+    again = SoftmaxRegression(solver=shorter, random_state=0, tol=0.0).fit(X, y)
+    np.testing.assert_array_equal(model.coef_, again.coef_)
+
+
 def test_a_rate_that_is_too_large_is_warned_of():
     """F above that of the start: one ConvergenceWarning names learning_rate."""
     rng = np.random.default_rng(0)
@@ -507,13 +537,3 @@ def test_the_curves_are_in_units_of_F():
     Y[20:, 0] = np.nan
     model = SigmoidRegression(solver=MiniBatch(n_epochs=3), random_state=0).fit(A, Y)
     assert model.loss_curve_[-1] == pytest.approx(model.objective_, rel=1e-12)
-
-
-def test_blocks_become_the_kronecker_product_of_their_sum():
-    """Second moments are added up over the scores, of which each keeps its mean curvature."""
-    rows = np.random.default_rng(0).normal(size=(20, 4))
-    curvature = np.arange(1.0, 61).reshape(3, 20)
-    blocks = np.array([(rows * c[:, None]).T @ rows for c in curvature])
-    found = ClassBlocks(blocks).as_kronecker()
-    close(found.feature_moments, (rows * curvature.sum(axis=0)[:, None]).T @ rows, 1e-12)
-    close(found.score_curvature, curvature @ np.square(rows).mean(axis=1), 1e-12)

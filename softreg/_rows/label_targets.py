@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from softreg._rows.arrays import Mask, PerRow, PerScore, PickledByFields, Places, RowLosses, Scores
-from softreg._rows.targets import needs_all_classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +37,7 @@ class LabelTargets(PickledByFields):
     no_weight: NDArray[np.float64]
     cell_weight: NDArray | None
     unit_weights: bool
+    class_of_row = None
 
     @classmethod
     def from_answers(
@@ -115,12 +115,6 @@ class LabelTargets(PickledByFields):
     def strata(self) -> NDArray | None:
         one_each = (np.diff(self.stored.indptr) == 1).all()
         return self.stored.indices if one_each else None
-
-    def classes_of_rows(self) -> Places:
-        raise needs_all_classes()
-
-    def over_candidates(self, scores: Places) -> LabelTargets:
-        raise needs_all_classes()
 
     def _sum_of_stored(self, values: NDArray, weight: PerRow) -> PerScore:
         """Return the weighted sums over rows of values at the stored answers, (L,)."""

@@ -245,12 +245,6 @@ class MemoryRows(Rows):
         store = Store({"moments": self.kept("moments", self._moments_or_zeros)})
         return self.replaced(Y=self.Y.repeated(counts), offset=offset, store=store)
 
-    def over_candidates(self, scores: Places, correction: NDArray) -> Self:
-        """Return the rows over candidate classes (c,), whose scores get `correction` (c,) added."""
-        offset = correction if self.offset is None else self.offset[:, scores] + correction
-        offset = np.broadcast_to(offset, (self.n, len(scores)))
-        return self.replaced(Y=self.Y.over_candidates(scores), offset=offset)
-
     def take_rows(self, rows: Places | slice) -> Self:
         """Return some of the rows."""
         Y, weight, offset = self._terms(rows)

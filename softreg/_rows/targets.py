@@ -64,11 +64,9 @@ class Targets(Protocol):
     def strata(self) -> NDArray | None:
         """Return the class of each row, or its likeliest, (n,); None: rows have no single class."""
 
-    def classes_of_rows(self) -> Places:
-        """Return the classes of the rows, ascending; ValueError if a row has more than one."""
-
-    def over_candidates(self, scores: Places) -> Targets:
-        """Return the targets over some classes, among which are those of all rows."""
+    @property
+    def class_of_row(self) -> Places | None:
+        """The class of each row, (n,); None: rows have labels, or shares of several classes."""
 
 
 @dataclass(frozen=True)
@@ -128,15 +126,9 @@ class ClassTargets(PickledByFields):
     def strata(self) -> NDArray:
         return self.codes
 
-    def classes_of_rows(self) -> Places:
-        if self.smoothing:
-            raise needs_all_classes()
-        return np.flatnonzero(np.bincount(self.codes, minlength=self.n_classes))
-
-    def over_candidates(self, scores: Places) -> ClassTargets:
-        order = np.argsort(scores)
-        codes = order[np.searchsorted(scores, self.codes, sorter=order)]
-        return ClassTargets(codes, len(scores))
+    @property
+    def class_of_row(self) -> Places | None:
+        return None if self.smoothing else self.codes
 
     @cached_property
     def _flat_places(self) -> NDArray[np.intp]:
@@ -149,6 +141,7 @@ class TargetMatrix:
     """A target between 0 and 1 for every row and score, Y (n, K)."""
 
     Y: NDArray[np.floating]
+    class_of_row = None
 
     @property
     def n_scores(self) -> int:
@@ -187,12 +180,6 @@ class TargetMatrix:
     def strata(self) -> NDArray:
         return self.Y[:, 0] > 0.5 if self.n_scores == 1 else self.Y.argmax(axis=1)
 
-    def classes_of_rows(self) -> Places:
-        raise needs_all_classes()
-
-    def over_candidates(self, scores: Places) -> TargetMatrix:
-        raise needs_all_classes()
-
 
 @dataclass(frozen=True, eq=False)
 class RepeatedTargets:
@@ -206,6 +193,7 @@ class RepeatedTargets:
 
     Y: Targets
     counts: NDArray
+    class_of_row = None
 
     @property
     def n_scores(self) -> int:
@@ -243,17 +231,3 @@ class RepeatedTargets:
 
     def strata(self) -> NDArray | None:
         return self.Y.strata()
-
-    def classes_of_rows(self) -> Places:
-        raise needs_all_classes()
-
-    def over_candidates(self, scores: Places) -> RepeatedTargets:
-        raise needs_all_classes()
-
-
-def needs_all_classes() -> ValueError:
-    """Return the error to raise where targets cannot be taken over candidate classes."""
-    return ValueError(
-        "n_candidates asks for rows of one class each; class probabilities and label_smoothing "
-        "need the scores of all classes: leave n_candidates None, or pass labels without smoothing."
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol, Self
@@ -23,6 +24,7 @@ from softreg.solvers.linalg.factors import JointEigenbasis, cholesky
 # or nearly always told apart from the others, has hardly any curvature, and steps divided by that
 # little would have no bound (measured).
 _CURVATURE_FLOOR = 0.02
+_TINY = np.finfo(float).tiny
 
 
 class Inverse(Protocol):
@@ -51,10 +53,14 @@ class Curvature(Protocol):
     rows: (p (1 - p) + r^2) / 2 times the row's weight / S_k.
     """
 
+    @property
+    def mean_moments(self) -> NDArray[np.float64]:
+        """The features' second moments, averaged over the scores, (width, width) or (width,)."""
+
     def block_sums(self, block: Block, row_curvature: NDArray) -> tuple[NDArray, ...]:
         """Return a block's share of the sums over rows that `batch_curvature` takes."""
 
-    def batch_curvature(self, objective: Objective, sums: tuple[NDArray, ...]) -> Self:
+    def batch_curvature(self, objective: Objective, sums: Sequence[NDArray]) -> Self:
         """Return the curvature of a batch, whose objective this is, given its sums."""
 
     def averaged_with(self, batch: Self, weight: float) -> Self:
@@ -62,9 +68,6 @@ class Curvature(Protocol):
 
     def in_coordinates(self, change: Coordinates) -> Self:
         """Return the curvature in new coordinates, given in terms of the present ones."""
-
-    def as_kronecker(self) -> Kronecker:
-        """Return the `Kronecker` product with the same sums over scores and over features."""
 
     def inverse_with_penalty(self, objective: Objective, n_rows: float) -> Inverse:
         """Return the inverse of the curvature, known from `n_rows` rows, plus the penalty.
@@ -105,6 +108,10 @@ class ClassBlocks:
         """The mean of each block's diagonal, (K,)."""
         return np.trace(self.blocks, axis1=1, axis2=2) / self.blocks.shape[1]
 
+    @property
+    def mean_moments(self) -> NDArray[np.float64]:
+        return self.blocks.sum(axis=0) / max(self.score_curvature.sum(), _TINY)
+
     @classmethod
     def at_zero_coefficients(cls, objective: Objective) -> ClassBlocks:
         """Return the curvature at T = 0 of features whose second moments are the identity."""
@@ -117,7 +124,7 @@ class ClassBlocks:
             sums[k] += weighted_grams(X[rows], curvature[None, rows])[0]
         return (sums,)
 
-    def batch_curvature(self, objective: Objective, sums: tuple[NDArray, ...]) -> ClassBlocks:
+    def batch_curvature(self, objective: Objective, sums: Sequence[NDArray]) -> ClassBlocks:
         return ClassBlocks(sums[0])
 
     def averaged_with(self, batch: ClassBlocks, weight: float) -> ClassBlocks:
@@ -127,15 +134,12 @@ class ClassBlocks:
         L = change.matrix()
         return ClassBlocks(L @ self.blocks @ L.T)
 
-    def as_kronecker(self) -> Kronecker:
-        return Kronecker(self.blocks.sum(axis=0), self.score_curvature)
-
     def inverse_with_penalty(self, objective: Objective, n_rows: float) -> ClassInverse:
         width = objective.shape[0]
         curvature, share = self.score_curvature, _data_share(n_rows, width)
         floor = _CURVATURE_FLOOR * curvature.mean()
         # blocks are raised by a block of mean diagonal `floor`, proportional to their sum
-        total = max(curvature.sum(), np.finfo(float).tiny)
+        total = max(curvature.sum(), _TINY)
         H = share * (self.blocks + floor * self.blocks.sum(axis=0) / total)
         strength = np.broadcast_to(objective.penalty.ridge, objective.shape).T
         diagonal = np.einsum("kjj->kj", H)
@@ -196,29 +200,27 @@ class Kronecker:
     @classmethod
     def at_zero_coefficients(cls, objective: Objective) -> Kronecker:
         """Return the curvature at T = 0 of features whose second moments are the identity."""
-        return cls.from_score_curvature(objective, _curvature_at_zero(objective))
+        curvature, ones = _curvature_at_zero(objective), np.ones(objective.shape[0])
+        is_full = not objective.rows.is_sparse and len(ones) <= _MAX_FULL_COLUMNS
+        return cls(curvature.sum() * (np.diag(ones) if is_full else ones), curvature)
 
-    @classmethod
-    def from_score_curvature(cls, objective: Objective, score_curvature: NDArray) -> Kronecker:
-        """Return the curvature (K,) with features whose second moments are the identity."""
-        diagonal = np.full(objective.shape[0], score_curvature.sum())
-        moments = np.diag(diagonal) if _has_full_moments(objective) else diagonal
-        return cls(moments, score_curvature)
+    @property
+    def mean_moments(self) -> NDArray[np.float64]:
+        return self.feature_moments / max(self.score_curvature.sum(), _TINY)
+
+    def with_mean_moments(self, moments: NDArray) -> Kronecker:
+        """Return the same curvature of scores with other mean second moments of the features."""
+        return replace(self, feature_moments=self.score_curvature.sum() * moments)
 
     def block_sums(self, block: Block, row_curvature: NDArray) -> tuple[NDArray, NDArray]:
-        moments = self.block_moments(block, row_curvature.sum(axis=0))
+        weights = row_curvature.sum(axis=0)[None]
+        if self.feature_moments.ndim == 1:
+            moments = block.weighted_squares(weights)
+        else:
+            moments = weighted_grams(block.features(), weights)[0]
         return moments, row_curvature.sum(axis=1, dtype=float)
 
-    def block_moments(self, block: Block, weights: NDArray) -> NDArray:
-        """Return sum_i w_i x~_i x~_i' for weights (m,), (width, width).
-
-        Where only the diagonal is kept, return what `Rows.working_squares` makes it of.
-        """
-        if self.feature_moments.ndim == 1:
-            return block.weighted_squares(weights[None])
-        return weighted_grams(block.features(), weights[None])[0]
-
-    def batch_curvature(self, objective: Objective, sums: tuple[NDArray, ...]) -> Kronecker:
+    def batch_curvature(self, objective: Objective, sums: Sequence[NDArray]) -> Kronecker:
         moments, score_curvature = sums
         if self.feature_moments.ndim == 1:
             moments = objective.rows.working_squares(moments)[:, 0]
@@ -237,16 +239,8 @@ class Kronecker:
         L = change.matrix()
         return replace(self, feature_moments=L @ self.feature_moments @ L.T)
 
-    def as_kronecker(self) -> Kronecker:
-        return self
-
     def inverse_with_penalty(self, objective: Objective, n_rows: float) -> KroneckerInverse:
         return KroneckerInverse.from_curvature(self, objective.penalty, n_rows)
-
-
-def _has_full_moments(objective: Objective) -> bool:
-    """Return whether second moments of the features are kept in full."""
-    return not objective.rows.is_sparse and objective.shape[0] <= _MAX_FULL_COLUMNS
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,8 +269,7 @@ class KroneckerInverse:
     ) -> KroneckerInverse:
         """Return the inverse of a curvature known from `n_rows` rows, plus the penalty."""
         b = curvature.score_curvature + _CURVATURE_FLOOR * curvature.score_curvature.mean()
-        moments = curvature.feature_moments / curvature.score_curvature.sum()
-        M = b.mean() * _shrunk_to_identity(moments, n_rows)
+        M = b.mean() * _shrunk_to_identity(curvature.mean_moments, n_rows)
         strength = penalty.ridge_by_feature
         if M.ndim == 1:
             eigenbasis = JointEigenbasis.from_diagonal(M, strength)
@@ -292,29 +285,25 @@ class KroneckerInverse:
 
     @cached_property
     def diagonals(self) -> NDArray[np.float64]:
-        """The diagonal of each score's curvature plus penalty in the eigenbasis, (width, K)."""
-        return self.diagonals_of(self.relative_curvature, self.relative_strength)
-
-    def diagonals_of(self, curvature: NDArray, strength: NDArray) -> NDArray[np.float64]:
-        """Return such diagonals (width, c) of other relative curvatures and strengths, (c,) each.
+        """The diagonal of each score's curvature plus penalty in the eigenbasis, (width, K).
 
         Entries that are below rounding beside the largest one are raised to it.
         """
-        diagonals = self.eigenbasis.diagonals(curvature, strength)
+        diagonals = self.eigenbasis.diagonals(self.relative_curvature, self.relative_strength)
         return np.maximum(diagonals, np.finfo(float).eps * diagonals.max())
 
     def natural_gradient(self, G: Coef) -> NDArray:
-        return self.solve(G, self.diagonals)
-
-    def solve(self, G: Coef, diagonals: NDArray) -> NDArray:
-        """Return the inverse with such diagonals (width, c) times a gradient G (width, c)."""
-        return self.eigenbasis.from_eigenbasis(self.eigenbasis.to_eigenbasis(G) / diagonals)
+        return self.eigenbasis.from_eigenbasis(self.eigenbasis.to_eigenbasis(G) / self.diagonals)
 
     def score_changes(self, block: Block, R: Scores) -> NDArray:
+        return R * self.squared_lengths(block, self.diagonals)
+
+    def squared_lengths(self, block: Block, diagonals: NDArray) -> Scores:
+        """Return sum_j (B' x~_i)_j^2 / diagonals_jk, (K, m), B being the eigenbasis."""
         basis = self.eigenbasis.basis
         if basis.ndim == 2:
-            return R * ((1 / self.diagonals).T @ np.square(block.features() @ basis).T)
-        return R * block.squared_lengths(np.square(basis)[:, None] / self.diagonals)
+            return (1 / diagonals).T @ np.square(block.features() @ basis).T
+        return block.squared_lengths(np.square(basis)[:, None] / diagonals)
 
 
 def _shrunk_to_identity(moments: NDArray, n_rows: float) -> NDArray:

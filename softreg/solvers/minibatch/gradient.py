@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from softreg._model.block_kernels import LargestMove
 from softreg._model.links import Link
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Scores
@@ -45,7 +46,7 @@ def gradient_and_curvature(
         length=length,
     )
     G, *sums = rows.sum(kernel)
-    return objective.gradient(G, T), curvature.batch_curvature(objective, tuple(sums))
+    return objective.gradient(G, T), curvature.batch_curvature(objective, sums)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +95,7 @@ def without_overshoot(objective: Objective, T: Coef, change: Coef) -> NDArray:
     """
     rows = objective.rows
     U, V = rows.block_coefficients(T), rows.block_coefficients(change)
-    if rows.maximum(_LargestScoreSteps(V)).max() <= _NEGLIGIBLE_BATCH_STEP:
+    if rows.maximum(LargestMove(V)).max() <= _NEGLIGIBLE_BATCH_STEP:
         return change
 
     def slope(shares: NDArray) -> NDArray:
@@ -109,21 +110,6 @@ def without_overshoot(objective: Objective, T: Coef, change: Coef) -> NDArray:
         return change
     root = _bisected(lambda shares: slope(shares) >= shares * first, ones)
     return change * objective.problems.spread(np.where(overshoots, root, ones))
-
-
-@dataclass(frozen=True, eq=False)
-class _LargestScoreSteps:
-    """For a block: the largest absolute change of each score over its rows, (K,).
-
-    Attributes
-    ----------
-    V : ndarray, `Rows.block_coefficients` of a change of T
-    """
-
-    V: Coef
-
-    def __call__(self, block: Block) -> NDArray:
-        return np.abs(block.linear_scores(self.V)).max(axis=1)
 
 
 @dataclass(frozen=True, eq=False)

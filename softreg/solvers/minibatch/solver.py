@@ -6,13 +6,12 @@ import numbers
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
 from softreg.solvers.base import Solver
 from softreg.solvers.minibatch.class_candidates import PROPOSALS, candidate_descent
-from softreg.solvers.minibatch.update import Descent, FullDescent, Iterate, UpdateRule
+from softreg.solvers.minibatch.update import Iterate, UpdateRule, step
 from softreg.solvers.monitor import Monitor
 from softreg.solvers.result import Result
 
@@ -65,14 +64,14 @@ class MiniBatch(Solver):
     n_epochs : int, default=20
         Passes over the data, >= 1.
     momentum : float in [0, 1), default=0.9
-        Share mu of the last change V that the next one keeps.
+        Share mu of the last change V that the next one keeps. Steps over candidates keep none.
     averaging : bool, default=True
         Whether the result is the average of the T, which the T of step t joins with the weight
         4 / (t + 3); otherwise it is the last T.
     early_stopping : bool, default=False
         Whether to hold out `validation_fraction` of the rows (of each class), to end the fit when
         their mean loss has not fallen by the share ``tol`` for `n_iter_no_change` epochs, and to
-        return the coefficients of the last epoch at which it did.
+        return the coefficients of the epoch at which it was least.
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows that are held out.
     n_iter_no_change : int, default=5
@@ -92,9 +91,9 @@ class MiniBatch(Solver):
         n_candidates / n_classes of the rows, at least 256. Needs three or more classes of which
         each row has one.
     proposal : "log-uniform" or "uniform", default="log-uniform"
-        How candidates are drawn: "log-uniform", the r-th most frequent class with a probability
-        proportional to log(1 + 1 / r), which suits frequencies that fall like 1 / r; or "uniform",
-        all classes with the same probability.
+        How candidates are drawn: "log-uniform", the r-th most frequent class (of a chunk, in
+        `partial_fit`) with a probability proportional to log(1 + 1 / r), which suits frequencies
+        that fall like 1 / r; or "uniform", all classes with the same probability.
 
     References
     ----------
@@ -135,22 +134,22 @@ class MiniBatch(Solver):
         """Minimise the objective from `start` (width, K)."""
         self.check()
         # 1. Rows to learn from, and those held out to stop by.
-        training, epochs = self._split(objective, start, monitor)
-        descent = self._descent(objective, monitor.random)
-        measured, iterate = descent.estimate(training), Iterate.at_start(start)
+        training, epoch = self._split(objective, start, monitor.random)
+        measured, iterate = self._measured(training, monitor.random), Iterate.at_start(start)
         for _ in range(self.n_epochs):
             # 2. A step on each batch.
             iterate = self.run_epoch(training, iterate, monitor.random)
             # 3. F, for the loss curve, and the epoch whose coefficients are kept.
             value = measured.in_units_of_F(measured.value(iterate.average))
             monitor.iteration(iterate.average, value)
-            epochs = epochs.after_epoch(iterate.average)
+            epoch = epoch.after_epoch(iterate.average)
             # 4. Stop early: a callback, no improvement, or coefficients that overflow.
-            if monitor.reason or epochs.is_over or not np.isfinite(value).all():
+            is_over = epoch.is_over(monitor.tol, self.n_iter_no_change)
+            if monitor.reason or is_over or not np.isfinite(value).all():
                 break
         # 5. F on all rows, those held out among them.
-        whole = measured if training is objective else descent.estimate(objective)
-        return _result(whole, start, epochs, monitor)
+        whole = measured if training is objective else self._measured(objective, monitor.random)
+        return _result(whole, start, epoch, monitor)
 
     def run_epoch(
         self, objective: Objective, iterate: Iterate, random: np.random.Generator
@@ -158,25 +157,28 @@ class MiniBatch(Solver):
         """Return the iterate after a step on each batch of the objective's rows."""
         rows, rule = objective.rows, self._update_rule()
         batches = rows.batches(self._batch_rows(rows.n), random if self.shuffle else None)
-        return self._descent(objective, random).run_epoch(objective, batches, iterate, rule)
-
-    def _descent(self, objective: Objective, random: np.random.Generator) -> Descent:
-        """Return how an epoch steps: on the loss over all classes, or over candidates."""
         sampled = candidate_descent(self.n_candidates, self.proposal, objective, random)
-        return sampled or FullDescent()
+        if sampled:
+            return sampled.run_epoch(objective, batches, iterate, rule)
+        for batch in batches:
+            weight = objective.score_weight * (batch.n / rows.n)
+            iterate = step(iterate, replace(objective, rows=batch, score_weight=weight), rule)
+        return iterate
+
+    def _measured(self, objective: Objective, random: np.random.Generator) -> Objective:
+        """Return the objective whose F is that of `loss_curve_`: an estimate with candidates."""
+        sampled = candidate_descent(self.n_candidates, self.proposal, objective, random)
+        return sampled.estimate(objective) if sampled else objective
 
     def _split(
-        self, objective: Objective, start: Coef, monitor: Monitor
-    ) -> tuple[Objective, _LatestEpoch | _BestEpoch]:
-        """Return the objective of the rows to learn from, and which epoch's result to keep."""
+        self, objective: Objective, start: Coef, random: np.random.Generator
+    ) -> tuple[Objective, _KeptEpoch]:
+        """Return the objective of the rows to learn from, and what is kept before any epoch."""
         if not self.early_stopping:
-            return objective, _LatestEpoch(start)
-        training, validation = objective.rows.validation_split(
-            self.validation_fraction, monitor.random
-        )
-        validation_loss = objective.on_rows(validation).unpenalised()
-        best = _BestEpoch(start, validation_loss, monitor.tol, self.n_iter_no_change)
-        return objective.on_rows(training), best
+            return objective, _KeptEpoch(start, None)
+        training, held_out = objective.rows.validation_split(self.validation_fraction, random)
+        validation_loss = objective.on_rows(held_out).unpenalised()
+        return objective.on_rows(training), _KeptEpoch(start, validation_loss)
 
     def _batch_rows(self, n: int) -> int:
         """Return the number of rows of a batch, of n rows in all."""
@@ -211,65 +213,42 @@ class MiniBatch(Solver):
 
 
 @dataclass(frozen=True, eq=False)
-class _LatestEpoch:
-    """The coefficients T (width, K) after the latest epoch."""
-
-    T: Coef
-    validation_curve = None
-    is_over = False
-
-    def after_epoch(self, T: Coef) -> _LatestEpoch:
-        """Return this after one more epoch, which ended at T."""
-        return _LatestEpoch(T)
-
-
-@dataclass(frozen=True, eq=False)
-class _BestEpoch:
-    """The coefficients after the last epoch that improved the mean loss of the rows held out.
+class _KeptEpoch:
+    """The epoch whose coefficients are the result: the last one, or the best on rows held out.
 
     Attributes
     ----------
-    T : ndarray (width, K)
-    validation_loss : Objective, unpenalised, of the rows held out
-    tol : float, by what share the loss must fall to count as improved
-    patience : int, how many epochs without improvement end the fit
-    losses : tuple of float, one for each epoch
-    best : int, the number of that epoch, from 1 on; 0 before the first
+    T : ndarray (width, K), its coefficients
+    validation_loss : Objective, unpenalised, of the rows held out, or None
+    losses : tuple of float, the mean loss of these rows after each epoch
     """
 
     T: Coef
-    validation_loss: Objective
-    tol: float
-    patience: int
+    validation_loss: Objective | None
     losses: tuple[float, ...] = ()
-    best: int = 0
 
-    @property
-    def validation_curve(self) -> NDArray:
-        """The losses, (number of epochs,)."""
-        return np.array(self.losses)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the loss has not improved for `patience` epochs."""
-        return len(self.losses) - self.best >= self.patience
-
-    def after_epoch(self, T: Coef) -> _BestEpoch:
-        """Return this after one more epoch, which ended at T."""
+    def after_epoch(self, T: Coef) -> _KeptEpoch:
+        """Return the one to keep after one more epoch, which ended at T."""
+        if self.validation_loss is None:
+            return replace(self, T=T)
         value = self.validation_loss.value(T)
         loss = float(self.validation_loss.in_units_of_F(value).sum())
-        losses = (*self.losses, loss)
-        if self.best and not loss < self.losses[self.best - 1] * (1 - self.tol):
-            return replace(self, losses=losses)
-        return replace(self, T=T, losses=losses, best=len(losses))
+        is_best = not self.losses or loss < min(self.losses)
+        return replace(self, T=T if is_best else self.T, losses=(*self.losses, loss))
+
+    def is_over(self, tol: float, patience: int) -> bool:
+        """Return whether the losses have not fallen by the share `tol` for `patience` epochs."""
+        reference, stale = np.inf, 0
+        for loss in self.losses:
+            improved = loss < reference * (1 - tol)
+            reference, stale = (loss, 0) if improved else (reference, stale + 1)
+        return stale >= patience
 
 
-def _result(
-    objective: Objective, start: Coef, epochs: _LatestEpoch | _BestEpoch, monitor: Monitor
-) -> Result:
+def _result(objective: Objective, start: Coef, epoch: _KeptEpoch, monitor: Monitor) -> Result:
     """Return the result at the coefficients kept, which the objective of all rows measures."""
-    value = objective.value(epochs.T)
-    coef, intercept = objective.coefficients(epochs.T)
+    value = objective.value(epoch.T)
+    coef, intercept = objective.coefficients(epoch.T)
     has_risen = value.sum() > _RISEN_RATIO * objective.value(start).sum()
     remedy = (
         "F is larger than at the start: choose a smaller learning_rate or more n_candidates, or "
@@ -286,5 +265,5 @@ def _result(
         stopped=not has_risen and (monitor.stopped or not monitor.reason),
         diverging=(),
         loss_curve=np.array(monitor.losses),
-        validation_curve=epochs.validation_curve,
+        validation_curve=np.array(epoch.losses) if epoch.validation_loss else None,
     )

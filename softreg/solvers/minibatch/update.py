@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,20 +29,6 @@ _MAX_BLOCK_VALUES = 2**22
 _INVERSE_RENEWAL = 1.2
 
 
-class MomentumState(NamedTuple):
-    """What a step moves.
-
-    Attributes
-    ----------
-    T, velocity, average : ndarrays of one shape: coefficients, their last change, and the average
-        of all T so far
-    """
-
-    T: Coef
-    velocity: Coef
-    average: Coef
-
-
 @dataclass(frozen=True)
 class UpdateRule:
     """What users may set of the update rule.
@@ -67,13 +51,6 @@ class UpdateRule:
         if eta is None:
             eta = n_rows / (n_rows + _ROWS_PER_FEATURE * effective_features)
         return eta / (1 + eta * t / _LENGTH_DECAY)
-
-    def moved(self, state: MomentumState, change: Coef, t: float) -> MomentumState:
-        """Return the state after step t, which subtracts `change`, in the shape of T."""
-        velocity = self.momentum * state.velocity - (1 - self.momentum) * change
-        T = state.T + velocity
-        weight = average_weight(t, AVERAGE_POWER) if self.averaging else 1.0
-        return MomentumState(T, velocity, state.average + weight * (T - state.average))
 
 
 def average_weight(t: float, power: int) -> float:
@@ -137,7 +114,8 @@ class Iterate:
 
     Attributes
     ----------
-    T, velocity, average : ndarray (width, K), as in `MomentumState`
+    T, velocity, average : ndarray (width, K), coefficients, their last change, and the average of
+        all T so far
     n_steps : float, how many steps were taken, or counted as taken at the start
     curvature_state : CurvatureState, None before the first step
     """
@@ -165,33 +143,6 @@ class Iterate:
         return Iterate(T, velocity, average, self.n_steps, state)
 
 
-class Descent(Protocol):
-    """How an epoch goes over its batches."""
-
-    def run_epoch(
-        self, objective: Objective, batches: Iterable[Any], iterate: Iterate, rule: UpdateRule
-    ) -> Iterate:
-        """Return the iterate after a step on each batch of the objective's rows."""
-
-    def estimate(self, objective: Objective) -> Objective:
-        """Return an objective whose F stands for the given one's between epochs."""
-
-
-class FullDescent:
-    """Steps on the loss over all classes."""
-
-    def run_epoch(
-        self, objective: Objective, batches: Iterable[Any], iterate: Iterate, rule: UpdateRule
-    ) -> Iterate:
-        for batch in batches:
-            weight = objective.score_weight * (batch.n / objective.rows.n)
-            iterate = step(iterate, replace(objective, rows=batch, score_weight=weight), rule)
-        return iterate
-
-    def estimate(self, objective: Objective) -> Objective:
-        return objective
-
-
 def step(iterate: Iterate, objective: Objective, rule: UpdateRule) -> Iterate:
     """Return the iterate after a step on the objective of a batch."""
     n_steps = iterate.n_steps + 1
@@ -207,7 +158,9 @@ def step(iterate: Iterate, objective: Objective, rule: UpdateRule) -> Iterate:
     change = length * state.inverse.natural_gradient(gradient)
     change = without_overshoot(objective, iterate.T, change)
     # 5. Momentum and the average of the iterates.
-    before = MomentumState(iterate.T, iterate.velocity, iterate.average)
-    T, velocity, average = rule.moved(before, change, n_steps)
+    velocity = rule.momentum * iterate.velocity - (1 - rule.momentum) * change
+    T = iterate.T + velocity
+    weight = average_weight(n_steps, AVERAGE_POWER) if rule.averaging else 1.0
+    average = iterate.average + weight * (T - iterate.average)
     # 6. The batch's curvature joins that of the others, for the steps to come.
     return Iterate(T, velocity, average, n_steps, state.after_batch(curvature, objective))
