@@ -22,23 +22,24 @@ from parts import (
 from softreg._model.certificate import certify
 from softreg._model.links import Sigmoid
 from softreg._rows.memory import MemoryRows
-from softreg.solvers.linalg.conjugate_gradients import conjugate_gradients
+from softreg.solvers.base import Point
+from softreg.solvers.linalg.conjugate_gradients import HessianProduct, conjugate_gradients
 from softreg.solvers.linalg.costs import costs_of
-from softreg.solvers.linalg.hessian_product import HessianProduct
 from softreg.solvers.linalg.metrics import (
+    ChanceByLeverage,
     DiagonalMetric,
     EigenbasisMetric,
     GramMetric,
     HessianMetric,
+    by_leverage,
     first_metric,
 )
-from softreg.solvers.linalg.row_sampling import ChanceByLeverage, by_leverage
-from softreg.solvers.newton_step import balanced, newton_step
-from softreg.solvers.point import (
-    Point,
+from softreg.solvers.steps import (
+    balanced,
     estimated_gap,
     gradient_step,
     line_search,
+    newton_step,
     relative_estimate,
 )
 

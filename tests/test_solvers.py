@@ -25,8 +25,8 @@ from softreg import SoftmaxRegression
 from softreg._model.links import Sigmoid
 from softreg._rows.memory import DenseRows
 from softreg.solvers import LBFGS, Newton, outer_loop
-from softreg.solvers.auto import solver_for
-from softreg.solvers.monitor import Monitor
+from softreg.solvers.base import Monitor
+from softreg.solvers.certified import solver_for
 
 SOLVERS = {"lbfgs": LBFGS, "newton": Newton}
 FIXTURE_FACTORS = {

@@ -1,4 +1,7 @@
-"""The linear classifier: predictions from coefficients, and the fitted attributes of all fits."""
+"""The linear classifier: predictions from coefficients, the fitted attributes, what fits minimise.
+
+The functions at the end turn an estimator and its data into rows, an objective and a monitor.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,16 @@ from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from softreg._encoding import validation
-from softreg._encoding.answers import Encoder, Encoding, two_class_scores
+from softreg._encoding.answers import Encoder, Encoding, Sample, two_class_scores
 from softreg._model.kernels import best_classes
+from softreg._model.objective import Objective
+from softreg._model.penalties import Penalty, Ridge
 from softreg._rows.base import Rows
-from softreg.solvers.result import Result
+from softreg._rows.threads import Threads
+from softreg.solvers.base import Monitor, Result
 
+# The hardest of the raw data sets took a hundredth of this; it ends a fit that would not return.
+_MOST_ITERATIONS = 10_000
 _DTYPES = (np.float64, np.float32)
 
 
@@ -297,3 +305,57 @@ def coefficient_path(results: list[Result], dtype: np.dtype) -> tuple[NDArray, N
     points = [coefficient_attributes(result.coef, result.intercept, dtype) for result in results]
     coef = np.stack([point["coef_"] for point in points])
     return coef, np.stack([point["intercept_"] for point in points])
+
+
+def threads_of(estimator: LinearClassifier) -> Threads:
+    """Return the context in which an estimator computes, with `n_jobs` threads."""
+    return Threads(validation.check_n_jobs(estimator.n_jobs))
+
+
+def read_features(
+    estimator: LinearClassifier, X: Any, *, reset: bool = True
+) -> tuple[Any, dict[str, Any]]:
+    """Return X (n, d) as floats or CSR, and the fitted attributes that describe its columns.
+
+    The estimator stays as it is. Without `reset` X must have the columns that it was fitted to.
+    """
+    reader = copy.copy(estimator)
+    data = reader._validated(X, reset=reset)
+    return data, feature_attributes(reader)
+
+
+def feature_attributes(estimator: LinearClassifier) -> dict[str, Any]:
+    """Return the attributes that describe the columns of the X that an estimator has read."""
+    attributes = {"n_features_in_": estimator.n_features_in_}
+    if hasattr(estimator, "feature_names_in_"):
+        attributes["feature_names_in_"] = estimator.feature_names_in_
+    return attributes
+
+
+def read_sample(
+    estimator: LinearClassifier, X: Any, y: Any, sample_weight: Any, offset: Any
+) -> tuple[Sample, dict[str, Any]]:
+    """Return the rows of a fit, and the fitted attributes that describe the columns of X."""
+    data, features = read_features(estimator, X)
+    return Sample.from_data(data, estimator._encoder(y), y, sample_weight, offset), features
+
+
+def penalty_of(estimator: LinearClassifier, C: NDArray, n_features: int) -> Penalty:
+    """Return the penalty at inverse strengths C, (1,) or (K,), on coefficients in user's units."""
+    factor = validation.check_penalty_factor(estimator.penalty_factor, n_features)
+    return Ridge.from_C(C, factor)
+
+
+def pose(estimator: LinearClassifier, rows: Rows, encoding: Encoding, C: NDArray) -> Objective:
+    """Return the objective that an estimator minimises at inverse strengths C, (1,) or (K,).
+
+    `rows` are in the user's units, their targets encoded by `encoding`.
+    """
+    penalty = penalty_of(estimator, C, len(rows.coordinates.scale))
+    return Objective.in_working_coordinates(encoding.link, rows, penalty)
+
+
+def monitor_of(estimator: LinearClassifier) -> Monitor:
+    """Return a monitor with the estimator's `max_iter` and `tol` that never stops a fit early."""
+    max_iter = validation.check_max_iter(estimator.max_iter, _MOST_ITERATIONS)
+    return Monitor(validation.check_tol(estimator.tol), max_iter, lambda _T, _value: False)

@@ -1,8 +1,9 @@
-"""Classifiers that are fitted by a solver, at one strength of the penalty."""
+"""Classifiers that are fitted by a solver, at one strength of the penalty, under callbacks."""
 
 from __future__ import annotations
 
 from abc import ABCMeta
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
@@ -13,18 +14,34 @@ from sklearn.metrics import accuracy_score
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Encoding
-from softreg._estimators.base import LinearClassifier, prediction_attributes
-from softreg._estimators.callbacks import (
-    CALLBACK_FRAMES,
-    CallbackSupportMixin,
-    FitTask,
-    with_callbacks,
+from softreg._estimators.base import (
+    LinearClassifier,
+    monitor_of,
+    pose,
+    prediction_attributes,
+    read_sample,
+    threads_of,
 )
-from softreg._estimators.pose import monitor_of, pose, read_sample, threads_of
 from softreg._model.objective import Objective
 from softreg._rows.base import Rows
-from softreg.solvers.auto import solver_for
-from softreg.solvers.result import Result
+from softreg.solvers.base import Result
+from softreg.solvers.certified import solver_for
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+
+    HAVE_CALLBACKS = True
+    CALLBACK_FRAMES = 1  # what `with_callbacks` adds to the stack above `fit`
+except ImportError:  # scikit-learn < 1.9
+    HAVE_CALLBACKS = False
+    CALLBACK_FRAMES = 0
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stands in where scikit-learn has no callbacks."""
+
+    def with_callbacks(method: Callable) -> Callable:
+        """Return the method as it is."""
+        return method
 
 
 class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta):
@@ -146,6 +163,44 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
 
     def _inverse_strengths(self, encoding: Encoding) -> NDArray:
         return validation.check_C(self.C, encoding.link.problems(encoding.n_scores))
+
+
+class FitTask:
+    """A fit as scikit-learn's callbacks see it: a task with one subtask per iteration.
+
+    Parameters
+    ----------
+    estimator : estimator with `CallbackSupportMixin`
+    data : dict of X, y and metadata, as the hooks expect them; empty where there is no data to show
+    """
+
+    def __init__(self, estimator: Any, data: dict[str, Any]) -> None:
+        self._hook_arguments = {"estimator": estimator, **data}
+        self._context = None
+        if HAVE_CALLBACKS:
+            self._context = estimator._init_callback_context(max_subtasks=None)
+            self._context.call_on_fit_task_begin(**self._hook_arguments)
+
+    def iteration(self, attributes: Callable[[], dict[str, Any]]) -> bool:
+        """Report an iteration; return whether a callback wants the fit to stop.
+
+        `attributes` returns the fitted attributes of an estimator whose fit had ended here; it is
+        called only if a callback asks for that estimator.
+        """
+        if self._context is None:
+            return False
+        subtask = self._context.subcontext(task_name="iteration")
+        subtask.call_on_fit_task_begin(**self._hook_arguments)
+        return subtask.call_on_fit_task_end(
+            reconstruction_attributes=attributes, **self._hook_arguments
+        )
+
+    def end(self, attributes: dict[str, Any]) -> None:
+        """Report the end of the fit, which left these fitted attributes."""
+        if self._context is not None:
+            self._context.call_on_fit_task_end(
+                reconstruction_attributes=attributes, **self._hook_arguments
+            )
 
 
 @dataclass

@@ -16,8 +16,7 @@ from softreg._encoding.labels import LabelEncoder, OneVsRestEncoder
 from softreg._estimators.base import LinearClassifier
 from softreg._estimators.cv import CrossValidatedClassifier
 from softreg._estimators.streams import StreamClassifier
-from softreg.solvers.base import Solver
-from softreg.solvers.result import Result
+from softreg.solvers.base import Result, Solver
 
 
 class SigmoidModel(LinearClassifier, metaclass=ABCMeta):

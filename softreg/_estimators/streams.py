@@ -13,14 +13,18 @@ from sklearn.utils.metaestimators import available_if
 from softreg._encoding import validation
 from softreg._encoding.answers import Answers, Encoder, Encoding, has_columns
 from softreg._encoding.chunk_survey import Survey
-from softreg._estimators.base import prediction_attributes
-from softreg._estimators.callbacks import CALLBACK_FRAMES, FitTask, with_callbacks
-from softreg._estimators.fit import SolverClassifier
-from softreg._estimators.pose import feature_attributes, penalty_of, read_features, threads_of
+from softreg._estimators.base import (
+    feature_attributes,
+    penalty_of,
+    prediction_attributes,
+    read_features,
+    threads_of,
+)
+from softreg._estimators.fit import CALLBACK_FRAMES, FitTask, SolverClassifier, with_callbacks
 from softreg._rows.chunked import ChunkedRows
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows, memory_rows
-from softreg.solvers.auto import stream_solver
+from softreg.solvers.certified import stream_solver
 from softreg.solvers.minibatch.stream_state import StreamProblem, StreamState
 
 

@@ -1,7 +1,6 @@
 """Solvers: configurations to pass as ``solver=``."""
 
-from softreg.solvers.lbfgs import LBFGS
+from softreg.solvers.certified import LBFGS, Newton
 from softreg.solvers.minibatch.solver import MiniBatch
-from softreg.solvers.newton import Newton
 
 __all__ = ["LBFGS", "MiniBatch", "Newton"]

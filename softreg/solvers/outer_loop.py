@@ -17,24 +17,22 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from softreg._model.block_kernels import LargestMove
+from softreg._model.certificate import certify
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, PerProblem, Places
 from softreg._rows.base import KEPT_SCORES
+from softreg.solvers.base import IterationMonitor, Monitor, Point, ProblemsMonitor, Result, rounding
 from softreg.solvers.linalg.metrics import Metric, first_metric
-from softreg.solvers.monitor import (
-    IterationMonitor,
-    Monitor,
-    ProblemsMonitor,
-    rounding,
-)
-from softreg.solvers.newton_step import is_near, newton_step
-from softreg.solvers.point import Point, gradient_step
-from softreg.solvers.result import Result, result_from
+from softreg.solvers.steps import balanced, gradient_step, is_near, newton_step
 
 # (objective, point, metric, monitor) -> the point to which a solver descends in the metric, and the
 # latest metric.
 Descent = Callable[[Objective, Point, Metric, IterationMonitor], tuple[Point, Metric]]
 
+# A last step that moves a score by more than this, though hardly F, goes towards infinity, where
+# classes are separated; at a minimum the last step moves scores by 1e-4 or less.
+_RUNAWAY = 0.1
 # How many rounds in a row may lower F by no more than rounding: a metric that was refreshed that
 # often will not help any more.
 _PATIENCE = 3
@@ -292,3 +290,50 @@ def _optimum_at_temperature(
     monitor.losses.extend(t * F for F in stage.losses)
     monitor.reason, monitor.stopped = stage.reason, stage.stopped
     return t * minimum.point.T
+
+
+def result_from(objective: Objective, point: Point, converged: Mask, monitor: Monitor) -> Result:
+    """Return the result in the user's units, given the last point and what converged, (B,)."""
+    objective = objective.in_double()
+    diverging = _diverging(objective, point, converged)
+    point, gap = _with_all_gaps(objective, point)
+    coef, intercept = objective.coefficients(point.T)
+    stalled = "rounding keeps F from decreasing further; raise tol or scale C down"
+    message = "the optimum was reached" if converged.all() else monitor.reason or stalled
+    return Result(
+        coef=coef,
+        intercept=intercept,
+        objective=objective.in_units_of_F(point.value),
+        gap=np.where(objective.has_free_features, np.inf, objective.in_units_of_F(gap)),
+        n_iter=len(monitor.losses),
+        converged=converged & ~objective.problems.any(diverging),
+        message="there is no optimum" if diverging.any() else message,
+        stopped=monitor.stopped,
+        diverging=tuple(np.flatnonzero(diverging).tolist()),
+        loss_curve=np.array(monitor.losses),
+    )
+
+
+def _with_all_gaps(objective: Objective, point: Point) -> tuple[Point, PerProblem]:
+    """Return the point, balanced in problems that have no gap yet, and the gaps, (B,)."""
+    gap = np.minimum(point.gap, point.value)  # no F is below zero
+    has_bound = ~(objective.has_free_features | objective.constant_problems)
+    unproven = np.flatnonzero(has_bound & ~np.isfinite(point.gap))
+    if unproven.size:
+        subset, scores = objective.take_problems(unproven), objective.problems.scores(unproven)
+        end = balanced(subset, Point.at_coefficients(subset, point.T[:, scores]))
+        point = point.with_problems(objective, unproven, end)
+        proven = certify(subset, end.T, np.zeros_like(end.T)).gap
+        gap[unproven] = np.minimum(proven, end.value)
+    return point, gap
+
+
+def _diverging(objective: Objective, point: Point, converged: Mask) -> Mask:
+    """Return which scores (K,) the last step still moves, though it no longer moves F."""
+    if not objective.has_free_features.any():
+        return np.zeros(objective.shape[1], dtype=bool)
+    step = objective.rows.block_coefficients(objective.link.centred(point.step))
+    moves = objective.rows.maximum(LargestMove(step))
+    largest = moves.reshape(objective.problems.count, -1).max(axis=1)
+    runaway = converged & objective.has_free_features & (largest > _RUNAWAY)
+    return moves > 0.5 * objective.problems.spread(np.where(runaway, largest, np.inf))

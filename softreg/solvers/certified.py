@@ -1,4 +1,4 @@
-"""L-BFGS by scipy.optimize, in the coordinates of a metric."""
+"""Solvers by name: those that prove the optimum, Newton's method and L-BFGS, and their choice."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from scipy.optimize import OptimizeResult, minimize
 
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
-from softreg.solvers.base import Solver
+from softreg.solvers.base import IterationMonitor, Monitor, Point, Result, Solver
 from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.linalg.metrics import Metric
-from softreg.solvers.monitor import IterationMonitor, Monitor
+from softreg.solvers.minibatch.solver import MiniBatch
 from softreg.solvers.outer_loop import run_outer_loop
-from softreg.solvers.point import Point
-from softreg.solvers.result import Result
+from softreg.solvers.steps import NEAR, after_step
 
 # L-BFGS hands over to Newton's last step at this estimate of (F - F*) / F.
 _HANDOVER = 1e-6
@@ -28,6 +27,60 @@ _HANDOVER = 1e-6
 _FEWEST_PASSES, _MOST_PASSES, _WORTHWHILE = 5, 40, 0.9
 # For SciPy's limits, where the rule above decides.
 _NO_LIMIT = 10**9
+
+
+@dataclass(repr=False)
+class Newton(Solver):
+    """Newton's method, with whole Hessians where they are cheap, else truncated.
+
+    Where a Hessian costs no more than some passes over the data (small tables), each step solves
+    Newton's equations by its Cholesky factor. Elsewhere conjugate gradients solve them,
+    preconditioned by a metric: loosely far from the optimum; near it, until their residual hardly
+    adds to the certificate's gap. Each product costs one pass over the data. There are few arrays
+    of the coefficients' size, so that a million coefficients fit.
+
+    References
+    ----------
+    Nocedal and Wright (2006), "Numerical Optimization", algorithms 3.2 and 7.1.
+
+    Examples
+    --------
+    >>> from softreg.solvers import Newton
+    >>> Newton()
+    Newton()
+    """
+
+    def minimise(self, objective: Objective, start: Coef, monitor: Monitor) -> Result:
+        """Return where minimising the objective from `start` (width, K) ended."""
+        return run_outer_loop(objective, start, monitor, self.descend)
+
+    def descend(
+        self, objective: Objective, point: Point, metric: Metric, monitor: IterationMonitor
+    ) -> tuple[Point, Metric]:
+        """Return the optimum with its certificate, and the last Hessian of all problems.
+
+        Where Hessians are not cheap, the point and the metric as they are: the outer loop steps.
+        Problems that no step moves are left where they are.
+        """
+        if not costs_of(objective).plain_newton_pays:
+            return point, metric
+        objective = objective.in_double()
+        problems, n_steps = np.arange(objective.problems.count), 0
+        while problems.size and not monitor.reason:
+            subset = objective.take_problems(problems)
+            before = point.take_problems(objective, problems)
+            # 1. Newton's equations, by the Cholesky factor of the Hessian.
+            hessian = metric.refreshed(subset, before.T)
+            metric = hessian if subset is objective else metric
+            step = -hessian.unwhiten(hessian.whiten(before.gradient))
+            # 2. As much of the step as decreases F; near the optimum all, with a certificate.
+            estimate = -0.5 * subset.problems.inner(before.gradient, step)
+            after = after_step(subset, before, hessian, step, estimate <= NEAR * before.value)
+            point, n_steps = point.with_problems(objective, problems, after), n_steps + 1
+            monitor.iteration(point.T, point.value)
+            # 3. Problems that are proven optimal leave, and those that do not move.
+            problems = problems[~monitor.solved(subset, after) & (after.value < before.value)]
+        return replace(point, passes=n_steps), metric
 
 
 @dataclass(repr=False)
@@ -133,3 +186,46 @@ class _Descent:
         is_latest = np.array_equal(T, self.latest.T)
         point = self.latest if is_latest else Point.at_coefficients(self.objective, T)
         return replace(point, passes=self.passes)
+
+
+def choose_solver(objective: Objective) -> LBFGS | Newton:
+    """Return L-BFGS where the columns' Gram matrix is worth factoring, and Hessians are not cheap.
+
+    Else Newton, which steps with whole Hessians where they are cheap.
+
+    L-BFGS has one line search and one history for all labels, which is enough in the coordinates of
+    a factored metric; without one, Newton is faster, as labels differ in their steps (measured).
+    """
+    costs = costs_of(objective)
+    return LBFGS() if costs.factor_pays and not costs.plain_newton_pays else Newton()
+
+
+# Names that users may pass -> what makes the solver for an objective.
+_NAMED = {
+    "auto": choose_solver,
+    "lbfgs": lambda _objective: LBFGS(),
+    "newton": lambda _objective: Newton(),
+    "minibatch": lambda _objective: MiniBatch(),
+}
+
+
+def solver_for(solver: str | Solver, objective: Objective) -> Solver:
+    """Return the solver of this name, or the configuration itself."""
+    if isinstance(solver, Solver):
+        return solver
+    if isinstance(solver, str) and solver in _NAMED:
+        return _NAMED[solver](objective)
+    names = ", ".join(map(repr, _NAMED))
+    raise ValueError(f"solver={solver!r} must be one of {names} or an object of softreg.solvers.")
+
+
+def stream_solver(solver: str | Solver) -> MiniBatch:
+    """Return the solver that learns from streams, of this name or configuration."""
+    if isinstance(solver, MiniBatch):
+        return solver
+    if solver in ("auto", "minibatch"):
+        return MiniBatch()
+    raise AttributeError(
+        f"solver={solver!r} reads the data many times, which a stream does not allow: partial_fit "
+        'needs solver="auto", "minibatch" or a MiniBatch object; fit_chunks takes any solver.'
+    )

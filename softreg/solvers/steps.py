@@ -1,4 +1,4 @@
-"""Newton steps by preconditioned conjugate gradients, and their certificate."""
+"""Steps that decrease F: line searches, and Newton's by conjugate gradients, with certificates."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 from softreg._model.certificate import certify
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, PerProblem, Places
-from softreg.solvers.linalg.conjugate_gradients import conjugate_gradients
+from softreg.solvers.base import CERTIFIED_GAP, LOSS_ROUNDING, Point
+from softreg.solvers.linalg.conjugate_gradients import HessianProduct, conjugate_gradients
 from softreg.solvers.linalg.costs import costs_of
-from softreg.solvers.linalg.hessian_product import HessianProduct
 from softreg.solvers.linalg.metrics import DiagonalMetric, Metric
-from softreg.solvers.monitor import CERTIFIED_GAP, LOSS_ROUNDING
-from softreg.solvers.point import Point, estimated_gap, line_search, relative_estimate
 
+# Sufficient decrease and the smallest step of the line search (Nocedal and Wright 2006, 3.1).
+_SUFFICIENT, _SMALLEST = 1e-4, 2.0**-30
+_TINY = np.finfo(float).tiny
 # Below this estimate of (F - F*) / F, Newton's quadratic convergence carries one accurate step to
 # the optimum, and its linear system is worth solving for the certificate.
 NEAR = 1e-5
@@ -31,6 +32,42 @@ _MOST_BALANCING_STEPS = 30
 _RISE = 1e-12
 # Share of the F - F* that is asked for which the residual of Newton's equations may add to it.
 _RESIDUAL_SHARE = 0.1
+
+
+def relative_estimate(objective: Objective, point: Point, metric: Metric) -> PerProblem:
+    """Return the estimate of (F - F*) / F at a point, (B,): half Newton's decrement, squared."""
+    return estimated_gap(objective, point.gradient, metric) / np.maximum(point.value, _TINY)
+
+
+def estimated_gap(objective: Objective, gradient: Coef, metric: Metric) -> PerProblem:
+    """Return the estimate of F - F*, (B,): ||gradient||^2 / 2, the norm being the metric's."""
+    return 0.5 * objective.problems.inner(gradient, metric.unwhiten(metric.whiten(gradient)))
+
+
+def gradient_step(objective: Objective, point: Point, metric: Metric) -> Point:
+    """Return the point after one step down the gradient in a metric."""
+    return line_search(objective, point, -metric.unwhiten(metric.whiten(point.gradient)))
+
+
+def line_search(objective: Objective, point: Point, step: Coef, length: float = 1.0) -> Point:
+    """Return the first of the points T + length * step, halving the length, that decreases each F.
+
+    Problems halve their steps independently; one whose F no step decreases stays where it is.
+    """
+    shortened = length * step
+    trial = Point.at_coefficients(objective, point.T + shortened, shortened)
+    slope = objective.problems.inner(point.gradient, shortened)
+    enough = trial.value <= point.value + _SUFFICIENT * slope
+    failed = (~enough).nonzero()[0]
+    if not failed.size:
+        return trial
+    subset, start = objective.take_problems(failed), point.take_problems(objective, failed)
+    if length / 2 < _SMALLEST:
+        unknown = np.full_like(start.value, np.inf)
+        rest = replace(start, estimate=unknown, gap=unknown)
+    else:
+        rest = line_search(subset, start, objective.problems.columns(step, failed), length / 2)
+    return trial.with_problems(objective, failed, rest)
 
 
 def is_near(objective: Objective, point: Point, metric: Metric) -> Mask:
