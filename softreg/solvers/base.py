@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,35 +75,22 @@ class Point:
         if len(problems) == objective.problems.count:
             return other
         scores = objective.problems.scores(problems)
-
-        def merged(values: NDArray, new: NDArray, places: Places) -> NDArray:
-            values = values.copy()
-            values[..., places] = new
-            return values
-
         return replace(
             self,
-            T=merged(self.T, other.T, scores),
-            gradient=merged(self.gradient, other.gradient, scores),
-            step=merged(self.step, other.step, scores),
-            value=merged(self.value, other.value, problems),
-            estimate=merged(self.estimate, other.estimate, problems),
-            gap=merged(self.gap, other.gap, problems),
+            T=_merged(self.T, other.T, scores),
+            gradient=_merged(self.gradient, other.gradient, scores),
+            step=_merged(self.step, other.step, scores),
+            value=_merged(self.value, other.value, problems),
+            estimate=_merged(self.estimate, other.estimate, problems),
+            gap=_merged(self.gap, other.gap, problems),
         )
 
 
-class IterationMonitor(Protocol):
-    """What a descent reports its iterations to: the `Monitor`, or that of some problems."""
-
-    @property
-    def reason(self) -> str:
-        """Why the fit is to end; empty as long as it goes on."""
-
-    def iteration(self, T: Coef, value: PerProblem) -> None:
-        """Record an iteration that ended at T (width, K), where F is `value` (B,)."""
-
-    def solved(self, objective: Objective, point: Point) -> Mask:
-        """Return which of the objective's problems are solved at a point, (B,)."""
+def _merged(values: NDArray, new: NDArray, places: Places) -> NDArray:
+    """Return a copy of values, (K,) or (width, K) or (B,), with new ones at some places."""
+    values = values.copy()
+    values[..., places] = new
+    return values
 
 
 @dataclass
@@ -161,31 +147,34 @@ class Monitor:
         return is_near & (gap <= np.maximum(proven, LOSS_ROUNDING))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ProblemsMonitor:
     """Reports the iterations of some problems to the monitor of all.
 
     Attributes
     ----------
-    monitor : Monitor
-    embedded : callable (T, value) of some problems -> (T, F) of all
+    of_all : Monitor
+    objective, point : Objective of all problems, and the Point where the others are
+    problems : ndarray, the numbers of those that iterate
     """
 
-    monitor: Monitor
-    embedded: Callable[[Coef, PerProblem], tuple[Coef, float]]
+    of_all: Monitor
+    objective: Objective
+    point: Point
+    problems: Places
 
     @property
     def reason(self) -> str:
         """Why the fit is to end; empty as long as it goes on."""
-        return self.monitor.reason
+        return self.of_all.reason
 
     def iteration(self, T: Coef, value: PerProblem) -> None:
         """Record an iteration of these problems that ended at T, where F is `value`."""
-        self.monitor.record(*self.embedded(T, value))
-
-    def solved(self, objective: Objective, point: Point) -> Mask:
-        """Return which of the objective's problems are solved at a point, (B,)."""
-        return self.monitor.solved(objective, point)
+        objective, problems = self.objective, self.problems
+        if len(problems) < objective.problems.count:
+            T = _merged(self.point.T, T, objective.problems.scores(problems))
+            value = _merged(self.point.value, value, problems)
+        self.of_all.record(T, float(objective.in_units_of_F(value).sum()))
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from scipy.optimize import OptimizeResult, minimize
 
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
-from softreg.solvers.base import IterationMonitor, Monitor, Point, Result, Solver
+from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, Solver
 from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.linalg.metrics import Metric
 from softreg.solvers.minibatch.solver import MiniBatch
@@ -55,7 +55,7 @@ class Newton(Solver):
         return run_outer_loop(objective, start, monitor, self.descend)
 
     def descend(
-        self, objective: Objective, point: Point, metric: Metric, monitor: IterationMonitor
+        self, objective: Objective, point: Point, metric: Metric, monitor: ProblemsMonitor
     ) -> tuple[Point, Metric]:
         """Return the optimum with its certificate, and the last Hessian of all problems.
 
@@ -79,7 +79,8 @@ class Newton(Solver):
             point, n_steps = point.with_problems(objective, problems, after), n_steps + 1
             monitor.iteration(point.T, point.value)
             # 3. Problems that are proven optimal leave, and those that do not move.
-            problems = problems[~monitor.solved(subset, after) & (after.value < before.value)]
+            solved = monitor.of_all.solved(subset, after)
+            problems = problems[~solved & (after.value < before.value)]
         return replace(point, passes=n_steps), metric
 
 
@@ -118,7 +119,7 @@ class LBFGS(Solver):
         return run_outer_loop(objective, start, monitor, self.descend)
 
     def descend(
-        self, objective: Objective, point: Point, metric: Metric, monitor: IterationMonitor
+        self, objective: Objective, point: Point, metric: Metric, monitor: ProblemsMonitor
     ) -> tuple[Point, Metric]:
         """Return the point to which L-BFGS leads in the coordinates of a metric, and the metric."""
         descent = _Descent(objective, point, metric, monitor)
@@ -147,7 +148,7 @@ class _Descent:
     """
 
     def __init__(
-        self, objective: Objective, start: Point, metric: Metric, monitor: IterationMonitor
+        self, objective: Objective, start: Point, metric: Metric, monitor: ProblemsMonitor
     ) -> None:
         self.objective, self.start, self.metric, self.monitor = objective, start, metric, monitor
         self.unit = float(np.linalg.norm(metric.whiten(start.gradient)))

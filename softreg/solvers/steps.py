@@ -89,15 +89,27 @@ def after_step(objective: Objective, point: Point, metric: Metric, step: Coef, n
     Far from the optimum that is as much of the step as decreases F; near it the whole step, with
     its certificate.
     """
-    new = _searched(objective, point, point, step, (~near).nonzero()[0])
-    problems = near.nonzero()[0]
+    new, is_searched, problems = point, ~near, near.nonzero()[0]
     if problems.size:
         subset, start = objective.take_problems(problems), point.take_problems(objective, problems)
         subset_metric = metric.take_problems(objective, problems)
         subset_step = objective.problems.columns(step, problems)
-        certified = _certified(subset, start, subset_metric, subset_step)
-        new = new.with_problems(objective, problems, certified)
+        end = _certified(subset, start, subset_metric, subset_step)
+        new = new.with_problems(objective, problems, end)
+        is_searched[problems] = end.value > start.value * (1 + _RISE) + LOSS_ROUNDING
+    problems = is_searched.nonzero()[0]
+    if problems.size:
+        subset, start = objective.take_problems(problems), point.take_problems(objective, problems)
+        end = line_search(subset, start, objective.problems.columns(step, problems))
+        new = new.with_problems(objective, problems, end)
     return new
+
+
+def _certified(objective: Objective, point: Point, metric: Metric, step: Coef) -> Point:
+    """Return the point after the whole step, with its certificate."""
+    found = certify(objective, point.T, step)
+    estimate = found.divergence + estimated_gap(objective, found.imbalance, metric)
+    return Point(point.T + step, found.value, found.gradient, estimate, found.gap, step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +141,7 @@ class _NewtonEquations:
         # 2. Conjugate gradients.
         step, residual, n_products = np.zeros_like(point.T), np.zeros_like(point.T), 0
         for product, mask in ((rough, ~needs_exact), (exact, needs_exact)):
-            problems = np.flatnonzero(mask)
+            problems = mask.nonzero()[0]
             if problems.size:
                 scores = objective.problems.scores(problems)
                 step[:, scores], residual[:, scores], n = self._solved(product, problems)
@@ -193,31 +205,11 @@ class _NewtonEquations:
 
         `drifted`: the residual was added up in single precision and has to be computed anew.
         """
-        columns, problems = self.objective.problems.columns, np.flatnonzero(self.near)
+        columns, problems = self.objective.problems.columns, self.near.nonzero()[0]
         product, residual = product.take_problems(problems), columns(residual, problems)
         if drifted:
             residual = -columns(self.point.gradient, problems) - product(columns(step, problems))
         step[:, self.objective.problems.scores(problems)] += product.balancing_step(residual)
-
-
-def _searched(
-    objective: Objective, point: Point, new: Point, step: Coef, problems: Places
-) -> Point:
-    """Return `new` with some problems after a line search from `point` along their steps."""
-    if not problems.size:
-        return new
-    subset, start = objective.take_problems(problems), point.take_problems(objective, problems)
-    searched = line_search(subset, start, objective.problems.columns(step, problems))
-    return new.with_problems(objective, problems, searched)
-
-
-def _certified(objective: Objective, point: Point, metric: Metric, step: Coef) -> Point:
-    """Return the point after the whole step, with its certificate, unless F rises."""
-    found = certify(objective, point.T, step)
-    estimate = found.divergence + estimated_gap(objective, found.imbalance, metric)
-    new = Point(point.T + step, found.value, found.gradient, estimate, found.gap, step)
-    has_risen = found.value > point.value * (1 + _RISE) + LOSS_ROUNDING
-    return _searched(objective, point, new, step, np.flatnonzero(has_risen))
 
 
 def balanced(objective: Objective, point: Point) -> Point:
@@ -227,17 +219,16 @@ def balanced(objective: Objective, point: Point) -> Point:
     """
     free = objective.penalty.free
     metric = DiagonalMetric.at_coefficients(objective, point.T)
+
+    def enough(_objective: Objective, _places: Places, _residual: Coef, ratio: PerProblem) -> Mask:
+        return ratio < _ROUNDING
+
     for _ in range(_MOST_BALANCING_STEPS):
         gradient = free * point.gradient
         if np.isfinite(objective.imbalance_gap(gradient)).all():
             break
         product = HessianProduct(objective, point.T, confined_to=free)
-        step, _, _ = conjugate_gradients(product, gradient, metric, _to_rounding, _FEWEST_PRODUCTS)
+        step, _, _ = conjugate_gradients(product, gradient, metric, enough, _FEWEST_PRODUCTS)
         product.forget()
         point = line_search(objective, point, step)
     return point
-
-
-def _to_rounding(_subset: Objective, _places: Places, _residual: Coef, ratio: PerProblem) -> Mask:
-    """Return whether equations are solved to rounding: an `Enough`."""
-    return ratio < _ROUNDING

@@ -121,10 +121,9 @@ def conjugate_gradients(
         if unsolved.mean() <= 1 - _SHARE_TO_LEAVE:
             scores = all_problems.scores(problems)
             all_D[:, scores], all_residuals[:, scores] = D, residual
-            left = np.flatnonzero(unsolved)
-            columns = objective.problems.columns
-            D, residual, direction = (columns(A, left) for A in (D, residual, direction))
-            problems = problems[left]
+            left = unsolved.nonzero()[0]
+            arrays, problems = (D, residual, direction), problems[left]
+            D, residual, direction = (objective.problems.columns(A, left) for A in arrays)
             square, first, unsolved = square[left], first[left], unsolved[left]
             metric, product = metric.take_problems(objective, left), product.take_problems(left)
             objective = product.objective
