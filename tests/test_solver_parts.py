@@ -593,11 +593,11 @@ def test_newton_steps_decrease_every_f_and_prove_it_near_the_optimum(penalised, 
     """From afar each F decreases; beside the optimum the bound on F - F* holds and is small."""
     objective, least = penalised.objective, penalised.least()
     point = Point.at_coefficients(objective, penalised.point())
-    after = newton_step(objective, point, METRICS[name][0](penalised, point.T), 1e-9)
+    after, _ = newton_step(objective, point, METRICS[name][0](penalised, point.T), 1e-9)
     assert (after.value < point.value).all()
     T = minimiser(objective) + 1e-4 * penalised.direction()
     point = Point.at_coefficients(objective, T)
-    after = newton_step(objective, point, METRICS[name][0](penalised, T), 1e-9)
+    after, _ = newton_step(objective, point, METRICS[name][0](penalised, T), 1e-9)
     assert (after.gap <= 1e-8 * after.value).all()
     assert (after.value - least <= after.gap + 1e-13).all()
     np.testing.assert_allclose(after.value, objective.value_and_gradient(after.T)[0], rtol=1e-13)
@@ -610,7 +610,7 @@ def test_problems_near_their_optimum_and_far_from_it_take_different_steps(severa
     for near in range(3):
         T = np.where(np.arange(3) == near, optimal + 1e-4 * several.direction(), far)
         point, metric = Point.at_coefficients(objective, T), METRICS["Hessian"][0](several, T)
-        after = newton_step(objective, point, metric, 1e-9)
+        after, _ = newton_step(objective, point, metric, 1e-9)
         assert (after.value < point.value).all()
         np.testing.assert_array_equal(np.isfinite(after.gap), np.arange(3) == near)
         assert after.gap[near] <= 1e-8 * after.value[near]
@@ -626,12 +626,12 @@ def test_problems_far_from_their_optimum_step_as_if_they_were_alone(one_thread, 
     objective, optimal = case.objective, minimiser(case.objective)
     T = np.where(np.arange(3) == 1, optimal + 1e-4 * case.direction(), case.point())
     point, metric = Point.at_coefficients(objective, T), METRICS[name][0](case, T)
-    after = newton_step(objective, point, metric, 1e-9)
+    after, _ = newton_step(objective, point, metric, 1e-9)
     np.testing.assert_array_equal(np.isfinite(after.gap), [False, True, False])
     for far in (0, 2):
         problem = np.array([far])
         start = point.take_problems(objective, problem)
-        alone = newton_step(
+        alone, _ = newton_step(
             objective.take_problems(problem), start, metric.take_problems(objective, problem), 1e-9
         )
         close(after.T[:, problem], alone.T, 1e-10)

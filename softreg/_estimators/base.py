@@ -202,10 +202,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _checked_offset(self, offset: Any, data: Any) -> NDArray | None:
         """Return the offset of validated rows, (n, K) or (n,), or None."""
-        K = len(self.classes_)
-        return validation.check_offset(
-            offset, data.shape[:1] + (() if len(self.coef_) < K else (K,))
-        )
+        n, K = data.shape[0], len(self.classes_)
+        return validation.check_offset(offset, (n,) if len(self.coef_) < K else (n, K))
 
     def _scores(self, data: Any, offset: NDArray | None) -> NDArray:
         """Return the scores of validated rows, (n, K), or (n,) of two classes with one row."""
@@ -219,11 +217,9 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _probabilities(self, scores: NDArray) -> NDArray:
         """Return the probabilities (n, K) of scores in the shape of `decision_function`."""
-        return (
-            expit(two_class_scores(scores))
-            if scores.ndim == 1
-            else self._class_probabilities(scores)
-        )
+        if scores.ndim == 1:
+            return expit(two_class_scores(scores))
+        return self._class_probabilities(scores)
 
     def _validated(self, X: Any, *, reset: bool) -> Any:
         """Return X (n, d) as floats or CSR; record its features (`reset`), or compare them."""
@@ -233,7 +229,6 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     def _attributes_of_fit(self, result: Result, encoding: Encoding, rows: Rows) -> dict[str, Any]:
         """Return the fitted attributes that a solver's result makes, for rows in user's units."""
         return {
-            "n_features_in_": len(rows.coordinates.scale),
             "n_iter_": result.n_iter,
             "objective_": float(result.objective.sum()),
             "optimality_gap_": float(result.gap.sum()),
@@ -247,16 +242,15 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     def _with_attributes(self, attributes: dict[str, Any]) -> Self:
         """Return a copy with these fitted attributes."""
         fitted = copy.copy(self)
-        for name, value in attributes.items():
-            setattr(fitted, name, value)
+        fitted.__dict__.update(attributes)
         return fitted
 
     def _store(self, attributes: dict[str, Any]) -> None:
         """Replace all fitted attributes, by scikit-learn's convention those that end in "_"."""
-        for name in [name for name in vars(self) if name.endswith("_")]:
-            delattr(self, name)
-        for name, value in attributes.items():
-            setattr(self, name, value)
+        state = self.__dict__
+        for name in [name for name in state if name[-1] == "_"]:
+            del state[name]
+        state.update(attributes)
 
     def _warn(self, encoding: Encoding, result: Result, C: Any, frames: int) -> None:
         """Warn of constant labels and of a fit that did not converge, `frames` up the stack."""
@@ -288,23 +282,18 @@ def prediction_attributes(
 ) -> dict[str, Any]:
     """Return the fitted attributes that predictions are made of, given W (d, K) and b (K,)."""
     return {
+        "n_features_in_": len(W),
         "classes_": encoding.classes,
         **encoding.fitted_attributes,
-        **coefficient_attributes(W, b, dtype),
+        "coef_": np.ascontiguousarray(W.T, dtype=dtype),
+        "intercept_": b.astype(dtype),
     }
-
-
-def coefficient_attributes(W: NDArray, b: NDArray, dtype: np.dtype) -> dict[str, NDArray]:
-    """Return ``coef_`` (K, d) and ``intercept_`` (K,) of coefficients W (d, K) and b (K,)."""
-    coef = np.ascontiguousarray(W.T, dtype=dtype)
-    return {"coef_": coef, "intercept_": b.astype(dtype)}
 
 
 def coefficient_path(results: list[Result], dtype: np.dtype) -> tuple[NDArray, NDArray]:
     """Return the coefficients (n_Cs, K, d) and intercepts (n_Cs, K) of all results."""
-    points = [coefficient_attributes(result.coef, result.intercept, dtype) for result in results]
-    coef = np.stack([point["coef_"] for point in points])
-    return coef, np.stack([point["intercept_"] for point in points])
+    coef = np.stack([result.coef.T for result in results], dtype=dtype)
+    return coef, np.stack([result.intercept for result in results], dtype=dtype)
 
 
 def threads_of(estimator: LinearClassifier) -> Threads:
@@ -355,7 +344,7 @@ def pose(estimator: LinearClassifier, rows: Rows, encoding: Encoding, C: NDArray
     return Objective.in_working_coordinates(encoding.link, rows, penalty)
 
 
-def monitor_of(estimator: LinearClassifier) -> Monitor:
-    """Return a monitor with the estimator's `max_iter` and `tol` that never stops a fit early."""
+def monitor_of(estimator: LinearClassifier, **options: Any) -> Monitor:
+    """Return a monitor with the estimator's `max_iter` and `tol`, and options such as `report`."""
     max_iter = validation.check_max_iter(estimator.max_iter, _MOST_ITERATIONS)
-    return Monitor(validation.check_tol(estimator.tol), max_iter, lambda _T, _value: False)
+    return Monitor(validation.check_tol(estimator.tol), max_iter, **options)

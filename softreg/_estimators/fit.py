@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABCMeta
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
@@ -97,8 +96,8 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         with threads_of(self) as threads:
             rows = sample.rows(bool(self.fit_intercept), threads)
             metadata = {"sample_weight": sample_weight}
-            task = FitTask(self, {"X": sample.data, "y": y, "metadata": metadata})
-            result, attributes = self._solve(rows, sample.encoding, task)
+            data = {"X": sample.data, "y": y, "metadata": metadata}
+            result, attributes = self._solve(rows, sample.encoding, data)
         self._store(features | attributes)
         self._warn(sample.encoding, result, self.C, 2 + CALLBACK_FRAMES)
         return self
@@ -133,14 +132,24 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         return accuracy_score(y, self.predict(X, offset), sample_weight=sample_weight)
 
     def _solve(
-        self, rows: Rows, encoding: Encoding, task: FitTask
+        self, rows: Rows, encoding: Encoding, data: dict[str, Any]
     ) -> tuple[Result, dict[str, Any]]:
-        """Return the solver's result for rows in the user's units, and the fitted attributes."""
+        """Return the solver's result for rows in the user's units, and the fitted attributes.
+
+        `data` are what callbacks see of the rows (`FitTask`).
+        """
+        task = FitTask(self, data)
         objective = pose(self, rows, encoding, self._inverse_strengths(encoding))
         solver = solver_for(self.solver, objective)
         random = validation.check_random_state(self.random_state)
-        report = IterationReport(self, encoding, rows, objective, task)
-        monitor = replace(monitor_of(self), report=report, random=random)
+
+        def attributes_at(T: NDArray) -> dict[str, Any]:
+            return prediction_attributes(encoding, *objective.coefficients(T), rows.dtype)
+
+        def report(T: NDArray, F: float) -> bool:
+            return task.iteration(F, partial(attributes_at, T))
+
+        monitor = monitor_of(self, report=report, random=random)
         result = solver.minimise(objective, self._start(objective, rows, encoding), monitor)
         validation.check_no_overflow(result.objective)
         attributes = self._attributes_of_fit(result, encoding, rows) | {"solver_": solver}
@@ -166,27 +175,32 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
 
 
 class FitTask:
-    """A fit as scikit-learn's callbacks see it: a task with one subtask per iteration.
+    """A fit as it is shown, iteration by iteration: on the screen (`verbose`), and to callbacks.
+
+    To scikit-learn's callbacks it is a task with one subtask per iteration.
 
     Parameters
     ----------
-    estimator : estimator with `CallbackSupportMixin`
+    estimator : SolverClassifier that is fitted
     data : dict of X, y and metadata, as the hooks expect them; empty where there is no data to show
     """
 
-    def __init__(self, estimator: Any, data: dict[str, Any]) -> None:
+    def __init__(self, estimator: SolverClassifier, data: dict[str, Any]) -> None:
+        self._estimator, self._count, self._context = estimator, 0, None
         self._hook_arguments = {"estimator": estimator, **data}
-        self._context = None
         if HAVE_CALLBACKS:
             self._context = estimator._init_callback_context(max_subtasks=None)
             self._context.call_on_fit_task_begin(**self._hook_arguments)
 
-    def iteration(self, attributes: Callable[[], dict[str, Any]]) -> bool:
-        """Report an iteration; return whether a callback wants the fit to stop.
+    def iteration(self, F: float, attributes: Callable[[], dict[str, Any]]) -> bool:
+        """Show an iteration that ended at F; return whether a callback wants the fit to stop.
 
         `attributes` returns the fitted attributes of an estimator whose fit had ended here; it is
         called only if a callback asks for that estimator.
         """
+        self._count += 1
+        if self._estimator.verbose:
+            print(f"[{type(self._estimator).__name__}] iteration {self._count}: F = {F:.10g}")
         if self._context is None:
             return False
         subtask = self._context.subcontext(task_name="iteration")
@@ -196,47 +210,8 @@ class FitTask:
         )
 
     def end(self, attributes: dict[str, Any]) -> None:
-        """Report the end of the fit, which left these fitted attributes."""
+        """Show the end of the fit, which left these fitted attributes."""
         if self._context is not None:
             self._context.call_on_fit_task_end(
                 reconstruction_attributes=attributes, **self._hook_arguments
             )
-
-
-@dataclass
-class IterationReport:
-    """Shows each iteration of a fit on the screen (`verbose`) and to callbacks.
-
-    Attributes
-    ----------
-    estimator : SolverClassifier that is fitted
-    encoding, rows, objective : what it is fitted to; rows in the user's units
-    task : FitTask
-    count : int, iterations reported so far
-    """
-
-    estimator: SolverClassifier
-    encoding: Encoding
-    rows: Rows
-    objective: Objective
-    task: FitTask
-    count: int = 0
-
-    def __call__(self, T: NDArray, value: float) -> bool:
-        """Report an iteration that ended at T (width, K), where F is `value`.
-
-        Return whether a callback wants the fit to stop.
-        """
-        self.count += 1
-        if self.estimator.verbose:
-            name = type(self.estimator).__name__
-            print(f"[{name}] iteration {self.count}: F = {value:.10g}")
-        return self.task.iteration(partial(self._attributes_at, T))
-
-    def _attributes_at(self, T: NDArray) -> dict[str, Any]:
-        """Return the attributes that a fit which ended at T would have for predictions."""
-        W, b = self.objective.coefficients(T)
-        return {
-            "n_features_in_": len(self.rows.coordinates.scale),
-            **prediction_attributes(self.encoding, W, b, self.rows.dtype),
-        }

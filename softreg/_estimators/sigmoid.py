@@ -34,9 +34,8 @@ class SigmoidModel(LinearClassifier, metaclass=ABCMeta):
         if self.multilabel_:
             indicator = (excess > 0).astype(int)
             return sparse.csr_array(indicator) if self.sparse_output_ else indicator
-        return self.classes_[
-            (excess > 0).astype(int) if scores.ndim == 1 else excess.argmax(axis=1)
-        ]
+        best = (excess > 0).astype(int) if scores.ndim == 1 else excess.argmax(axis=1)
+        return self.classes_[best]
 
     def _class_probabilities(self, scores: NDArray) -> NDArray:
         # p_k / sum_j p_j also where all p underflow

@@ -36,7 +36,6 @@ class Point:
     value, estimate, gap : ndarray (B,), problem by problem: F, an estimate of F - F* and a bound
         on it, inf where there is none
     step : ndarray (width, K), Newton's step, if that led here, else zeros
-    passes : int, passes over the data of the descent, or products of the step, that led here
     """
 
     T: Coef
@@ -45,7 +44,6 @@ class Point:
     estimate: PerProblem
     gap: PerProblem
     step: Coef
-    passes: int = 0
 
     @classmethod
     def at_coefficients(cls, objective: Objective, T: Coef, step: Coef | None = None) -> Point:
@@ -105,7 +103,8 @@ class Monitor:
     ----------
     tol : float, >= 0
     max_iter : int
-    report : callable (T, F) -> bool, called after each iteration; True stops the fit
+    report : callable (T, F) -> bool, called after each iteration; True stops the fit, as never by
+        default
     random : numpy.random.Generator, for solvers that draw rows
 
     Attributes
@@ -117,7 +116,7 @@ class Monitor:
 
     tol: float
     max_iter: int
-    report: Callable[[Coef, float], bool]
+    report: Callable[[Coef, float], bool] = lambda _T, _F: False
     random: np.random.Generator = field(default_factory=np.random.default_rng)
     losses: list[float] = field(default_factory=list)
     reason: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,14 +56,14 @@ class Newton(Solver):
 
     def descend(
         self, objective: Objective, point: Point, metric: Metric, monitor: ProblemsMonitor
-    ) -> tuple[Point, Metric]:
-        """Return the optimum with its certificate, and the last Hessian of all problems.
+    ) -> tuple[Point, Metric, int]:
+        """Return the optimum with its certificate, the last Hessian of all problems, and its steps.
 
         Where Hessians are not cheap, the point and the metric as they are: the outer loop steps.
         Problems that no step moves are left where they are.
         """
         if not costs_of(objective).plain_newton_pays:
-            return point, metric
+            return point, metric, 0
         objective = objective.in_double()
         problems, n_steps = np.arange(objective.problems.count), 0
         while problems.size and not monitor.reason:
@@ -81,7 +81,7 @@ class Newton(Solver):
             # 3. Problems that are proven optimal leave, and those that do not move.
             solved = monitor.of_all.solved(subset, after)
             problems = problems[~solved & (after.value < before.value)]
-        return replace(point, passes=n_steps), metric
+        return point, metric, n_steps
 
 
 @dataclass(repr=False)
@@ -120,8 +120,8 @@ class LBFGS(Solver):
 
     def descend(
         self, objective: Objective, point: Point, metric: Metric, monitor: ProblemsMonitor
-    ) -> tuple[Point, Metric]:
-        """Return the point to which L-BFGS leads in the coordinates of a metric, and the metric."""
+    ) -> tuple[Point, Metric, int]:
+        """Return where L-BFGS leads in the coordinates of a metric, the metric, and the passes."""
         descent = _Descent(objective, point, metric, monitor)
         found = minimize(
             descent.value_and_gradient,
@@ -137,7 +137,7 @@ class LBFGS(Solver):
                 "gtol": 0.0,
             },
         )
-        return descent.end(found.x), metric
+        return descent.end(found.x), metric, descent.passes
 
 
 class _Descent:
@@ -182,11 +182,10 @@ class _Descent:
             self.budget_start = self.passes, value
 
     def end(self, v: NDArray) -> Point:
-        """Return the point at v, with the passes that led to it."""
+        """Return the point at v."""
         T = self.coefficients(v)
         is_latest = np.array_equal(T, self.latest.T)
-        point = self.latest if is_latest else Point.at_coefficients(self.objective, T)
-        return replace(point, passes=self.passes)
+        return self.latest if is_latest else Point.at_coefficients(self.objective, T)
 
 
 def choose_solver(objective: Objective) -> LBFGS | Newton:

@@ -25,9 +25,9 @@ from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, roundi
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.steps import balanced, gradient_step, is_near, newton_step
 
-# (objective, point, metric, monitor) -> the point to which a solver descends in the metric, and the
-# latest metric.
-Descent = Callable[[Objective, Point, Metric, ProblemsMonitor], tuple[Point, Metric]]
+# (objective, point, metric, monitor) -> the point to which a solver descends in the metric, the
+# latest metric, and the number of passes over the data.
+Descent = Callable[[Objective, Point, Metric, ProblemsMonitor], tuple[Point, Metric, int]]
 
 # A last step that moves a score by more than this, though hardly F, goes towards infinity, where
 # classes are separated; at a minimum the last step moves scores by 1e-4 or less.
@@ -166,10 +166,10 @@ def _groups(objective: Objective) -> list[Places]:
 
 def _descended(group: _Group, descend: Descent, monitor: ProblemsMonitor) -> _Group:
     """Step 1: return the group after the descent, in the next one's precision."""
-    start = replace(group.point, passes=0)
-    end, metric = descend(group.for_descents, start, group.metric, monitor)
-    passes = max(end.passes, group.avoidable_passes)
-    group = replace(group, point=end, metric=metric, avoidable_passes=passes)
+    start = group.point
+    end, metric, passes = descend(group.for_descents, start, group.metric, monitor)
+    avoidable_passes = max(passes, group.avoidable_passes)
+    group = replace(group, point=end, metric=metric, avoidable_passes=avoidable_passes)
     if group.rough is None or not np.isinf(end.gap).any():
         return group
     # Without a certificate, the point is as rough as the objective.
@@ -190,8 +190,8 @@ def _stepped(group: _Group, monitor: ProblemsMonitor) -> _Group:
         return group
     metric = _refreshed_if_it_pays(group)
     is_recent = metric.is_hessian and not is_near(objective, start, metric).all()
-    end = newton_step(objective, start, metric, monitor.of_all.tol)
-    avoidable_passes = end.passes - min(metric.refresh_passes(objective), _UNAVOIDABLE_PRODUCTS)
+    end, n_products = newton_step(objective, start, metric, monitor.of_all.tol)
+    avoidable_passes = n_products - min(metric.refresh_passes(objective), _UNAVOIDABLE_PRODUCTS)
     # A Hessian of saturated rows says little of where they stop being saturated; the first metric
     # has none of it.
     moved = objective.problems.any((end.T != start.T).any(axis=0))

@@ -75,12 +75,17 @@ def is_near(objective: Objective, point: Point, metric: Metric) -> Mask:
     return relative_estimate(objective, point, metric) <= NEAR
 
 
-def newton_step(objective: Objective, point: Point, metric: Metric, tol: float) -> Point:
-    """Return the point after one Newton step by conjugate gradients; near the optimum certified."""
+def newton_step(
+    objective: Objective, point: Point, metric: Metric, tol: float
+) -> tuple[Point, int]:
+    """Return the point after one Newton step by conjugate gradients, and the number of products.
+
+    Near the optimum it has a certificate.
+    """
     # Loosely far from the optimum, near it as the certificate needs them.
     near = is_near(objective, point, metric)
     step, n_products = _NewtonEquations(objective, point, metric, near, tol).solution()
-    return replace(after_step(objective, point, metric, step, near), passes=n_products)
+    return after_step(objective, point, metric, step, near), n_products
 
 
 def after_step(objective: Objective, point: Point, metric: Metric, step: Coef, near: Mask) -> Point:
