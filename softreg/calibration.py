@@ -16,7 +16,7 @@ from sklearn.utils import check_array
 
 from softreg import SigmoidRegression, SigmoidRegressionCV
 from softreg._encoding import validation
-from softreg._estimators.pose import read_sample
+from softreg._estimators.base import read_sample
 from softreg._selection.scoring import call_with_weight
 
 __all__ = ["tune_thresholds"]

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from softreg._estimators.pose import optimum_of, probabilities_of, threads_of
+from softreg._estimators.base import threads_of
+from softreg._estimators.optimum import optimum_of, probabilities_of
 from softreg._selection.leave_one_out import leave_one_out_with_refits
 
 __all__ = ["LeaveOneOut", "loo"]

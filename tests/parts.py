@@ -22,7 +22,7 @@ from softreg._rows.coordinates import Coordinates
 from softreg._rows.label_targets import LabelTargets
 from softreg._rows.memory import DenseRows, SparseRows
 from softreg._rows.targets import ClassTargets, TargetMatrix, Targets
-from softreg.solvers.linalg.hessian_product import HessianProduct
+from softreg.solvers.linalg.conjugate_gradients import HessianProduct
 
 # Rounding, of quantities of order one, for products in double and in single precision.
 ROUNDING = {np.float64: 1e-11, np.float32: 2e-5}

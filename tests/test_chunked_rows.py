@@ -13,7 +13,7 @@ from softreg._rows.chunked import ChunkedRows
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import single_pass_rows
 from softreg._rows.targets import ClassTargets
-from softreg.solvers.linalg.hessian_product import HessianProduct
+from softreg.solvers.linalg.conjugate_gradients import HessianProduct
 
 # ---- Sums and draws -----------------------------------------------------------------------------
 

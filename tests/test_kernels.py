@@ -25,9 +25,9 @@ from softreg._model.block_kernels import (
 )
 from softreg._rows.base import SumOverRows
 from softreg._selection.refits import in_float32, refit_problems
+from softreg.solvers.base import Point
 from softreg.solvers.linalg.metrics import first_metric
-from softreg.solvers.newton_step import balanced, newton_step
-from softreg.solvers.point import Point
+from softreg.solvers.steps import balanced, newton_step
 
 
 def kernels_of(objective, T, D):

@@ -18,7 +18,7 @@ from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows, memory_rows
 from softreg._rows.targets import ClassTargets, TargetMatrix
 from softreg._selection.leave_one_out import leave_one_out, leave_one_out_with_refits
-from softreg.solvers.linalg.metrics import GramMetric, HessianMetric
+from softreg.solvers.linalg.metrics import HessianMetric
 
 # What keeps leverages from one moves rows of leverage 0.99 by no more than this.
 GUARDED = 2e-6
@@ -381,7 +381,7 @@ def test_a_penalty_without_a_hessian_is_refused_with_a_remedy(one_thread):
 def refined_losses(objective, T, Y):
     """Each row's log loss, left out in one step, and with the worst rows refitted."""
     left, exact = leave_one_out(objective, T), objective.in_double()
-    metric = HessianMetric.at_coefficients(exact, T, GramMetric.at_null_model(exact))
+    metric = HessianMetric.at_coefficients(exact, T)
     both = left, leave_one_out_with_refits(objective, T, metric)
     np.testing.assert_array_equal(both[1].leverage, left.leverage)
     return [losses(with_both(left_out.scores), Y) for left_out in both]
@@ -445,7 +445,7 @@ def test_labels_are_refitted_each_by_itself(one_thread):
     X, Y, known = labels_with_holes()
     objective, T = label_objective(one_thread, X, Y, known, 1000.0)
     left, exact = leave_one_out(objective, T), objective.in_double()
-    metric = HessianMetric.at_coefficients(exact, T, GramMetric.at_null_model(exact))
+    metric = HessianMetric.at_coefficients(exact, T)
     found = leave_one_out_with_refits(objective, T, metric)
     np.testing.assert_array_equal(found.scores[~known], left.scores[~known])
     errors = []

@@ -30,7 +30,7 @@ from scipy.special import logsumexp
 from softreg._model.certificate import certify
 from softreg._model.links import Sigmoid
 from softreg._rows import memory
-from softreg.solvers.linalg.hessian_product import HessianProduct
+from softreg.solvers.linalg.conjugate_gradients import HessianProduct
 
 # Shares of several labels are stored answers where there are several fits.
 ONE_FIT = [y for y in TARGETS if not y.endswith("fits") and y != "sigmoid shares"]

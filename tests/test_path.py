@@ -12,7 +12,7 @@ from softreg import SigmoidRegression, SoftmaxRegression, SoftmaxRegressionCV, r
 from softreg._selection import refits as _refits
 from softreg._selection.path import C_values, extrapolated, path_points
 from softreg._selection.refits import Fold, FoldRefits, refits_in_groups
-from softreg.solvers.monitor import Monitor
+from softreg.solvers.base import Monitor
 
 CS = np.array([0.02, 0.3, 5.0])
 ONE_FIT = [y for y in TARGETS if not y.endswith("fits") and y != "sigmoid shares"]

@@ -8,7 +8,7 @@ from softreg._model.certificate import certify
 from softreg._rows import memory
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.threads import Threads
-from softreg.solvers.linalg.hessian_product import HessianProduct
+from softreg.solvers.linalg.conjugate_gradients import HessianProduct
 
 # ---- Coordinates and rows -----------------------------------------------------------------------
 

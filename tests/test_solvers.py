@@ -26,7 +26,7 @@ from softreg._model.links import Sigmoid
 from softreg._rows.memory import DenseRows
 from softreg.solvers import LBFGS, Newton, outer_loop
 from softreg.solvers.auto import solver_for
-from softreg.solvers.monitor import Monitor
+from softreg.solvers.base import Monitor
 
 SOLVERS = {"lbfgs": LBFGS, "newton": Newton}
 FIXTURE_FACTORS = {

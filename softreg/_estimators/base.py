@@ -1,4 +1,7 @@
-"""The linear classifier: predictions from coefficients, and the fitted attributes of all fits."""
+"""The linear classifier: predictions from coefficients, the fitted attributes, what fits minimise.
+
+The functions at the end turn an estimator and its data into rows, an objective and a monitor.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,16 @@ from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from softreg._encoding import validation
-from softreg._encoding.answers import Encoder, Encoding, two_class_scores
+from softreg._encoding.answers import Encoder, Encoding, Sample, two_class_scores
 from softreg._model.kernels import best_classes
+from softreg._model.objective import Objective
+from softreg._model.penalties import Penalty, Ridge
 from softreg._rows.base import Rows
-from softreg.solvers.result import Result
+from softreg._rows.threads import Threads
+from softreg.solvers.base import Monitor, Result
 
+# The hardest of the raw data sets took a hundredth of this; it ends a fit that would not return.
+_MOST_ITERATIONS = 10_000
 _DTYPES = (np.float64, np.float32)
 
 
@@ -194,10 +202,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _checked_offset(self, offset: Any, data: Any) -> NDArray | None:
         """Return the offset of validated rows, (n, K) or (n,), or None."""
-        K = len(self.classes_)
-        return validation.check_offset(
-            offset, data.shape[:1] + (() if len(self.coef_) < K else (K,))
-        )
+        n, K = data.shape[0], len(self.classes_)
+        return validation.check_offset(offset, (n,) if len(self.coef_) < K else (n, K))
 
     def _scores(self, data: Any, offset: NDArray | None) -> NDArray:
         """Return the scores of validated rows, (n, K), or (n,) of two classes with one row."""
@@ -211,11 +217,9 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _probabilities(self, scores: NDArray) -> NDArray:
         """Return the probabilities (n, K) of scores in the shape of `decision_function`."""
-        return (
-            expit(two_class_scores(scores))
-            if scores.ndim == 1
-            else self._class_probabilities(scores)
-        )
+        if scores.ndim == 1:
+            return expit(two_class_scores(scores))
+        return self._class_probabilities(scores)
 
     def _validated(self, X: Any, *, reset: bool) -> Any:
         """Return X (n, d) as floats or CSR; record its features (`reset`), or compare them."""
@@ -225,7 +229,6 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     def _attributes_of_fit(self, result: Result, encoding: Encoding, rows: Rows) -> dict[str, Any]:
         """Return the fitted attributes that a solver's result makes, for rows in user's units."""
         return {
-            "n_features_in_": len(rows.coordinates.scale),
             "n_iter_": result.n_iter,
             "objective_": float(result.objective.sum()),
             "optimality_gap_": float(result.gap.sum()),
@@ -239,16 +242,15 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     def _with_attributes(self, attributes: dict[str, Any]) -> Self:
         """Return a copy with these fitted attributes."""
         fitted = copy.copy(self)
-        for name, value in attributes.items():
-            setattr(fitted, name, value)
+        fitted.__dict__.update(attributes)
         return fitted
 
     def _store(self, attributes: dict[str, Any]) -> None:
         """Replace all fitted attributes, by scikit-learn's convention those that end in "_"."""
-        for name in [name for name in vars(self) if name.endswith("_")]:
-            delattr(self, name)
-        for name, value in attributes.items():
-            setattr(self, name, value)
+        state = self.__dict__
+        for name in [name for name in state if name[-1] == "_"]:
+            del state[name]
+        state.update(attributes)
 
     def _warn(self, encoding: Encoding, result: Result, C: Any, frames: int) -> None:
         """Warn of constant labels and of a fit that did not converge, `frames` up the stack."""
@@ -280,20 +282,69 @@ def prediction_attributes(
 ) -> dict[str, Any]:
     """Return the fitted attributes that predictions are made of, given W (d, K) and b (K,)."""
     return {
+        "n_features_in_": len(W),
         "classes_": encoding.classes,
         **encoding.fitted_attributes,
-        **coefficient_attributes(W, b, dtype),
+        "coef_": np.ascontiguousarray(W.T, dtype=dtype),
+        "intercept_": b.astype(dtype),
     }
-
-
-def coefficient_attributes(W: NDArray, b: NDArray, dtype: np.dtype) -> dict[str, NDArray]:
-    """Return ``coef_`` (K, d) and ``intercept_`` (K,) of coefficients W (d, K) and b (K,)."""
-    coef = np.ascontiguousarray(W.T, dtype=dtype)
-    return {"coef_": coef, "intercept_": b.astype(dtype)}
 
 
 def coefficient_path(results: list[Result], dtype: np.dtype) -> tuple[NDArray, NDArray]:
     """Return the coefficients (n_Cs, K, d) and intercepts (n_Cs, K) of all results."""
-    points = [coefficient_attributes(result.coef, result.intercept, dtype) for result in results]
-    coef = np.stack([point["coef_"] for point in points])
-    return coef, np.stack([point["intercept_"] for point in points])
+    coef = np.stack([result.coef.T for result in results], dtype=dtype)
+    return coef, np.stack([result.intercept for result in results], dtype=dtype)
+
+
+def threads_of(estimator: LinearClassifier) -> Threads:
+    """Return the context in which an estimator computes, with `n_jobs` threads."""
+    return Threads(validation.check_n_jobs(estimator.n_jobs))
+
+
+def read_features(
+    estimator: LinearClassifier, X: Any, *, reset: bool = True
+) -> tuple[Any, dict[str, Any]]:
+    """Return X (n, d) as floats or CSR, and the fitted attributes that describe its columns.
+
+    The estimator stays as it is. Without `reset` X must have the columns that it was fitted to.
+    """
+    reader = copy.copy(estimator)
+    data = reader._validated(X, reset=reset)
+    return data, feature_attributes(reader)
+
+
+def feature_attributes(estimator: LinearClassifier) -> dict[str, Any]:
+    """Return the attributes that describe the columns of the X that an estimator has read."""
+    attributes = {"n_features_in_": estimator.n_features_in_}
+    if hasattr(estimator, "feature_names_in_"):
+        attributes["feature_names_in_"] = estimator.feature_names_in_
+    return attributes
+
+
+def read_sample(
+    estimator: LinearClassifier, X: Any, y: Any, sample_weight: Any, offset: Any
+) -> tuple[Sample, dict[str, Any]]:
+    """Return the rows of a fit, and the fitted attributes that describe the columns of X."""
+    data, features = read_features(estimator, X)
+    return Sample.from_data(data, estimator._encoder(y), y, sample_weight, offset), features
+
+
+def penalty_of(estimator: LinearClassifier, C: NDArray, n_features: int) -> Penalty:
+    """Return the penalty at inverse strengths C, (1,) or (K,), on coefficients in user's units."""
+    factor = validation.check_penalty_factor(estimator.penalty_factor, n_features)
+    return Ridge.from_C(C, factor)
+
+
+def pose(estimator: LinearClassifier, rows: Rows, encoding: Encoding, C: NDArray) -> Objective:
+    """Return the objective that an estimator minimises at inverse strengths C, (1,) or (K,).
+
+    `rows` are in the user's units, their targets encoded by `encoding`.
+    """
+    penalty = penalty_of(estimator, C, len(rows.coordinates.scale))
+    return Objective.in_working_coordinates(encoding.link, rows, penalty)
+
+
+def monitor_of(estimator: LinearClassifier, **options: Any) -> Monitor:
+    """Return a monitor with the estimator's `max_iter` and `tol`, and options such as `report`."""
+    max_iter = validation.check_max_iter(estimator.max_iter, _MOST_ITERATIONS)
+    return Monitor(validation.check_tol(estimator.tol), max_iter, **options)

@@ -15,8 +15,15 @@ from sklearn.exceptions import ConvergenceWarning
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Encoding, Sample
-from softreg._estimators.base import LinearClassifier, coefficient_path, prediction_attributes
-from softreg._estimators.pose import monitor_of, pose, read_sample, threads_of
+from softreg._estimators.base import (
+    LinearClassifier,
+    coefficient_path,
+    monitor_of,
+    pose,
+    prediction_attributes,
+    read_sample,
+    threads_of,
+)
 from softreg._model.objective import Objective
 from softreg._selection.cv_scores import (
     best_index,
@@ -31,7 +38,7 @@ from softreg._selection.cv_scores import (
 from softreg._selection.path import C_values, PathPoint, path_points
 from softreg._selection.refits import refits_in_groups
 from softreg._selection.scoring import Classifier, LogLoss, as_labels, held_out_scorer
-from softreg.solvers.result import Result
+from softreg.solvers.base import Result
 
 # Refits to this estimate of (F - F*) / F have mean scores within 2e-5 of converged ones, also where
 # classes are nearly separated (digits at C = 10,000); that is far below the noise of any score.

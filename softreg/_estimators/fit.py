@@ -1,9 +1,9 @@
-"""Classifiers that are fitted by a solver, at one strength of the penalty."""
+"""Classifiers that are fitted by a solver, at one strength of the penalty, under callbacks."""
 
 from __future__ import annotations
 
 from abc import ABCMeta
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Self
 
@@ -13,18 +13,34 @@ from sklearn.metrics import accuracy_score
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Encoding
-from softreg._estimators.base import LinearClassifier, prediction_attributes
-from softreg._estimators.callbacks import (
-    CALLBACK_FRAMES,
-    CallbackSupportMixin,
-    FitTask,
-    with_callbacks,
+from softreg._estimators.base import (
+    LinearClassifier,
+    monitor_of,
+    pose,
+    prediction_attributes,
+    read_sample,
+    threads_of,
 )
-from softreg._estimators.pose import monitor_of, pose, read_sample, threads_of
 from softreg._model.objective import Objective
 from softreg._rows.base import Rows
 from softreg.solvers.auto import solver_for
-from softreg.solvers.result import Result
+from softreg.solvers.base import Result
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+
+    HAVE_CALLBACKS = True
+    CALLBACK_FRAMES = 1  # what `with_callbacks` adds to the stack above `fit`
+except ImportError:  # scikit-learn < 1.9
+    HAVE_CALLBACKS = False
+    CALLBACK_FRAMES = 0
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stands in where scikit-learn has no callbacks."""
+
+    def with_callbacks(method: Callable) -> Callable:
+        """Return the method as it is."""
+        return method
 
 
 class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta):
@@ -80,8 +96,8 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         with threads_of(self) as threads:
             rows = sample.rows(bool(self.fit_intercept), threads)
             metadata = {"sample_weight": sample_weight}
-            task = FitTask(self, {"X": sample.data, "y": y, "metadata": metadata})
-            result, attributes = self._solve(rows, sample.encoding, task)
+            data = {"X": sample.data, "y": y, "metadata": metadata}
+            result, attributes = self._solve(rows, sample.encoding, data)
         self._store(features | attributes)
         self._warn(sample.encoding, result, self.C, 2 + CALLBACK_FRAMES)
         return self
@@ -116,14 +132,24 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         return accuracy_score(y, self.predict(X, offset), sample_weight=sample_weight)
 
     def _solve(
-        self, rows: Rows, encoding: Encoding, task: FitTask
+        self, rows: Rows, encoding: Encoding, data: dict[str, Any]
     ) -> tuple[Result, dict[str, Any]]:
-        """Return the solver's result for rows in the user's units, and the fitted attributes."""
+        """Return the solver's result for rows in the user's units, and the fitted attributes.
+
+        `data` are what callbacks see of the rows (`FitTask`).
+        """
+        task = FitTask(self, data)
         objective = pose(self, rows, encoding, self._inverse_strengths(encoding))
         solver = solver_for(self.solver, objective)
         random = validation.check_random_state(self.random_state)
-        report = IterationReport(self, encoding, rows, objective, task)
-        monitor = replace(monitor_of(self), report=report, random=random)
+
+        def attributes_at(T: NDArray) -> dict[str, Any]:
+            return prediction_attributes(encoding, *objective.coefficients(T), rows.dtype)
+
+        def report(T: NDArray, F: float) -> bool:
+            return task.iteration(F, partial(attributes_at, T))
+
+        monitor = monitor_of(self, report=report, random=random)
         result = solver.minimise(objective, self._start(objective, rows, encoding), monitor)
         validation.check_no_overflow(result.objective)
         attributes = self._attributes_of_fit(result, encoding, rows) | {"solver_": solver}
@@ -148,40 +174,44 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         return validation.check_C(self.C, encoding.link.problems(encoding.n_scores))
 
 
-@dataclass
-class IterationReport:
-    """Shows each iteration of a fit on the screen (`verbose`) and to callbacks.
+class FitTask:
+    """A fit as it is shown, iteration by iteration: on the screen (`verbose`), and to callbacks.
 
-    Attributes
+    To scikit-learn's callbacks it is a task with one subtask per iteration.
+
+    Parameters
     ----------
     estimator : SolverClassifier that is fitted
-    encoding, rows, objective : what it is fitted to; rows in the user's units
-    task : FitTask
-    count : int, iterations reported so far
+    data : dict of X, y and metadata, as the hooks expect them; empty where there is no data to show
     """
 
-    estimator: SolverClassifier
-    encoding: Encoding
-    rows: Rows
-    objective: Objective
-    task: FitTask
-    count: int = 0
+    def __init__(self, estimator: SolverClassifier, data: dict[str, Any]) -> None:
+        self._estimator, self._count, self._context = estimator, 0, None
+        self._hook_arguments = {"estimator": estimator, **data}
+        if HAVE_CALLBACKS:
+            self._context = estimator._init_callback_context(max_subtasks=None)
+            self._context.call_on_fit_task_begin(**self._hook_arguments)
 
-    def __call__(self, T: NDArray, value: float) -> bool:
-        """Report an iteration that ended at T (width, K), where F is `value`.
+    def iteration(self, F: float, attributes: Callable[[], dict[str, Any]]) -> bool:
+        """Show an iteration that ended at F; return whether a callback wants the fit to stop.
 
-        Return whether a callback wants the fit to stop.
+        `attributes` returns the fitted attributes of an estimator whose fit had ended here; it is
+        called only if a callback asks for that estimator.
         """
-        self.count += 1
-        if self.estimator.verbose:
-            name = type(self.estimator).__name__
-            print(f"[{name}] iteration {self.count}: F = {value:.10g}")
-        return self.task.iteration(partial(self._attributes_at, T))
+        self._count += 1
+        if self._estimator.verbose:
+            print(f"[{type(self._estimator).__name__}] iteration {self._count}: F = {F:.10g}")
+        if self._context is None:
+            return False
+        subtask = self._context.subcontext(task_name="iteration")
+        subtask.call_on_fit_task_begin(**self._hook_arguments)
+        return subtask.call_on_fit_task_end(
+            reconstruction_attributes=attributes, **self._hook_arguments
+        )
 
-    def _attributes_at(self, T: NDArray) -> dict[str, Any]:
-        """Return the attributes that a fit which ended at T would have for predictions."""
-        W, b = self.objective.coefficients(T)
-        return {
-            "n_features_in_": len(self.rows.coordinates.scale),
-            **prediction_attributes(self.encoding, W, b, self.rows.dtype),
-        }
+    def end(self, attributes: dict[str, Any]) -> None:
+        """Show the end of the fit, which left these fitted attributes."""
+        if self._context is not None:
+            self._context.call_on_fit_task_end(
+                reconstruction_attributes=attributes, **self._hook_arguments
+            )

@@ -11,9 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
 from softreg._encoding import validation
-from softreg._estimators.base import coefficient_path
+from softreg._estimators.base import coefficient_path, monitor_of, pose, read_sample, threads_of
 from softreg._estimators.fit import SolverClassifier
-from softreg._estimators.pose import monitor_of, pose, read_sample, threads_of
 from softreg._estimators.softmax import SoftmaxRegression
 from softreg._selection.path import C_values, path_points
 

@@ -16,8 +16,7 @@ from softreg._encoding.labels import LabelEncoder, OneVsRestEncoder
 from softreg._estimators.base import LinearClassifier
 from softreg._estimators.cv import CrossValidatedClassifier
 from softreg._estimators.streams import StreamClassifier
-from softreg.solvers.base import Solver
-from softreg.solvers.result import Result
+from softreg.solvers.base import Result, Solver
 
 
 class SigmoidModel(LinearClassifier, metaclass=ABCMeta):
@@ -35,9 +34,8 @@ class SigmoidModel(LinearClassifier, metaclass=ABCMeta):
         if self.multilabel_:
             indicator = (excess > 0).astype(int)
             return sparse.csr_array(indicator) if self.sparse_output_ else indicator
-        return self.classes_[
-            (excess > 0).astype(int) if scores.ndim == 1 else excess.argmax(axis=1)
-        ]
+        best = (excess > 0).astype(int) if scores.ndim == 1 else excess.argmax(axis=1)
+        return self.classes_[best]
 
     def _class_probabilities(self, scores: NDArray) -> NDArray:
         # p_k / sum_j p_j also where all p underflow

@@ -14,8 +14,7 @@ from softreg._encoding.classes import ClassEncoder
 from softreg._estimators.base import LinearClassifier
 from softreg._estimators.cv import CrossValidatedClassifier
 from softreg._estimators.streams import StreamClassifier
-from softreg.solvers.base import Solver
-from softreg.solvers.result import Result
+from softreg.solvers.base import Result, Solver
 
 
 class SoftmaxModel(LinearClassifier, metaclass=ABCMeta):

@@ -13,10 +13,14 @@ from sklearn.utils.metaestimators import available_if
 from softreg._encoding import validation
 from softreg._encoding.answers import Answers, Encoder, Encoding, has_columns
 from softreg._encoding.chunk_survey import Survey
-from softreg._estimators.base import prediction_attributes
-from softreg._estimators.callbacks import CALLBACK_FRAMES, FitTask, with_callbacks
-from softreg._estimators.fit import SolverClassifier
-from softreg._estimators.pose import feature_attributes, penalty_of, read_features, threads_of
+from softreg._estimators.base import (
+    feature_attributes,
+    penalty_of,
+    prediction_attributes,
+    read_features,
+    threads_of,
+)
+from softreg._estimators.fit import CALLBACK_FRAMES, SolverClassifier, with_callbacks
 from softreg._rows.chunked import ChunkedRows
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows, memory_rows
@@ -94,7 +98,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             survey = Survey.from_chunks(chunks, reader._validated, self._encoder)
             raw = Coordinates.raw(reader.n_features_in_, bool(self.fit_intercept))
             rows = ChunkedRows.from_source(survey.rows(raw, threads))
-            result, attributes = self._solve(rows, survey.encoding, FitTask(self, {}))
+            result, attributes = self._solve(rows, survey.encoding, {})
         self._store(feature_attributes(reader) | attributes)
         self._warn(survey.encoding, result, self.C, 2 + CALLBACK_FRAMES)
         return self

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
 from softreg.solvers.auto import choose_solver
+from softreg.solvers.base import Monitor, Point, Result
 from softreg.solvers.linalg.metrics import Metric, first_metric
-from softreg.solvers.monitor import Monitor
 from softreg.solvers.newton import Newton
-from softreg.solvers.outer_loop import run_rounds, start_below_offsets
-from softreg.solvers.point import Point, relative_estimate
-from softreg.solvers.result import Result, result_from
+from softreg.solvers.outer_loop import result_from, run_rounds, start_below_offsets
+from softreg.solvers.steps import relative_estimate
 
 # At the least C of a grid F is at most this share below that of the null model; the largest C
 # would shrink coefficients by this share, on average, if the columns were uncorrelated.

@@ -16,12 +16,11 @@ from softreg._rows.blocks import Block
 from softreg._rows.memory import MemoryRows
 from softreg._selection.path import PathPoint, extrapolated
 from softreg.solvers.auto import choose_solver
-from softreg.solvers.linalg.conjugate_gradients import conjugate_gradients
-from softreg.solvers.linalg.hessian_product import HessianProduct
+from softreg.solvers.base import Monitor, Point
+from softreg.solvers.linalg.conjugate_gradients import HessianProduct, conjugate_gradients
 from softreg.solvers.linalg.metrics import Metric, first_metric
-from softreg.solvers.monitor import Monitor
 from softreg.solvers.outer_loop import run_rounds
-from softreg.solvers.point import Point, line_search, relative_estimate
+from softreg.solvers.steps import line_search, relative_estimate
 
 # Folds are refitted together as long as the probabilities of their scores are kept from product to
 # product.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +11,10 @@ from scipy.optimize import OptimizeResult, minimize
 
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
-from softreg.solvers.base import Solver
+from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, Solver
 from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.linalg.metrics import Metric
-from softreg.solvers.monitor import IterationMonitor, Monitor
 from softreg.solvers.outer_loop import run_outer_loop
-from softreg.solvers.point import Point
-from softreg.solvers.result import Result
 
 # L-BFGS hands over to Newton's last step at this estimate of (F - F*) / F.
 _HANDOVER = 1e-6
@@ -65,9 +62,9 @@ class LBFGS(Solver):
         return run_outer_loop(objective, start, monitor, self.descend)
 
     def descend(
-        self, objective: Objective, point: Point, metric: Metric, monitor: IterationMonitor
-    ) -> tuple[Point, Metric]:
-        """Return the point to which L-BFGS leads in the coordinates of a metric, and the metric."""
+        self, objective: Objective, point: Point, metric: Metric, monitor: ProblemsMonitor
+    ) -> tuple[Point, Metric, int]:
+        """Return where L-BFGS leads in the coordinates of a metric, the metric, and the passes."""
         descent = _Descent(objective, point, metric, monitor)
         found = minimize(
             descent.value_and_gradient,
@@ -83,7 +80,7 @@ class LBFGS(Solver):
                 "gtol": 0.0,
             },
         )
-        return descent.end(found.x), metric
+        return descent.end(found.x), metric, descent.passes
 
 
 class _Descent:
@@ -94,7 +91,7 @@ class _Descent:
     """
 
     def __init__(
-        self, objective: Objective, start: Point, metric: Metric, monitor: IterationMonitor
+        self, objective: Objective, start: Point, metric: Metric, monitor: ProblemsMonitor
     ) -> None:
         self.objective, self.start, self.metric, self.monitor = objective, start, metric, monitor
         self.unit = float(np.linalg.norm(metric.whiten(start.gradient)))
@@ -128,8 +125,7 @@ class _Descent:
             self.budget_start = self.passes, value
 
     def end(self, v: NDArray) -> Point:
-        """Return the point at v, with the passes that led to it."""
+        """Return the point at v."""
         T = self.coefficients(v)
         is_latest = np.array_equal(T, self.latest.T)
-        point = self.latest if is_latest else Point.at_coefficients(self.objective, T)
-        return replace(point, passes=self.passes)
+        return self.latest if is_latest else Point.at_coefficients(self.objective, T)

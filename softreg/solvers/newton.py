@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
-from softreg.solvers.base import Solver
+from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, Solver
 from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.linalg.metrics import Metric
-from softreg.solvers.monitor import IterationMonitor, Monitor
-from softreg.solvers.newton_step import NEAR, after_step
 from softreg.solvers.outer_loop import run_outer_loop
-from softreg.solvers.point import Point
-from softreg.solvers.result import Result
+from softreg.solvers.steps import NEAR, after_step
 
 
 @dataclass(repr=False)
@@ -44,15 +41,15 @@ class Newton(Solver):
         return run_outer_loop(objective, start, monitor, self.descend)
 
     def descend(
-        self, objective: Objective, point: Point, metric: Metric, monitor: IterationMonitor
-    ) -> tuple[Point, Metric]:
-        """Return the optimum with its certificate, and the last Hessian of all problems.
+        self, objective: Objective, point: Point, metric: Metric, monitor: ProblemsMonitor
+    ) -> tuple[Point, Metric, int]:
+        """Return the optimum with its certificate, the last Hessian of all problems, and its steps.
 
         Where Hessians are not cheap, the point and the metric as they are: the outer loop steps.
         Problems that no step moves are left where they are.
         """
         if not costs_of(objective).plain_newton_pays:
-            return point, metric
+            return point, metric, 0
         objective = objective.in_double()
         problems, n_steps = np.arange(objective.problems.count), 0
         while problems.size and not monitor.reason:
@@ -68,5 +65,6 @@ class Newton(Solver):
             point, n_steps = point.with_problems(objective, problems, after), n_steps + 1
             monitor.iteration(point.T, point.value)
             # 3. Problems that are proven optimal leave, and those that do not move.
-            problems = problems[~monitor.solved(subset, after) & (after.value < before.value)]
-        return replace(point, passes=n_steps), metric
+            solved = monitor.of_all.solved(subset, after)
+            problems = problems[~solved & (after.value < before.value)]
+        return point, metric, n_steps

@@ -13,28 +13,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
 
 import numpy as np
 
+from softreg._model.block_kernels import LargestMove
+from softreg._model.certificate import certify
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, PerProblem, Places
 from softreg._rows.base import KEPT_SCORES
+from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, rounding
 from softreg.solvers.linalg.metrics import Metric, first_metric
-from softreg.solvers.monitor import (
-    IterationMonitor,
-    Monitor,
-    ProblemsMonitor,
-    rounding,
-)
-from softreg.solvers.newton_step import is_near, newton_step
-from softreg.solvers.point import Point, gradient_step
-from softreg.solvers.result import Result, result_from
+from softreg.solvers.steps import balanced, gradient_step, is_near, newton_step
 
-# (objective, point, metric, monitor) -> the point to which a solver descends in the metric, and the
-# latest metric.
-Descent = Callable[[Objective, Point, Metric, IterationMonitor], tuple[Point, Metric]]
+# (objective, point, metric, monitor) -> the point to which a solver descends in the metric, the
+# latest metric, and the number of passes over the data.
+Descent = Callable[[Objective, Point, Metric, ProblemsMonitor], tuple[Point, Metric, int]]
 
+# A last step that moves a score by more than this, though hardly F, goes towards infinity, where
+# classes are separated; at a minimum the last step moves scores by 1e-4 or less.
+_RUNAWAY = 0.1
 # How many rounds in a row may lower F by no more than rounding: a metric that was refreshed that
 # often will not help any more.
 _PATIENCE = 3
@@ -62,50 +59,51 @@ _GROUP_SCORES, _FEWEST_SCORES = KEPT_SCORES, 64
 
 
 @dataclass(frozen=True, eq=False)
-class _Fit:
-    """What all rounds of a fit share.
-
-    Attributes
-    ----------
-    objective : Objective of the descents, in the precision of X or in double
-    monitor : Monitor
-    descend : Descent
-    """
-
-    objective: Objective
-    monitor: Monitor
-    descend: Descent
-
-    @cached_property
-    def exact(self) -> Objective:
-        """The objective in double precision."""
-        return self.objective.in_double()
-
-    def monitor_of(self, problems: Places, point: Point) -> ProblemsMonitor:
-        """Return the monitor of some problems, given the point of all."""
-        return ProblemsMonitor(self.monitor, partial(_embedded, self.exact, point, problems))
-
-
-@dataclass(frozen=True, eq=False)
 class _Group:
     """Problems that are solved together, between two rounds.
 
     Attributes
     ----------
     problems : ndarray, the numbers of those not solved yet
-    n_stalled : ndarray, for each, the number of rounds in a row that lowered F by rounding at most
+    exact : Objective of these problems, in double precision
+    rough : Objective of the same in single precision, for descents; None where that leads nowhere
+    point : Point, where these problems are
     metric, first_metric : Metric, the latest and the first
+    n_stalled : ndarray, for each, the number of rounds in a row that lowered F by rounding at most
     is_recent : bool, whether the metric is a Hessian, and not all problems were near their optimum
         when the last step was taken in it
     avoidable_passes : float, how many passes a better metric would have saved, at most
     """
 
     problems: Places
-    n_stalled: Places
+    exact: Objective
+    rough: Objective | None
+    point: Point
     metric: Metric
     first_metric: Metric
+    n_stalled: Places
     is_recent: bool = False
     avoidable_passes: float = 0.0
+
+    @property
+    def for_descents(self) -> Objective:
+        """The objective in the precision of descents and metrics."""
+        return self.exact if self.rough is None else self.rough
+
+    def take_problems(self, places: Places) -> _Group:
+        """Return the group of the problems at some places."""
+        if len(places) == len(self.problems):
+            return self
+        return replace(
+            self,
+            problems=self.problems[places],
+            exact=self.exact.take_problems(places),
+            rough=None if self.rough is None else self.rough.take_problems(places),
+            point=self.point.take_problems(self.exact, places),
+            metric=self.metric.take_problems(self.exact, places),
+            first_metric=self.first_metric.take_problems(self.exact, places),
+            n_stalled=self.n_stalled[places],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,122 +134,105 @@ def run_rounds(
     objective: Objective, start: Point, first: Metric, monitor: Monitor, descend: Descent
 ) -> Minimum:
     """Return where rounds lead from the point `start`, in the metric `first` to begin with."""
-    fit, point = _Fit(objective, monitor, descend), start
+    exact, problems = objective.in_double(), np.arange(objective.problems.count)
+    rough, point = None if exact is objective else objective, start
     converged, latest = objective.constant_problems.copy(), first
-    for problems in _groups(objective):
-        metric = first.take_problems(objective, problems)
-        group = _Group(problems, np.zeros_like(problems), metric, metric)
-        while group.problems.size and not monitor.reason and np.isfinite(point.value).all():
-            before, unsolved = point, group.problems
-            fit, point, group = _descended(fit, point, group)
+    for members in _groups(objective):
+        every = _Group(problems, exact, rough, start, first, first, np.zeros_like(problems))
+        group: _Group | None = every.take_problems(members)
+        while group is not None and not monitor.reason and np.isfinite(point.value).all():
+            before, report = group, ProblemsMonitor(monitor, exact, point, group.problems)
+            group = _descended(group, descend, report)
             if not monitor.reason:
-                point, group = _stepped(fit, point, group)
-            latest = group.metric if len(unsolved) == objective.problems.count else latest
-            group, solved = _without_solved(fit, before, point, group)
-            converged[unsolved[solved]] = True
+                group = _stepped(group, report)
+            point = point.with_problems(exact, group.problems, group.point)
+            latest = group.metric if len(group.problems) == len(problems) else latest
+            rough = None if group.rough is None else rough
+            solved, group = _without_solved(before, group, monitor)
+            converged[before.problems[solved]] = True
     return Minimum(point, converged, latest)
 
 
 def _groups(objective: Objective) -> list[Places]:
-    """Return the problems in groups that are solved together."""
-    problems = np.flatnonzero(~objective.constant_problems)
+    """Return the numbers of the problems in groups that are solved together."""
+    problems = (~objective.constant_problems).nonzero()[0]
+    if not problems.size:
+        return []
     if not objective.rows.keeps_blocks:  # reading the data costs more than their arithmetic
         return [problems]
     n_scores = max(_FEWEST_SCORES, _GROUP_SCORES // objective.rows.n)
-    count = min(len(problems), -(-objective.shape[1] // n_scores))
-    return np.array_split(problems, max(count, 1))
+    return np.array_split(problems, min(len(problems), -(-objective.shape[1] // n_scores)))
 
 
-def _descended(fit: _Fit, point: Point, group: _Group) -> tuple[_Fit, Point, _Group]:
-    """Step 1: return the point after the descent, and the fit with the next one's precision."""
-    exact, problems = fit.exact, group.problems
-    start = replace(point.take_problems(exact, problems), passes=0)
-    subset, monitor = fit.objective.take_problems(problems), fit.monitor_of(problems, point)
-    end, metric = fit.descend(subset, start, group.metric, monitor)
-    passes = max(end.passes, group.avoidable_passes)
-    group = replace(group, metric=metric, avoidable_passes=passes)
-    if exact is not fit.objective and np.isinf(end.gap).any():  # without a certificate it is rough
-        rough, end = end, Point.at_coefficients(exact.take_problems(problems), end.T)
-        decrease = start.value.sum() - end.value.sum()
-        if rough is not start and abs((rough.value - end.value).sum()) > _NOISY * decrease:
-            fit = replace(fit, objective=exact)
-    return fit, point.with_problems(exact, problems, end), group
+def _descended(group: _Group, descend: Descent, monitor: ProblemsMonitor) -> _Group:
+    """Step 1: return the group after the descent, in the next one's precision."""
+    start = group.point
+    end, metric, passes = descend(group.for_descents, start, group.metric, monitor)
+    avoidable_passes = max(passes, group.avoidable_passes)
+    group = replace(group, point=end, metric=metric, avoidable_passes=avoidable_passes)
+    if group.rough is None or not np.isinf(end.gap).any():
+        return group
+    # Without a certificate, the point is as rough as the objective.
+    exact_end = Point.at_coefficients(group.exact, end.T)
+    decrease = start.value.sum() - exact_end.value.sum()
+    is_noisy = abs((end.value - exact_end.value).sum()) > _NOISY * decrease
+    rough = None if end is not start and is_noisy else group.rough
+    return replace(group, point=exact_end, rough=rough)
 
 
-def _stepped(fit: _Fit, point: Point, group: _Group) -> tuple[Point, _Group]:
-    """Step 2: return the point after Newton's step, and the group with the metric it was in.
+def _stepped(group: _Group, monitor: ProblemsMonitor) -> _Group:
+    """Step 2: return the group after Newton's step, with the metric it was in.
 
     Where the descent ended with a certificate for all problems, there is no step.
     """
-    exact, problems = fit.exact, group.problems
-    subset, start = exact.take_problems(problems), point.take_problems(exact, problems)
-    if fit.monitor.reached(start.estimate, start.gap, start.value).all():
-        return point, group
-    metric = _refreshed_if_it_pays(fit, subset, start, group)
-    is_recent = metric.is_hessian and not is_near(subset, start, metric).all()
-    end = newton_step(subset, start, metric, fit.monitor.tol)
-    avoidable_passes = end.passes - min(metric.refresh_passes(subset), _UNAVOIDABLE_PRODUCTS)
+    objective, start = group.exact, group.point
+    if monitor.of_all.reached(start.estimate, start.gap, start.value).all():
+        return group
+    metric = _refreshed_if_it_pays(group)
+    is_recent = metric.is_hessian and not is_near(objective, start, metric).all()
+    end, n_products = newton_step(objective, start, metric, monitor.of_all.tol)
+    avoidable_passes = n_products - min(metric.refresh_passes(objective), _UNAVOIDABLE_PRODUCTS)
     # A Hessian of saturated rows says little of where they stop being saturated; the first metric
     # has none of it.
-    moved = subset.problems.any((end.T != start.T).any(axis=0))
-    stuck = np.flatnonzero(~moved & np.isinf(end.estimate))
+    moved = objective.problems.any((end.T != start.T).any(axis=0))
+    stuck = (~moved & np.isinf(end.estimate)).nonzero()[0]
     if stuck.size:
-        first = group.first_metric.take_problems(subset, stuck)
-        stuck_point = end.take_problems(subset, stuck)
-        descended = gradient_step(subset.take_problems(stuck), stuck_point, first)
-        end = end.with_problems(subset, stuck, descended)
-    fit.monitor_of(problems, point).iteration(end.T, end.value)
-    group = replace(group, metric=metric, is_recent=is_recent, avoidable_passes=avoidable_passes)
-    return point.with_problems(exact, problems, end), group
+        first = group.first_metric.take_problems(objective, stuck)
+        stuck_point = end.take_problems(objective, stuck)
+        descended = gradient_step(objective.take_problems(stuck), stuck_point, first)
+        end = end.with_problems(objective, stuck, descended)
+    monitor.iteration(end.T, end.value)
+    return replace(
+        group, point=end, metric=metric, is_recent=is_recent, avoidable_passes=avoidable_passes
+    )
 
 
-def _refreshed_if_it_pays(fit: _Fit, subset: Objective, start: Point, group: _Group) -> Metric:
+def _refreshed_if_it_pays(group: _Group) -> Metric:
     """Return the group's metric, refreshed if that costs no more passes than it would have saved.
 
     Where all problems are near their optimum, a recent Hessian is good enough.
     """
     metric, avoidable = group.metric, group.avoidable_passes
-    cost = metric.refresh_passes(subset)
-    good_enough = group.is_recent and is_near(subset, start, metric).all()
+    cost = metric.refresh_passes(group.exact)
+    good_enough = group.is_recent and is_near(group.exact, group.point, metric).all()
     pays = cost <= _ALWAYS_REFRESHED or (avoidable >= cost and not good_enough)
-    if avoidable > 0 and pays:
-        return metric.refreshed(fit.objective.take_problems(group.problems), start.T)
-    return metric
+    return metric.refreshed(group.for_descents, group.point.T) if avoidable > 0 and pays else metric
 
 
-def _without_solved(fit: _Fit, before: Point, point: Point, group: _Group) -> tuple[_Group, Mask]:
-    """Step 3: return the group without solved and stalled problems, and which were solved."""
-    exact, problems = fit.exact, group.problems
-    subset, end = exact.take_problems(problems), point.take_problems(exact, problems)
-    solved = fit.monitor.solved(subset, end)
-    has_fallen = before.value[problems] - end.value > rounding(end.value)
+def _without_solved(before: _Group, group: _Group, monitor: Monitor) -> tuple[Mask, _Group | None]:
+    """Step 3: return which problems are solved, and the group, if any, of those to go on with."""
+    end = group.point
+    solved = monitor.solved(group.exact, end)
+    has_fallen = before.point.value - end.value > rounding(end.value)
     n_stalled = np.where(has_fallen, 0, group.n_stalled + 1)
     # Where rounding keeps F from falling, it may also keep the gap from closing: the estimate
     # decides.
     stalled = n_stalled == _PATIENCE
-    solved |= stalled & fit.monitor.reached(end.estimate, 0.0, end.value)
-    unsolved = np.flatnonzero(~(solved | stalled))
-    if len(unsolved) == len(problems):
-        return replace(group, n_stalled=n_stalled), solved
-    group = replace(
-        group,
-        problems=problems[unsolved],
-        n_stalled=n_stalled[unsolved],
-        metric=group.metric.take_problems(subset, unsolved),
-        first_metric=group.first_metric.take_problems(subset, unsolved),
-    )
-    return group, solved
-
-
-def _embedded(
-    objective: Objective, point: Point, problems: Places, T: Coef, value: PerProblem
-) -> tuple[Coef, float]:
-    """Return T and F of all problems, given those of some, and the point of all the others."""
-    if len(problems) == objective.problems.count:
-        return T, float(objective.in_units_of_F(value).sum())
-    T_of_all, values = point.T.copy(), point.value.copy()
-    T_of_all[:, objective.problems.scores(problems)], values[problems] = T, value
-    return T_of_all, float(objective.in_units_of_F(values).sum())
+    solved |= stalled & monitor.reached(end.estimate, 0.0, end.value)
+    unsolved = (~(solved | stalled)).nonzero()[0]
+    if not unsolved.size:
+        return solved, None
+    return solved, replace(group, n_stalled=n_stalled).take_problems(unsolved)
 
 
 def start_below_offsets(
@@ -292,3 +273,50 @@ def _optimum_at_temperature(
     monitor.losses.extend(t * F for F in stage.losses)
     monitor.reason, monitor.stopped = stage.reason, stage.stopped
     return t * minimum.point.T
+
+
+def result_from(objective: Objective, point: Point, converged: Mask, monitor: Monitor) -> Result:
+    """Return the result in the user's units, given the last point and what converged, (B,)."""
+    objective = objective.in_double()
+    diverging = _diverging(objective, point, converged)
+    point, gap = _with_all_gaps(objective, point)
+    coef, intercept = objective.coefficients(point.T)
+    stalled = "rounding keeps F from decreasing further; raise tol or scale C down"
+    message = "the optimum was reached" if converged.all() else monitor.reason or stalled
+    return Result(
+        coef=coef,
+        intercept=intercept,
+        objective=objective.in_units_of_F(point.value),
+        gap=np.where(objective.has_free_features, np.inf, objective.in_units_of_F(gap)),
+        n_iter=len(monitor.losses),
+        converged=converged & ~objective.problems.any(diverging),
+        message="there is no optimum" if diverging.any() else message,
+        stopped=monitor.stopped,
+        diverging=tuple(diverging.nonzero()[0].tolist()),
+        loss_curve=np.array(monitor.losses),
+    )
+
+
+def _with_all_gaps(objective: Objective, point: Point) -> tuple[Point, PerProblem]:
+    """Return the point, balanced in problems that have no gap yet, and the gaps, (B,)."""
+    gap = np.minimum(point.gap, point.value)  # no F is below zero
+    has_bound = ~(objective.has_free_features | objective.constant_problems)
+    unproven = (has_bound & ~np.isfinite(point.gap)).nonzero()[0]
+    if unproven.size:
+        subset, scores = objective.take_problems(unproven), objective.problems.scores(unproven)
+        end = balanced(subset, Point.at_coefficients(subset, point.T[:, scores]))
+        point = point.with_problems(objective, unproven, end)
+        proven = certify(subset, end.T, np.zeros_like(end.T)).gap
+        gap[unproven] = np.minimum(proven, end.value)
+    return point, gap
+
+
+def _diverging(objective: Objective, point: Point, converged: Mask) -> Mask:
+    """Return which scores (K,) the last step still moves, though it no longer moves F."""
+    if not objective.has_free_features.any():
+        return np.zeros(objective.shape[1], dtype=bool)
+    step = objective.rows.block_coefficients(objective.link.centred(point.step))
+    moves = objective.rows.maximum(LargestMove(step))
+    largest = moves.reshape(objective.problems.count, -1).max(axis=1)
+    runaway = converged & objective.has_free_features & (largest > _RUNAWAY)
+    return moves > 0.5 * objective.problems.spread(np.where(runaway, largest, np.inf))

@@ -10,6 +10,7 @@ from scipy import linalg
 
 # Curvature below this counts as zero: saturated rows leave some, whose inverse squared overflows.
 FLAT = 1e-100
+_EPS = np.finfo(float).eps
 
 
 def solved(factor: NDArray, b: NDArray, transposed: bool = False) -> NDArray:
@@ -25,7 +26,7 @@ def positive(diagonal: NDArray) -> NDArray:
 
 def cholesky(H: NDArray) -> NDArray:
     """Return the lower Cholesky factor of H, raised along its diagonal until it exists."""
-    diagonal, raised = np.diagonal(H).copy(), np.finfo(float).eps
+    diagonal, raised = H.diagonal().copy(), _EPS
     while True:
         A = H.T.copy(order="F")
         np.fill_diagonal(A, positive(diagonal * (1 + raised)))

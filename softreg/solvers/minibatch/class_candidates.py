@@ -15,7 +15,7 @@ from softreg._model.penalties import Penalty
 from softreg._rows.arrays import Coef, PerScore, Places
 from softreg._rows.blocks import Block
 from softreg._rows.targets import ClassTargets
-from softreg.solvers.linalg.row_sampling import ChanceByLeverage
+from softreg.solvers.linalg.metrics import ChanceByLeverage
 from softreg.solvers.minibatch.curvature import Kronecker, KroneckerInverse
 from softreg.solvers.minibatch.update import CurvatureState, Iterate, UpdateRule
 

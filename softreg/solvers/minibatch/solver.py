@@ -9,11 +9,9 @@ import numpy as np
 
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
-from softreg.solvers.base import Solver
+from softreg.solvers.base import Monitor, Result, Solver
 from softreg.solvers.minibatch.class_candidates import PROPOSALS, candidate_descent
 from softreg.solvers.minibatch.update import Iterate, UpdateRule, step
-from softreg.solvers.monitor import Monitor
-from softreg.solvers.result import Result
 
 # Batches of "auto" size make this many steps an epoch, which the smallest sets need; but batches of
 # fewer rows than the first bound spend most of their time in Python.

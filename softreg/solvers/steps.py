@@ -1,4 +1,4 @@
-"""Newton steps by preconditioned conjugate gradients, and their certificate."""
+"""Steps that decrease F: line searches, and Newton's by conjugate gradients, with certificates."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 from softreg._model.certificate import certify
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, PerProblem, Places
-from softreg.solvers.linalg.conjugate_gradients import conjugate_gradients
+from softreg.solvers.base import CERTIFIED_GAP, LOSS_ROUNDING, Point
+from softreg.solvers.linalg.conjugate_gradients import HessianProduct, conjugate_gradients
 from softreg.solvers.linalg.costs import costs_of
-from softreg.solvers.linalg.hessian_product import HessianProduct
 from softreg.solvers.linalg.metrics import DiagonalMetric, Metric
-from softreg.solvers.monitor import CERTIFIED_GAP, LOSS_ROUNDING
-from softreg.solvers.point import Point, estimated_gap, line_search, relative_estimate
 
+# Sufficient decrease and the smallest step of the line search (Nocedal and Wright 2006, 3.1).
+_SUFFICIENT, _SMALLEST = 1e-4, 2.0**-30
+_TINY = np.finfo(float).tiny
 # Below this estimate of (F - F*) / F, Newton's quadratic convergence carries one accurate step to
 # the optimum, and its linear system is worth solving for the certificate.
 NEAR = 1e-5
@@ -33,17 +34,58 @@ _RISE = 1e-12
 _RESIDUAL_SHARE = 0.1
 
 
+def relative_estimate(objective: Objective, point: Point, metric: Metric) -> PerProblem:
+    """Return the estimate of (F - F*) / F at a point, (B,): half Newton's decrement, squared."""
+    return estimated_gap(objective, point.gradient, metric) / np.maximum(point.value, _TINY)
+
+
+def estimated_gap(objective: Objective, gradient: Coef, metric: Metric) -> PerProblem:
+    """Return the estimate of F - F*, (B,): ||gradient||^2 / 2, the norm being the metric's."""
+    return 0.5 * objective.problems.inner(gradient, metric.unwhiten(metric.whiten(gradient)))
+
+
+def gradient_step(objective: Objective, point: Point, metric: Metric) -> Point:
+    """Return the point after one step down the gradient in a metric."""
+    return line_search(objective, point, -metric.unwhiten(metric.whiten(point.gradient)))
+
+
+def line_search(objective: Objective, point: Point, step: Coef, length: float = 1.0) -> Point:
+    """Return the first of the points T + length * step, halving the length, that decreases each F.
+
+    Problems halve their steps independently; one whose F no step decreases stays where it is.
+    """
+    shortened = length * step
+    trial = Point.at_coefficients(objective, point.T + shortened, shortened)
+    slope = objective.problems.inner(point.gradient, shortened)
+    enough = trial.value <= point.value + _SUFFICIENT * slope
+    failed = (~enough).nonzero()[0]
+    if not failed.size:
+        return trial
+    subset, start = objective.take_problems(failed), point.take_problems(objective, failed)
+    if length / 2 < _SMALLEST:
+        unknown = np.full_like(start.value, np.inf)
+        rest = replace(start, estimate=unknown, gap=unknown)
+    else:
+        rest = line_search(subset, start, objective.problems.columns(step, failed), length / 2)
+    return trial.with_problems(objective, failed, rest)
+
+
 def is_near(objective: Objective, point: Point, metric: Metric) -> Mask:
     """Return whether one accurate Newton step should reach each problem's optimum, (B,)."""
     return relative_estimate(objective, point, metric) <= NEAR
 
 
-def newton_step(objective: Objective, point: Point, metric: Metric, tol: float) -> Point:
-    """Return the point after one Newton step by conjugate gradients; near the optimum certified."""
+def newton_step(
+    objective: Objective, point: Point, metric: Metric, tol: float
+) -> tuple[Point, int]:
+    """Return the point after one Newton step by conjugate gradients, and the number of products.
+
+    Near the optimum it has a certificate.
+    """
     # Loosely far from the optimum, near it as the certificate needs them.
     near = is_near(objective, point, metric)
     step, n_products = _NewtonEquations(objective, point, metric, near, tol).solution()
-    return replace(after_step(objective, point, metric, step, near), passes=n_products)
+    return after_step(objective, point, metric, step, near), n_products
 
 
 def after_step(objective: Objective, point: Point, metric: Metric, step: Coef, near: Mask) -> Point:
@@ -52,15 +94,27 @@ def after_step(objective: Objective, point: Point, metric: Metric, step: Coef, n
     Far from the optimum that is as much of the step as decreases F; near it the whole step, with
     its certificate.
     """
-    new = _searched(objective, point, point, step, (~near).nonzero()[0])
-    problems = near.nonzero()[0]
+    new, is_searched, problems = point, ~near, near.nonzero()[0]
     if problems.size:
         subset, start = objective.take_problems(problems), point.take_problems(objective, problems)
         subset_metric = metric.take_problems(objective, problems)
         subset_step = objective.problems.columns(step, problems)
-        certified = _certified(subset, start, subset_metric, subset_step)
-        new = new.with_problems(objective, problems, certified)
+        end = _certified(subset, start, subset_metric, subset_step)
+        new = new.with_problems(objective, problems, end)
+        is_searched[problems] = end.value > start.value * (1 + _RISE) + LOSS_ROUNDING
+    problems = is_searched.nonzero()[0]
+    if problems.size:
+        subset, start = objective.take_problems(problems), point.take_problems(objective, problems)
+        end = line_search(subset, start, objective.problems.columns(step, problems))
+        new = new.with_problems(objective, problems, end)
     return new
+
+
+def _certified(objective: Objective, point: Point, metric: Metric, step: Coef) -> Point:
+    """Return the point after the whole step, with its certificate."""
+    found = certify(objective, point.T, step)
+    estimate = found.divergence + estimated_gap(objective, found.imbalance, metric)
+    return Point(point.T + step, found.value, found.gradient, estimate, found.gap, step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +146,7 @@ class _NewtonEquations:
         # 2. Conjugate gradients.
         step, residual, n_products = np.zeros_like(point.T), np.zeros_like(point.T), 0
         for product, mask in ((rough, ~needs_exact), (exact, needs_exact)):
-            problems = np.flatnonzero(mask)
+            problems = mask.nonzero()[0]
             if problems.size:
                 scores = objective.problems.scores(problems)
                 step[:, scores], residual[:, scores], n = self._solved(product, problems)
@@ -156,31 +210,11 @@ class _NewtonEquations:
 
         `drifted`: the residual was added up in single precision and has to be computed anew.
         """
-        columns, problems = self.objective.problems.columns, np.flatnonzero(self.near)
+        columns, problems = self.objective.problems.columns, self.near.nonzero()[0]
         product, residual = product.take_problems(problems), columns(residual, problems)
         if drifted:
             residual = -columns(self.point.gradient, problems) - product(columns(step, problems))
         step[:, self.objective.problems.scores(problems)] += product.balancing_step(residual)
-
-
-def _searched(
-    objective: Objective, point: Point, new: Point, step: Coef, problems: Places
-) -> Point:
-    """Return `new` with some problems after a line search from `point` along their steps."""
-    if not problems.size:
-        return new
-    subset, start = objective.take_problems(problems), point.take_problems(objective, problems)
-    searched = line_search(subset, start, objective.problems.columns(step, problems))
-    return new.with_problems(objective, problems, searched)
-
-
-def _certified(objective: Objective, point: Point, metric: Metric, step: Coef) -> Point:
-    """Return the point after the whole step, with its certificate, unless F rises."""
-    found = certify(objective, point.T, step)
-    estimate = found.divergence + estimated_gap(objective, found.imbalance, metric)
-    new = Point(point.T + step, found.value, found.gradient, estimate, found.gap, step)
-    has_risen = found.value > point.value * (1 + _RISE) + LOSS_ROUNDING
-    return _searched(objective, point, new, step, np.flatnonzero(has_risen))
 
 
 def balanced(objective: Objective, point: Point) -> Point:
@@ -190,17 +224,16 @@ def balanced(objective: Objective, point: Point) -> Point:
     """
     free = objective.penalty.free
     metric = DiagonalMetric.at_coefficients(objective, point.T)
+
+    def enough(_objective: Objective, _places: Places, _residual: Coef, ratio: PerProblem) -> Mask:
+        return ratio < _ROUNDING
+
     for _ in range(_MOST_BALANCING_STEPS):
         gradient = free * point.gradient
         if np.isfinite(objective.imbalance_gap(gradient)).all():
             break
         product = HessianProduct(objective, point.T, confined_to=free)
-        step, _, _ = conjugate_gradients(product, gradient, metric, _to_rounding, _FEWEST_PRODUCTS)
+        step, _, _ = conjugate_gradients(product, gradient, metric, enough, _FEWEST_PRODUCTS)
         product.forget()
         point = line_search(objective, point, step)
     return point
-
-
-def _to_rounding(_subset: Objective, _places: Places, _residual: Coef, ratio: PerProblem) -> Mask:
-    """Return whether equations are solved to rounding: an `Enough`."""
-    return ratio < _ROUNDING

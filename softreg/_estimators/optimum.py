@@ -1,0 +1,83 @@
+"""The optimum that a fit left, found again from its coefficients and data."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from softreg._encoding.answers import Sample
+from softreg._estimators.base import LinearClassifier, pose
+from softreg._model.objective import Objective
+from softreg._rows.threads import Threads
+from softreg.solvers.base import Point
+from softreg.solvers.linalg.metrics import Metric, first_metric
+from softreg.solvers.steps import relative_estimate
+
+# What rounding coefficients to single precision costs is far below this, other rows far above.
+_LARGEST_EXCESS = 1e-3
+
+
+class Optimum(NamedTuple):
+    """Where a fit ended.
+
+    Attributes
+    ----------
+    objective : Objective that was minimised
+    T : ndarray (width, K), the coefficients in working coordinates
+    metric : Metric, there
+    """
+
+    objective: Objective
+    T: NDArray
+    metric: Metric
+
+
+def optimum_of(
+    estimator: LinearClassifier,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    offset: Any,
+    threads: Threads,
+) -> Optimum:
+    """Return the optimum that an estimator was fitted to, given what its `fit` was.
+
+    ValueError if its coefficients are not at the optimum of these rows.
+    """
+    check_is_fitted(estimator)
+    data = estimator._validated(X, reset=False)
+    sample = Sample.from_data(data, estimator._encoder(y), y, sample_weight, offset)
+    if not np.array_equal(sample.encoding.classes, estimator.classes_):
+        raise ValueError(
+            f"y holds the classes {sample.encoding.classes.tolist()}, and the model was fitted to "
+            f"{estimator.classes_.tolist()}; pass the X and y that it was fitted to."
+        )
+    rows = sample.rows(bool(estimator.fit_intercept), threads)
+    objective = pose(
+        estimator, rows, sample.encoding, estimator._inverse_strengths(sample.encoding)
+    )
+    W, b = estimator.coef_.T.astype(float), estimator.intercept_.astype(float)
+    T = objective.working(W, b)
+    return Optimum(objective, T, metric_at_optimum(objective, T))
+
+
+def metric_at_optimum(objective: Objective, T: NDArray) -> Metric:
+    """Return a metric at the optimum; ValueError if T (width, K) is not near it."""
+    exact, metric = objective.in_double(), first_metric(objective, T)
+    excess = relative_estimate(exact, Point.at_coefficients(exact, T), metric)
+    excess = excess[~objective.constant_problems]
+    if not (excess <= _LARGEST_EXCESS).all():
+        raise ValueError(
+            "The model is not at the optimum of these rows: F is estimated "
+            f"{excess.max():.1g} (relative) above it. Pass the X, y, sample_weight and "
+            "offset that it was fitted to, and no model of MiniBatch or partial_fit."
+        )
+    return metric.refreshed(objective, T)
+
+
+def probabilities_of(estimator: LinearClassifier, scores: NDArray) -> NDArray:
+    """Return the probabilities (n, n_classes) of scores (n, K), or (n, 1) of two classes."""
+    return estimator._probabilities(estimator._as_decisions(scores))
