@@ -95,14 +95,12 @@ def test_losses_of_stored_answers_are_those_of_their_matrix(size):
     np.testing.assert_allclose(R, probabilities(link, Z) - Y, atol=1e-14)
 
 
-@pytest.mark.parametrize("chunk", [1, 2**16])
 @pytest.mark.parametrize("K", [1, 2, 4])
-def test_the_links_hessian_is_the_sum_of_kronecker_products(monkeypatch, link, K, chunk):
-    """sum_i w_i (Hessian of row i) (x) x_i x_i', whatever the chunks; zero between its blocks.
+def test_the_links_hessian_is_the_sum_of_kronecker_products(link, K):
+    """sum_i w_i (Hessian of row i) (x) x_i x_i'; zero between its blocks.
 
     Where scores are problems, each may have weights of its own.
     """
-    monkeypatch.setattr(kernels, "_CHUNK_VALUES", chunk)
     is_softmax, rng = isinstance(link, Softmax), np.random.default_rng(12)
     K = max(K, 2) * link.fits if is_softmax else K
     B = link.fits if is_softmax else K
@@ -129,15 +127,22 @@ WAYS = [kernels._softmax_hessian_by_class_pairs, kernels._softmax_hessian_by_cla
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("K", [2, 3, 5])
 @pytest.mark.parametrize("chunk", [1, 40, 2**18])
-def test_either_way_to_a_softmax_hessian_adds_up_kronecker_products(monkeypatch, way, K, chunk):
+def test_either_way_to_a_softmax_hessian_adds_up_kronecker_products(way, K, chunk):
     """sum_i w_i (diag(p_i) - p_i p_i') (x) x_i x_i', whatever the chunks."""
-    monkeypatch.setattr(kernels, "_CHUNK_VALUES", chunk)
-    monkeypatch.setattr(kernels, "_PAIR_CHUNK_VALUES", chunk)
     rng = np.random.default_rng(14)
     X, w, P = rng.normal(size=(37, 4)), rng.random(37), rng.dirichlet(np.ones(K), 37).T
     row_hessians = np.einsum("km,kj->mkj", P, np.eye(K)) - np.einsum("km,jm->mkj", P, P)
     expected = np.einsum("m,mkj,mp,mq->kpjq", w, row_hessians, X, X).reshape(4 * K, 4 * K)
-    np.testing.assert_allclose(way(P, X, w), expected, atol=1e-13)
+    np.testing.assert_allclose(way(P, X, w, chunk), expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("chunk", [1, 40, 2**16])
+def test_weighted_gram_matrices_do_not_depend_on_chunks(chunk):
+    """sum_i c_ki x_i x_i' of each score, a few rows at a time or all at once."""
+    rng = np.random.default_rng(15)
+    X, C = rng.normal(size=(37, 4)), rng.random((3, 37))
+    expected = np.einsum("km,mp,mq->kpq", C, X, X)
+    np.testing.assert_allclose(kernels.weighted_grams(X, C, chunk), expected, atol=1e-13)
 
 
 def test_nothing_cancels_in_the_hessian_of_nearly_saturated_rows_by_class_pairs():

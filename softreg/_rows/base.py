@@ -28,8 +28,6 @@ RowKernel = Callable[[Block], NDArray]
 # (importance (m,) of some rows, sum of the importance of all) -> the chances (m,) to draw them.
 Chance = Callable[[PerRow, float], PerRow]
 
-# Probabilities (n, K) are kept from product to product up to this many, 64 MB of doubles.
-KEPT_SCORES = 2**23
 # Farther than this many deviations from zero, the mean of a column would cost products in single
 # precision, which centre within themselves, more than two of seven digits.
 _FARTHEST_IN_SINGLE = 100

@@ -14,7 +14,6 @@ from scipy import sparse
 
 from softreg._rows.arrays import Features, Mask, PerRow, Places, ScoreStore, Store
 from softreg._rows.base import (
-    KEPT_SCORES,
     Chance,
     RowKernel,
     Rows,
@@ -29,30 +28,13 @@ from softreg._rows.coordinates import Coordinates
 from softreg._rows.targets import Targets
 from softreg._rows.threads import Threads
 
-# A block of 2^18 values (2 MB of doubles) stays near a core for both products of a pass; smaller
-# ones lose to the Python around them, larger ones to memory (measured from 2^14 to 2^20).
-_BLOCK_VALUES = 2**18
-# Blocks of fewer rows spend more on adding up their sums, (width, K), than they save (measured on
-# text).
-_BLOCK_ROWS = 512
-# Where the scores of a block would take more than 32 MB, blocks get smaller, down to this many
-# rows: adding up their sums then takes a tenth of the work on a block (counted).
-_MOST_BLOCK_SCORES, _FEWEST_BLOCK_ROWS = 2**22, 64
-# Below this many values in a pass, threads wait for each other longer than they save (measured).
-_WORTH_A_THREAD = 400_000
 # A product takes as long over a stored value of CSR as over this many dense ones (measured).
 _STORED_VALUE = 8
 # A dense X is converted to CSR if its products then take this share of the time or less.
 _MOSTLY_ZEROS = 1 / 3
-# Standardised copies up to this size, 256 MB, are kept from pass to pass. Larger X is used as it
-# is, or, in single precision, standardised anew block by block.
-_KEPT_BYTES = 2**28
-# It is also standardised anew where the mean of some column is this many deviations from zero:
-# centring within the products would cost more than four of sixteen digits.
+# X too large for a copy is standardised anew where the mean of some column is this many deviations
+# from zero: centring within the products would cost more than four of sixteen digits.
 _FARTHEST_IN_DOUBLE = 1e4
-# A matrix of this order is 128 MB, and its Cholesky factor half a second.
-_LARGEST_ORDER = 4000
-
 # Targets, weights (m,) and offsets (m, K) of some rows; None: ones, and zeros.
 RowTerms = tuple[Targets, PerRow | None, NDArray | None]
 
@@ -84,7 +66,6 @@ class MemoryRows(Rows):
     known_totals: Totals | None = field(default=None, repr=False)
     score_stores: dict[int, ScoreStore] = field(default_factory=dict, repr=False)
     in_memory = keeps_blocks = True
-    value_budget = _LARGEST_ORDER**2
 
     @property
     @abstractmethod
@@ -111,6 +92,10 @@ class MemoryRows(Rows):
     @property
     def n_scores(self) -> int:
         return self.Y.n_scores
+
+    @property
+    def value_budget(self) -> float:
+        return self.threads.limits.value_budget
 
     @property
     def weights(self) -> PerRow:
@@ -146,12 +131,13 @@ class MemoryRows(Rows):
 
     def _block_slices(self) -> list[slice]:
         # A block works on its values of X and three (K, m) matrices and makes (width, K) sums.
-        score_values = 3 * self.n * self.n_scores
-        if self.n_values + score_values <= _WORTH_A_THREAD:
+        limits, score_values = self.threads.limits, 3 * self.n * self.n_scores
+        if self.n_values + score_values <= limits.unshared_values:
             return [slice(0, self.n)]
-        rows = min(_BLOCK_ROWS, max(_FEWEST_BLOCK_ROWS, _MOST_BLOCK_SCORES // self.n_scores))
+        most_rows = max(limits.fewest_block_rows, limits.block_scores // self.n_scores)
+        rows = min(limits.block_rows, most_rows)
         most_worth_their_sums = (self.n_values + 3 * self.n) / (rows * self.coordinates.width)
-        in_cache = (self.stored_values + score_values) / _BLOCK_VALUES
+        in_cache = (self.stored_values + score_values) / limits.block_values
         count = max(1, round(min(in_cache, most_worth_their_sums)))
         count = -(-count // self.threads.count) * self.threads.count
         return slices(self.n, min(count, self.n))
@@ -178,7 +164,7 @@ class MemoryRows(Rows):
 
     def _score_store(self, rows: slice) -> ScoreStore | None:
         """Return where a block keeps what is made of its scores; None: too many, or used once."""
-        if self.single_pass or self.n * self.n_scores > KEPT_SCORES:
+        if self.single_pass or self.n * self.n_scores > self.threads.limits.kept_scores:
             return None
         return self.score_stores.setdefault(rows.start, ScoreStore())
 
@@ -343,7 +329,7 @@ class DenseRows(MemoryRows):
     @property
     def _is_kept(self) -> bool:
         size = self.n * self.coordinates.width * self.dtype.itemsize
-        return size <= _KEPT_BYTES and not self.single_pass
+        return size <= self.threads.limits.kept_bytes and not self.single_pass
 
     @cached_property
     def blocks_are_raw(self) -> bool:
@@ -400,7 +386,10 @@ class SparseRows(MemoryRows):
 
     @property
     def _is_kept(self) -> bool:
-        return self.X.nnz * self.dtype.itemsize <= _KEPT_BYTES and not self.single_pass
+        return (
+            self.X.nnz * self.dtype.itemsize <= self.threads.limits.kept_bytes
+            and not self.single_pass
+        )
 
 
 def memory_rows(
