@@ -18,9 +18,8 @@ from softreg._model.links import Sigmoid, Softmax
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.label_targets import LabelTargets
 from softreg._rows.memory import DenseRows, SparseRows
-from softreg._rows.targets import ClassTargets, TargetMatrix, Targets
+from softreg._rows.targets import ClassTargets, LabelTargets, TargetMatrix, Targets
 from softreg._rows.threads import Limits
 from softreg.solvers.linalg.hessian_product import HessianProduct
 

@@ -27,10 +27,10 @@ solvers/      HOW (public): base, auto, outer_loop, newton_step, point, monitor,
   linalg/     metrics, costs, factors, hessian_product, conjugate_gradients, row_sampling
   minibatch/  solver, update, gradient, curvature, stream_state, class_candidates
 _encoding/    WHAT y MEANS: validation, answers, classes, labels, chunk_survey
-_model/       WHAT IS MINIMISED: objective, certificate, problems, links, penalties, rowspace,
+_model/       WHAT IS MINIMISED: objective, certificate, links, penalties, rowspace,
               kernels, block_kernels
-_rows/        WHERE THE DATA ARE: base, blocks, memory, chunked, targets, label_targets,
-              coordinates, threads, arrays
+_rows/        WHERE THE DATA ARE: base, blocks, memory, chunked, targets, coordinates,
+              threads, arrays
 leaves        nobody imports them: calibration, chunks, display, functions, inference
 """
 ROW = re.compile(r"^(?P<indent> *)(?P<name>[a-z_]+)/? +(?:[^:\n]+: )?(?P<modules>.+)$", re.M)
@@ -59,7 +59,6 @@ NARROWER = {
     "_rows.arrays": set(),
     "_model.kernels": set(),
     "_model.penalties": {"_rows.arrays"},
-    "_model.problems": {"_rows.arrays"},
     "_model.links": {"_model.kernels", "_rows.targets", "_rows.arrays"},
     "solvers": {"solvers", "_model", "_rows"},
 }

@@ -33,11 +33,6 @@ _SMALLEST = np.finfo(float).tiny
 _LEAST_CHANGE = -1 + np.finfo(float).eps
 
 
-def row_totals(values: Array) -> Array:
-    """Return the sums over rows of values (B, m), in double precision, (B,)."""
-    return values.sum(axis=1, dtype=float)
-
-
 def curvature_diagonal(P: Array) -> Array:
     """Return p (1 - p), the diagonal of each row's Hessian in its scores, under either link."""
     return P * (1 - P)

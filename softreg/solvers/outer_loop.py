@@ -154,7 +154,7 @@ def _groups(objective: Objective) -> list[Places]:
     stay in the cache; but of no fewer scores than make a product worth reading the data for.
     """
     problems = np.flatnonzero(~objective.constant_problems)
-    if not objective.rows.keeps_blocks:  # reading the data costs more than their arithmetic
+    if not objective.rows.in_memory:  # reading the data costs more than their arithmetic
         return [problems]
     limits = objective.rows.threads.limits
     n_scores = max(limits.fewest_group_scores, limits.kept_scores // objective.rows.n)
