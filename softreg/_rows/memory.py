@@ -153,7 +153,7 @@ class MemoryRows(Rows):
         """Return the block of some rows, one of `block_slices`."""
         block = self._blocks.get(rows.start)
         if block is None:
-            X = self._kept_block_X(rows) if self._is_kept else self._block_X(rows)
+            X = self._kept_X(rows) if self._is_kept else self._block_X(rows)
             terms, store = self._terms(rows), self._score_store(rows)
             block = self._block_kind(rows.start, X, *terms, self.coordinates, store)
             if self._is_kept:
@@ -172,7 +172,7 @@ class MemoryRows(Rows):
         small = size * self.dtype.itemsize <= self.threads.limits.kept_bytes
         return small and not self.single_pass
 
-    def _kept_block_X(self, rows: slice) -> Features:
+    def _kept_X(self, rows: slice) -> Features:
         """Return the X of the block of some rows, of an earlier pass if there was one."""
         key = "X of a block", rows.start, self.dtype, self.coordinates
         return self.kept(key, partial(self._block_X, rows))

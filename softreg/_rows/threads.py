@@ -7,12 +7,11 @@ what the other process takes. With them go the limits of what is worked on and k
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Lock
-from types import TracebackType
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
@@ -22,9 +21,13 @@ class _SingleThreadedBlas:
     """Limits BLAS to one thread as long as a fit runs; limits are the process's, not a thread's."""
 
     def __init__(self) -> None:
-        self._controller = ThreadpoolController().select(user_api="blas")
         self._lock = Lock()
         self._n_fits = 0
+
+    @cached_property
+    def _controller(self) -> ThreadpoolController:
+        # Made by the first fit, when NumPy and SciPy have loaded their BLAS, and under the lock.
+        return ThreadpoolController().select(user_api="blas")
 
     def limit(self) -> int:
         """Limit BLAS to one thread; return how many it was allowed: 1 if another fit limits it."""
@@ -54,17 +57,7 @@ class _SingleThreadedBlas:
             getattr(library, "clear_controlling_thread", lambda force: None)(force=True)
 
 
-@functools.cache
-def _create() -> _SingleThreadedBlas:
-    return _SingleThreadedBlas()
-
-
-_creation = Lock()
-
-
-def _blas() -> _SingleThreadedBlas:
-    with _creation:  # `cache` alone lets two threads make one each
-        return _create()
+_BLAS = _SingleThreadedBlas()
 
 
 @dataclass(frozen=True)
@@ -130,23 +123,18 @@ class Threads:
         self.n_jobs, self.limits = n_jobs, limits or Limits()
 
     def __enter__(self) -> Threads:
-        allowed = _blas().limit()
+        allowed = _BLAS.limit()
         self.count = allowed if self.n_jobs is None else self.n_jobs
         self.passes = 0
         self._pool: ThreadPoolExecutor | None = None
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         try:
             if self._pool is not None:
                 self._pool.shutdown(wait=True, cancel_futures=True)
         finally:
-            _blas().release()
+            _BLAS.release()
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         """Return [function(item) for item in items], computed by `count` threads."""
