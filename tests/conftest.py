@@ -9,7 +9,7 @@ import os
 import pytest
 from hypothesis import settings
 from pairs import cases, label
-from parts import ROUNDING, SOURCES, TERMS, hold, make, with_penalties
+from parts import ROUNDING, SOURCES, TERMS, limits_of, make, with_penalties
 
 from softreg._rows.threads import Threads
 
@@ -77,16 +77,21 @@ def one_thread():
 
 
 @pytest.fixture
-def case(targets_and_penalty, source, dtype, terms, monkeypatch, one_thread):
-    """One objective of every kind."""
-    targets, penalty = targets_and_penalty
-    hold(source, monkeypatch)
-    return make(one_thread, targets, source, dtype, penalty, **TERMS[terms])
+def source_threads(source):
+    """Threads of one, entered, whose limits make blocks what `source` says."""
+    with Threads(1, limits_of(source)) as threads:
+        yield threads
 
 
 @pytest.fixture
-def penalised(targets_and_penalty, source, terms, monkeypatch, one_thread):
+def case(targets_and_penalty, source, dtype, terms, source_threads):
+    """One objective of every kind."""
+    targets, penalty = targets_and_penalty
+    return make(source_threads, targets, source, dtype, penalty, **TERMS[terms])
+
+
+@pytest.fixture
+def penalised(targets_and_penalty, source, terms, source_threads):
     """One objective of every kind in double precision that has a penalty on every score."""
     targets, penalty = targets_and_penalty
-    hold(source, monkeypatch)
-    return make(one_thread, targets, source, penalty=penalty, **TERMS[terms])
+    return make(source_threads, targets, source, penalty=penalty, **TERMS[terms])

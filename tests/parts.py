@@ -17,11 +17,10 @@ from scipy.special import expit, logsumexp, softmax
 from softreg._model.links import Sigmoid, Softmax
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
-from softreg._rows import memory
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.label_targets import LabelTargets
 from softreg._rows.memory import DenseRows, SparseRows
-from softreg._rows.targets import ClassTargets, TargetMatrix, Targets
+from softreg._rows.targets import ClassTargets, LabelTargets, TargetMatrix, Targets
+from softreg._rows.threads import Limits
 from softreg.solvers.linalg.conjugate_gradients import HessianProduct
 
 # Rounding, of quantities of order one, for products in double and in single precision.
@@ -195,10 +194,13 @@ def with_penalties(*names):
     return [(y, name) for y, name in pairs if len(PENALTIES[name]) == 1 or y in LABELS]
 
 
-def hold(source, monkeypatch):
-    """Have no block of dense rows kept if the source is "raw"."""
-    if source == "raw":
-        monkeypatch.setattr(memory, "_KEPT_BYTES", 0)
+# Limits under which rows are spread over many blocks, however few they are.
+MANY_BLOCKS = {"block_values": 1, "block_rows": 1, "unshared_values": 0}
+
+
+def limits_of(source, **others):
+    """Limits under which blocks are what a source says: none of dense rows is kept if "raw"."""
+    return Limits(**({"kept_bytes": 0} if source == "raw" else {}), **others)
 
 
 @dataclass

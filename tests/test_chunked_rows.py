@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from parts import MANY_BLOCKS, SOURCES, TARGETS, close, make, step_rounding
 from parts import ROUNDING as ROUNDS_TO
-from parts import SOURCES, TARGETS, close, hold, make, step_rounding
 
 from softreg._model.certificate import certify
 from softreg._model.objective import Objective
@@ -13,6 +13,7 @@ from softreg._rows.chunked import ChunkedRows
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import single_pass_rows
 from softreg._rows.targets import ClassTargets
+from softreg._rows.threads import Limits, Threads
 from softreg.solvers.linalg.conjugate_gradients import HessianProduct
 
 # ---- Sums and draws -----------------------------------------------------------------------------
@@ -62,16 +63,26 @@ def everything(objective, T):
     ]
 
 
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_sums_over_chunks_do_not_depend_on_blocks_or_threads(n_threads):
+    """Each chunk's rows are spread over threads, which changes nothing beyond rounding."""
+    with Threads(1) as alone, Threads(n_threads, Limits(**MANY_BLOCKS)) as threads:
+        case, in_blocks = (make(each, weighted=True) for each in (alone, threads))
+        found = everything(chunked(in_blocks), case.point())
+        expected = everything(chunked(case), case.point())
+    for actual, wanted in zip(found, expected, strict=True):
+        close(actual, wanted, 1e-11)
+
+
 @pytest.mark.factor("weighted", [False, True])
 @pytest.mark.factor("dtype", ROUNDS_TO)
 @pytest.mark.factor("source", SOURCES)
 @pytest.mark.factor("targets", [name for name in TARGETS if not name.endswith("fits")])
 def test_every_sum_over_chunks_is_that_of_all_rows(
-    monkeypatch, one_thread, targets, source, dtype, weighted
+    source_threads, targets, source, dtype, weighted
 ):
     """Values, products, moments and bounds do not depend on where the rows are."""
-    hold(source, monkeypatch)
-    case = make(one_thread, targets, source, dtype, weighted=weighted)
+    case = make(source_threads, targets, source, dtype, weighted=weighted)
     in_chunks, in_memory, T = chunked(case), case.objective, case.point()
     close(in_chunks.rows.coordinates.centre, in_memory.rows.coordinates.centre, 1e-6)
     np.testing.assert_array_equal(
@@ -133,10 +144,9 @@ def test_moments_of_chunks_are_those_of_long_double(one_thread, name, weighted, 
 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("targets", ["softmax labels", "soft answers, cells"])
-def test_drawn_rows_stand_for_all(monkeypatch, one_thread, targets, source):
+def test_drawn_rows_stand_for_all(source_threads, targets, source):
     """About as many rows are drawn as their chances add up to, weighted by the inverse of these."""
-    hold(source, monkeypatch)
-    case = make(one_thread, targets, source, n=400, weighted=True)
+    case = make(source_threads, targets, source, n=400, weighted=True)
     in_chunks = chunked(case, sizes=(100, 1, 250, 49))
     U, total = in_chunks.rows.block_coefficients(case.point()), []
 

@@ -149,12 +149,11 @@ def test_chunks_may_be_in_another_memory_order_later():
     )
 
 
-def test_a_chunk_in_another_memory_order_is_the_same_data(monkeypatch):
+def test_a_chunk_in_another_memory_order_is_the_same_data():
     """So is one that is read a few rows at a time; one other value is not."""
     checksums = set()
     for at_once in (2**14, 12):
-        monkeypatch.setattr("softreg._encoding.chunk_survey._VALUES_AT_ONCE", at_once)
-        checksums |= {_checksum(np.asarray(X, order=order)) for order in "CF"}
+        checksums |= {_checksum(np.asarray(X, order=order), at_once) for order in "CF"}
     assert len(checksums) == 1 and _checksum(changed(X, (90, 1), 0.5)) not in checksums
 
 
@@ -216,15 +215,6 @@ def test_labels_that_do_not_vary_are_remarked_once():
     assert len(seen) == 1 and seen[0].filename == __file__
     with pytest.warns(UserWarning):
         assert_same_fit(model, SigmoidRegression().fit(X, Y))
-
-
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_the_number_of_threads_changes_nothing_beyond_rounding(monkeypatch, n_jobs):
-    """Each chunk's rows are spread over threads."""
-    monkeypatch.setattr("softreg._rows.memory._WORTH_A_THREAD", 0)
-    monkeypatch.setattr("softreg._rows.memory._BLOCK_ROWS", 1)
-    model = SoftmaxRegression(n_jobs=n_jobs).fit_chunks(parts(X, y))
-    np.testing.assert_allclose(model.coef_, SoftmaxRegression().fit(X, y).coef_, atol=1e-5)
 
 
 class Recorder:

@@ -26,10 +26,10 @@ solvers/      HOW (public): base, auto, outer_loop, steps, lbfgs, newton
   linalg/     metrics, costs, factors, conjugate_gradients
   minibatch/  solver, update, gradient, curvature, stream_state, class_candidates
 _encoding/    WHAT y MEANS: validation, answers, classes, labels, chunk_survey
-_model/       WHAT IS MINIMISED: objective, certificate, problems, links, penalties, rowspace,
+_model/       WHAT IS MINIMISED: objective, certificate, links, penalties, rowspace,
               kernels, block_kernels
-_rows/        WHERE THE DATA ARE: base, blocks, memory, chunked, targets, label_targets,
-              coordinates, threads, arrays
+_rows/        WHERE THE DATA ARE: base, blocks, memory, chunked, targets, coordinates,
+              threads, arrays
 leaves        nobody imports them: calibration, chunks, display, functions, inference
 """
 ROW = re.compile(r"^(?P<indent> *)(?P<name>[a-z_]+)/? +(?:[^:\n]+: )?(?P<modules>.+)$", re.M)
@@ -65,7 +65,6 @@ NARROWER = {
     "_rows.arrays": set(),
     "_model.kernels": set(),
     "_model.penalties": {"_rows.arrays"},
-    "_model.problems": {"_rows.arrays"},
     "_model.links": {"_model.kernels", "_rows.targets", "_rows.arrays"},
     "solvers": {"solvers", "_model", "_rows"},
 }

@@ -6,17 +6,17 @@ from functools import cache
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from parts import SOURCES, close, columns, elsewhere, hold, indicators, make, minimiser
+from parts import SOURCES, close, columns, elsewhere, indicators, make, minimiser
 from problems import PROBLEMS, one_hot, optimum, overlapping, wide
 from scipy.special import expit, log_softmax
 
-from softreg._model import rowspace as _rowspace
 from softreg._model.links import Sigmoid, Softmax
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import MemoryRows, memory_rows
+from softreg._rows.memory import memory_rows
 from softreg._rows.targets import ClassTargets, TargetMatrix
+from softreg._rows.threads import Limits, Threads
 from softreg._selection.leave_one_out import leave_one_out, leave_one_out_with_refits
 from softreg.solvers.linalg.metrics import HessianMetric
 
@@ -136,12 +136,11 @@ def test_leverages_are_the_shares_of_rows_in_the_effective_degrees_of_freedom(pe
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_single_precision_rows_are_left_out_in_double(one_thread, monkeypatch, source):
+def test_single_precision_rows_are_left_out_in_double(source_threads, source):
     """Rows of float32 have the scores of the same rows in float64."""
-    hold(source, monkeypatch)
     X = columns(np.random.default_rng(3), 40, source).astype(np.float32)
     cases = [
-        make(one_thread, source=source, X=X, dtype=dtype) for dtype in (np.float32, np.float64)
+        make(source_threads, source=source, X=X, dtype=dtype) for dtype in (np.float32, np.float64)
     ]
     found, expected = (leave_one_out(c.objective, minimiser(c.exact)) for c in cases)
     assert found.scores.dtype == np.float64
@@ -224,16 +223,16 @@ def test_each_label_has_the_mean_log_loss_of_its_own_refits(one_thread, C):
         assert losses(with_both(z[s, None]), both).mean() == pytest.approx(expected, rel=0.01)
 
 
-def test_rows_that_are_wide_are_left_out_as_in_all_their_columns(one_thread, monkeypatch):
+def test_rows_that_are_wide_are_left_out_as_in_all_their_columns(one_thread):
     """Rotated rows have the scores and leverages that they have without rotation."""
     X, y = wide()
     objective = objective_of(one_thread, X, classes(y), 0.01)
     assert objective.spaces
     found = leave_one_out(objective, at_optimum(objective, X, one_hot(y), 0.01))
-    monkeypatch.setattr(_rowspace, "_MOST_ROWS", 0)
-    objective = objective_of(one_thread, X, classes(y), 0.01)
-    assert not objective.spaces
-    expected = leave_one_out(objective, at_optimum(objective, X, one_hot(y), 0.01))
+    with Threads(1, Limits(rotated_rows=0)) as threads:
+        objective = objective_of(threads, X, classes(y), 0.01)
+        assert not objective.spaces
+        expected = leave_one_out(objective, at_optimum(objective, X, one_hot(y), 0.01))
     close(found.scores, expected.scores, 1e-6)
     close(found.leverage, expected.leverage, 1e-6)
 
@@ -251,19 +250,16 @@ def test_sparse_rows_are_left_out_as_dense_ones(one_thread):
     close(found.leverage, expected.leverage, 1e-8)
 
 
-def test_blocks_and_slices_do_not_matter(one_thread, monkeypatch):
+def test_blocks_and_slices_do_not_matter(one_thread):
     """Rows taken in many blocks and slices are left out as rows taken at once."""
     X, y = overlapping(n=200)
     objective = objective_of(one_thread, X, classes(y))
     T = at_optimum(objective, X, one_hot(y))
     expected = leave_one_out(objective, T)
-    monkeypatch.setattr("softreg._rows.memory._WORTH_A_THREAD", 0)
-    monkeypatch.setattr("softreg._rows.memory._BLOCK_ROWS", 64)
-    monkeypatch.setattr("softreg._rows.memory._BLOCK_VALUES", 256)
-    monkeypatch.setattr("softreg._selection.leave_one_out._VALUES_AT_ONCE", 256)
-    objective = objective_of(one_thread, X, classes(y))
-    assert len(objective.rows.block_slices) > 1
-    found = leave_one_out(objective, T)
+    with Threads(1, Limits(block_values=256, block_rows=64, unshared_values=0)) as threads:
+        objective = objective_of(threads, X, classes(y))
+        assert len(objective.rows.block_slices) > 1
+        found = leave_one_out(objective, T)
     close(found.scores, expected.scores, 1e-10)
     close(found.leverage, expected.leverage, 1e-10)
 
@@ -350,16 +346,16 @@ def test_columns_that_repeat_others_change_nothing(one_thread, C, accuracy):
     close(left.leverage, expected.leverage, accuracy)
 
 
-def test_a_hessian_too_large_is_refused_with_a_remedy(one_thread, monkeypatch):
+def test_a_hessian_too_large_is_refused_with_a_remedy():
     """The error names the numbers that would be held, and cv=10."""
     X, y = overlapping()
-    objective = objective_of(one_thread, X, classes(y))
-    T = objective.null()
-    monkeypatch.setattr(MemoryRows, "value_budget", 15**2)
-    leave_one_out(objective, T)
-    monkeypatch.setattr(MemoryRows, "value_budget", 15**2 - 1)
-    with pytest.raises(ValueError, match=r"225 numbers, and at most 224 .*cv=10"):
-        leave_one_out(objective, T)
+    with Threads(1, Limits(value_budget=15**2)) as threads:
+        objective = objective_of(threads, X, classes(y))
+        leave_one_out(objective, objective.null())
+    with Threads(1, Limits(value_budget=15**2 - 1)) as threads:
+        objective = objective_of(threads, X, classes(y))
+        with pytest.raises(ValueError, match=r"225 numbers, and at most 224 .*cv=10"):
+            leave_one_out(objective, objective.null())
 
 
 def test_a_penalty_without_a_hessian_is_refused_with_a_remedy(one_thread):
@@ -378,11 +374,11 @@ def test_a_penalty_without_a_hessian_is_refused_with_a_remedy(one_thread):
 # ---- Refits -------------------------------------------------------------------------------------
 
 
-def refined_losses(objective, T, Y):
+def refined_losses(objective, T, Y, *tolerated):
     """Each row's log loss, left out in one step, and with the worst rows refitted."""
     left, exact = leave_one_out(objective, T), objective.in_double()
     metric = HessianMetric.at_coefficients(exact, T)
-    both = left, leave_one_out_with_refits(objective, T, metric)
+    both = left, leave_one_out_with_refits(objective, T, metric, *tolerated)
     np.testing.assert_array_equal(both[1].leverage, left.leverage)
     return [losses(with_both(left_out.scores), Y) for left_out in both]
 
@@ -426,15 +422,14 @@ def test_sparse_rows_are_refitted_as_dense_ones(one_thread):
 
 @pytest.mark.parametrize("terms", [{"weighted": True, "offset": True}, {}])
 @pytest.mark.parametrize("K", [2, 3])
-def test_refits_leave_the_whole_row_out(one_thread, monkeypatch, K, terms):
+def test_refits_leave_the_whole_row_out(K, terms):
     """When every row is refitted, each has the loss of the fit without it."""
-    monkeypatch.setattr("softreg._selection.leave_one_out._TOLERATED", 0.0)
-    monkeypatch.setattr("softreg._selection.leave_one_out._MOST_ROW_SCORES", 7 * 60 * K)
     X, y = overlapping(n=60, K=K, seed=2)
     Y, row_terms = one_hot(y), terms_of(60, K, **({"weighted": False, "offset": False} | terms))
-    objective = objective_of(one_thread, X, classes(y), 10.0, **row_terms)
-    T = at_optimum(objective, X, Y, 10.0, **row_terms)
-    found = refined_losses(objective, T, Y)[1]
+    with Threads(1, Limits(refitted_scores=7 * 60 * K)) as threads:
+        objective = objective_of(threads, X, classes(y), 10.0, **row_terms)
+        T = at_optimum(objective, X, Y, 10.0, **row_terms)
+        found = refined_losses(objective, T, Y, 0.0)[1]
     np.testing.assert_allclose(
         found, losses(refits(X, Y, 10.0, **row_terms), Y), rtol=1e-4, atol=1e-6
     )
@@ -458,26 +453,25 @@ def test_labels_are_refitted_each_by_itself(one_thread):
 
 
 @pytest.mark.parametrize("K", [2, 3])
-def test_the_only_row_of_a_class_is_not_refitted(one_thread, monkeypatch, K):
+def test_the_only_row_of_a_class_is_not_refitted(one_thread, K):
     """Without it there is no optimum: its scores are those of the step, and finite."""
-    monkeypatch.setattr("softreg._selection.leave_one_out._TOLERATED", 0.0)
     X, y = overlapping(n=60, K=K)
     y = np.where(y == K - 1, 0, y)
     y[13] = K - 1
     objective = objective_of(one_thread, X, classes(y))
     T = at_optimum(objective, X, one_hot(y))
-    step, found = refined_losses(objective, T, one_hot(y))
+    step, found = refined_losses(objective, T, one_hot(y), 0.0)
     assert found[13] == step[13] and np.isfinite(found).all()
     others = np.arange(60) != 13
     assert (found[others] != step[others]).all()
 
 
-def test_kernels_are_values_that_another_process_could_run(one_thread, monkeypatch):
-    """Each comes back from pickle as it was: the same scores, of steps and of refits."""
-    monkeypatch.setattr("softreg._selection.leave_one_out._TOLERATED", 0.0)  # all are refitted
+def test_kernels_are_values_that_another_process_could_run(one_thread):
+    """Each comes back from pickle as it was: the same scores, of steps and of refits to all."""
     X, y = overlapping(n=60, seed=2)
     objective = objective_of(one_thread, X, classes(y), 10.0)
     T = at_optimum(objective, X, one_hot(y), 10.0)
-    expected = refined_losses(objective, T, one_hot(y))
+    expected = refined_losses(objective, T, one_hot(y), 0.0)
     assert (expected[0] != expected[1]).all()
-    np.testing.assert_array_equal(refined_losses(elsewhere(objective), T, one_hot(y)), expected)
+    found = refined_losses(elsewhere(objective), T, one_hot(y), 0.0)
+    np.testing.assert_array_equal(found, expected)

@@ -95,14 +95,12 @@ def test_losses_of_stored_answers_are_those_of_their_matrix(size):
     np.testing.assert_allclose(R, probabilities(link, Z) - Y, atol=1e-14)
 
 
-@pytest.mark.parametrize("chunk", [1, 2**16])
 @pytest.mark.parametrize("K", [1, 2, 4])
-def test_the_links_hessian_is_the_sum_of_kronecker_products(monkeypatch, link, K, chunk):
-    """sum_i w_i (Hessian of row i) (x) x_i x_i', whatever the chunks; zero between its blocks.
+def test_the_links_hessian_is_the_sum_of_kronecker_products(link, K):
+    """sum_i w_i (Hessian of row i) (x) x_i x_i'; zero between its blocks.
 
     Where scores are problems, each may have weights of its own.
     """
-    monkeypatch.setattr(kernels, "_CHUNK_VALUES", chunk)
     is_softmax, rng = isinstance(link, Softmax), np.random.default_rng(12)
     K = max(K, 2) * link.fits if is_softmax else K
     B = link.fits if is_softmax else K
@@ -129,15 +127,22 @@ WAYS = [kernels._softmax_hessian_by_class_pairs, kernels._softmax_hessian_by_cla
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("K", [2, 3, 5])
 @pytest.mark.parametrize("chunk", [1, 40, 2**18])
-def test_either_way_to_a_softmax_hessian_adds_up_kronecker_products(monkeypatch, way, K, chunk):
+def test_either_way_to_a_softmax_hessian_adds_up_kronecker_products(way, K, chunk):
     """sum_i w_i (diag(p_i) - p_i p_i') (x) x_i x_i', whatever the chunks."""
-    monkeypatch.setattr(kernels, "_CHUNK_VALUES", chunk)
-    monkeypatch.setattr(kernels, "_PAIR_CHUNK_VALUES", chunk)
     rng = np.random.default_rng(14)
     X, w, P = rng.normal(size=(37, 4)), rng.random(37), rng.dirichlet(np.ones(K), 37).T
     row_hessians = np.einsum("km,kj->mkj", P, np.eye(K)) - np.einsum("km,jm->mkj", P, P)
     expected = np.einsum("m,mkj,mp,mq->kpjq", w, row_hessians, X, X).reshape(4 * K, 4 * K)
-    np.testing.assert_allclose(way(P, X, w), expected, atol=1e-13)
+    np.testing.assert_allclose(way(P, X, w, chunk), expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("chunk", [1, 40, 2**16])
+def test_weighted_gram_matrices_do_not_depend_on_chunks(chunk):
+    """sum_i c_ki x_i x_i' of each score, a few rows at a time or all at once."""
+    rng = np.random.default_rng(15)
+    X, C = rng.normal(size=(37, 4)), rng.random((3, 37))
+    expected = np.einsum("km,mp,mq->kpq", C, X, X)
+    np.testing.assert_allclose(kernels.weighted_grams(X, C, chunk), expected, atol=1e-13)
 
 
 def test_nothing_cancels_in_the_hessian_of_nearly_saturated_rows_by_class_pairs():
@@ -376,6 +381,22 @@ def test_the_conjugate_is_the_least_upper_bound(strengths):
     np.testing.assert_array_equal(penalty.conjugate(1e-11 * free), 0)  # balanced to rounding
 
 
+def test_a_ridge_is_smooth_and_does_not_change_by_rotations():
+    """Its value does not change where features of equal strength are rotated."""
+    rng = np.random.default_rng(22)
+    Q, W = np.linalg.qr(rng.normal(size=(6, 6)))[0], rng.normal(size=(6, 3))
+    penalty = Ridge(np.full((6, 1), 0.7))
+    assert penalty.is_smooth and penalty.is_rotatable
+    np.testing.assert_allclose(penalty.value(Q @ W), penalty.value(W), rtol=1e-13)
+
+
+def test_only_penalties_read_strengths():
+    """No other file of the package names the attribute that holds them."""
+    package = Path(links.__file__).parents[1]
+    readers = {path.name for path in package.rglob("*.py") if ".l2" in path.read_text("utf-8")}
+    assert readers == {"penalties.py"}
+
+
 @pytest.mark.parametrize("step", [1e-3, 1.0, 1e3])
 def test_the_prox_is_where_the_proximal_objective_is_least(strengths, step):
     """P = prox(T): <T - P, U - P> <= step (penalty(U) - penalty(P)) for all U, score by score."""
@@ -396,19 +417,3 @@ def test_the_violation_is_zero_exactly_where_the_gradients_cancel(strengths):
     balanced = -strengths * T
     np.testing.assert_array_equal(penalty.violation(T, balanced), 0)
     np.testing.assert_allclose(penalty.violation(T, balanced + away), np.abs(away), rtol=1e-12)
-
-
-def test_a_ridge_is_smooth_and_does_not_change_by_rotations():
-    """Its value does not change where features of equal strength are rotated."""
-    rng = np.random.default_rng(22)
-    Q, W = np.linalg.qr(rng.normal(size=(6, 6)))[0], rng.normal(size=(6, 3))
-    penalty = Ridge(np.full((6, 1), 0.7))
-    assert penalty.is_smooth and penalty.is_rotatable
-    np.testing.assert_allclose(penalty.value(Q @ W), penalty.value(W), rtol=1e-13)
-
-
-def test_only_penalties_read_strengths():
-    """No other file of the package names the attribute that holds them."""
-    package = Path(links.__file__).parents[1]
-    readers = {path.name for path in package.rglob("*.py") if ".l2" in path.read_text("utf-8")}
-    assert readers == {"penalties.py"}

@@ -9,6 +9,7 @@ from parts import (
     DIFFERENCES,
     INDICATORS,
     LABELS,
+    MANY_BLOCKS,
     ROUNDING,
     SOURCES,
     TARGETS,
@@ -18,8 +19,8 @@ from parts import (
     basis,
     close,
     differences,
-    hold,
     indicators,
+    limits_of,
     make,
     minimiser,
     newton,
@@ -29,7 +30,7 @@ from scipy.special import logsumexp
 
 from softreg._model.certificate import certify
 from softreg._model.links import Sigmoid
-from softreg._rows import memory
+from softreg._rows.threads import Threads
 from softreg.solvers.linalg.conjugate_gradients import HessianProduct
 
 # Shares of several labels are stored answers where there are several fits.
@@ -184,10 +185,9 @@ SOME = [[0], [1], [2], [0, 2], [1, 2]]
 
 
 @pytest.fixture
-def several(labels, source, dtype, terms, monkeypatch, one_thread):
+def several(labels, source, dtype, terms, source_threads):
     """One objective of every kind that has several problems, each with its own strength."""
-    hold(source, monkeypatch)
-    return make(one_thread, labels, source, dtype, "L2 of some", **TERMS[terms])
+    return make(source_threads, labels, source, dtype, "L2 of some", **TERMS[terms])
 
 
 @pytest.mark.factor("some", SOME, ids=str)
@@ -242,19 +242,14 @@ def test_leverages_of_all_problems_add_up(several):
 @pytest.mark.factor("dtype", ROUNDING)
 @pytest.mark.factor("source", SOURCES)
 @pytest.mark.factor("targets", LABELS)
-def test_the_objective_of_some_problems_shares_the_blocks(
-    monkeypatch, one_thread, targets, source, dtype, small_blocks
-):
+def test_the_objective_of_some_problems_shares_the_blocks(targets, source, dtype, small_blocks):
     """Blocks are of the same rows, and have the very same X where it is kept."""
-    hold(source, monkeypatch)
-    if small_blocks:
-        for name, value in [("_BLOCK_VALUES", 1), ("_BLOCK_ROWS", 1), ("_WORTH_A_THREAD", 0)]:
-            monkeypatch.setattr(memory, name, value)
-    case = make(one_thread, targets, source, dtype, weighted=True, offset=True)
-    objective, T = case.objective, case.point()
-    objective.value_and_gradient(T)
-    subset = objective.take_problems(np.array([0, 2]))
-    subset.value_and_gradient(T[:, [0, 2]])
+    with Threads(1, limits_of(source, **(MANY_BLOCKS if small_blocks else {}))) as threads:
+        case = make(threads, targets, source, dtype, weighted=True, offset=True)
+        objective, T = case.objective, case.point()
+        objective.value_and_gradient(T)
+        subset = objective.take_problems(np.array([0, 2]))
+        subset.value_and_gradient(T[:, [0, 2]])
     assert len(objective.rows.block_slices) >= (4 if small_blocks else 1)
     assert subset.rows.block_slices == objective.rows.block_slices
     for rows in objective.rows.block_slices:
@@ -350,10 +345,9 @@ COUNTS = np.random.default_rng(60).choice([0, 1, 1, 1, 2], size=(3, 40))
 
 
 @pytest.fixture
-def one_fit(targets_of_one_fit, source, terms, monkeypatch, one_thread):
+def one_fit(targets_of_one_fit, source, terms, source_threads):
     """One objective of every kind whose targets are those of a single fit."""
-    hold(source, monkeypatch)
-    return make(one_thread, targets_of_one_fit, source, **TERMS[terms])
+    return make(source_threads, targets_of_one_fit, source, **TERMS[terms])
 
 
 def fits_and_each(objective):
@@ -430,12 +424,9 @@ CONSTANT = (Sigmoid(), constant_answers)
 
 @pytest.mark.parametrize("offset", [False, True])
 @pytest.mark.parametrize("source", SOURCES)
-def test_the_null_model_is_optimal_where_targets_are_constant(
-    monkeypatch, one_thread, source, offset
-):
+def test_the_null_model_is_optimal_where_targets_are_constant(source_threads, source, offset):
     """Their F is zero to rounding at no weights and finite intercepts; of nothing known, zero."""
-    hold(source, monkeypatch)
-    case = make(one_thread, CONSTANT, source, weighted=True, offset=offset)
+    case = make(source_threads, CONSTANT, source, weighted=True, offset=offset)
     objective = case.objective
     np.testing.assert_array_equal(objective.constant_problems, [False, True, True, True, True])
     W, b = objective.coefficients(objective.null())

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from parts import SOURCES, TARGETS, close, elsewhere, hold, make, minimiser, newton
+from parts import SOURCES, TARGETS, close, elsewhere, make, minimiser, newton
 from problems import PROBLEMS, objective, one_hot, overlapping, solved
 from sklearn.datasets import load_wine
 
 from softreg import SigmoidRegression, SoftmaxRegression, SoftmaxRegressionCV, regularization_path
-from softreg._selection import refits as _refits
+from softreg._rows.threads import Limits, Threads
 from softreg._selection.path import C_values, extrapolated, path_points
 from softreg._selection.refits import Fold, FoldRefits, refits_in_groups
 from softreg.solvers.base import Monitor
@@ -25,11 +25,10 @@ def monitor():
 
 
 @pytest.fixture
-def posed(targets, source, terms, monkeypatch, one_thread):
+def posed(targets, source, terms, source_threads):
     """One objective of every kind at C = 1, of which paths are made."""
-    hold(source, monkeypatch)
     weighted = {"weighted": terms == "weighted", "offset": terms == "weighted"}
-    return make(one_thread, targets, source, factors=np.ones(6), **weighted)
+    return make(source_threads, targets, source, factors=np.ones(6), **weighted)
 
 
 # ---- Paths --------------------------------------------------------------------------------------
@@ -173,9 +172,7 @@ def test_rows_that_a_refit_counts_twice_weigh_twice(posed):
 
 
 @pytest.mark.parametrize("targets", ONE_FIT)
-def test_folds_that_are_refitted_in_groups_are_those_refitted_together(
-    one_thread, monkeypatch, targets
-):
+def test_folds_that_are_refitted_in_groups_are_those_refitted_together(one_thread, targets):
     """Where scores of all folds take too much room, groups of them go one after another.
 
     To within what the tolerance leaves of a score.
@@ -187,10 +184,11 @@ def test_folds_that_are_refitted_in_groups_are_those_refitted_together(
         (1, [1, 1, 1, 1, 1]),
         (2 * case.objective.rows.n * case.objective.shape[1], [2, 2, 1]),
     ):
-        monkeypatch.setattr(_refits, "_MOST_FOLD_SCORES", most)
-        groups = refits_in_groups(case.objective, folds, 1e-12)
-        assert [len(group.folds) for group in groups] == sizes
-        apart = [scores for group in groups for scores in group.held_out_scores(path_point)]
+        with Threads(1, Limits(kept_scores=most)) as threads:
+            limited = make(threads, targets, factors=np.ones(6))
+            groups = refits_in_groups(limited.objective, folds, 1e-12)
+            assert [len(group.folds) for group in groups] == sizes
+            apart = [scores for group in groups for scores in group.held_out_scores(path_point)]
         for one, other in zip(apart, together, strict=True):
             close(gauged(case, one), gauged(case, other), 1e-3)
 

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from problems import PROBLEMS, any_problem, objective, optimum, overlapping, solved
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
+from softreg._estimators.callbacks import FitTask
+from softreg._estimators.pose import read_sample
 
 from softreg import SoftmaxRegression
-from softreg._rows.memory import MemoryRows
+from softreg._rows.threads import Limits, Threads
 
 # What rounding adds to F, relative to F, on either side of a comparison.
 ROUNDING = 1e-13
@@ -142,17 +144,19 @@ def test_a_constant_column_is_no_feature_whatever_its_value(container):
 @pytest.mark.factor("solver", ["lbfgs", "newton"])
 @pytest.mark.factor("budget", ["none", "small Gram matrix", "blocks"])
 def test_without_a_hessian_that_fits_in_memory_the_optimum_is_reached_all_the_same(
-    name, budget, solver, monkeypatch
+    name, budget, solver
 ):
     """By the diagonal, with a step that balances the intercepts, the Gram matrix, or blocks."""
     X, y, Y, least = solved(name, 100.0)
     blocks = (X.shape[1] + 1) ** 2 * Y.shape[1]
     values = {"none": 0, "small Gram matrix": 13**2, "blocks": blocks}
-    monkeypatch.setattr(MemoryRows, "value_budget", values[budget])
-    model = SoftmaxRegression(C=100.0, solver=solver).fit(X, y)
-    reached = objective(model.coef_, model.intercept_, X, Y, 100.0)
+    model = SoftmaxRegression(C=100.0, solver=solver)
+    sample, _ = read_sample(model, X, y, None, None)
+    with Threads(1, Limits(value_budget=values[budget])) as threads:
+        result, _ = model._solve(sample.rows(True, threads), sample.encoding, FitTask(model, {}))
+    reached = objective(result.coef.T, result.intercept, X, Y, 100.0)
     assert reached - least <= 1e-8 * least + LOSS_ROUNDING
-    assert model.converged_ and model.optimality_gap_ <= 1e-8 * least + LOSS_ROUNDING
+    assert result.converged.all() and result.gap.sum() <= 1e-8 * least + LOSS_ROUNDING
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

@@ -2,10 +2,19 @@
 
 import numpy as np
 import pytest
-from parts import ROUNDING, SOURCES, TARGETS, close, hold, make, step_rounding, with_penalties
+from parts import (
+    MANY_BLOCKS,
+    ROUNDING,
+    SOURCES,
+    TARGETS,
+    close,
+    limits_of,
+    make,
+    step_rounding,
+    with_penalties,
+)
 
 from softreg._model.certificate import certify
-from softreg._rows import memory
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.threads import Threads
 from softreg.solvers.linalg.conjugate_gradients import HessianProduct
@@ -73,16 +82,13 @@ def test_working_columns_have_mean_zero_and_deviation_about_one(case):
 @pytest.mark.factor("dtype", ROUNDING)
 @pytest.mark.factor("source", SOURCES)
 @pytest.mark.factor("targets", TARGETS)
-def test_sums_do_not_depend_on_blocks_or_threads(monkeypatch, targets, source, dtype, n_threads):
+def test_sums_do_not_depend_on_blocks_or_threads(targets, source, dtype, n_threads):
     """Every sum over many tiny blocks, in one thread or two, is that over a single block."""
-    hold(source, monkeypatch)
-    with Threads(1) as alone, Threads(n_threads) as threads:
+    many = limits_of(source, **MANY_BLOCKS)
+    with Threads(1, limits_of(source)) as alone, Threads(n_threads, many) as threads:
         one_block = make(alone, targets, source, dtype, weighted=True, offset=True)
         assert len(one_block.objective.rows.block_slices) == 1
         expected = everything(one_block.objective, one_block.point())
-        monkeypatch.setattr(memory, "_BLOCK_VALUES", 1)
-        monkeypatch.setattr(memory, "_BLOCK_ROWS", 1)
-        monkeypatch.setattr(memory, "_WORTH_A_THREAD", 0)
         many_blocks = make(threads, targets, source, dtype, weighted=True, offset=True)
         assert len(many_blocks.objective.rows.block_slices) >= 4
         for actual, wanted in zip(

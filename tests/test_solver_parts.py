@@ -12,7 +12,6 @@ from parts import (
     Drawn,
     close,
     columns,
-    hold,
     indicators,
     make,
     minimiser,
@@ -21,7 +20,7 @@ from parts import (
 
 from softreg._model.certificate import certify
 from softreg._model.links import Sigmoid
-from softreg._rows.memory import MemoryRows
+from softreg._rows.threads import Limits, Threads
 from softreg.solvers.base import Point
 from softreg.solvers.linalg.conjugate_gradients import HessianProduct, conjugate_gradients
 from softreg.solvers.linalg.costs import costs_of
@@ -149,30 +148,32 @@ def test_metrics_are_refreshed_to_the_hessian_where_it_is_affordable(penalised):
         np.testing.assert_allclose(fresh.unwhiten(fresh.whiten(G)), D, atol=1e-9)
 
 
-def test_where_the_hessian_is_too_large_its_blocks_take_its_place(penalised, monkeypatch):
+def test_where_the_hessian_is_too_large_its_blocks_take_its_place(penalised):
     """With a budget for the blocks alone, metrics are refreshed to these, labels' Hessians."""
     T, (width, K) = penalised.point(), penalised.objective.shape
-    monkeypatch.setattr(MemoryRows, "value_budget", width**2 * K)
-    G = np.random.default_rng(50).normal(size=T.shape)
-    for name in ("Gram", "eigenbasis", "Hessian", "blocks"):
-        metric = METRICS[name][0](penalised, 0 * T)
-        fresh, expected = metric.refreshed(penalised.objective, T), blocks(penalised, T)
-        assert fresh.is_hessian
-        close(fresh.unwhiten(fresh.whiten(G)), expected.unwhiten(expected.whiten(G)), 1e-9)
+    rows, G = penalised.objective.rows, np.random.default_rng(50).normal(size=T.shape)
+    with Threads(1, replace(rows.threads.limits, value_budget=width**2 * K)) as threads:
+        limited = replace(penalised.objective, rows=rows.replaced(threads=threads))
+        for name in ("Gram", "eigenbasis", "Hessian", "blocks"):
+            metric = METRICS[name][0](penalised, 0 * T)
+            fresh, expected = metric.refreshed(limited, T), blocks(penalised, T)
+            assert fresh.is_hessian
+            close(fresh.unwhiten(fresh.whiten(G)), expected.unwhiten(expected.whiten(G)), 1e-9)
 
 
 @pytest.mark.parametrize("budget", [0, 48, 49, 100, 146, 147, 400, 440, 441, 10**6])
-def test_metrics_take_no_more_values_than_the_budget(one_thread, monkeypatch, budget):
+def test_metrics_take_no_more_values_than_the_budget(budget):
     """Three classes' blocks take 147 values, their Hessian 441."""
-    monkeypatch.setattr(MemoryRows, "value_budget", budget)
-    case = make(one_thread, n=2000)
-    first = first_metric(case.objective, case.point())
-    fresh = first.refreshed(case.objective, case.point())
+    with Threads(1, Limits(value_budget=budget)) as threads:
+        case = make(threads, n=2000)
+        first = first_metric(case.objective, case.point())
+        fresh = first.refreshed(case.objective, case.point())
+        sample_size = costs_of(case.objective).sample_size
     first_values = getattr(first, "factor", getattr(first, "root", None)).size
     assert first_values <= max(budget, case.point().size)
     n_values = sum(L.size for L in getattr(fresh, "factors", []))
     assert n_values == (441 if budget >= 441 else 147 if budget >= 147 else 0)
-    assert costs_of(case.objective).sample_size * 7 <= budget
+    assert sample_size * 7 <= budget
 
 
 @pytest.mark.parametrize("targets", TARGETS)
@@ -190,10 +191,9 @@ def test_metrics_of_rows_that_are_all_but_saturated_are_finite(one_thread, name,
 
 
 @pytest.fixture
-def several(labels, source, monkeypatch, one_thread):
+def several(labels, source, source_threads):
     """One objective of every kind that has several problems."""
-    hold(source, monkeypatch)
-    return make(one_thread, labels, source, penalty="L2 of each", weighted=True, offset=True)
+    return make(source_threads, labels, source, penalty="L2 of each", weighted=True, offset=True)
 
 
 @pytest.mark.factor("some", [[1], [0, 2], [0, 1, 2]], ids=str)
@@ -686,11 +686,10 @@ def test_problems_that_still_search_are_held_to_their_own_slopes(one_thread, tar
 
 @pytest.mark.parametrize(("targets", "source"), [(y, s) for y in LABELS for s in SOURCES])
 def test_balancing_moves_the_coefficients_that_are_free_in_their_own_problem(
-    monkeypatch, one_thread, targets, source
+    source_threads, targets, source
 ):
     """One label has a penalty on nothing: all of its coefficients end where its F is least."""
-    hold(source, monkeypatch)
-    case = make(one_thread, targets, source, penalty="L2 of some", weighted=True)
+    case = make(source_threads, targets, source, penalty="L2 of some", weighted=True)
     T, free = case.point(), case.working_l2 == 0
     after = balanced(case.objective, Point.at_coefficients(case.objective, T))
     np.testing.assert_array_equal(after.T[~free], T[~free])

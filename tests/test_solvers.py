@@ -11,8 +11,8 @@ from parts import (
     TERMS,
     Drawn,
     close,
-    hold,
     indicators,
+    limits_of,
     make,
     minimiser,
     with_penalties,
@@ -24,15 +24,14 @@ from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from softreg import SoftmaxRegression
 from softreg._model.links import Sigmoid
 from softreg._rows.memory import DenseRows
-from softreg.solvers import LBFGS, Newton, outer_loop
+from softreg._rows.threads import Limits, Threads
+from softreg.solvers import LBFGS, Newton
 from softreg.solvers.auto import solver_for
 from softreg.solvers.base import Monitor
 
 SOLVERS = {"lbfgs": LBFGS, "newton": Newton}
-FIXTURE_FACTORS = {
-    "solver": {"solver_name": SOLVERS},
-    "several": {"labels": LABELS, "source": SOURCES, "terms": ["plain", "weighted, offset"]},
-}
+SEVERAL = {"labels": LABELS, "source": SOURCES, "terms": ["plain", "weighted, offset"]}
+FIXTURE_FACTORS = {"solver": {"solver_name": SOLVERS}, "several": SEVERAL, "in_groups": SEVERAL}
 
 
 @pytest.fixture
@@ -63,12 +62,11 @@ def test_every_solver_reaches_the_optimum_and_proves_it(penalised, solver):
 @pytest.mark.factor("source", SOURCES)
 @pytest.mark.factor("kind", with_penalties("L2", "L2 of each"))
 def test_every_solver_proves_the_optimum_where_all_features_have_a_penalty(
-    monkeypatch, one_thread, solver, kind, source
+    source_threads, solver, kind, source
 ):
     """F - F* <= gap <= 1e-8 F of each problem."""
-    hold(source, monkeypatch)
     terms = {"weighted": True, "offset": True, "factors": np.arange(1.0, 7)}
-    case = make(one_thread, kind[0], source, penalty=kind[1], **terms)
+    case = make(source_threads, kind[0], source, penalty=kind[1], **terms)
     result = minimised(case, solver)
     F = assert_optimal(case, result)
     assert (result.gap <= 1e-8 * F).all()
@@ -153,20 +151,31 @@ def test_solvers_go_by_name_or_are_themselves(one_thread, solver):
 
 
 @pytest.fixture
-def several(labels, source, terms, monkeypatch, one_thread):
+def several(labels, source, terms, source_threads):
     """One objective of every kind that has several problems."""
-    hold(source, monkeypatch)
-    return make(one_thread, labels, source, penalty="L2 of each", **TERMS[terms])
+    return make(source_threads, labels, source, penalty="L2 of each", **TERMS[terms])
+
+
+@pytest.fixture
+def group_threads(fewest):
+    """Threads of one, entered, whose limits have problems solved in groups of `fewest` scores."""
+    with Threads(1, Limits(kept_scores=1, fewest_group_scores=fewest)) as threads:
+        yield threads
+
+
+@pytest.fixture
+def in_groups(labels, source, terms, fewest):
+    """The objective `several`, whose problems are solved in groups of `fewest` scores."""
+    with Threads(1, limits_of(source, kept_scores=1, fewest_group_scores=fewest)) as threads:
+        yield make(threads, labels, source, penalty="L2 of each", **TERMS[terms])
 
 
 @pytest.mark.factor("fewest", [1, 2])
-def test_labels_solved_in_groups_are_labels_solved_at_once(monkeypatch, several, solver, fewest):
+def test_labels_solved_in_groups_are_labels_solved_at_once(several, in_groups, solver, fewest):
     """Each reaches its optimum, and the result is the same but for rounding."""
     at_once = minimised(several, solver)
-    monkeypatch.setattr(outer_loop, "_GROUP_SCORES", 1)
-    monkeypatch.setattr(outer_loop, "_FEWEST_SCORES", fewest)
     seen, null = [], several.objective.null()
-    result = minimised(several, solver, report=lambda T, F: seen.append(T.copy()))
+    result = minimised(in_groups, solver, report=lambda T, F: seen.append(T.copy()))
     moved = (seen[0] != null).any(axis=0)
     assert not moved[fewest:].any() and moved[0]  # the first group is solved first
     F = assert_optimal(several, result)
@@ -178,16 +187,15 @@ def test_labels_solved_in_groups_are_labels_solved_at_once(monkeypatch, several,
     assert result.loss_curve[-1] == pytest.approx(F.sum(), rel=1e-12)
 
 
-def test_every_report_is_of_all_problems(monkeypatch, several, solver):
+@pytest.mark.factor("fewest", [2])
+def test_every_report_is_of_all_problems(in_groups, solver):
     """T and F that a callback gets are those of all problems, solved or not."""
-    monkeypatch.setattr(outer_loop, "_GROUP_SCORES", 1)
-    monkeypatch.setattr(outer_loop, "_FEWEST_SCORES", 2)
-    seen, objective = [], several.objective
-    result = minimised(several, solver, report=lambda T, F: seen.append((T.copy(), F)))
+    seen, objective = [], in_groups.objective
+    result = minimised(in_groups, solver, report=lambda T, F: seen.append((T.copy(), F)))
     for T, F in seen:
         assert (
             pytest.approx(
-                several.parts_of_F(several.value(*objective.coefficients(T))).sum(), rel=1e-12
+                in_groups.parts_of_F(in_groups.value(*objective.coefficients(T))).sum(), rel=1e-12
             )
             == F
         )
@@ -198,11 +206,10 @@ def test_every_report_is_of_all_problems(monkeypatch, several, solver):
     close(result.intercept, b, 1e-12)
 
 
-def test_groups_that_were_not_reached_are_where_they_started(monkeypatch, one_thread, solver):
+@pytest.mark.factor("fewest", [1])
+def test_groups_that_were_not_reached_are_where_they_started(group_threads, solver):
     """When iterations run out, what was solved has converged, and the others say they have not."""
-    monkeypatch.setattr(outer_loop, "_GROUP_SCORES", 1)
-    monkeypatch.setattr(outer_loop, "_FEWEST_SCORES", 1)
-    case, seen = make(one_thread, "answers", penalty="L2 of each", factors=np.ones(6)), []
+    case, seen = make(group_threads, "answers", penalty="L2 of each", factors=np.ones(6)), []
     minimised(case, solver, report=lambda T, F: seen.append(T.copy()))
     null = case.objective.null()
     first = sum((T[:, 1:] == null[:, 1:]).all() for T in seen)
@@ -253,14 +260,10 @@ def constant_and_not(rng, n):
 @pytest.mark.factor("offset", [False, True])
 @pytest.mark.factor("penalty", ["L2", "no penalty"])
 @pytest.mark.factor("fewest", [1, 64])
-def test_constant_problems_stay_at_the_null_model(
-    monkeypatch, one_thread, solver, penalty, offset, fewest
-):
+def test_constant_problems_stay_at_the_null_model(group_threads, solver, penalty, offset):
     """No pass is spent on them, and the others are solved as if they were not there."""
-    monkeypatch.setattr(outer_loop, "_GROUP_SCORES", 1)
-    monkeypatch.setattr(outer_loop, "_FEWEST_SCORES", fewest)
     terms = {"penalty": penalty, "offset": offset, "factors": np.ones(6)}
-    case = make(one_thread, (Sigmoid(), constant_and_not), **terms)
+    case = make(group_threads, (Sigmoid(), constant_and_not), **terms)
     objective, constant = case.objective, [1, 3, 4]
     result, null = minimised(case, solver), objective.null()
     assert result.converged.all() and not result.diverging

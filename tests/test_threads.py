@@ -176,10 +176,9 @@ class Controller:
 
 
 @pytest.mark.parametrize("numbers", [(1, 3), (3, 1), (3,)])
-def test_as_many_threads_are_allowed_as_the_blas_with_most_of_them(monkeypatch, numbers):
+def test_as_many_threads_are_allowed_as_the_blas_with_most_of_them(numbers):
     """NumPy and SciPy bring a BLAS each, which may be allowed different numbers of threads."""
     blas = threads._SingleThreadedBlas()
     blas._controller = Controller(*numbers)
-    monkeypatch.setattr(threads, "_blas", lambda: blas)
-    with Threads() as entered:
-        assert entered.count == 3
+    assert blas.limit() == 3
+    blas.release()

@@ -98,10 +98,11 @@ def _fingerprint(X: Any, answers: Answers) -> Fingerprint:
     return {"rows": X.shape[0]} | {name: _checksum(values) for name, values in parts.items()}
 
 
-def _checksum(values: Any) -> int:
+def _checksum(values: Any, at_once: int = _VALUES_AT_ONCE) -> int:
     """Return the CRC of an array or CSR, 0 for None, whatever the memory order.
 
-    It takes an eighth of a pass (measured).
+    Rows of about `at_once` values are brought to its order at a time. It takes an eighth of a pass
+    (measured).
     """
     if values is None:
         return 0
@@ -111,7 +112,7 @@ def _checksum(values: Any) -> int:
     for array in stored:
         if array.dtype.kind == "O":  # as text: their bytes are addresses, other ones in each pass
             array = array.astype(str)
-        step = max(1, _VALUES_AT_ONCE // max(1, array[:1].size))
+        step = max(1, at_once // max(1, array[:1].size))
         for start in range(0, len(array), step):
             rows: Any = np.ascontiguousarray(array[start : start + step])
             checksum = zlib.crc32(rows.reshape(-1).view(np.uint8), checksum)

@@ -21,7 +21,7 @@ from softreg._encoding.classes import (
     tally_of_declared,
 )
 from softreg._model.links import Sigmoid
-from softreg._rows.label_targets import LabelTargets
+from softreg._rows.targets import LabelTargets
 
 # What the difference of two sums of weights may be by rounding alone, relative.
 _ROUNDING = 1e-9

@@ -10,132 +10,124 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg._model.kernels import gram, row_totals, weighted_grams
+from softreg._model.kernels import gram, weighted_grams
 from softreg._model.links import Link
-from softreg._rows.arrays import Coef, PerProblem, PerRow, PerScore, Scores
+from softreg._rows.arrays import Coef, PerProblem, PerRow, PerScore, RowLosses, Scores
 from softreg._rows.blocks import Block
 
 
 @dataclass(frozen=True, eq=False)
-class Loss:
-    """sum_i s_i loss_i, (B,)."""
+class PointKernel:
+    """A kernel at coefficients U (width, K)."""
 
     link: Link
     U: Coef
+
+    def probabilities(self, block: Block) -> Scores:
+        """Return the probabilities P (K, m) of a block's rows."""
+        return self.link.probabilities_inplace(block.scores(self.U))
+
+    def weighted_curvatures(self, block: Block) -> Scores:
+        """Return s_ik p_ik (1 - p_ik), (K, m)."""
+        return block.weighted(self.link.curvature_diagonal(self.probabilities(block)))
+
+
+class Loss(PointKernel):
+    """sum_i s_i loss_i, (B,)."""
 
     def __call__(self, block: Block) -> tuple[PerProblem]:
         """Return the weighted sum over a block."""
         Z = block.scores(self.U)
-        return (row_totals(block.weighted(self.link.loss_and_residual_inplace(Z, block.Y))),)
+        return (weighted_totals(block, self.link.loss_and_residual_inplace(Z, block.Y)),)
 
 
-@dataclass(frozen=True, eq=False)
-class LossAndGradient:
+class LossAndGradient(PointKernel):
     """sum_i s_i loss_i, (B,), and sum_i s_i x~_i r_i', (width, K), of residuals r = p - y."""
-
-    link: Link
-    U: Coef
 
     def __call__(self, block: Block) -> tuple[PerProblem, Coef]:
         """Return the weighted sums over a block."""
         Z = block.scores(self.U)
         loss = self.link.loss_and_residual_inplace(Z, block.Y)
-        return row_totals(block.weighted(loss)), block.gather(block.weighted(Z))
+        return weighted_totals(block, loss), block.gather(block.weighted(Z))
 
 
 @dataclass(frozen=True, eq=False)
-class CurvatureProduct:
+class CurvatureProduct(PointKernel):
     """sum_i s_i x~_i (H_i V' x~_i)', (width, K), H_i being the Hessian of a row in its scores.
 
     Attributes
     ----------
-    U : ndarray (width, K), where the Hessians are
     V : ndarray (width, K), what they are multiplied by
     point_key : hashable, the key under which blocks keep the probabilities at U
     """
 
-    link: Link
-    U: Coef
     V: Coef
     point_key: Hashable
 
     def __call__(self, block: Block) -> tuple[Coef]:
         """Return the weighted sum over a block."""
-        P = kept_probabilities(self.link, block, self.U, self.point_key)
+        P = block.kept(self.point_key, partial(self.probabilities, block))
         A = self.link.curvature_product(P, block.linear_scores(self.V))
         return (block.gather(block.weighted(A)),)
 
 
 @dataclass(frozen=True, eq=False)
-class InterceptHessian:
+class InterceptHessian(PointKernel):
     """sum_i s_i H_i, problem by problem, (B, K / B, K / B): the Hessian in the intercepts.
 
     It shares the probabilities of `CurvatureProduct` with the same `point_key`.
     """
 
-    link: Link
-    U: Coef
     point_key: Hashable
 
     def __call__(self, block: Block) -> tuple[NDArray]:
         """Return the weighted sum over a block."""
-        P = kept_probabilities(self.link, block, self.U, self.point_key)
+        P = block.kept(self.point_key, partial(self.probabilities, block))
         return (self.link.hessian(P, np.ones((P.shape[1], 1)), block.weights()),)
 
 
-@dataclass(frozen=True, eq=False)
-class LossHessian:
+class LossHessian(PointKernel):
     """sum_i s_i H_i (x) x~_i x~_i', problem by problem, (B, p, p), p = width K / B."""
-
-    link: Link
-    U: Coef
 
     def __call__(self, block: Block) -> tuple[NDArray]:
         """Return the weighted sum over a block."""
-        P = probabilities(self.link, block, self.U)
+        P = self.probabilities(block)
         return (self.link.hessian(P, block.features(), block.weights()),)
 
 
 @dataclass(frozen=True, eq=False)
-class LossHessianBlocks:
+class LossHessianBlocks(PointKernel):
     """sum_i s_i p_ik (1 - p_ik) x~_i x~_i' of some scores k, (scores, width, width)."""
 
-    link: Link
-    U: Coef
     scores: slice
 
     def __call__(self, block: Block) -> tuple[NDArray]:
         """Return the weighted sum over a block."""
-        C = weighted_curvatures(self.link, block, self.U)
+        C = self.weighted_curvatures(block)
         return (weighted_grams(block.features(), C[self.scores]),)
 
 
-@dataclass(frozen=True, eq=False)
-class LossHessianDiagonal:
+class LossHessianDiagonal(PointKernel):
     """sum_i s_i p_ik (1 - p_ik) x~_i^2, (width, K): the diagonal of the Hessian."""
-
-    link: Link
-    U: Coef
 
     def __call__(self, block: Block) -> tuple[NDArray]:
         """Return the weighted sum over a block."""
-        return (block.weighted_squares(weighted_curvatures(self.link, block, self.U)),)
+        return (block.weighted_squares(self.weighted_curvatures(block)),)
 
 
 @dataclass(frozen=True, eq=False)
-class CertificateSums:
+class CertificateSums(PointKernel):
     """The sums of `certify`, at coefficients U and after a step V from them.
 
     At U + V: sum_i s_i loss_i, (B,), and sum_i s_i x~_i r_i', (width, K). Of the probabilities q
     linearised along V: sum_i s_i KL(q_i || p_i(U + V)), (B,), and sum_i s_i x~_i (q_i - y_i)'.
     """
 
-    link: Link
-    U: Coef
     V: Coef
 
     def __call__(self, block: Block) -> tuple[PerProblem, Coef, PerProblem, Coef]:
@@ -146,8 +138,7 @@ class CertificateSums:
         Z += D
         loss = self.link.loss_and_residual_inplace(Z, block.Y)
         gradient, dual = block.gather(block.weighted(Z)), block.gather(block.weighted(Q))
-        loss, divergence = block.weighted(loss), block.weighted(divergence)
-        return row_totals(loss), gradient, row_totals(divergence), dual
+        return weighted_totals(block, loss), gradient, weighted_totals(block, divergence), dual
 
 
 def gram_sum(block: Block) -> tuple[NDArray]:
@@ -156,18 +147,15 @@ def gram_sum(block: Block) -> tuple[NDArray]:
 
 
 @dataclass(frozen=True, eq=False)
-class CurvatureTrace:
+class CurvatureTrace(PointKernel):
     """sum_k s_ik p_ik (1 - p_ik) / S_k, the weighted trace of H_i, for each row, (m,)."""
 
-    link: Link
-    U: Coef
     score_weight: PerScore
-    dtype: np.dtype
 
     def __call__(self, block: Block) -> PerRow:
         """Return the values of a block's rows."""
-        C = weighted_curvatures(self.link, block, self.U)
-        return ((1 / self.score_weight) @ C).astype(self.dtype, copy=False)
+        C = self.weighted_curvatures(block)
+        return ((1 / self.score_weight) @ C).astype(block.X.dtype, copy=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +184,7 @@ class RowLeverage:
 
     def __call__(self, block: Block) -> PerRow:
         """Return the values of a block's rows."""
-        squares = np.square(block.features() @ self.root.astype(self.trace.dtype, copy=False))
+        squares = np.square(block.features() @ self.root.astype(block.X.dtype, copy=False))
         return self.trace(block) * squares.sum(axis=1)
 
 
@@ -213,16 +201,6 @@ class LargestMove:
         return moves.max(axis=1, where=has_weight, initial=0)
 
 
-def probabilities(link: Link, block: Block, U: Coef) -> Scores:
-    """Return the probabilities P (K, m) of a block's rows."""
-    return link.probabilities_inplace(block.scores(U))
-
-
-def kept_probabilities(link: Link, block: Block, U: Coef, point_key: Hashable) -> Scores:
-    """Return the probabilities P (K, m) at U: those of an earlier pass, if the block kept them."""
-    return block.kept(point_key, lambda: probabilities(link, block, U))
-
-
-def weighted_curvatures(link: Link, block: Block, U: Coef) -> Scores:
-    """Return s_ik p_ik (1 - p_ik), (K, m)."""
-    return block.weighted(link.curvature_diagonal(probabilities(link, block, U)))
+def weighted_totals(block: Block, values: RowLosses) -> PerProblem:
+    """Return the weighted sums over a block's rows of values (B, m), in double precision, (B,)."""
+    return block.weighted(values).sum(axis=1, dtype=float)

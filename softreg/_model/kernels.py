@@ -33,11 +33,6 @@ _SMALLEST = np.finfo(float).tiny
 _LEAST_CHANGE = -1 + np.finfo(float).eps
 
 
-def row_totals(values: Array) -> Array:
-    """Return the sums over rows of values (B, m), in double precision, (B,)."""
-    return values.sum(axis=1, dtype=float)
-
-
 def curvature_diagonal(P: Array) -> Array:
     """Return p (1 - p), the diagonal of each row's Hessian in its scores, under either link."""
     return P * (1 - P)
@@ -116,10 +111,10 @@ def gram(X: Array, weight: Array | None) -> Array:
     return X.T @ (X if weight is None else X * weight[:, None])
 
 
-def weighted_grams(X: Array, C: Array) -> Array:
+def weighted_grams(X: Array, C: Array, chunk_values: int = _CHUNK_VALUES) -> Array:
     """Return sum_i c_ki x_i x_i' for each row of C (K, m) >= 0, (K, d, d)."""
     (K, m), d = C.shape, X.shape[1]
-    H, step = np.zeros((K, d, d)), max(1, _CHUNK_VALUES // d)
+    H, step = np.zeros((K, d, d)), max(1, chunk_values // d)
     buffer, roots = np.empty((min(step, m), d)), np.sqrt(C)
     for rows in (slice(start, min(start + step, m)) for start in range(0, m, step)):
         x, scaled = X[rows], buffer[: rows.stop - rows.start]
@@ -147,7 +142,9 @@ def softmax_hessian_cost(K: int, d: int) -> float:
     return min(_class_pair_cost(K, d), _class_column_cost(K, d))
 
 
-def _softmax_hessian_by_class_pairs(P: Array, X: Array, weight: Array) -> Array:
+def _softmax_hessian_by_class_pairs(
+    P: Array, X: Array, weight: Array, chunk_values: int = _PAIR_CHUNK_VALUES
+) -> Array:
     """Return `softmax_hessian`: products of classes in pairs, times products of features in pairs.
 
     Over the classes H sums to zero, so the last one need not be computed.
@@ -159,18 +156,18 @@ def _softmax_hessian_by_class_pairs(P: Array, X: Array, weight: Array) -> Array:
     C *= -weight
     C[k == j] = curvature_diagonal(P[:-1]) * weight  # nothing cancels
     H = np.empty((J, d, J, d))
-    H[k, :, j] = H[j, :, k] = symmetric(pair_sums(C, X), d)
+    H[k, :, j] = H[j, :, k] = symmetric(pair_sums(C, X, chunk_values), d)
     return _with_last_class(H, J, d)
 
 
-def pair_sums(C: Array, X: Array) -> Array:
+def pair_sums(C: Array, X: Array, chunk_values: int) -> Array:
     """Return sum_i c_qi x_ij x_ik of features j <= k of X (m, d), (q, d (d + 1) / 2), of C (q, m).
 
     In chunks of rows, whose products of features in pairs exist at a time.
     """
     m, d = X.shape
     n_pairs = d * (d + 1) // 2
-    sums, step = np.zeros((len(C), n_pairs)), max(1, min(m, _PAIR_CHUNK_VALUES // n_pairs))
+    sums, step = np.zeros((len(C), n_pairs)), max(1, min(m, chunk_values // n_pairs))
     products, starts = np.empty((n_pairs, step)), np.cumsum([0, *range(d, 0, -1)])
     for rows in (slice(start, min(start + step, m)) for start in range(0, m, step)):
         x, chunk = np.ascontiguousarray(X[rows].T), products[:, : rows.stop - rows.start]
@@ -199,7 +196,9 @@ def _class_pair_cost(K: int, d: int) -> float:
     return n_features * (_PAIR_COST + _THIN_PRODUCT_COST * n_classes) + _CLASS_PAIR_COST * n_classes
 
 
-def _softmax_hessian_by_class_columns(P: Array, X: Array, weight: Array) -> Array:
+def _softmax_hessian_by_class_columns(
+    P: Array, X: Array, weight: Array, chunk_values: int = _CHUNK_VALUES
+) -> Array:
     """Return `softmax_hessian`: products of each class's columns, with many features."""
     # With a_i = p_i (x) x_i: sum_i w_i (diag(p_i) (x) x_i x_i' - a_i a_i'), class-major and in
     # chunks that stay in the cache, four times faster than row by row (measured). Over the
@@ -207,7 +206,7 @@ def _softmax_hessian_by_class_columns(P: Array, X: Array, weight: Array) -> Arra
     J, (m, d) = len(P) - 1, X.shape
     # 1. Off the diagonal: -sum_i a_i a_i'; on it: sum_i p_ik x_i x_i' of each class, (d, d).
     H, diagonal = np.zeros((J * d, J * d)), np.zeros((J * d, d))
-    step = min(m, max(_CHUNK_VALUES // (J * d), J * d // 2))
+    step = min(m, max(chunk_values // (J * d), J * d // 2))
     x, A = np.empty((d, step)), np.empty((J, d, step))
     for rows in (slice(start, min(start + step, m)) for start in range(0, m, step)):
         x, A = x[:, : rows.stop - rows.start], A[:, :, : rows.stop - rows.start]
@@ -241,14 +240,18 @@ def _with_last_class(H: Array, J: int, d: int) -> Array:
 
 
 def best_classes(
-    scores: Callable[[slice], Array], n: int, n_classes: int, k: int
+    scores: Callable[[slice], Array],
+    n: int,
+    n_classes: int,
+    k: int,
+    block_scores: int = _BLOCK_SCORES,
 ) -> NDArray[np.intp]:
     """Return the numbers of the k classes with the highest scores in each row, best first, (n, k).
 
-    `scores` returns those of a slice of rows, (m, n_classes), so that no more than some rows' exist
-    at a time. Of equal scores the first class comes first.
+    `scores` returns those of a slice of rows, (m, n_classes), so that no more than about
+    `block_scores` exist at a time. Of equal scores the first class comes first.
     """
-    step = max(1, _BLOCK_SCORES // n_classes)
+    step = max(1, block_scores // n_classes)
     best = np.empty((n, k), dtype=np.intp)
     for rows in (slice(start, min(start + step, n)) for start in range(0, n, step)):
         best[rows] = _highest(scores(rows), k)

@@ -1,4 +1,6 @@
-"""Links: the loss of a row, given its scores and target. They know nothing of X.
+"""Links: the loss of a row, given its scores and target, and the problems that scores make.
+
+They know nothing of X.
 
 Scores Z are class-major, (K, m) for m rows; probabilities P have the same shape. Functions ending
 in ``_inplace`` overwrite their first argument.
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from softreg._model.kernels import (
@@ -27,12 +30,55 @@ from softreg._model.kernels import (
     weighted_grams,
     weighted_grams_cost,
 )
-from softreg._rows.arrays import Mask, PerScore, RowLosses, Scores
+from softreg._rows.arrays import Coef, Mask, PerProblem, PerScore, Places, RowLosses, Scores
 from softreg._rows.targets import Targets
 
 # A class without weight has its optimum at minus infinity; with this probability it adds nothing
 # to F, to rounding.
 _RAREST = np.finfo(float).eps
+
+
+@dataclass(frozen=True)
+class Problems:
+    """B problems of K / B scores each, which come one problem after another.
+
+    One problem under softmax, one for each label under sigmoid; times the number of fits, where
+    several are solved together.
+
+    Attributes
+    ----------
+    count : int, B
+    n_scores : int, K
+    """
+
+    count: int
+    n_scores: int
+
+    def scores(self, problems: Places) -> Places:
+        """Return the numbers of the scores of some problems, one problem after another."""
+        return np.arange(self.n_scores).reshape(self.count, -1)[problems].ravel()
+
+    def columns(self, T: Coef, problems: Places) -> Coef:
+        """Return the columns of T (width, K) that belong to some problems."""
+        if len(problems) == self.count:
+            return T
+        return np.take(T, self.scores(problems), axis=1)  # contiguous, as T[:, ...] is not
+
+    def total(self, per_score: PerScore) -> PerProblem:
+        """Return the sums over the scores of each problem, (B,), of a value per score (K,)."""
+        return per_score.reshape(self.count, -1).sum(axis=1)
+
+    def any(self, per_score: Mask) -> Mask:
+        """Return for each problem whether any of its scores is marked in a mask (K,), (B,)."""
+        return np.logical_or.reduce(per_score.reshape(self.count, -1), axis=1)
+
+    def spread(self, per_problem: NDArray) -> NDArray:
+        """Return each score's value of its problem, (K,), given a value per problem (B,)."""
+        return np.repeat(per_problem, self.n_scores // self.count)
+
+    def inner(self, A: Coef, D: Coef) -> PerProblem:
+        """Return the inner products of two arrays (width, K), problem by problem, (B,)."""
+        return self.total((A * D).sum(axis=0))
 
 
 class Link(Protocol):
@@ -57,6 +103,7 @@ class Link(Protocol):
 
     def curvature_diagonal(self, P: Scores) -> Scores:
         """Return the diagonal p (1 - p) of each row's Hessian, (K, m)."""
+        return curvature_diagonal(P)
 
     def dual_probabilities(self, Z: Scores, D: Scores) -> tuple[Scores, RowLosses]:
         """Return the probabilities Q linearised from Z along D, and KL(q || p(z + d)), (B, m).
@@ -101,7 +148,7 @@ class Link(Protocol):
 
 
 @dataclass(frozen=True)
-class Softmax:
+class Softmax(Link):
     """One class a row: loss = logsumexp(z) - <y, z>, p = softmax(z).
 
     Attributes
@@ -126,9 +173,6 @@ class Softmax:
 
     def curvature_product(self, P: Scores, D: Scores) -> Scores:
         return softmax_curvature_product(self._by_fit(P), self._by_fit(D)).reshape(P.shape)
-
-    def curvature_diagonal(self, P: Scores) -> Scores:
-        return curvature_diagonal(P)
 
     def dual_probabilities(self, Z: Scores, D: Scores) -> tuple[Scores, RowLosses]:
         Q, divergence = softmax_dual(self._by_fit(Z), self._by_fit(D))
@@ -175,7 +219,7 @@ class Softmax:
         return A.reshape(self.fits, -1, A.shape[1])
 
 
-class Sigmoid:
+class Sigmoid(Link):
     """K labels, each yes or no: loss_k = log(1 + exp(z_k)) - y_k z_k, p = sigmoid(z)."""
 
     exclusive = False
@@ -192,9 +236,6 @@ class Sigmoid:
 
     def curvature_product(self, P: Scores, D: Scores) -> Scores:
         return curvature_diagonal(P) * D
-
-    def curvature_diagonal(self, P: Scores) -> Scores:
-        return curvature_diagonal(P)
 
     def dual_probabilities(self, Z: Scores, D: Scores) -> tuple[Scores, RowLosses]:
         return sigmoid_dual(Z, D)

@@ -19,9 +19,8 @@ from softreg._model.block_kernels import (
     RowLeverage,
     gram_sum,
 )
-from softreg._model.links import Link
+from softreg._model.links import Link, Problems
 from softreg._model.penalties import Penalty, Ridge
-from softreg._model.problems import Problems
 from softreg._model.rowspace import RowSpace, rotation_pays
 from softreg._rows.arrays import Coef, Mask, PerProblem, PerScore, Places
 from softreg._rows.base import Rows
@@ -99,10 +98,11 @@ class Objective:
     def constant_problems(self) -> Mask:
         """Problems whose targets are constant, (B,): the null model is optimal to rounding.
 
-        Solvers skip them. Always False without an intercept.
+        Those of a score are all 0, all 1 or unknown wherever they have weight. Solvers skip these
+        problems. Always False without an intercept.
         """
-        intercept = self.rows.coordinates.intercept
-        return self.problems.any(self.rows.totals.constant_scores & intercept)
+        observed, intercept = self.rows.totals.observed, self.rows.coordinates.intercept
+        return self.problems.any(np.logical_not(observed.all(axis=0)) & intercept)
 
     @cached_property
     def unseen_scores(self) -> Mask:
@@ -168,7 +168,8 @@ class Objective:
         longer distances. Its F at t V, over t, is the mean loss of V with offsets o / t, and t
         times the penalty of V, which has to be quadratic.
         """
-        rows = self.rows.with_offsets_divided(t)
+        rows, offset = self.rows, self.rows.offset
+        rows = rows if offset is None else rows.replaced(offset=offset / t)
         return replace(self, rows=rows, penalty=self.penalty.divided(np.array([1 / t])))
 
     def unpenalised(self) -> Objective:
@@ -204,7 +205,7 @@ class Objective:
             # offset; elsewhere the mean offset is taken off.
             beyond_offsets = np.sign(T[-1]) * totals.largest_offset
             constant = self.problems.spread(self.constant_problems)
-            T[-1] += np.where(constant, beyond_offsets, -totals.mean_offset)
+            T[-1] += np.where(constant, beyond_offsets, -totals.offset_sum / totals.weight)
         return self.link.centred(T)
 
     # ---- F and its derivatives ------------------------------------------------------------------
@@ -288,8 +289,7 @@ class Objective:
         return RowLeverage(self._curvature_trace(T), root)
 
     def _curvature_trace(self, T: Coef) -> CurvatureTrace:
-        rows = self.rows
-        return CurvatureTrace(self.link, rows.block_coefficients(T), self.score_weight, rows.dtype)
+        return CurvatureTrace(self.link, self.rows.block_coefficients(T), self.score_weight)
 
     # ---- The penalty's part of duality gaps -----------------------------------------------------
 

@@ -15,17 +15,11 @@ from softreg._rows.base import Rows
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows
 
-# The rotation costs 2 n^2 d multiply-adds at the full speed of a matrix product, while the passes
-# that it spares are as slow as memory: measured equal near n = 2,000.
-_MOST_ROWS = 2000
-# It holds one copy of X in double precision.
-_MOST_BYTES = 2**28
-
 
 def rotation_pays(rows: Rows) -> TypeGuard[MemoryRows]:
     """Return whether X is dense, wide and small, so that it is solved in the span of its rows."""
-    n, d = rows.n, len(rows.coordinates.centre)
-    small = n < d and n <= _MOST_ROWS and 8 * n * d <= _MOST_BYTES
+    n, d, limits = rows.n, len(rows.coordinates.centre), rows.threads.limits
+    small = n < d and n <= limits.rotated_rows and 8 * n * d <= limits.rotated_bytes
     return rows.in_memory and not rows.is_sparse and small
 
 

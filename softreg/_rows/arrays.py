@@ -49,7 +49,7 @@ class Store(dict[Hashable, Any]):
         return self[key]
 
     def __reduce__(self) -> tuple[type[Store], tuple[()]]:
-        return Store, ()
+        return type(self), ()
 
 
 class ScoreStore(Store):
@@ -76,6 +76,3 @@ class ScoreStore(Store):
             else:
                 self[key] = superset[key][self.scores]
         return self[key]
-
-    def __reduce__(self) -> tuple[type[ScoreStore], tuple[()]]:
-        return ScoreStore, ()

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,6 @@ RowKernel = Callable[[Block], NDArray]
 # (importance (m,) of some rows, sum of the importance of all) -> the chances (m,) to draw them.
 Chance = Callable[[PerRow, float], PerRow]
 
-# Probabilities (n, K) are kept from product to product up to this many, 64 MB of doubles.
-KEPT_SCORES = 2**23
 # Farther than this many deviations from zero, the mean of a column would cost products in single
 # precision, which centre within themselves, more than two of seven digits.
 _FARTHEST_IN_SINGLE = 100
@@ -105,19 +103,6 @@ class Totals:
         half, known = np.full(len(self.score_weight), 0.5), self.score_weight > 0
         return np.divide(self.target_sum, self.score_weight, out=half, where=known)
 
-    @property
-    def mean_offset(self) -> PerScore:
-        """Weighted mean of the offsets, (K,)."""
-        return self.offset_sum / self.weight
-
-    @property
-    def constant_scores(self) -> Mask:
-        """Scores whose targets are all 0, all 1 or unknown wherever they have weight, (K,).
-
-        No finite intercept is best for these. Always False under softmax.
-        """
-        return np.logical_not(self.observed.all(axis=0))
-
 
 class Rows(ABC):
     """Rows x_i in the user's units, of which objectives see x~_i in working coordinates.
@@ -129,8 +114,9 @@ class Rows(ABC):
     dtype : dtype of the blocks and their products
     store : Store, what is kept of X and the weights, whatever the targets
     known_totals : Totals or None, the totals, where they need not be summed any more
-    in_memory : bool, whether X is one array in the memory of this process
-    keeps_blocks : bool, whether blocks stay from pass to pass, and with them what `Block.kept` made
+    offset : ndarray (n, K) or None
+    in_memory : bool, whether X is one array in the memory of this process, and blocks stay from
+        pass to pass, and with them what `Block.kept` made
     is_sparse : bool, whether X is CSR, so that a pass costs its nonzeros rather than its size
     """
 
@@ -139,23 +125,18 @@ class Rows(ABC):
     dtype: np.dtype
     store: Store
     known_totals: Totals | None
+    offset: NDArray | None
     in_memory: bool
-    keeps_blocks: bool
     is_sparse: bool
 
     @abstractmethod
-    def _totals(self) -> Totals:
+    def _summed_totals(self) -> Totals:
         """Return the totals, summed over the rows."""
 
     @property
     @abstractmethod
     def n(self) -> int:
         """Number of rows."""
-
-    @property
-    @abstractmethod
-    def n_values(self) -> float:
-        """Values that a product touches: the size of X, or what its nonzeros cost."""
 
     @property
     @abstractmethod
@@ -171,6 +152,11 @@ class Rows(ABC):
     @abstractmethod
     def value_budget(self) -> float:
         """How many values may be kept beside the rows, as in a metric."""
+
+    @property
+    @abstractmethod
+    def n_values(self) -> float:
+        """Values that a product touches: the size of X, or what its nonzeros cost."""
 
     @abstractmethod
     def sum(self, kernel: SumKernel) -> tuple:
@@ -196,10 +182,6 @@ class Rows(ABC):
         """Return the same rows with the targets of some scores, in the same blocks."""
 
     @abstractmethod
-    def with_offsets_divided(self, divisor: float) -> Self:
-        """Return the same rows with their offsets divided by a number."""
-
-    @abstractmethod
     def batches(self, size: int, random: np.random.Generator | None) -> Iterator[Rows]:
         """Yield each row once, in batches of about `size` rows, shuffled or (None) in order.
 
@@ -207,20 +189,29 @@ class Rows(ABC):
         """
 
     @abstractmethod
-    def validation_split(self, fraction: float, random: np.random.Generator) -> tuple[Rows, Rows]:
-        """Return the rows to learn from, and those held out: a fraction, drawn at random.
-
-        Where each row has one class, about the same fraction of each class is held out.
-        """
+    def _split(self, fraction: float, random: np.random.Generator) -> tuple[Rows, Rows]:
+        """Return the rows to learn from, and those held out, whatever they weigh."""
 
     @abstractmethod
     def replaced(self, **changes: Any) -> Self:
         """Return the same rows with some fields replaced; what was made of these is not kept."""
 
+    def validation_split(self, fraction: float, random: np.random.Generator) -> tuple[Rows, Rows]:
+        """Return the rows to learn from, and those held out: a fraction, drawn at random.
+
+        Where each row has one class, about the same fraction of each class is held out. ValueError
+        if one of both has no weight.
+        """
+        training, validation = self._split(fraction, random)
+        for rows, purpose in ((training, "learn from"), (validation, "hold out")):
+            if not rows.totals.score_weight.any():
+                raise ValueError(bad_split(f"only rows that weigh nothing to {purpose}", fraction))
+        return training, validation
+
     @cached_property
     def totals(self) -> Totals:
         """The totals: one pass, where they are not known yet."""
-        return self._totals() if self.known_totals is None else self.known_totals
+        return self.known_totals or self._summed_totals()
 
     def standardised(self) -> Self:
         """Return the same rows in centred, scaled coordinates."""
@@ -268,9 +259,6 @@ class Rows(ABC):
         return self.store.kept(key, make)
 
 
-_SomeRows = TypeVar("_SomeRows", bound=Rows)
-
-
 @dataclass(frozen=True, eq=False)
 class SumOverRows:
     """The sum over rows of what another kernel returns for each row."""
@@ -292,16 +280,6 @@ def add_inplace(total: list, more: Sequence) -> None:
     """Add the numbers and arrays of one sum over rows to those of another, `total`."""
     for i, value in enumerate(more):
         total[i] += value
-
-
-def checked_split(
-    training: _SomeRows, validation: _SomeRows, fraction: float
-) -> tuple[_SomeRows, _SomeRows]:
-    """Return both sets of rows; ValueError if one has no weight."""
-    for rows, purpose in ((training, "learn from"), (validation, "hold out")):
-        if not rows.totals.score_weight.any():
-            raise ValueError(bad_split(f"only rows that weigh nothing to {purpose}", fraction))
-    return training, validation
 
 
 def bad_split(left: str, fraction: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -38,6 +38,7 @@ class Block(PickledByFields, ABC):
     Y : Targets
     weight : ndarray (m,) or None, >= 0
     offset : ndarray (m, K) or None
+    coordinates : Coordinates, those of x~
     store : ScoreStore or None, what is kept of the scores from pass to pass; None: nothing
     """
 
@@ -46,7 +47,8 @@ class Block(PickledByFields, ABC):
     Y: Targets
     weight: PerRow | None
     offset: NDArray | None
-    store: ScoreStore | None = field(default=None, kw_only=True)
+    coordinates: Coordinates
+    store: ScoreStore | None = None
 
     @abstractmethod
     def linear_scores(self, U: Coef) -> Scores:
@@ -118,15 +120,12 @@ class WorkingBlock(Block):
         return self.X
 
 
-@dataclass(frozen=True, eq=False)
 class RawBlock(Block):
     """X holds x in the user's units, (m, d): U is W over b, and sums are those over (x, 1).
 
     No copy is made, and CSR stays CSR: centring is part of the products. On text, where the
     columns all but add up to the intercept, centring halves the iterations.
     """
-
-    coordinates: Coordinates = field(kw_only=True)
 
     def linear_scores(self, U: Coef) -> Scores:
         d = self.X.shape[1]

@@ -20,7 +20,6 @@ from softreg._rows.base import (
     Totals,
     add_inplace,
     bad_split,
-    checked_split,
 )
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows
@@ -60,7 +59,8 @@ class ChunkedRows(Rows):
     threads: Threads
     dtype: np.dtype
     store: Store = field(default_factory=Store, repr=False)
-    in_memory = keeps_blocks = False
+    in_memory = False
+    offset = None  # chunks have none
 
     @classmethod
     def from_source(
@@ -84,7 +84,7 @@ class ChunkedRows(Rows):
     def is_sparse(self) -> bool:  # type: ignore[override]
         return self.empty_chunk.is_sparse
 
-    def _totals(self) -> Totals:
+    def _summed_totals(self) -> Totals:
         return self.known_totals
 
     @property
@@ -132,9 +132,6 @@ class ChunkedRows(Rows):
             empty_chunk=self.empty_chunk.take_scores(scores),
         )
 
-    def with_offsets_divided(self, divisor: float) -> Self:
-        return self  # chunks have no offsets
-
     def sampled(self, importance: RowKernel, chance: Chance) -> ChunkedRows:
         (total,) = self.sum(SumOverRows(importance))
         samples = []
@@ -148,7 +145,7 @@ class ChunkedRows(Rows):
         for chunk in self.read_chunks():
             yield from chunk.batches(size, random)
 
-    def validation_split(self, fraction: float, random: np.random.Generator) -> tuple[Rows, Rows]:
+    def _split(self, fraction: float, random: np.random.Generator) -> tuple[Rows, Rows]:
         seed = int(random.integers(2**63))
 
         def part(is_validation: bool) -> Iterator[MemoryRows]:
@@ -158,10 +155,8 @@ class ChunkedRows(Rows):
                 if rows.size:
                     yield chunk.take_rows(rows)
 
-        training, validation = (
-            ChunkedRows.from_source(
-                EachPass(partial(part, is_validation)), bad_split(f"no rows to {purpose}", fraction)
-            )
-            for is_validation, purpose in ((False, "learn from"), (True, "hold out"))
-        )
-        return checked_split(training, validation, fraction)
+        def rows_of(is_validation: bool, purpose: str) -> ChunkedRows:
+            source = EachPass(partial(part, is_validation))
+            return ChunkedRows.from_source(source, bad_split(f"no rows to {purpose}", fraction))
+
+        return rows_of(False, "learn from"), rows_of(True, "hold out")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any, Self
+from functools import cached_property, partial
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,12 @@ from scipy import sparse
 
 from softreg._rows.arrays import Features, Mask, PerRow, Places, ScoreStore, Store
 from softreg._rows.base import (
-    KEPT_SCORES,
     Chance,
     RowKernel,
     Rows,
     SumKernel,
     Totals,
     add_inplace,
-    checked_split,
     slices,
 )
 from softreg._rows.blocks import Block, RawBlock, SparseBlock, WorkingBlock
@@ -29,30 +27,13 @@ from softreg._rows.coordinates import Coordinates
 from softreg._rows.targets import Targets
 from softreg._rows.threads import Threads
 
-# A block of 2^18 values (2 MB of doubles) stays near a core for both products of a pass; smaller
-# ones lose to the Python around them, larger ones to memory (measured from 2^14 to 2^20).
-_BLOCK_VALUES = 2**18
-# Blocks of fewer rows spend more on adding up their sums, (width, K), than they save (measured on
-# text).
-_BLOCK_ROWS = 512
-# Where the scores of a block would take more than 32 MB, blocks get smaller, down to this many
-# rows: adding up their sums then takes a tenth of the work on a block (counted).
-_MOST_BLOCK_SCORES, _FEWEST_BLOCK_ROWS = 2**22, 64
-# Below this many values in a pass, threads wait for each other longer than they save (measured).
-_WORTH_A_THREAD = 400_000
 # A product takes as long over a stored value of CSR as over this many dense ones (measured).
 _STORED_VALUE = 8
 # A dense X is converted to CSR if its products then take this share of the time or less.
 _MOSTLY_ZEROS = 1 / 3
-# Standardised copies up to this size, 256 MB, are kept from pass to pass. Larger X is used as it
-# is, or, in single precision, standardised anew block by block.
-_KEPT_BYTES = 2**28
-# It is also standardised anew where the mean of some column is this many deviations from zero:
-# centring within the products would cost more than four of sixteen digits.
+# X too large for a copy is standardised anew where the mean of some column is this many deviations
+# from zero: centring within the products would cost more than four of sixteen digits.
 _FARTHEST_IN_DOUBLE = 1e4
-# A matrix of this order is 128 MB, and its Cholesky factor half a second.
-_LARGEST_ORDER = 4000
-
 # Targets, weights (m,) and offsets (m, K) of some rows; None: ones, and zeros.
 RowTerms = tuple[Targets, PerRow | None, NDArray | None]
 
@@ -83,41 +64,46 @@ class MemoryRows(Rows):
     store: Store = field(default_factory=Store, repr=False)
     known_totals: Totals | None = field(default=None, repr=False)
     score_stores: dict[int, ScoreStore] = field(default_factory=dict, repr=False)
-    in_memory = keeps_blocks = True
-    value_budget = _LARGEST_ORDER**2
+    in_memory = True
+    # What one of the stored values of X costs, in dense ones: time in a product, and memory.
+    _value_cost: ClassVar[int]
+    _value_storage: ClassVar[float]
 
     @property
     @abstractmethod
-    def stored_values(self) -> float:
-        """Values of X in memory; a CSR index counts as half a value."""
-
-    @property
-    @abstractmethod
-    def _is_kept(self) -> bool:
-        """Whether blocks are kept from pass to pass: their X is small enough."""
+    def _block_kind(self) -> type[Block]:
+        """The class of the blocks."""
 
     @abstractmethod
     def _moments(self) -> tuple[NDArray, NDArray]:
         """Return the weighted mean and variance of each raw column, (d,) each."""
 
     @abstractmethod
-    def _block(self, rows: slice, terms: RowTerms, store: ScoreStore | None) -> Block:
-        """Return the block of some rows, given their terms."""
+    def _block_X(self, rows: slice) -> Features:
+        """Return the X of the block of some rows."""
 
-    @property
+    @cached_property
     def n(self) -> int:
         return self.X.shape[0]
 
-    @property
+    @cached_property
+    def n_values(self) -> int:
+        return self._value_cost * self.X.size
+
+    @cached_property
     def n_scores(self) -> int:
         return self.Y.n_scores
 
-    @property
+    @cached_property
+    def value_budget(self) -> float:
+        return self.threads.limits.value_budget
+
+    @cached_property
     def weights(self) -> PerRow:
         """The weights (n,), ones where none were given."""
         return self.kept("ones", lambda: np.ones(self.n)) if self.weight is None else self.weight
 
-    def _totals(self) -> Totals:
+    def _summed_totals(self) -> Totals:
         weights, K = self.weights, self.n_scores
         mean, variance = self.kept("moments", self._moments_or_zeros)
         offset = np.zeros((1, K)) if self.offset is None else self.offset
@@ -146,12 +132,13 @@ class MemoryRows(Rows):
 
     def _block_slices(self) -> list[slice]:
         # A block works on its values of X and three (K, m) matrices and makes (width, K) sums.
-        score_values = 3 * self.n * self.n_scores
-        if self.n_values + score_values <= _WORTH_A_THREAD:
+        limits, score_values = self.threads.limits, 3 * self.n * self.n_scores
+        if self.n_values + score_values <= limits.unshared_values:
             return [slice(0, self.n)]
-        rows = min(_BLOCK_ROWS, max(_FEWEST_BLOCK_ROWS, _MOST_BLOCK_SCORES // self.n_scores))
+        most_rows = max(limits.fewest_block_rows, limits.block_scores // self.n_scores)
+        rows = min(limits.block_rows, most_rows)
         most_worth_their_sums = (self.n_values + 3 * self.n) / (rows * self.coordinates.width)
-        in_cache = (self.stored_values + score_values) / _BLOCK_VALUES
+        in_cache = (self._value_storage * self.X.size + score_values) / limits.block_values
         count = max(1, round(min(in_cache, most_worth_their_sums)))
         count = -(-count // self.threads.count) * self.threads.count
         return slices(self.n, min(count, self.n))
@@ -166,7 +153,9 @@ class MemoryRows(Rows):
         """Return the block of some rows, one of `block_slices`."""
         block = self._blocks.get(rows.start)
         if block is None:
-            block = self._block(rows, self._terms(rows), self._score_store(rows))
+            X = self._kept_X(rows) if self._is_kept else self._block_X(rows)
+            terms, store = self._terms(rows), self._score_store(rows)
+            block = self._block_kind(rows.start, X, *terms, self.coordinates, store)
             if self._is_kept:
                 self._blocks[rows.start] = block
         return block
@@ -176,21 +165,27 @@ class MemoryRows(Rows):
         """Blocks that are kept, by their first row."""
         return {}
 
+    @cached_property
+    def _is_kept(self) -> bool:
+        """Whether blocks are kept from pass to pass: their X is small enough."""
+        size = self.X.size if self.is_sparse else self.n * self.coordinates.width
+        small = size * self.dtype.itemsize <= self.threads.limits.kept_bytes
+        return small and not self.single_pass
+
+    def _kept_X(self, rows: slice) -> Features:
+        """Return the X of the block of some rows, of an earlier pass if there was one."""
+        key = "X of a block", rows.start, self.dtype, self.coordinates
+        return self.kept(key, partial(self._block_X, rows))
+
     def _score_store(self, rows: slice) -> ScoreStore | None:
         """Return where a block keeps what is made of its scores; None: too many, or used once."""
-        if self.single_pass or self.n * self.n_scores > KEPT_SCORES:
+        if self.single_pass or self.n * self.n_scores > self.threads.limits.kept_scores:
             return None
         return self.score_stores.setdefault(rows.start, ScoreStore())
 
     def forget_scores(self) -> None:
         for store in self.score_stores.values():
             store.clear()
-
-    def _block_X(self, rows: slice, make: Callable[[], Any]) -> Any:
-        """Return the X of the block of some rows: from an earlier pass, or `make` makes it."""
-        if not self._is_kept:
-            return make()
-        return self.kept(("X of a block", rows.start, self.dtype, self.coordinates), make)
 
     def sum(self, kernel: SumKernel) -> tuple:
         def sum_of_share(share: list[slice]) -> list:
@@ -233,9 +228,6 @@ class MemoryRows(Rows):
             Y=self.Y.take_scores(scores), offset=offset, known_totals=totals, score_stores=stores
         )
 
-    def with_offsets_divided(self, divisor: float) -> Self:
-        return self if self.offset is None else self.replaced(offset=self.offset / divisor)
-
     def repeated(self, counts: NDArray) -> Self:
         """Return the same rows for several fits, in each of which they count `counts` (fits, n).
 
@@ -271,7 +263,7 @@ class MemoryRows(Rows):
         for batch in slices(self.n, -(-self.n // size)):
             yield self.take_rows(batch if order is None else order[batch])
 
-    def validation_split(self, fraction: float, random: np.random.Generator) -> tuple[Self, Self]:
+    def _split(self, fraction: float, random: np.random.Generator) -> tuple[Self, Self]:
         n = np.count_nonzero(self.weights)
         if n < 2:
             raise ValueError(
@@ -279,8 +271,7 @@ class MemoryRows(Rows):
                 "cannot be split into one to learn from and one to hold out. Leave it False."
             )
         mask = self.validation_mask(np.clip(round(fraction * n), 1, n - 1) / n, random)
-        training = self.take_rows(np.flatnonzero(~mask))
-        return checked_split(training, self.take_rows(np.flatnonzero(mask)), fraction)
+        return self.take_rows(np.flatnonzero(~mask)), self.take_rows(np.flatnonzero(mask))
 
     def validation_mask(self, fraction: float, random: np.random.Generator) -> Mask:
         """Return which rows are held out, (n,): about a fraction of those of each class.
@@ -302,6 +293,7 @@ class DenseRows(MemoryRows):
     """Rows of an ndarray."""
 
     is_sparse = False
+    _value_cost, _value_storage = 1, 1.0
 
     def _moments(self) -> tuple[NDArray, NDArray]:
         weights, total = self.weights, self.weights.sum()
@@ -319,25 +311,13 @@ class DenseRows(MemoryRows):
         bias, variance = np.sum(self.threads.map(about_mean, rows), axis=0) / total
         return _corrected(mean, bias, variance)
 
-    @property
-    def n_values(self) -> int:
-        return self.X.size
+    def _block_X(self, rows: slice) -> NDArray:
+        X = self.X[rows]
+        return X if self.blocks_are_raw else self.coordinates.transform(X, self.dtype)
 
     @property
-    def stored_values(self) -> float:
-        return self.X.size
-
-    def _block(self, rows: slice, terms: RowTerms, store: ScoreStore | None) -> Block:
-        if self.blocks_are_raw:
-            coordinates = self.coordinates
-            return RawBlock(rows.start, self.X[rows], *terms, store=store, coordinates=coordinates)
-        X = self._block_X(rows, lambda: self.coordinates.transform(self.X[rows], self.dtype))
-        return WorkingBlock(rows.start, X, *terms, store=store)
-
-    @property
-    def _is_kept(self) -> bool:
-        size = self.n * self.coordinates.width * self.dtype.itemsize
-        return size <= _KEPT_BYTES and not self.single_pass
+    def _block_kind(self) -> type[Block]:
+        return RawBlock if self.blocks_are_raw else WorkingBlock
 
     @cached_property
     def blocks_are_raw(self) -> bool:
@@ -352,8 +332,9 @@ class DenseRows(MemoryRows):
 class SparseRows(MemoryRows):
     """Rows of a CSR array, which stays as it is."""
 
-    is_sparse = True
-    blocks_are_raw = True
+    is_sparse = blocks_are_raw = True
+    _value_cost, _value_storage = _STORED_VALUE, 1.5  # an index counts as half a value
+    _block_kind = SparseBlock
 
     def _moments(self) -> tuple[NDArray, NDArray]:
         # Squares about the mean, so that nothing cancels; values that are not stored are zero.
@@ -372,29 +353,13 @@ class SparseRows(MemoryRows):
         zeros = np.where(1 - stored > self.n * np.finfo(float).eps, 1 - stored, 0)
         return _corrected(mean, bias - zeros * mean, variance + zeros * mean**2)
 
-    @property
-    def n_values(self) -> int:
-        return _STORED_VALUE * self.X.nnz
-
-    @property
-    def stored_values(self) -> float:
-        return 1.5 * self.X.nnz
-
-    def _block(self, rows: slice, terms: RowTerms, store: ScoreStore | None) -> Block:
-        X, coordinates = self._block_X(rows, lambda: self._csr_rows(rows)), self.coordinates
-        return SparseBlock(rows.start, X, *terms, store=store, coordinates=coordinates)
-
-    def _csr_rows(self, rows: slice) -> sparse.csr_array:
-        """Return some rows of X, without a copy where X has the dtype of the products."""
+    def _block_X(self, rows: slice) -> sparse.csr_array:
+        # Without a copy where X has the dtype of the products.
         ends = self.X.indptr[rows.start : rows.stop + 1]
         inside = slice(ends[0], ends[-1])
         views = (self.X.data[inside], self.X.indices[inside], ends - ends[0])
         X = sparse.csr_array(views, shape=(len(ends) - 1, self.X.shape[1]), copy=False)
         return X.astype(self.dtype, copy=False)
-
-    @property
-    def _is_kept(self) -> bool:
-        return self.X.nnz * self.dtype.itemsize <= _KEPT_BYTES and not self.single_pass
 
 
 def memory_rows(

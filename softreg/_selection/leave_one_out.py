@@ -29,8 +29,6 @@ _LEAST_CURVATURE = 1e-12
 # A row that alone decides on a direction has a leverage of one there, and no fit without it; from
 # half the digits of one on it counts as such a row, which moves far, yet not to infinity.
 _MOST_LEVERAGE = 1 - np.sqrt(np.finfo(float).eps)
-# 2 MB of doubles, which stay near a core; from 2^14 to 2^20 all are as fast (measured).
-_VALUES_AT_ONCE = 2**18
 # Share of the mean left-out loss that its error may be, as estimated; the error found was up to a
 # third of it (eight data sets with C from 0.01 to 10,000, measured).
 _TOLERATED = 0.01
@@ -38,9 +36,6 @@ _TOLERATED = 0.01
 # decided on a direction: at the fits' own 1e-9 outliers stayed where they were (measured on
 # dry_bean).
 _REFIT_TOL = 1e-12
-# Rows are refitted together as long as their fits have no more scores than this: with 2^23, the
-# limit of folds, refits took a quarter longer (measured).
-_MOST_ROW_SCORES = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +68,8 @@ def leave_one_out(objective: Objective, T: Coef) -> LeaveOneOutScores:
     _check_hessian(objective)
     objective = objective.in_double()
     rows, K = rows_in_memory(objective), objective.shape[1]
-    kernel = _NewtonStep(objective.link, rows.block_coefficients(T), _inverses(objective, T))
+    U, at_once = rows.block_coefficients(T), rows.threads.limits.block_values
+    kernel = _NewtonStep(objective.link, U, _inverses(objective, T), at_once)
     values = rows.map_rows(kernel)
     scores, leverage = values[:, :K], values[:, K:]
     return LeaveOneOutScores(scores, np.maximum(leverage, 0))  # rounding has a sign
@@ -88,11 +84,13 @@ class _NewtonStep:
     link : Link
     U : ndarray, the coefficients of the fit to all rows, as `Rows.block_coefficients` gives them
     inverses : ndarray (B, q, width, q, width), H^-1 of each problem; K = B q
+    values_at_once : int, about as many exist at a time, so that they stay near a core
     """
 
     link: Link
     U: Coef
     inverses: NDArray
+    values_at_once: int
 
     def __call__(self, block: Block) -> NDArray:
         Z, X = block.scores(self.U), block.features()
@@ -104,7 +102,7 @@ class _NewtonStep:
         m, K = len(X), len(Z)
         s = np.broadcast_to(block.weights(), (B, m))
         leverage = np.empty((B, m))
-        for cut in slices(m, -(-m * max(width, K) * q // _VALUES_AT_ONCE)):
+        for cut in slices(m, -(-m * max(width, K) * q // self.values_at_once)):
             A = _quadratic_forms(X[cut], self.inverses)
             M = s[:, cut, None, None] * _curvature_times(self.link, P[:, cut], A)
             Z[:, cut] += _score_changes(A, M, R[:, cut])
@@ -112,12 +110,15 @@ class _NewtonStep:
         return np.concatenate([Z, leverage]).T
 
 
-def leave_one_out_with_refits(objective: Objective, T: Coef, metric: Metric) -> LeaveOneOutScores:
+def leave_one_out_with_refits(
+    objective: Objective, T: Coef, metric: Metric, tolerated: float = _TOLERATED
+) -> LeaveOneOutScores:
     """Return what `leave_one_out` does, rows being refitted until the mean loss is right to 1 %.
 
-    `metric` is one of the fit to all rows. By how much a row's loss changes is wrong by about the
-    change of its scores, as a share, or by all of it: the worst rows are refitted. Those that alone
-    have their class, or answer to a label, stay as they are: without them there is no optimum.
+    That is the share `tolerated`. `metric` is one of the fit to all rows. By how much a row's loss
+    changes is wrong by about the change of its scores, as a share, or by all of it: the worst rows
+    are refitted. Those that alone have their class, or answer to a label, stay as they are: without
+    them there is no optimum.
     """
     left_out, objective = leave_one_out(objective, T), objective.in_double()
     rows = rows_in_memory(objective)
@@ -125,7 +126,7 @@ def leave_one_out_with_refits(objective: Objective, T: Coef, metric: Metric) -> 
     while True:
         values = rows.map_rows(_LossAndError(objective.link, U, left_out.scores))
         loss, error = np.hsplit(values, 2)
-        worst = _worst(np.where(is_refitted, 0, error), _TOLERATED * loss.sum(axis=0))
+        worst = _worst(np.where(is_refitted, 0, error), tolerated * loss.sum(axis=0))
         if not worst.any():
             return left_out
         left_out = _with_refits(objective, T, metric, left_out, worst)
@@ -146,7 +147,7 @@ def _with_refits(
         part, columns = objective.take_problems(one), objective.problems.scores(one)
         fit = part, objective.problems.columns(T, one), metric.take_problems(objective, one)
         rows_to_refit = np.flatnonzero(is_refitted[:, problem])
-        for rows in groups_within(part, rows_to_refit, _MOST_ROW_SCORES):
+        for rows in groups_within(part, rows_to_refit, part.rows.threads.limits.refitted_scores):
             entries = np.ix_(rows, columns)
             scores[entries] = _scores_by_refits(*fit, rows, scores[entries])
     return LeaveOneOutScores(scores, left_out.leverage)

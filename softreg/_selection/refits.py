@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from softreg._model.links import Link
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Places
-from softreg._rows.base import KEPT_SCORES
 from softreg._rows.blocks import Block
 from softreg._rows.memory import MemoryRows
 from softreg._selection.path import PathPoint, extrapolated
@@ -22,9 +21,6 @@ from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.outer_loop import run_rounds
 from softreg.solvers.steps import line_search, relative_estimate
 
-# Folds are refitted together as long as the probabilities of their scores are kept from product to
-# product.
-_MOST_FOLD_SCORES = KEPT_SCORES
 # The intercept of a class that a fold lacks: below any score, so that it adds nothing.
 _UNSEEN_INTERCEPT = -1e3
 
@@ -104,7 +100,8 @@ class FoldRefits:
 
 def refits_in_groups(objective: Objective, folds: list[Fold], tol: float) -> list[FoldRefits]:
     """Return the refits of all folds, in groups whose scores are kept from product to product."""
-    groups = groups_within(objective, np.arange(len(folds)), _MOST_FOLD_SCORES)
+    most = objective.rows.threads.limits.kept_scores
+    groups = groups_within(objective, np.arange(len(folds)), most)
     return [FoldRefits(objective, [folds[number] for number in group], tol) for group in groups]
 
 

@@ -20,7 +20,6 @@ from softreg._model.block_kernels import LargestMove
 from softreg._model.certificate import certify
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, PerProblem, Places
-from softreg._rows.base import KEPT_SCORES
 from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, rounding
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.steps import balanced, gradient_step, is_near, newton_step
@@ -52,10 +51,6 @@ _LARGE_OFFSET = 100
 _COOLING = 5
 # Relative tolerance of the optima on the way.
 _COOLING_TOL = 0.1
-# Problems are solved in groups of this many scores of rows, n x K, so that their probabilities are
-# kept from product to product, and a product's coefficients stay in the cache; but of no fewer
-# scores than make a product worth reading the data for.
-_GROUP_SCORES, _FEWEST_SCORES = KEPT_SCORES, 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,13 +149,18 @@ def run_rounds(
 
 
 def _groups(objective: Objective) -> list[Places]:
-    """Return the numbers of the problems in groups that are solved together."""
+    """Return the numbers of the problems in groups that are solved together.
+
+    So that the groups' probabilities are kept from product to product, and a product's coefficients
+    stay in the cache; but of no fewer scores than make a product worth reading the data for.
+    """
     problems = (~objective.constant_problems).nonzero()[0]
     if not problems.size:
         return []
-    if not objective.rows.keeps_blocks:  # reading the data costs more than their arithmetic
+    if not objective.rows.in_memory:  # reading the data costs more than their arithmetic
         return [problems]
-    n_scores = max(_FEWEST_SCORES, _GROUP_SCORES // objective.rows.n)
+    limits = objective.rows.threads.limits
+    n_scores = max(limits.fewest_group_scores, limits.kept_scores // objective.rows.n)
     return np.array_split(problems, min(len(problems), -(-objective.shape[1] // n_scores)))
 
 
