@@ -133,7 +133,17 @@ def test_either_way_to_a_softmax_hessian_adds_up_kronecker_products(way, K, chun
     X, w, P = rng.normal(size=(37, 4)), rng.random(37), rng.dirichlet(np.ones(K), 37).T
     row_hessians = np.einsum("km,kj->mkj", P, np.eye(K)) - np.einsum("km,jm->mkj", P, P)
     expected = np.einsum("m,mkj,mp,mq->kpjq", w, row_hessians, X, X).reshape(4 * K, 4 * K)
-    np.testing.assert_allclose(way(P, X, w, chunk), expected, atol=1e-13)
+    np.testing.assert_allclose(way(P, X, w, chunk_values=chunk), expected, atol=1e-13)
+
+
+def test_kept_pairs_of_features_make_the_same_hessian():
+    """The products x_j x_k of each row, j <= k, whether they are kept or made anew."""
+    rng = np.random.default_rng(16)
+    X, w, P = rng.normal(size=(37, 4)), rng.random(37), rng.dirichlet(np.ones(5), 37).T
+    products = np.stack([X[:, j] * X[:, k] for j in range(4) for k in range(j, 4)])
+    np.testing.assert_array_equal(kernels.feature_pairs(X), products)
+    anew, kept = (kernels.softmax_hessian(P, X, w, pairs) for pairs in (None, lambda: products))
+    np.testing.assert_allclose(kept, anew, rtol=1e-13, atol=1e-15)
 
 
 @pytest.mark.parametrize("chunk", [1, 40, 2**16])

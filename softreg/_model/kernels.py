@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
+# Returns `feature_pairs`.
+Pairs = Callable[[], Array]
 
 # Half a megabyte of doubles, which stays in a core's second-level cache; Hessians of an order
 # above 360 take wider chunks, lest adding them up take longer than the products.
@@ -129,11 +131,14 @@ def weighted_grams_cost(K: int, d: int) -> float:
     return K * d * (d + _SCALING_COST)
 
 
-def softmax_hessian(P: Array, X: Array, weight: Array) -> Array:
-    """Return sum_i w_i (diag(p_i) - p_i p_i') (x) x_i x_i', (K d, K d), of P (K, m)."""
+def softmax_hessian(P: Array, X: Array, weight: Array, pairs: Pairs | None = None) -> Array:
+    """Return sum_i w_i (diag(p_i) - p_i p_i') (x) x_i x_i', (K d, K d), of P (K, m).
+
+    `pairs` returns `feature_pairs` of X, where they are kept.
+    """
     K, d = len(P), X.shape[1]
     if _class_pair_cost(K, d) < _class_column_cost(K, d):
-        return _softmax_hessian_by_class_pairs(P, X, weight)
+        return _softmax_hessian_by_class_pairs(P, X, weight, pairs)
     return _softmax_hessian_by_class_columns(P, X, weight)
 
 
@@ -143,7 +148,11 @@ def softmax_hessian_cost(K: int, d: int) -> float:
 
 
 def _softmax_hessian_by_class_pairs(
-    P: Array, X: Array, weight: Array, chunk_values: int = _PAIR_CHUNK_VALUES
+    P: Array,
+    X: Array,
+    weight: Array,
+    pairs: Pairs | None = None,
+    chunk_values: int = _PAIR_CHUNK_VALUES,
 ) -> Array:
     """Return `softmax_hessian`: products of classes in pairs, times products of features in pairs.
 
@@ -155,8 +164,9 @@ def _softmax_hessian_by_class_pairs(
     C *= P[j]
     C *= -weight
     C[k == j] = curvature_diagonal(P[:-1]) * weight  # nothing cancels
+    sums = C @ pairs().T if pairs else pair_sums(C, X, chunk_values)
     H = np.empty((J, d, J, d))
-    H[k, :, j] = H[j, :, k] = symmetric(pair_sums(C, X, chunk_values), d)
+    H[k, :, j] = H[j, :, k] = symmetric(sums, d)
     return _with_last_class(H, J, d)
 
 
@@ -168,13 +178,27 @@ def pair_sums(C: Array, X: Array, chunk_values: int) -> Array:
     m, d = X.shape
     n_pairs = d * (d + 1) // 2
     sums, step = np.zeros((len(C), n_pairs)), max(1, min(m, chunk_values // n_pairs))
-    products, starts = np.empty((n_pairs, step)), np.cumsum([0, *range(d, 0, -1)])
+    products = np.empty((n_pairs, step))
     for rows in (slice(start, min(start + step, m)) for start in range(0, m, step)):
-        x, chunk = np.ascontiguousarray(X[rows].T), products[:, : rows.stop - rows.start]
-        for j in range(d):
-            np.multiply(x[j], x[j:], out=chunk[starts[j] : starts[j + 1]])
-        sums += C[:, rows] @ chunk.T
+        sums += C[:, rows] @ feature_pairs(X[rows], products[:, : rows.stop - rows.start]).T
     return sums
+
+
+def pairs_are_few(X: Array) -> bool:
+    """Return whether `feature_pairs` of X (m, d) are few enough to be kept: those of one chunk."""
+    m, d = X.shape
+    return m * d * (d + 1) / 2 <= _PAIR_CHUNK_VALUES
+
+
+def feature_pairs(X: Array, out: Array | None = None) -> Array:
+    """Return the products x_ij x_ik of features j <= k of X (m, d), (d (d + 1) / 2, m)."""
+    m, d = X.shape
+    products = np.empty((d * (d + 1) // 2, m)) if out is None else out
+    x, start = np.ascontiguousarray(X.T), 0
+    for j in range(d):
+        np.multiply(x[j], x[j:], out=products[start : start + d - j])
+        start += d - j
+    return products
 
 
 @cache

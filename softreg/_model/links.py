@@ -17,6 +17,7 @@ from scipy.special import logsumexp
 
 from softreg._model.kernels import (
     Array,
+    Pairs,
     curvature_diagonal,
     exp_minus_abs,
     sigmoid,
@@ -122,10 +123,11 @@ class Link(Protocol):
     def hessian_cost(self, K: int, d: int) -> float:
         """Return the multiply-adds that `hessian` takes for a row of d features."""
 
-    def hessian(self, P: Scores, X: Array, weight: Array) -> Array:
+    def hessian(self, P: Scores, X: Array, weight: Array, pairs: Pairs | None = None) -> Array:
         """Return sum_i w_i H_i (x) x_i x_i', problem by problem, (B, p, p), p = K d / B.
 
-        X is (m, d); weights are (m,), or (B, m) where problems weigh rows differently.
+        X is (m, d); weights are (m,), or (B, m) where problems weigh rows differently; `pairs`
+        returns `feature_pairs` of X, where they are kept.
         """
 
     def fix_gauge_inplace(self, H: Array, width: int) -> None:
@@ -187,10 +189,10 @@ class Softmax(Link):
     def hessian_cost(self, K: int, d: int) -> float:
         return self.fits * softmax_hessian_cost(K // self.fits, d)
 
-    def hessian(self, P: Scores, X: Array, weight: Array) -> Array:
+    def hessian(self, P: Scores, X: Array, weight: Array, pairs: Pairs | None = None) -> Array:
         weights = np.ones((self.fits, 1)) * weight
         fits = zip(self._by_fit(P), weights, strict=True)
-        return np.array([softmax_hessian(P_of_fit, X, w) for P_of_fit, w in fits])
+        return np.array([softmax_hessian(P_of_fit, X, w, pairs) for P_of_fit, w in fits])
 
     def fix_gauge_inplace(self, H: Array, width: int) -> None:
         # Adding the same vector to all classes moves no probability. Along those directions H is
@@ -249,7 +251,7 @@ class Sigmoid(Link):
     def hessian_cost(self, K: int, d: int) -> float:
         return weighted_grams_cost(K, d)
 
-    def hessian(self, P: Scores, X: Array, weight: Array) -> Array:
+    def hessian(self, P: Scores, X: Array, weight: Array, pairs: Pairs | None = None) -> Array:
         return weighted_grams(X, curvature_diagonal(P) * weight)
 
     def fix_gauge_inplace(self, H: Array, width: int) -> None:

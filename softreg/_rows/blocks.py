@@ -18,6 +18,7 @@ from softreg._rows.arrays import (
     RowLosses,
     Scores,
     ScoreStore,
+    Store,
 )
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.targets import Targets
@@ -90,6 +91,11 @@ class Block(PickledByFields, ABC):
     def kept(self, key: Hashable, make: Callable[[], Scores]) -> Scores:
         """Return what was made of the scores under a key in an earlier pass, or make it, (K, m)."""
         return make() if self.store is None else self.store.kept(key, make)
+
+    @cached_property
+    def feature_store(self) -> Store:
+        """What is kept of the features alone, from pass to pass."""
+        return Store()
 
     @cached_property
     def _weights(self) -> PerRow | RowLosses | None:
