@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from problems import PROBLEMS, any_problem, objective, optimum, overlapping, solved
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
-from softreg._estimators.callbacks import FitTask
-from softreg._estimators.pose import read_sample
 
 from softreg import SoftmaxRegression
+from softreg._estimators.base import read_sample
 from softreg._rows.threads import Limits, Threads
 
 # What rounding adds to F, relative to F, on either side of a comparison.
@@ -153,7 +152,7 @@ def test_without_a_hessian_that_fits_in_memory_the_optimum_is_reached_all_the_sa
     model = SoftmaxRegression(C=100.0, solver=solver)
     sample, _ = read_sample(model, X, y, None, None)
     with Threads(1, Limits(value_budget=values[budget])) as threads:
-        result, _ = model._solve(sample.rows(True, threads), sample.encoding, FitTask(model, {}))
+        result, _ = model._solve(sample.rows(True, threads), sample.encoding, {})
     reached = objective(result.coef.T, result.intercept, X, Y, 100.0)
     assert reached - least <= 1e-8 * least + LOSS_ROUNDING
     assert result.converged.all() and result.gap.sum() <= 1e-8 * least + LOSS_ROUNDING
