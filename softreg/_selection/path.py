@@ -14,7 +14,7 @@ from softreg.solvers.auto import choose_solver
 from softreg.solvers.base import Monitor, Point, Result
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.newton import Newton
-from softreg.solvers.outer_loop import result_from, run_rounds, start_below_offsets
+from softreg.solvers.outer_loop import result_from, run_rounds, unsaturated_start
 from softreg.solvers.steps import relative_estimate
 
 # At the least C of a grid F is at most this share below that of the null model; the largest C
@@ -74,10 +74,9 @@ def path_points(
         # 1. Where to start, and in which metric.
         is_near, descend = False, choose_solver(penalised).descend
         expected = penalised.null() if previous is None else extrapolated(trail, C)
-        T = start_below_offsets(penalised, expected, monitor, descend)
-        if previous is None or T is not expected:  # at a temperature, near no earlier optimum
-            start = Point.at_coefficients(penalised.in_double(), T)
-            metric = first_metric(penalised, T)
+        start = unsaturated_start(penalised, expected, monitor, descend)
+        if previous is None or start.T is not expected:  # from temperatures, near no earlier one
+            metric = first_metric(penalised, start.T)
         else:
             start = _start(penalised, previous, expected)
             change = penalised.penalty.ridge - previous.objective.penalty.ridge

@@ -7,7 +7,7 @@ from softreg.solvers.base import Solver
 from softreg.solvers.lbfgs import LBFGS
 from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.minibatch.solver import MiniBatch
-from softreg.solvers.newton import Newton
+from softreg.solvers.newton import Newton, plain_newton_pays
 
 
 def choose_solver(objective: Objective) -> LBFGS | Newton:
@@ -18,8 +18,8 @@ def choose_solver(objective: Objective) -> LBFGS | Newton:
     L-BFGS has one line search and one history for all labels, which is enough in the coordinates of
     a factored metric; without one, Newton is faster, as labels differ in their steps (measured).
     """
-    costs = costs_of(objective)
-    return LBFGS() if costs.factor_pays and not costs.plain_newton_pays else Newton()
+    is_lbfgs = costs_of(objective).factor_pays and not plain_newton_pays(objective)
+    return LBFGS() if is_lbfgs else Newton()
 
 
 # Names that users may pass -> what makes the solver for an objective.

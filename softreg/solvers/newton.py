@@ -9,10 +9,20 @@ import numpy as np
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
 from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, Solver
+from softreg.solvers.lbfgs import LBFGS
 from softreg.solvers.linalg.costs import costs_of
-from softreg.solvers.linalg.metrics import Metric
+from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.outer_loop import run_outer_loop
 from softreg.solvers.steps import NEAR, after_step
+
+# A step that the line search cuts to less than this share comes from curvature that says little of
+# where F falls, as that of saturated rows; near separation a step is cut to a quarter at times.
+_FRACTION = 1 / 8
+
+
+def plain_newton_pays(objective: Objective) -> bool:
+    """Return whether steps with whole Hessians pay: a penalty makes these definite, n cheap."""
+    return costs_of(objective).plain_newton_pays and not objective.has_free_features.any()
 
 
 @dataclass(repr=False)
@@ -46,11 +56,11 @@ class Newton(Solver):
         """Return the optimum with its certificate, the last Hessian of all problems, and its steps.
 
         Where Hessians are not cheap, the point and the metric as they are: the outer loop steps.
-        Problems that no step moves are left where they are.
+        Where a step is cut to a fraction, curvature says little of where F falls: L-BFGS goes on.
         """
-        if not costs_of(objective).plain_newton_pays:
+        if not plain_newton_pays(objective):
             return point, metric, 0
-        objective = objective.in_double()
+        rough, objective = objective, objective.in_double()
         problems, n_steps = np.arange(objective.problems.count), 0
         while problems.size and not monitor.reason:
             subset = objective.take_problems(problems)
@@ -64,6 +74,11 @@ class Newton(Solver):
             after = after_step(subset, before, hessian, step, estimate <= NEAR * before.value)
             point, n_steps = point.with_problems(objective, problems, after), n_steps + 1
             monitor.iteration(point.T, point.value)
+            move, whole = (np.abs(A).max(axis=0) for A in (after.T - before.T, step))
+            if (move < _FRACTION * whole).any() and not monitor.reason:
+                first = first_metric(rough, point.T)
+                end, _, n_passes = LBFGS().descend(rough, point, first, monitor)
+                return end, metric, n_steps + n_passes
             # 3. Problems that are proven optimal leave, and those that do not move.
             solved = monitor.of_all.solved(subset, after)
             problems = problems[~solved & (after.value < before.value)]

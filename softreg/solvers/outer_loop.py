@@ -20,7 +20,14 @@ from softreg._model.block_kernels import LargestMove
 from softreg._model.certificate import certify
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, PerProblem, Places
-from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, rounding
+from softreg.solvers.base import (
+    LOSS_ROUNDING,
+    Monitor,
+    Point,
+    ProblemsMonitor,
+    Result,
+    rounding,
+)
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.steps import balanced, gradient_step, is_near, newton_step
 
@@ -42,15 +49,15 @@ _NOISY = 0.1
 _ALWAYS_REFRESHED = 5
 # A step takes up to this many products in a new metric as well, which no better one would save.
 _UNAVOIDABLE_PRODUCTS = 8
-# Offsets up to this size leave curvature enough for any start. At the first temperature the largest
-# is a tenth of it.
-_LARGE_OFFSET = 100
+# An F of this many nats above log K is that of rows which are saturated at wrong answers.
+_ENORMOUS = 10
 # From one temperature to the next, lower by this factor, a few Newton steps follow the optimum:
 # three at first, one in the end. With a factor of 10 one fit in a few hundred gets stuck, with 5
 # none (measured, offsets of 1e2 to 1e8).
 _COOLING = 5
-# Relative tolerance of the optima on the way.
-_COOLING_TOL = 0.1
+# Optima on the way need not be good: relative tolerance; iterations that have lowered F by less
+# than a hundredth in all, or are so many, are the last.
+_COOLING_TOL, _SLOW_ITERATIONS, _SLOW, _MOST_AT_A_TEMPERATURE = 0.1, 3, 0.99, 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,9 +126,8 @@ class Minimum:
 
 def run_outer_loop(objective: Objective, start: Coef, monitor: Monitor, descend: Descent) -> Result:
     """Return the minimiser of the objective, found from `start` (width, K)."""
-    T = start_below_offsets(objective, start, monitor, descend)
-    point = Point.at_coefficients(objective.in_double(), T)
-    minimum = run_rounds(objective, point, first_metric(objective, T), monitor, descend)
+    point = unsaturated_start(objective, start, monitor, descend)
+    minimum = run_rounds(objective, point, first_metric(objective, point.T), monitor, descend)
     return result_from(objective, minimum.point, minimum.converged, monitor)
 
 
@@ -235,44 +241,45 @@ def _without_solved(before: _Group, group: _Group, monitor: Monitor) -> tuple[Ma
     return solved, replace(group, n_stalled=n_stalled).take_problems(unsolved)
 
 
-def start_below_offsets(
+def unsaturated_start(
     objective: Objective, start: Coef, monitor: Monitor, descend: Descent
-) -> Coef:
-    """Return `start` (width, K), or, where offsets are large, the optimum at a low temperature.
+) -> Point:
+    """Return the point at `start` (width, K), or nearer the optimum where F is enormous there.
 
-    With offsets in the thousands nearly all rows are saturated wherever a solver starts: their
-    curvature is zero to rounding, and says nothing of where it is not. The loss at temperature t is
-    smooth over t times longer distances (`Objective.at_temperature`); its optimum is followed while
-    t falls. Iterations on the way count as the fit's, with F at the temperature.
+    With offsets in the hundreds, or coefficients of other data, nearly all rows may be saturated at
+    wrong answers: their curvature is zero to rounding, and says nothing of where it is not. The
+    loss at temperature t is smooth over t times longer distances (`Objective.at_temperature`); its
+    optimum is followed while t falls. Iterations on the way count as the fit's, with F at the
+    temperature.
     """
-    largest, T = objective.rows.totals.largest_offset.max(initial=0), start
-    if largest <= _LARGE_OFFSET:
-        return start
-    count = int(np.ceil(np.log(10 * largest / _LARGE_OFFSET) / np.log(_COOLING)))
+    exact = objective.in_double()
+    point = Point.at_coefficients(exact, start)
+    n_classes = objective.shape[1] / objective.problems.count
+    excess = point.value[~objective.constant_problems].max(initial=0) - np.log(n_classes)
+    if not _ENORMOUS < excess < np.inf:
+        return point
+    T, count = start, int(np.ceil(np.log(excess / _ENORMOUS) / np.log(_COOLING)))
     for t in np.geomspace(float(_COOLING) ** count, _COOLING, count):
         if not monitor.reason:
             T = _optimum_at_temperature(objective, T, t, monitor, descend)
-    return T
+    return Point.at_coefficients(exact, T)
 
 
 def _optimum_at_temperature(
     objective: Objective, start: Coef, t: float, monitor: Monitor, descend: Descent
 ) -> Coef:
     """Return about the optimum (width, K) at temperature t, from `start` (width, K)."""
+
+    def report(V: Coef, F: float) -> bool:
+        monitor.record(t * V, t * F)
+        recent = stage.losses[-_SLOW_ITERATIONS - 1 :]
+        is_slow = len(recent) > _SLOW_ITERATIONS and _SLOW * recent[0] < F
+        return is_slow or bool(monitor.reason)
+
+    stage = Monitor(_COOLING_TOL, _MOST_AT_A_TEMPERATURE, report, monitor.random)
     tempered, V = objective.at_temperature(t), start / t
-    left = monitor.max_iter - len(monitor.losses)
-    stage = replace(
-        monitor,
-        tol=_COOLING_TOL,
-        max_iter=left,
-        report=lambda V, F: monitor.report(t * V, t * F),
-        losses=[],
-    )
     point = Point.at_coefficients(tempered.in_double(), V)
-    minimum = run_rounds(tempered, point, first_metric(tempered, V), stage, descend)
-    monitor.losses.extend(t * F for F in stage.losses)
-    monitor.reason, monitor.stopped = stage.reason, stage.stopped
-    return t * minimum.point.T
+    return t * run_rounds(tempered, point, first_metric(tempered, V), stage, descend).point.T
 
 
 def result_from(objective: Objective, point: Point, converged: Mask, monitor: Monitor) -> Result:
@@ -280,6 +287,8 @@ def result_from(objective: Objective, point: Point, converged: Mask, monitor: Mo
     objective = objective.in_double()
     diverging = _diverging(objective, point, converged)
     point, gap = _with_all_gaps(objective, point)
+    is_proven = gap <= np.maximum(monitor.tol * point.value, LOSS_ROUNDING)
+    converged = converged | (is_proven & ~objective.has_free_features)
     coef, intercept = objective.coefficients(point.T)
     stalled = "rounding keeps F from decreasing further; raise tol or scale C down"
     message = "the optimum was reached" if converged.all() else monitor.reason or stalled
