@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from problems import PROBLEMS, any_problem, objective, optimum, overlapping, solved
 from scipy import sparse
+from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
 
 from softreg import SoftmaxRegression
@@ -175,3 +176,69 @@ def test_the_null_model_is_found_when_no_column_says_anything():
     model = SoftmaxRegression().fit(np.full((100, 2), 3.0), y)
     np.testing.assert_allclose(model.predict_proba([[3.0, 3.0]])[0], [0.5, 0.3, 0.2], rtol=1e-6)
     np.testing.assert_allclose(model.coef_, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [10.0, 1e3, 1e6])
+def test_a_warm_start_from_other_units_reaches_the_optimum(factor):
+    """Coefficients of other units saturate all rows at wrong answers; the optimum stays."""
+    X, y = load_iris(return_X_y=True)
+    model = SoftmaxRegression(warm_start=True).fit(X, y).fit(factor * X, y)
+    cold = optimum(factor * X, np.eye(3)[y], 1.0)
+    assert model.objective_ == pytest.approx(cold.objective, rel=1e-8)
+    assert model.n_iter_ <= 200 and model.optimality_gap_ <= 1e-8 * model.objective_
+
+
+@pytest.mark.factor("C", [1.0, 100.0, 1e4])
+@pytest.mark.factor("size", [30.0, 60.0, 100.0, 150.0])
+@pytest.mark.factor("seed", range(6))
+def test_few_rows_with_offsets_of_some_size_have_their_optimum_proven(C, size, seed):
+    """Where some rows are saturated at the start and some are not, steps may mislead."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(12, 3))
+    y = (X @ rng.normal(size=(3, 3)) + rng.gumbel(size=(12, 3))).argmax(axis=1)
+    y[:3] = range(3)
+    offset = X @ rng.normal(size=(3, 3))
+    offset *= size / np.abs(offset).max()
+    model = SoftmaxRegression(C=C).fit(X, y, offset=offset)
+    assert model.converged_ and model.n_iter_ <= 100
+
+
+def test_offsets_of_a_thousand_on_wide_rows_end_soon():
+    """Rows that can all be fitted, where F falls towards zero at every temperature."""
+    rng = np.random.default_rng(3)
+    X, y = rng.normal(size=(6, 30)), np.arange(6) % 3
+    offset = 1000 * (X @ rng.normal(size=(30, 3)) / np.sqrt(30))
+    model = SoftmaxRegression(C=1e4).fit(X, y, offset=offset)
+    assert model.converged_ and model.n_iter_ <= 100
+
+
+@pytest.mark.parametrize("constant", [1e3, [1e6, -1e6, 0]])
+def test_offsets_that_are_the_same_in_all_rows_take_no_more_iterations(constant):
+    """The intercepts take them up: the optimum and the way there are those without."""
+    X, y = load_iris(return_X_y=True)
+    plain = SoftmaxRegression().fit(X, y)
+    model = SoftmaxRegression().fit(X, y, offset=np.zeros((150, 3)) + constant)
+    assert model.n_iter_ <= plain.n_iter_ + 1
+    assert model.objective_ == pytest.approx(plain.objective_, rel=1e-8)
+
+
+@pytest.mark.parametrize("eps", [1e-10, 1e-9, 1e-8])
+@pytest.mark.parametrize("seed", range(3))
+def test_nearly_collinear_columns_without_a_penalty_reach_the_optimum(eps, seed):
+    """A fifth column that is all but a sum of the others: F is no greater than without it."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(100, 4))
+    extra = X @ rng.normal(size=4) + eps * rng.normal(size=100)
+    y = (X @ rng.normal(size=(4, 2)) + rng.gumbel(size=(100, 2))).argmax(axis=1)
+    without = SoftmaxRegression(C=np.inf).fit(X, y)
+    model = SoftmaxRegression(C=np.inf).fit(np.column_stack([X, extra]), y)
+    assert model.objective_ <= without.objective_ * (1 + 1e-9) and model.n_iter_ <= 500
+
+
+def test_too_few_iterations_are_named_as_the_user_gave_them():
+    """Also where the fit ends on its way through temperatures."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)), rng.integers(3, size=60)
+    with pytest.warns(ConvergenceWarning, match=r"max_iter=3 is too few"):
+        model = SoftmaxRegression(max_iter=3).fit(X, y, offset=1000 * rng.normal(size=(60, 3)))
+    assert model.n_iter_ == 3
