@@ -211,7 +211,7 @@ def test_leave_one_out_by_another_scorer_is_refused_before_any_work(kind):
 @pytest.mark.parametrize("kind", BOTH)
 def test_leave_one_out_says_when_its_hessian_is_too_large(kind):
     """How many numbers it takes, how many there may be, and cv=10, which gives the fit."""
-    model, sparse = kind(CS, cv="loo"), sp.random_array((120, 2499), density=0.01, rng=0)
+    model, sparse = kind(CS, cv="loo"), sp.random(120, 2499, density=0.01, random_state=0)
     with pytest.raises(ValueError) as error:
         model.fit(sparse, y)
     taken = r"1\.88e\+07" if kind is SigmoidRegressionCV else r"5\.62e\+07"
