@@ -141,8 +141,8 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
     converged_ : bool, only after `fit` and `fit_chunks`
         Whether all labels reached `tol`; False after `MiniBatch`.
     loss_curve_ : ndarray of shape (n_iter,)
-        F after each iteration; after `partial_fit` the mean loss of each chunk before it was
-        learned from.
+        F after each iteration, where the start is far off first that of smoother losses, which are
+        no less; after `partial_fit` the mean loss of each chunk before it was learned from.
     validation_curve_ : ndarray of shape (n_iter,)
         Mean loss of rows held out, after each epoch; only after `MiniBatch` with early stopping.
     n_samples_seen_ : int

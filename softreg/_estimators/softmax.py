@@ -113,8 +113,8 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     converged_ : bool, only after `fit` and `fit_chunks`
         Whether the optimum was reached and proven; False after `MiniBatch`.
     loss_curve_ : ndarray of shape (n_iter,)
-        F after each iteration; after `partial_fit` the mean loss of each chunk before it was
-        learned from.
+        F after each iteration, where the start is far off first that of smoother losses, which are
+        no less; after `partial_fit` the mean loss of each chunk before it was learned from.
     validation_curve_ : ndarray of shape (n_iter,)
         Mean loss of rows held out, after each epoch; only after `MiniBatch` with early stopping.
     n_samples_seen_ : int
