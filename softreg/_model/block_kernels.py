@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg._model.kernels import feature_pairs, gram, pairs_are_few, weighted_grams
+from softreg._model.kernels import feature_pairs, gram, weighted_grams
 from softreg._model.links import Link
 from softreg._rows.arrays import Coef, PerProblem, PerRow, PerScore, RowLosses, Scores
 from softreg._rows.blocks import Block
@@ -97,8 +97,9 @@ class LossHessian(PointKernel):
     def __call__(self, block: Block) -> tuple[NDArray]:
         """Return the weighted sum over a block."""
         P, X = self.probabilities(block), block.features()
-        store, make = block.feature_store, partial(feature_pairs, X)
-        pairs = partial(store.kept, "pairs", make) if pairs_are_few(X) else None
+        pairs = None
+        if block.feature_store is not None:
+            pairs = partial(block.feature_store.kept, "feature pairs", partial(feature_pairs, X))
         return (self.link.hessian(P, X, block.weights(), pairs),)
 
 

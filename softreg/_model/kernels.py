@@ -25,7 +25,7 @@ _PAIR_CHUNK_VALUES = 2**18
 # What `softmax_hessian` takes, in multiply-adds of a large product (all measured): for a product of
 # two features, of two classes, for a multiply-add in a product with few rows, and for a value of a
 # class's columns.
-_PAIR_COST, _CLASS_PAIR_COST, _THIN_PRODUCT_COST, _COLUMN_COST = 18.0, 60.0, 1.25, 55.0
+_PAIR_COST, _CLASS_PAIR_COST, THIN_PRODUCT_COST, _COLUMN_COST = 18.0, 60.0, 1.25, 55.0
 # A value that is scaled before a product costs this many multiply-adds of a large product.
 _SCALING_COST = 10
 # Scores that are ranked at a time: 8 MB of doubles, of which a few copies exist.
@@ -134,7 +134,7 @@ def weighted_grams_cost(K: int, d: int) -> float:
 def softmax_hessian(P: Array, X: Array, weight: Array, pairs: Pairs | None = None) -> Array:
     """Return sum_i w_i (diag(p_i) - p_i p_i') (x) x_i x_i', (K d, K d), of P (K, m).
 
-    `pairs` returns `feature_pairs` of X, where they are kept.
+    `pairs` is a callable that returns the kept `feature_pairs` of X, or None to compute them.
     """
     K, d = len(P), X.shape[1]
     if _class_pair_cost(K, d) < _class_column_cost(K, d):
@@ -184,12 +184,6 @@ def pair_sums(C: Array, X: Array, chunk_values: int) -> Array:
     return sums
 
 
-def pairs_are_few(X: Array) -> bool:
-    """Return whether `feature_pairs` of X (m, d) are few enough to be kept: those of one chunk."""
-    m, d = X.shape
-    return m * d * (d + 1) / 2 <= _PAIR_CHUNK_VALUES
-
-
 def feature_pairs(X: Array, out: Array | None = None) -> Array:
     """Return the products x_ij x_ik of features j <= k of X (m, d), (d (d + 1) / 2, m)."""
     m, d = X.shape
@@ -216,8 +210,9 @@ def symmetric(triangles: Array, d: int) -> Array:
 
 
 def _class_pair_cost(K: int, d: int) -> float:
-    n_classes, n_features = K * (K - 1) / 2, d * (d + 1) / 2  # in pairs
-    return n_features * (_PAIR_COST + _THIN_PRODUCT_COST * n_classes) + _CLASS_PAIR_COST * n_classes
+    class_pairs, feature_pairs = K * (K - 1) / 2, d * (d + 1) / 2
+    products = feature_pairs * (_PAIR_COST + THIN_PRODUCT_COST * class_pairs)
+    return products + _CLASS_PAIR_COST * class_pairs
 
 
 def _softmax_hessian_by_class_columns(

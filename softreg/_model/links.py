@@ -127,7 +127,7 @@ class Link(Protocol):
         """Return sum_i w_i H_i (x) x_i x_i', problem by problem, (B, p, p), p = K d / B.
 
         X is (m, d); weights are (m,), or (B, m) where problems weigh rows differently; `pairs`
-        returns `feature_pairs` of X, where they are kept.
+        is a callable that returns the kept `feature_pairs` of X, or None to compute them.
         """
 
     def fix_gauge_inplace(self, H: Array, width: int) -> None:

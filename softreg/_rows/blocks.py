@@ -41,6 +41,7 @@ class Block(PickledByFields, ABC):
     offset : ndarray (m, K) or None
     coordinates : Coordinates, those of x~
     store : ScoreStore or None, what is kept of the scores from pass to pass; None: nothing
+    feature_store : Store or None, what is kept of the features alone, if they are few
     """
 
     start: int
@@ -50,6 +51,7 @@ class Block(PickledByFields, ABC):
     offset: NDArray | None
     coordinates: Coordinates
     store: ScoreStore | None = None
+    feature_store: Store | None = None
 
     @abstractmethod
     def linear_scores(self, U: Coef) -> Scores:
@@ -91,11 +93,6 @@ class Block(PickledByFields, ABC):
     def kept(self, key: Hashable, make: Callable[[], Scores]) -> Scores:
         """Return what was made of the scores under a key in an earlier pass, or make it, (K, m)."""
         return make() if self.store is None else self.store.kept(key, make)
-
-    @cached_property
-    def feature_store(self) -> Store:
-        """What is kept of the features alone, from pass to pass."""
-        return Store()
 
     @cached_property
     def _weights(self) -> PerRow | RowLosses | None:

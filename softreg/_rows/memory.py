@@ -154,8 +154,8 @@ class MemoryRows(Rows):
         block = self._blocks.get(rows.start)
         if block is None:
             X = self._kept_X(rows) if self._is_kept else self._block_X(rows)
-            terms, store = self._terms(rows), self._score_store(rows)
-            block = self._block_kind(rows.start, X, *terms, self.coordinates, store)
+            terms, stores = self._terms(rows), (self._score_store(rows), self._feature_store())
+            block = self._block_kind(rows.start, X, *terms, self.coordinates, *stores)
             if self._is_kept:
                 self._blocks[rows.start] = block
         return block
@@ -182,6 +182,12 @@ class MemoryRows(Rows):
         if self.single_pass or self.n * self.n_scores > self.threads.limits.kept_scores:
             return None
         return self.score_stores.setdefault(rows.start, ScoreStore())
+
+    def _feature_store(self) -> Store | None:
+        """Return where a block keeps products of its features in pairs; None: too many."""
+        width = self.coordinates.width
+        few = self.n * width * (width + 1) / 2 <= self.threads.limits.kept_pairs
+        return Store() if few and self._is_kept else None
 
     def forget_scores(self) -> None:
         for store in self.score_stores.values():

@@ -64,7 +64,7 @@ _BLAS = _SingleThreadedBlas()
 class Limits:
     """How much is worked on, kept and solved at a time: numbers of values, scores, rows or bytes.
 
-    Scores are counted over rows, n x K.
+    Scores are counted over rows, n x K, unless said otherwise.
     """
 
     # A block of 2^18 values (2 MB of doubles) stays near a core for both products of a pass;
@@ -87,6 +87,8 @@ class Limits:
     # Probabilities are kept from product to product up to this many, 64 MB of doubles; problems,
     # and the refits of folds, are solved together as long as theirs are kept.
     kept_scores: int = 2**23
+    # Products of features in pairs are kept from Hessian to Hessian up to this many, 2 MB.
+    kept_pairs: int = 2**18
     # A product of problems' scores, K of them, is worth reading the data for from this many on.
     fewest_group_scores: int = 64
     # Rows are refitted together as long as their fits have no more scores than this: with 2^23, the

@@ -14,7 +14,7 @@ from softreg.solvers.auto import choose_solver
 from softreg.solvers.base import Monitor, Point, Result
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.newton import Newton
-from softreg.solvers.outer_loop import result_from, run_rounds, unsaturated_start
+from softreg.solvers.outer_loop import is_saturated, result_from, run_rounds, through_temperatures
 from softreg.solvers.steps import relative_estimate
 
 # At the least C of a grid F is at most this share below that of the null model; the largest C
@@ -73,12 +73,16 @@ def path_points(
         penalised, monitor = objective.at_strength(C), new_monitor()
         # 1. Where to start, and in which metric.
         is_near, descend = False, choose_solver(penalised).descend
-        expected = penalised.null() if previous is None else extrapolated(trail, C)
-        start = unsaturated_start(penalised, expected, monitor, descend)
-        if previous is None or start.T is not expected:  # from temperatures, near no earlier one
+        if previous is None:
+            start = Point.at_coefficients(penalised.in_double(), penalised.null())
+        else:
+            start = _start(penalised, previous, extrapolated(trail, C))
+        far = is_saturated(penalised, start)
+        if far:
+            start = through_temperatures(penalised, start, monitor, descend)
+        if previous is None or far:
             metric = first_metric(penalised, start.T)
         else:
-            start = _start(penalised, previous, expected)
             change = penalised.penalty.ridge - previous.objective.penalty.ridge
             metric = previous.metric.with_ridge_change(penalised, change)
             is_near = bool((relative_estimate(penalised, start, metric) <= _NEAR).all())

@@ -187,7 +187,7 @@ def refit_problems(
         reached = line_search(subset, subset_point, step)
         point = point.with_problems(objective, unsolved, reached)
     unsolved, _ = _unsolved(unsolved, objective, point, metric, tol / underestimated)
-    return _solved_alone(objective, point, unsolved, tol).T
+    return _solved_by_rounds(objective, point, unsolved, tol).T
 
 
 def _unsolved(
@@ -224,12 +224,12 @@ def _newton_step(objective: Objective, point: Point, metric: Metric, residual: N
     return step
 
 
-def _solved_alone(objective: Objective, point: Point, problems: Places, tol: float) -> Point:
-    """Return the point with some of the problems at their optimum, each in metrics of its own."""
+def _solved_by_rounds(objective: Objective, point: Point, problems: Places, tol: float) -> Point:
+    """Return the point with some of the problems at their optimum, by rounds of the outer loop."""
     if not problems.size:
         return point
     subset, start = objective.take_problems(problems), point.take_problems(objective, problems)
-    monitor = Monitor(tol, _MOST_ITERATIONS, lambda _T, _value: False)
+    monitor = Monitor(tol, _MOST_ITERATIONS)
     descend = choose_solver(subset).descend
     minimum = run_rounds(subset, start, first_metric(subset, start.T), monitor, descend)
     return point.with_problems(objective, problems, minimum.point)

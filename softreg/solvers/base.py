@@ -35,7 +35,8 @@ class Point:
     T, gradient : ndarray (width, K)
     value, estimate, gap : ndarray (B,), problem by problem: F, an estimate of F - F* and a bound
         on it, inf where there is none
-    step : ndarray (width, K), Newton's step, if that led here, else zeros
+    step : ndarray (width, K), the step that led here, as far as it was taken; zeros after a descent
+        by L-BFGS or at a start
     """
 
     T: Coef
@@ -96,15 +97,16 @@ class Monitor:
     """Counts iterations, records F and says when to stop.
 
     A problem is solved when F - F* is at most tol F by estimate, and at most max(tol, 1e-8) F by
-    proof; less than rounding counts as zero. (The outer loop adds the cases in which rounding hides
-    the proof or F is zero to rounding.)
+    proof; less than rounding counts as zero, and so does F without a penalty below 1e-8. The outer
+    loop adds problems whose proof rounding hides; the result those that are proven to tol F,
+    whatever the estimate.
 
     Parameters
     ----------
     tol : float, >= 0
     max_iter : int
-    report : callable (T, F) -> bool, called after each iteration; True stops the fit, as never by
-        default
+    report : callable (T, F) -> bool, called after each iteration; True stops the fit; by default it
+        never does
     random : numpy.random.Generator, for solvers that draw rows
 
     Attributes

@@ -21,8 +21,8 @@ _FRACTION = 1 / 8
 
 
 def plain_newton_pays(objective: Objective) -> bool:
-    """Return whether steps with whole Hessians pay: a penalty makes these definite, n cheap."""
-    return costs_of(objective).plain_newton_pays and not objective.has_free_features.any()
+    """Return whether to step with whole Hessians: cheap ones, which a penalty makes definite."""
+    return costs_of(objective).hessians_are_cheap and not objective.has_free_features.any()
 
 
 @dataclass(repr=False)
@@ -30,7 +30,8 @@ class Newton(Solver):
     """Newton's method, with whole Hessians where they are cheap, else truncated.
 
     Where a Hessian costs no more than some passes over the data (small tables), each step solves
-    Newton's equations by its Cholesky factor. Elsewhere conjugate gradients solve them,
+    Newton's equations by its Cholesky factor; where the line search cuts a step to less than an
+    eighth, L-BFGS goes on. Elsewhere conjugate gradients solve them,
     preconditioned by a metric: loosely far from the optimum; near it, until their residual hardly
     adds to the certificate's gap. Each product costs one pass over the data. There are few arrays
     of the coefficients' size, so that a million coefficients fit.

@@ -32,7 +32,7 @@ from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.steps import balanced, gradient_step, is_near, newton_step
 
 # (objective, point, metric, monitor) -> the point to which a solver descends in the metric, the
-# latest metric, and the number of passes over the data.
+# latest metric, and how many passes a better metric might have saved.
 Descent = Callable[[Objective, Point, Metric, ProblemsMonitor], tuple[Point, Metric, int]]
 
 # A last step that moves a score by more than this, though hardly F, goes towards infinity, where
@@ -49,14 +49,15 @@ _NOISY = 0.1
 _ALWAYS_REFRESHED = 5
 # A step takes up to this many products in a new metric as well, which no better one would save.
 _UNAVOIDABLE_PRODUCTS = 8
-# An F of this many nats above log K is that of rows which are saturated at wrong answers.
+# An F of this many nats above the loss of equal probabilities is that of rows which are saturated
+# at wrong answers.
 _ENORMOUS = 10
 # From one temperature to the next, lower by this factor, a few Newton steps follow the optimum:
 # three at first, one in the end. With a factor of 10 one fit in a few hundred gets stuck, with 5
 # none (measured, offsets of 1e2 to 1e8).
 _COOLING = 5
-# Optima on the way need not be good: relative tolerance; iterations that have lowered F by less
-# than a hundredth in all, or are so many, are the last.
+# Optima on the way need not be good: their relative tolerance. A temperature also ends when three
+# iterations in a row have left F above this share of what it was, or after so many in all.
 _COOLING_TOL, _SLOW_ITERATIONS, _SLOW, _MOST_AT_A_TEMPERATURE = 0.1, 3, 0.99, 50
 
 
@@ -126,7 +127,9 @@ class Minimum:
 
 def run_outer_loop(objective: Objective, start: Coef, monitor: Monitor, descend: Descent) -> Result:
     """Return the minimiser of the objective, found from `start` (width, K)."""
-    point = unsaturated_start(objective, start, monitor, descend)
+    point = Point.at_coefficients(objective.in_double(), start)
+    if is_saturated(objective, point):
+        point = through_temperatures(objective, point, monitor, descend)
     minimum = run_rounds(objective, point, first_metric(objective, point.T), monitor, descend)
     return result_from(objective, minimum.point, minimum.converged, monitor)
 
@@ -241,28 +244,37 @@ def _without_solved(before: _Group, group: _Group, monitor: Monitor) -> tuple[Ma
     return solved, replace(group, n_stalled=n_stalled).take_problems(unsolved)
 
 
-def unsaturated_start(
-    objective: Objective, start: Coef, monitor: Monitor, descend: Descent
-) -> Point:
-    """Return the point at `start` (width, K), or nearer the optimum where F is enormous there.
+def is_saturated(objective: Objective, point: Point) -> bool:
+    """Return whether F at a point is so large that most rows of a problem are saturated, wrongly.
 
-    With offsets in the hundreds, or coefficients of other data, nearly all rows may be saturated at
-    wrong answers: their curvature is zero to rounding, and says nothing of where it is not. The
-    loss at temperature t is smooth over t times longer distances (`Objective.at_temperature`); its
-    optimum is followed while t falls. Iterations on the way count as the fit's, with F at the
+    As by offsets in the hundreds, or coefficients of other data. The curvature of such rows is zero
+    to rounding, and says nothing of where it is not.
+    """
+    return bool(_ENORMOUS < _excess(objective, point) < np.inf)
+
+
+def _excess(objective: Objective, point: Point) -> float:
+    """Return the largest F of a problem above the loss of equal probabilities, log(K / B)."""
+    scores_per_problem = objective.shape[1] / objective.problems.count
+    F = point.value[~objective.constant_problems].max(initial=0)
+    return float(F - np.log(scores_per_problem))
+
+
+def through_temperatures(
+    objective: Objective, start: Point, monitor: Monitor, descend: Descent
+) -> Point:
+    """Return a point nearer the optimum than one at which rows are saturated.
+
+    The loss at temperature t is smooth over t times longer distances (`Objective.at_temperature`);
+    its optimum is followed while t falls. Iterations on the way count as the fit's, with F at the
     temperature.
     """
-    exact = objective.in_double()
-    point = Point.at_coefficients(exact, start)
-    n_classes = objective.shape[1] / objective.problems.count
-    excess = point.value[~objective.constant_problems].max(initial=0) - np.log(n_classes)
-    if not _ENORMOUS < excess < np.inf:
-        return point
-    T, count = start, int(np.ceil(np.log(excess / _ENORMOUS) / np.log(_COOLING)))
+    T, stages = start.T, np.log(_excess(objective, start) / _ENORMOUS) / np.log(_COOLING)
+    count = int(np.ceil(stages))
     for t in np.geomspace(float(_COOLING) ** count, _COOLING, count):
         if not monitor.reason:
             T = _optimum_at_temperature(objective, T, t, monitor, descend)
-    return Point.at_coefficients(exact, T)
+    return Point.at_coefficients(objective.in_double(), T)
 
 
 def _optimum_at_temperature(
@@ -290,7 +302,7 @@ def result_from(objective: Objective, point: Point, converged: Mask, monitor: Mo
     is_proven = gap <= np.maximum(monitor.tol * point.value, LOSS_ROUNDING)
     converged = converged | (is_proven & ~objective.has_free_features)
     coef, intercept = objective.coefficients(point.T)
-    stalled = "rounding keeps F from decreasing further; raise tol or scale C down"
+    stalled = "rounding keeps F from decreasing further; raise tol or lower C"
     message = "the optimum was reached" if converged.all() else monitor.reason or stalled
     return Result(
         coef=coef,

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from softreg._model.kernels import weighted_grams_cost
+from softreg._model.kernels import THIN_PRODUCT_COST, weighted_grams_cost
 from softreg._model.objective import Objective
 from softreg._rows.base import slices
 
@@ -26,9 +26,9 @@ _SUMMED_SHARE = 1 / 4
 # An eigenbasis of order d takes this many times d^3 multiply-adds of a large product (measured).
 _EIGENBASIS_COST = 30
 # Costs are counted in multiply-adds at the speed of a large matrix product, 22 a nanosecond
-# (measured): a value from memory costs 18, its multiply-add in a product with few columns 1.25, the
-# exp, sum and division of a score 100, and the Python around a block as much as 1.5 million.
-_VALUE_COST, _THIN_PRODUCT_COST, _SCORE_COST, _OVERHEAD = 18.0, 1.25, 100.0, 1.5e6
+# (measured): a value from memory costs 18, the exp, sum and division of a score 100, and the Python
+# around a block as much as 1.5 million.
+_VALUE_COST, _SCORE_COST, _OVERHEAD = 18.0, 100.0, 1.5e6
 
 # A Newton step with the whole Hessian replaces this many iterations of L-BFGS in a metric, and the
 # Python around each costs so many multiply-adds beside the pass (both measured, on sets of 150 to
@@ -61,7 +61,7 @@ class Costs:
     @cached_property
     def pass_cost(self) -> float:
         """Multiply-adds of a pass for F and its gradient: two products and the scores between."""
-        products = 2 * _THIN_PRODUCT_COST * self.n_values
+        products = 2 * THIN_PRODUCT_COST * self.n_values
         scores = self.n_scores * (products + _SCORE_COST * self.n)
         return _VALUE_COST * self.n_values + scores + _OVERHEAD
 
@@ -102,7 +102,7 @@ class Costs:
         return self._whole if self.hessian_is_whole else self._blocks
 
     @cached_property
-    def plain_newton_pays(self) -> bool:
+    def hessians_are_cheap(self) -> bool:
         """Whether steps with whole Hessians are cheaper than L-BFGS: not where they are large."""
         newton_step = (self._whole[0] + 1) * self.pass_cost
         replaced = _REPLACED_ITERATIONS * (self.pass_cost + _ITERATION_OVERHEAD)
