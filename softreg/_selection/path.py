@@ -75,17 +75,15 @@ def path_points(
         is_near, descend = False, choose_solver(penalised).descend
         if previous is None:
             start = Point.at_coefficients(penalised.in_double(), penalised.null())
-        else:
-            start = _start(penalised, previous, extrapolated(trail, C))
-        far = is_saturated(penalised, start)
-        if far:
-            start = through_temperatures(penalised, start, monitor, descend)
-        if previous is None or far:
             metric = first_metric(penalised, start.T)
         else:
+            start = _start(penalised, previous, extrapolated(trail, C))
             change = penalised.penalty.ridge - previous.objective.penalty.ridge
             metric = previous.metric.with_ridge_change(penalised, change)
             is_near = bool((relative_estimate(penalised, start, metric) <= _NEAR).all())
+        if is_saturated(penalised, start, metric):
+            start = through_temperatures(penalised, start, monitor, descend)
+            metric, is_near = first_metric(penalised, start.T), False
         # 2. Descend from there; near the optimum Newton's steps are the fastest.
         descend = Newton().descend if is_near else descend
         minimum = run_rounds(penalised, start, metric, monitor, descend)

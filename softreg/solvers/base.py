@@ -18,7 +18,7 @@ CERTIFIED_GAP = 1e-8
 # An F that is zero to rounding: the loss of a well-fitted row is the difference of scores near 100.
 LOSS_ROUNDING = 100 * np.finfo(float).eps
 # Without a penalty, an F this small is that of separated classes.
-_PERFECT = 1e-8
+PERFECT = 1e-8
 
 
 def rounding(value: PerProblem) -> PerProblem:
@@ -138,7 +138,7 @@ class Monitor:
 
     def solved(self, objective: Objective, point: Point) -> Mask:
         """Return which of the objective's problems are solved at a point, (B,)."""
-        is_perfect = point.value <= np.where(objective.has_free_features, _PERFECT, LOSS_ROUNDING)
+        is_perfect = point.value <= np.where(objective.has_free_features, PERFECT, LOSS_ROUNDING)
         return self.reached(point.estimate, point.gap, point.value) | is_perfect
 
     def reached(self, estimate: PerProblem, gap: PerProblem | float, value: PerProblem) -> Mask:

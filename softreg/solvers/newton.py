@@ -11,7 +11,7 @@ from softreg._rows.arrays import Coef
 from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, Solver
 from softreg.solvers.lbfgs import LBFGS
 from softreg.solvers.linalg.costs import costs_of
-from softreg.solvers.linalg.metrics import Metric, first_metric
+from softreg.solvers.linalg.metrics import Metric
 from softreg.solvers.outer_loop import run_outer_loop
 from softreg.solvers.steps import NEAR, after_step
 
@@ -61,7 +61,7 @@ class Newton(Solver):
         """
         if not plain_newton_pays(objective):
             return point, metric, 0
-        rough, objective = objective, objective.in_double()
+        rough, objective, first = objective, objective.in_double(), metric
         problems, n_steps = np.arange(objective.problems.count), 0
         while problems.size and not monitor.reason:
             subset = objective.take_problems(problems)
@@ -73,13 +73,12 @@ class Newton(Solver):
             # 2. As much of the step as decreases F; near the optimum all, with a certificate.
             estimate = -0.5 * subset.problems.inner(before.gradient, step)
             after = after_step(subset, before, hessian, step, estimate <= NEAR * before.value)
+            move, whole = (np.abs(A).max(axis=0) for A in (after.T - before.T, step))
+            if (move < _FRACTION * whole).any():
+                end, first, n_passes = LBFGS().descend(rough, point, first, monitor)
+                return end, first, n_steps + n_passes
             point, n_steps = point.with_problems(objective, problems, after), n_steps + 1
             monitor.iteration(point.T, point.value)
-            move, whole = (np.abs(A).max(axis=0) for A in (after.T - before.T, step))
-            if (move < _FRACTION * whole).any() and not monitor.reason:
-                first = first_metric(rough, point.T)
-                end, _, n_passes = LBFGS().descend(rough, point, first, monitor)
-                return end, metric, n_steps + n_passes
             # 3. Problems that are proven optimal leave, and those that do not move.
             solved = monitor.of_all.solved(subset, after)
             problems = problems[~solved & (after.value < before.value)]

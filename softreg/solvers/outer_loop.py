@@ -22,6 +22,7 @@ from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, PerProblem, Places
 from softreg.solvers.base import (
     LOSS_ROUNDING,
+    PERFECT,
     Monitor,
     Point,
     ProblemsMonitor,
@@ -29,7 +30,7 @@ from softreg.solvers.base import (
     rounding,
 )
 from softreg.solvers.linalg.metrics import Metric, first_metric
-from softreg.solvers.steps import balanced, gradient_step, is_near, newton_step
+from softreg.solvers.steps import balanced, estimated_gap, gradient_step, is_near, newton_step
 
 # (objective, point, metric, monitor) -> the point to which a solver descends in the metric, the
 # latest metric, and how many passes a better metric might have saved.
@@ -52,6 +53,8 @@ _UNAVOIDABLE_PRODUCTS = 8
 # An F of this many nats above the loss of equal probabilities is that of rows which are saturated
 # at wrong answers.
 _ENORMOUS = 10
+# So is an estimate of F - F* of more than this, in a metric that knows nothing of saturation.
+_SETTLED = 1e-6
 # From one temperature to the next, lower by this factor, a few Newton steps follow the optimum:
 # three at first, one in the end. With a factor of 10 one fit in a few hundred gets stuck, with 5
 # none (measured, offsets of 1e2 to 1e8).
@@ -128,9 +131,11 @@ class Minimum:
 def run_outer_loop(objective: Objective, start: Coef, monitor: Monitor, descend: Descent) -> Result:
     """Return the minimiser of the objective, found from `start` (width, K)."""
     point = Point.at_coefficients(objective.in_double(), start)
-    if is_saturated(objective, point):
+    metric = first_metric(objective, start)
+    if is_saturated(objective, point, metric):
         point = through_temperatures(objective, point, monitor, descend)
-    minimum = run_rounds(objective, point, first_metric(objective, point.T), monitor, descend)
+        metric = first_metric(objective, point.T)
+    minimum = run_rounds(objective, point, metric, monitor, descend)
     return result_from(objective, minimum.point, minimum.converged, monitor)
 
 
@@ -244,13 +249,15 @@ def _without_solved(before: _Group, group: _Group, monitor: Monitor) -> tuple[Ma
     return solved, replace(group, n_stalled=n_stalled).take_problems(unsolved)
 
 
-def is_saturated(objective: Objective, point: Point) -> bool:
-    """Return whether F at a point is so large that most rows of a problem are saturated, wrongly.
+def is_saturated(objective: Objective, point: Point, metric: Metric) -> bool:
+    """Return whether F is so large, far from an optimum, that most rows are saturated, wrongly.
 
     As by offsets in the hundreds, or coefficients of other data. The curvature of such rows is zero
     to rounding, and says nothing of where it is not.
     """
-    return bool(_ENORMOUS < _excess(objective, point) < np.inf)
+    is_enormous = _ENORMOUS < _excess(objective, point) < np.inf
+    estimate = estimated_gap(objective.in_double(), point.gradient, metric)
+    return is_enormous and bool((estimate > _SETTLED).any())
 
 
 def _excess(objective: Objective, point: Point) -> float:
@@ -333,11 +340,18 @@ def _with_all_gaps(objective: Objective, point: Point) -> tuple[Point, PerProble
 
 
 def _diverging(objective: Objective, point: Point, converged: Mask) -> Mask:
-    """Return which scores (K,) the last step still moves, though it no longer moves F."""
+    """Return which scores (K,) the last step still moves, though it no longer moves F.
+
+    All of them where F is next to nothing without a penalty's doing: classes are separated.
+    """
     if not objective.has_free_features.any():
         return np.zeros(objective.shape[1], dtype=bool)
     step = objective.rows.block_coefficients(objective.link.centred(point.step))
     moves = objective.rows.maximum(LargestMove(step))
     largest = moves.reshape(objective.problems.count, -1).max(axis=1)
     runaway = converged & objective.has_free_features & (largest > _RUNAWAY)
-    return moves > 0.5 * objective.problems.spread(np.where(runaway, largest, np.inf))
+    penalty = objective.problems.total(objective.penalty.value(point.T))
+    is_perfect = (point.value <= PERFECT) & (penalty <= point.value / 2)
+    separated = converged & objective.has_free_features & is_perfect
+    moved = moves > 0.5 * objective.problems.spread(np.where(runaway, largest, np.inf))
+    return moved | objective.problems.spread(separated)
