@@ -312,3 +312,15 @@ def test_the_row_with_several_ones_is_named_with_their_number():
     Y[9] = [1, 1, 1]
     with pytest.raises(ValueError, match=r"row 9 has 3 ones"):
         SoftmaxRegression().fit(np.arange(24.0).reshape(12, 2), Y)
+
+
+@pytest.mark.parametrize("solver", ["auto", "lbfgs", "newton"])
+@pytest.mark.parametrize("seed", range(8))
+def test_three_separated_classes_without_a_penalty_have_no_optimum(solver, seed):
+    """Classes that a linear map gives, without noise: F falls without end, however it ended."""
+    rng = np.random.default_rng(seed + 6)
+    X = rng.normal(size=(100, 3))
+    y = (X @ rng.normal(size=(3, 3))).argmax(axis=1)
+    with pytest.warns(ConvergenceWarning, match="there is no optimum"):
+        model = SoftmaxRegression(C=np.inf, solver=solver).fit(X, y)
+    assert not model.converged_ and np.isfinite(model.coef_).all()

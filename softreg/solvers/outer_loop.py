@@ -349,9 +349,9 @@ def _diverging(objective: Objective, point: Point, converged: Mask) -> Mask:
     step = objective.rows.block_coefficients(objective.link.centred(point.step))
     moves = objective.rows.maximum(LargestMove(step))
     largest = moves.reshape(objective.problems.count, -1).max(axis=1)
-    runaway = converged & objective.has_free_features & (largest > _RUNAWAY)
+    may_diverge = converged & objective.has_free_features & ~objective.constant_problems
+    runaway = may_diverge & (largest > _RUNAWAY)
     penalty = objective.problems.total(objective.penalty.value(point.T))
     is_perfect = (point.value <= PERFECT) & (penalty <= point.value / 2)
-    separated = converged & objective.has_free_features & is_perfect
     moved = moves > 0.5 * objective.problems.spread(np.where(runaway, largest, np.inf))
-    return moved | objective.problems.spread(separated)
+    return moved | objective.problems.spread(may_diverge & is_perfect)
