@@ -79,7 +79,7 @@ class Problems:
 
     def inner(self, A: Coef, D: Coef) -> PerProblem:
         """Return the inner products of two arrays (width, K), problem by problem, (B,)."""
-        return self.total((A * D).sum(axis=0))
+        return self.total(np.einsum("jk,jk->k", A, D))
 
 
 class Link(Protocol):

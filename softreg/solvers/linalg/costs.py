@@ -33,7 +33,7 @@ _VALUE_COST, _SCORE_COST, _OVERHEAD = 18.0, 100.0, 1.5e6
 # A Newton step with the whole Hessian replaces this many iterations of L-BFGS in a metric, and the
 # Python around each costs so many multiply-adds beside the pass (both measured, on sets of 150 to
 # 58,000 rows; where classes are nearly separated a step replaces five).
-_REPLACED_ITERATIONS, _ITERATION_OVERHEAD = 3, 6e6
+_REPLACED_ITERATIONS, _ITERATION_OVERHEAD = 3, 5e6
 
 
 @dataclass(frozen=True)
