@@ -210,9 +210,9 @@ def symmetric(triangles: Array, d: int) -> Array:
 
 
 def _class_pair_cost(K: int, d: int) -> float:
-    class_pairs, feature_pairs = K * (K - 1) / 2, d * (d + 1) / 2
-    products = feature_pairs * (_PAIR_COST + THIN_PRODUCT_COST * class_pairs)
-    return products + _CLASS_PAIR_COST * class_pairs
+    n_class_pairs, n_feature_pairs = K * (K - 1) / 2, d * (d + 1) / 2
+    products = n_feature_pairs * (_PAIR_COST + THIN_PRODUCT_COST * n_class_pairs)
+    return products + _CLASS_PAIR_COST * n_class_pairs
 
 
 def _softmax_hessian_by_class_columns(

@@ -32,10 +32,10 @@ class Newton(Solver):
 
     Where a Hessian costs no more than some passes over the data (small tables), each step solves
     Newton's equations by its Cholesky factor; where the line search cuts a step to pieces, L-BFGS
-    takes over. Elsewhere conjugate gradients solve them,
-    preconditioned by a metric: loosely far from the optimum; near it, until their residual hardly
-    adds to the certificate's gap. Each product costs one pass over the data. There are few arrays
-    of the coefficients' size, so that a million coefficients fit.
+    takes over. Elsewhere conjugate gradients solve them, preconditioned by a metric: loosely far
+    from the optimum; near it, until their residual hardly adds to the certificate's gap. Each
+    product costs one pass over the data. There are few arrays of the coefficients' size, so that a
+    million coefficients fit.
 
     References
     ----------

@@ -255,9 +255,10 @@ def is_saturated(objective: Objective, point: Point, metric: Metric) -> bool:
     As by offsets in the hundreds, or coefficients of other data. The curvature of such rows is zero
     to rounding, and says nothing of where it is not.
     """
-    is_enormous = _ENORMOUS < _excess(objective, point) < np.inf
+    if not _ENORMOUS < _excess(objective, point) < np.inf:
+        return False  # as a rule, and before the metric has to be factored
     estimate = estimated_gap(objective.in_double(), point.gradient, metric)
-    return is_enormous and bool((estimate > _SETTLED).any())
+    return bool((estimate > _SETTLED).any())
 
 
 def _excess(objective: Objective, point: Point) -> float:
