@@ -15,7 +15,9 @@ from softreg._model.block_kernels import (
     CurvatureGram,
     CurvatureProduct,
     InterceptHessian,
+    LargestLeverage,
     LargestMove,
+    LargestShare,
     Loss,
     LossAndGradient,
     LossHessian,
@@ -48,6 +50,8 @@ def kernels_of(objective, T, D):
         CurvatureGram(leverage.trace),
         leverage,
         SumOverRows(leverage),
+        LargestLeverage(np.ones((objective.problems.count, len(T), 2))),
+        LargestShare(np.eye(len(T), 2)),
         LargestMove(V),
         gram_sum,
     ]

@@ -93,12 +93,6 @@ def test_the_certificate_counts_offsets_weights_and_penalty_factors():
         assert excess - ROUNDING * least - LOSS_ROUNDING <= model.optimality_gap_ <= 10 * least
 
 
-def test_the_certificate_is_infinite_without_a_penalty():
-    """C = inf has no duality gap to offer: optimality_gap_ is inf, never a wrong number."""
-    X, y, _, _ = solved("overlapping", 1.0)
-    assert SoftmaxRegression(C=np.inf).fit(X, y).optimality_gap_ == np.inf
-
-
 @pytest.mark.parametrize("name", ["one-hot groups", "constant and duplicated columns", "beans"])
 def test_columns_that_determine_each_other_do_no_harm_without_a_penalty(name):
     """C = inf, many minimisers: the least F is reached with finite coefficients, no warning."""

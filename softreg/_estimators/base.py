@@ -233,6 +233,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             "objective_": float(result.objective.sum()),
             "optimality_gap_": float(result.gap.sum()),
             "converged_": bool(result.converged.all()),
+            "proven_": bool(result.proven.all()),
             "loss_curve_": result.loss_curve,
             "n_samples_seen_": rows.n,
             **prediction_attributes(encoding, result.coef, result.intercept, rows.dtype),

@@ -251,6 +251,7 @@ def result_at(results: list[Result], index: NDArray[np.intp]) -> Result:
         objective=joined([result.objective for result in results]),
         gap=joined([result.gap for result in results]),
         converged=joined([result.converged for result in results]),
+        proven=joined([result.proven for result in results]),
         diverging=tuple(k for k, result in enumerate(of_labels) if k in result.diverging),
         message=unconverged[0].message if unconverged else last.message,
     )

@@ -30,7 +30,8 @@ class RegularizationPath:
     objective, optimality_gap : ndarray of shape (n_Cs,)
         F, as in `SoftmaxRegression` or `SigmoidRegression`, and the bound on how far it is above
         its least value.
-    converged : ndarray of shape (n_Cs,) of bool
+    converged, proven : ndarray of shape (n_Cs,) of bool
+        Whether F met the rule of `tol`, and whether the bound proves it.
     n_passes : ndarray of shape (n_Cs,) of int
         Passes over the data from the C before, the first from the start: sums over the rows,
         samples of rows included.
@@ -46,6 +47,7 @@ class RegularizationPath:
     objective: NDArray[np.float64]
     optimality_gap: NDArray[np.float64]
     converged: NDArray[np.bool_]
+    proven: NDArray[np.bool_]
     n_passes: NDArray[np.intp]
     classes: NDArray
     feature_names: NDArray
@@ -54,7 +56,7 @@ class RegularizationPath:
         """Return a DataFrame with a row for each C, class and feature, and for each intercept.
 
         Its columns are C, class, feature ("intercept" for the intercept), coef, and those of the
-        whole fit at C: objective, optimality_gap, converged and n_passes.
+        whole fit at C: objective, optimality_gap, converged, proven and n_passes.
         """
         import pandas as pd
 
@@ -64,7 +66,7 @@ class RegularizationPath:
         axes: list = [self.Cs, rows, features]
         index = pd.MultiIndex.from_product(axes, names=["C", "class", "feature"])
         frame = pd.DataFrame({"coef": values.ravel()}, index=index).reset_index()
-        for name in ("objective", "optimality_gap", "converged", "n_passes"):
+        for name in ("objective", "optimality_gap", "converged", "proven", "n_passes"):
             frame[name] = np.repeat(getattr(self, name), values[0].size)
         return frame
 
@@ -154,6 +156,7 @@ def regularization_path(
         objective=np.array([result.objective.sum() for result in results]),
         optimality_gap=np.array([result.gap.sum() for result in results]),
         converged=np.array([result.converged.all() for result in results]),
+        proven=np.array([result.proven.all() for result in results]),
         n_passes=np.diff(passes),
         classes=sample.encoding.classes,
         feature_names=names,

@@ -46,7 +46,11 @@ class SigmoidModel(LinearClassifier, metaclass=ABCMeta):
         return log_sigmoid if self.multilabel_ else log_softmax(log_sigmoid, axis=1)
 
     def _attributes_by_problem(self, result: Result) -> dict[str, Any]:
-        return {"label_objective_": result.objective, "label_optimality_gap_": result.gap}
+        return {
+            "label_objective_": result.objective,
+            "label_optimality_gap_": result.gap,
+            "label_proven_": result.proven,
+        }
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -140,6 +144,12 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
         A bound for each part; only after `fit` and `fit_chunks`.
     converged_ : bool, only after `fit` and `fit_chunks`
         Whether all labels reached `tol`; False after `MiniBatch`.
+    proven_ : bool, only after `fit` and `fit_chunks`
+        Whether all of `label_proven_` are True.
+    label_proven_ : ndarray of shape (n_labels,) of bool, or (1,)
+        Whether each label's gap proves what `tol` asks for: at most ``max(tol, 1e-8)`` times its
+        part of F. Where it does not, `converged_` rests on an estimate. Only after `fit` and
+        `fit_chunks`.
     loss_curve_ : ndarray of shape (n_iter,)
         F after each iteration, where the start is far off first that of smoother losses, which are
         no less; after `partial_fit` the mean loss of each chunk before it was learned from.
@@ -281,7 +291,9 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
     intercept_path_ : ndarray of shape (n_Cs, n_labels), or (n_Cs, 1)
     coef_, intercept_, classes_, multilabel_, sparse_output_, n_features_in_, feature_names_in_
         As in `SigmoidRegression`, of the fit to all rows at `C_`.
-    objective_, optimality_gap_, label_objective_, label_optimality_gap_, converged_
+    objective_, optimality_gap_, converged_, proven_
+        Likewise.
+    label_objective_, label_optimality_gap_, label_proven_
         Likewise.
     n_iter_, loss_curve_, n_samples_seen_
         Likewise; iterations are counted from the fit at the C before, with `per_label` those of the

@@ -108,10 +108,13 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     objective_ : float, only after `fit` and `fit_chunks`
         F at the solution, before `coef_` is rounded to the precision of X.
     optimality_gap_ : float, only after `fit` and `fit_chunks`
-        Duality gap: F is at most this much above the optimum; inf if a feature that varies has no
-        penalty, or after `MiniBatch`, which proves nothing.
+        Proven bound: F is at most this much above the optimum; inf where nothing is proven, as
+        where features without a penalty separate classes, or after `MiniBatch`.
     converged_ : bool, only after `fit` and `fit_chunks`
-        Whether the optimum was reached and proven; False after `MiniBatch`.
+        Whether the optimum was reached, by the rule of `tol`; False after `MiniBatch`.
+    proven_ : bool, only after `fit` and `fit_chunks`
+        Whether the gap proves what `tol` asks for: it is at most ``max(tol, 1e-8)`` times F. Where
+        it is not, `converged_` rests on an estimate.
     loss_curve_ : ndarray of shape (n_iter,)
         F after each iteration, where the start is far off first that of smoother losses, which are
         no less; after `partial_fit` the mean loss of each chunk before it was learned from.
@@ -142,8 +145,8 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     >>> model = SoftmaxRegression().fit(X, y)
     >>> model.converged_, model.coef_.shape
     (True, (3, 13))
-    >>> bool(model.optimality_gap_ <= 1e-8 * model.objective_)
-    True
+    >>> model.proven_, bool(model.optimality_gap_ <= 1e-8 * model.objective_)
+    (True, True)
     """
 
     def __init__(
@@ -242,7 +245,7 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
     intercept_path_ : ndarray of shape (n_Cs, n_classes), or (n_Cs, 1)
     coef_, intercept_, classes_, n_features_in_, feature_names_in_, n_samples_seen_
         As in `SoftmaxRegression`, of the fit to all rows at `C_`.
-    n_iter_, objective_, optimality_gap_, converged_, loss_curve_
+    n_iter_, objective_, optimality_gap_, converged_, proven_, loss_curve_
         Likewise; iterations are counted from the fit at the C before.
 
     Warns

@@ -192,6 +192,43 @@ class RowLeverage:
 
 
 @dataclass(frozen=True, eq=False)
+class LargestLeverage:
+    """max_i ||roots_b' x~_i||^2 over the rows that weigh in problem b, (B,).
+
+    Attributes
+    ----------
+    roots : ndarray (B, width, r)
+    """
+
+    roots: NDArray
+
+    def __call__(self, block: Block) -> PerProblem:
+        """Return the largest values in a block."""
+        X, weighs = block.features(), block.weights() > 0
+        squares = np.array([np.square(X @ root).sum(axis=1) for root in self.roots])
+        return squares.max(axis=1, where=weighs, initial=0)
+
+
+@dataclass(frozen=True, eq=False)
+class LargestShare:
+    """max_i |sum_j x~_ij V_jr| / sum_j |x~_ij V_jr|, (r,): zero where V_r moves no score.
+
+    Attributes
+    ----------
+    V : ndarray (width, r)
+    """
+
+    V: NDArray
+
+    def __call__(self, block: Block) -> NDArray:
+        """Return the largest shares in a block."""
+        X = block.features()
+        sizes = np.abs(X) @ np.abs(self.V)
+        shares = np.divide(np.abs(X @ self.V), sizes, out=np.zeros_like(sizes), where=sizes > 0)
+        return shares.max(axis=0, initial=0)
+
+
+@dataclass(frozen=True, eq=False)
 class LargestMove:
     """The largest change of each score among rows with weight, by a step V, (K,)."""
 

@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack, solve, solve_triangular
 
-from softreg._model.block_kernels import CertificateSums
+from softreg._model.block_kernels import CertificateSums, LargestLeverage, LargestShare
 from softreg._model.objective import Objective
-from softreg._rows.arrays import Coef, PerProblem
+from softreg._rows.arrays import Coef, Mask, PerProblem
+
+_EPS = np.finfo(float).eps
+# A sum over features that cancels to this share of its terms is zero but for rounding, which the
+# combinations are as free of if other features leave this share of their squares, or more.
+_CANCELLED, _INDEPENDENT = 1e-12, 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,3 +61,77 @@ def certify(objective: Objective, T: Coef, step: Coef) -> Certificate:
         imbalance=imbalance,
         gap=mean_divergence + objective.imbalance_gap(imbalance),
     )
+
+
+def curvature_gap(objective: Objective, T: Coef, gradient: Coef) -> PerProblem:
+    """Return a bound of F - F*, (B,), from the gradient and the Hessian H at T, penalty or not.
+
+    Along any V (width, K) the third derivative of a row's loss is at most m times the second, m
+    being the largest difference of two of the row's scores V' x~_i: the loss is self-concordant
+    (Bach 2010, "Self-concordant analysis for logistic regression", Electronic Journal of Statistics
+    4, 384-414, proposition 1). With m <= rho |V|_H, where |V|_H^2 = <V, H V> and rho^2 is twice the
+    largest sum over the scores of x~_i' (H^-1)_kk x~_i, that is a bound on F everywhere::
+
+        F(T + V) >= F(T) + <gradient, V> + (exp(-rho r) + rho r - 1) / rho^2,    r = |V|_H
+
+    Its least value over V is no less than F(T) - (lambda^2 / 2) / (1 - rho lambda), where
+    lambda^2 = <gradient, H^-1 gradient>; at rho lambda >= 1 there is none: the bound is inf.
+    """
+    objective, width = objective.in_double(), len(T)
+    # 1. The Hessian; its gauge is fixed, which no gradient and no move of scores notices. Features
+    #    that others replace are left out.
+    hessians = objective.hessian(T)
+    left_out = np.tile(replaceable_features(objective), hessians.shape[1] // width)
+    hessians[:, left_out] = hessians[:, :, left_out] = 0
+    gradients = np.where(left_out, 0, gradient.T.reshape(len(hessians), -1))
+    # 2. The decrement lambda, and rho.
+    decrement, roots = np.full(len(hessians), np.inf), np.zeros((len(hessians), width, width))
+    for b, (H, g) in enumerate(zip(hessians, gradients, strict=True)):
+        inverse_factor = _inverse_factor(H)
+        if inverse_factor is not None:
+            decrement[b] = np.linalg.norm(inverse_factor @ g)
+            roots[b] = np.transpose(np.linalg.qr(inverse_factor.reshape(-1, width), mode="r"))
+    rho = np.sqrt(2 * objective.rows.maximum(LargestLeverage(roots)))
+    # 3. The bound.
+    left = 1 - np.where(np.isfinite(decrement), rho, np.inf) * decrement
+    return np.divide(decrement**2 / 2, left, out=np.full_like(left, np.inf), where=left > 0)
+
+
+def _inverse_factor(H: NDArray) -> NDArray | None:
+    """Return L^-1, H >= L L' by more than the rounding of its entries; None if there is no such L.
+
+    Entries are sums over rows of probabilities, each of which has the rounding of one. Columns of
+    zeros are those of features that are constant or left out.
+    """
+    order, diagonal = len(H), H.diagonal()
+    lower = H + np.diag(np.where(diagonal == 0, 1, -_EPS * order * (1 + diagonal)))
+    try:
+        return solve_triangular(np.linalg.cholesky(lower), np.eye(order), lower=True)
+    except np.linalg.LinAlgError:
+        return None
+
+
+def replaceable_features(objective: Objective) -> Mask:
+    """Return which features without a penalty are linear combinations of others, (width,).
+
+    As one of the columns that stand for the categories of a variable: with an intercept the others
+    determine it. Whatever these features' coefficients, other features reach the same scores.
+    """
+    free = objective.penalty.free.all(axis=1)
+    gram = objective.gram()
+    varying = (free & (gram.diagonal() > 0)).nonzero()[0]
+    replaceable = np.zeros(len(gram), dtype=bool)
+    deviation = np.sqrt(gram.diagonal()[varying])
+    unit_gram = gram[np.ix_(varying, varying)] / np.outer(deviation, deviation)
+    # 1. Columns by what the columns before leave of them, until that is little.
+    _, order, rank, _ = lapack.dpstrf(unit_gram, tol=_INDEPENDENT, lower=1)
+    kept, rest = np.split(order - 1, [rank])
+    if not rest.size:
+        return replaceable
+    # 2. What these leave of the others, row by row: nothing but rounding?
+    V = np.zeros((len(gram), len(rest)))
+    shares = solve(unit_gram[np.ix_(kept, kept)], unit_gram[np.ix_(kept, rest)], assume_a="pos")
+    V[varying[kept]] = shares / deviation[kept, None]
+    V[varying[rest], np.arange(len(rest))] = -1 / deviation[rest]
+    replaceable[varying[rest]] = objective.rows.maximum(LargestShare(V)) <= _CANCELLED
+    return replaceable

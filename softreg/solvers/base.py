@@ -143,9 +143,15 @@ class Monitor:
 
     def reached(self, estimate: PerProblem, gap: PerProblem | float, value: PerProblem) -> Mask:
         """Return whether problems are solved, given estimates and bounds of F - F*, (B,)."""
-        near, proven = self.tol * value, max(self.tol, CERTIFIED_GAP) * value
-        is_near = estimate <= np.maximum(near, LOSS_ROUNDING)
-        return is_near & (gap <= np.maximum(proven, LOSS_ROUNDING))
+        return (estimate <= self.allowed(value)) & self.proven(gap, value)
+
+    def allowed(self, value: PerProblem) -> PerProblem:
+        """Return the F - F* that is asked for, (B,): tol F, and no less than rounding."""
+        return np.maximum(self.tol * value, LOSS_ROUNDING)
+
+    def proven(self, gap: PerProblem | float, value: PerProblem) -> Mask:
+        """Return whether bounds of F - F* prove problems to be solved, (B,)."""
+        return gap <= np.maximum(max(self.tol, CERTIFIED_GAP) * value, LOSS_ROUNDING)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,9 +193,10 @@ class Result:
     coef : ndarray of shape (d, K), in the user's units
     intercept : ndarray of shape (K,)
     objective : ndarray of shape (B,), each problem's part of F
-    gap : ndarray of shape (B,), a bound on F - F*; inf if a feature that varies has no penalty
+    gap : ndarray of shape (B,), a bound on F - F*; inf where there is none
     n_iter : int
     converged : ndarray of shape (B,) of bool, whether the one stopping rule was met (`Monitor`)
+    proven : ndarray of shape (B,) of bool, whether the gap is one that the rule asks for
     message : str, what happened and what to change
     stopped : bool, whether the fit ended where the user said: by a callback or number of epochs
     diverging : tuple of int, the scores that grow without end (separated classes, no penalty)
@@ -203,6 +210,7 @@ class Result:
     gap: PerProblem
     n_iter: int
     converged: Mask
+    proven: Mask
     message: str
     stopped: bool
     diverging: tuple[int, ...]

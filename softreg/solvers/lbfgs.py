@@ -15,8 +15,10 @@ from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, Solver
 from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.linalg.metrics import Metric
 from softreg.solvers.outer_loop import run_outer_loop
+from softreg.solvers.steps import nearness
 
-# L-BFGS hands over to Newton's last step at this estimate of (F - F*) / F.
+# L-BFGS hands over to Newton's last step at this estimate of (F - F*) / F, or where tol is larger
+# as soon as the point is near.
 _HANDOVER = 1e-6
 # A descent has a budget of passes, what a new metric costs, within these bounds, and is granted
 # another as long as each has brought F to this share of what it was or less. So it spends about as
@@ -95,6 +97,9 @@ class _Descent:
     ) -> None:
         self.objective, self.start, self.metric, self.monitor = objective, start, metric, monitor
         self.unit = float(np.linalg.norm(metric.whiten(start.gradient)))
+        # A Hessian's estimate can be trusted to tell when tol is reached, a Gram matrix's cannot.
+        tol = monitor.of_all.tol if metric.is_hessian else 0.0
+        self.handover = float(np.clip(tol, _HANDOVER, nearness(metric, tol)))
         self.latest, self.passes = start, 0
         self.budget = np.clip(costs_of(objective).cheapest_hessian, _FEWEST_PASSES, _MOST_PASSES)
         # The number of passes, and F, when the present budget was granted.
@@ -116,7 +121,7 @@ class _Descent:
         value = self.latest.value.sum()
         self.monitor.iteration(self.latest.T, self.latest.value)
         estimate = 0.5 * np.square(self.metric.whiten(self.latest.gradient)).sum()
-        if self.monitor.reason or estimate <= _HANDOVER * value:
+        if self.monitor.reason or estimate <= self.handover * value:
             raise StopIteration
         passes_before, value_before = self.budget_start
         if self.passes - passes_before >= self.budget:

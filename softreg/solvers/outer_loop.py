@@ -17,11 +17,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from softreg._model.block_kernels import LargestMove
-from softreg._model.certificate import certify
+from softreg._model.certificate import certify, curvature_gap
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, PerProblem, Places
 from softreg.solvers.base import (
-    LOSS_ROUNDING,
     PERFECT,
     Monitor,
     Point,
@@ -29,6 +28,7 @@ from softreg.solvers.base import (
     Result,
     rounding,
 )
+from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.steps import balanced, estimated_gap, gradient_step, is_near, newton_step
 
@@ -50,6 +50,8 @@ _NOISY = 0.1
 _ALWAYS_REFRESHED = 5
 # A step takes up to this many products in a new metric as well, which no better one would save.
 _UNAVOIDABLE_PRODUCTS = 8
+# A proof from the Hessian may cost as many passes as the fit had iterations, or as many as this.
+_PROOF_PASSES = 30
 # An F of this many nats above the loss of equal probabilities is that of rows which are saturated
 # at wrong answers.
 _ENORMOUS = 10
@@ -305,39 +307,61 @@ def _optimum_at_temperature(
 def result_from(objective: Objective, point: Point, converged: Mask, monitor: Monitor) -> Result:
     """Return the result in the user's units, given the last point and what converged, (B,)."""
     objective = objective.in_double()
-    diverging = _diverging(objective, point, converged)
-    point, gap = _with_all_gaps(objective, point)
-    is_proven = gap <= np.maximum(monitor.tol * point.value, LOSS_ROUNDING)
-    converged = converged | (is_proven & ~objective.has_free_features)
+    gap = _gap(objective, point, monitor)
+    proven = monitor.proven(gap, point.value)
+    diverging = _diverging(objective, point, converged & ~proven)
+    converged = (converged | (gap <= monitor.allowed(point.value))) & ~objective.problems.any(
+        diverging
+    )
     coef, intercept = objective.coefficients(point.T)
-    stalled = "rounding keeps F from decreasing further; raise tol or lower C"
-    message = "the optimum was reached" if converged.all() else monitor.reason or stalled
     return Result(
         coef=coef,
         intercept=intercept,
         objective=objective.in_units_of_F(point.value),
-        gap=np.where(objective.has_free_features, np.inf, objective.in_units_of_F(gap)),
+        gap=objective.in_units_of_F(gap),
         n_iter=len(monitor.losses),
-        converged=converged & ~objective.problems.any(diverging),
-        message="there is no optimum" if diverging.any() else message,
+        converged=converged,
+        proven=proven,
+        message=_message(converged, proven, diverging, monitor),
         stopped=monitor.stopped,
         diverging=tuple(diverging.nonzero()[0].tolist()),
         loss_curve=np.array(monitor.losses),
     )
 
 
-def _with_all_gaps(objective: Objective, point: Point) -> tuple[Point, PerProblem]:
-    """Return the point, balanced in problems that have no gap yet, and the gaps, (B,)."""
-    gap = np.minimum(point.gap, point.value)  # no F is below zero
-    has_bound = ~(objective.has_free_features | objective.constant_problems)
-    unproven = (has_bound & ~np.isfinite(point.gap)).nonzero()[0]
-    if unproven.size:
-        subset, scores = objective.take_problems(unproven), objective.problems.scores(unproven)
-        end = balanced(subset, Point.at_coefficients(subset, point.T[:, scores]))
-        point = point.with_problems(objective, unproven, end)
-        proven = certify(subset, end.T, np.zeros_like(end.T)).gap
-        gap[unproven] = np.minimum(proven, end.value)
-    return point, gap
+def _message(converged: Mask, proven: Mask, diverging: Mask, monitor: Monitor) -> str:
+    """Return what happened, and what to change."""
+    if diverging.any():
+        return "there is no optimum"
+    if not converged.all():
+        stalled = "rounding keeps F from decreasing further; raise tol or lower C"
+        return monitor.reason or stalled
+    return "the optimum was reached, " + ("proven" if proven.all() else "as estimated, not proven")
+
+
+def _gap(objective: Objective, point: Point, monitor: Monitor) -> PerProblem:
+    """Return a bound of F - F* at a point, (B,), trying harder where it proves nothing yet."""
+    # 1. What the last step has proven; and no F is below zero.
+    constant = objective.constant_problems
+    free = objective.has_free_features & ~constant
+    gap = np.where(free, np.inf, np.minimum(point.gap, point.value))
+    # 2. From the residuals where the coefficients without a penalty are at their optimum.
+    problems = (~(free | constant) & np.isinf(point.gap)).nonzero()[0]
+    if problems.size:
+        subset = objective.take_problems(problems)
+        start = point.take_problems(objective, problems)
+        end = balanced(subset, start)
+        below = end.value - certify(subset, end.T, np.zeros_like(end.T)).gap
+        gap[problems] = np.minimum(gap[problems], start.value - below)
+    # 3. From the Hessian, whether there is a penalty or not.
+    unproven = ~(monitor.proven(gap, point.value) | constant)
+    passes = costs_of(objective).whole_hessian
+    if unproven.any() and passes <= max(_PROOF_PASSES, len(monitor.losses)):
+        problems = unproven.nonzero()[0]
+        subset = objective.take_problems(problems)
+        start = point.take_problems(objective, problems)
+        gap[problems] = np.minimum(gap[problems], curvature_gap(subset, start.T, start.gradient))
+    return gap
 
 
 def _diverging(objective: Objective, point: Point, converged: Mask) -> Mask:

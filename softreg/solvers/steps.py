@@ -19,8 +19,10 @@ from softreg.solvers.linalg.metrics import DiagonalMetric, Metric
 _SUFFICIENT, _SMALLEST = 1e-4, 2.0**-30
 _TINY = np.finfo(float).tiny
 # Below this estimate of (F - F*) / F, Newton's quadratic convergence carries one accurate step to
-# the optimum, and its linear system is worth solving for the certificate.
-NEAR = 1e-5
+# the optimum, and its linear system is worth solving for the certificate. Up to the second one it
+# carries it to within a larger tol, if the estimate is that of a Hessian (measured: from farther
+# off such steps take more passes than they spare).
+_NEAR, _NEAR_FOR_TOL = 1e-5, 1e-4
 # Reduction of the residual below which rounding takes over.
 _ROUNDING = 1e-11
 # Products for one step: as many as a new metric costs in passes, within these bounds; near the
@@ -70,9 +72,17 @@ def line_search(objective: Objective, point: Point, step: Coef, length: float = 
     return trial.with_problems(objective, failed, rest)
 
 
-def is_near(objective: Objective, point: Point, metric: Metric) -> Mask:
-    """Return whether one accurate Newton step should reach each problem's optimum, (B,)."""
-    return relative_estimate(objective, point, metric) <= NEAR
+def is_near(objective: Objective, point: Point, metric: Metric, tol: float = 0.0) -> Mask:
+    """Return whether one accurate Newton step should reach each problem's optimum, (B,).
+
+    To rounding, or to within `tol`, relative.
+    """
+    return relative_estimate(objective, point, metric) <= nearness(metric, tol)
+
+
+def nearness(metric: Metric, tol: float) -> float:
+    """Return the estimate of (F - F*) / F up to which a point is near, for this tolerance."""
+    return float(np.clip(tol, _NEAR, _NEAR_FOR_TOL)) if metric.is_hessian else _NEAR
 
 
 def newton_step(
@@ -83,7 +93,7 @@ def newton_step(
     Near the optimum it has a certificate.
     """
     # Loosely far from the optimum, near it as the certificate needs them.
-    near = is_near(objective, point, metric)
+    near = is_near(objective, point, metric, tol)
     step, n_products = _NewtonEquations(objective, point, metric, near, tol).solution()
     return after_step(objective, point, metric, step, near), n_products
 
@@ -153,7 +163,7 @@ class _NewtonEquations:
                 n_products += n
         # 3. The intercepts of problems near their optimum, exactly.
         if self._balances_intercepts and self.near.any():
-            self._balance_inplace(step, residual, exact, drifted=rough is not exact)
+            self._balance_inplace(step, residual, exact, has_drifted=rough is not exact)
         exact.forget()
         # 4. No move that changes no probability: metrics leave some, as does rounding.
         return objective.link.centred(point.T + step) - point.T, n_products
@@ -180,10 +190,10 @@ class _NewtonEquations:
     def _balances_intercepts(self) -> bool:
         """Whether the intercepts' equations are left to `HessianProduct.balancing_step`.
 
-        In a metric that is no Hessian, which knows little of how intercepts and features interact,
-        conjugate gradients would spend half of their products on these equations.
+        They are to be solved exactly, whatever is asked for, and conjugate gradients would spend up
+        to half of their products on them.
         """
-        return not (self.metric.is_hessian or self.objective.has_free_features.any())
+        return not self.objective.has_free_features.any()
 
     def _enough(
         self, solved: Places, subset: Objective, places: Places, residual: Coef, ratio: PerProblem
@@ -204,15 +214,19 @@ class _NewtonEquations:
         return np.where(near, exact, ratio <= loose)
 
     def _balance_inplace(
-        self, step: Coef, residual: Coef, product: HessianProduct, drifted: bool
+        self, step: Coef, residual: Coef, product: HessianProduct, has_drifted: bool
     ) -> None:
         """Add to the step, of problems near their optimum, what balances their intercepts.
 
-        `drifted`: the residual was added up in single precision and has to be computed anew.
+        `has_drifted`: the residual was added up in single precision; it is computed anew.
         """
-        columns, problems = self.objective.problems.columns, self.near.nonzero()[0]
+        unbalanced = np.isinf(self.objective.imbalance_gap(residual)) | has_drifted
+        problems = (self.near & unbalanced).nonzero()[0]
+        if not problems.size:
+            return
+        columns = self.objective.problems.columns
         product, residual = product.take_problems(problems), columns(residual, problems)
-        if drifted:
+        if has_drifted:
             residual = -columns(self.point.gradient, problems) - product(columns(step, problems))
         step[:, self.objective.problems.scores(problems)] += product.balancing_step(residual)
 

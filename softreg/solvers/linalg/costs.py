@@ -94,6 +94,11 @@ class Costs:
         return min(self.hessian_passes)
 
     @property
+    def whole_hessian(self) -> float:
+        """Passes that the whole Hessian costs, from all rows; inf if it is too large."""
+        return self._whole[0]
+
+    @property
     def hessian_passes(self) -> tuple[float, float]:
         """Passes that a Hessian, or its blocks, cost from all rows, and from a sample.
 
@@ -104,7 +109,7 @@ class Costs:
     @cached_property
     def hessians_are_cheap(self) -> bool:
         """Whether steps with whole Hessians are cheaper than L-BFGS: not where they are large."""
-        newton_step = (self._whole[0] + 1) * self.pass_cost
+        newton_step = (self.whole_hessian + 1) * self.pass_cost
         replaced = _REPLACED_ITERATIONS * (self.pass_cost + _ITERATION_OVERHEAD)
         return self.factor_pays and newton_step <= replaced
 

@@ -259,6 +259,7 @@ def _result(objective: Objective, start: Coef, epoch: _KeptEpoch, monitor: Monit
         gap=np.full_like(value, np.inf),
         n_iter=len(monitor.losses),
         converged=np.zeros(len(value), dtype=bool),
+        proven=np.zeros(len(value), dtype=bool),
         message=remedy if has_risen else monitor.reason,
         stopped=not has_risen and (monitor.stopped or not monitor.reason),
         diverging=(),

@@ -1,0 +1,165 @@
+"""Laws of the bound that the Hessian gives, and of what is called proven, with a penalty or not."""
+
+import numpy as np
+import pytest
+from parts import SOURCES, make, minimiser, shares, with_penalties
+from problems import one_hot, optimum
+from sklearn.datasets import load_digits, load_wine
+from sklearn.exceptions import ConvergenceWarning
+
+from softreg import SigmoidRegression, SoftmaxRegression, SoftmaxRegressionCV, regularization_path
+from softreg._model.certificate import curvature_gap, replaceable_features
+from softreg._model.links import Sigmoid
+from softreg.solvers.base import LOSS_ROUNDING
+
+KINDS = with_penalties("L2", "no penalty")
+
+
+@pytest.mark.factor("source", SOURCES)
+@pytest.mark.factor("kind", KINDS)
+@pytest.mark.factor("distance", [1e-4, 1e-2, 0.3])
+def test_the_bound_from_the_hessian_is_above_the_distance_to_the_optimum(
+    source_threads, kind, source, distance
+):
+    """F - F* <= gap everywhere, and gap <= 2 (F - F*) near the optimum, in units of F."""
+    case = make(source_threads, kind[0], source, penalty=kind[1], weighted=True, offset=True)
+    objective = case.objective
+    T = minimiser(objective) + distance * case.direction()
+    value, gradient = objective.value_and_gradient(T)
+    gap, excess = curvature_gap(objective, T, gradient), value - case.least()
+    assert (excess <= gap * (1 + 1e-9) + 1e-13).all()
+    if distance < 1e-3:
+        assert (gap <= 2 * excess + 1e-13).all()
+
+
+@pytest.mark.parametrize("size", [0.1, 1.0, 3.0, 10.0, 30.0, 100.0])
+def test_the_bound_never_says_that_separated_classes_have_an_optimum(one_thread, size):
+    """F falls to zero along a ray that separates: no bound is below F, on the ray and beside it."""
+    x = np.linspace(-1, 1, 12)[:, None]
+    targets = Sigmoid(), shares(lambda rng, n: (x > 0) * 1.0)
+    objective = make(one_thread, targets, X=x, penalty="no penalty", factors=np.ones(1)).objective
+    T = np.array([[size], [0.1]])
+    value, gradient = objective.value_and_gradient(T)
+    assert (curvature_gap(objective, T, gradient) >= value).all()
+
+
+def test_a_feature_is_replaceable_if_others_determine_it(one_thread):
+    """One of a group of categories, a copy, a sum; not what differs by a millionth."""
+    rng = np.random.default_rng(0)
+    group, (a, b, c) = one_hot(rng.integers(4, size=200)), rng.normal(50, 3, (3, 200))
+    nearly = c * (1 + 1e-6 * rng.normal(size=200))
+    X = np.column_stack([group, a, b, a - 2 * b, 1000 * b, c, nearly, np.full(200, 3.0)])
+    terms = {"penalty": "no penalty", "factors": np.ones(X.shape[1])}
+    replaceable = replaceable_features(make(one_thread, X=X, n=200, **terms).objective)
+    assert replaceable[[0, 1, 2, 3, -1]].sum() == 1  # the last is the intercept
+    assert replaceable[4:8].sum() == 2
+    assert not replaceable[8:11].any()
+
+
+def test_a_feature_with_a_penalty_is_not_replaceable(one_thread):
+    """Which of two copies has the coefficient makes a difference to the penalty."""
+    x = np.random.default_rng(0).normal(size=(40, 1))
+    for factors, expected in [([1, 1], 0), ([0, 1], 0), ([0, 0], 1)]:
+        case = make(one_thread, X=np.hstack([x, x]), factors=np.array(factors, float))
+        assert replaceable_features(case.objective).sum() == expected
+
+
+# ---- What estimators say ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("degree", range(1, 7))
+def test_powers_of_a_raw_column_are_proven(degree):
+    """Columns from 1e3 to 1e19, hardly a penalty left on them, and still gap <= 1e-8 F."""
+    X, y = load_wine(return_X_y=True)
+    powers = X[:, [12]] ** np.arange(1, degree + 1)
+    model = SoftmaxRegression().fit(powers, y)
+    assert model.proven_ and model.optimality_gap_ <= 1e-8 * model.objective_
+    # Without a penalty F is no larger, whatever basis spans the polynomials.
+    basis = np.linalg.qr(np.vander(standardised(X[:, 12]), degree + 1))[0][:, :-1]
+    assert model.objective_ >= optimum(basis, one_hot(y), np.inf).objective - 1e-12
+
+
+def standardised(x):
+    return (x - x.mean()) / x.std()
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("law", ["lognormal", "standard_cauchy", "geometric"])
+def test_classes_that_overlap_have_a_proven_optimum_without_a_penalty(law, seed):
+    """Every row comes with every class, so that F is finite at its minimum alone: no warning."""
+    rng = np.random.default_rng(seed)
+    draw = getattr(rng, law)
+    X = draw(*{"lognormal": (0, 2), "standard_cauchy": (), "geometric": (0.01,)}[law], (60, 4))
+    X, y = np.tile(X, (3, 1)), np.repeat(np.arange(3), 60)
+    weight = rng.uniform(0.01, 1, 180)
+    model = SoftmaxRegression(C=np.inf).fit(X, y, sample_weight=weight)
+    assert model.converged_ and model.proven_ and model.optimality_gap_ <= 1e-8 * model.objective_
+    least = optimum(X, one_hot(y), np.inf, sample_weight=weight).objective
+    assert abs(model.objective_ - least) <= 1e-8 * least
+
+
+def test_smoothed_labels_have_a_proven_optimum_whatever_the_offsets():
+    """No row's loss falls for ever: separated classes are no reason to warn."""
+    X, y = np.linspace(-1, 1, 40)[:, None], np.repeat([0, 1], 20)
+    offset = 5 * np.random.default_rng(0).normal(size=40)
+    model = SoftmaxRegression(C=np.inf, label_smoothing=0.1).fit(X, y, offset=offset)
+    assert model.converged_ and model.proven_
+
+
+def test_categories_without_a_penalty_are_proven():
+    """A column for each level, which add up to the intercept's: many minimisers, one F."""
+    rng = np.random.default_rng(0)
+    X, y = one_hot(rng.integers(5, size=400)), rng.integers(3, size=400)
+    model = SoftmaxRegression(C=np.inf).fit(X, y)
+    assert model.converged_ and model.proven_
+    # At the optimum each level has the shares of its classes.
+    shares_of_levels = (X.T @ one_hot(y)) / X.sum(axis=0)[:, None]
+    np.testing.assert_allclose(model.predict_proba(np.eye(5)), shares_of_levels, atol=1e-6)
+
+
+def test_labels_are_proven_one_by_one():
+    """C = inf: the label that a column separates has no optimum, the others have proofs."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    Y = np.column_stack([X[:, 0] > 0, rng.random((200, 2)) < 0.4]) * 1
+    with pytest.warns(ConvergenceWarning, match="there is no optimum"):
+        model = SigmoidRegression(C=np.inf).fit(X, Y)
+    np.testing.assert_array_equal(model.label_proven_, [False, True, True])
+    np.testing.assert_array_equal(np.isfinite(model.label_optimality_gap_), model.label_proven_)
+    assert not model.proven_ and not model.converged_
+
+
+@pytest.mark.parametrize("tol", [1e-12, 1e-9, 1e-3])
+@pytest.mark.parametrize("degree", [3, 5, 7])
+def test_proven_says_whether_the_gap_is_what_tol_asks_for(degree, tol):
+    """proven_ is gap <= max(tol, 1e-8) F; converged_ is the stopping rule's word."""
+    X, y = load_wine(return_X_y=True)
+    powers = X[:, [12]] ** np.arange(1, degree + 1)
+    model = SoftmaxRegression(tol=tol).fit(powers, y)
+    asked = max(max(tol, 1e-8) * model.objective_, LOSS_ROUNDING)
+    assert model.proven_ == (model.optimality_gap_ <= asked)
+
+
+def test_paths_and_cross_validation_say_what_is_proven():
+    """By the same rule as a fit: of each point of a path, and of the C chosen."""
+    X, y = load_wine(return_X_y=True)
+    path = regularization_path(X, y, [0.1, 1, 10])
+    expected = path.optimality_gap <= 1e-8 * path.objective
+    np.testing.assert_array_equal(path.proven, expected)
+    np.testing.assert_array_equal(path.to_frame().groupby("C")["proven"].all(), expected)
+    model = SoftmaxRegressionCV(3, cv=3).fit(X, y)
+    assert model.proven_ == (model.optimality_gap_ <= 1e-8 * model.objective_)
+
+
+@pytest.mark.parametrize("load", [load_digits, load_wine])
+@pytest.mark.parametrize("solver", ["lbfgs", "newton"])
+def test_a_fit_that_is_asked_for_less_is_shorter_and_certified_to_that(solver, load):
+    """A larger tol takes no more iterations, 1e-3 fewer than 1e-9, and each gap is within tol."""
+    X, y = load(return_X_y=True)
+    n_iter = []
+    for tol in (1e-9, 1e-6, 1e-3, 1.0):
+        model = SoftmaxRegression(solver=solver, tol=tol).fit(X, y)
+        n_iter.append(model.n_iter_)
+        assert model.converged_ and model.proven_
+        assert model.optimality_gap_ <= max(tol, 1e-8) * model.objective_
+    assert n_iter == sorted(n_iter, reverse=True) and n_iter[2] < n_iter[0]
