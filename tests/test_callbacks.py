@@ -1,15 +1,20 @@
 """scikit-learn's callbacks: seen at every iteration, able to stop the fit, never in the way."""
 
+import warnings
+
 import numpy as np
 import pytest
 from problems import overlapping
+from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import ThreadpoolController
 
-from softreg import SoftmaxRegression
+from softreg import SigmoidRegression, SoftmaxRegression
 
 callback = pytest.importorskip("sklearn.callback", reason="callbacks came with scikit-learn 1.9")
 
@@ -22,7 +27,7 @@ class Recorder:
 
     def __init__(self, stop_after=None, error=None):
         self.stop_after, self.error = stop_after, error
-        self.hooks, self.models = [], []
+        self.hooks, self.starts, self.models = [], [], []
 
     def setup(self, estimator, context):
         self.hooks.append("setup")
@@ -30,14 +35,18 @@ class Recorder:
     def teardown(self, estimator, context):
         self.hooks.append("teardown")
 
-    def on_fit_task_begin(self, estimator, context):
+    def on_fit_task_begin(self, estimator, context, *, fitted_estimator=None):
         self.hooks.append("fit begins" if context.parent is None else "iteration begins")
+        if context.parent is not None:
+            self.starts.append(fitted_estimator)
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
         if context.parent is None:
             self.hooks.append("fit ends")
             return False
         self.hooks.append("iteration ends")
+        if fitted_estimator is None:  # an iteration that never ran
+            return False
         self.models.append(fitted_estimator)
         if self.error:
             raise self.error
@@ -46,11 +55,95 @@ class Recorder:
 
 @SOLVERS
 def test_every_iteration_is_a_task(solver):
-    """setup, the fit begins, n_iter_ times (an iteration begins, ends), the fit ends, teardown."""
+    """setup, the fit begins, iterations begin and end, the fit ends, teardown: as in scikit-learn.
+
+    There are n_iter_ iterations, and one that never ran.
+    """
+    ours, theirs = Recorder(), Recorder()
+    model = SoftmaxRegression(solver=solver).set_callbacks(ours).fit(X, y)
+    LogisticRegression(max_iter=1000).set_callbacks(theirs).fit(X, y)
+    for recorder in (ours, theirs):
+        iterations = ["iteration begins", "iteration ends"] * (len(recorder.models) + 1)
+        assert recorder.hooks == ["setup", "fit begins", *iterations, "fit ends", "teardown"]
+    assert len(ours.models) == model.n_iter_
+
+
+class Arguments:
+    """Notes the arguments of the hooks that scikit-learn offers."""
+
+    def __init__(self):
+        self.begun, self.ended = [], []
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(
+        self, estimator, context, *, X=None, y=None, metadata=None, fitted_estimator=None
+    ):
+        self.begun.append((context.parent is None, X, y, metadata, fitted_estimator))
+
+    def on_fit_task_end(
+        self, estimator, context, *, X=None, y=None, metadata=None, fitted_estimator=None
+    ):
+        self.ended.append((context.parent is None, X, y, metadata, fitted_estimator))
+
+
+@pytest.mark.parametrize("weight", [None, np.linspace(1, 2, len(y))], ids=["plain", "weighted"])
+def test_hooks_get_what_those_of_scikit_learn_get(weight):
+    """X, y, the metadata and the model, or None, in the same hooks of the same tasks."""
+    ours, theirs = Arguments(), Arguments()
+    for model, arguments in [
+        (SoftmaxRegression(solver="lbfgs"), ours),
+        (LogisticRegression(max_iter=1000), theirs),
+    ]:
+        model.set_callbacks(arguments).fit(X, y, sample_weight=weight)
+    for found, expected in [(ours.begun, theirs.begun), (ours.ended, theirs.ended)]:
+        for place in (0, 1, -2, -1):
+            is_fit, *arguments = found[place]
+            is_fit_there, *arguments_there = expected[place]
+            assert is_fit == is_fit_there
+            assert [a is None for a in arguments] == [a is None for a in arguments_there]
+
+
+@SOLVERS
+def test_an_iteration_begins_with_the_model_that_the_one_before_ended_with(solver):
+    """The first begins at class frequencies, where the fit starts."""
     recorder = Recorder()
-    model = SoftmaxRegression(solver=solver).set_callbacks(recorder).fit(X, y)
-    iterations = ["iteration begins", "iteration ends"] * model.n_iter_
-    assert recorder.hooks == ["setup", "fit begins", *iterations, "fit ends", "teardown"]
+    SoftmaxRegression(solver=solver).set_callbacks(recorder).fit(X, y)
+    frequencies = np.bincount(y) / len(y)
+    np.testing.assert_allclose(recorder.starts[0].predict_proba(X[:1])[0], frequencies)
+    for start, end in zip(recorder.starts[1:], recorder.models, strict=True):
+        np.testing.assert_array_equal(start.coef_, end.coef_)
+        np.testing.assert_array_equal(start.intercept_, end.intercept_)
+
+
+@pytest.mark.parametrize("stopped_by", ["max_iter", "a callback"])
+@pytest.mark.parametrize("n_iter", [1, 2, 3, 5])
+@pytest.mark.parametrize("solver", ["lbfgs", "newton", "minibatch"])
+@pytest.mark.parametrize("kind", [SoftmaxRegression, SigmoidRegression])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_stopped_fit_is_the_model_after_its_last_iteration(
+    kind, solver, n_iter, stopped_by, dtype
+):
+    """What the last callback saw, F at its coefficients, and the end of loss_curve_: one model."""
+    X, y = load_iris(return_X_y=True)
+    X = X.astype(dtype)
+    by_callback = stopped_by == "a callback"
+    recorder = Recorder(stop_after=n_iter if by_callback else None)
+    parameters = {"max_iter": None if by_callback else n_iter, "tol": 0.0, "random_state": 0}
+    model = kind(solver=solver, **parameters).set_callbacks(recorder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y)
+    assert model.n_iter_ == len(recorder.models) == n_iter
+    np.testing.assert_array_equal(recorder.models[-1].coef_, model.coef_)
+    np.testing.assert_array_equal(recorder.models[-1].intercept_, model.intercept_)
+    if solver != "minibatch":  # which measures each epoch before it has ended
+        rounding = 1e-5 if dtype == np.float32 else 1e-12
+        assert model.loss_curve_[-1] == pytest.approx(model.objective_, rel=rounding)
 
 
 @SOLVERS

@@ -95,7 +95,7 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         sample, features = read_sample(self, X, y, sample_weight, offset)
         with threads_of(self) as threads:
             rows = sample.rows(bool(self.fit_intercept), threads)
-            metadata = {"sample_weight": sample_weight}
+            metadata = None if sample_weight is None else {"sample_weight": sample_weight}
             data = {"X": sample.data, "y": y, "metadata": metadata}
             result, attributes = self._solve(rows, sample.encoding, data)
         self._store(features | attributes)
@@ -147,10 +147,12 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
             return prediction_attributes(encoding, *objective.coefficients(T), rows.dtype)
 
         def report(T: NDArray, F: float) -> bool:
-            return task.iteration(F, partial(attributes_at, T))
+            return task.end_iteration(F, partial(attributes_at, T))
 
         monitor = monitor_of(self, report=report, random=random)
-        result = solver.minimise(objective, self._start(objective, rows, encoding), monitor)
+        start = self._start(objective, rows, encoding)
+        task.begin_iteration(partial(attributes_at, start))
+        result = solver.minimise(objective, start, monitor)
         validation.check_no_overflow(result.objective)
         attributes = self._attributes_of_fit(result, encoding, rows) | {"solver_": solver}
         if result.validation_curve is not None:
@@ -177,40 +179,57 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
 class FitTask:
     """A fit as it is shown, iteration by iteration: on the screen (`verbose`), and to callbacks.
 
-    To scikit-learn's callbacks it is a task with one subtask per iteration.
+    To scikit-learn's callbacks it is a task with one subtask per iteration, and a last one that is
+    empty: as in `LogisticRegression`, a subtask begins where the one before has ended.
 
     Parameters
     ----------
     estimator : SolverClassifier that is fitted
-    data : dict of X, y and metadata, as the hooks expect them; empty where there is no data to show
+    data : dict of X, y and metadata, as the hooks expect them
     """
 
     def __init__(self, estimator: SolverClassifier, data: dict[str, Any]) -> None:
-        self._estimator, self._count, self._context = estimator, 0, None
+        self._estimator, self._count = estimator, 0
+        self._context, self._subtask = None, None
         self._hook_arguments = {"estimator": estimator, **data}
         if HAVE_CALLBACKS:
             self._context = estimator._init_callback_context(max_subtasks=None)
             self._context.call_on_fit_task_begin(**self._hook_arguments)
 
-    def iteration(self, F: float, attributes: Callable[[], dict[str, Any]]) -> bool:
-        """Show an iteration that ended at F; return whether a callback wants the fit to stop.
+    def begin_iteration(self, attributes: Callable[[], dict[str, Any]]) -> None:
+        """Show that an iteration begins.
 
         `attributes` returns the fitted attributes of an estimator whose fit had ended here; it is
         called only if a callback asks for that estimator.
         """
+        if self._context is not None:
+            self._subtask = self._context.subcontext(task_name="iteration")
+            self._subtask.call_on_fit_task_begin(
+                reconstruction_attributes=attributes, **self._hook_arguments
+            )
+
+    def end_iteration(self, F: float, attributes: Callable[[], dict[str, Any]]) -> bool:
+        """Show an iteration that ended at F; return whether a callback wants the fit to stop.
+
+        If not, the next iteration begins. `attributes` are those of `begin_iteration`.
+        """
         self._count += 1
         if self._estimator.verbose:
             print(f"[{type(self._estimator).__name__}] iteration {self._count}: F = {F:.10g}")
-        if self._context is None:
+        if self._subtask is None:
             return False
-        subtask = self._context.subcontext(task_name="iteration")
-        subtask.call_on_fit_task_begin(**self._hook_arguments)
-        return subtask.call_on_fit_task_end(
+        stop = self._subtask.call_on_fit_task_end(
             reconstruction_attributes=attributes, **self._hook_arguments
         )
+        self._subtask = None
+        if not stop:
+            self.begin_iteration(attributes)
+        return stop
 
     def end(self, attributes: dict[str, Any]) -> None:
         """Show the end of the fit, which left these fitted attributes."""
+        if self._subtask is not None:  # an iteration that never ran
+            self._subtask.call_on_fit_task_end(estimator=self._estimator)
         if self._context is not None:
             self._context.call_on_fit_task_end(
                 reconstruction_attributes=attributes, **self._hook_arguments
