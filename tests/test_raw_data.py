@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from problems import PROBLEMS, any_problem, objective, optimum, overlapping, solved
 from scipy import sparse
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
 
 from softreg import SoftmaxRegression
@@ -236,3 +236,16 @@ def test_too_few_iterations_are_named_as_the_user_gave_them():
     with pytest.warns(ConvergenceWarning, match=r"max_iter=3 is too few"):
         model = SoftmaxRegression(max_iter=3).fit(X, y, offset=1000 * rng.normal(size=(60, 3)))
     assert model.n_iter_ == 3
+
+
+@pytest.mark.parametrize("exponent", range(12, 19))
+def test_a_penalty_that_is_next_to_none_is_no_reason_to_warn(exponent):
+    """Separated classes, F of 1e-11 to 1e-14: converged, no worse than what other C lead to."""
+    X, y = load_wine(return_X_y=True)
+    C, Y = 10.0**exponent, np.eye(3)[y]
+    model = SoftmaxRegression(C=C).fit(X, y)
+    assert model.converged_
+    other = SoftmaxRegression(C=1e10).fit(X, y)
+    for times in (1, 1.1, 1.2, 1.3, 1.5):
+        F = objective(times * other.coef_, times * other.intercept_, X, Y, C)
+        assert model.objective_ <= F + LOSS_ROUNDING

@@ -42,6 +42,10 @@ _RUNAWAY = 0.1
 # How many rounds in a row may lower F by no more than rounding: a metric that was refreshed that
 # often will not help any more.
 _PATIENCE = 3
+# At an F below this, that of separated classes under hardly any penalty, gradients are rounding: F is
+# about the mean of the rows' 1 - p, each of which is right to 2e-16, or 2e-5 of F. Its square, the
+# share of F that the estimate is then right to, is as large as the default tol.
+_HIDDEN = 1e-11
 # Single precision is given up for good once its rounding of F exceeds this share of the decrease of
 # F by a descent: with scores in the thousands its gradients lead nowhere.
 _NOISY = 0.1
@@ -242,9 +246,10 @@ def _without_solved(before: _Group, group: _Group, monitor: Monitor) -> tuple[Ma
     has_fallen = before.point.value - end.value > rounding(end.value)
     n_stalled = np.where(has_fallen, 0, group.n_stalled + 1)
     # Where rounding keeps F from falling, it may also keep the gap from closing: the estimate
-    # decides.
+    # decides, unless it is rounding too.
     stalled = n_stalled == _PATIENCE
-    solved |= stalled & monitor.reached(end.estimate, 0.0, end.value)
+    is_near = monitor.reached(end.estimate, 0.0, end.value) | (end.value <= _HIDDEN)
+    solved |= stalled & is_near
     unsolved = (~(solved | stalled)).nonzero()[0]
     if not unsolved.size:
         return solved, None
