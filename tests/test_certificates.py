@@ -1,9 +1,12 @@
 """Laws of the bound that the Hessian gives, and of what is called proven, with a penalty or not."""
 
+import warnings
+
 import numpy as np
 import pytest
 from parts import SOURCES, make, minimiser, shares, with_penalties
 from problems import one_hot, optimum
+from scipy.optimize import linprog
 from sklearn.datasets import load_digits, load_wine
 from sklearn.exceptions import ConvergenceWarning
 
@@ -163,3 +166,47 @@ def test_a_fit_that_is_asked_for_less_is_shorter_and_certified_to_that(solver, l
         assert model.converged_ and model.proven_
         assert model.optimality_gap_ <= max(tol, 1e-8) * model.objective_
     assert n_iter == sorted(n_iter, reverse=True) and n_iter[2] < n_iter[0]
+
+
+def is_separated(X, y):
+    """Whether some coefficients never lower what a row's class is ahead of others, and raise some.
+
+    A linear program: then, and only then, F has no minimiser (Albert and Anderson 1984, "On the
+    existence of maximum likelihood estimates in logistic regression models", Biometrika 71, 1-10).
+    """
+    deviation = np.abs(X - np.median(X, axis=0)).mean(axis=0)
+    rows = np.column_stack([(X - np.median(X, axis=0)) / deviation, np.ones(len(X))])
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    classes = np.eye(y.max() + 1)
+    margins = np.array(
+        [
+            np.outer(classes[k] - other, x).ravel()
+            for x, k in zip(rows, y, strict=True)
+            for other in classes
+        ]
+    )
+    program = linprog(-margins.sum(axis=0), -margins, np.zeros(len(margins)), bounds=(-1, 1))
+    assert program.success
+    return -program.fun > 1e-6
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("law", ["normal", "lognormal", "standard_cauchy", "categories"])
+def test_an_optimum_without_a_penalty_is_denied_where_a_linear_program_finds_a_separation(
+    law, seed
+):
+    """And proven everywhere else."""
+    rng = np.random.default_rng(seed)
+    X = (
+        one_hot(rng.integers(4, size=40))
+        if law == "categories"
+        else getattr(rng, law)(size=(40, 3))
+    )
+    scores = X @ rng.normal(size=(X.shape[1], 3)) * 2 + rng.gumbel(size=(40, 3))
+    y = np.unique(scores.argmax(axis=1), return_inverse=True)[1]
+    model = SoftmaxRegression(C=np.inf)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, y)
+    assert model.proven_ == model.converged_ == (not is_separated(X, y))
+    assert ["there is no optimum" in str(w.message) for w in caught] == [True] * (not model.proven_)
