@@ -229,18 +229,6 @@ def check_answers(Y: Any, X: Any) -> sparse.csr_array:
     return answers
 
 
-def check_all_known(y: Any) -> Any:
-    """Return y; ValueError if some of it is NaN."""
-    matrix: Any = y
-    values = np.asarray(matrix.data if sparse.issparse(y) else y)
-    if values.dtype.kind == "f" and np.isnan(values).any():
-        raise ValueError(
-            "y has unknown values (NaN), which cannot be right or wrong; score the rows whose "
-            "labels are all known."
-        )
-    return y
-
-
 def check_column_names(classes: ArrayLike | None, n: int) -> NDArray:
     """Return the names of the n columns of y, (n,): `classes`, or 0, 1, ... for None."""
     names = np.arange(n) if classes is None else np.asarray(classes)
@@ -252,6 +240,15 @@ def check_column_names(classes: ArrayLike | None, n: int) -> NDArray:
             f"must name each of the {n} columns of y once."
         )
     return names
+
+
+def check_same_columns(names: Any, expected: Any) -> None:
+    """Raise a ValueError unless names of columns are those expected, or either is None."""
+    if names is not None and expected is not None and list(names) != list(expected):
+        raise ValueError(
+            f"y has the columns {list(names)}; they must be the classes {list(expected)}, in this "
+            "order."
+        )
 
 
 def check_class_order(classes: ArrayLike | None, sorted_classes: NDArray) -> NDArray:
@@ -317,8 +314,8 @@ def check_class_weight(class_weight: Any, classes: NDArray) -> NDArray:
     unnamed = [name for name in names if name not in class_weight]
     if unknown and unnamed:
         raise ValueError(
-            f"class_weight names {unknown}, which y does not hold, and gives {unnamed}, which it "
-            "holds, no weight; correct the names, or give each class of y a weight."
+            f"class_weight names {unknown}, which y does not hold, and not {unnamed}; it holds "
+            f"{names}. Correct the names, or name all that y holds."
         )
     given = np.array(list(class_weight.values()), dtype=float)
     if not (np.isfinite(given).all() and (given >= 0).all()):
