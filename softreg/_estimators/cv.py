@@ -144,9 +144,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             "se_score_": error,
         }
         self._store(features | attributes)
-        self._warn_of_path(sample.encoding, results, result)
-        if missing:
-            warnings.warn(missing, UserWarning, stacklevel=2)
+        self._warn_of_path(sample.encoding, results, result, missing)
         return self
 
     @property
@@ -302,8 +300,13 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
                 print(f"[{type(self).__name__}] C = {C:.3g}: F = {F:.10g}, score {mean:.6g}")
         return results, stacked(scored, axis=1)
 
-    def _warn_of_path(self, encoding: Encoding, results: list[Result], chosen: Result) -> None:
-        """Warn, once, of fits that did not converge, given all and the one that was chosen."""
+    def _warn_of_path(
+        self, encoding: Encoding, results: list[Result], chosen: Result, missing: str
+    ) -> None:
+        """Warn, once each, of fits that did not converge, given all and the one that was chosen.
+
+        And of scores that do not exist: the message `missing`, if it is not empty.
+        """
         unconverged = [not result.converged.all() for result in results]
         self._warn(encoding, chosen, self.C_, 3)
         if any(unconverged) and chosen.converged.all():
@@ -314,6 +317,8 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
                 ConvergenceWarning,
                 stacklevel=3,
             )
+        if missing:
+            warnings.warn(missing, UserWarning, stacklevel=3)
 
 
 def result_at(results: list[Result], index: NDArray[np.intp]) -> Result:

@@ -92,6 +92,12 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
             Once, if the optimum was not reached or does not exist.
         UserWarning
             Once, if labels are constant: all 0, all 1, or never known.
+
+        Notes
+        -----
+        ``sklearn.model_selection.cross_val_predict(method="predict_proba")`` numbers the values of
+        each column of y, 0, 1, ..., before any estimator sees them: class probabilities, shares and
+        unknown labels become other targets, unnoticed. Fit and predict in a loop over the folds.
         """
         sample, features = read_sample(self, X, y, sample_weight, offset)
         with threads_of(self) as threads:
@@ -139,11 +145,6 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
             Before `fit`; if X has other features than in `fit`, `offset` has another shape, or y
             is not as described.
 
-        Notes
-        -----
-        Class probabilities and labels must not go through
-        ``sklearn.model_selection.cross_val_predict(method="predict_proba")``, which numbers the
-        values of each column of y before any estimator sees them. Take a loop over the folds.
         """
         predicted = self.predict(X, offset)
         if predicted.ndim == 1 and not has_columns(y):
