@@ -16,6 +16,7 @@ from sklearn.model_selection import GridSearchCV, KFold, LeaveOneOut, cross_val_
 from sklearn.multiclass import OneVsRestClassifier
 
 from softreg import SigmoidRegression, SigmoidRegressionCV, SoftmaxRegression, SoftmaxRegressionCV
+from softreg.inference import loo
 
 X, y = overlapping()
 TREES = np.array(["ash", "birch", "cedar"])
@@ -165,6 +166,37 @@ def test_all_weight_may_lie_on_one_class(kind, K, way):
     np.testing.assert_array_equal(model.coef_, 0)
     np.testing.assert_allclose(model.predict_proba(X)[:, 0], 1, rtol=0, atol=1e-15)
     assert model.converged_ and 0 <= model.objective_ < 1e-14
+
+
+@KINDS
+@pytest.mark.parametrize("solver", ["lbfgs", "newton", "minibatch"])
+@pytest.mark.parametrize("C", [1.0, np.inf])
+@pytest.mark.filterwarnings("ignore:y does not vary in the labels")
+def test_every_solver_leaves_one_class_alone_at_its_optimum(kind, solver, C):
+    """No warning, also of a fit that has nothing to gain and no penalty."""
+    model = kind(C=C, solver=solver, random_state=0)
+    model.fit(X, TREES[y], sample_weight=1.0 * (y == 1))
+    np.testing.assert_allclose(model.predict_proba(X)[:, 1], 1, rtol=0, atol=1e-12)
+    assert model.converged_ == (solver != "minibatch")
+
+
+def test_leave_one_out_of_one_class_alone_has_no_surprise():
+    """Each row is predicted to be what all are."""
+    weight = 1.0 * (y == 1)
+    model = SoftmaxRegression().fit(X, y, sample_weight=weight)
+    held_out = loo(model, X, y, sample_weight=weight)
+    np.testing.assert_allclose(held_out.probabilities[:, 1], 1, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("named", [None, TREES])
+def test_balanced_weights_are_those_of_the_classes_with_weight(named):
+    """S / K each, of the K classes that have any, so that their sum stays S."""
+    few = np.arange(len(X2)) % 3 < 1 + (NAMES2 == "ash")
+    X, labels = X2[few], NAMES2[few]
+    C = 0.6 if named is None else 0.3  # a row of coefficients each is a sigmoid at 2 C
+    model = SoftmaxRegression(C, class_weight="balanced", classes=named).fit(X, labels)
+    theirs = logistic(C=0.6, class_weight="balanced").fit(X, labels).predict_proba(X)
+    np.testing.assert_allclose(model.predict_proba(X)[:, :2], theirs, **CLOSE)
 
 
 @KINDS

@@ -243,7 +243,8 @@ def _class_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDAr
     if class_weight is None:
         factors = None
     elif validation.is_balanced(class_weight):
-        factors = totals.sum() / (len(classes) * np.where(totals > 0, totals, np.inf))
+        weighing = max(np.count_nonzero(totals), 1)
+        factors = totals.sum() / (weighing * np.where(totals > 0, totals, np.inf))
     else:
         factors = validation.check_class_weight(class_weight, classes)
     validation.check_some_weight(totals if factors is None else totals * factors)

@@ -67,8 +67,8 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
         Whether there is an intercept b.
     class_weight : dict {class: weight}, "balanced" or None, default=None
         Weights >= 0 of the classes, 1 where a dict names none; it may name classes that y lacks if
-        it names all that y holds. "balanced" gives all classes the same total weight,
-        ``S / n_classes``.
+        it names all that y holds. "balanced" gives all classes that have any the same total weight,
+        ``S`` divided by their number.
     label_smoothing : float in [0, 1), default=0.0
         Replaces targets y by ``(1 - a) y + a / n_classes``.
     classes : array-like of shape (n_classes,), default=None
