@@ -374,11 +374,14 @@ def test_a_callable_gets_class_probabilities_as_they_are():
 
 
 def test_a_score_of_rows_that_have_none_is_nan_with_a_warning():
-    """`score` by AUC on rows of one class."""
+    """`score` by AUC on rows of one class, or of labels that are not known."""
     model = SoftmaxRegressionCV(CS, cv=3, scoring="roc_auc_ovr").fit(X, y)
     with pytest.warns(UserWarning, match="no score for these rows") as caught:
         assert np.isnan(model.score(X[y == 0], y[y == 0]))
     assert len(caught) == 1
+    labels = SigmoidRegressionCV([1.0], cv=FOLDS).fit(X, labelled()[:, :2])
+    with pytest.warns(UserWarning, match="no answer is known"):
+        assert np.isnan(labels.score(X, np.full((120, 2), np.nan)))
 
 
 # --- metadata routing -----------------------------------------------------------------------------

@@ -198,7 +198,8 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         scorer = held_out_scorer(self.scoring, X, y, encoding, answers, metadata.scorer)
         scored = scorer.fold_score(self, np.arange(len(Z)), Z)
         if np.isnan(scored.values):
-            message = f"scoring={self.scoring!r} has no score for these rows ({scored.reason})."
+            reason = scored.reason or "no answer is known"
+            message = f"scoring={self.scoring!r} has no score for these rows ({reason})."
             warnings.warn(message, UserWarning, stacklevel=2)
         return float(scored.values)
 
