@@ -17,7 +17,6 @@ from sklearn.utils import check_array
 from softreg import SigmoidRegression, SigmoidRegressionCV
 from softreg._encoding import validation
 from softreg._estimators.base import read_sample
-from softreg._selection.scoring import call_with_weight
 
 __all__ = ["tune_thresholds"]
 
@@ -165,7 +164,7 @@ def _criterion(metric: Any, classes: NDArray | None, has_weights: bool) -> Crite
     def metric_value(true: NDArray, predicted: NDArray, weight: NDArray) -> float:
         if classes is not None:
             true, predicted = classes[true], classes[predicted]
-        value = call_with_weight(metric, true, predicted, weight=weight if has_weights else None)
+        value = float(metric(true, predicted, **({"sample_weight": weight} if has_weights else {})))
         if np.isnan(value):
             raise ValueError(f"metric={metric!r} returned NaN; it must return numbers.")
         return value

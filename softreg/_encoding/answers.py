@@ -31,6 +31,11 @@ class Answers(NamedTuple):
     y: Any
     weight: NDArray | None
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether rows have any number of labels, not one class each."""
+        return sparse.issparse(self.y)
+
     def take_rows(self, rows: NDArray) -> Answers:
         """Return the answers of some rows."""
         return Answers(self.y[rows], None if self.weight is None else self.weight[rows])

@@ -57,6 +57,13 @@ class ClassTally:
         totals = np.bincount(codes, np.concatenate([self.totals, other.totals]))
         return ClassTally(n_rows, classes, totals)
 
+    def with_classes(self, classes: NDArray) -> ClassTally:
+        """Return the tally with all of these classes (K,), some of which may have no row."""
+        every = np.sort(classes)
+        totals = np.zeros(len(every))
+        totals[np.searchsorted(every, self.classes)] = self.totals
+        return replace(self, classes=every, totals=totals)
+
 
 def _joined(before: NDArray, now: NDArray) -> NDArray:
     """Return both arrays of classes as one; ValueError if its dtype would round some of them."""
@@ -108,9 +115,9 @@ class ClassEncoder(Encoder):
             codes = tally.classes
         else:
             classes = validation.check_class_order(self.classes, tally.classes)
-            codes = np.argsort(classes)
-            if tally.n_rows < 2 * len(classes):  # warns of labels that are like measurements
+            if tally.n_rows < 2 * len(tally.classes):  # warns of labels that are like measurements
                 check_classification_targets(np.resize(tally.classes, tally.n_rows))
+            tally, codes = tally.with_classes(classes), np.argsort(classes)
         two = len(classes) == 2
         return ClassEncoding(
             classes=classes,
@@ -125,9 +132,9 @@ class ClassEncoder(Encoder):
         )
 
     def encoding_from_classes(self, classes: ArrayLike | None, answers: Answers) -> ClassEncoding:
-        declared = self.classes if classes is None else classes
         if answers.y.ndim == 1:
-            return self.encoding_from_tally(tally_of_declared(declared))
+            return self.encoding_from_tally(tally_of_declared(self.classes, classes))
+        declared = self.classes if classes is None else classes
         K = answers.y.shape[1]
         tally = ClassTally(2 * K, np.arange(K), np.ones(K), by_columns=True, one_hot=False)
         return replace(self, classes=declared).encoding_from_tally(tally)
@@ -142,14 +149,24 @@ def tally_of_classes(y: NDArray, weight: NDArray | None) -> ClassTally:
     return ClassTally(len(y), classes, totals)
 
 
-def tally_of_declared(classes: ArrayLike | None) -> ClassTally:
-    """Return a tally of two rows of each class that a stream will hold; ValueError for None."""
-    if classes is None:
+def tally_of_declared(order: ArrayLike | None, classes: ArrayLike | None) -> ClassTally:
+    """Return a tally of two rows of each class that a stream will hold.
+
+    These are `classes`, or for None those that the estimator names in `order`; ValueError if they
+    are not the same, or both None.
+    """
+    declared = order if classes is None else classes
+    if declared is None:
         raise ValueError(
             "classes must be passed on the first call to partial_fit, all that will ever come: a "
             "chunk may lack some."
         )
-    return tally_of_classes(np.repeat(validation.check_declared_classes(classes), 2), None)
+    checked = validation.check_declared_classes(declared)
+    if order is not None and len(np.ravel(order)) != len(checked):
+        raise ValueError(
+            f"classes={checked.tolist()} of partial_fit must be those of the estimator, {order!r}."
+        )
+    return tally_of_classes(np.repeat(checked, 2), None)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -221,14 +238,14 @@ class ClassEncoding(Encoding):
 def _class_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDArray | None:
     """Return what multiplies the weights of each class's rows, (K,), or None (one).
 
-    `totals` (K,) are the sums of those weights before. ValueError unless two classes have weight
-    afterwards.
+    `totals` (K,) are the sums of those weights before. ValueError if none has weight afterwards.
     """
     if class_weight is None:
         factors = None
     elif validation.is_balanced(class_weight):
-        factors = totals.sum() / (len(classes) * np.where(totals > 0, totals, np.inf))
+        weighing = max(np.count_nonzero(totals), 1)
+        factors = totals.sum() / (weighing * np.where(totals > 0, totals, np.inf))
     else:
         factors = validation.check_class_weight(class_weight, classes)
-    validation.check_two_classes(totals if factors is None else totals * factors, classes)
+    validation.check_some_weight(totals if factors is None else totals * factors)
     return factors

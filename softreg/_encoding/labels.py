@@ -152,6 +152,7 @@ class OneVsRestEncoder(_LabelParameters, Encoder):
         return tally_of_classes(*answers)
 
     def encoding_from_tally(self, tally: ClassTally) -> Encoding:
+        tally = tally.with_classes(validation.check_class_order(self.classes, tally.classes))
         K, attributes = len(tally.classes), {"multilabel_": False, "sparse_output_": False}
         # Two classes are weighted as classes, more of them as labels, in `_encoding_fields`.
         class_weight = self.class_weight if K == 2 else None
@@ -160,14 +161,13 @@ class OneVsRestEncoder(_LabelParameters, Encoder):
             validation.check_threshold(self.threshold, 1)
             return replace(encoding, fitted_attributes=attributes)
         yes = tally.totals[np.argsort(encoding.sorted_codes)].astype(float)
-        observed_sides = np.stack([yes > 0, np.ones(K, dtype=bool)])
+        observed_sides = np.stack([yes > 0, yes < yes.sum()])
         labels = LabelTally(np.full(K, yes.sum()), yes, observed_sides)
         fields = self._encoding_fields(encoding.classes, labels, attributes)
         return OneVsRestEncoding(**fields, class_encoding=encoding)
 
     def encoding_from_classes(self, classes: ArrayLike | None, answers: Answers) -> Encoding:
-        declared = self.classes if classes is None else classes
-        return self.encoding_from_tally(tally_of_declared(declared))
+        return self.encoding_from_tally(tally_of_declared(self.classes, classes))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

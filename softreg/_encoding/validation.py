@@ -229,18 +229,6 @@ def check_answers(Y: Any, X: Any) -> sparse.csr_array:
     return answers
 
 
-def check_all_known(y: Any) -> Any:
-    """Return y; ValueError if some of it is NaN."""
-    matrix: Any = y
-    values = np.asarray(matrix.data if sparse.issparse(y) else y)
-    if values.dtype.kind == "f" and np.isnan(values).any():
-        raise ValueError(
-            "y has unknown values (NaN), which cannot be right or wrong; score the rows whose "
-            "labels are all known."
-        )
-    return y
-
-
 def check_column_names(classes: ArrayLike | None, n: int) -> NDArray:
     """Return the names of the n columns of y, (n,): `classes`, or 0, 1, ... for None."""
     names = np.arange(n) if classes is None else np.asarray(classes)
@@ -254,20 +242,31 @@ def check_column_names(classes: ArrayLike | None, n: int) -> NDArray:
     return names
 
 
-def check_class_order(classes: ArrayLike | None, sorted_classes: NDArray) -> NDArray:
-    """Return the classes of y, (K,), in the order of `classes`, or sorted for None."""
-    if len(sorted_classes) < 2:
+def check_same_columns(names: Any, expected: Any) -> None:
+    """Raise a ValueError unless names of columns are those expected, or either is None."""
+    if names is not None and expected is not None and list(names) != list(expected):
         raise ValueError(
-            f"y holds one class only, {sorted_classes[0]!r} (n_classes=1); a classifier needs rows "
-            "of at least two classes."
+            f"y has the columns {list(names)}; they must be the classes {list(expected)}, in this "
+            "order."
         )
-    if classes is None:
-        return sorted_classes
-    order = np.asarray(classes)
-    if order.shape != sorted_classes.shape or set(order) != set(sorted_classes):
+
+
+def check_class_order(classes: ArrayLike | None, sorted_classes: NDArray) -> NDArray:
+    """Return two or more classes, (K,): `classes`, which may have no rows, or for None those of y.
+
+    `sorted_classes` are those of y.
+    """
+    order = sorted_classes if classes is None else np.asarray(classes)
+    distinct = set(order.ravel().tolist())
+    if order.shape != (len(distinct),) or not distinct.issuperset(sorted_classes.tolist()):
         raise ValueError(
             f"classes={classes!r} must name each class in y once; y holds "
             f"{sorted_classes.tolist()}."
+        )
+    if len(order) < 2:
+        raise ValueError(
+            f"y holds one class only, {order[0]!r} (n_classes=1); a classifier needs rows of at "
+            "least two classes, or `classes` that names those without rows."
         )
     return order
 
@@ -291,31 +290,37 @@ def check_declared_classes(classes: Any) -> NDArray:
     )
 
 
-def check_two_classes(class_totals: NDArray, classes: NDArray) -> None:
-    """Raise a ValueError unless two classes have weight; `class_totals` (K,) are their sums."""
-    weighing = classes[class_totals > 0].tolist()
-    if len(weighing) < 2:
-        but = f" but those of class {weighing[0]!r}" if weighing else ""
+def check_some_weight(class_totals: NDArray) -> None:
+    """Raise a ValueError unless a class has weight; `class_totals` (K,) are their sums."""
+    if not (class_totals > 0).any():
         raise ValueError(
-            f"sample_weight, times class_weight, is zero for every row{but}; a classifier needs "
-            "rows of positive weight in at least two classes."
+            "sample_weight, times class_weight, is zero for every row; a classifier needs rows of "
+            "positive weight."
         )
 
 
 def check_class_weight(class_weight: Any, classes: NDArray) -> NDArray:
-    """Return the weights that a dict gives to classes, (K,): 1 for those it does not name."""
+    """Return the weights that a dict gives to classes, (K,): 1 for those it does not name.
+
+    As in scikit-learn it may name classes that are not there, such as those that a fold lacks, if
+    it names all that are.
+    """
     if not isinstance(class_weight, dict):
         raise ValueError(
             f'class_weight={class_weight!r} must be None, "balanced" or a dict {{class: weight}}.'
         )
     names = classes.tolist()
     unknown = [name for name in class_weight if name not in set(names)]
-    if unknown:
-        raise ValueError(f"class_weight names {unknown}, which y does not hold; it holds {names}.")
-    weights = np.array([class_weight.get(name, 1.0) for name in names], dtype=float)
-    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+    unnamed = [name for name in names if name not in class_weight]
+    if unknown and unnamed:
+        raise ValueError(
+            f"class_weight names {unknown}, which y does not hold, and not {unnamed}; it holds "
+            f"{names}. Correct the names, or name all that y holds."
+        )
+    given = np.array(list(class_weight.values()), dtype=float)
+    if not (np.isfinite(given).all() and (given >= 0).all()):
         raise ValueError(f"class_weight={class_weight!r} must hold finite weights >= 0.")
-    return weights
+    return np.array([class_weight.get(name, 1.0) for name in names], dtype=float)
 
 
 def is_balanced(class_weight: Any) -> bool:

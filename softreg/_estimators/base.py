@@ -20,7 +20,14 @@ from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from softreg._encoding import validation
-from softreg._encoding.answers import Encoder, Encoding, Sample, two_class_scores
+from softreg._encoding.answers import (
+    Answers,
+    Encoder,
+    Encoding,
+    Sample,
+    has_columns,
+    two_class_scores,
+)
 from softreg._model.kernels import best_classes
 from softreg._model.objective import Objective
 from softreg._model.penalties import Penalty, Ridge
@@ -199,6 +206,21 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         if scores.ndim == 1:
             return log_expit(two_class_scores(scores))
         return self._class_log_probabilities(scores)
+
+    def _read_answers(self, y: Any, sample_weight: Any, n: int) -> tuple[Encoding, Answers]:
+        """Return y of n rows, in any form that `fit` takes, as the fit before would encode it.
+
+        ValueError if its columns are not those of the fit.
+        """
+        encoder, by_columns = self._encoder(y), has_columns(y)
+        has_labels = getattr(self, "multilabel_", by_columns)
+        if by_columns != has_labels:
+            form = "a column for each label" if has_labels else "one class a row"
+            raise ValueError(f"y must have {form}, as it had in fit.")
+        names = getattr(y, "columns", None) if by_columns and self.classes is None else None
+        validation.check_same_columns(names, self.classes_)
+        answers = encoder.checked(y, sample_weight, np.empty((n, 0)))
+        return encoder.encoding_from_classes(self.classes_, answers), answers
 
     def _checked_offset(self, offset: Any, data: Any) -> NDArray | None:
         """Return the offset of validated rows, (n, K) or (n,), or None."""

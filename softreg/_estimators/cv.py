@@ -7,11 +7,13 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn import get_config
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping, process_routing
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Encoding, Sample
@@ -27,17 +29,20 @@ from softreg._estimators.base import (
 from softreg._model.objective import Objective
 from softreg._selection.cv_scores import (
     best_index,
-    check_scores,
+    check_finite,
     fold_scores,
     folds_of,
     leaves_one_out,
+    missing_scores,
     one_standard_error_index,
     row_scores,
+    stacked,
     summary,
 )
 from softreg._selection.path import C_values, PathPoint, path_points
 from softreg._selection.refits import refits_in_groups
-from softreg._selection.scoring import Classifier, LogLoss, as_labels, held_out_scorer
+from softreg._selection.scorers import check_scoring, held_out_scorer
+from softreg._selection.scoring import Classifier, LogLoss, Scored, as_labels
 from softreg.solvers.base import Result
 
 # Refits to this estimate of (F - F*) / F have mean scores within 2e-5 of converged ones, also where
@@ -45,8 +50,15 @@ from softreg.solvers.base import Result
 _REFIT_TOL = 1e-9
 
 
-# Scores at a point of the path, given the fit to all rows there, and their weights.
-ScoresAt = Callable[[PathPoint, Classifier], tuple[NDArray, NDArray]]
+# Scores at a point of the path, given the fit to all rows there.
+ScoresAt = Callable[[PathPoint, Classifier], Scored]
+
+
+class Metadata(NamedTuple):
+    """The values of rows, by name, that the splitter asks for, and that the scorer asks for."""
+
+    splitter: dict[str, Any]
+    scorer: dict[str, Any]
 
 
 class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
@@ -63,6 +75,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         sample_weight: ArrayLike | None = None,
         offset: ArrayLike | None = None,
         groups: ArrayLike | None = None,
+        **params: Any,
     ) -> Self:
         """Choose C by cross-validation, and fit the coefficients to all rows.
 
@@ -72,6 +85,10 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             Weights count in the fits and in the scores.
         groups : array-like of shape (n_samples,), default=None
             Groups of rows, for splitters that keep them together.
+        **params : array-likes with a value, or row of values, for each sample
+            What else `scoring` or `cv` request, with scikit-learn's metadata routing enabled only.
+            Then a scorer that is no name gets what it requests, as in `LogisticRegressionCV`: the
+            weights only after ``set_score_request(sample_weight=True)``.
 
         Returns
         -------
@@ -82,28 +99,36 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         ValueError
             If an argument or parameter is not as described, folds overlap or are empty, or
             `scoring` cannot score the predictions (with ``cv="loo"`` it must be "neg_log_loss"), or
-            its score of a fold is not finite; an estimator that was fitted before stays as it was.
+            its scores are infinite, or exist for no fold; an estimator that was fitted before stays
+            as it was.
         TypeError
-            If `offset` is sparse.
+            If `offset` is sparse, or nothing requests one of `params`.
 
         Warns
         -----
         sklearn.exceptions.ConvergenceWarning
             Once, with the values of C whose optimum was not reached or does not exist.
         UserWarning
-            Once, if labels are constant: all 0, all 1, or never known.
+            Once, if labels are constant: all 0, all 1, or never known. Once, if `scoring` has no
+            score for some folds, as where held-out rows lack a class: C is chosen by the others.
         """
+        given = {"sample_weight": sample_weight, "offset": offset, "groups": groups}
         by_row = leaves_one_out(self.cv, self.scoring)
+        metadata = self._requested("fit", given, params)
         sample, features = read_sample(self, X, y, sample_weight, offset)
         select, Cs = validation.check_select(self.select), validation.check_Cs(self.Cs)
         with threads_of(self) as threads:
             rows = sample.rows(bool(self.fit_intercept), threads)
             objective = pose(self, rows, sample.encoding, np.ones(1))
-            scored = as_labels(sample) if self._has_C_per_label(sample.encoding) else sample
-            scores_at = self._held_out_scores(objective, scored, X, y, groups, by_row)
+            labelled = as_labels(sample) if self._has_C_per_label(sample.encoding) else sample
+            scores_at = self._held_out_scores(objective, labelled, X, y, metadata, by_row)
             Cs = C_values(objective, Cs)
-            results, scores, weights = self._scored_path(objective, Cs, scored.encoding, scores_at)
-        mean, error = summary(scores, weights)
+            results, scored = self._scored_path(objective, Cs, labelled.encoding, scores_at)
+            # Where nothing varies any C will do, and it need not have a score.
+            constant = objective.constant_problems
+        indifferent = constant if scored.values.ndim > 2 else constant.all()
+        missing = missing_scores(self.scoring, scored, indifferent)
+        mean, error = summary(scored)
         best, within = best_index(mean), one_standard_error_index(mean, error)
         index = best if select == "best" else within
         result = result_at(results, index)
@@ -114,12 +139,12 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             "Cs_": Cs,
             "coef_path_": coef_path,
             "intercept_path_": intercept_path,
-            "scores_": scores,
+            "scores_": scored.values,
             "mean_score_": mean,
             "se_score_": error,
         }
         self._store(features | attributes)
-        self._warn_of_path(sample.encoding, results, result)
+        self._warn_of_path(sample.encoding, results, result, missing)
         return self
 
     @property
@@ -140,37 +165,94 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         offset: ArrayLike | None = None,
+        **params: Any,
     ) -> float:
         """Return the score of predictions on X by `scoring`; the larger, the better.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-        y : array-like of the shape of `predict`, or sparse matrix
-        sample_weight : array-like of shape (n_samples,), default=None
+        y : as in `fit`
+        sample_weight : as in `fit`, default=None
         offset : array-like of the shape of `decision_function`, default=None
+        **params : as in `fit`, for `scoring` alone
 
         Returns
         -------
-        score : float
+        score : float, NaN where there is none
 
         Raises
         ------
         NotFittedError, ValueError
             Before `fit`; if an argument is not as described, or holds unknown classes.
+
+        Warns
+        -----
+        UserWarning
+            If `scoring` has no score for these rows, as where they lack a class.
         """
         Z = self.decision_function(X, offset)
-        encoder, data = self._encoder(y), np.empty((len(Z), 0))
-        answers = encoder.checked(y, sample_weight, data)
-        encoding = encoder.encoding_from_classes(self.classes_, answers)
-        scorer = held_out_scorer(self.scoring, X, y, encoding, answers)
-        return float(scorer.fold_score(self, np.arange(len(Z)), Z)[0])
+        given = {"sample_weight": sample_weight, "offset": offset}
+        metadata = self._requested("score", given, params)
+        encoding, answers = self._read_answers(y, sample_weight, len(Z))
+        scorer = held_out_scorer(self.scoring, X, y, encoding, answers, metadata.scorer)
+        scored = scorer.fold_score(self, np.arange(len(Z)), Z)
+        if np.isnan(scored.values):
+            reason = scored.reason or "no answer is known"
+            message = f"scoring={self.scoring!r} has no score for these rows ({reason})."
+            warnings.warn(message, UserWarning, stacklevel=2)
+        return float(scored.values)
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Return who gets which metadata: the estimator itself, `cv` and `scoring`.
+
+        Returns
+        -------
+        router : sklearn.utils.metadata_routing.MetadataRouter
+        """
+        requests = super().get_metadata_routing()
+        if requests.fit.requests.get("groups") is None:  # the splitter says whether it wants them
+            requests.fit.add_request(param="groups", alias=UNUSED)
+        router = MetadataRouter(owner=self).add(
+            splitter=self.cv, method_mapping=MethodMapping().add(caller="fit", callee="split")
+        )
+        if not isinstance(check_scoring(self.scoring), str):  # names count the weights
+            requests.score.add_request(param="sample_weight", alias=UNUSED)
+            calls = MethodMapping().add(caller="fit", callee="score")
+            calls = calls.add(caller="score", callee="score")
+            router.add(scorer=self.scoring, method_mapping=calls)
+        return router.add_self_request(requests)
 
     def _inverse_strengths(self, encoding: Encoding) -> NDArray:
         return np.atleast_1d(self.C_)
 
+    def _requested(self, method: str, given: dict[str, Any], params: dict[str, Any]) -> Metadata:
+        """Return what splitter and scorer ask for of what `method` was given by name.
+
+        TypeError if there is no use for one of `params`.
+        """
+        weights = {"sample_weight": given["sample_weight"]}
+        if not get_config()["enable_metadata_routing"]:
+            if params:
+                raise TypeError(
+                    f"{type(self).__name__}.{method} got {sorted(params)}, which it passes on to "
+                    "`scoring` or `cv` with sklearn.set_config(enable_metadata_routing=True) only."
+                )
+            return Metadata({"groups": given.get("groups")}, weights)
+        passed = {name: values for name, values in given.items() if values is not None}
+        routed = process_routing(self, method, **passed, **params)
+        of_splitter, of_scorer = (routed.get(name, {}) for name in ("splitter", "scorer"))
+        of_scorer = weights if isinstance(self.scoring, str) else of_scorer.get("score", {})
+        return Metadata(of_splitter.get("split", {}), of_scorer)
+
     def _held_out_scores(
-        self, objective: Objective, sample: Sample, X: Any, y: Any, groups: Any, by_row: bool
+        self,
+        objective: Objective,
+        sample: Sample,
+        X: Any,
+        y: Any,
+        metadata: Metadata,
+        by_row: bool,
     ) -> ScoresAt:
         """Return what scores rows by fits without them, of a sample encoded as it is scored.
 
@@ -183,8 +265,10 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             count = answers.y.shape[0]
             scores_at = partial(row_scores, LogLoss(encoding, answers, per_label))
         else:
-            scorer = held_out_scorer(self.scoring, X, y, encoding, answers, per_label=per_label)
-            folds = folds_of(self.cv, X, y, groups, answers)
+            scorer = held_out_scorer(
+                self.scoring, X, y, encoding, answers, metadata.scorer, per_label
+            )
+            folds = folds_of(self.cv, X, y, answers, metadata.splitter)
             tol, count = max(validation.check_tol(self.tol), _REFIT_TOL), len(folds)
             scores_at = partial(fold_scores, refits_in_groups(objective, folds, tol), scorer)
         if self.select == "1se" and count < 2:
@@ -196,10 +280,10 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
 
     def _scored_path(
         self, objective: Objective, Cs: NDArray, encoding: Encoding, scores_at: ScoresAt
-    ) -> tuple[list[Result], NDArray, NDArray]:
-        """Return the fits to all rows at each C, their held-out scores, and the scores' weights.
+    ) -> tuple[list[Result], Scored]:
+        """Return the fits to all rows at each C, and their held-out scores.
 
-        Scores and weights are (count, n_Cs), or (count, n_Cs, L), of as many folds or rows.
+        These are (count, n_Cs), or (count, n_Cs, L), of as many folds or rows.
         """
         results, scored = [], []
         for path_point in path_points(objective, Cs, partial(monitor_of, self)):
@@ -209,18 +293,21 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             classifier = self._with_attributes(
                 prediction_attributes(encoding, result.coef, result.intercept, dtype)
             )
-            scores, weights = scores_at(path_point, classifier)
-            check_scores(self.scoring, C, scores, weights)
+            scored.append(scores_at(path_point, classifier))
+            check_finite(self.scoring, C, scored[-1])
             results.append(result)
-            scored.append((scores, weights))
             if self.verbose:
-                F, mean = result.objective.sum(), summary(scores, weights)[0].mean()
+                F, mean = result.objective.sum(), summary(scored[-1])[0].mean()
                 print(f"[{type(self).__name__}] C = {C:.3g}: F = {F:.10g}, score {mean:.6g}")
-        scores, weights = (np.stack(along_path, axis=1) for along_path in zip(*scored, strict=True))
-        return results, scores, weights
+        return results, stacked(scored, axis=1)
 
-    def _warn_of_path(self, encoding: Encoding, results: list[Result], chosen: Result) -> None:
-        """Warn, once, of fits that did not converge, given all and the one that was chosen."""
+    def _warn_of_path(
+        self, encoding: Encoding, results: list[Result], chosen: Result, missing: str
+    ) -> None:
+        """Warn, once each, of fits that did not converge, given all and the one that was chosen.
+
+        And of scores that do not exist: the message `missing`, if it is not empty.
+        """
         unconverged = [not result.converged.all() for result in results]
         self._warn(encoding, chosen, self.C_, 3)
         if any(unconverged) and chosen.converged.all():
@@ -231,6 +318,8 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
                 ConvergenceWarning,
                 stacklevel=3,
             )
+        if missing:
+            warnings.warn(missing, UserWarning, stacklevel=3)
 
 
 def result_at(results: list[Result], index: NDArray[np.intp]) -> Result:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score
 
 from softreg._encoding import validation
-from softreg._encoding.answers import Encoding
+from softreg._encoding.answers import Encoding, has_columns
 from softreg._estimators.base import (
     LinearClassifier,
     monitor_of,
@@ -23,6 +23,7 @@ from softreg._estimators.base import (
 )
 from softreg._model.objective import Objective
 from softreg._rows.base import Rows
+from softreg._selection.scoring import expected_accuracy
 from softreg.solvers.auto import solver_for
 from softreg.solvers.base import Result
 
@@ -91,6 +92,12 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
             Once, if the optimum was not reached or does not exist.
         UserWarning
             Once, if labels are constant: all 0, all 1, or never known.
+
+        Notes
+        -----
+        ``sklearn.model_selection.cross_val_predict(method="predict_proba")`` numbers the values of
+        each column of y, 0, 1, ..., before any estimator sees them: class probabilities, shares and
+        unknown labels become other targets, unnoticed. Fit and predict in a loop over the folds.
         """
         sample, features = read_sample(self, X, y, sample_weight, offset)
         with threads_of(self) as threads:
@@ -109,13 +116,23 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         sample_weight: ArrayLike | None = None,
         offset: ArrayLike | None = None,
     ) -> float:
-        """Return the accuracy of `predict` on X: the share of rows predicted as in y, all labels.
+        r"""Return the accuracy of `predict` on X: the share of rows predicted as in y, all labels.
+
+        Where y is uncertain, each row counts the probability by which its prediction is right.
+        Class probabilities have the expected accuracy, with :math:`\hat k_i` the class predicted:
+
+        .. math:: \sum_i s_i y_{i \hat k_i} \Big/ \sum_i s_i .
+
+        Of labels that is the product, over the labels known of a row, of y or 1 - y as predicted,
+        as if they were independent; rows of which no label is known do not count.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-        y : array-like of the shape of `predict`, or sparse matrix
-        sample_weight : array-like of shape (n_samples,), default=None
+        y : as in `fit`, or with the classes of the fit; with classes also others, always wrong
+        sample_weight : as in `fit`, default=None
+            Of labels' weights, (n_samples, n_classes), a row has the mean over those known; labels
+            of weight zero do not count.
         offset : array-like of the shape of `decision_function`, default=None
 
         Returns
@@ -126,10 +143,14 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         ------
         NotFittedError, ValueError
             Before `fit`; if X has other features than in `fit`, `offset` has another shape, or y
-            holds NaN.
+            is not as described.
+
         """
-        y = validation.check_all_known(y)
-        return accuracy_score(y, self.predict(X, offset), sample_weight=sample_weight)
+        predicted = self.predict(X, offset)
+        if predicted.ndim == 1 and not has_columns(y):
+            return accuracy_score(y, predicted, sample_weight=sample_weight)
+        _, answers = self._read_answers(y, sample_weight, predicted.shape[0])
+        return expected_accuracy(predicted, answers, self.classes_)
 
     def _solve(
         self, rows: Rows, encoding: Encoding, data: dict[str, Any]

@@ -87,11 +87,12 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
         Whether there is an intercept b.
     class_weight : dict {label: weight}, "balanced" or None, default=None
         Weights >= 0 of the rows that have a label, in that label's loss, where those that do not
-        weigh 1. "balanced" gives those that have it and those that do not half of the label's
-        weight each. (Two classes, one a row: as in `SoftmaxRegression`.)
+        weigh 1; a dict may name labels that y lacks if it names all of y. "balanced" gives those
+        that have it and those that do not half of the label's weight each. (Two classes, one a row:
+        as in `SoftmaxRegression`.)
     classes : array-like of shape (n_labels,), default=None
-        The names of the labels, or the classes in the order of the rows of coefficients. None: the
-        DataFrame's column names or 0, 1, ...; sorted classes.
+        The names of the labels, or the classes in the order of the rows of coefficients, also
+        those without rows. None: the DataFrame's column names or 0, 1, ...; sorted classes.
     threshold : float or array-like, one for each row of `coef_`, default=0.5
         Probability in (0, 1) above which a label is predicted: its score exceeds
         ``logit(threshold)``. Of more than two classes, one a row, the one whose score exceeds its
@@ -241,9 +242,10 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         `softreg.inference.loo`), and asks for Hessians that can be factored.
     scoring : str or callable, default="neg_log_loss"
         A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, the larger, the better; with
-        `per_label` it gets one label's 0 and 1, and weights, of the rows where it is known. Scores
-        must be finite. "neg_log_loss" is minus the mean log loss of all known answers. With "loo"
-        each row is scored, by "neg_log_loss" only.
+        `per_label` it gets one label's 0 and 1, and weights, of the rows where it is known. Where a
+        score does not exist, as where a label is constant, it is NaN, and C is chosen by the
+        others, with a warning. "neg_log_loss" is minus the mean log loss of all known answers. With
+        "loo" each row is scored, by "neg_log_loss" only.
     select : {"best", "1se"}, default="best"
         The C of the best mean score (the smallest of equals), or the smallest C whose mean score is
         within one standard error of it.
@@ -258,8 +260,8 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         Weights >= 0 of the labels in the fits, found from all rows, as in `SigmoidRegression`;
         scores do not count them.
     classes : array-like of shape (n_labels,), default=None
-        The names of the labels, or the classes in the order of the rows of coefficients. None: the
-        DataFrame's column names or 0, 1, ...; sorted classes.
+        The names of the labels, or the classes in the order of the rows of coefficients, also
+        those without rows. None: the DataFrame's column names or 0, 1, ...; sorted classes.
     threshold : float or array-like, one for each row of `coef_`, default=0.5
         Where a label begins to be predicted, as in `SigmoidRegression`.
     tol : float, default=1e-9
@@ -278,10 +280,11 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         The chosen C.
     Cs_ : ndarray of shape (n_Cs,), ascending
     scores_ : ndarray of shape (n_folds, n_Cs), with `per_label` (n_folds, n_Cs, n_labels)
-        Score of each fold, with "loo" of each row; NaN where no answer (of a label) is known.
+        Score of each fold, with "loo" of each row; NaN where no answer (of a label) is known, or
+        there is no score.
     mean_score_ : ndarray of shape (n_Cs,) or (n_Cs, n_labels)
-        Mean over the folds, all with the same weight; with "loo" over the known answers, with
-        theirs.
+        Mean over the folds that have a score, all with the same weight; with "loo" over the known
+        answers, with theirs.
     se_score_ : ndarray of shape (n_Cs,) or (n_Cs, n_labels)
         Its standard error: the folds' standard deviation over the root of their number, NaN for
         one, where "1se" chooses the best.

@@ -66,13 +66,15 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     fit_intercept : bool, default=True
         Whether there is an intercept b.
     class_weight : dict {class: weight}, "balanced" or None, default=None
-        Weights >= 0 of the classes, 1 where a dict names none. "balanced" gives all classes the
-        same total weight, ``S / n_classes``.
+        Weights >= 0 of the classes, 1 where a dict names none; it may name classes that y lacks if
+        it names all that y holds. "balanced" gives all classes that have any the same total weight,
+        ``S`` divided by their number.
     label_smoothing : float in [0, 1), default=0.0
         Replaces targets y by ``(1 - a) y + a / n_classes``.
     classes : array-like of shape (n_classes,), default=None
-        The classes in the order of the columns of coefficients and probabilities. None: sorted
-        labels; for class probabilities the DataFrame's column names, else 0, 1, ...
+        The classes in the order of the columns of coefficients and probabilities, also of those
+        that y lacks, as a fold may: their probability is next to 0. None: sorted labels; for class
+        probabilities the DataFrame's column names, else 0, 1, ...
     solver : {"auto", "lbfgs", "newton", "minibatch"} or object of `softreg.solvers`, default="auto"
         "auto" takes `Newton` for small tables, whose Hessians are cheap, and for columns whose Gram
         matrix is too large to factor, else `LBFGS`. `MiniBatch` ends near the optimum, for data
@@ -201,8 +203,11 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
         Newton step from the fit to all rows, or a refit where that does not reach (see
         `softreg.inference.loo`), and asks for a Hessian that can be factored.
     scoring : str or callable, default="neg_log_loss"
-        A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, the larger, the better;
-        scores must be finite. With "loo" each row is scored, by "neg_log_loss" only.
+        A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, the larger, the better.
+        scikit-learn's metrics know all classes, also those that a fold lacks, and score class
+        probabilities as rows of each class weighted by its share. Where a score does not exist it
+        is NaN, and C is chosen by the others, with a warning. With "loo" each row is scored, by
+        "neg_log_loss" only.
     select : {"best", "1se"}, default="best"
         The C of the best mean score (the smallest of equals), or the smallest C whose mean score is
         within one standard error of it.
@@ -211,12 +216,14 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
     fit_intercept : bool, default=True
         Whether there is an intercept b.
     class_weight : dict {class: weight}, "balanced" or None, default=None
-        Weights >= 0 of the classes in the fits, found from all rows; scores do not count them.
+        Weights >= 0 of the classes in the fits, as in `SoftmaxRegression`, found from all rows;
+        scores do not count them.
     label_smoothing : float in [0, 1), default=0.0
         Replaces targets y by ``(1 - a) y + a / n_classes`` in the fits, not in the scores.
     classes : array-like of shape (n_classes,), default=None
-        The classes in the order of the columns of coefficients and probabilities. None: sorted
-        labels; for class probabilities the DataFrame's column names, else 0, 1, ...
+        The classes in the order of the columns of coefficients and probabilities, also of those
+        that y lacks, as a fold may: their probability is next to 0. None: sorted labels; for class
+        probabilities the DataFrame's column names, else 0, 1, ...
     tol : float, default=1e-9
         As in `SoftmaxRegression`, for the fits to all rows. Refits end where F is estimated at most
         ``max(tol, 1e-9)`` (relative) above its least value, far below the noise of their scores.
@@ -233,9 +240,10 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
         The chosen C.
     Cs_ : ndarray of shape (n_Cs,), ascending
     scores_ : ndarray of shape (n_folds, n_Cs)
-        Score of each fold, with "loo" of each row.
+        Score of each fold, with "loo" of each row; NaN where there is none.
     mean_score_ : ndarray of shape (n_Cs,)
-        Mean over the folds, all with the same weight; with "loo" over the rows, with theirs.
+        Mean over the folds that have a score, all with the same weight; with "loo" over the rows,
+        with theirs.
     se_score_ : ndarray of shape (n_Cs,)
         Its standard error: the folds' standard deviation over the root of their number, NaN for
         one.
@@ -257,7 +265,7 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
     -----
     A class that a fold's other rows lack has, in all rows of that fold, Jeffreys' prior for a class
     not seen in rows of total weight S: the probability ``1/2 / (S + n_classes / 2)``; the others
-    share the rest as the model says. `scores_` always has all folds and all C.
+    share the rest as the model says.
 
     References
     ----------

@@ -190,11 +190,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         """Return the encoding of a stream's y; ValueError if the stream began with another."""
         names = getattr(y, "columns", None) if has_columns(y) and self.classes is None else None
         expected: Any = getattr(self, "classes_", classes)
-        if names is not None and expected is not None and list(names) != list(expected):
-            raise ValueError(
-                f"y has the columns {list(names)}; they must be the classes {list(expected)}, in "
-                "this order."
-            )
+        validation.check_same_columns(names, expected)
         if not hasattr(self, "classes_"):
             return encoder.encoding_from_classes(classes, answers)
         if classes is not None and set(np.asarray(classes).tolist()) != set(self.classes_.tolist()):

@@ -98,11 +98,14 @@ class Objective:
     def constant_problems(self) -> Mask:
         """Problems whose targets are constant, (B,): the null model is optimal to rounding.
 
-        Those of a score are all 0, all 1 or unknown wherever they have weight. Solvers skip these
-        problems. Always False without an intercept.
+        Those of a score are all 0, all 1 or unknown wherever they have weight; of classes, one has
+        all weight. Solvers skip these problems. Always False without an intercept.
         """
-        observed, intercept = self.rows.totals.observed, self.rows.coordinates.intercept
-        return self.problems.any(np.logical_not(observed.all(axis=0)) & intercept)
+        totals, intercept = self.rows.totals, self.rows.coordinates.intercept
+        if self.link.exclusive:
+            n_seen = self.problems.total((totals.target_sum > 0).astype(float))
+            return (n_seen < 2) & intercept
+        return self.problems.any(np.logical_not(totals.observed.all(axis=0)) & intercept)
 
     @cached_property
     def unseen_scores(self) -> Mask:

@@ -13,10 +13,11 @@ from softreg._encoding.answers import Answers, has_columns
 from softreg._selection.leave_one_out import leave_one_out_with_refits
 from softreg._selection.path import PathPoint
 from softreg._selection.refits import Fold, FoldRefits
+from softreg._selection.scorers import Scorer
 from softreg._selection.scoring import (
     Classifier,
     LogLoss,
-    Scorer,
+    Scored,
     is_log_loss,
     quotient,
     weighted_mean,
@@ -35,12 +36,13 @@ def leaves_one_out(cv: Any, scoring: Any) -> bool:
     return True
 
 
-def _splits(cv: Any, X: Any, y: Any, groups: Any) -> list[tuple[Any, Any]]:
+def _splits(cv: Any, X: Any, y: Any, metadata: dict[str, Any]) -> list[tuple[Any, Any]]:
     """Return the pairs (train, test) of `cv`: an integer, a splitter or an iterable of such."""
     stratified, splits = not has_columns(y), []
+    others = {name: values for name, values in metadata.items() if name != "groups"}
     try:
         splitter = check_cv(cv, y if stratified else None, classifier=stratified)
-        for train, test in splitter.split(X, y, groups):
+        for train, test in splitter.split(X, y, metadata.get("groups"), **others):
             splits.append((train, test))
     except (TypeError, ValueError) as error:
         raise ValueError(
@@ -67,15 +69,17 @@ def _indices(cv: Any, number: int, rows: Any, n: int) -> NDArray[np.intp]:
     return indices.astype(np.intp) % n
 
 
-def folds_of(cv: Any, X: Any, y: Any, groups: Any, answers: Answers) -> list[Fold]:
+def folds_of(cv: Any, X: Any, y: Any, answers: Answers, metadata: dict[str, Any]) -> list[Fold]:
     """Return the folds of the rows of X and y, `answers` being what y holds.
 
-    ValueError if either part of a fold is empty or weighs nothing, or if they overlap.
+    `metadata` are the values of rows, by name, that the splitter asks for. ValueError if either
+    part of a fold is empty or weighs nothing, or if they overlap.
     """
     n, weight = answers.y.shape[0], answers.weight
+    validation.check_groups(metadata.get("groups"), n)
     has_weight = (np.ones(n) if weight is None else weight.reshape(n, -1).sum(axis=1)) > 0
     folds = []
-    for number, split in enumerate(_splits(cv, X, y, validation.check_groups(groups, n))):
+    for number, split in enumerate(_splits(cv, X, y, metadata)):
         train, test = (_indices(cv, number, rows, n) for rows in split)
         for part, rows in (("train", train), ("test", test)):
             if not rows.size:
@@ -101,52 +105,83 @@ def folds_of(cv: Any, X: Any, y: Any, groups: Any, answers: Answers) -> list[Fol
 
 def fold_scores(
     refits: list[FoldRefits], scorer: Scorer, path_point: PathPoint, classifier: Classifier
-) -> tuple[NDArray, NDArray]:
-    """Return the score of each fold by the fit that leaves it out, and its weight, 0 or 1.
+) -> Scored:
+    """Return the score of each fold by the fit that leaves it out, of weight 1 if it is known.
 
-    (folds,) both, or (folds, L) where labels have a score each. `classifier` is the fit to all rows
-    at that point of the path. Scores that are not known are NaN and weigh nothing.
+    (folds,), or (folds, L) where labels have a score each. `classifier` is the fit to all rows at
+    that point of the path.
     """
     scored = [
         scorer.fold_score(classifier, fold.test, classifier._as_decisions(scores))
         for group in refits
         for fold, scores in zip(group.folds, group.held_out_scores(path_point), strict=True)
     ]
-    values, are_known = zip(*scored, strict=True)
-    return np.array(values), np.array(are_known, dtype=float)
+    return stacked(scored)
 
 
-def row_scores(
-    scorer: LogLoss, path_point: PathPoint, classifier: Classifier
-) -> tuple[NDArray, NDArray]:
-    """Return the score of each row by the fit that leaves it out, approximately, and its weight.
-
-    (n,) both, or (n, L): as `fold_scores` does for folds.
-    """
+def row_scores(scorer: LogLoss, path_point: PathPoint, classifier: Classifier) -> Scored:
+    """Return the score of each row by the fit that leaves it out, approximately, (n,) or (n, L)."""
     objective, T, metric = path_point.objective, path_point.T, path_point.metric
     left_out = leave_one_out_with_refits(objective, T, metric)
     scores = classifier._as_decisions(left_out.scores)
     return scorer.row_scores(np.arange(len(scores)), scores)
 
 
-def check_scores(scoring: Any, C: float, scores: NDArray, weights: NDArray) -> None:
-    """Raise a ValueError if a score at C that has a weight is not finite."""
-    wrong = np.logical_not(np.isfinite(scores)) & (weights > 0)
+def stacked(scored: list[Scored], axis: int = 0) -> Scored:
+    """Return several scores as one, along a new axis."""
+    values, weights, reasons = zip(*scored, strict=True)
+    return Scored(
+        np.stack(values, axis=axis),
+        np.stack(weights, axis=axis).astype(float),
+        next(filter(None, reasons), ""),
+    )
+
+
+def check_finite(scoring: Any, C: float, scored: Scored) -> None:
+    """Raise a ValueError if a score at C that has a weight is infinite."""
+    wrong = np.isinf(scored.values) & (scored.weights > 0)
     if wrong.any():
         fold, *label = (int(index) for index in np.argwhere(wrong)[0])
         of_label = f", label {label[0]}" if label else ""
         raise ValueError(
-            f"scoring={scoring!r} returned {scores[fold, *label]} for fold {fold}{of_label}, at "
-            f'C={C:g}. Choose a scorer whose scores are finite, such as "neg_log_loss", or folds '
-            "on which it is defined, such as stratified ones or fewer."
+            f"scoring={scoring!r} returned {scored.values[fold, *label]} for fold {fold}{of_label},"
+            f' at C={C:g}. Choose a scorer whose scores are finite, such as "neg_log_loss".'
         )
 
 
-def summary(scores: NDArray, weights: NDArray) -> tuple[NDArray, NDArray]:
+def missing_scores(scoring: Any, scored: Scored, indifferent: Any) -> str:
+    """Return a warning of the scores (count, n_Cs, ...) that do not exist, or "".
+
+    ValueError if none exists to choose a C by, but where any C will do: `indifferent` says so, a
+    bool, or of each label (L,).
+    """
+    missing = np.isnan(scored.values) & (scored.weights > 0)
+    if not missing.any():
+        return ""
+    without = missing.any(axis=(0, 1)) & np.isnan(scored.values).all(axis=(0, 1))
+    undecided = without & np.logical_not(indifferent)
+    if undecided.any():
+        of_labels = f" of label {np.argmax(undecided)}" if undecided.ndim else ""
+        raise ValueError(
+            f"scoring={scoring!r} returned NaN for every fold{of_labels}, at every C "
+            f'({scored.reason}). Choose a scorer whose scores exist, such as "neg_log_loss", or '
+            "folds on which it is defined, such as stratified ones or fewer."
+        )
+    folds = np.unique(np.argwhere(missing)[:, 0])
+    return (
+        f"scoring={scoring!r} has no score for {len(folds)} of {len(missing)} folds, fold "
+        f"{folds[0]} first ({scored.reason}). C is chosen by the other scores; these are NaN in "
+        "scores_."
+    )
+
+
+def summary(scored: Scored) -> tuple[NDArray, NDArray]:
     """Return the weighted mean of scores (count, ...) over the first axis, and its standard error.
 
-    Weights are of the same shape; the error is NaN where fewer than two scores have weight.
+    Scores that do not exist are left out; the error is NaN where fewer than two have weight.
     """
+    scores = scored.values
+    weights = np.where(np.isnan(scores), 0, scored.weights)
     mean = weighted_mean(scores, weights)
     variance = weighted_mean(np.square(scores - mean), weights)
     return mean, np.sqrt(quotient(variance, np.count_nonzero(weights, axis=0) - 1))

@@ -247,7 +247,8 @@ def _result(objective: Objective, start: Coef, epoch: _KeptEpoch, monitor: Monit
     """Return the result at the coefficients kept, which the objective of all rows measures."""
     value = objective.value(epoch.T)
     coef, intercept = objective.coefficients(epoch.T)
-    has_risen = value.sum() > _RISEN_RATIO * objective.value(start).sum()
+    varies = ~objective.constant_problems  # of others the start is the optimum, to rounding
+    has_risen = value[varies].sum() > _RISEN_RATIO * objective.value(start)[varies].sum()
     remedy = (
         "F is larger than at the start: choose a smaller learning_rate or more n_candidates, or "
         "leave both at their defaults"
