@@ -233,7 +233,7 @@ class Recorder:
         pass
 
     def on_fit_task_end(self, estimator, context, *, X=None, y=None, fitted_estimator=None):
-        if context.parent is not None:
+        if context.parent is not None and fitted_estimator is not None:
             self.seen.append((X, y, fitted_estimator))
         return len(self.seen) == self.stop_after
 

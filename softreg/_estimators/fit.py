@@ -211,7 +211,8 @@ class FitTask:
 
     def __init__(self, estimator: SolverClassifier, data: dict[str, Any]) -> None:
         self._estimator, self._count = estimator, 0
-        self._context, self._subtask = None, None
+        self._context: Any = None
+        self._subtask: Any = None
         self._hook_arguments = {"estimator": estimator, **data}
         if HAVE_CALLBACKS:
             self._context = estimator._init_callback_context(max_subtasks=None)

@@ -42,9 +42,9 @@ _RUNAWAY = 0.1
 # How many rounds in a row may lower F by no more than rounding: a metric that was refreshed that
 # often will not help any more.
 _PATIENCE = 3
-# At an F below this, that of separated classes under hardly any penalty, gradients are rounding: F is
-# about the mean of the rows' 1 - p, each of which is right to 2e-16, or 2e-5 of F. Its square, the
-# share of F that the estimate is then right to, is as large as the default tol.
+# At an F below this, that of separated classes under hardly any penalty, gradients are rounding: F
+# is about the mean of the rows' 1 - p, each of which is right to 2e-16, or 2e-5 of F. Its square,
+# the share of F that the estimate is then right to, is as large as the default tol.
 _HIDDEN = 1e-11
 # Single precision is given up for good once its rounding of F exceeds this share of the decrease of
 # F by a descent: with scores in the thousands its gradients lead nowhere.
