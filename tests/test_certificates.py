@@ -7,7 +7,7 @@ import pytest
 from parts import SOURCES, make, minimiser, shares, with_penalties
 from problems import one_hot, optimum
 from scipy.optimize import linprog
-from sklearn.datasets import load_digits, load_wine
+from sklearn.datasets import load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
 
 from softreg import SigmoidRegression, SoftmaxRegression, SoftmaxRegressionCV, regularization_path
@@ -210,3 +210,17 @@ def test_an_optimum_without_a_penalty_is_denied_where_a_linear_program_finds_a_s
         model.fit(X, y)
     assert model.proven_ == model.converged_ == (not is_separated(X, y))
     assert ["there is no optimum" in str(w.message) for w in caught] == [True] * (not model.proven_)
+
+
+@pytest.mark.parametrize("C", [1.0, np.inf])
+def test_a_class_without_weight_is_no_reason_to_deny_an_optimum(C):
+    """It has probability zero, and F is that of the others without its rows.
+
+    Two classes by themselves have one row of coefficients w, here w / 2 and -w / 2: half a penalty.
+    """
+    X, y = load_iris(return_X_y=True)
+    seen = y > 0
+    model = SoftmaxRegression(C=C).fit(X, y, sample_weight=1.0 * seen)
+    alone = optimum(X[seen], one_hot(y[seen] - 1), 2 * C)
+    assert model.converged_ and model.proven_
+    assert abs(model.objective_ - alone.objective) <= 1e-8 * alone.objective

@@ -79,10 +79,11 @@ def curvature_gap(objective: Objective, T: Coef, gradient: Coef) -> PerProblem:
     """
     objective, width = objective.in_double(), len(T)
     # 1. The Hessian; its gauge is fixed, which no gradient and no move of scores notices. Features
-    #    that others replace are left out.
+    #    that others replace are left out, and classes without weight, which F is least without.
     hessians = objective.hessian(T)
-    left_out = np.tile(replaceable_features(objective), hessians.shape[1] // width)
-    hessians[:, left_out] = hessians[:, :, left_out] = 0
+    left_out = replaceable_features(objective) | objective.unseen_scores[:, None]
+    left_out = left_out.reshape(len(hessians), -1)
+    hessians[left_out[:, :, None] | left_out[:, None, :]] = 0
     gradients = np.where(left_out, 0, gradient.T.reshape(len(hessians), -1))
     # 2. The decrement lambda, and rho.
     decrement, roots = np.full(len(hessians), np.inf), np.zeros((len(hessians), width, width))
