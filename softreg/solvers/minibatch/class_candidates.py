@@ -15,6 +15,7 @@ from softreg._model.penalties import Penalty
 from softreg._rows.arrays import Coef, PerScore, Places
 from softreg._rows.blocks import Block
 from softreg._rows.targets import ClassTargets
+from softreg.solvers.base import Random
 from softreg.solvers.linalg.metrics import ChanceByLeverage
 from softreg.solvers.minibatch.curvature import Kronecker, KroneckerInverse
 from softreg.solvers.minibatch.update import CurvatureState, Iterate, UpdateRule
@@ -33,7 +34,7 @@ _DAMPING = 1 / 8
 
 
 def candidate_descent(
-    n_candidates: int | None, proposal: str, objective: Objective, random: np.random.Generator
+    n_candidates: int | None, proposal: str, objective: Objective, random: Random
 ) -> CandidateDescent | None:
     """Return how an epoch goes with candidates; None: there are as many as classes, or none.
 
@@ -47,7 +48,7 @@ def candidate_descent(
             "has one; labels, and two classes, have no others to leave out: leave it None."
         )
     is_sample = n_candidates < objective.shape[1]
-    return CandidateDescent(int(n_candidates), proposal, random) if is_sample else None
+    return CandidateDescent(int(n_candidates), proposal, random()) if is_sample else None
 
 
 @dataclass(frozen=True, eq=False)

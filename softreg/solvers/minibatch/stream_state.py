@@ -13,6 +13,7 @@ from softreg._model.penalties import Penalty
 from softreg._rows.base import Totals
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows
+from softreg.solvers.base import Random
 from softreg.solvers.minibatch.solver import MiniBatch
 from softreg.solvers.minibatch.update import Iterate
 
@@ -29,13 +30,13 @@ class StreamProblem:
     link : Link
     penalty : Penalty, on coefficients in the user's units
     solver : MiniBatch
-    random : numpy.random.Generator, of one chunk
+    random : callable () -> numpy.random.Generator, of one chunk
     """
 
     link: Link
     penalty: Penalty
     solver: MiniBatch
-    random: np.random.Generator
+    random: Random
 
 
 @dataclass(frozen=True, eq=False)
