@@ -234,7 +234,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             "optimality_gap_": float(result.gap.sum()),
             "converged_": bool(result.converged.all()),
             "loss_curve_": result.loss_curve,
-            "n_samples_seen_": rows.n,
+            "n_samples_seen_": rows.totals.n,
             **prediction_attributes(encoding, result.coef, result.intercept, rows.dtype),
             **self._attributes_by_problem(result),
         }

@@ -119,7 +119,7 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     validation_curve_ : ndarray of shape (n_iter,)
         Mean loss of rows held out, after each epoch; only after `MiniBatch` with early stopping.
     n_samples_seen_ : int
-        Rows of the fit, or of the stream so far.
+        Rows of the fit, or of the stream so far, that have weight.
     solver_ : object of `softreg.solvers`
         The configuration that ran.
 

@@ -39,14 +39,15 @@ class Totals:
 
     Attributes
     ----------
-    n : int, number of rows
+    n : int, number of rows that have weight
     n_values : float, values that a product touches: the size of X, or what its nonzeros cost
     weight : float, sum of the weights
     mean, variance : ndarray (d,), weighted, of the raw columns; zeros where nothing weighs
     score_weight : ndarray (K,), sum over the rows of the weights of each score's losses
     target_sum : ndarray (K,), weighted sum of the targets
     observed : ndarray (2, K) of bool, whether a target above 0, and one below 1, has weight
-    offset_sum, largest_offset : ndarray (K,), weighted sum of the offsets, largest absolute one
+    offset_sum : ndarray (K,), sum of the offsets, weighted as each score's losses
+    largest_offset : ndarray (K,), the largest absolute one that has weight
     """
 
     n: int
@@ -136,7 +137,7 @@ class Rows(ABC):
     @property
     @abstractmethod
     def n(self) -> int:
-        """Number of rows."""
+        """Number of rows; of chunks, of those that have weight."""
 
     @property
     @abstractmethod
@@ -160,11 +161,14 @@ class Rows(ABC):
 
     @abstractmethod
     def sum(self, kernel: SumKernel) -> tuple:
-        """Return the sum over blocks of what `kernel` returns: a tuple of numbers and arrays."""
+        """Return the sum over blocks of what `kernel` returns: a tuple of numbers and arrays.
+
+        Blocks hold rows that have weight: others may hold any values.
+        """
 
     @abstractmethod
     def maximum(self, kernel: RowKernel) -> NDArray:
-        """Return the elementwise maximum over blocks of what `kernel` returns."""
+        """Return the elementwise maximum over the same blocks of what `kernel` returns."""
 
     @abstractmethod
     def forget_scores(self) -> None:
@@ -172,7 +176,7 @@ class Rows(ABC):
 
     @abstractmethod
     def sampled(self, importance: RowKernel, chance: Chance) -> Rows:
-        """Return rows drawn at random, their weights divided by their chances to be drawn.
+        """Return rows with weight, drawn at random, which is divided by their chances to be drawn.
 
         `chance` turns the importance (m,) of some rows, and the sum of that of all, into chances.
         """
@@ -183,7 +187,7 @@ class Rows(ABC):
 
     @abstractmethod
     def batches(self, size: int, random: np.random.Generator | None) -> Iterator[Rows]:
-        """Yield each row once, in batches of about `size` rows, shuffled or (None) in order.
+        """Yield each row with weight once, in batches of about `size`, shuffled or (None) in order.
 
         Rows that come in chunks are shuffled within each.
         """
