@@ -150,16 +150,21 @@ class MiniBatch(Solver):
         return _result(whole, start, epoch, monitor)
 
     def run_epoch(self, objective: Objective, iterate: Iterate, random: Random) -> Iterate:
-        """Return the iterate after a step on each batch of the objective's rows."""
-        rows, rule = objective.rows, self._update_rule()
-        size = self._batch_rows(rows.n)
-        batches = rows.batches(size, random() if self.shuffle and size < rows.n else None)
+        """Return the iterate after a step on each batch of the objective's rows.
+
+        Scores that have no weight in any of these rows stay as they are.
+        """
+        rows, rule, totals = objective.rows, self._update_rule(), objective.rows.totals
+        size = self._batch_rows(totals.n)
+        batches = rows.batches(size, random() if self.shuffle and size < totals.n else None)
         sampled = candidate_descent(self.n_candidates, self.proposal, objective, random)
         if sampled:
             return sampled.run_epoch(objective, batches, iterate, rule)
+        learned = totals.score_weight > 0
         for batch in batches:
-            weight = objective.score_weight * (batch.n / rows.n)
-            iterate = step(iterate, replace(objective, rows=batch, score_weight=weight), rule)
+            weight = objective.score_weight * (batch.n / totals.n)
+            of_batch = replace(objective, rows=batch, score_weight=weight)
+            iterate = step(iterate, of_batch, rule, learned)
         return iterate
 
     def _measured(self, objective: Objective, random: Random) -> Objective:
