@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from softreg._rows.arrays import Coef, Mask, PerRow, PerScore, Places, Store
 from softreg._rows.blocks import Block
 from softreg._rows.coordinates import Coordinates
+from softreg._rows.targets import Targets
 from softreg._rows.threads import Threads
 
 # A kernel is a value, a module-level function or frozen dataclass, so that it can be sent to the
@@ -284,6 +285,21 @@ def add_inplace(total: list, more: Sequence) -> None:
     """Add the numbers and arrays of one sum over rows to those of another, `total`."""
     for i, value in enumerate(more):
         total[i] += value
+
+
+def offset_totals(offset: NDArray | None, weight: PerRow, Y: Targets) -> tuple[PerScore, PerScore]:
+    """Return the sums of offsets (n, K), weighted as losses are, and the largest, (K,) both.
+
+    The largest absolute one is among those that have weight.
+    """
+    if offset is None:
+        return np.zeros(Y.n_scores), np.zeros(Y.n_scores)
+    loss_weights = Y.loss_weights()
+    weights = weight[None] if loss_weights is None else loss_weights * weight
+    by_problem = offset.T.reshape(len(weights), -1, len(offset))
+    sums = np.einsum("bkn,bn->bk", by_problem, weights)
+    largest = np.abs(by_problem).max(axis=2, where=weights[:, None] > 0, initial=0)
+    return sums.ravel(), largest.ravel()
 
 
 def bad_split(left: str, fraction: float) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from softreg._rows.arrays import Features, Mask, PerRow, PerScore, Places, ScoreStore, Store
+from softreg._rows.arrays import Features, Mask, PerRow, Places, ScoreStore, Store
 from softreg._rows.base import (
     Chance,
     RowKernel,
@@ -20,6 +20,7 @@ from softreg._rows.base import (
     SumKernel,
     Totals,
     add_inplace,
+    offset_totals,
     slices,
 )
 from softreg._rows.blocks import Block, RawBlock, SparseBlock, WorkingBlock
@@ -111,7 +112,7 @@ class MemoryRows(Rows):
     def _summed_totals(self) -> Totals:
         weights = self.weights
         mean, variance = self.kept("moments", self._moments_or_zeros)
-        offset_sum, largest_offset = self._offset_totals()
+        offset_sum, largest_offset = offset_totals(self.offset, weights, self.Y)
         return Totals(
             n=int(np.count_nonzero(self.weights)),
             n_values=self.n_values,
@@ -124,17 +125,6 @@ class MemoryRows(Rows):
             offset_sum=offset_sum,
             largest_offset=largest_offset,
         )
-
-    def _offset_totals(self) -> tuple[PerScore, PerScore]:
-        """Return the weighted sums of the offsets, and the largest where there is weight, (K,)."""
-        if self.offset is None:
-            return np.zeros(self.n_scores), np.zeros(self.n_scores)
-        loss_weights = self.Y.loss_weights()
-        weights = self.weights[None] if loss_weights is None else loss_weights * self.weights
-        by_problem = self.offset.T.reshape(len(weights), -1, self.n)
-        sums = np.einsum("bkn,bn->bk", by_problem, weights)
-        largest = np.abs(by_problem).max(axis=2, where=weights[:, None] > 0, initial=0)
-        return sums.ravel(), largest.ravel()
 
     def _moments_or_zeros(self) -> tuple[NDArray, NDArray]:
         """Return the moments; zeros where no row has weight."""
