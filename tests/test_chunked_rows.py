@@ -43,7 +43,7 @@ def everything(objective, T):
     U = rows.block_coefficients(T)
     return [
         *(rows.totals.mean, rows.totals.variance),
-        np.array([rows.n, rows.totals.weight]),
+        np.array([rows.totals.n, rows.totals.weight]),
         *(
             rows.totals.score_weight,
             rows.totals.target_sum,
@@ -170,7 +170,7 @@ def test_drawn_rows_stand_for_all(source_threads, targets, source):
     again = in_chunks.rows.sampled(importance, chance)
     assert again.n == sample.n and again.totals.weight == sample.totals.weight
     all_rows = in_chunks.rows.sampled(importance, lambda of_some, _: np.ones(len(of_some)))
-    assert all_rows.n == 400
+    assert all_rows.n == in_chunks.rows.n == np.count_nonzero(case.s)
     close(all_rows.sum(in_all(U)), in_chunks.rows.sum(in_all(U)), 1e-11)
 
 
@@ -284,15 +284,12 @@ def of_weights(one_thread, weight, sizes=None):
 
 @pytest.mark.parametrize("sizes", [None, [60], [20, 7, 33]], ids=str)
 def test_rows_that_weigh_nothing_are_not_held_out(one_thread, sizes):
-    """The fraction is one of the rows of positive weight."""
+    """The fraction is one of the rows of positive weight, which alone count."""
     weight = np.where(np.arange(60) < 40, 0, 1)
-    training, held_out = of_weights(one_thread, weight, sizes).validation_split(
-        0.3, np.random.default_rng(0)
-    )
-    assert training.n + held_out.n == 60 and held_out.n == held_out.totals.weight
-    assert (
-        abs(held_out.n - 0.3 * 20) <= len(sizes or []) and training.totals.weight == 20 - held_out.n
-    )
+    split = of_weights(one_thread, weight, sizes).validation_split(0.3, np.random.default_rng(0))
+    training, held_out = (rows.totals for rows in split)
+    assert training.n == training.weight == 20 - held_out.n and held_out.n == held_out.weight
+    assert abs(held_out.n - 0.3 * 20) <= len(sizes or [])
 
 
 @pytest.mark.parametrize("weight", [[1], [0, 2, 0, 0]], ids=str)

@@ -243,9 +243,9 @@ def test_leverages_of_all_problems_add_up(several):
 @pytest.mark.factor("source", SOURCES)
 @pytest.mark.factor("targets", LABELS)
 def test_the_objective_of_some_problems_shares_the_blocks(targets, source, dtype, small_blocks):
-    """Blocks are of the same rows, and have the very same X where it is kept."""
+    """Blocks are of the same rows, and have the very same X where it is kept, or the user's."""
     with Threads(1, limits_of(source, **(MANY_BLOCKS if small_blocks else {}))) as threads:
-        case = make(threads, targets, source, dtype, weighted=True, offset=True)
+        case = make(threads, targets, source, dtype, offset=True)
         objective, T = case.objective, case.point()
         objective.value_and_gradient(T)
         subset = objective.take_problems(np.array([0, 2]))

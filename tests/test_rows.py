@@ -1,5 +1,7 @@
 """Laws of coordinates, rows and row spaces: where the data are changes no score and no sum."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from parts import (
@@ -22,6 +24,16 @@ from softreg.solvers.linalg.conjugate_gradients import HessianProduct
 # ---- Coordinates and rows -----------------------------------------------------------------------
 
 
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    """Kernel: the scores (m, K) of a block's rows."""
+
+    U: np.ndarray
+
+    def __call__(self, block):
+        return block.scores(self.U).T
+
+
 def test_scores_are_those_of_the_raw_columns(case):
     """T' x~ + offset = W x + b + offset, both ways between T and (W, b)."""
     rng, (width, K) = np.random.default_rng(5), case.objective.shape
@@ -29,16 +41,20 @@ def test_scores_are_those_of_the_raw_columns(case):
     intercept = rng.normal(size=K) * coordinates.intercept
     W = rng.normal(size=(6, K)) / [[1], [20], [1], [3], [1], [1]]
     for T in (rng.normal(size=(width, K)), coordinates.working(W, intercept)):
-        Z = np.hstack(
-            [
-                rows.block(rows_of_block).scores(rows.block_coefficients(T))
-                for rows_of_block in rows.block_slices
-            ]
-        ).T
+        Z = rows.map_rows(_Scores(rows.block_coefficients(T)))
         assert Z.dtype == case.dtype
         back, b = coordinates.coefficients(T)
         close(Z, case.X @ back + b + case.offset, ROUNDING[case.dtype])
     close(Z, case.X @ W + intercept + case.offset, ROUNDING[case.dtype])
+
+
+def test_totals_of_offsets_and_rows_are_of_what_has_weight(case):
+    """Sums of the offsets are weighted as losses are; the largest is one of those that count."""
+    totals, offset = case.objective.rows.totals, case.offset
+    assert totals.n == np.count_nonzero(case.s)
+    close(totals.offset_sum, (case.w * offset).sum(axis=0), 1e-11)
+    largest = np.where(case.w > 0, np.abs(offset), 0).max(axis=0)
+    np.testing.assert_array_equal(totals.largest_offset, largest)
 
 
 def test_working_and_coefficients_are_inverses(case):
@@ -165,19 +181,22 @@ def test_the_rotated_objective_is_the_raw_one_at_the_mapped_coefficients(wide):
 
 
 def test_the_way_into_the_row_space_keeps_every_score(wide):
-    """Weights outside the span of the rows lose only the part that moves no score."""
+    """Weights outside the span of the rows that have weight lose only what moves no score of these.
+
+    Scores of the other rows are those of the coefficients that are left.
+    """
     rng, objective = np.random.default_rng(9), wide.objective
     K, intercept = objective.shape[1], objective.rows.coordinates.intercept
     W = wide.link.centred(rng.normal(size=(30, K)) / 5)
     b = wide.link.centred(rng.normal(size=K) * intercept)
     T = objective.working(W, b)
     back, b_back = objective.coefficients(T)
-    np.testing.assert_allclose(wide.X @ back + b_back, wide.X @ W + b, atol=1e-10)
+    Z, has_weight = wide.X @ back + b_back, wide.s > 0
+    np.testing.assert_allclose(Z[has_weight], (wide.X @ W + b)[has_weight], atol=1e-10)
     assert (wide.value(back, b_back) <= wide.value(W, b) + 1e-12).all()
-    (block,) = (
-        objective.rows.block(rows_of_block) for rows_of_block in objective.rows.block_slices
-    )
-    np.testing.assert_allclose(block.linear_scores(T).T, wide.X @ W + b, atol=1e-10)
+    rows = objective.rows
+    found = rows.map_rows(_Scores(rows.block_coefficients(T))) - wide.offset
+    np.testing.assert_allclose(found, Z, atol=1e-10)
 
 
 def test_coordinates_are_near_up_to_a_tenth_of_a_scale_and_twice_the_scale():

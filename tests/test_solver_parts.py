@@ -283,8 +283,8 @@ def test_the_hessian_of_rows_drawn_by_leverage_is_unbiased(one_thread, source, t
     case = make(one_thread, targets, source, X=X, weighted=True, offset=True)
     objective, T = case.objective, case.point()
     root = np.linalg.cholesky(np.linalg.inv(objective.gram() + 1e-3 * np.eye(7)))
-    leverage = objective.rows.map_rows(objective.leverage_kernel(T, root))
-    chances = ChanceByLeverage(size, 300)(leverage, leverage.sum())
+    leverage = objective.rows.map_rows_with_weight(objective.leverage_kernel(T, root))
+    chances = ChanceByLeverage(size, len(leverage))(leverage, leverage.sum())
     drawn = [objective.rows.sampled_with(chances, stream) for _ in range(times)]
     samples = [replace(objective, rows=rows) for rows in drawn]
     mean = sum(sample.hessian(T) for sample in samples) / times

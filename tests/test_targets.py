@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from parts import INDICATORS, TARGETS, classes, indicators
 
-from softreg._rows.targets import ClassTargets, RepeatedTargets, TargetMatrix
+from softreg._rows.targets import ClassTargets, LabelTargets, RepeatedTargets, TargetMatrix
 
 SOME_ROWS = {
     "all": slice(None),
@@ -57,6 +57,9 @@ def assert_are(targets, Y, loss_weight, w, problems):
     total = w @ loss_weight
     np.testing.assert_allclose(targets.score_weight(w), total, rtol=1e-13, atol=1e-13)
     np.testing.assert_allclose(targets.target_sum(w), w @ (loss_weight * Y), rtol=1e-13, atol=1e-13)
+    if isinstance(targets, LabelTargets):
+        expected = (loss_weight > 0).any(axis=1)
+        np.testing.assert_array_equal(targets.rows_with_weight(), expected)
 
 
 @pytest.mark.parametrize("rows", SOME_ROWS)
@@ -206,6 +209,8 @@ def test_constant_targets_are_all_no_or_all_yes_where_they_count(n, cells, seed)
     counts = (loss_weight * (1 if cell_weight is None else cell_weight) * w[:, None]) > 0
     expected = [len(set(y[c] > 0) | set(y[c] == 1)) < 2 for y, c in zip(Y.T, counts.T, strict=True)]
     np.testing.assert_array_equal(~targets.observed(w).all(axis=0), expected)
+    weight = loss_weight * (1 if cell_weight is None else cell_weight)
+    np.testing.assert_array_equal(targets.rows_with_weight(), (weight > 0).any(axis=1))
     some = np.array([1, 4, 6])
     subset = targets.take_scores(some)
     np.testing.assert_array_equal(~subset.observed(w).all(axis=0), np.array(expected)[some])

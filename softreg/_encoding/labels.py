@@ -133,7 +133,11 @@ class LabelEncoding(Encoding):
 
     def targets(self, answers: Answers) -> tuple[LabelTargets, NDArray | None]:
         targets, weight = _unweighted_targets(answers)
-        return _with_factors(targets, self.factors), weight
+        targets = _with_factors(targets, self.factors)
+        has_weight = targets.rows_with_weight()
+        if not has_weight.all():
+            weight = has_weight * (1.0 if weight is None else weight)
+        return targets, weight
 
     def log_losses(self, scores: NDArray, answers: Answers) -> NDArray:
         Y = answers.y.toarray()
@@ -195,18 +199,14 @@ class OneVsRestEncoding(LabelEncoding):
 def _unweighted_targets(answers: Answers) -> tuple[LabelTargets, NDArray | None]:
     """Return the targets without class weights, and the row weights (n,) or None (all one).
 
-    If the answers have weights (n, L), these become part of the targets, and the row weights are 0
-    for rows whose answers all weigh 0, else 1.
+    If the answers have weights (n, L), these become part of the targets.
     """
     Y, weight = answers
     known = (~np.isnan(Y.data)).astype(np.float64)
     certain = sparse.csr_array((np.nan_to_num(Y.data), Y.indices, Y.indptr), shape=Y.shape)
     cell_weight = None if weight is None or weight.ndim == 1 else weight
     targets = LabelTargets.from_answers(certain, known, np.ones(Y.shape[1]), cell_weight)
-    if cell_weight is None:
-        return targets, weight
-    row_counts = np.asarray(cell_weight.any(axis=1))
-    return targets, None if row_counts.all() else row_counts.astype(np.float64)
+    return targets, weight if cell_weight is None else None
 
 
 def _with_factors(targets: LabelTargets, factors: NDArray | None) -> LabelTargets:

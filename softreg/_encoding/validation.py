@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numbers
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -426,7 +427,16 @@ def check_no_overflow(objective: NDArray) -> None:
         )
 
 
-def check_random_state(random_state: Any, *seeds: int) -> np.random.Generator:
-    """Return a generator of random numbers, seeded by `random_state` and by further integers."""
-    drawn_seeds = random_state_of(random_state).randint(2**31, size=4)
-    return np.random.default_rng([*drawn_seeds, *seeds])
+def check_random_state(random_state: Any, *seeds: int) -> Callable[[], np.random.Generator]:
+    """Return what makes a generator of random numbers, the same one in each call.
+
+    It is seeded by `random_state` and by further integers, in the first call: NumPy's global state,
+    and a RandomState of the user's, stay as they are where nothing is drawn.
+    """
+    source = random_state_of(random_state)
+
+    @cache
+    def generator() -> np.random.Generator:
+        return np.random.default_rng([*source.randint(2**31, size=4), *seeds])
+
+    return generator

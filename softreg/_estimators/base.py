@@ -257,7 +257,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             "converged_": bool(result.converged.all()),
             "proven_": bool(result.proven.all()),
             "loss_curve_": result.loss_curve,
-            "n_samples_seen_": rows.n,
+            "n_samples_seen_": rows.totals.n,
             **prediction_attributes(encoding, result.coef, result.intercept, rows.dtype),
             **self._attributes_by_problem(result),
         }

@@ -70,9 +70,10 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
             holds classes, a single sparse one a label.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0; None is one for every row. For labels also (n_samples, n_classes), one
-            for each.
+            for each. Rows of weight 0 may hold any finite values: the fit is that without them.
         offset : array-like of shape (n_samples, n_classes), or (n_samples,), default=None
-            Known part of the scores, in the shape of `decision_function`.
+            Known part of the scores, in the shape of `decision_function`. Where a label is unknown
+            or weighs nothing, its offset does not count.
 
         Returns
         -------

@@ -93,7 +93,8 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
         joblib, -1 being all processors. The result does not depend on it beyond rounding.
     random_state : int, RandomState instance or None, default=None
         What `MiniBatch` draws with: rows held out, the order of rows, and candidates. An integer
-        makes fits reproducible; the other solvers draw nothing that depends on it.
+        makes fits reproducible. Where none of these is asked for, nothing is drawn from it, nor
+        from NumPy's global state.
     verbose : int, default=0
         If positive, print the objective after each iteration.
 
@@ -123,7 +124,7 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     validation_curve_ : ndarray of shape (n_iter,)
         Mean loss of rows held out, after each epoch; only after `MiniBatch` with early stopping.
     n_samples_seen_ : int
-        Rows of the fit, or of the stream so far.
+        Rows of the fit, or of the stream so far, that have weight.
     solver_ : object of `softreg.solvers`
         The configuration that ran.
 

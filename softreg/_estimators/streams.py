@@ -23,7 +23,7 @@ from softreg._estimators.base import (
 from softreg._estimators.fit import CALLBACK_FRAMES, SolverClassifier, with_callbacks
 from softreg._rows.chunked import ChunkedRows
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import MemoryRows, memory_rows
+from softreg._rows.memory import memory_rows
 from softreg.solvers.auto import stream_solver
 from softreg.solvers.minibatch.stream_state import StreamProblem, StreamState
 
@@ -118,6 +118,10 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         where S is the weight of all rows so far. After `fit`, learning goes on from its
         coefficients, with steps as small as its number of rows says.
 
+        Rows without weight teach nothing and count for nothing, whatever they hold: a chunk of such
+        rows alone leaves the estimator as it was, one with others is the chunk of these. Likewise
+        a label whose answers are unknown, or weigh nothing, throughout a chunk stays as it was.
+
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
@@ -128,14 +132,14 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             All classes that will ever come, asked for on the first call unless the estimator's
             `classes` names them or y has a column for each. Later it may be left out.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights >= 0. For labels also (n_samples, n_classes).
+            Weights >= 0, which may all be 0. For labels also (n_samples, n_classes).
 
         Returns
         -------
         self : the fitted estimator
             With `coef_`, `intercept_`, `classes_`, `n_features_in_`, `n_samples_seen_`, `solver_`,
-            ``n_iter_``, the number of chunks, and `loss_curve_` (n_iter,), the mean loss of each
-            chunk before it was learned from.
+            ``n_iter_``, the number of chunks with weight, and `loss_curve_` (n_iter,), the mean
+            loss of each before it was learned from.
 
         Raises
         ------
@@ -166,9 +170,13 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             raw = Coordinates.raw(data.shape[1], bool(self.fit_intercept))
             rows = memory_rows(data, *encoding.targets(answers), None, raw, threads)
             problem = self._stream_problem(encoding, data.shape[1])
-            stream = self._stream_state(rows, encoding).after_chunk(rows, problem)
+            stream = self._stream_state(raw, encoding)
+            if rows.totals.n:
+                stream = stream.after_chunk(rows, problem)
+            elif not is_first:
+                return self
         dtype = data.dtype if is_first else np.result_type(data.dtype, self.coef_.dtype)
-        predicting = prediction_attributes(encoding, *stream.coefficients(encoding.link), dtype)
+        predicting = prediction_attributes(encoding, stream.W, stream.b, dtype)
         if not all(np.isfinite(predicting[name]).all() for name in ("coef_", "intercept_")):
             raise ValueError(
                 "The coefficients overflow. Choose a smaller learning_rate, or bring X and "
@@ -216,16 +224,20 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         penalty = penalty_of(self, self._inverse_strengths(encoding), n_features)
         return StreamProblem(encoding.link, penalty, solver, random)
 
-    def _stream_state(self, rows: MemoryRows, encoding: Encoding) -> StreamState:
-        """Return the state of the stream before these rows: new, or as the last chunk left it."""
+    def _stream_state(self, raw: Coordinates, encoding: Encoding) -> StreamState:
+        """Return the state of the stream so far: new, or as a fit or the last chunk left it.
+
+        `raw` are the user's coordinates.
+        """
         if not hasattr(self, "coef_"):
-            return StreamState.at_null_model(rows, encoding.link)
+            W, b = np.zeros((len(raw.scale), encoding.n_scores)), np.zeros(encoding.n_scores)
+            return StreamState.from_coefficients(raw, W, b)
         W, b = self.coef_.T.astype(float), self.intercept_.astype(float)
         stream = getattr(self, "_stream_", None)
         if stream is None:
-            stream = StreamState.from_fit(rows.coordinates, W, b, n_rows=self.n_samples_seen_)
+            stream = StreamState.from_coefficients(raw, W, b, self.n_samples_seen_)
         drops_intercept = b.any() and not self.fit_intercept
-        if drops_intercept or stream.coordinates.intercept != rows.coordinates.intercept:
+        if drops_intercept or stream.coordinates.intercept != raw.intercept:
             raise ValueError(
                 f"fit_intercept={self.fit_intercept!r} was {not self.fit_intercept!r} before; a "
                 "model that goes on learning keeps it. To change it, begin with a clone."

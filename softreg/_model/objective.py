@@ -208,7 +208,7 @@ class Objective:
             # offset; elsewhere the mean offset is taken off.
             beyond_offsets = np.sign(T[-1]) * totals.largest_offset
             constant = self.problems.spread(self.constant_problems)
-            T[-1] += np.where(constant, beyond_offsets, -totals.offset_sum / totals.weight)
+            T[-1] += np.where(constant, beyond_offsets, -totals.offset_sum / totals.score_divisor)
         return self.link.centred(T)
 
     # ---- F and its derivatives ------------------------------------------------------------------

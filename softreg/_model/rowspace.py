@@ -18,9 +18,11 @@ from softreg._rows.memory import MemoryRows
 
 def rotation_pays(rows: Rows) -> TypeGuard[MemoryRows]:
     """Return whether X is dense, wide and small, so that it is solved in the span of its rows."""
+    if not rows.in_memory or rows.is_sparse:
+        return False
     n, d, limits = rows.n, len(rows.coordinates.centre), rows.threads.limits
-    small = n < d and n <= limits.rotated_rows and 8 * n * d <= limits.rotated_bytes
-    return rows.in_memory and not rows.is_sparse and small
+    small = n <= limits.rotated_rows and 8 * n * d <= limits.rotated_bytes
+    return small and rows.totals.n < d
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +37,9 @@ class RowSpace:
 
     Attributes
     ----------
-    rows : MemoryRows, whose X is (n, n + number of unrotated columns)
+    rows : MemoryRows, whose X is (n, m + number of unrotated columns); m rows have weight
     penalty : Penalty, on those columns
-    Q : ndarray (d, n), orthonormal columns
+    Q : ndarray (d, m), orthonormal columns, in the span of the rows that have weight
     centre, unit : ndarrays (d,); unit is 1 / sqrt(l2), 0 for unrotated columns
     """
 
@@ -60,15 +62,19 @@ class RowSpace:
         unit = np.zeros_like(strength)
         np.divide(1, np.sqrt(strength), out=unit, where=strength > 0)
         # 2. Centred columns, twice: what rounding leaves of the mean would pass for a feature.
-        A = (rows.X - centre) * unit
+        A = (rows.X[rows.places] - centre) * unit
         if rows.coordinates.intercept:
-            A -= rows.weights @ A / rows.totals.weight
+            A -= rows.weights[rows.places] @ A / rows.totals.weight
         # 3. The rotation; rows that depend on others leave rounding in R, which is no feature.
         Q, R = linalg.qr(A.T, mode="economic", overwrite_a=True, check_finite=False)
         R[np.abs(R).max(axis=1) <= np.finfo(float).eps * max(A.shape) * np.abs(R).max()] = 0
-        # 4. The rotated columns beside those that have no penalty.
-        unrotated = (unit == 0) & is_penalised
-        X = np.hstack([R.T, rows.X[:, unrotated]])
+        # 4. The rotated columns, also of rows without weight, beside those that have no penalty.
+        unrotated, others = (unit == 0) & is_penalised, np.flatnonzero(rows.weights == 0)
+        rotated_X = np.empty((rows.n, len(R)))
+        rotated_X[rows.places] = R.T
+        with np.errstate(over="ignore", invalid="ignore"):  # those may hold any values
+            rotated_X[others] = ((rows.X[others] - centre) * unit) @ Q
+        X = np.hstack([rotated_X, rows.X[:, unrotated]])
         coordinates = Coordinates.raw(X.shape[1], rows.coordinates.intercept)
         rotated = rows.replaced(X=X, coordinates=coordinates, dtype=X.dtype)
         return cls(rotated, penalty.rotated(len(R), unrotated), Q, centre, unit)

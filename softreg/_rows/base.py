@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from softreg._rows.arrays import Coef, Mask, PerRow, PerScore, Places, Store
 from softreg._rows.blocks import Block
 from softreg._rows.coordinates import Coordinates
+from softreg._rows.targets import Targets
 from softreg._rows.threads import Threads
 
 # A kernel is a value, a module-level function or frozen dataclass, so that it can be sent to the
@@ -39,14 +40,15 @@ class Totals:
 
     Attributes
     ----------
-    n : int, number of rows
+    n : int, number of rows that have weight
     n_values : float, values that a product touches: the size of X, or what its nonzeros cost
     weight : float, sum of the weights
     mean, variance : ndarray (d,), weighted, of the raw columns; zeros where nothing weighs
     score_weight : ndarray (K,), sum over the rows of the weights of each score's losses
     target_sum : ndarray (K,), weighted sum of the targets
     observed : ndarray (2, K) of bool, whether a target above 0, and one below 1, has weight
-    offset_sum, largest_offset : ndarray (K,), weighted sum of the offsets, largest absolute one
+    offset_sum : ndarray (K,), sum of the offsets, weighted as each score's losses
+    largest_offset : ndarray (K,), the largest absolute one that has weight
     """
 
     n: int
@@ -136,7 +138,7 @@ class Rows(ABC):
     @property
     @abstractmethod
     def n(self) -> int:
-        """Number of rows."""
+        """Number of rows; of chunks, of those that have weight."""
 
     @property
     @abstractmethod
@@ -160,11 +162,14 @@ class Rows(ABC):
 
     @abstractmethod
     def sum(self, kernel: SumKernel) -> tuple:
-        """Return the sum over blocks of what `kernel` returns: a tuple of numbers and arrays."""
+        """Return the sum over blocks of what `kernel` returns: a tuple of numbers and arrays.
+
+        Blocks hold rows that have weight: others may hold any values.
+        """
 
     @abstractmethod
     def maximum(self, kernel: RowKernel) -> NDArray:
-        """Return the elementwise maximum over blocks of what `kernel` returns."""
+        """Return the elementwise maximum over the same blocks of what `kernel` returns."""
 
     @abstractmethod
     def forget_scores(self) -> None:
@@ -172,7 +177,7 @@ class Rows(ABC):
 
     @abstractmethod
     def sampled(self, importance: RowKernel, chance: Chance) -> Rows:
-        """Return rows drawn at random, their weights divided by their chances to be drawn.
+        """Return rows with weight, drawn at random, which is divided by their chances to be drawn.
 
         `chance` turns the importance (m,) of some rows, and the sum of that of all, into chances.
         """
@@ -183,7 +188,7 @@ class Rows(ABC):
 
     @abstractmethod
     def batches(self, size: int, random: np.random.Generator | None) -> Iterator[Rows]:
-        """Yield each row once, in batches of about `size` rows, shuffled or (None) in order.
+        """Yield each row with weight once, in batches of about `size`, shuffled or (None) in order.
 
         Rows that come in chunks are shuffled within each.
         """
@@ -280,6 +285,21 @@ def add_inplace(total: list, more: Sequence) -> None:
     """Add the numbers and arrays of one sum over rows to those of another, `total`."""
     for i, value in enumerate(more):
         total[i] += value
+
+
+def offset_totals(offset: NDArray | None, weight: PerRow, Y: Targets) -> tuple[PerScore, PerScore]:
+    """Return the sums of offsets (n, K), weighted as losses are, and the largest, (K,) both.
+
+    The largest absolute one is among those that have weight.
+    """
+    if offset is None:
+        return np.zeros(Y.n_scores), np.zeros(Y.n_scores)
+    loss_weights = Y.loss_weights()
+    weights = weight[None] if loss_weights is None else loss_weights * weight
+    by_problem = offset.T.reshape(len(weights), -1, len(offset))
+    sums = np.einsum("bkn,bn->bk", by_problem, weights)
+    largest = np.abs(by_problem).max(axis=2, where=weights[:, None] > 0, initial=0)
+    return sums.ravel(), largest.ravel()
 
 
 def bad_split(left: str, fraction: float) -> str:

@@ -26,7 +26,7 @@ from softreg._rows.targets import Targets
 
 @dataclass(frozen=True, eq=False)
 class Block(PickledByFields, ABC):
-    """Some rows, m of them from row `start` on, with their targets, weights and offsets.
+    """Some rows, m of those from row `start` on, with their targets, weights and offsets.
 
     Coefficients U (width, K) are those of `Rows.block_coefficients`, made once for all blocks of a
     pass; sums become gradients by `Rows.working_gradient`. A block can be pickled and sent to

@@ -76,9 +76,10 @@ class ChunkedRows(Rows):
         return cls(source, totals, empty, empty.coordinates, empty.threads, empty.dtype)
 
     def read_chunks(self) -> Iterator[MemoryRows]:
-        """Yield the chunks, in these coordinates and this precision: one pass."""
+        """Yield the chunks that have weight, in these coordinates and this precision: one pass."""
         for chunk in self.source:
-            yield chunk.replaced(coordinates=self.coordinates, dtype=self.dtype)
+            if chunk.weight is None or chunk.weight.any():
+                yield chunk.replaced(coordinates=self.coordinates, dtype=self.dtype)
 
     @property
     def is_sparse(self) -> bool:  # type: ignore[override]
@@ -136,7 +137,7 @@ class ChunkedRows(Rows):
         (total,) = self.sum(SumOverRows(importance))
         samples = []
         for number, chunk in enumerate(self.read_chunks()):
-            chances = chance(chunk.map_rows(importance), total)
+            chances = chance(chunk.map_rows_with_weight(importance), total)
             sample = chunk.sampled_with(chances, np.random.default_rng([0, number]))
             samples += [sample] if sample.n else []
         return ChunkedRows.from_source(samples)

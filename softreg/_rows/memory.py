@@ -20,6 +20,7 @@ from softreg._rows.base import (
     SumKernel,
     Totals,
     add_inplace,
+    offset_totals,
     slices,
 )
 from softreg._rows.blocks import Block, RawBlock, SparseBlock, WorkingBlock
@@ -79,7 +80,7 @@ class MemoryRows(Rows):
         """Return the weighted mean and variance of each raw column, (d,) each."""
 
     @abstractmethod
-    def _block_X(self, rows: slice) -> Features:
+    def _block_X(self, rows: slice | Places) -> Features:
         """Return the X of the block of some rows."""
 
     @cached_property
@@ -103,12 +104,17 @@ class MemoryRows(Rows):
         """The weights (n,), ones where none were given."""
         return self.kept("ones", lambda: np.ones(self.n)) if self.weight is None else self.weight
 
+    @cached_property
+    def places(self) -> Places:
+        """The numbers of the rows that have weight; sums pass over others, whatever they hold."""
+        return np.flatnonzero(self.weights)
+
     def _summed_totals(self) -> Totals:
-        weights, K = self.weights, self.n_scores
+        weights = self.weights
         mean, variance = self.kept("moments", self._moments_or_zeros)
-        offset = np.zeros((1, K)) if self.offset is None else self.offset
+        offset_sum, largest_offset = offset_totals(self.offset, weights, self.Y)
         return Totals(
-            n=self.n,
+            n=int(np.count_nonzero(self.weights)),
             n_values=self.n_values,
             weight=float(weights.sum()),
             mean=mean,
@@ -116,8 +122,8 @@ class MemoryRows(Rows):
             score_weight=self.Y.score_weight(weights),
             target_sum=self.Y.target_sum(weights),
             observed=self.Y.observed(weights),
-            offset_sum=np.zeros(K) if self.offset is None else weights @ offset,
-            largest_offset=np.abs(offset).max(axis=0, initial=0),
+            offset_sum=offset_sum,
+            largest_offset=largest_offset,
         )
 
     def _moments_or_zeros(self) -> tuple[NDArray, NDArray]:
@@ -144,21 +150,41 @@ class MemoryRows(Rows):
         return slices(self.n, min(count, self.n))
 
     @cached_property
+    def _slices_with_weight(self) -> list[slice]:
+        """Those of the block slices of which a row has weight; the first one if none has."""
+        rows = self.block_slices
+        return [some for some in rows if self.weights[some].any()] or rows[:1]
+
+    @cached_property
     def _shares(self) -> list[list[slice]]:
         """The block slices of each thread."""
-        rows, count = self.block_slices, self.threads.count
+        rows, count = self._slices_with_weight, self.threads.count
         return [rows[share] for share in slices(len(rows), min(len(rows), count))]
 
     def block(self, rows: slice) -> Block:
-        """Return the block of some rows, one of `block_slices`."""
+        """Return the block of those rows that have weight, of some, one of `block_slices`."""
         block = self._blocks.get(rows.start)
         if block is None:
-            X = self._kept_X(rows) if self._is_kept else self._block_X(rows)
-            terms, stores = self._terms(rows), (self._score_store(rows), self._feature_store())
+            places = self._with_weight(rows)
+            X = self._kept_X(rows.start, places) if self._is_kept else self._block_X(places)
+            terms, stores = self._terms(places), (self._score_store(rows), self._feature_store())
             block = self._block_kind(rows.start, X, *terms, self.coordinates, *stores)
             if self._is_kept:
                 self._blocks[rows.start] = block
         return block
+
+    def _whole_block(self, rows: slice) -> Block:
+        """Return the block of some rows, one of `block_slices`, whatever they weigh."""
+        if isinstance(self._with_weight(rows), slice):
+            return self.block(rows)
+        return self._block_kind(
+            rows.start, self._block_X(rows), *self._terms(rows), self.coordinates
+        )
+
+    def _with_weight(self, rows: slice) -> slice | Places:
+        """Return where the rows of a slice are that have weight: the slice itself if all have."""
+        has_weight = self.weight is None or self.weight[rows] > 0
+        return rows if np.all(has_weight) else rows.start + np.flatnonzero(has_weight)
 
     @cached_property
     def _blocks(self) -> dict[int, Block]:
@@ -172,9 +198,9 @@ class MemoryRows(Rows):
         small = size * self.dtype.itemsize <= self.threads.limits.kept_bytes
         return small and not self.single_pass
 
-    def _kept_X(self, rows: slice) -> Features:
+    def _kept_X(self, start: int, rows: slice | Places) -> Features:
         """Return the X of the block of some rows, of an earlier pass if there was one."""
-        key = "X of a block", rows.start, self.dtype, self.coordinates
+        key = "X of a block", start, self.dtype, self.coordinates
         return self.kept(key, partial(self._block_X, rows))
 
     def _score_store(self, rows: slice) -> ScoreStore | None:
@@ -210,12 +236,17 @@ class MemoryRows(Rows):
         return np.max(self._map_blocks(kernel), axis=0)
 
     def map_rows(self, kernel: RowKernel) -> NDArray:
-        """Return what `kernel` makes of each row, (n, ...)."""
+        """Return what `kernel` makes of each row, whatever it weighs, (n, ...)."""
+        blocks = self.threads.map(lambda rows: kernel(self._whole_block(rows)), self.block_slices)
+        return np.concatenate(blocks)
+
+    def map_rows_with_weight(self, kernel: RowKernel) -> NDArray:
+        """Return what `kernel` makes of each row that has weight, (m, ...)."""
         return np.concatenate(self._map_blocks(kernel))
 
     def _map_blocks(self, kernel: RowKernel) -> list[NDArray]:
-        """Return what `kernel` makes of each block."""
-        return self.threads.map(lambda rows: kernel(self.block(rows)), self.block_slices)
+        """Return what `kernel` makes of the rows with weight of each block."""
+        return self.threads.map(lambda rows: kernel(self.block(rows)), self._slices_with_weight)
 
     def replaced(self, **changes: Any) -> Self:
         # The store holds what was made of X and the weights, totals also depend on the targets,
@@ -255,22 +286,28 @@ class MemoryRows(Rows):
         return self.Y[rows], weight, offset
 
     def sampled(self, importance: RowKernel, chance: Chance) -> Self:
-        row_importance = self.map_rows(importance)
+        row_importance = self.map_rows_with_weight(importance)
         chances = chance(row_importance, row_importance.sum())
         return self.sampled_with(chances, np.random.default_rng(0))
 
     def sampled_with(self, chances: PerRow, random: np.random.Generator) -> Self:
-        """Return rows drawn independently, with these chances (n,), that divide their weights."""
-        rows = np.flatnonzero(random.random(self.n) < chances)
-        return self.take_rows(rows).replaced(weight=self.weights[rows] / chances[rows])
+        """Return rows drawn independently, with chances that divide their weights.
+
+        `chances` (m,) are those of the rows that have weight.
+        """
+        drawn = random.random(len(chances)) < chances
+        rows = self.places[drawn]
+        return self.take_rows(rows).replaced(weight=self.weights[rows] / chances[drawn])
 
     def batches(self, size: int, random: np.random.Generator | None) -> Iterator[Self]:
-        order = None if random is None else random.permutation(self.n)
-        for batch in slices(self.n, -(-self.n // size)):
-            yield self.take_rows(batch if order is None else order[batch])
+        order, m = self.places, len(self.places)
+        order = order if random is None else random.permutation(order)
+        for batch in slices(m, -(-m // size)):
+            is_slice = random is None and m == self.n
+            yield self.take_rows(batch if is_slice else order[batch])
 
     def _split(self, fraction: float, random: np.random.Generator) -> tuple[Self, Self]:
-        n = np.count_nonzero(self.weights)
+        n = len(self.places)
         if n < 2:
             raise ValueError(
                 f"early_stopping needs two rows of positive weight, and there is {n}: a single row "
@@ -285,7 +322,7 @@ class MemoryRows(Rows):
         Rows without weight are not. Of the others, sorted by class and in random order within each,
         every (1 / fraction)-th.
         """
-        order, strata = random.permutation(np.flatnonzero(self.weights)), self.Y.strata()
+        order, strata = random.permutation(self.places), self.Y.strata()
         if strata is not None:
             order = order[np.argsort(strata[order], kind="stable")]
         ends = np.floor(np.arange(len(order) + 1) * fraction + random.random())
@@ -304,20 +341,20 @@ class DenseRows(MemoryRows):
     def _moments(self) -> tuple[NDArray, NDArray]:
         weights, total = self.weights, self.weights.sum()
 
-        def weighted_sum(rows: slice) -> NDArray:
+        def weighted_sum(rows: slice | Places) -> NDArray:
             return weights[rows].astype(self.X.dtype) @ self.X[rows]
 
-        def about_mean(rows: slice) -> NDArray:
+        def about_mean(rows: slice | Places) -> NDArray:
             deviation = self.X[rows] - mean
             first = weights[rows] @ deviation
             return np.stack([first, weights[rows] @ np.square(deviation, out=deviation)])
 
-        rows = self.block_slices
+        rows = list(map(self._with_weight, self.block_slices))
         mean = np.sum(self.threads.map(weighted_sum, rows), axis=0, dtype=float) / total
         bias, variance = np.sum(self.threads.map(about_mean, rows), axis=0) / total
         return _corrected(mean, bias, variance)
 
-    def _block_X(self, rows: slice) -> NDArray:
+    def _block_X(self, rows: slice | Places) -> NDArray:
         X = self.X[rows]
         return X if self.blocks_are_raw else self.coordinates.transform(X, self.dtype)
 
@@ -344,22 +381,25 @@ class SparseRows(MemoryRows):
 
     def _moments(self) -> tuple[NDArray, NDArray]:
         # Squares about the mean, so that nothing cancels; values that are not stored are zero.
-        weights = self.weights / self.weights.sum()
-        mean = self.X.T @ weights
-        deviation = self.X.data - mean[self.X.indices]
+        X = self.X if self.weights.all() else self.X[self.places]
+        weights = self.weights[self.places] / self.weights.sum()
+        mean = X.T @ weights
+        deviation = X.data - mean[X.indices]
 
         def weighted_sum(data: NDArray) -> NDArray:
-            X = sparse.csr_array((data, self.X.indices, self.X.indptr), shape=self.X.shape)
-            return X.T @ weights
+            values = sparse.csr_array((data, X.indices, X.indptr), shape=X.shape)
+            return values.T @ weights
 
-        stored = weighted_sum(np.ones_like(self.X.data))
+        stored = weighted_sum(np.ones_like(X.data))
         bias = weighted_sum(deviation)
         variance = weighted_sum(np.square(deviation, out=deviation))
         # The weight of zeros; of a column that is stored in full, n roundings and no more.
         zeros = np.where(1 - stored > self.n * np.finfo(float).eps, 1 - stored, 0)
         return _corrected(mean, bias - zeros * mean, variance + zeros * mean**2)
 
-    def _block_X(self, rows: slice) -> sparse.csr_array:
+    def _block_X(self, rows: slice | Places) -> sparse.csr_array:
+        if not isinstance(rows, slice):
+            return self.X[rows].astype(self.dtype, copy=False)
         # Without a copy where X has the dtype of the products.
         ends = self.X.indptr[rows.start : rows.stop + 1]
         inside = slice(ends[0], ends[-1])

@@ -316,6 +316,17 @@ class LabelTargets(PickledByFields):
         plain_no = (self.no_weight > 0) & (n_cells > n_stored(cell_has_weight))
         return np.stack([above_zero, below_one | plain_no])
 
+    def rows_with_weight(self) -> Mask:
+        """Return which rows have an answer of weight, (n,)."""
+        row, label, n = self._rows_of_stored, self.stored.indices, self.stored.shape[0]
+        stored, plain_no = self._weights > 0, self.no_weight > 0
+        if self.cell_weight is None:
+            more = np.bincount(row, stored.astype(float) - plain_no[label], n)
+            return np.greater(plain_no.sum() + more, 0)
+        cells = np.tile(plain_no, (n, 1))
+        cells[row, label] = stored
+        return np.logical_or.reduce(cells & (self.cell_weight > 0), axis=1)
+
     def strata(self) -> NDArray | None:
         one_each = (np.diff(self.stored.indptr) == 1).all()
         return self.stored.indices if one_each else None

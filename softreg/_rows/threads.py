@@ -7,54 +7,101 @@ what the other process takes. With them go the limits of what is worked on and k
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
 
 class _SingleThreadedBlas:
-    """Limits BLAS to one thread as long as a fit runs; limits are the process's, not a thread's."""
+    """Limits BLAS to one thread as long as a fit runs; limits are the process's, not a thread's.
+
+    Who else sets a limit meanwhile has the last word: what was lowered here is raised again only
+    where it is still one. A process that is forked during a fit starts with the limits outside it.
+    """
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._n_fits = 0
+        self._lock = RLock()
+        self._fits: set[object] = set()
+        # The limits that fits have lowered, as they were: those outside of any fit.
+        self._lowered: dict[Any, int] = {}
+        if hasattr(os, "register_at_fork"):  # there is no fork on Windows
+            os.register_at_fork(
+                before=self._before_fork,
+                after_in_parent=self._after_fork_in_parent,
+                after_in_child=self._after_fork_in_child,
+            )
 
     @cached_property
-    def _controller(self) -> ThreadpoolController:
-        # Made by the first fit, when NumPy and SciPy have loaded their BLAS, and under the lock.
-        return ThreadpoolController().select(user_api="blas")
+    def _libraries(self) -> list[Any]:
+        # Found by the first fit, when NumPy and SciPy have loaded their BLAS, and under the lock.
+        return ThreadpoolController().select(user_api="blas").lib_controllers
 
-    def limit(self) -> int:
-        """Limit BLAS to one thread; return how many it was allowed: 1 if another fit limits it."""
+    def limit(self, fit: object) -> int:
+        """Limit BLAS for a fit; return how many threads it was allowed: 1 if another limits it."""
         with self._lock:
-            libraries = self._controller.lib_controllers
-            allowed = max((library.num_threads for library in libraries), default=1)
-            if self._n_fits == 0:
-                self._clear_control()
-                self._limits = self._controller.limit(limits=1)
-                self._clear_control()
-            self._n_fits += 1
+            self._fits.add(fit)
+            allowed = max((library.num_threads for library in self._libraries), default=1)
+            self._lower()
         return allowed
 
-    def release(self) -> None:
-        """Undo one `limit`; the last one gives BLAS its threads back."""
-        with self._lock:
-            self._n_fits -= 1
-            if self._n_fits == 0:
-                self._clear_control()
-                self._limits.restore_original_limits()
-                self._clear_control()
+    def release(self, fit: object) -> None:
+        """Undo the `limit` of a fit; the last one gives BLAS its threads back."""
+        try:
+            self._release(fit)
+        except BaseException:  # an interrupt; what was done by then can be done again
+            self._release(fit)
+            raise
 
-    def _clear_control(self) -> None:
+    def _release(self, fit: object) -> None:
+        with self._lock:
+            if self._fits <= {fit}:
+                self._raise()
+                self._lowered.clear()
+            self._fits.discard(fit)
+
+    def _lower(self) -> None:
+        """Set each limit to one, and remember what it was."""
+        for library in self._libraries:
+            number = library.num_threads
+            if number != 1:
+                self._lowered[library] = number
+                self._set(library, 1)
+
+    def _raise(self) -> None:
+        """Set the limits that were lowered to what they were, unless somebody else has set them."""
+        for library, number in self._lowered.items():
+            if library.num_threads == 1:
+                self._set(library, number)
+
+    def _set(self, library: Any, number: int) -> None:
         # Since threadpoolctl 3.8 an OpenBLAS obeys only the Python thread that limited it first,
         # as long as that lives; but the last fit to end may run in another.
-        for library in self._controller.lib_controllers:
-            getattr(library, "clear_controlling_thread", lambda force: None)(force=True)
+        clear = getattr(library, "clear_controlling_thread", lambda force: None)
+        clear(force=True)
+        library.set_num_threads(number)
+        clear(force=True)
+
+    def _before_fork(self) -> None:
+        # The child is to have the limits outside of fits, and a lock that nobody holds.
+        self._lock.acquire()
+        self._raise()
+
+    def _after_fork_in_parent(self) -> None:
+        if self._fits:
+            self._lower()
+        self._lock.release()
+
+    def _after_fork_in_child(self) -> None:
+        # The fits run on in the parent, in threads that are not here.
+        self._lock = RLock()
+        self._fits.clear()
+        self._lowered.clear()
 
 
 _BLAS = _SingleThreadedBlas()
@@ -125,18 +172,22 @@ class Threads:
         self.n_jobs, self.limits = n_jobs, limits or Limits()
 
     def __enter__(self) -> Threads:
-        allowed = _BLAS.limit()
-        self.count = allowed if self.n_jobs is None else self.n_jobs
         self.passes = 0
         self._pool: ThreadPoolExecutor | None = None
-        return self
+        try:
+            allowed = _BLAS.limit(self)
+            self.count = allowed if self.n_jobs is None else self.n_jobs
+            return self
+        except BaseException:  # an interrupt, after which nobody leaves what was not entered
+            _BLAS.release(self)
+            raise
 
     def __exit__(self, *error: object) -> None:
         try:
             if self._pool is not None:
                 self._pool.shutdown(wait=True, cancel_futures=True)
         finally:
-            _BLAS.release()
+            _BLAS.release(self)
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         """Return [function(item) for item in items], computed by `count` threads."""

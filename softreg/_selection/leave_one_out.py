@@ -103,7 +103,9 @@ class _NewtonStep:
         s = np.broadcast_to(block.weights(), (B, m))
         leverage = np.empty((B, m))
         for cut in slices(m, -(-m * max(width, K) * q // self.values_at_once)):
-            A = _quadratic_forms(X[cut], self.inverses)
+            with np.errstate(over="ignore", invalid="ignore"):  # of rows that weigh nothing
+                A = _quadratic_forms(X[cut], self.inverses)
+            A[s[:, cut] == 0] = 0
             M = s[:, cut, None, None] * _curvature_times(self.link, P[:, cut], A)
             Z[:, cut] += _score_changes(A, M, R[:, cut])
             leverage[:, cut] = np.einsum("bmkk->bm", M)

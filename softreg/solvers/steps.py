@@ -10,7 +10,7 @@ import numpy as np
 from softreg._model.certificate import certify
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, PerProblem, Places
-from softreg.solvers.base import CERTIFIED_GAP, LOSS_ROUNDING, Point
+from softreg.solvers.base import CERTIFIED_GAP, LOSS_ROUNDING, Point, rounding
 from softreg.solvers.linalg.conjugate_gradients import HessianProduct, conjugate_gradients
 from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.linalg.metrics import DiagonalMetric, Metric
@@ -249,5 +249,22 @@ def balanced(objective: Objective, point: Point) -> Point:
         product = HessianProduct(objective, point.T, confined_to=free)
         step, _, _ = conjugate_gradients(product, gradient, metric, enough, _FEWEST_PRODUCTS)
         product.forget()
-        point = line_search(objective, point, step)
+        point = _after_balancing(objective, point, step)
     return point
+
+
+def _after_balancing(objective: Objective, point: Point, step: Coef) -> Point:
+    """Return the point after a step along which F falls, or is flat to rounding.
+
+    Of the last steps, F shows nothing: where it stays the same, a line search is left to luck.
+    """
+    reached = line_search(objective, point, step)
+    slope, level = objective.problems.inner(point.gradient, step), rounding(point.value)
+    flat = (np.abs(slope) <= level).nonzero()[0]
+    if not flat.size:
+        return reached
+    subset, columns = objective.take_problems(flat), objective.problems.columns
+    whole = Point.at_coefficients(subset, columns(point.T + step, flat), columns(step, flat))
+    stays = whole.value <= (point.value + level)[flat]
+    whole = whole.take_problems(subset, stays.nonzero()[0])
+    return reached.with_problems(objective, flat[stays], whole)

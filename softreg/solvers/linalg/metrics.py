@@ -325,6 +325,6 @@ def by_leverage(objective: Objective, T: Coef, root: NDArray, size: int) -> Obje
     miss the few rows that determine a nearly separable fit: there they took ten times as many
     iterations (measured).
     """
-    chance = ChanceByLeverage(size, objective.rows.n)
+    chance = ChanceByLeverage(size, objective.rows.totals.n)
     rows = objective.rows.sampled(objective.leverage_kernel(T, root), chance)
     return replace(objective, rows=rows)

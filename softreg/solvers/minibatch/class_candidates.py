@@ -15,6 +15,7 @@ from softreg._model.penalties import Penalty
 from softreg._rows.arrays import Coef, PerScore, Places
 from softreg._rows.blocks import Block
 from softreg._rows.targets import ClassTargets
+from softreg.solvers.base import Random
 from softreg.solvers.linalg.metrics import ChanceByLeverage
 from softreg.solvers.minibatch.curvature import Kronecker, KroneckerInverse
 from softreg.solvers.minibatch.update import CurvatureState, Iterate, UpdateRule
@@ -33,7 +34,7 @@ _DAMPING = 1 / 8
 
 
 def candidate_descent(
-    n_candidates: int | None, proposal: str, objective: Objective, random: np.random.Generator
+    n_candidates: int | None, proposal: str, objective: Objective, random: Random
 ) -> CandidateDescent | None:
     """Return how an epoch goes with candidates; None: there are as many as classes, or none.
 
@@ -47,7 +48,7 @@ def candidate_descent(
             "has one; labels, and two classes, have no others to leave out: leave it None."
         )
     is_sample = n_candidates < objective.shape[1]
-    return CandidateDescent(int(n_candidates), proposal, random) if is_sample else None
+    return CandidateDescent(int(n_candidates), proposal, random()) if is_sample else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +79,8 @@ class CandidateDescent:
         candidates = Candidates.from_frequency(self.n_candidates, self.proposal, frequency)
         even = Kronecker.at_zero_coefficients(objective)
         state = _even_state(even, iterate.curvature_state, objective)
-        columns, t = _Columns.from_iterate(iterate, objective.penalty), iterate.n_steps
+        columns = _Columns.from_iterate(iterate, objective.penalty)
+        t = float(np.max(iterate.n_steps))
         for batch in batches:
             # 1. The batch's loss over its true classes and some others, drawn for it.
             classes, sampled = candidate_objective(objective, batch, candidates, self.random)
@@ -95,7 +97,7 @@ class CandidateDescent:
             columns.move_inplace(classes, gradient, seen.score_curvature / S, step)
             # 4. The features' second moments in the batch join those of the others.
             seen = even.with_mean_moments(seen.mean_moments)
-            state = state.after_batch(seen, replace(objective, rows=batch))
+            state = state.after_batch(seen, replace(objective, rows=batch), np.ones(1, bool))
         # 5. The penalty of all columns, up to the last step.
         columns.move_inplace(slice(None), 0.0, np.zeros(1), step)
         average = columns.average(t) if rule.averaging else columns.T
@@ -104,10 +106,11 @@ class CandidateDescent:
     def estimate(self, objective: Objective) -> Objective:
         """Return the objective over all classes of as many rows as cost what an epoch does."""
         rows, K = objective.rows, objective.shape[1]
-        size = max(_MIN_ESTIMATE_ROWS, rows.n * self.n_candidates // K)
-        if size >= rows.n:
+        n = rows.totals.n
+        size = max(_MIN_ESTIMATE_ROWS, n * self.n_candidates // K)
+        if size >= n:
             return objective
-        some = rows.sampled(Block.weights, ChanceByLeverage(size, rows.n))
+        some = rows.sampled(Block.weights, ChanceByLeverage(size, n))
         weight = some.totals.score_divisor
         return replace(objective, rows=some, score_weight=weight, mean_weight=float(weight.mean()))
 
@@ -186,7 +189,7 @@ def candidate_objective(
     rows = batch.replaced(
         Y=ClassTargets(codes, len(classes)), offset=np.broadcast_to(offset, (batch.n, len(classes)))
     )
-    weight = objective.score_weight[classes] * (batch.n / objective.rows.n)
+    weight = objective.score_weight[classes] * (batch.n / objective.rows.totals.n)
     return classes, replace(objective, rows=rows, score_weight=weight)
 
 
@@ -237,7 +240,7 @@ class _Columns:
     def from_iterate(cls, iterate: Iterate, penalty: Penalty) -> _Columns:
         """Return a copy of the iterate's columns."""
         lag = _average_total(iterate.n_steps) * (iterate.T - iterate.average)
-        return cls(iterate.T.copy(), lag, np.full(lag.shape[1], float(iterate.n_steps)), penalty)
+        return cls(iterate.T.copy(), lag, np.full(lag.shape[1], iterate.n_steps, float), penalty)
 
     def average(self, t: float) -> Coef:
         """Return the average of the T up to step t, (width, K)."""

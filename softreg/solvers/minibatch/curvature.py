@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,20 +63,20 @@ class Curvature(Protocol):
     def batch_curvature(self, objective: Objective, sums: Sequence[NDArray]) -> Self:
         """Return the curvature of a batch, whose objective this is, given its sums."""
 
-    def averaged_with(self, batch: Self, weight: float) -> Self:
-        """Return (1 - weight) times this curvature plus `weight` times that of a batch."""
+    def averaged_with(self, batch: Self, weight: PerScore) -> Self:
+        """Return (1 - weight) times this curvature plus `weight` (K,) times that of a batch."""
 
     def in_coordinates(self, change: Coordinates) -> Self:
         """Return the curvature in new coordinates, given in terms of the present ones."""
 
-    def inverse_with_penalty(self, objective: Objective, n_rows: float) -> Inverse:
-        """Return the inverse of the curvature, known from `n_rows` rows, plus the penalty.
+    def inverse_with_penalty(self, objective: Objective, n_rows: PerScore | float) -> Inverse:
+        """Return the inverse of the curvature, known from `n_rows` (K,) rows, plus the penalty.
 
         The fewer the rows, the nearer the features' second moments are brought to the identity.
         """
 
 
-def _data_share(n_rows: float, width: int) -> float:
+def _data_share(n_rows: Any, width: int) -> Any:
     """Return the weight of second moments of `n_rows` rows beside the identity, in [0, 1)."""
     return n_rows / (n_rows + width)
 
@@ -127,23 +127,23 @@ class ClassBlocks:
     def batch_curvature(self, objective: Objective, sums: Sequence[NDArray]) -> ClassBlocks:
         return ClassBlocks(sums[0])
 
-    def averaged_with(self, batch: ClassBlocks, weight: float) -> ClassBlocks:
-        return ClassBlocks(self.blocks + weight * (batch.blocks - self.blocks))
+    def averaged_with(self, batch: ClassBlocks, weight: PerScore) -> ClassBlocks:
+        return ClassBlocks(self.blocks + weight[:, None, None] * (batch.blocks - self.blocks))
 
     def in_coordinates(self, change: Coordinates) -> ClassBlocks:
         L = change.matrix()
         return ClassBlocks(L @ self.blocks @ L.T)
 
-    def inverse_with_penalty(self, objective: Objective, n_rows: float) -> ClassInverse:
+    def inverse_with_penalty(self, objective: Objective, n_rows: PerScore | float) -> ClassInverse:
         width = objective.shape[0]
-        curvature, share = self.score_curvature, _data_share(n_rows, width)
+        curvature, share = self.score_curvature, np.reshape(_data_share(n_rows, width), (-1, 1, 1))
         floor = _CURVATURE_FLOOR * curvature.mean()
         # blocks are raised by a block of mean diagonal `floor`, proportional to their sum
         total = max(curvature.sum(), _TINY)
         H = share * (self.blocks + floor * self.blocks.sum(axis=0) / total)
         strength = np.broadcast_to(objective.penalty.ridge, objective.shape).T
         diagonal = np.einsum("kjj->kj", H)
-        diagonal += (1 - share) * (curvature + floor)[:, None] + strength
+        diagonal += (1 - share[:, 0]) * (curvature + floor)[:, None] + strength
         roots = np.stack([np.tril(linalg.lapack.dtrtri(cholesky(h), lower=1)[0]) for h in H])
         penalised = (strength[:, None, :] * np.square(roots)).sum(axis=(1, 2))
         return ClassInverse(roots, float(width - penalised.mean()), objective.link)
@@ -226,12 +226,17 @@ class Kronecker:
             moments = objective.rows.working_squares(moments)[:, 0]
         return Kronecker(moments, score_curvature)
 
-    def averaged_with(self, batch: Kronecker, weight: float) -> Kronecker:
+    def averaged_with(self, batch: Kronecker, weight: PerScore) -> Kronecker:
+        # The features' moments, which scores share, as if all had the weight of the score with the
+        # most batches before.
         moments, curvature = self.feature_moments, self.score_curvature
-        return Kronecker(
-            moments + weight * (batch.feature_moments - moments),
-            curvature + weight * (batch.score_curvature - curvature),
+        least = weight[weight > 0].min(initial=1)
+        together = Kronecker(
+            moments + least * (batch.feature_moments - moments),
+            curvature + least * (batch.score_curvature - curvature),
         )
+        curvature = curvature + weight * (batch.score_curvature - curvature)
+        return replace(self, score_curvature=curvature).with_mean_moments(together.mean_moments)
 
     def in_coordinates(self, change: Coordinates) -> Kronecker:
         if self.feature_moments.ndim == 1:
@@ -239,8 +244,10 @@ class Kronecker:
         L = change.matrix()
         return replace(self, feature_moments=L @ self.feature_moments @ L.T)
 
-    def inverse_with_penalty(self, objective: Objective, n_rows: float) -> KroneckerInverse:
-        return KroneckerInverse.from_curvature(self, objective.penalty, n_rows)
+    def inverse_with_penalty(
+        self, objective: Objective, n_rows: PerScore | float
+    ) -> KroneckerInverse:
+        return KroneckerInverse.from_curvature(self, objective.penalty, float(np.max(n_rows)))
 
 
 @dataclass(frozen=True, eq=False)

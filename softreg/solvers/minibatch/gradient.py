@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from softreg._model.block_kernels import LargestMove
 from softreg._model.links import Link
 from softreg._model.objective import Objective
-from softreg._rows.arrays import Coef, Scores
+from softreg._rows.arrays import Coef, PerScore, Scores
 from softreg._rows.blocks import Block
 from softreg._rows.targets import Targets
 from softreg.solvers.minibatch.curvature import Curvature, Inverse
@@ -27,11 +27,11 @@ _HALVINGS = 10
 
 
 def gradient_and_curvature(
-    objective: Objective, T: Coef, curvature: Curvature, inverse: Inverse, length: float
+    objective: Objective, T: Coef, curvature: Curvature, inverse: Inverse, length: PerScore | float
 ) -> tuple[NDArray, Curvature]:
     """Return the gradient (width, K) for a step from T, and the curvature of the batch at T.
 
-    The step is `length` times the natural gradient, and each row's residual is taken after the
+    The step is `length` (K,) times the natural gradient, and each row's residual is taken after the
     row's own part of it, not before (implicit stochastic gradient descent: Toulis and Airoldi 2017,
     Annals of Statistics 45, 1694-1727): an outlier moves until it is fitted, never beyond. For a
     step of length zero this is the gradient of F. The curvature is of the given one's kind.
@@ -43,7 +43,7 @@ def gradient_and_curvature(
         inverse_weight=1 / objective.score_weight[:, None],
         curvature=curvature,
         inverse=inverse,
-        length=length,
+        length=np.reshape(length, (-1, 1)),
     )
     G, *sums = rows.sum(kernel)
     return objective.gradient(G, T), curvature.batch_curvature(objective, sums)
@@ -60,7 +60,7 @@ class _GradientAndCurvatureSums:
     inverse_weight : ndarray (K, 1), 1 / S_k
     curvature : Curvature, whose `block_sums` are taken
     inverse : Inverse
-    length : float, of the step, in natural gradients
+    length : ndarray (K, 1) or (1, 1), of the step, in natural gradients
     """
 
     link: Link
@@ -68,7 +68,7 @@ class _GradientAndCurvatureSums:
     inverse_weight: NDArray[np.float64]
     curvature: Curvature
     inverse: Inverse
-    length: float
+    length: NDArray[np.float64]
 
     def __call__(self, block: Block) -> tuple[NDArray, ...]:
         Z = block.scores(self.U)

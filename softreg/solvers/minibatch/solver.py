@@ -9,7 +9,7 @@ import numpy as np
 
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
-from softreg.solvers.base import Monitor, Result, Solver
+from softreg.solvers.base import Monitor, Random, Result, Solver
 from softreg.solvers.minibatch.class_candidates import PROPOSALS, candidate_descent
 from softreg.solvers.minibatch.update import Iterate, UpdateRule, step
 
@@ -149,32 +149,36 @@ class MiniBatch(Solver):
         whole = measured if training is objective else self._measured(objective, monitor.random)
         return _result(whole, start, epoch, monitor)
 
-    def run_epoch(
-        self, objective: Objective, iterate: Iterate, random: np.random.Generator
-    ) -> Iterate:
-        """Return the iterate after a step on each batch of the objective's rows."""
-        rows, rule = objective.rows, self._update_rule()
-        batches = rows.batches(self._batch_rows(rows.n), random if self.shuffle else None)
+    def run_epoch(self, objective: Objective, iterate: Iterate, random: Random) -> Iterate:
+        """Return the iterate after a step on each batch of the objective's rows.
+
+        Scores that have no weight in any of these rows stay as they are.
+        """
+        rows, rule, totals = objective.rows, self._update_rule(), objective.rows.totals
+        size = self._batch_rows(totals.n)
+        batches = rows.batches(size, random() if self.shuffle and size < totals.n else None)
         sampled = candidate_descent(self.n_candidates, self.proposal, objective, random)
         if sampled:
             return sampled.run_epoch(objective, batches, iterate, rule)
+        learned = totals.score_weight > 0
         for batch in batches:
-            weight = objective.score_weight * (batch.n / rows.n)
-            iterate = step(iterate, replace(objective, rows=batch, score_weight=weight), rule)
+            weight = objective.score_weight * (batch.n / totals.n)
+            of_batch = replace(objective, rows=batch, score_weight=weight)
+            iterate = step(iterate, of_batch, rule, learned)
         return iterate
 
-    def _measured(self, objective: Objective, random: np.random.Generator) -> Objective:
+    def _measured(self, objective: Objective, random: Random) -> Objective:
         """Return the objective whose F is that of `loss_curve_`: an estimate with candidates."""
         sampled = candidate_descent(self.n_candidates, self.proposal, objective, random)
         return sampled.estimate(objective) if sampled else objective
 
     def _split(
-        self, objective: Objective, start: Coef, random: np.random.Generator
+        self, objective: Objective, start: Coef, random: Random
     ) -> tuple[Objective, _KeptEpoch]:
         """Return the objective of the rows to learn from, and what is kept before any epoch."""
         if not self.early_stopping:
             return objective, _KeptEpoch(start, None)
-        training, held_out = objective.rows.validation_split(self.validation_fraction, random)
+        training, held_out = objective.rows.validation_split(self.validation_fraction, random())
         validation_loss = objective.on_rows(held_out).unpenalised()
         return objective.on_rows(training), _KeptEpoch(start, validation_loss)
 

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from softreg._model.links import Link
 from softreg._model.objective import Objective
 from softreg._model.penalties import Penalty
+from softreg._rows.arrays import Coef, PerScore
 from softreg._rows.base import Totals
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows
+from softreg.solvers.base import Random
 from softreg.solvers.minibatch.solver import MiniBatch
 from softreg.solvers.minibatch.update import Iterate
 
@@ -29,13 +31,13 @@ class StreamProblem:
     link : Link
     penalty : Penalty, on coefficients in the user's units
     solver : MiniBatch
-    random : numpy.random.Generator, of one chunk
+    random : callable () -> numpy.random.Generator, of one chunk
     """
 
     link: Link
     penalty: Penalty
     solver: MiniBatch
-    random: np.random.Generator
+    random: Random
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,37 +48,44 @@ class StreamState:
     ----------
     totals : Totals of the stream's rows, None before the first
     n_rows_of_fit : int, rows of an earlier fit, which weigh as much as those of the stream
+    n_rows_by_score : ndarray (K,), rows of the chunks in which each score had weight
     coordinates : Coordinates, which standardise all rows of the stream, nearly
     iterate : Iterate, in these coordinates
+    W, b : ndarrays (d, K) and (K,), the coefficients in the user's units
     losses : ndarray (number of chunks,), mean loss of each chunk before the step on it
     """
 
     totals: Totals | None
     n_rows_of_fit: int
+    n_rows_by_score: NDArray[np.intp]
     coordinates: Coordinates
     iterate: Iterate
+    W: Coef
+    b: PerScore
     losses: NDArray
 
     @classmethod
-    def at_null_model(cls, rows: MemoryRows, link: Link) -> StreamState:
-        """Return the state before the first chunk, at the null model of its raw rows."""
-        W = np.zeros((rows.X.shape[1], rows.n_scores))
-        # One more row, of equal probabilities, keeps the intercepts of unseen classes finite.
-        even = link.probabilities_inplace(np.zeros((rows.n_scores, 1)))[:, 0]
-        b = link.null_scores((rows.totals.target_sum + even) / (rows.totals.score_weight + 1))
-        return cls.from_fit(rows.coordinates, W, b * rows.coordinates.intercept, n_rows=0)
-
-    @classmethod
-    def from_fit(cls, raw: Coordinates, W: NDArray, b: NDArray, n_rows: int) -> StreamState:
-        """Return the state before the first chunk, at W (d, K) and b (K,) of a fit to `n_rows`.
+    def from_coefficients(
+        cls, raw: Coordinates, W: Coef, b: PerScore, n_rows_of_fit: int = 0
+    ) -> StreamState:
+        """Return the state before the first chunk, at coefficients of a fit to some rows, or none.
 
         `raw` are the user's coordinates.
         """
-        iterate = Iterate.at_start(raw.working(W, b), n_rows / _ROWS_PER_STEP)
-        return cls(None, n_rows, raw, iterate, np.array([]))
+        iterate = Iterate.at_start(raw.working(W, b), n_rows_of_fit / _ROWS_PER_STEP)
+        none = np.zeros(len(b), dtype=np.intp)
+        return cls(None, n_rows_of_fit, none, raw, iterate, W, b, np.array([]))
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows seen that have weight, those of an earlier fit among them."""
+        return self.n_rows_of_fit + (0 if self.totals is None else self.totals.n)
 
     def after_chunk(self, rows: MemoryRows, problem: StreamProblem) -> StreamState:
-        """Return the state after one more chunk, given its rows in raw coordinates."""
+        """Return the state after one more chunk, given its rows in raw coordinates.
+
+        Scores without weight in the chunk, as of a label that is unknown there, stay as they are.
+        """
         # 1. Totals of all rows so far, and the coordinates that standardise them.
         totals = rows.totals if self.totals is None else self.totals + rows.totals
         coordinates = rows.coordinates.standardising(totals.mean, totals.variance, rows.X.dtype)
@@ -85,39 +94,62 @@ class StreamState:
         is_near = self.totals is not None and self.coordinates.are_nearly(coordinates)
         coordinates = self.coordinates if is_near else coordinates
         # 3. F of all rows so far, estimated from this chunk, and the iterate in its coordinates.
-        objective = self._objective(rows.replaced(coordinates=coordinates), totals, problem)
+        learned = rows.totals.score_weight > 0
+        n_rows = self.n_rows_by_score + learned * rows.totals.n
+        rows = rows.replaced(coordinates=coordinates, known_totals=rows.totals)
+        objective = _objective(rows, totals, n_rows, self.n_rows_of_fit, problem)
         iterate = self.iterate
         if not is_near:
             iterate = iterate.in_coordinates(coordinates.since(self.coordinates), objective)
-        # 4. The loss of rows that the coefficients have not been fitted to yet.
-        loss = objective.on_rows(objective.rows).unpenalised().value(iterate.average)
-        losses = np.append(self.losses, objective.in_units_of_F(loss).sum())
-        # 5. A step on each batch of the chunk.
+        # 4. Scores of which these are the first rows begin at the null model of them.
+        first = learned & (self.n_rows_by_score + self.n_rows_of_fit == 0)
+        iterate = iterate.moved_to(_null(objective), first)
+        # 5. The loss of rows that the coefficients have not been fitted to yet.
+        of_chunk = objective.on_rows(rows).unpenalised()
+        loss = of_chunk.in_units_of_F(of_chunk.value(iterate.average)).sum()
+        # 6. A step on each batch of the chunk.
         iterate = problem.solver.run_epoch(objective, iterate, problem.random)
-        return StreamState(totals, self.n_rows_of_fit, coordinates, iterate, losses)
-
-    @property
-    def n_rows(self) -> int:
-        """Number of rows seen, those of an earlier fit among them."""
-        return self.n_rows_of_fit + (0 if self.totals is None else self.totals.n)
-
-    def coefficients(self, link: Link) -> tuple[NDArray, NDArray]:
-        """Return W (d, K) and b (K,) in the user's units."""
-        return self.coordinates.coefficients(link.centred(self.iterate.average))
-
-    def _objective(self, rows: MemoryRows, totals: Totals, problem: StreamProblem) -> Objective:
-        """Return F of all rows so far, with the mean loss of some of them in place of all.
-
-        The penalty is divided by the weight of all rows, those of an earlier fit among them.
-        """
-        coordinates = rows.coordinates
-        mean_weight = np.where(totals.score_weight > 0, totals.score_weight, 1.0) / totals.n
-        penalty = problem.penalty.for_scaled_features(coordinates.scale, coordinates.intercept)
-        penalty = penalty.divided(mean_weight * (self.n_rows_of_fit + totals.n))
-        return Objective(
-            link=problem.link,
-            rows=rows,
-            penalty=penalty,
-            score_weight=mean_weight * rows.n,
-            mean_weight=float(mean_weight.mean() * rows.n),
+        W, b = coordinates.coefficients(problem.link.centred(iterate.average))
+        return StreamState(
+            totals=totals,
+            n_rows_of_fit=self.n_rows_of_fit,
+            n_rows_by_score=n_rows,
+            coordinates=coordinates,
+            iterate=iterate,
+            W=np.where(learned, W, self.W),
+            b=np.where(learned, b, self.b),
+            losses=np.append(self.losses, loss),
         )
+
+
+def _objective(
+    rows: MemoryRows, totals: Totals, n_rows: NDArray, n_rows_of_fit: int, problem: StreamProblem
+) -> Objective:
+    """Return F of all rows so far, with the mean loss of some of them in place of all.
+
+    The penalty is divided by the weight of all rows, those of an earlier fit among them. `n_rows`
+    (K,) are the rows so far in whose chunks a score had weight.
+    """
+    coordinates = rows.coordinates
+    mean_weight = totals.score_divisor / np.maximum(n_rows, 1)
+    penalty = problem.penalty.for_scaled_features(coordinates.scale, coordinates.intercept)
+    penalty = penalty.divided(mean_weight * np.maximum(n_rows_of_fit + n_rows, 1))
+    return Objective(
+        link=problem.link,
+        rows=rows,
+        penalty=penalty,
+        score_weight=mean_weight * rows.totals.n,
+        mean_weight=float(mean_weight.mean() * rows.totals.n),
+    )
+
+
+def _null(objective: Objective) -> Coef:
+    """Return T (width, K) of the model without features, of the objective's rows and one more.
+
+    That has equal probabilities, which keeps the intercepts of unseen classes finite.
+    """
+    T, totals, link = np.zeros(objective.shape), objective.rows.totals, objective.link
+    if objective.rows.coordinates.intercept:
+        even = link.probabilities_inplace(np.zeros((len(T.T), 1)))[:, 0]
+        T[-1] = link.null_scores((totals.target_sum + even) / (totals.score_weight + 1))
+    return T

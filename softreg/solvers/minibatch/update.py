@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from softreg._model.objective import Objective
-from softreg._rows.arrays import Coef
+from softreg._rows.arrays import Coef, Mask
 from softreg._rows.coordinates import Coordinates
 from softreg.solvers.minibatch.curvature import ClassBlocks, Curvature, Inverse, Kronecker
 from softreg.solvers.minibatch.gradient import gradient_and_curvature, without_overshoot
@@ -27,6 +28,9 @@ AVERAGE_POWER, _CURVATURE_POWER = 3, 1
 _MAX_BLOCK_VALUES = 2**22
 # The inverse is computed anew when there are this many times as many batches.
 _INVERSE_RENEWAL = 1.2
+# Numbers of steps, batches or rows, the same for all scores or one for each, (K,): scores that have
+# no weight in some rows do not count them.
+Counts = Any
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class UpdateRule:
     momentum: float
     averaging: bool
 
-    def step_length(self, t: float, n_rows: int, effective_features: float) -> float:
+    def step_length(self, t: Counts, n_rows: int, effective_features: float) -> Counts:
         """Return the length of step t, on a batch of `n_rows`, in natural gradients."""
         eta = self.learning_rate
         if eta is None:
@@ -53,7 +57,7 @@ class UpdateRule:
         return eta / (1 + eta * t / _LENGTH_DECAY)
 
 
-def average_weight(t: float, power: int) -> float:
+def average_weight(t: Counts, power: int) -> Counts:
     """Return the weight of item t when it joins an average in which items weigh about t^power."""
     return (power + 1) / (t + power)
 
@@ -66,15 +70,15 @@ class CurvatureState:
     ----------
     curvature : Curvature, averaged over the batches
     inverse : Inverse, of the curvature at an earlier batch, plus the penalty
-    n_batches, n_rows : int, how many batches, and rows in them, the curvature is averaged over
-    inverse_batch : int, the number of the batch at which the inverse was computed
+    n_batches, n_rows : Counts, how many batches, and rows in them, the curvature is averaged over
+    inverse_batch : Counts, the number of the batch at which the inverse was computed
     """
 
     curvature: Curvature
     inverse: Inverse
-    n_batches: int
-    n_rows: int
-    inverse_batch: int
+    n_batches: Counts
+    n_rows: Counts
+    inverse_batch: Counts
 
     @classmethod
     def from_prior(cls, curvature: Curvature, objective: Objective) -> CurvatureState:
@@ -82,21 +86,36 @@ class CurvatureState:
         return cls(curvature, curvature.inverse_with_penalty(objective, 0), 0, 0, 0)
 
     @classmethod
-    def from_first_batch(cls, objective: Objective, T: Coef) -> CurvatureState:
-        """Return the state after one batch, given its objective, with the curvature at T."""
+    def at_start(cls, objective: Objective) -> CurvatureState:
+        """Return the state before any batch, of the kind of curvature that is small enough."""
         width, K = objective.shape
         kind = ClassBlocks if K * width**2 <= _MAX_BLOCK_VALUES else Kronecker
-        prior = cls.from_prior(kind.at_zero_coefficients(objective), objective)
-        _, curvature = gradient_and_curvature(objective, T, prior.curvature, prior.inverse, 0.0)
-        return prior.after_batch(curvature, objective)
+        return cls.from_prior(kind.at_zero_coefficients(objective), objective)
 
-    def after_batch(self, batch_curvature: Curvature, objective: Objective) -> CurvatureState:
-        """Return the state after one more batch, given its curvature and its objective."""
-        n_batches, n_rows = self.n_batches + 1, self.n_rows + objective.rows.n
-        weight = average_weight(n_batches, _CURVATURE_POWER)
+    def after_first_batch(self, objective: Objective, T: Coef, learned: Mask) -> CurvatureState:
+        """Return the state with the curvature at T of a batch, for scores of which it is the first.
+
+        These are those of `learned` (K,) that no batch has shown yet.
+        """
+        first = learned & np.equal(self.n_batches, 0)
+        if not first.any():
+            return self
+        _, curvature = gradient_and_curvature(objective, T, self.curvature, self.inverse, 0.0)
+        return self.after_batch(curvature, objective, first)
+
+    def after_batch(
+        self, batch_curvature: Curvature, objective: Objective, learned: Mask
+    ) -> CurvatureState:
+        """Return the state after one more batch, given its curvature and its objective.
+
+        `learned` (K,) marks the scores that have weight; others stay as they are.
+        """
+        n_batches, n_rows = self.n_batches + learned, self.n_rows + learned * objective.rows.n
+        weight = np.where(learned, average_weight(n_batches, _CURVATURE_POWER), 0)
         curvature = self.curvature.averaged_with(batch_curvature, weight)
         inverse, inverse_batch = self.inverse, self.inverse_batch
-        if n_batches >= max(inverse_batch + 1, _INVERSE_RENEWAL * inverse_batch):
+        due = np.maximum(inverse_batch + 1, _INVERSE_RENEWAL * inverse_batch)
+        if (learned & (n_batches >= due)).any():
             inverse = curvature.inverse_with_penalty(objective, n_rows)
             inverse_batch = n_batches
         return CurvatureState(curvature, inverse, n_batches, n_rows, inverse_batch)
@@ -116,20 +135,26 @@ class Iterate:
     ----------
     T, velocity, average : ndarray (width, K), coefficients, their last change, and the average of
         all T so far
-    n_steps : float, how many steps were taken, or counted as taken at the start
+    n_steps : Counts, how many steps were taken, or counted as taken at the start
     curvature_state : CurvatureState, None before the first step
     """
 
     T: Coef
     velocity: Coef
     average: Coef
-    n_steps: float = 0
+    n_steps: Counts = 0
     curvature_state: CurvatureState | None = None
 
     @classmethod
-    def at_start(cls, T: Coef, n_steps: float = 0) -> Iterate:
+    def at_start(cls, T: Coef, n_steps: Counts = 0) -> Iterate:
         """Return the iterate at rest at T (width, K), which counts as the result of `n_steps`."""
         return cls(T, np.zeros_like(T), T, n_steps)
+
+    def moved_to(self, T: Coef, scores: Mask) -> Iterate:
+        """Return the iterate at T (width, K) in some scores (K,), in which no step was taken."""
+        return replace(
+            self, T=np.where(scores, T, self.T), average=np.where(scores, T, self.average)
+        )
 
     def in_coordinates(self, change: Coordinates, objective: Objective) -> Iterate:
         """Return the iterate in the objective's coordinates, given in terms of the present ones."""
@@ -143,11 +168,16 @@ class Iterate:
         return Iterate(T, velocity, average, self.n_steps, state)
 
 
-def step(iterate: Iterate, objective: Objective, rule: UpdateRule) -> Iterate:
-    """Return the iterate after a step on the objective of a batch."""
-    n_steps = iterate.n_steps + 1
+def step(iterate: Iterate, objective: Objective, rule: UpdateRule, learned: Mask) -> Iterate:
+    """Return the iterate after a step on the objective of a batch.
+
+    `learned` (K,) marks the scores that have weight in the rows of which the batch is one; others
+    stay as they are: neither momentum nor the penalty moves them.
+    """
+    n_steps = iterate.n_steps + learned
     # 1. The curvature of the batches before; at the very first batch, its own.
-    state = iterate.curvature_state or CurvatureState.from_first_batch(objective, iterate.T)
+    state = iterate.curvature_state or CurvatureState.at_start(objective)
+    state = state.after_first_batch(objective, iterate.T, learned)
     # 2. The length: shorter with every step, so that the noise of batches averages out.
     length = rule.step_length(n_steps, objective.rows.n, state.inverse.effective_features)
     # 3. The batch's gradient, its rows' residuals implicit, so that no outlier is overshot.
@@ -159,8 +189,10 @@ def step(iterate: Iterate, objective: Objective, rule: UpdateRule) -> Iterate:
     change = without_overshoot(objective, iterate.T, change)
     # 5. Momentum and the average of the iterates.
     velocity = rule.momentum * iterate.velocity - (1 - rule.momentum) * change
-    T = iterate.T + velocity
+    T = np.where(learned, iterate.T + velocity, iterate.T)
     weight = average_weight(n_steps, AVERAGE_POWER) if rule.averaging else 1.0
-    average = iterate.average + weight * (T - iterate.average)
+    average = iterate.average + np.where(learned, weight * (T - iterate.average), 0)
+    velocity = np.where(learned, velocity, iterate.velocity)
     # 6. The batch's curvature joins that of the others, for the steps to come.
-    return Iterate(T, velocity, average, n_steps, state.after_batch(curvature, objective))
+    state = state.after_batch(curvature, objective, learned)
+    return Iterate(T, velocity, average, n_steps, state)
