@@ -412,13 +412,15 @@ def check_n_jobs(n_jobs: Any) -> int | None:
     raise ValueError(f"n_jobs={n_jobs!r} must be None, a positive integer, or -1 for all cores.")
 
 
-def check_no_overflow(objective: NDArray) -> None:
-    """Raise a ValueError if F of any problem, (B,), is not finite at the end of a fit."""
+def check_no_overflow(objective: NDArray, coef: NDArray) -> None:
+    """Raise a ValueError if F of any problem, (B,), or coefficients (d, K) are not finite."""
     if not np.isfinite(objective).all():
         raise ValueError(
             f"The objective overflows: it is {objective.sum()} at the start or after a step. Bring "
             "X, sample_weight, offset and C into a range whose squares are finite."
         )
+    remedy = "the values of that column of X differ by too little; multiply it by a power of ten"
+    raise_where(~np.isfinite(coef), coef, "coefficients must be finite", remedy)
 
 
 def check_random_state(random_state: Any, *seeds: int) -> np.random.Generator:

@@ -144,14 +144,14 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         random = validation.check_random_state(self.random_state)
 
         def attributes_at(T: NDArray) -> dict[str, Any]:
-            return prediction_attributes(encoding, *objective.coefficients(T), rows.dtype)
+            return prediction_attributes(encoding, *objective.coefficients(T))
 
         def report(T: NDArray, F: float) -> bool:
             return task.iteration(F, partial(attributes_at, T))
 
         monitor = monitor_of(self, report=report, random=random)
         result = solver.minimise(objective, self._start(objective, rows, encoding), monitor)
-        validation.check_no_overflow(result.objective)
+        validation.check_no_overflow(result.objective, result.coef)
         attributes = self._attributes_of_fit(result, encoding, rows) | {"solver_": solver}
         if result.validation_curve is not None:
             attributes["validation_curve_"] = result.validation_curve
@@ -167,7 +167,7 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         shape = null.shape[1], len(rows.coordinates.scale)
         if not same_classes or self.coef_.shape != shape:
             return null
-        T = objective.working(self.coef_.T.astype(float), self.intercept_.astype(float))
+        T = objective.working(self.coef_.T, self.intercept_)
         return np.where(objective.problems.spread(objective.constant_problems), null, T)
 
     def _inverse_strengths(self, encoding: Encoding) -> NDArray:

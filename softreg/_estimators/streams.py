@@ -167,8 +167,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             rows = memory_rows(data, *encoding.targets(answers), None, raw, threads)
             problem = self._stream_problem(encoding, data.shape[1])
             stream = self._stream_state(rows, encoding).after_chunk(rows, problem)
-        dtype = data.dtype if is_first else np.result_type(data.dtype, self.coef_.dtype)
-        predicting = prediction_attributes(encoding, *stream.coefficients(encoding.link), dtype)
+        predicting = prediction_attributes(encoding, *stream.coefficients(encoding.link))
         if not all(np.isfinite(predicting[name]).all() for name in ("coef_", "intercept_")):
             raise ValueError(
                 "The coefficients overflow. Choose a smaller learning_rate, or bring X and "
@@ -224,8 +223,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         """Return the state of the stream before these rows: new, or as the last chunk left it."""
         if not hasattr(self, "coef_"):
             return StreamState.at_null_model(rows, encoding.link)
-        W, b = self.coef_.T.astype(float), self.intercept_.astype(float)
-        stream = getattr(self, "_stream_", None)
+        W, b, stream = self.coef_.T, self.intercept_, getattr(self, "_stream_", None)
         if stream is None:
             stream = StreamState.from_fit(rows.coordinates, W, b, n_rows=self.n_samples_seen_)
         drops_intercept = b.any() and not self.fit_intercept
