@@ -230,5 +230,6 @@ def _class_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDAr
         factors = totals.sum() / (len(classes) * np.where(totals > 0, totals, np.inf))
     else:
         factors = validation.check_class_weight(class_weight, classes)
-    validation.check_two_classes(totals if factors is None else totals * factors, classes)
+    has_weight = (totals > 0) * 1.0
+    validation.check_two_classes(has_weight if factors is None else has_weight * factors, classes)
     return factors

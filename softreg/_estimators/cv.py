@@ -162,6 +162,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         Z = self.decision_function(X, offset)
         encoder, data = self._encoder(y), np.empty((len(Z), 0))
         answers = encoder.checked(y, sample_weight, data)
+        answers = answers.in_weight_unit(answers.weight_unit)
         encoding = encoder.encoding_from_classes(self.classes_, answers)
         scorer = held_out_scorer(self.scoring, X, y, encoding, answers)
         return float(scorer.fold_score(self, np.arange(len(Z)), Z)[0])

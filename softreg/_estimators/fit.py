@@ -59,7 +59,8 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Finite numbers in any units. Over float32 the descent of `LBFGS` runs in single
+            Finite numbers in any units and as far from zero as may be; a column is constant only
+            if all its values are equal. Over float32 the descent of `LBFGS` runs in single
             precision, Newton's steps and the certificate in double; sparse input is used as CSR;
             other types become float64.
         y : array-like of shape (n_samples,) or (n_samples, n_classes), or sparse matrix

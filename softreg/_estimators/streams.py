@@ -164,7 +164,9 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         encoding = self._stream_encoding(encoder, classes, answers, y)
         with threads_of(self) as threads:
             raw = Coordinates.raw(data.shape[1], bool(self.fit_intercept))
-            rows = memory_rows(data, *encoding.targets(answers), None, raw, threads)
+            unit = self._weight_unit(answers)
+            targets = encoding.targets(answers.in_weight_unit(unit))
+            rows = memory_rows(data, *targets, None, raw, threads, unit)
             problem = self._stream_problem(encoding, data.shape[1])
             stream = self._stream_state(rows, encoding).after_chunk(rows, problem)
         predicting = prediction_attributes(encoding, *stream.coefficients(encoding.link))
@@ -210,6 +212,11 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
                 f"{encoding.n_scores}."
             )
         return encoding
+
+    def _weight_unit(self, answers: Answers) -> float:
+        """Return the power of two by which a stream's weights are divided: by its first chunk."""
+        stream = getattr(self, "_stream_", None)
+        return stream.totals.weight_unit if stream else answers.weight_unit
 
     def _stream_problem(self, encoding: Encoding, n_features: int) -> StreamProblem:
         """Return what is minimised on a stream, and the solver that does it."""

@@ -63,7 +63,9 @@ class StreamState:
         W = np.zeros((rows.X.shape[1], rows.n_scores))
         # One more row, of equal probabilities, keeps the intercepts of unseen classes finite.
         even = link.probabilities_inplace(np.zeros((rows.n_scores, 1)))[:, 0]
-        b = link.null_scores((rows.totals.target_sum + even) / (rows.totals.score_weight + 1))
+        one = 1 / rows.weight_unit
+        totals = rows.totals
+        b = link.null_scores((totals.target_sum + one * even) / (totals.score_weight + one))
         return cls.from_fit(rows.coordinates, W, b * rows.coordinates.intercept, n_rows=0)
 
     @classmethod
@@ -79,7 +81,8 @@ class StreamState:
         """Return the state after one more chunk, given its rows in raw coordinates."""
         # 1. Totals of all rows so far, and the coordinates that standardise them.
         totals = rows.totals if self.totals is None else self.totals + rows.totals
-        coordinates = rows.coordinates.standardising(totals.mean, totals.variance, rows.X.dtype)
+        least_scale = self._penalty(totals, problem).least_scale(totals.weight_unit)
+        coordinates = rows.coordinates.standardising(totals.moments, rows.X.dtype, least_scale)
         coordinates = coordinates.without_constants()
         # 2. The coordinates of the chunk before, if they are near: others need a new inverse.
         is_near = self.totals is not None and self.coordinates.are_nearly(coordinates)
@@ -106,18 +109,21 @@ class StreamState:
         return self.coordinates.coefficients(link.centred(self.iterate.average))
 
     def _objective(self, rows: MemoryRows, totals: Totals, problem: StreamProblem) -> Objective:
-        """Return F of all rows so far, with the mean loss of some of them in place of all.
-
-        The penalty is divided by the weight of all rows, those of an earlier fit among them.
-        """
-        coordinates = rows.coordinates
-        mean_weight = np.where(totals.score_weight > 0, totals.score_weight, 1.0) / totals.n
-        penalty = problem.penalty.for_scaled_features(coordinates.scale, coordinates.intercept)
-        penalty = penalty.divided(mean_weight * (self.n_rows_of_fit + totals.n))
+        """Return F of all rows so far, with the mean loss of some of them in place of all."""
+        scale, intercept = rows.coordinates.scale, rows.coordinates.intercept
+        penalty, mean_weight = self._penalty(totals, problem), totals.score_divisor / totals.n
         return Objective(
             link=problem.link,
             rows=rows,
-            penalty=penalty,
+            penalty=penalty.for_scaled_features(scale, intercept, totals.weight_unit),
             score_weight=mean_weight * rows.n,
             mean_weight=float(mean_weight.mean() * rows.n),
         )
+
+    def _penalty(self, totals: Totals, problem: StreamProblem) -> Penalty:
+        """Return the penalty in the user's units, divided by the weight of all rows.
+
+        Those of an earlier fit are among them.
+        """
+        mean_weight = totals.score_divisor / totals.n
+        return problem.penalty.divided(mean_weight * (self.n_rows_of_fit + totals.n))
