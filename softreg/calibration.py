@@ -213,7 +213,7 @@ def _held_out_scores(
     rows, scores = [], []
     for number, fold in enumerate(check_cv(cv, y, classifier=by_class).split(X, y)):
         train, test = (np.arange(n)[np.asarray(part)] for part in fold)  # masks become indices
-        others = sample.answers.take_rows(train)
+        others = sample.answers.take_rows(train).in_weight_unit(1 / sample.weight_unit)
         missing = np.setdiff1d(classes, others.y).tolist() if by_class else []
         if missing:
             raise ValueError(

@@ -42,7 +42,7 @@ def everything(objective, T):
     leverage = objective.leverage_kernel(T, root)
     U = rows.block_coefficients(T)
     return [
-        *(rows.totals.mean, rows.totals.variance),
+        *(rows.totals.moments.mean, rows.totals.moments.deviation),
         np.array([rows.totals.n, rows.totals.weight]),
         *(
             rows.totals.score_weight,
@@ -106,6 +106,7 @@ def single_product(T):
     return lambda objective: HessianProduct(objective, T).for_steps()(np.cos(T))
 
 
+LEAST = 5e-324
 COLUMNS = {
     "far from zero": lambda rng, n: rng.normal(size=n) + 1e8,
     "a drift": lambda rng, n: np.linspace(0, 1e6, n) + rng.normal(size=n),
@@ -115,6 +116,11 @@ COLUMNS = {
     "one outlier": lambda rng, n: (np.arange(n) == n // 3) * 1e12 + rng.normal(size=n),
     "sorted": lambda rng, n: np.sort(rng.standard_cauchy(size=n)),
     "zeros mostly": lambda rng, n: rng.normal(size=n) * (rng.random(n) < 0.02),
+    "another value in one row": lambda rng, n: 90210.0 + (np.arange(n) == n // 2),
+    "neighbouring numbers": lambda rng, n: 1e15 + rng.integers(0, 4, n) / 8,
+    "enormous": lambda rng, n: 1e307 * rng.normal(size=n),
+    "minute": lambda rng, n: 1e-300 * rng.normal(size=n),
+    "the least of numbers": lambda rng, n: LEAST * rng.integers(0, 3, n),
 }
 
 
@@ -123,7 +129,7 @@ COLUMNS = {
 @pytest.mark.factor("weighted", [False, True])
 @pytest.mark.factor("name", COLUMNS)
 def test_moments_of_chunks_are_those_of_long_double(one_thread, name, weighted, sizes, container):
-    """Means are right to rounding, deviations to ten digits, or to the rounding of the mean."""
+    """Means are right to rounding, their own or that of deviations; these are to ten digits."""
     rng = np.random.default_rng(8)
     x = COLUMNS[name](rng, 1000)
     w = rng.uniform(size=1000) * (rng.random(1000) < 0.8) if weighted else np.ones(1000)
@@ -133,13 +139,16 @@ def test_moments_of_chunks_are_those_of_long_double(one_thread, name, weighted, 
         chunk = container(x[a:b, None]), (none[a:b], w[a:b], None)
         chunks.append(single_pass_rows(*chunk, raw, one_thread))
     totals = ChunkedRows.from_source(chunks).totals
-    (mean,), (variance,) = totals.mean, totals.variance
+    (mean,), (found,) = totals.moments.mean, totals.moments.deviation
     long, weight = x.astype(np.longdouble), w.astype(np.longdouble) / w.astype(np.longdouble).sum()
     expected = (weight * long).sum()
     deviation = np.sqrt((weight * (long - expected) ** 2).sum())
-    rounding = np.finfo(float).eps * float(np.abs(weight * long).sum())
-    assert abs(mean - expected) <= 8 * rounding
-    assert abs(np.sqrt(variance) - deviation) <= 1e-10 * deviation + 2 * rounding
+    rounding = np.finfo(float).eps * float(np.abs(weight * long).sum()) + LEAST
+    assert abs(mean - expected) <= 8 * rounding + 1e-13 * deviation
+    long_rounding = np.finfo(np.longdouble).eps * abs(expected)
+    assert abs(found - deviation) <= 1e-10 * deviation + long_rounding + LEAST
+    varies = len(np.unique(x[w > 0])) > 1
+    assert bool(totals.moments.varies[0]) == varies == (found > 0)
 
 
 @pytest.mark.parametrize("source", SOURCES)

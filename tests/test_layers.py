@@ -29,7 +29,7 @@ _encoding/    WHAT y MEANS: validation, answers, classes, labels, chunk_survey
 _model/       WHAT IS MINIMISED: objective, certificate, links, penalties, rowspace,
               kernels, block_kernels
 _rows/        WHERE THE DATA ARE: base, blocks, memory, chunked, targets, coordinates,
-              threads, arrays
+              moments, threads, arrays
 leaves        nobody imports them: calibration, chunks, display, functions, inference
 """
 ROW = re.compile(r"^(?P<indent> *)(?P<name>[a-z_]+)/? +(?:[^:\n]+: )?(?P<modules>.+)$", re.M)

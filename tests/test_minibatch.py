@@ -391,13 +391,13 @@ def test_weight_two_is_the_row_twice():
 
 @pytest.mark.parametrize("make_X", [sp.csr_array, lambda X: X.astype(np.float32)])
 def test_sparse_and_single_precision_come_as_near(make_X):
-    """CSR and float32 stay what they are, and end within 3 % of the optimum."""
+    """CSR and float32 end within 3 % of the optimum, with coefficients in double precision."""
     counts, kinds = PROBLEMS["sparse counts"]()
     data = make_X(counts.toarray())
     model = SoftmaxRegression(solver=MiniBatch(n_epochs=40), random_state=0).fit(data, kinds)
     best = solved("sparse counts", 1.0)[-1]
     reached = objective(model.coef_, model.intercept_, counts, one_hot(kinds))
-    assert model.coef_.dtype == data.dtype and reached < 1.03 * best
+    assert model.coef_.dtype == np.float64 and reached < 1.03 * best
 
 
 def test_two_classes_labels_and_one_vs_rest_are_learned():

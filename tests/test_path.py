@@ -240,12 +240,12 @@ def test_the_path_is_that_of_single_fits(name):
     for i, C in enumerate(CS):
         single = estimator.set_params(C=C).fit(X, y, **terms)
         largest = max(1, np.abs(single.coef_).max(), np.abs(single.intercept_).max())
-        atol = largest * (2e-3 if float32 else 1e-5)
+        atol = largest * (1e-4 if float32 else 1e-5)
         np.testing.assert_allclose(path.coef[i], single.coef_, rtol=0, atol=atol)
         np.testing.assert_allclose(path.intercept[i], single.intercept_, rtol=0, atol=atol)
-        assert path.objective[i] == pytest.approx(single.objective_, rel=1e-5 if float32 else 1e-9)
+        assert path.objective[i] == pytest.approx(single.objective_, rel=1e-9)
         assert 0 <= path.optimality_gap[i] <= 1e-8 * path.objective[i]
-    assert path.coef.dtype == path.intercept.dtype == single.coef_.dtype
+    assert path.coef.dtype == path.intercept.dtype == np.float64
     np.testing.assert_array_equal(path.classes, single.classes_)
     assert path.converged.all() and path.converged.shape == (3,)
     assert path.n_passes.dtype.kind == "i" and (path.n_passes > 0).all()

@@ -121,7 +121,7 @@ def everything(objective, T):
     D, root = np.cos(T), np.sin(T)[:, :2]
     certificate = certify(objective, T, 0.1 * D)
     return [
-        *(objective.rows.totals.mean, objective.rows.totals.variance),
+        *(objective.rows.totals.moments.mean, objective.rows.totals.moments.deviation),
         *objective.value_and_gradient(T),
         *map(HessianProduct(objective, T), (D, D**2)),
         objective.hessian(T),

@@ -13,10 +13,10 @@ CLASS_WEIGHTS = {2: {0: 0.3, 1: 2.0}, 3: {0: 0.3, 1: 2.0, 2: 1.0}}
 WEIGHTS = np.tile([0.0, 1.0, 2.0, 0.4, 3.5], 24)
 
 # F is within tol F of its least value, and its curvature on these data is above 0.0016 in every
-# direction, so float64 coefficients agree to sqrt(2 tol F / 0.0016) < 1e-5. float32 data are held
-# to what products in float32 can tell.
+# direction, so coefficients agree to sqrt(2 tol F / 0.0016): below 1e-5, and over float32 data,
+# where rounding of the descent hides more, below 1e-4.
 TOL = {"float64": 1e-13, "float32": 1e-10}
-AGREEMENT = {"float64": {"F": 1e-12, "coef": 1e-5}, "float32": {"F": 1e-6, "coef": 2e-3}}
+AGREEMENT = {"float64": {"F": 1e-12, "coef": 1e-5}, "float32": {"F": 1e-9, "coef": 1e-4}}
 
 
 @pytest.mark.factor("K", [2, 3])
@@ -58,7 +58,7 @@ def test_every_combination_of_options_gives_the_minimiser_of_logistic_regression
     assert reached <= least * (1 + AGREEMENT[dtype]["F"])
     for name in ("coef_", "intercept_"):
         mine, other = getattr(ours, name), centred(getattr(theirs, name))
-        assert mine.shape == other.shape and mine.dtype == dtype
+        assert mine.shape == other.shape and mine.dtype == np.float64
         np.testing.assert_allclose(mine, other, rtol=0, atol=AGREEMENT[dtype]["coef"])
 
 

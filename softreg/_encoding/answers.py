@@ -18,6 +18,10 @@ from softreg._rows.memory import MemoryRows, memory_rows
 from softreg._rows.targets import Targets
 from softreg._rows.threads import Threads
 
+# Weights up to this power of two, or down to its inverse, are of ordinary size; units go up to this
+# one, whose inverse is a double.
+_ORDINARY_EXPONENT, _LARGEST_EXPONENT = 32, 1000
+
 
 class Answers(NamedTuple):
     """Checked y and weights of some rows.
@@ -39,6 +43,26 @@ class Answers(NamedTuple):
     def take_rows(self, rows: NDArray) -> Answers:
         """Return the answers of some rows."""
         return Answers(self.y[rows], None if self.weight is None else self.weight[rows])
+
+    @property
+    def weight_unit(self) -> float:
+        """A power of two near the largest weight, or one where that is of ordinary size.
+
+        Divided by it, weights have sums that do not overflow and products that single precision
+        holds.
+        """
+        exponent = 1 if self.weight is None else int(np.frexp(self.weight.max())[1])
+        if abs(exponent) <= _ORDINARY_EXPONENT:
+            return 1.0
+        return 2.0 ** np.clip(exponent - 1, -_LARGEST_EXPONENT, _LARGEST_EXPONENT)
+
+    def in_weight_unit(self, unit: float) -> Answers:
+        """Return the answers with their weights divided by a power of two."""
+        if unit == 1:
+            return self
+        weight = np.ones(self.y.shape[0]) if self.weight is None else self.weight
+        with np.errstate(over="ignore"):  # their sum is looked at
+            return Answers(self.y, weight / unit)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -121,13 +145,15 @@ class Sample:
     Attributes
     ----------
     data : ndarray or CSR (n, d), the validated X
-    answers : Answers
+    answers : Answers, their weights divided by `weight_unit`
+    weight_unit : float, a power of two
     encoding : Encoding
     offset : ndarray (n, K), or (n, 1) for two classes, or None
     """
 
     data: Any
     answers: Answers
+    weight_unit: float
     encoding: Encoding
     offset: NDArray | None
 
@@ -136,14 +162,16 @@ class Sample:
         cls, data: Any, encoder: Encoder, y: Any, sample_weight: Any, offset: Any
     ) -> Sample:
         """Return the sample of a validated X; ValueError if y, weights or offset do not fit it."""
-        answers = encoder.checked(y, sample_weight, data)
+        checked_answers = encoder.checked(y, sample_weight, data)
+        unit = checked_answers.weight_unit
+        answers = checked_answers.in_weight_unit(unit)
         encoding = encoder.encoding_from_tally(encoder.tally(answers))
         checked = validation.check_offset(offset, data.shape[:1] + encoding.score_shape)
         columns = None if checked is None else checked.reshape(len(checked), -1)
-        return cls(data, answers, encoding, columns)
+        return cls(data, answers, unit, encoding, columns)
 
     def rows(self, intercept: bool, threads: Threads) -> MemoryRows:
         """Return the rows, in the user's units."""
         raw = Coordinates.raw(self.data.shape[1], intercept)
         targets = self.encoding.targets(self.answers)
-        return memory_rows(self.data, *targets, self.offset, raw, threads)
+        return memory_rows(self.data, *targets, self.offset, raw, threads, self.weight_unit)

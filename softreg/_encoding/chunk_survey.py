@@ -162,6 +162,7 @@ class Survey:
     Attributes
     ----------
     chunks : what the user gave
+    weight_unit : float, power of two by which weights are divided: that of the first chunk
     fingerprints : list of Fingerprint, one a chunk
     checker : _ChunkChecker
     encoding : Encoding, for the y of all chunks
@@ -170,6 +171,7 @@ class Survey:
     """
 
     chunks: Any
+    weight_unit: float
     fingerprints: list[Fingerprint]
     checker: _ChunkChecker
     encoding: Encoding
@@ -184,7 +186,7 @@ class Survey:
 
         `encoder_of` makes the encoder of y; for `validate` see `_ChunkChecker`.
         """
-        checker, tally = None, None
+        checker, tally, unit = None, None, 1.0
         fingerprints: list[Fingerprint] = []
         dtypes, any_csr, size, nonzeros = set(), False, 0, 0
         for chunk in read_chunks(chunks, "the first"):
@@ -195,7 +197,8 @@ class Survey:
                 first = checker is None
                 checker = checker or _ChunkChecker(validate, encoder_of(chunk.y), _columns(chunk))
                 X, answers = checker.checked(chunk, first=first)
-                chunk_tally = checker.encoder.tally(answers)
+                unit = answers.weight_unit if first else unit
+                chunk_tally = checker.encoder.tally(answers.in_weight_unit(unit))
                 tally = chunk_tally if tally is None else tally + chunk_tally
             fingerprints.append(_fingerprint(X, answers))
             dtypes.add(X.dtype)
@@ -208,7 +211,8 @@ class Survey:
             raise ValueError(f"chunks holds no rows: {reason}.")
         encoding = checker.encoder.encoding_from_tally(tally)
         as_csr = any_csr or mostly_zeros(nonzeros, size)
-        return cls(chunks, fingerprints, checker, encoding, np.result_type(*dtypes), as_csr)
+        dtype = np.result_type(*dtypes)
+        return cls(chunks, unit, fingerprints, checker, encoding, dtype, as_csr)
 
     def rows(self, coordinates: Coordinates, threads: Threads) -> Iterable[MemoryRows]:
         """Return an iterable over the rows of each chunk; every iteration is a pass."""
@@ -219,8 +223,8 @@ class Survey:
         for X, answers in self._reread():
             X = X.astype(self.dtype, copy=False)
             X = sparse.csr_array(X) if self.as_csr else X
-            row_terms = (*self.encoding.targets(answers), None)
-            yield single_pass_rows(X, row_terms, coordinates, threads)
+            targets = self.encoding.targets(answers.in_weight_unit(self.weight_unit))
+            yield single_pass_rows(X, (*targets, None), coordinates, threads, self.weight_unit)
 
     def _reread(self) -> Iterator[tuple[Any, Answers]]:
         """Yield the chunks with rows again; ValueError if a chunk is not as in the first pass."""

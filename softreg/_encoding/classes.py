@@ -247,5 +247,6 @@ def _class_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDAr
         factors = totals.sum() / (weighing * np.where(totals > 0, totals, np.inf))
     else:
         factors = validation.check_class_weight(class_weight, classes)
-    validation.check_some_weight(totals if factors is None else totals * factors)
+    has_weight = (totals > 0) * 1.0
+    validation.check_some_weight(has_weight if factors is None else has_weight * factors)
     return factors

@@ -101,7 +101,7 @@ def check_row_sums(name: str, P: NDArray, axis: int, remedy: str) -> NDArray:
     raise_where(P < 0, P, f"{name} must not be negative", "class probabilities lie in [0, 1]")
     sums = P.sum(axis=-1)
     rule = f"{name} of class probabilities must sum to 1 along axis {axis}"
-    raise_where(np.abs(sums - 1) > _SUM_TOLERANCE, sums, rule, remedy)
+    raise_where(~(np.abs(sums - 1) <= _SUM_TOLERANCE), sums, rule, remedy)  # NaN is as wrong
     return sums
 
 
@@ -153,6 +153,7 @@ def check_offset(offset: Any, shape: tuple[int, ...]) -> NDArray | None:
     if sparse.issparse(offset):
         raise TypeError("offset is sparse; pass a dense array: offset.toarray().")
     o = check_array(offset, ensure_2d=False, dtype=np.float64, input_name="offset")
+    check_finite_real("offset", o)  # also under scikit-learn's assume_finite
     meaning = ", as decision_function: a number per row and row of coef_ (of two classes: per row)"
     check_shape("offset", o, *shape, meaning=meaning)
     return o
@@ -418,13 +419,15 @@ def check_n_jobs(n_jobs: Any) -> int | None:
     raise ValueError(f"n_jobs={n_jobs!r} must be None, a positive integer, or -1 for all cores.")
 
 
-def check_no_overflow(objective: NDArray) -> None:
-    """Raise a ValueError if F of any problem, (B,), is not finite at the end of a fit."""
+def check_no_overflow(objective: NDArray, coef: NDArray) -> None:
+    """Raise a ValueError if F of any problem, (B,), or coefficients (d, K) are not finite."""
     if not np.isfinite(objective).all():
         raise ValueError(
             f"The objective overflows: it is {objective.sum()} at the start or after a step. Bring "
-            "X, sample_weight, offset and C into a range whose squares are finite."
+            "offset, penalty_factor and C into a range whose squares are finite."
         )
+    remedy = "the values of that column of X differ by too little; multiply it by a power of ten"
+    raise_where(~np.isfinite(coef), coef, "coefficients must be finite", remedy)
 
 
 def check_random_state(random_state: Any, *seeds: int) -> Callable[[], np.random.Generator]:

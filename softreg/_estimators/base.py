@@ -8,15 +8,16 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import ABCMeta, abstractmethod
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 from scipy.special import expit, log_expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
-from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from softreg._encoding import validation
@@ -31,13 +32,15 @@ from softreg._encoding.answers import (
 from softreg._model.kernels import best_classes
 from softreg._model.objective import Objective
 from softreg._model.penalties import Penalty, Ridge
-from softreg._rows.base import Rows
+from softreg._rows.base import Rows, slices
 from softreg._rows.threads import Threads
 from softreg.solvers.base import Monitor, Result
 
 # The hardest of the raw data sets took a hundredth of this; it ends a fit that would not return.
 _MOST_ITERATIONS = 10_000
 _DTYPES = (np.float64, np.float32)
+# Rows are predicted in blocks of so many values of X, or scores: 8 MB of doubles.
+_BLOCK_VALUES = 2**20
 
 
 class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
@@ -92,9 +95,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         TypeError
             If `offset` is sparse.
         """
-        check_is_fitted(self)
-        data = self._validated(X, reset=False)
-        return self._scores(data, self._checked_offset(offset, data))
+        return self._of_scores(X, offset, lambda Z: Z)
 
     def predict(self, X: ArrayLike, offset: ArrayLike | None = None) -> Any:
         """Return the class of each row, or which of the labels each row has.
@@ -116,7 +117,9 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         TypeError
             If `offset` is sparse.
         """
-        return self._predictions(self.decision_function(X, offset))
+        check_is_fitted(self)
+        parts = [self._predictions(Z) for _, Z in self._score_blocks(*self._checked(X, offset))]
+        return sparse.vstack(parts, "csr") if sparse.issparse(parts[0]) else np.concatenate(parts)
 
     def predict_top_k(self, X: ArrayLike, k: int, offset: ArrayLike | None = None) -> NDArray:
         """Return the k most probable classes of each row, or the k most probable labels.
@@ -153,14 +156,12 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
                [2, 1]])
         """
         check_is_fitted(self)
-        data, K = self._validated(X, reset=False), len(self.classes_)
-        count, checked_offset = validation.check_k(k, K), self._checked_offset(offset, data)
-
-        def scores(cut: slice) -> NDArray:
-            Z = self._scores(data[cut], None if checked_offset is None else checked_offset[cut])
-            return two_class_scores(Z) if Z.ndim == 1 else Z
-
-        return self.classes_[best_classes(scores, data.shape[0], K, count)]
+        rows, count = self._checked(X, offset), validation.check_k(k, len(self.classes_))
+        best = [
+            best_classes(two_class_scores(Z) if Z.ndim == 1 else Z, count)
+            for _, Z in self._score_blocks(*rows)
+        ]
+        return self.classes_[np.concatenate(best)]
 
     def predict_proba(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
         """Return the probability of each class.
@@ -181,7 +182,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         TypeError
             If `offset` is sparse.
         """
-        return self._probabilities(self.decision_function(X, offset))
+        return self._of_scores(X, offset, self._probabilities)
 
     def predict_log_proba(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
         """Return the logarithm of the probabilities, finite wherever the scores are.
@@ -202,10 +203,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         TypeError
             If `offset` is sparse.
         """
-        scores = self.decision_function(X, offset)
-        if scores.ndim == 1:
-            return log_expit(two_class_scores(scores))
-        return self._class_log_probabilities(scores)
+        return self._of_scores(X, offset, self._log_probabilities)
 
     def _read_answers(self, y: Any, sample_weight: Any, n: int) -> tuple[Encoding, Answers]:
         """Return y of n rows, in any form that `fit` takes, as the fit before would encode it.
@@ -220,18 +218,44 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         names = getattr(y, "columns", None) if by_columns and self.classes is None else None
         validation.check_same_columns(names, self.classes_)
         answers = encoder.checked(y, sample_weight, np.empty((n, 0)))
+        answers = answers.in_weight_unit(answers.weight_unit)
         return encoder.encoding_from_classes(self.classes_, answers), answers
 
-    def _checked_offset(self, offset: Any, data: Any) -> NDArray | None:
-        """Return the offset of validated rows, (n, K) or (n,), or None."""
-        n, K = data.shape[0], len(self.classes_)
-        return validation.check_offset(offset, (n,) if len(self.coef_) < K else (n, K))
+    def _of_scores(
+        self, X: Any, offset: Any, function: Callable[[NDArray], NDArray]
+    ) -> NDArray[np.floating]:
+        """Return what a function makes of scores in double, (n, ...), in the precision of X."""
+        check_is_fitted(self)
+        data, checked_offset = self._checked(X, offset)
+        values: Any = None
+        for rows, Z in self._score_blocks(data, checked_offset):
+            part = function(Z)
+            if values is None:
+                values = np.empty((data.shape[0], *part.shape[1:]), data.dtype)
+            values[rows] = part
+        return values
 
-    def _scores(self, data: Any, offset: NDArray | None) -> NDArray:
-        """Return the scores of validated rows, (n, K), or (n,) of two classes with one row."""
-        linear = safe_sparse_dot(data, self.coef_.T, dense_output=True) + self.intercept_
-        scores = self._as_decisions(linear)
-        return scores if offset is None else scores + offset.astype(scores.dtype)
+    def _checked(self, X: Any, offset: Any) -> tuple[Any, NDArray | None]:
+        """Return X (n, d) as floats or CSR and the offset, (n, K) or (n,), or None."""
+        data = self._validated(X, reset=False)
+        n, K = data.shape[0], len(self.classes_)
+        return data, validation.check_offset(offset, (n,) if len(self.coef_) < K else (n, K))
+
+    def _score_blocks(
+        self, data: Any, offset: NDArray | None
+    ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Yield blocks of validated rows and their scores in double, as `decision_function` has.
+
+        No matrix in double precision is larger than a block's.
+        """
+        n, is_sparse = data.shape[0], sparse.issparse(data)
+        W = np.ascontiguousarray(self.coef_.T) if is_sparse else self.coef_.T
+        values = max(data.size, n * len(self.coef_))
+        for rows in slices(n, min(n, -(-values // _BLOCK_VALUES))):
+            linear = data[rows].astype(np.float64, copy=False) @ W
+            linear += self.intercept_
+            Z = self._as_decisions(linear)
+            yield rows, Z if offset is None else Z + offset[rows]
 
     def _as_decisions(self, scores: NDArray) -> NDArray:
         """Return scores (n, K or 1) in the shape of `decision_function`."""
@@ -242,6 +266,12 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         if scores.ndim == 1:
             return expit(two_class_scores(scores))
         return self._class_probabilities(scores)
+
+    def _log_probabilities(self, scores: NDArray) -> NDArray:
+        """Return the logarithms of the probabilities, (n, K), likewise."""
+        if scores.ndim == 1:
+            return log_expit(two_class_scores(scores))
+        return self._class_log_probabilities(scores)
 
     def _validated(self, X: Any, *, reset: bool) -> Any:
         """Return X (n, d) as floats or CSR; record its features (`reset`), or compare them."""
@@ -258,7 +288,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             "proven_": bool(result.proven.all()),
             "loss_curve_": result.loss_curve,
             "n_samples_seen_": rows.totals.n,
-            **prediction_attributes(encoding, result.coef, result.intercept, rows.dtype),
+            **prediction_attributes(encoding, result.coef, result.intercept),
             **self._attributes_by_problem(result),
         }
 
@@ -300,23 +330,24 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         return tags
 
 
-def prediction_attributes(
-    encoding: Encoding, W: NDArray, b: NDArray, dtype: np.dtype
-) -> dict[str, Any]:
-    """Return the fitted attributes that predictions are made of, given W (d, K) and b (K,)."""
+def prediction_attributes(encoding: Encoding, W: NDArray, b: NDArray) -> dict[str, Any]:
+    """Return the fitted attributes that predictions are made of, given W (d, K) and b (K,).
+
+    Coefficients are doubles whatever X is: what was certified is what is stored.
+    """
     return {
         "n_features_in_": len(W),
         "classes_": encoding.classes,
         **encoding.fitted_attributes,
-        "coef_": np.ascontiguousarray(W.T, dtype=dtype),
-        "intercept_": b.astype(dtype),
+        "coef_": np.ascontiguousarray(W.T),
+        "intercept_": b,
     }
 
 
-def coefficient_path(results: list[Result], dtype: np.dtype) -> tuple[NDArray, NDArray]:
+def coefficient_path(results: list[Result]) -> tuple[NDArray, NDArray]:
     """Return the coefficients (n_Cs, K, d) and intercepts (n_Cs, K) of all results."""
-    coef = np.stack([result.coef.T for result in results], dtype=dtype)
-    return coef, np.stack([result.intercept for result in results], dtype=dtype)
+    coef = np.stack([result.coef.T for result in results])
+    return coef, np.stack([result.intercept for result in results])
 
 
 def threads_of(estimator: LinearClassifier) -> Threads:

@@ -132,7 +132,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         best, within = best_index(mean), one_standard_error_index(mean, error)
         index = best if select == "best" else within
         result = result_at(results, index)
-        coef_path, intercept_path = coefficient_path(results, rows.dtype)
+        coef_path, intercept_path = coefficient_path(results)
         attributes = {
             **self._attributes_of_fit(result, sample.encoding, rows),
             "C_": Cs[index] if index.ndim else float(Cs[index]),
@@ -288,10 +288,9 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         results, scored = [], []
         for path_point in path_points(objective, Cs, partial(monitor_of, self)):
             C, result = path_point.C, path_point.result
-            validation.check_no_overflow(result.objective)
-            dtype = objective.rows.dtype
+            validation.check_no_overflow(result.objective, result.coef)
             classifier = self._with_attributes(
-                prediction_attributes(encoding, result.coef, result.intercept, dtype)
+                prediction_attributes(encoding, result.coef, result.intercept)
             )
             scored.append(scores_at(path_point, classifier))
             check_finite(self.scoring, C, scored[-1])

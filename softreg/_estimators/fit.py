@@ -60,7 +60,8 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Finite numbers in any units. Over float32 the descent of `LBFGS` runs in single
+            Finite numbers in any units and as far from zero as may be; a column is constant only
+            if all its values are equal. Over float32 the descent of `LBFGS` runs in single
             precision, Newton's steps and the certificate in double; sparse input is used as CSR;
             other types become float64.
         y : array-like of shape (n_samples,) or (n_samples, n_classes), or sparse matrix
@@ -166,7 +167,7 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         random = validation.check_random_state(self.random_state)
 
         def attributes_at(T: NDArray) -> dict[str, Any]:
-            return prediction_attributes(encoding, *objective.coefficients(T), rows.dtype)
+            return prediction_attributes(encoding, *objective.coefficients(T))
 
         def report(T: NDArray, F: float) -> bool:
             return task.end_iteration(F, partial(attributes_at, T))
@@ -175,7 +176,7 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         start = self._start(objective, rows, encoding)
         task.begin_iteration(partial(attributes_at, start))
         result = solver.minimise(objective, start, monitor)
-        validation.check_no_overflow(result.objective)
+        validation.check_no_overflow(result.objective, result.coef)
         attributes = self._attributes_of_fit(result, encoding, rows) | {"solver_": solver}
         if result.validation_curve is not None:
             attributes["validation_curve_"] = result.validation_curve
@@ -191,7 +192,7 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         shape = null.shape[1], len(rows.coordinates.scale)
         if not same_classes or self.coef_.shape != shape:
             return null
-        T = objective.working(self.coef_.T.astype(float), self.intercept_.astype(float))
+        T = objective.working(self.coef_.T, self.intercept_)
         return np.where(objective.problems.spread(objective.constant_problems), null, T)
 
     def _inverse_strengths(self, encoding: Encoding) -> NDArray:

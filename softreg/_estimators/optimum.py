@@ -16,7 +16,8 @@ from softreg.solvers.base import Point
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.steps import relative_estimate
 
-# What rounding coefficients to single precision costs is far below this, other rows far above.
+# A fit with a coarse tol may end this share of F above its least value; coefficients of other rows
+# are far more above it.
 _LARGEST_EXCESS = 1e-3
 
 
@@ -59,8 +60,7 @@ def optimum_of(
     objective = pose(
         estimator, rows, sample.encoding, estimator._inverse_strengths(sample.encoding)
     )
-    W, b = estimator.coef_.T.astype(float), estimator.intercept_.astype(float)
-    T = objective.working(W, b)
+    T = objective.working(estimator.coef_.T, estimator.intercept_)
     return Optimum(objective, T, metric_at_optimum(objective, T))
 
 

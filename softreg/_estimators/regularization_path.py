@@ -143,9 +143,11 @@ def regularization_path(
         objective = pose(model, rows, sample.encoding, np.ones(1))
         C_path = C_values(objective, n_or_values)
         for path_point in path_points(objective, C_path, partial(monitor_of, model)):
-            results.append(path_point.result)
+            result = path_point.result
+            validation.check_no_overflow(result.objective, result.coef)
+            results.append(result)
             passes.append(threads.passes)
-    coef, intercept = coefficient_path(results, rows.dtype)
+    coef, intercept = coefficient_path(results)
     names = features.get("feature_names_in_")
     if names is None:
         names = np.array([f"x{j}" for j in range(features["n_features_in_"])])

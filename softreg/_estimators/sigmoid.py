@@ -136,7 +136,7 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
     n_iter_ : int
         Iterations of the solver (epochs of `MiniBatch`); after `partial_fit` the chunks.
     objective_ : float, only after `fit` and `fit_chunks`
-        F at the solution (before it was rounded to the dtype of X).
+        F at the solution.
     optimality_gap_ : float, only after `fit` and `fit_chunks`
         A proven bound on how far `objective_` is above its minimum; inf where there is none, as
         after `MiniBatch`.

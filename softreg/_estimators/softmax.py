@@ -101,7 +101,7 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     Attributes
     ----------
     coef_ : ndarray of shape (n_classes, n_features), or (1, n_features) for two classes
-        In the units of X, float32 for float32 X. Three or more rows sum to zero.
+        In the units of X, float64 whatever X is. Three or more rows sum to zero.
     intercept_ : ndarray of shape (n_classes,), or (1,) for two classes
     classes_ : ndarray of shape (n_classes,)
     n_features_in_ : int
@@ -109,7 +109,7 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     n_iter_ : int
         Iterations of the solver (epochs of `MiniBatch`); after `partial_fit` the chunks.
     objective_ : float, only after `fit` and `fit_chunks`
-        F at the solution, before `coef_` is rounded to the precision of X.
+        F at the solution.
     optimality_gap_ : float, only after `fit` and `fit_chunks`
         Proven bound: F is at most this much above the optimum; inf where nothing is proven, as
         where features without a penalty separate classes, or after `MiniBatch`.

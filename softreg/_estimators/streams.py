@@ -168,15 +168,16 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         encoding = self._stream_encoding(encoder, classes, answers, y)
         with threads_of(self) as threads:
             raw = Coordinates.raw(data.shape[1], bool(self.fit_intercept))
-            rows = memory_rows(data, *encoding.targets(answers), None, raw, threads)
+            unit = self._weight_unit(answers)
+            targets = encoding.targets(answers.in_weight_unit(unit))
+            rows = memory_rows(data, *targets, None, raw, threads, unit)
             problem = self._stream_problem(encoding, data.shape[1])
             stream = self._stream_state(raw, encoding)
             if rows.totals.n:
                 stream = stream.after_chunk(rows, problem)
             elif not is_first:
                 return self
-        dtype = data.dtype if is_first else np.result_type(data.dtype, self.coef_.dtype)
-        predicting = prediction_attributes(encoding, stream.W, stream.b, dtype)
+        predicting = prediction_attributes(encoding, stream.W, stream.b)
         if not all(np.isfinite(predicting[name]).all() for name in ("coef_", "intercept_")):
             raise ValueError(
                 "The coefficients overflow. Choose a smaller learning_rate, or bring X and "
@@ -216,6 +217,11 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             )
         return encoding
 
+    def _weight_unit(self, answers: Answers) -> float:
+        """Return the power of two by which a stream's weights are divided: by its first rows."""
+        totals = getattr(getattr(self, "_stream_", None), "totals", None)
+        return totals.weight_unit if totals else answers.weight_unit
+
     def _stream_problem(self, encoding: Encoding, n_features: int) -> StreamProblem:
         """Return what is minimised on a stream, and the solver that does it."""
         solver, chunk = stream_solver(self.solver), getattr(self, "n_iter_", 0)
@@ -232,8 +238,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         if not hasattr(self, "coef_"):
             W, b = np.zeros((len(raw.scale), encoding.n_scores)), np.zeros(encoding.n_scores)
             return StreamState.from_coefficients(raw, W, b)
-        W, b = self.coef_.T.astype(float), self.intercept_.astype(float)
-        stream = getattr(self, "_stream_", None)
+        W, b, stream = self.coef_.T, self.intercept_, getattr(self, "_stream_", None)
         if stream is None:
             stream = StreamState.from_coefficients(raw, W, b, self.n_samples_seen_)
         drops_intercept = b.any() and not self.fit_intercept

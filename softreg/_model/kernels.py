@@ -28,8 +28,6 @@ _PAIR_CHUNK_VALUES = 2**18
 _PAIR_COST, _CLASS_PAIR_COST, THIN_PRODUCT_COST, _COLUMN_COST = 18.0, 60.0, 1.25, 55.0
 # A value that is scaled before a product costs this many multiply-adds of a large product.
 _SCALING_COST = 10
-# Scores that are ranked at a time: 8 MB of doubles, of which a few copies exist.
-_BLOCK_SCORES = 2**20
 _SMALLEST = np.finfo(float).tiny
 # Least relative change of a probability: log1p needs more than -1.
 _LEAST_CHANGE = -1 + np.finfo(float).eps
@@ -258,27 +256,11 @@ def _with_last_class(H: Array, J: int, d: int) -> Array:
 # ---- Ranks of scores ----------------------------------------------------------------------------
 
 
-def best_classes(
-    scores: Callable[[slice], Array],
-    n: int,
-    n_classes: int,
-    k: int,
-    block_scores: int = _BLOCK_SCORES,
-) -> NDArray[np.intp]:
-    """Return the numbers of the k classes with the highest scores in each row, best first, (n, k).
+def best_classes(Z: Array, k: int) -> NDArray[np.intp]:
+    """Return the numbers of the k highest scores of each row of Z (m, K), best first, (m, k).
 
-    `scores` returns those of a slice of rows, (m, n_classes), so that no more than about
-    `block_scores` exist at a time. Of equal scores the first class comes first.
+    Of equal scores the first class comes first.
     """
-    step = max(1, block_scores // n_classes)
-    best = np.empty((n, k), dtype=np.intp)
-    for rows in (slice(start, min(start + step, n)) for start in range(0, n, step)):
-        best[rows] = _highest(scores(rows), k)
-    return best
-
-
-def _highest(Z: Array, k: int) -> NDArray[np.intp]:
-    """Return the columns of the k highest values of each row of Z (m, K), best first, (m, k)."""
     least = np.partition(Z, -k, axis=1)[:, -k, None]
     above, equal = least < Z, least == Z
     n_equal = k - above.sum(axis=1, keepdims=True)

@@ -73,10 +73,13 @@ class Objective:
         if penalty.is_rotatable and rotation_pays(rows):
             spaces = (RowSpace.from_rows(rows, penalty),)
             rows, penalty = spaces[0].rows, spaces[0].penalty
-        rows = rows.standardised()
-        penalty = penalty.for_scaled_features(rows.coordinates.scale, rows.coordinates.intercept)
-        weight, mean_weight = rows.totals.score_divisor, rows.totals.score_weight.mean()
-        return cls(link, rows, penalty.divided(weight), weight, float(mean_weight), spaces)
+        totals = rows.totals
+        weight, unit = totals.score_divisor, totals.weight_unit
+        penalty = penalty.divided(weight)
+        rows = rows.standardised(penalty.least_scale(unit))
+        coordinates = rows.coordinates
+        penalty = penalty.for_scaled_features(coordinates.scale, coordinates.intercept, unit)
+        return cls(link, rows, penalty, weight, float(totals.score_weight.mean()), spaces)
 
     @cached_property
     def shape(self) -> tuple[int, int]:

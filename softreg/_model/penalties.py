@@ -13,6 +13,9 @@ from softreg._rows.arrays import Coef, Mask, PerScore, Places
 # Gradient of an unpenalised coefficient, of a column with deviation one, that rounding leaves of
 # zero.
 _BALANCED = 1e-10
+# The least number that is not zero, and the root of the largest strength of a column with deviation
+# one, beyond which products and sums of strengths overflow.
+_FAINTEST, _STRONGEST_ROOT = np.nextafter(0.0, 1.0), 2.0**450
 
 
 class Penalty(Protocol):
@@ -27,8 +30,17 @@ class Penalty(Protocol):
     is_smooth: bool
     is_rotatable: bool
 
-    def for_scaled_features(self, scale: NDArray, intercept: bool) -> Penalty:
-        """Return the same penalty for features divided by `scale` (d,), and a free intercept."""
+    def for_scaled_features(
+        self, scale: NDArray, intercept: bool, weight_unit: float = 1.0
+    ) -> Penalty:
+        """Return the same penalty for features divided by `scale` (d,), and a free intercept.
+
+        It is divided by `weight_unit`, a power of two in which rows count their weights. What has a
+        penalty keeps some, however little of it is left.
+        """
+
+    def least_scale(self, weight_unit: float) -> NDArray[np.float64]:
+        """Return the scales (d,) below which the penalty of scaled features would overflow."""
 
     def divided(self, weight: PerScore) -> Penalty:
         """Return the penalty with each score's part divided by its weight, (K,) or (1,)."""
@@ -111,12 +123,24 @@ class Ridge:
         """Return no penalty on `width` coefficients of each score."""
         return cls(np.zeros((width, 1)))
 
-    def for_scaled_features(self, scale: NDArray, intercept: bool) -> Ridge:
-        free = np.zeros((int(intercept), self.l2.shape[1]))
-        return Ridge(np.concatenate([self.l2 / scale[:, None] ** 2, free]))
+    def for_scaled_features(
+        self, scale: NDArray, intercept: bool, weight_unit: float = 1.0
+    ) -> Ridge:
+        # Exponents by themselves, as the squares of scales may overflow where the result does not.
+        (mantissa, exponent), unit = np.frexp(scale[:, None]), np.frexp(weight_unit)[1] - 1
+        scaled = np.ldexp(self.l2 / np.square(mantissa), -2 * exponent - unit)
+        penalised = np.where(np.isfinite(scale)[:, None], self._kept(scaled), 0.0)
+        return Ridge(np.concatenate([penalised, np.zeros((int(intercept), self.l2.shape[1]))]))
+
+    def least_scale(self, weight_unit: float) -> NDArray[np.float64]:
+        return np.sqrt(self.l2.max(axis=1)) / (np.sqrt(weight_unit) * _STRONGEST_ROOT)
 
     def divided(self, weight: PerScore) -> Ridge:
-        return Ridge(self.l2 / (weight[:1] if (weight == weight[0]).all() else weight))
+        return Ridge(self._kept(self.l2 / (weight[:1] if (weight == weight[0]).all() else weight)))
+
+    def _kept(self, strengths: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return other strengths for these ones; what has a penalty keeps the least of one."""
+        return np.maximum(strengths, _FAINTEST * (self.l2 > 0))
 
     def take_scores(self, scores: Places) -> Ridge:
         return self if self.l2.shape[1] == 1 else Ridge(self.l2[:, scores])
@@ -162,4 +186,5 @@ class Ridge:
         return np.where(unbalanced, np.inf, self.conjugate_of_penalised(G))
 
     def conjugate_of_penalised(self, G: Coef) -> PerScore:
-        return (np.square(G) / np.where(self.free, np.inf, 2 * self.l2)).sum(axis=0)
+        with np.errstate(over="ignore"):  # of penalties that are next to none
+            return (np.square(G) / np.where(self.free, np.inf, 2 * self.l2)).sum(axis=0)

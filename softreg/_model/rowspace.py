@@ -53,21 +53,23 @@ class RowSpace:
     def from_rows(cls, rows: MemoryRows, penalty: Penalty) -> RowSpace:
         """Return the row space of raw rows, given the penalty of their columns."""
         # 1. The unit of each column, in which the penalty is theta' theta / 2.
-        mean, variance = rows.totals.mean, rows.totals.variance
-        centre = mean if rows.coordinates.intercept else np.zeros_like(mean)
-        strength = penalty.ridge_by_feature
-        is_penalised = bool(strength.any())
-        if not is_penalised:
-            strength = variance + (mean - centre) ** 2
-        unit = np.zeros_like(strength)
-        np.divide(1, np.sqrt(strength), out=unit, where=strength > 0)
+        moments = rows.totals.moments
+        centre = moments.mean * rows.coordinates.intercept
+        spread = np.hypot(moments.deviation, moments.mean - centre)
+        inverse_unit = np.sqrt(penalty.ridge_by_feature)
+        is_penalised = bool(inverse_unit.any())
+        inverse_unit = inverse_unit if is_penalised else spread
+        unit = np.zeros_like(inverse_unit)
+        np.divide(1, inverse_unit, out=unit, where=inverse_unit > 0)
         # 2. Centred columns, twice: what rounding leaves of the mean would pass for a feature.
         A = (rows.X[rows.places] - centre) * unit
         if rows.coordinates.intercept:
             A -= rows.weights[rows.places] @ A / rows.totals.weight
-        # 3. The rotation; rows that depend on others leave rounding in R, which is no feature.
+        # 3. The rotation; rows that depend on others leave rounding in R, which is no feature, and
+        #    so do constant columns in Q.
         Q, R = linalg.qr(A.T, mode="economic", overwrite_a=True, check_finite=False)
         R[np.abs(R).max(axis=1) <= np.finfo(float).eps * max(A.shape) * np.abs(R).max()] = 0
+        Q[spread == 0] = 0
         # 4. The rotated columns, also of rows without weight, beside those that have no penalty.
         unrotated, others = (unit == 0) & is_penalised, np.flatnonzero(rows.weights == 0)
         rotated_X = np.empty((rows.n, len(R)))

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from softreg._rows.arrays import Coef, Mask, PerRow, PerScore, Places, Store
 from softreg._rows.blocks import Block
-from softreg._rows.coordinates import Coordinates
+from softreg._rows.coordinates import FARTHEST_IN_SINGLE, Coordinates
+from softreg._rows.moments import Moments
 from softreg._rows.targets import Targets
 from softreg._rows.threads import Threads
 
@@ -29,10 +30,6 @@ RowKernel = Callable[[Block], NDArray]
 # (importance (m,) of some rows, sum of the importance of all) -> the chances (m,) to draw them.
 Chance = Callable[[PerRow, float], PerRow]
 
-# Farther than this many deviations from zero, the mean of a column would cost products in single
-# precision, which centre within themselves, more than two of seven digits.
-_FARTHEST_IN_SINGLE = 100
-
 
 @dataclass(frozen=True, eq=False)
 class Totals:
@@ -42,45 +39,36 @@ class Totals:
     ----------
     n : int, number of rows that have weight
     n_values : float, values that a product touches: the size of X, or what its nonzeros cost
-    weight : float, sum of the weights
-    mean, variance : ndarray (d,), weighted, of the raw columns; zeros where nothing weighs
+    moments : Moments of the columns
     score_weight : ndarray (K,), sum over the rows of the weights of each score's losses
     target_sum : ndarray (K,), weighted sum of the targets
     observed : ndarray (2, K) of bool, whether a target above 0, and one below 1, has weight
     offset_sum : ndarray (K,), sum of the offsets, weighted as each score's losses
     largest_offset : ndarray (K,), the largest absolute one that has weight
+    weight_unit : float, power of two by which the user's weights were divided
     """
 
     n: int
     n_values: float
-    weight: float
-    mean: NDArray[np.float64]
-    variance: NDArray[np.float64]
+    moments: Moments
     score_weight: PerScore
     target_sum: PerScore
     observed: Mask
     offset_sum: PerScore
     largest_offset: PerScore
+    weight_unit: float
 
     def __add__(self, other: Totals) -> Totals:
-        # Moments as Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance",
-        # The American Statistician 37, 242-247, equation 2.1: sums of squares about the mean of
-        # either set of rows, so that nothing cancels however far from zero that is.
-        weight = self.weight + other.weight
-        share = other.weight / weight if weight > 0 else 0.5
-        difference = other.mean - self.mean
-        variance = (1 - share) * self.variance + share * other.variance
         return Totals(
             n=self.n + other.n,
             n_values=self.n_values + other.n_values,
-            weight=weight,
-            mean=self.mean + share * difference,
-            variance=variance + share * (1 - share) * np.square(difference),
+            moments=self.moments + other.moments,
             score_weight=self.score_weight + other.score_weight,
             target_sum=self.target_sum + other.target_sum,
             observed=self.observed | other.observed,
             offset_sum=self.offset_sum + other.offset_sum,
             largest_offset=np.maximum(self.largest_offset, other.largest_offset),
+            weight_unit=self.weight_unit,
         )
 
     def take_scores(self, scores: Places) -> Totals:
@@ -93,6 +81,17 @@ class Totals:
             offset_sum=self.offset_sum[scores],
             largest_offset=self.largest_offset[scores],
         )
+
+    @property
+    def weight(self) -> float:
+        """Sum of the weights."""
+        return self.moments.weight
+
+    @property
+    def score_weight_of_user(self) -> PerScore:
+        """The weight of each score in the user's units, (K,), at most the largest number."""
+        with np.errstate(over="ignore"):
+            return np.minimum(self.score_weight * self.weight_unit, np.finfo(float).max)
 
     @property
     def score_divisor(self) -> PerScore:
@@ -218,24 +217,29 @@ class Rows(ABC):
         """The totals: one pass, where they are not known yet."""
         return self.known_totals or self._summed_totals()
 
-    def standardised(self) -> Self:
-        """Return the same rows in centred, scaled coordinates."""
+    def standardised(self, least_scale: NDArray | float = 0.0) -> Self:
+        """Return the same rows in centred, scaled coordinates (`Coordinates.standardising`)."""
         totals = self.totals
-        coordinates = self.coordinates.standardising(totals.mean, totals.variance, self.dtype)
+        coordinates = self.coordinates.standardising(totals.moments, self.dtype, least_scale)
         return self.replaced(coordinates=coordinates, known_totals=totals)
+
+    @property
+    def block_coordinates(self) -> Coordinates:
+        """The coordinates in which raw blocks hold their values, to x~."""
+        return self.coordinates.of_sparse_blocks if self.is_sparse else self.coordinates
 
     def block_coefficients(self, T: Coef) -> Coef:
         """Return the coefficients T (width, K) as blocks take them: U, W over b for raw blocks."""
-        U = self.coordinates.raw_coefficients(T) if self.blocks_are_raw else T
+        U = self.block_coordinates.raw_coefficients(T) if self.blocks_are_raw else T
         return U.astype(self.dtype, copy=False)
 
     def working_gradient(self, G: Coef) -> Coef:
         """Return the gradient in T, (width, K), of the sum G (width, K) of `Block.gather`."""
-        return self.coordinates.pull_back(G) if self.blocks_are_raw else G
+        return self.block_coordinates.pull_back(G) if self.blocks_are_raw else G
 
     def working_squares(self, G: NDArray) -> Coef:
         """Return sum_i c_i x~_i^2, (width, K), given the sums G of `Block.weighted_squares`."""
-        return self.coordinates.second_moments(G) if self.blocks_are_raw else G
+        return self.block_coordinates.second_moments(G) if self.blocks_are_raw else G
 
     def for_steps(self) -> Self:
         """Return the rows in single precision where that pays and is accurate enough for steps.
@@ -251,8 +255,8 @@ class Rows(ABC):
 
         Centring within the products of CSR may cost two digits of seven.
         """
-        distance = np.abs(self.coordinates.centre)
-        near = distance <= _FARTHEST_IN_SINGLE * self.coordinates.scale
+        coordinates = self.block_coordinates
+        near = np.abs(coordinates.centre) / coordinates.scale <= FARTHEST_IN_SINGLE
         return bool(near.all()) or not self.is_sparse
 
     def in_dtype(self, dtype: type) -> Self:

@@ -102,7 +102,7 @@ class ChunkedRows(Rows):
 
     @property
     def value_budget(self) -> float:
-        return max(_BUDGET * self.n * len(self.totals.mean), _LEAST_BUDGET)
+        return max(_BUDGET * self.n * len(self.coordinates.centre), _LEAST_BUDGET)
 
     @cached_property
     def blocks_are_raw(self) -> bool:

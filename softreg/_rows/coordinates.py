@@ -8,8 +8,19 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from softreg._rows.arrays import Coef, PerScore
+from softreg._rows.arrays import Coef, Mask, PerScore
+from softreg._rows.moments import Moments, power_of_two
 
+# The least and largest powers of two whose inverses are exact doubles.
+_SMALLEST, _LARGEST = 2.0**-1022, 2.0**1023
+# Farther than this many deviations from zero, the mean of a column would cost products in single
+# precision, which centre within themselves, more than two of seven digits.
+FARTHEST_IN_SINGLE = 100
+# Columns of CSR with deviations beyond this, or its inverse, would overflow in products and squares
+# of single precision.
+_ORDINARY_SCALE = 2.0**32
+# Columns with deviations beyond this, or its inverse, are scaled in double precision.
+_ORDINARY_IN_SINGLE = 2.0**100
 # Centres that are off by this share of a deviation do no harm to products or second moments: a
 # second moment is then off by a hundredth.
 _NEAR = 0.1
@@ -30,38 +41,59 @@ class Coordinates:
     centre : ndarray (d,)
     scale : ndarray (d,), > 0; inf for a constant column, whose x~ are zeros
     intercept : bool
+    stored : Coordinates in which blocks of CSR hold their values, or None: as they are given.
+        Columns are scaled whose products or squares would overflow, and centred where no value is
+        a zero left out and the mean is far from zero.
     """
 
     centre: NDArray[np.float64]
     scale: NDArray[np.float64]
     intercept: bool
+    stored: Coordinates | None = None
 
     @classmethod
     def raw(cls, n_features: int, intercept: bool) -> Coordinates:
         """Return coordinates in which x~ = (x, 1): the user's units."""
         return cls(np.zeros(n_features), np.ones(n_features), intercept)
 
-    def standardising(self, mean: NDArray, variance: NDArray, dtype: DTypeLike) -> Coordinates:
-        """Return coordinates in which columns of this mean and variance have about 0 and 1, (d,).
+    def standardising(
+        self, moments: Moments, dtype: DTypeLike, least_scale: NDArray | float = 0.0
+    ) -> Coordinates:
+        """Return coordinates in which columns of these moments have mean and deviation about 0, 1.
 
         Centres are rounded to `dtype` and scales to powers of two, so that transforming a column
-        adds no rounding to it; a constant column becomes zeros. Without an intercept columns are
-        scaled only.
+        adds no rounding to it: a centre is still less than about a deviation from the mean. A
+        constant column becomes zeros. Without an intercept columns are scaled only. Scales are no
+        less than `least_scale`.
         """
-        if not np.isfinite(variance).all():
-            column = int(np.argmin(np.isfinite(variance)))
-            raise ValueError(
-                f"X has values in column {column} whose squares overflow; divide that column by a "
-                "power of ten."
-            )
+        mean, deviation, varies = moments.mean, moments.deviation, moments.varies
         if not self.intercept:
-            mean, variance = np.zeros_like(mean), variance + mean**2
-        deviation = np.sqrt(variance)
-        # Values that are all equal deviate from their computed mean by its rounding.
-        varies = deviation > 4 * np.finfo(dtype).eps * np.abs(mean)
-        scale = np.exp2(np.rint(np.log2(np.where(varies, deviation, 1))))
+            mean, deviation = np.zeros_like(mean), np.hypot(deviation, mean)
+            varies = deviation > 0
         centre = mean.astype(dtype).astype(float)
-        return Coordinates(centre, np.where(varies, scale, np.inf), self.intercept)
+        bounded = np.maximum(np.maximum(np.minimum(deviation, _LARGEST), _SMALLEST), least_scale)
+        scale = np.where(varies, np.exp2(np.rint(np.log2(bounded))), np.inf)
+        stored = self._in_csr(centre, scale, moments.is_stored)
+        return Coordinates(centre, scale, self.intercept, stored)
+
+    def _in_csr(
+        self, centre: NDArray, scale: NDArray, is_stored: Mask | None
+    ) -> Coordinates | None:
+        """Return `stored` for columns with this centre and scale; `is_stored` as in `Moments`."""
+        if is_stored is None:
+            return None
+        far = is_stored & (np.abs(centre) / scale > FARTHEST_IN_SINGLE)
+        constant = np.maximum(power_of_two(np.abs(centre)), 1.0)
+        size = np.where(np.isinf(scale), constant, scale)
+        odd = far | ~((size > 1 / _ORDINARY_SCALE) & (size < _ORDINARY_SCALE))
+        if not odd.any():
+            return None
+        return Coordinates(np.where(far, centre, 0.0), np.where(odd, size, 1.0), self.intercept)
+
+    @cached_property
+    def of_sparse_blocks(self) -> Coordinates:
+        """The coordinates in which the values that blocks of CSR hold become x~."""
+        return self if self.stored is None else self.since(self.stored)
 
     def since(self, earlier: Coordinates) -> Coordinates:
         """Return the coordinates in which the x~ of `earlier` ones become the x~ of these."""
@@ -69,10 +101,19 @@ class Coordinates:
         return Coordinates(centre, self.scale / earlier.scale, self.intercept)
 
     def are_nearly(self, other: Coordinates) -> bool:
-        """Return whether centres differ by at most a tenth of a scale, and scales by a factor 2."""
+        """Return whether centres differ by at most a tenth of a scale, and scales by a factor 2.
+
+        Nor may blocks of CSR hold other columns centred.
+        """
         distance = np.abs(self.centre - other.centre) / other.scale
         ratio = self.scale / other.scale
-        return bool((distance <= _NEAR).all() and (ratio <= 2).all() and (ratio >= 0.5).all())
+        near = (distance <= _NEAR).all() and (ratio <= 2).all() and (ratio >= 0.5).all()
+        return bool(near and (self._centred_in_csr == other._centred_in_csr).all())
+
+    @property
+    def _centred_in_csr(self) -> Mask:
+        """The columns that blocks of CSR hold centred, (d,)."""
+        return np.zeros(len(self.scale), bool) if self.stored is None else self.stored.centre != 0
 
     def without_constants(self) -> Coordinates:
         """Return the same coordinates, with scale one for columns that have not varied so far.
@@ -91,13 +132,24 @@ class Coordinates:
         d = X.shape[1]
         out = np.empty((len(X), self.width), dtype)
         out[:, d:] = 1
-        np.subtract(X, self.centre.astype(X.dtype), out=out[:, :d], casting="same_kind")
-        out[:, :d] *= (1 / self.scale).astype(dtype)
+        # In double precision unless neither X nor the result has it, or what is between overflows.
+        precision = np.result_type(X.dtype, dtype)
+        if precision == np.float32 and not self.are_within(_ORDINARY_IN_SINGLE):
+            precision = np.dtype(np.float64)
+        deviation = X - self.centre.astype(precision)
+        inverse = self._unit[:d, 0].astype(precision)
+        np.multiply(deviation, inverse, out=out[:, :d], casting="same_kind")
         return out
+
+    def are_within(self, largest: float) -> bool:
+        """Return whether the scales of columns that vary are below this and above its inverse."""
+        ordinary = (self.scale > 1 / largest) & (self.scale < largest)
+        return bool((ordinary | np.isinf(self.scale)).all())
 
     def coefficients(self, T: Coef) -> tuple[Coef, PerScore]:
         """Return W (d, K) and b (K,) of the coefficients T (width, K)."""
-        U = self.raw_coefficients(T)
+        with np.errstate(over="ignore", invalid="ignore"):  # of columns that hardly vary at all
+            U = self.raw_coefficients(T)
         return U[: len(self.centre)], U[-1] if self.intercept else np.zeros(U.shape[1])
 
     def working(self, W: Coef, b: PerScore) -> Coef:

@@ -25,6 +25,7 @@ from softreg._rows.base import (
 )
 from softreg._rows.blocks import Block, RawBlock, SparseBlock, WorkingBlock
 from softreg._rows.coordinates import Coordinates
+from softreg._rows.moments import Columns, DenseColumns, Moments, SparseColumns
 from softreg._rows.targets import Targets
 from softreg._rows.threads import Threads
 
@@ -35,6 +36,8 @@ _MOSTLY_ZEROS = 1 / 3
 # X too large for a copy is standardised anew where the mean of some column is this many deviations
 # from zero: centring within the products would cost more than four of sixteen digits.
 _FARTHEST_IN_DOUBLE = 1e4
+# So it is where a deviation, or its inverse, is beyond this: squares would overflow.
+_ORDINARY_IN_DOUBLE = 2.0**300
 # Targets, weights (m,) and offsets (m, K) of some rows; None: ones, and zeros.
 RowTerms = tuple[Targets, PerRow | None, NDArray | None]
 
@@ -50,6 +53,7 @@ class MemoryRows(Rows):
     weight : ndarray (n,) or None, >= 0
     offset : ndarray (n, K) or None
     coordinates, threads, dtype, store, known_totals : as in `Rows`
+    weight_unit : float, power of two by which the user's weights were divided
     single_pass : bool, whether blocks serve a single pass, so that nothing of them is worth keeping
     score_stores : dict from the first row of a block to what it keeps of its scores
     """
@@ -61,6 +65,7 @@ class MemoryRows(Rows):
     coordinates: Coordinates
     threads: Threads
     dtype: np.dtype
+    weight_unit: float = 1.0
     single_pass: bool = False
     store: Store = field(default_factory=Store, repr=False)
     known_totals: Totals | None = field(default=None, repr=False)
@@ -69,15 +74,12 @@ class MemoryRows(Rows):
     # What one of the stored values of X costs, in dense ones: time in a product, and memory.
     _value_cost: ClassVar[int]
     _value_storage: ClassVar[float]
+    _columns_kind: ClassVar[type[Columns]]
 
     @property
     @abstractmethod
     def _block_kind(self) -> type[Block]:
         """The class of the blocks."""
-
-    @abstractmethod
-    def _moments(self) -> tuple[NDArray, NDArray]:
-        """Return the weighted mean and variance of each raw column, (d,) each."""
 
     @abstractmethod
     def _block_X(self, rows: slice | Places) -> Features:
@@ -111,25 +113,23 @@ class MemoryRows(Rows):
 
     def _summed_totals(self) -> Totals:
         weights = self.weights
-        mean, variance = self.kept("moments", self._moments_or_zeros)
         offset_sum, largest_offset = offset_totals(self.offset, weights, self.Y)
         return Totals(
             n=int(np.count_nonzero(self.weights)),
             n_values=self.n_values,
-            weight=float(weights.sum()),
-            mean=mean,
-            variance=variance,
+            moments=self.kept("moments", self._moments),
             score_weight=self.Y.score_weight(weights),
             target_sum=self.Y.target_sum(weights),
             observed=self.Y.observed(weights),
             offset_sum=offset_sum,
             largest_offset=largest_offset,
+            weight_unit=self.weight_unit,
         )
 
-    def _moments_or_zeros(self) -> tuple[NDArray, NDArray]:
-        """Return the moments; zeros where no row has weight."""
-        zeros = np.zeros(self.X.shape[1])
-        return self._moments() if self.weights.any() else (zeros, zeros)
+    def _moments(self) -> Moments:
+        """Return the moments of the raw columns."""
+        rows = list(map(self._with_weight, self.block_slices))
+        return self._columns_kind(self.X, self.weights).moments(rows, self.threads)
 
     @property
     def block_slices(self) -> list[slice]:
@@ -168,7 +168,7 @@ class MemoryRows(Rows):
             places = self._with_weight(rows)
             X = self._kept_X(rows.start, places) if self._is_kept else self._block_X(places)
             terms, stores = self._terms(places), (self._score_store(rows), self._feature_store())
-            block = self._block_kind(rows.start, X, *terms, self.coordinates, *stores)
+            block = self._block_kind(rows.start, X, *terms, self.block_coordinates, *stores)
             if self._is_kept:
                 self._blocks[rows.start] = block
         return block
@@ -178,7 +178,7 @@ class MemoryRows(Rows):
         if isinstance(self._with_weight(rows), slice):
             return self.block(rows)
         return self._block_kind(
-            rows.start, self._block_X(rows), *self._terms(rows), self.coordinates
+            rows.start, self._block_X(rows), *self._terms(rows), self.block_coordinates
         )
 
     def _with_weight(self, rows: slice) -> slice | Places:
@@ -271,7 +271,7 @@ class MemoryRows(Rows):
         Scores and targets of each fit come after those of the fit before it.
         """
         offset = None if self.offset is None else np.tile(self.offset, len(counts))
-        store = Store({"moments": self.kept("moments", self._moments_or_zeros)})
+        store = Store({"moments": self.kept("moments", self._moments)})
         return self.replaced(Y=self.Y.repeated(counts), offset=offset, store=store)
 
     def take_rows(self, rows: Places | slice) -> Self:
@@ -337,22 +337,7 @@ class DenseRows(MemoryRows):
 
     is_sparse = False
     _value_cost, _value_storage = 1, 1.0
-
-    def _moments(self) -> tuple[NDArray, NDArray]:
-        weights, total = self.weights, self.weights.sum()
-
-        def weighted_sum(rows: slice | Places) -> NDArray:
-            return weights[rows].astype(self.X.dtype) @ self.X[rows]
-
-        def about_mean(rows: slice | Places) -> NDArray:
-            deviation = self.X[rows] - mean
-            first = weights[rows] @ deviation
-            return np.stack([first, weights[rows] @ np.square(deviation, out=deviation)])
-
-        rows = list(map(self._with_weight, self.block_slices))
-        mean = np.sum(self.threads.map(weighted_sum, rows), axis=0, dtype=float) / total
-        bias, variance = np.sum(self.threads.map(about_mean, rows), axis=0) / total
-        return _corrected(mean, bias, variance)
+    _columns_kind = DenseColumns
 
     def _block_X(self, rows: slice | Places) -> NDArray:
         X = self.X[rows]
@@ -367,8 +352,10 @@ class DenseRows(MemoryRows):
         # Where a copy is too large, and centring within the products costs few digits.
         double = self.X.dtype == np.float64 == self.dtype
         centre, scale = self.coordinates.centre, self.coordinates.scale
-        near = bool((np.abs(centre) <= _FARTHEST_IN_DOUBLE * scale).all())
-        return double and near and not self._is_kept
+        farthest = _FARTHEST_IN_DOUBLE * np.minimum(scale, _ORDINARY_IN_DOUBLE)
+        near = bool((np.abs(centre) <= farthest).all())
+        ordinary = self.coordinates.are_within(_ORDINARY_IN_DOUBLE)
+        return double and near and ordinary and not self._is_kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -377,34 +364,23 @@ class SparseRows(MemoryRows):
 
     is_sparse = blocks_are_raw = True
     _value_cost, _value_storage = _STORED_VALUE, 1.5  # an index counts as half a value
+    _columns_kind = SparseColumns
     _block_kind = SparseBlock
 
-    def _moments(self) -> tuple[NDArray, NDArray]:
-        # Squares about the mean, so that nothing cancels; values that are not stored are zero.
-        X = self.X if self.weights.all() else self.X[self.places]
-        weights = self.weights[self.places] / self.weights.sum()
-        mean = X.T @ weights
-        deviation = X.data - mean[X.indices]
-
-        def weighted_sum(data: NDArray) -> NDArray:
-            values = sparse.csr_array((data, X.indices, X.indptr), shape=X.shape)
-            return values.T @ weights
-
-        stored = weighted_sum(np.ones_like(X.data))
-        bias = weighted_sum(deviation)
-        variance = weighted_sum(np.square(deviation, out=deviation))
-        # The weight of zeros; of a column that is stored in full, n roundings and no more.
-        zeros = np.where(1 - stored > self.n * np.finfo(float).eps, 1 - stored, 0)
-        return _corrected(mean, bias - zeros * mean, variance + zeros * mean**2)
-
     def _block_X(self, rows: slice | Places) -> sparse.csr_array:
-        if not isinstance(rows, slice):
-            return self.X[rows].astype(self.dtype, copy=False)
-        # Without a copy where X has the dtype of the products.
-        ends = self.X.indptr[rows.start : rows.stop + 1]
-        inside = slice(ends[0], ends[-1])
-        views = (self.X.data[inside], self.X.indices[inside], ends - ends[0])
-        X = sparse.csr_array(views, shape=(len(ends) - 1, self.X.shape[1]), copy=False)
+        stored = self.coordinates.stored
+        if isinstance(rows, slice):
+            # Without a copy where X has the dtype of the products, and its units do.
+            ends = self.X.indptr[rows.start : rows.stop + 1]
+            inside = slice(ends[0], ends[-1])
+            data, columns, ends = self.X.data[inside], self.X.indices[inside], ends - ends[0]
+        else:
+            X = self.X[rows]
+            data, columns, ends = X.data, X.indices, X.indptr
+        if stored is not None:
+            data = (data - stored.centre[columns]) / stored.scale[columns]
+        shape = (len(ends) - 1, self.X.shape[1])
+        X = sparse.csr_array((data, columns, ends), shape=shape, copy=False)
         return X.astype(self.dtype, copy=False)
 
 
@@ -415,30 +391,26 @@ def memory_rows(
     offset: NDArray | None,
     coordinates: Coordinates,
     threads: Threads,
+    weight_unit: float = 1.0,
 ) -> MemoryRows:
     """Return the rows of an ndarray or CSR matrix: as CSR if it is, or nearly all zeros."""
     as_csr = sparse.issparse(X) or mostly_zeros(int(np.count_nonzero(X)), X.size)
     kind, X = (SparseRows, sparse.csr_array(X)) if as_csr else (DenseRows, X)
-    return kind(X, Y, weight, offset, coordinates, threads, X.dtype)
+    return kind(X, Y, weight, offset, coordinates, threads, X.dtype, weight_unit)
 
 
 def single_pass_rows(
-    X: Features, terms: RowTerms, coordinates: Coordinates, threads: Threads
+    X: Features,
+    terms: RowTerms,
+    coordinates: Coordinates,
+    threads: Threads,
+    weight_unit: float = 1.0,
 ) -> MemoryRows:
     """Return the rows of an ndarray or CSR array as it is, for a single pass over them."""
     kind = SparseRows if sparse.issparse(X) else DenseRows
-    return kind(X, *terms, coordinates, threads, X.dtype, single_pass=True)
+    return kind(X, *terms, coordinates, threads, X.dtype, weight_unit, single_pass=True)
 
 
 def mostly_zeros(nonzeros: int, size: int) -> bool:
     """Return whether a dense array of this size is to be converted to CSR."""
     return _STORED_VALUE * nonzeros <= _MOSTLY_ZEROS * size
-
-
-def _corrected(mean: NDArray, bias: NDArray, variance: NDArray) -> tuple[NDArray, NDArray]:
-    """Return mean and variance (d,), given a rounded mean, and deviations and squares about it.
-
-    `bias` is the weighted mean of the deviations. Without the correction, the rounding of the mean
-    would pass for the deviation of a constant column.
-    """
-    return mean + bias, (variance - bias**2).clip(min=0)

@@ -111,10 +111,10 @@ def C_values(objective: Objective, Cs: int | NDArray) -> NDArray:
     ridge = objective.penalty.ridge_by_feature
     penalised = np.isfinite(ridge) & (ridge > 0)
     strength = ridge[penalised].mean() if penalised.any() else 0.0
-    if not (gain > 0 and strength > 0):
+    if not (0 < gain < np.inf and strength > 0):
         return np.geomspace(*_DEFAULT_ENDS, Cs)
     least, largest = _GAIN * value.sum() / gain, strength / (_SHRINKAGE * curvature)
-    return np.geomspace(least, max(largest, least), Cs)
+    return np.unique(np.geomspace(least, max(largest, least), Cs))
 
 
 def _start(objective: Objective, previous: PathPoint, expected: Coef) -> Point:

@@ -78,7 +78,7 @@ class FoldRefits:
         fits = self._refits
         by_fold = (
             np.split(values, len(self.folds), axis=-1)
-            for values in (T, fits.unseen_scores, fits.rows.totals.score_weight)
+            for values in (T, fits.unseen_scores, fits.rows.totals.score_weight_of_user)
         )
         scores = []
         for fold, T_of_fold, unseen, weight in zip(self.folds, *by_fold, strict=True):

@@ -235,7 +235,9 @@ def held_out_scorer(
     shape = answers.y.shape if answers.has_labels else answers.y.shape[:1]
     weight = validation.check_sample_weight(metadata.get("sample_weight"), *shape)
     X, y, *_ = indexable(X, y, *others.values())
-    return ScikitScorer(scoring, X, y, Answers(answers.y, weight), others, per_label)
+    weighted = Answers(answers.y, weight)
+    weighted = weighted.in_weight_unit(weighted.weight_unit)
+    return ScikitScorer(scoring, X, y, weighted, others, per_label)
 
 
 def _has_all_classes(answers: Answers, K: int) -> bool:

@@ -88,16 +88,26 @@ class StreamState:
         """
         # 1. Totals of all rows so far, and the coordinates that standardise them.
         totals = rows.totals if self.totals is None else self.totals + rows.totals
-        coordinates = rows.coordinates.standardising(totals.mean, totals.variance, rows.X.dtype)
+        learned = rows.totals.score_weight > 0
+        n_rows = self.n_rows_by_score + learned * rows.totals.n
+        penalty = _penalty(totals, n_rows, self.n_rows_of_fit, problem)
+        least_scale = penalty.least_scale(totals.weight_unit)
+        coordinates = rows.coordinates.standardising(totals.moments, rows.X.dtype, least_scale)
         coordinates = coordinates.without_constants()
         # 2. The coordinates of the chunk before, if they are near: others need a new inverse.
         is_near = self.totals is not None and self.coordinates.are_nearly(coordinates)
         coordinates = self.coordinates if is_near else coordinates
         # 3. F of all rows so far, estimated from this chunk, and the iterate in its coordinates.
-        learned = rows.totals.score_weight > 0
-        n_rows = self.n_rows_by_score + learned * rows.totals.n
         rows = rows.replaced(coordinates=coordinates, known_totals=rows.totals)
-        objective = _objective(rows, totals, n_rows, self.n_rows_of_fit, problem)
+        mean_weight = totals.score_divisor / np.maximum(n_rows, 1)
+        scale, intercept = coordinates.scale, coordinates.intercept
+        objective = Objective(
+            link=problem.link,
+            rows=rows,
+            penalty=penalty.for_scaled_features(scale, intercept, totals.weight_unit),
+            score_weight=mean_weight * rows.totals.n,
+            mean_weight=float(mean_weight.mean() * rows.totals.n),
+        )
         iterate = self.iterate
         if not is_near:
             iterate = iterate.in_coordinates(coordinates.since(self.coordinates), objective)
@@ -122,25 +132,16 @@ class StreamState:
         )
 
 
-def _objective(
-    rows: MemoryRows, totals: Totals, n_rows: NDArray, n_rows_of_fit: int, problem: StreamProblem
-) -> Objective:
-    """Return F of all rows so far, with the mean loss of some of them in place of all.
+def _penalty(
+    totals: Totals, n_rows: NDArray, n_rows_of_fit: int, problem: StreamProblem
+) -> Penalty:
+    """Return the penalty in the user's units, divided by the weight of all rows so far.
 
-    The penalty is divided by the weight of all rows, those of an earlier fit among them. `n_rows`
-    (K,) are the rows so far in whose chunks a score had weight.
+    Those of an earlier fit are among them. `n_rows` (K,) are the stream's rows so far in whose
+    chunks a score had weight.
     """
-    coordinates = rows.coordinates
     mean_weight = totals.score_divisor / np.maximum(n_rows, 1)
-    penalty = problem.penalty.for_scaled_features(coordinates.scale, coordinates.intercept)
-    penalty = penalty.divided(mean_weight * np.maximum(n_rows_of_fit + n_rows, 1))
-    return Objective(
-        link=problem.link,
-        rows=rows,
-        penalty=penalty,
-        score_weight=mean_weight * rows.totals.n,
-        mean_weight=float(mean_weight.mean() * rows.totals.n),
-    )
+    return problem.penalty.divided(mean_weight * np.maximum(n_rows_of_fit + n_rows, 1))
 
 
 def _null(objective: Objective) -> Coef:
@@ -151,5 +152,6 @@ def _null(objective: Objective) -> Coef:
     T, totals, link = np.zeros(objective.shape), objective.rows.totals, objective.link
     if objective.rows.coordinates.intercept:
         even = link.probabilities_inplace(np.zeros((len(T.T), 1)))[:, 0]
-        T[-1] = link.null_scores((totals.target_sum + even) / (totals.score_weight + 1))
+        one = 1 / totals.weight_unit
+        T[-1] = link.null_scores((totals.target_sum + one * even) / (totals.score_weight + one))
     return T
