@@ -17,8 +17,7 @@ import numpy as np
 from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
-from sklearn.utils import check_random_state as random_state_of
+from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 
 # Rows that softmax made in single precision sum to 1 within 4e-6, over 100,000 classes, too
 # (measured); rows that were never normalised miss it by far more than this.
@@ -427,13 +426,13 @@ def check_no_overflow(objective: NDArray) -> None:
         )
 
 
-def check_random_state(random_state: Any, *seeds: int) -> Callable[[], np.random.Generator]:
+def generator_maker(random_state: Any, *seeds: int) -> Callable[[], np.random.Generator]:
     """Return what makes a generator of random numbers, the same one in each call.
 
     It is seeded by `random_state` and by further integers, in the first call: NumPy's global state,
     and a RandomState of the user's, stay as they are where nothing is drawn.
     """
-    source = random_state_of(random_state)
+    source = check_random_state(random_state)
 
     @cache
     def generator() -> np.random.Generator:

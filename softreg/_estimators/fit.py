@@ -163,7 +163,7 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         task = FitTask(self, data)
         objective = pose(self, rows, encoding, self._inverse_strengths(encoding))
         solver = solver_for(self.solver, objective)
-        random = validation.check_random_state(self.random_state)
+        make_generator = validation.generator_maker(self.random_state)
 
         def attributes_at(T: NDArray) -> dict[str, Any]:
             return prediction_attributes(encoding, *objective.coefficients(T), rows.dtype)
@@ -171,7 +171,7 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         def report(T: NDArray, F: float) -> bool:
             return task.end_iteration(F, partial(attributes_at, T))
 
-        monitor = monitor_of(self, report=report, random=random)
+        monitor = monitor_of(self, report=report, make_generator=make_generator)
         start = self._start(objective, rows, encoding)
         task.begin_iteration(partial(attributes_at, start))
         result = solver.minimise(objective, start, monitor)

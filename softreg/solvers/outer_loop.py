@@ -289,7 +289,7 @@ def _optimum_at_temperature(
         is_slow = len(recent) > _SLOW_ITERATIONS and _SLOW * recent[0] < F
         return is_slow or bool(monitor.reason)
 
-    stage = Monitor(_COOLING_TOL, _MOST_AT_A_TEMPERATURE, report, monitor.random)
+    stage = Monitor(_COOLING_TOL, _MOST_AT_A_TEMPERATURE, report, monitor.make_generator)
     tempered, V = objective.at_temperature(t), start / t
     point = Point.at_coefficients(tempered.in_double(), V)
     return t * run_rounds(tempered, point, first_metric(tempered, V), stage, descend).point.T
