@@ -54,7 +54,7 @@ def _message(converged: Mask, proven: Mask, diverging: Mask, monitor: Monitor) -
 
 
 def _gap(objective: Objective, point: Point, monitor: Monitor) -> PerProblem:
-    """Return a bound of F - F* at a point, (B,), trying harder where it proves nothing yet."""
+    """Return the least of three bounds of F - F* at a point, (B,); inf where there is none."""
     # 1. What the last step has proven; and no F is below zero.
     constant = objective.constant_problems
     free = objective.has_free_features & ~constant
