@@ -21,7 +21,8 @@ MAP = """\
 __init__      the public names, nothing else
 _estimators/  WHAT USERS CALL: base, fit, streams, cv, softmax, sigmoid, optimum,
               regularization_path
-_selection/   WHICH STRENGTH: path, refits, scoring, scorers, cv_scores, leave_one_out
+_selection/   WHICH STRENGTH: path, refits, scoring, scorers, held_out, cv_scores,
+              leave_one_out
 solvers/      HOW (public): base, auto, outer_loop, proof, steps, lbfgs, newton
   linalg/     metrics, costs, factors, conjugate_gradients
   minibatch/  solver, update, gradient, curvature, stream_state, class_candidates

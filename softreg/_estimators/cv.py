@@ -33,22 +33,20 @@ from softreg._selection.cv_scores import (
     fold_scores,
     folds_of,
     leaves_one_out,
-    missing_scores,
+    missing_scores_warning,
     one_standard_error_index,
     row_scores,
-    stacked,
     summary,
 )
 from softreg._selection.path import C_values, PathPoint, path_points
 from softreg._selection.refits import refits_in_groups
 from softreg._selection.scorers import check_scoring, held_out_scorer
-from softreg._selection.scoring import Classifier, LogLoss, Scored, as_labels
+from softreg._selection.scoring import Classifier, LogLoss, Scored, as_labels, stacked
 from softreg.solvers.base import Result
 
 # Refits to this estimate of (F - F*) / F have mean scores within 2e-5 of converged ones, also where
 # classes are nearly separated (digits at C = 10,000); that is far below the noise of any score.
 _REFIT_TOL = 1e-9
-
 
 # Scores at a point of the path, given the fit to all rows there.
 ScoresAt = Callable[[PathPoint, Classifier], Scored]
@@ -127,7 +125,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             # Where nothing varies any C will do, and it need not have a score.
             constant = objective.constant_problems
         indifferent = constant if scored.values.ndim > 2 else constant.all()
-        missing = missing_scores(self.scoring, scored, indifferent)
+        warning = missing_scores_warning(self.scoring, scored, indifferent)
         mean, error = summary(scored)
         best, within = best_index(mean), one_standard_error_index(mean, error)
         index = best if select == "best" else within
@@ -144,7 +142,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             "se_score_": error,
         }
         self._store(features | attributes)
-        self._warn_of_path(sample.encoding, results, result, missing)
+        self._warn_of_path(sample.encoding, results, result, warning)
         return self
 
     @property
@@ -302,11 +300,11 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         return results, stacked(scored, axis=1)
 
     def _warn_of_path(
-        self, encoding: Encoding, results: list[Result], chosen: Result, missing: str
+        self, encoding: Encoding, results: list[Result], chosen: Result, warning: str
     ) -> None:
         """Warn, once each, of fits that did not converge, given all and the one that was chosen.
 
-        And of scores that do not exist: the message `missing`, if it is not empty.
+        And of scores that do not exist, by `warning`, if it is not empty.
         """
         unconverged = [not result.converged.all() for result in results]
         self._warn(encoding, chosen, self.C_, 3)
@@ -318,8 +316,8 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
                 ConvergenceWarning,
                 stacklevel=3,
             )
-        if missing:
-            warnings.warn(missing, UserWarning, stacklevel=3)
+        if warning:
+            warnings.warn(warning, UserWarning, stacklevel=3)
 
 
 def result_at(results: list[Result], index: NDArray[np.intp]) -> Result:

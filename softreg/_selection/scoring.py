@@ -47,6 +47,16 @@ class Scored(NamedTuple):
     reason: str = ""
 
 
+def stacked(scored: list[Scored], axis: int = 0) -> Scored:
+    """Return several scores as one, along a new axis."""
+    values, weights, reasons = zip(*scored, strict=True)
+    return Scored(
+        np.stack(values, axis=axis),
+        np.stack(weights, axis=axis).astype(float),
+        next(filter(None, reasons), ""),
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class LogLoss:
     """Minus the weighted mean of -log P(y), of rows or, for labels, of all known answers.
