@@ -19,7 +19,7 @@ PACKAGE = ROOT / "softreg"
 # within a folder says nothing. CONTRIBUTING.md prints the same lines.
 MAP = """\
 __init__      the public names, nothing else
-_estimators/  WHAT USERS CALL: base, fit, streams, cv, softmax, sigmoid, optimum,
+_estimators/  WHAT USERS CALL: base, fit, streams, cv, metadata, softmax, sigmoid, optimum,
               regularization_path
 _selection/   WHICH STRENGTH: path, refits, scoring, scorers, held_out, cv_scores,
               leave_one_out
