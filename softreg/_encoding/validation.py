@@ -302,8 +302,8 @@ def check_some_weight(class_totals: NDArray) -> None:
 def check_class_weight(class_weight: Any, classes: NDArray) -> NDArray:
     """Return the weights that a dict gives to classes, (K,): 1 for those it does not name.
 
-    As in scikit-learn it may name classes that are not there, such as those that a fold lacks, if
-    it names all that are.
+    As in scikit-learn it may name others, such as those that a fold lacks, if it names all of
+    `classes`.
     """
     if not isinstance(class_weight, dict):
         raise ValueError(
@@ -317,8 +317,8 @@ def check_class_weight(class_weight: Any, classes: NDArray) -> NDArray:
             f"class_weight names {unknown}, which y does not hold, and not {unnamed}; it holds "
             f"{names}. Correct the names, or name all that y holds."
         )
-    given = np.array(list(class_weight.values()), dtype=float)
-    if not (np.isfinite(given).all() and (given >= 0).all()):
+    weights = np.array(list(class_weight.values()), dtype=float)
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise ValueError(f"class_weight={class_weight!r} must hold finite weights >= 0.")
     return np.array([class_weight.get(name, 1.0) for name in names], dtype=float)
 

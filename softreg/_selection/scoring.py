@@ -121,9 +121,9 @@ def is_log_loss(scoring: Any) -> bool:
 def expected_accuracy(predicted: Any, answers: Answers, classes: NDArray) -> float:
     """Return the mean probability that rows are predicted right, by answers that are uncertain.
 
-    That of the class predicted, (m,), by class probabilities; of labels, (m, L), that all those
-    known of a row are predicted right, independent answers given: a row weighs as much as one of
-    its known answers, and a row without such answers nothing. ValueError if no row has weight.
+    By class probabilities, that of the class predicted, (m,). Of labels, (m, L), that all those
+    known of a row are predicted right, as if they were independent; a row weighs as much as its
+    known answers do on average, and nothing without any. ValueError if no row has weight.
     """
     if answers.has_labels:
         Y, is_yes = answers.y.toarray(), sparse.csr_array(predicted).toarray() > 0

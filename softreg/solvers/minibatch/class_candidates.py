@@ -108,8 +108,7 @@ class CandidateDescent:
 
     def estimate(self, objective: Objective) -> Objective:
         """Return the objective over all classes of as many rows as cost what an epoch does."""
-        rows, K = objective.rows, objective.shape[1]
-        n = rows.totals.n
+        rows, n, K = objective.rows, objective.rows.totals.n, objective.shape[1]
         size = max(_MIN_ESTIMATE_ROWS, n * self.n_candidates // K)
         if size >= n:
             return objective

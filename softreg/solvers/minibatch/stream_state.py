@@ -51,7 +51,8 @@ class StreamState:
     n_rows_by_score : ndarray (K,), rows of the chunks in which each score had weight
     coordinates : Coordinates, which standardise all rows of the stream, nearly
     iterate : Iterate, in these coordinates
-    W, b : ndarrays (d, K) and (K,), the coefficients in the user's units
+    W, b : ndarrays (d, K) and (K,), the coefficients in the user's units, which new coordinates do
+        not round: scores that a chunk says nothing of keep theirs bit for bit
     losses : ndarray (number of chunks,), mean loss of each chunk before the step on it
     """
 
