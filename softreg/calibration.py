@@ -164,7 +164,8 @@ def _criterion(metric: Any, classes: NDArray | None, has_weights: bool) -> Crite
     def metric_value(true: NDArray, predicted: NDArray, weight: NDArray) -> float:
         if classes is not None:
             true, predicted = classes[true], classes[predicted]
-        value = float(metric(true, predicted, **({"sample_weight": weight} if has_weights else {})))
+        weights = {"sample_weight": weight} if has_weights else {}
+        value = float(metric(true, predicted, **weights))
         if np.isnan(value):
             raise ValueError(f"metric={metric!r} returned NaN; it must return numbers.")
         return value

@@ -195,13 +195,12 @@ def is_separated(X, y):
 def test_an_optimum_without_a_penalty_is_denied_where_a_linear_program_finds_a_separation(
     law, seed
 ):
-    """And proven everywhere else."""
+    """No separation, and the optimum is proven; a separation, and a warning says there is none."""
     rng = np.random.default_rng(seed)
-    X = (
-        one_hot(rng.integers(4, size=40))
-        if law == "categories"
-        else getattr(rng, law)(size=(40, 3))
-    )
+    if law == "categories":
+        X = one_hot(rng.integers(4, size=40))
+    else:
+        X = getattr(rng, law)(size=(40, 3))
     scores = X @ rng.normal(size=(X.shape[1], 3)) * 2 + rng.gumbel(size=(40, 3))
     y = np.unique(scores.argmax(axis=1), return_inverse=True)[1]
     model = SoftmaxRegression(C=np.inf)

@@ -17,7 +17,7 @@ from softreg._model.block_kernels import (
     InterceptHessian,
     LargestLeverage,
     LargestMove,
-    LargestShare,
+    LargestRemainder,
     Loss,
     LossAndGradient,
     LossHessian,
@@ -51,7 +51,7 @@ def kernels_of(objective, T, D):
         leverage,
         SumOverRows(leverage),
         LargestLeverage(np.ones((objective.problems.count, len(T), 2))),
-        LargestShare(np.eye(len(T), 2)),
+        LargestRemainder(np.eye(len(T), 2)),
         LargestMove(V),
         gram_sum,
     ]

@@ -19,10 +19,11 @@ PACKAGE = ROOT / "softreg"
 # within a folder says nothing. CONTRIBUTING.md prints the same lines.
 MAP = """\
 __init__      the public names, nothing else
-_estimators/  WHAT USERS CALL: base, fit, streams, cv, softmax, sigmoid, optimum,
+_estimators/  WHAT USERS CALL: base, fit, streams, cv, metadata, softmax, sigmoid, optimum,
               regularization_path
-_selection/   WHICH STRENGTH: path, refits, scoring, scorers, cv_scores, leave_one_out
-solvers/      HOW (public): base, auto, outer_loop, steps, lbfgs, newton
+_selection/   WHICH STRENGTH: path, refits, scoring, scorers, held_out, cv_scores,
+              leave_one_out
+solvers/      HOW (public): base, auto, outer_loop, proof, steps, lbfgs, newton
   linalg/     metrics, costs, factors, conjugate_gradients
   minibatch/  solver, update, gradient, curvature, stream_state, class_candidates
 _encoding/    WHAT y MEANS: validation, answers, classes, labels, chunk_survey

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from softreg import SigmoidRegression, SoftmaxRegression
-from softreg._encoding.validation import check_random_state
+from softreg._encoding.validation import generator_maker
 from softreg._model.links import Softmax
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
@@ -217,10 +217,10 @@ def test_iterates_that_candidates_start_from_stay_as_they_are():
         rows = memory_rows(X, ClassTargets(y, 40), None, None, Coordinates.raw(4, True), threads)
         penalty = Ridge.from_C(np.ones(1), np.ones(4))
         objective = Objective.in_working_coordinates(Softmax(), rows, penalty)
-        solver, random = MiniBatch(n_candidates=5), check_random_state(0)
-        first = solver.run_epoch(objective, Iterate.at_start(objective.null()), random)
+        solver, make_generator = MiniBatch(n_candidates=5), generator_maker(0)
+        first = solver.run_epoch(objective, Iterate.at_start(objective.null()), make_generator)
         kept = [field.copy() for field in (first.T, first.velocity, first.average)]
-        solver.run_epoch(objective, first, random)
+        solver.run_epoch(objective, first, make_generator)
     for field, copy in zip((first.T, first.velocity, first.average), kept, strict=True):
         np.testing.assert_array_equal(field, copy)
 
@@ -237,7 +237,7 @@ def test_averaging_changes_no_step_over_candidates():
         objective = Objective.in_working_coordinates(Softmax(), rows, penalty)
         averaged, last = (
             MiniBatch(n_candidates=5, batch_size=20, averaging=averaging).run_epoch(
-                objective, Iterate.at_start(objective.null()), check_random_state(0)
+                objective, Iterate.at_start(objective.null()), generator_maker(0)
             )
             for averaging in (True, False)
         )
@@ -255,10 +255,10 @@ def test_kernels_over_candidates_can_run_in_another_process():
         start = Iterate.at_start(objective.null())
 
         def results(objective):
-            random = check_random_state(0)
-            descent = candidate_descent(5, "uniform", objective, random)
+            make_generator = generator_maker(0)
+            descent = candidate_descent(5, "uniform", objective, make_generator)
             return (
-                MiniBatch(n_candidates=5).run_epoch(objective, start, random).T,
+                MiniBatch(n_candidates=5).run_epoch(objective, start, make_generator).T,
                 descent.estimate(objective).rows.X,
             )
 

@@ -13,7 +13,7 @@ from sklearn.datasets import make_multilabel_classification
 from sklearn.metrics import log_loss
 
 from softreg import SigmoidRegression, SoftmaxRegression
-from softreg._encoding.validation import check_random_state
+from softreg._encoding.validation import generator_maker
 from softreg.solvers import MiniBatch
 
 X, y = beans()
@@ -341,7 +341,7 @@ def test_chunks_of_one_size_are_shuffled_in_orders_of_their_own():
         for _ in range(2)
     )
     np.testing.assert_array_equal(once.coef_, again.coef_)
-    orders = [check_random_state(0, chunk)().permutation(10).tolist() for chunk in range(2)]
+    orders = [generator_maker(0, chunk)().permutation(10).tolist() for chunk in range(2)]
     assert orders[0] != orders[1]
 
 

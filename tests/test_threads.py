@@ -236,7 +236,7 @@ def test_an_interrupt_anywhere_leaves_the_limits_as_they_were(monkeypatch):
     blas = threads._SingleThreadedBlas()
     blas._libraries = [Library(2), Library(3)]
     monkeypatch.setattr(threads, "_BLAS", blas)
-    inside = {getattr(blas, name).__code__ for name in ("limit", "_release", "_lower", "_raise")}
+    inside = {getattr(blas, name).__code__ for name in ("limit", "_release", "_lower", "_restore")}
 
     def enter_and_leave(interrupted_line):
         """Return the number of lines that are run, until there is an interrupt."""

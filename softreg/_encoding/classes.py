@@ -58,11 +58,11 @@ class ClassTally:
         return ClassTally(n_rows, classes, totals)
 
     def with_classes(self, classes: NDArray) -> ClassTally:
-        """Return the tally with all of these classes (K,), some of which may have no row."""
-        every = np.sort(classes)
-        totals = np.zeros(len(every))
-        totals[np.searchsorted(every, self.classes)] = self.totals
-        return replace(self, classes=every, totals=totals)
+        """Return the tally with all of these classes (K,), sorted; some may have no row."""
+        sorted_classes = np.sort(classes)
+        totals = np.zeros(len(sorted_classes))
+        totals[np.searchsorted(sorted_classes, self.classes)] = self.totals
+        return replace(self, classes=sorted_classes, totals=totals)
 
 
 def _joined(before: NDArray, now: NDArray) -> NDArray:
@@ -152,8 +152,8 @@ def tally_of_classes(y: NDArray, weight: NDArray | None) -> ClassTally:
 def tally_of_declared(order: ArrayLike | None, classes: ArrayLike | None) -> ClassTally:
     """Return a tally of two rows of each class that a stream will hold.
 
-    These are `classes`, or for None those that the estimator names in `order`; ValueError if they
-    are not the same, or both None.
+    These are `classes`, or for None those that the estimator names in `order`; ValueError if both
+    are None, or not of the same number.
     """
     declared = order if classes is None else classes
     if declared is None:
@@ -243,8 +243,8 @@ def _class_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDAr
     if class_weight is None:
         factors = None
     elif validation.is_balanced(class_weight):
-        weighing = max(np.count_nonzero(totals), 1)
-        factors = totals.sum() / (weighing * np.where(totals > 0, totals, np.inf))
+        n_weighing = max(np.count_nonzero(totals), 1)
+        factors = totals.sum() / (n_weighing * np.where(totals > 0, totals, np.inf))
     else:
         factors = validation.check_class_weight(class_weight, classes)
     has_weight = (totals > 0) * 1.0

@@ -17,8 +17,7 @@ import numpy as np
 from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
-from sklearn.utils import check_random_state as random_state_of
+from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 
 # Rows that softmax made in single precision sum to 1 within 4e-6, over 100,000 classes, too
 # (measured); rows that were never normalised miss it by far more than this.
@@ -304,8 +303,8 @@ def check_some_weight(class_totals: NDArray) -> None:
 def check_class_weight(class_weight: Any, classes: NDArray) -> NDArray:
     """Return the weights that a dict gives to classes, (K,): 1 for those it does not name.
 
-    As in scikit-learn it may name classes that are not there, such as those that a fold lacks, if
-    it names all that are.
+    As in scikit-learn it may name others, such as those that a fold lacks, if it names all of
+    `classes`.
     """
     if not isinstance(class_weight, dict):
         raise ValueError(
@@ -319,8 +318,8 @@ def check_class_weight(class_weight: Any, classes: NDArray) -> NDArray:
             f"class_weight names {unknown}, which y does not hold, and not {unnamed}; it holds "
             f"{names}. Correct the names, or name all that y holds."
         )
-    given = np.array(list(class_weight.values()), dtype=float)
-    if not (np.isfinite(given).all() and (given >= 0).all()):
+    weights = np.array(list(class_weight.values()), dtype=float)
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise ValueError(f"class_weight={class_weight!r} must hold finite weights >= 0.")
     return np.array([class_weight.get(name, 1.0) for name in names], dtype=float)
 
@@ -430,13 +429,13 @@ def check_no_overflow(objective: NDArray, coef: NDArray) -> None:
     raise_where(~np.isfinite(coef), coef, "coefficients must be finite", remedy)
 
 
-def check_random_state(random_state: Any, *seeds: int) -> Callable[[], np.random.Generator]:
+def generator_maker(random_state: Any, *seeds: int) -> Callable[[], np.random.Generator]:
     """Return what makes a generator of random numbers, the same one in each call.
 
     It is seeded by `random_state` and by further integers, in the first call: NumPy's global state,
     and a RandomState of the user's, stay as they are where nothing is drawn.
     """
-    source = random_state_of(random_state)
+    source = check_random_state(random_state)
 
     @cache
     def generator() -> np.random.Generator:

@@ -7,13 +7,12 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn import get_config
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping, process_routing
+from sklearn.utils.metadata_routing import MetadataRouter
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Encoding, Sample
@@ -26,6 +25,7 @@ from softreg._estimators.base import (
     read_sample,
     threads_of,
 )
+from softreg._estimators.metadata import Metadata, requested_metadata, router_of
 from softreg._model.objective import Objective
 from softreg._selection.cv_scores import (
     best_index,
@@ -33,32 +33,23 @@ from softreg._selection.cv_scores import (
     fold_scores,
     folds_of,
     leaves_one_out,
-    missing_scores,
+    missing_scores_warning,
     one_standard_error_index,
     row_scores,
-    stacked,
     summary,
 )
 from softreg._selection.path import C_values, PathPoint, path_points
 from softreg._selection.refits import refits_in_groups
-from softreg._selection.scorers import check_scoring, held_out_scorer
-from softreg._selection.scoring import Classifier, LogLoss, Scored, as_labels
+from softreg._selection.scorers import held_out_scorer
+from softreg._selection.scoring import Classifier, LogLoss, Scored, as_labels, stacked
 from softreg.solvers.base import Result
 
 # Refits to this estimate of (F - F*) / F have mean scores within 2e-5 of converged ones, also where
 # classes are nearly separated (digits at C = 10,000); that is far below the noise of any score.
 _REFIT_TOL = 1e-9
 
-
 # Scores at a point of the path, given the fit to all rows there.
 ScoresAt = Callable[[PathPoint, Classifier], Scored]
-
-
-class Metadata(NamedTuple):
-    """The values of rows, by name, that the splitter asks for, and that the scorer asks for."""
-
-    splitter: dict[str, Any]
-    scorer: dict[str, Any]
 
 
 class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
@@ -114,7 +105,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         """
         given = {"sample_weight": sample_weight, "offset": offset, "groups": groups}
         by_row = leaves_one_out(self.cv, self.scoring)
-        metadata = self._requested("fit", given, params)
+        metadata = requested_metadata(self, "fit", given, params)
         sample, features = read_sample(self, X, y, sample_weight, offset)
         select, Cs = validation.check_select(self.select), validation.check_Cs(self.Cs)
         with threads_of(self) as threads:
@@ -127,10 +118,9 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             # Where nothing varies any C will do, and it need not have a score.
             constant = objective.constant_problems
         indifferent = constant if scored.values.ndim > 2 else constant.all()
-        missing = missing_scores(self.scoring, scored, indifferent)
+        warning = missing_scores_warning(self.scoring, scored, indifferent)
         mean, error = summary(scored)
-        best, within = best_index(mean), one_standard_error_index(mean, error)
-        index = best if select == "best" else within
+        index = best_index(mean) if select == "best" else one_standard_error_index(mean, error)
         result = result_at(results, index)
         coef_path, intercept_path = coefficient_path(results)
         attributes = {
@@ -144,7 +134,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             "se_score_": error,
         }
         self._store(features | attributes)
-        self._warn_of_path(sample.encoding, results, result, missing)
+        self._warn_of_path(sample.encoding, results, result, warning)
         return self
 
     @property
@@ -193,7 +183,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         """
         Z = self.decision_function(X, offset)
         given = {"sample_weight": sample_weight, "offset": offset}
-        metadata = self._requested("score", given, params)
+        metadata = requested_metadata(self, "score", given, params)
         encoding, answers = self._read_answers(y, sample_weight, len(Z))
         scorer = held_out_scorer(self.scoring, X, y, encoding, answers, metadata.scorer)
         scored = scorer.fold_score(self, np.arange(len(Z)), Z)
@@ -210,49 +200,13 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         -------
         router : sklearn.utils.metadata_routing.MetadataRouter
         """
-        requests = super().get_metadata_routing()
-        if requests.fit.requests.get("groups") is None:  # the splitter says whether it wants them
-            requests.fit.add_request(param="groups", alias=UNUSED)
-        router = MetadataRouter(owner=self).add(
-            splitter=self.cv, method_mapping=MethodMapping().add(caller="fit", callee="split")
-        )
-        if not isinstance(check_scoring(self.scoring), str):  # names count the weights
-            requests.score.add_request(param="sample_weight", alias=UNUSED)
-            calls = MethodMapping().add(caller="fit", callee="score")
-            calls = calls.add(caller="score", callee="score")
-            router.add(scorer=self.scoring, method_mapping=calls)
-        return router.add_self_request(requests)
+        return router_of(self, super().get_metadata_routing())
 
     def _inverse_strengths(self, encoding: Encoding) -> NDArray:
         return np.atleast_1d(self.C_)
 
-    def _requested(self, method: str, given: dict[str, Any], params: dict[str, Any]) -> Metadata:
-        """Return what splitter and scorer ask for of what `method` was given by name.
-
-        TypeError if there is no use for one of `params`.
-        """
-        weights = {"sample_weight": given["sample_weight"]}
-        if not get_config()["enable_metadata_routing"]:
-            if params:
-                raise TypeError(
-                    f"{type(self).__name__}.{method} got {sorted(params)}, which it passes on to "
-                    "`scoring` or `cv` with sklearn.set_config(enable_metadata_routing=True) only."
-                )
-            return Metadata({"groups": given.get("groups")}, weights)
-        passed = {name: values for name, values in given.items() if values is not None}
-        routed = process_routing(self, method, **passed, **params)
-        of_splitter, of_scorer = (routed.get(name, {}) for name in ("splitter", "scorer"))
-        of_scorer = weights if isinstance(self.scoring, str) else of_scorer.get("score", {})
-        return Metadata(of_splitter.get("split", {}), of_scorer)
-
     def _held_out_scores(
-        self,
-        objective: Objective,
-        sample: Sample,
-        X: Any,
-        y: Any,
-        metadata: Metadata,
-        by_row: bool,
+        self, objective: Objective, sample: Sample, X: Any, y: Any, metadata: Metadata, by_row: bool
     ) -> ScoresAt:
         """Return what scores rows by fits without them, of a sample encoded as it is scored.
 
@@ -301,11 +255,11 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         return results, stacked(scored, axis=1)
 
     def _warn_of_path(
-        self, encoding: Encoding, results: list[Result], chosen: Result, missing: str
+        self, encoding: Encoding, results: list[Result], chosen: Result, warning: str
     ) -> None:
         """Warn, once each, of fits that did not converge, given all and the one that was chosen.
 
-        And of scores that do not exist: the message `missing`, if it is not empty.
+        And of scores that do not exist, by `warning`, if it is not empty.
         """
         unconverged = [not result.converged.all() for result in results]
         self._warn(encoding, chosen, self.C_, 3)
@@ -317,8 +271,8 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
                 ConvergenceWarning,
                 stacklevel=3,
             )
-        if missing:
-            warnings.warn(missing, UserWarning, stacklevel=3)
+        if warning:
+            warnings.warn(warning, UserWarning, stacklevel=3)
 
 
 def result_at(results: list[Result], index: NDArray[np.intp]) -> Result:

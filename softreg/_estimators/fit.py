@@ -118,20 +118,22 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         sample_weight: ArrayLike | None = None,
         offset: ArrayLike | None = None,
     ) -> float:
-        r"""Return the accuracy of `predict` on X: the share of rows predicted as in y, all labels.
+        r"""Return the accuracy of `predict` on X: the share of rows predicted right, all labels.
 
-        Where y is uncertain, each row counts the probability by which its prediction is right.
-        Class probabilities have the expected accuracy, with :math:`\hat k_i` the class predicted:
+        Where y is uncertain, a row counts the probability that its prediction is right. Of class
+        probabilities that is the one of the predicted class, :math:`\hat k_i`, so that the score is
+        the expected accuracy,
 
         .. math:: \sum_i s_i y_{i \hat k_i} \Big/ \sum_i s_i .
 
-        Of labels that is the product, over the labels known of a row, of y or 1 - y as predicted,
-        as if they were independent; rows of which no label is known do not count.
+        Of labels it is the product over the row's known labels of y where the label is predicted,
+        and 1 - y where not, as if they were independent; rows without known labels do not count.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-        y : as in `fit`, or with the classes of the fit; with classes also others, always wrong
+        y : as in `fit`, after class probabilities also one class a row
+            Classes that `fit` has not seen count as predicted wrong.
         sample_weight : as in `fit`, default=None
             Of labels' weights, (n_samples, n_classes), a row has the mean over those known; labels
             of weight zero do not count.
@@ -146,7 +148,6 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         NotFittedError, ValueError
             Before `fit`; if X has other features than in `fit`, `offset` has another shape, or y
             is not as described.
-
         """
         predicted = self.predict(X, offset)
         if predicted.ndim == 1 and not has_columns(y):
@@ -164,7 +165,7 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         task = FitTask(self, data)
         objective = pose(self, rows, encoding, self._inverse_strengths(encoding))
         solver = solver_for(self.solver, objective)
-        random = validation.check_random_state(self.random_state)
+        make_generator = validation.generator_maker(self.random_state)
 
         def attributes_at(T: NDArray) -> dict[str, Any]:
             return prediction_attributes(encoding, *objective.coefficients(T))
@@ -172,7 +173,7 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         def report(T: NDArray, F: float) -> bool:
             return task.end_iteration(F, partial(attributes_at, T))
 
-        monitor = monitor_of(self, report=report, random=random)
+        monitor = monitor_of(self, report=report, make_generator=make_generator)
         start = self._start(objective, rows, encoding)
         task.begin_iteration(partial(attributes_at, start))
         result = solver.minimise(objective, start, monitor)

@@ -226,9 +226,9 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         """Return what is minimised on a stream, and the solver that does it."""
         solver, chunk = stream_solver(self.solver), getattr(self, "n_iter_", 0)
         solver.check()
-        random = validation.check_random_state(self.random_state, chunk)
+        make_generator = validation.generator_maker(self.random_state, chunk)
         penalty = penalty_of(self, self._inverse_strengths(encoding), n_features)
-        return StreamProblem(encoding.link, penalty, solver, random)
+        return StreamProblem(encoding.link, penalty, solver, make_generator)
 
     def _stream_state(self, raw: Coordinates, encoding: Encoding) -> StreamState:
         """Return the state of the stream so far: new, or as a fit or the last chunk left it.

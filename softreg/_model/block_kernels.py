@@ -210,8 +210,8 @@ class LargestLeverage:
 
 
 @dataclass(frozen=True, eq=False)
-class LargestShare:
-    """max_i |sum_j x~_ij V_jr| / sum_j |x~_ij V_jr|, (r,): zero where V_r moves no score.
+class LargestRemainder:
+    """max_i |sum_j x~_ij V_jr| / sum_j |x~_ij V_jr|, (r,): what cancelling leaves of the terms.
 
     Attributes
     ----------
@@ -221,11 +221,12 @@ class LargestShare:
     V: NDArray
 
     def __call__(self, block: Block) -> NDArray:
-        """Return the largest shares in a block."""
+        """Return the largest remainders in a block: 0 where all terms are."""
         X = block.features()
         sizes = np.abs(X) @ np.abs(self.V)
-        shares = np.divide(np.abs(X @ self.V), sizes, out=np.zeros_like(sizes), where=sizes > 0)
-        return shares.max(axis=0, initial=0)
+        remainders = np.zeros_like(sizes)
+        np.divide(np.abs(X @ self.V), sizes, out=remainders, where=sizes > 0)
+        return remainders.max(axis=0, initial=0)
 
 
 @dataclass(frozen=True, eq=False)

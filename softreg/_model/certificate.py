@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack, solve, solve_triangular
 
-from softreg._model.block_kernels import CertificateSums, LargestLeverage, LargestShare
+from softreg._model.block_kernels import CertificateSums, LargestLeverage, LargestRemainder
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, PerProblem
 
 _EPS = np.finfo(float).eps
-# A sum over features that cancels to this share of its terms is zero but for rounding, which the
-# combinations are as free of if other features leave this share of their squares, or more.
+# A sum over features that cancels to this share of its terms is zero but for rounding. Coefficients
+# of such sums are exact enough to tell if each feature among those that determine the others keeps
+# this share of its squares beside the rest of them, or more.
 _CANCELLED, _INDEPENDENT = 1e-12, 1e-6
 
 
@@ -78,8 +79,8 @@ def curvature_gap(objective: Objective, T: Coef, gradient: Coef) -> PerProblem:
     lambda^2 = <gradient, H^-1 gradient>; at rho lambda >= 1 there is none: the bound is inf.
     """
     objective, width = objective.in_double(), len(T)
-    # 1. The Hessian; its gauge is fixed, which no gradient and no move of scores notices. Features
-    #    that others replace are left out, and classes without weight, which F is least without.
+    # 1. The Hessian, its gauge fixed, which no gradient and no move of scores notices. Left out are
+    #    features that others replace, and classes without weight: F* is the same without them.
     hessians = objective.hessian(T)
     left_out = replaceable_features(objective) | objective.unseen_scores[:, None]
     left_out = left_out.reshape(len(hessians), -1)
@@ -94,8 +95,9 @@ def curvature_gap(objective: Objective, T: Coef, gradient: Coef) -> PerProblem:
             roots[b] = np.transpose(np.linalg.qr(inverse_factor.reshape(-1, width), mode="r"))
     rho = np.sqrt(2 * objective.rows.maximum(LargestLeverage(roots)))
     # 3. The bound.
-    left = 1 - np.where(np.isfinite(decrement), rho, np.inf) * decrement
-    return np.divide(decrement**2 / 2, left, out=np.full_like(left, np.inf), where=left > 0)
+    divisor = 1 - np.where(np.isfinite(decrement), rho, np.inf) * decrement
+    bound = np.full_like(divisor, np.inf)
+    return np.divide(decrement**2 / 2, divisor, out=bound, where=divisor > 0)
 
 
 def _inverse_factor(H: NDArray) -> NDArray | None:
@@ -115,8 +117,8 @@ def _inverse_factor(H: NDArray) -> NDArray | None:
 def replaceable_features(objective: Objective) -> Mask:
     """Return which features without a penalty are linear combinations of others, (width,).
 
-    As one of the columns that stand for the categories of a variable: with an intercept the others
-    determine it. Whatever these features' coefficients, other features reach the same scores.
+    Such as one of the columns that stand for the categories of a variable: with an intercept the
+    others determine it. Whatever the coefficients of these features, others reach the same scores.
     """
     free = objective.penalty.free.all(axis=1)
     gram = objective.gram()
@@ -124,15 +126,16 @@ def replaceable_features(objective: Objective) -> Mask:
     replaceable = np.zeros(len(gram), dtype=bool)
     deviation = np.sqrt(gram.diagonal()[varying])
     unit_gram = gram[np.ix_(varying, varying)] / np.outer(deviation, deviation)
-    # 1. Columns by what the columns before leave of them, until that is little.
+    # 1. Pivoted Cholesky: columns in the order of what those before leave of them, until that is
+    #    little.
     _, order, rank, _ = lapack.dpstrf(unit_gram, tol=_INDEPENDENT, lower=1)
     kept, rest = np.split(order - 1, [rank])
     if not rest.size:
         return replaceable
-    # 2. What these leave of the others, row by row: nothing but rounding?
+    # 2. Which of the others they determine: those of which they leave rounding in every row.
     V = np.zeros((len(gram), len(rest)))
     shares = solve(unit_gram[np.ix_(kept, kept)], unit_gram[np.ix_(kept, rest)], assume_a="pos")
     V[varying[kept]] = shares / deviation[kept, None]
     V[varying[rest], np.arange(len(rest))] = -1 / deviation[rest]
-    replaceable[varying[rest]] = objective.rows.maximum(LargestShare(V)) <= _CANCELLED
+    replaceable[varying[rest]] = objective.rows.maximum(LargestRemainder(V)) <= _CANCELLED
     return replaceable

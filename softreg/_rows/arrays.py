@@ -25,6 +25,8 @@ Scores = NDArray[np.floating]
 RowLosses = NDArray[np.floating]
 # A value for each score, (K,).
 PerScore = NDArray[np.floating]
+# Numbers of steps, batches or rows: the same for all scores, or one for each, (K,).
+Counts = PerScore | float
 # A value for each problem, (B,).
 PerProblem = NDArray[np.floating]
 # Numbers of some rows, scores or problems, ascending.

@@ -61,7 +61,7 @@ class _SingleThreadedBlas:
     def _release(self, fit: object) -> None:
         with self._lock:
             if self._fits <= {fit}:
-                self._raise()
+                self._restore()
                 self._lowered.clear()
             self._fits.discard(fit)
 
@@ -73,7 +73,7 @@ class _SingleThreadedBlas:
                 self._lowered[library] = number
                 self._set(library, 1)
 
-    def _raise(self) -> None:
+    def _restore(self) -> None:
         """Set the limits that were lowered to what they were, unless somebody else has set them."""
         for library, number in self._lowered.items():
             if library.num_threads == 1:
@@ -90,7 +90,7 @@ class _SingleThreadedBlas:
     def _before_fork(self) -> None:
         # The child is to have the limits outside of fits, and a lock that nobody holds.
         self._lock.acquire()
-        self._raise()
+        self._restore()
 
     def _after_fork_in_parent(self) -> None:
         if self._fits:

@@ -20,6 +20,7 @@ from softreg._selection.scoring import (
     Scored,
     is_log_loss,
     quotient,
+    stacked,
     weighted_mean,
 )
 
@@ -127,16 +128,6 @@ def row_scores(scorer: LogLoss, path_point: PathPoint, classifier: Classifier) -
     return scorer.row_scores(np.arange(len(scores)), scores)
 
 
-def stacked(scored: list[Scored], axis: int = 0) -> Scored:
-    """Return several scores as one, along a new axis."""
-    values, weights, reasons = zip(*scored, strict=True)
-    return Scored(
-        np.stack(values, axis=axis),
-        np.stack(weights, axis=axis).astype(float),
-        next(filter(None, reasons), ""),
-    )
-
-
 def check_finite(scoring: Any, C: float, scored: Scored) -> None:
     """Raise a ValueError if a score at C that has a weight is infinite."""
     wrong = np.isinf(scored.values) & (scored.weights > 0)
@@ -149,11 +140,11 @@ def check_finite(scoring: Any, C: float, scored: Scored) -> None:
         )
 
 
-def missing_scores(scoring: Any, scored: Scored, indifferent: Any) -> str:
-    """Return a warning of the scores (count, n_Cs, ...) that do not exist, or "".
+def missing_scores_warning(scoring: Any, scored: Scored, indifferent: Any) -> str:
+    """Return what to warn of where some scores (count, n_Cs, ...) do not exist, else "".
 
-    ValueError if none exists to choose a C by, but where any C will do: `indifferent` says so, a
-    bool, or of each label (L,).
+    ValueError if none exists to choose a C by, unless any C will do: `indifferent`, a bool or, for
+    labels, (L,), says where.
     """
     missing = np.isnan(scored.values) & (scored.weights > 0)
     if not missing.any():

@@ -14,7 +14,8 @@ from softreg.solvers.auto import choose_solver
 from softreg.solvers.base import Monitor, Point, Result
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.newton import Newton
-from softreg.solvers.outer_loop import is_saturated, result_from, run_rounds, through_temperatures
+from softreg.solvers.outer_loop import is_saturated, run_rounds, through_temperatures
+from softreg.solvers.proof import result_from
 from softreg.solvers.steps import relative_estimate
 
 # At the least C of a grid F is at most this share below that of the null model; the largest C

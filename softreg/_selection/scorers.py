@@ -6,16 +6,16 @@ import copy
 import warnings
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.utils import _safe_indexing, indexable
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Answers, Encoding
+from softreg._selection.held_out import HeldOutPredictions, HeldOutRows
 from softreg._selection.scoring import (
     LOG_LOSS,
     Classifier,
@@ -23,7 +23,11 @@ from softreg._selection.scoring import (
     Scored,
     answer_weights,
     is_log_loss,
+    stacked,
 )
+
+# What scorers raise where they do not score predictions, or these rows.
+_UNDEFINED = TypeError, ValueError, AttributeError, ArithmeticError
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,16 +57,15 @@ class ScikitScorer:
         predictions = HeldOutPredictions(classes, scores, predicted, P)
         if self.per_label:
             return self._label_scores(answers, test, predictions)
-        has_all, scorer = _has_all_classes(answers, len(classes)), get_scorer(self.scoring)
-        if answers.has_labels or not _is_of_scikit_learn(scorer):
-            if not answers.has_labels:
-                scorer = _told_of_classes(scorer, classes, classes[-1])
-            y = _safe_indexing(self.y, test)
-            return self._score(scorer, HeldOut(test, y, answers.weight, predictions, has_all))
-        places, y, weight = _rows_of_classes(answers, classes)
-        ordered = predictions.in_order().take_rows(places)
-        scorer = _told_of_classes(scorer, ordered.classes_, classes[-1])
-        return self._score(scorer, HeldOut(test[places], y, weight, ordered, has_all))
+        scorer, y = get_scorer(self.scoring), _safe_indexing(self.y, test)
+        has_all = _has_all_classes(answers, len(classes))
+        rows = HeldOutRows(test, y, answers.weight, predictions, has_all)
+        if answers.has_labels:
+            return self._score(scorer, rows)
+        if _is_of_scikit_learn(scorer):
+            rows = rows.by_class(answers)
+        scorer = _knowing_classes(scorer, rows.predictions.classes_, classes[-1])
+        return self._score(scorer, rows)
 
     def _label_scores(
         self, answers: Answers, test: NDArray, predictions: HeldOutPredictions
@@ -70,22 +73,24 @@ class ScikitScorer:
         """Return the score of each label, (L,), on the rows where it is known and has weight."""
         Y = answers.y.toarray()
         weights = answer_weights(answers, Y)
-        values, reasons = np.full(Y.shape[1], np.nan), [""]
-        scorer = _told_of_classes(get_scorer(self.scoring), np.array([0, 1]), 1)
-        for label in np.flatnonzero(weights.any(axis=0)).tolist():
+        scorer = _knowing_classes(get_scorer(self.scoring), np.array([0, 1]), 1)
+        scored = []
+        for label in range(Y.shape[1]):
             known = np.flatnonzero(weights[:, label])
+            if not known.size:
+                scored.append(Scored(np.nan, False))
+                continue
             y = Y[known, label].astype(int)
             weight = None if answers.weight is None else weights[known, label]
             of_label, has_both = predictions.of_label(label, known), bool(y.min() < y.max())
-            rows = HeldOut(test[known], y, weight, of_label, has_both)
-            values[label], _, reason = self._score(scorer, rows)
-            reasons.append(reason)
-        return Scored(values, weights.any(axis=0), max(reasons))
+            rows = HeldOutRows(test[known], y, weight, of_label, has_both)
+            scored.append(self._score(scorer, rows))
+        return stacked(scored)
 
-    def _score(self, scorer: Any, rows: HeldOut) -> Scored:
+    def _score(self, scorer: Any, rows: HeldOutRows) -> Scored:
         """Return the score of held-out rows by a scorer that knows all classes."""
         X, *metadata = (
-            _safe_indexing(values, rows.indices) for values in (self.X, *self.metadata.values())
+            _safe_indexing(values, rows.places) for values in (self.X, *self.metadata.values())
         )
         weight = {} if rows.weight is None else {"sample_weight": rows.weight}
         keywords = weight | dict(zip(self.metadata, metadata, strict=True))
@@ -94,7 +99,7 @@ class ScikitScorer:
             warnings.simplefilter("always")
             try:
                 score = float(scorer(rows.predictions, X, rows.y, **keywords))
-            except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            except _UNDEFINED as error:
                 if rows.has_all_classes or not _scores_classes(scorer, rows.predictions.classes_):
                     raise self._error(error) from error
                 return Scored(np.nan, True, str(error).rstrip("."))
@@ -115,89 +120,6 @@ class ScikitScorer:
 
 
 Scorer = LogLoss | ScikitScorer
-
-
-@dataclass(eq=False, repr=False)
-class HeldOutPredictions(ClassifierMixin, BaseEstimator):
-    """The predictions of held-out rows, as the fitted classifier that a scorer asks for them.
-
-    Attributes
-    ----------
-    classes_ : ndarray (K,), the classes, or the labels' names
-    scores : ndarray (m,) or (m, K), the rows' `decision_function`
-    predicted : ndarray (m,) or (m, L), or CSR, their `predict`
-    probabilities : ndarray (m, K)
-    """
-
-    classes_: NDArray
-    scores: NDArray
-    predicted: Any
-    probabilities: NDArray
-
-    def take_rows(self, rows: NDArray) -> HeldOutPredictions:
-        """Return the predictions of some rows."""
-        arrays = self.scores, self.predicted, self.probabilities
-        return HeldOutPredictions(self.classes_, *(array[rows] for array in arrays))
-
-    def in_order(self) -> HeldOutPredictions:
-        """Return the predictions with sorted classes, as scikit-learn's metrics expect them."""
-        order = np.argsort(self.classes_)
-        sign = 1 if order[0] == 0 else -1  # of the one score of two classes
-        scores = sign * self.scores if self.scores.ndim == 1 else self.scores[:, order]
-        P = self.probabilities[:, order]
-        return HeldOutPredictions(self.classes_[order], scores, self.predicted, P)
-
-    def of_label(self, label: int, rows: NDArray) -> HeldOutPredictions:
-        """Return the predictions of one label, as classes 0 and 1, for some of the rows."""
-        P = self.probabilities[rows, label]
-        both = np.stack([1 - P, P], axis=1)
-        predicted = self.predicted[rows, label]
-        return HeldOutPredictions(np.array([0, 1]), self.scores[rows, label], predicted, both)
-
-    def decision_function(self, X: Any) -> NDArray:
-        """Return the scores of the rows."""
-        return self._checked(X, self.scores)
-
-    def predict(self, X: Any) -> Any:
-        """Return the predictions of the rows."""
-        return self._checked(X, self.predicted)
-
-    def predict_proba(self, X: Any) -> NDArray:
-        """Return the probabilities of the rows."""
-        return self._checked(X, self.probabilities)
-
-    def predict_log_proba(self, X: Any) -> NDArray:
-        """Return the logarithms of the probabilities of the rows."""
-        return np.log(np.maximum(self.predict_proba(X), np.finfo(float).tiny))
-
-    def _checked(self, X: Any, values: Any) -> Any:
-        """Return values of the held-out rows; ValueError if X has another number of rows."""
-        n = X.shape[0] if hasattr(X, "shape") else len(X)
-        if n != values.shape[0]:
-            raise ValueError(
-                f"it asks for predictions of {n} rows; those of the {values.shape[0]} held-out "
-                "rows are known."
-            )
-        return values
-
-
-class HeldOut(NamedTuple):
-    """Held-out rows as a scorer gets them.
-
-    Attributes
-    ----------
-    indices : ndarray (m,), which of all rows they are
-    y : their answers
-    weight : ndarray of their weights, or None (all one)
-    predictions : HeldOutPredictions
-    has_all_classes : bool; if not, a score need not exist
-    """
-
-    indices: NDArray
-    y: Any
-    weight: NDArray | None
-    predictions: HeldOutPredictions
-    has_all_classes: bool
 
 
 def check_scoring(scoring: Any) -> Any:
@@ -251,35 +173,25 @@ def _has_all_classes(answers: Answers, K: int) -> bool:
     return len(np.unique(y)) == K if y.ndim == 1 else bool(y.any(axis=0).all())
 
 
-def _rows_of_classes(answers: Answers, classes: NDArray) -> tuple[NDArray, NDArray, NDArray | None]:
-    """Return answers (m,) or (m, K) as rows of one class each: whose they are, class and weight.
-
-    A row of class probabilities becomes one of each class that it may have, with its share.
-    """
-    y, weight = answers
-    if y.ndim == 1:
-        return np.arange(len(y)), y, weight
-    places, codes = np.nonzero(y)
-    shares = y[places, codes]
-    if weight is not None:
-        return places, classes[codes], weight[places] * shares
-    return places, classes[codes], None if (shares == 1).all() else shares
+def _metric_of(scorer: Any) -> Any:
+    """Return the metric that a scorer is made of, or None for a callable without one."""
+    return getattr(scorer, "_score_func", None)
 
 
 def _is_of_scikit_learn(scorer: Any) -> bool:
-    """Return whether a scorer is made of a metric of scikit-learn's, which takes a class a row."""
-    metric = getattr(scorer, "_score_func", None)
-    return str(getattr(metric, "__module__", "")).startswith("sklearn.")
+    """Return whether a scorer's metric is one of scikit-learn's, which take one class a row."""
+    return str(getattr(_metric_of(scorer), "__module__", "")).startswith("sklearn.")
 
 
-def _told_of_classes(scorer: Any, labels: NDArray, positive: Any) -> Any:
-    """Return a scorer that knows all classes, (K,), of which rows may lack some.
+def _knowing_classes(scorer: Any, labels: NDArray, positive: Any) -> Any:
+    """Return a scorer whose metric gets all classes, (K,), of which rows may lack some.
 
-    `labels` are in the order of the columns of probabilities, `positive` is the second of two: as
-    in LogisticRegressionCV metrics are told of them if they ask, those of predicted classes apart,
-    whose means are over the classes that occur. What a scorer was made with stays.
+    `labels` are in the order of the columns of probabilities, `positive` is the second of two. As
+    in LogisticRegressionCV a metric gets what it has a parameter for, unless the scorer was made
+    with another value; but metrics of predicted classes, whose means are over the classes that
+    occur, get no labels.
     """
-    metric = getattr(scorer, "_score_func", None)
+    metric = _metric_of(scorer)
     if metric is None:
         return scorer
     parameters, keywords = signature(metric).parameters, {}
@@ -288,9 +200,9 @@ def _told_of_classes(scorer: Any, labels: NDArray, positive: Any) -> Any:
     is_binary = "pos_label" in parameters and len(labels) == 2
     if is_binary and parameters["pos_label"].default not in labels.tolist():
         keywords["pos_label"] = positive
-    told = copy.copy(scorer)
-    told._kwargs = keywords | scorer._kwargs
-    return told
+    knowing = copy.copy(scorer)
+    knowing._kwargs = keywords | scorer._kwargs
+    return knowing
 
 
 def _check_certain(scoring: Any, values: NDArray) -> None:
@@ -308,10 +220,12 @@ def _scores_classes(scorer: Any, classes: NDArray) -> bool:
 
     Where it does, what it raises on rows that lack some says that these rows have no score.
     """
+    if _metric_of(scorer) is None:
+        return False
     K, y = len(classes), np.repeat(classes, 2)
     P = np.repeat(np.eye(K) / 2 + 1 / (2 * K), 2, axis=0)
     predictions = HeldOutPredictions(classes, P if K > 2 else P[:, 1] - P[:, 0], y, P)
     try:
-        return hasattr(scorer, "_score_func") and np.isscalar(scorer(predictions, P, y))
-    except (TypeError, ValueError, AttributeError, ArithmeticError):
+        return bool(np.isscalar(scorer(predictions, P, y)))
+    except _UNDEFINED:
         return False

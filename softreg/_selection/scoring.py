@@ -47,6 +47,16 @@ class Scored(NamedTuple):
     reason: str = ""
 
 
+def stacked(scored: list[Scored], axis: int = 0) -> Scored:
+    """Return several scores as one, along a new axis."""
+    values, weights, reasons = zip(*scored, strict=True)
+    return Scored(
+        np.stack(values, axis=axis),
+        np.stack(weights, axis=axis).astype(float),
+        next(filter(None, reasons), ""),
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class LogLoss:
     """Minus the weighted mean of -log P(y), of rows or, for labels, of all known answers.
@@ -111,9 +121,9 @@ def is_log_loss(scoring: Any) -> bool:
 def expected_accuracy(predicted: Any, answers: Answers, classes: NDArray) -> float:
     """Return the mean probability that rows are predicted right, by answers that are uncertain.
 
-    That of the class predicted, (m,), by class probabilities; of labels, (m, L), that all those
-    known of a row are predicted right, independent answers given: a row weighs as much as one of
-    its known answers, and a row without such answers nothing. ValueError if no row has weight.
+    By class probabilities, that of the class predicted, (m,). Of labels, (m, L), that all those
+    known of a row are predicted right, as if they were independent; a row weighs as much as its
+    known answers do on average, and nothing without any. ValueError if no row has weight.
     """
     if answers.has_labels:
         Y, is_yes = answers.y.toarray(), sparse.csr_array(predicted).toarray() > 0

@@ -16,7 +16,7 @@ from softreg._rows.arrays import Coef, Mask, PerProblem, PerScore, Places
 # The duality gap that a fit must reach, relative to F: the promise of 1e-8 on every data set.
 CERTIFIED_GAP = 1e-8
 # Makes a generator of random numbers, when something is to be drawn.
-Random = Callable[[], np.random.Generator]
+MakeGenerator = Callable[[], np.random.Generator]
 # An F that is zero to rounding: the loss of a well-fitted row is the difference of scores near 100.
 LOSS_ROUNDING = 100 * np.finfo(float).eps
 # Without a penalty, an F this small is that of separated classes.
@@ -109,8 +109,8 @@ class Monitor:
     max_iter : int
     report : callable (T, F) -> bool, called after each iteration; True stops the fit; by default it
         never does
-    random : callable () -> numpy.random.Generator, for solvers that draw: called before the first
-        draw, and not where nothing is drawn
+    make_generator : callable () -> numpy.random.Generator, for solvers that draw: called before the
+        first draw, and not where nothing is drawn
 
     Attributes
     ----------
@@ -122,7 +122,7 @@ class Monitor:
     tol: float
     max_iter: int
     report: Callable[[Coef, float], bool] = lambda _T, _F: False
-    random: Random = np.random.default_rng
+    make_generator: MakeGenerator = np.random.default_rng
     losses: list[float] = field(default_factory=list)
     reason: str = ""
     stopped: bool = False

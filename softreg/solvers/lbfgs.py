@@ -15,7 +15,7 @@ from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, Solver
 from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.linalg.metrics import Metric
 from softreg.solvers.outer_loop import run_outer_loop
-from softreg.solvers.steps import nearness
+from softreg.solvers.steps import near_threshold
 
 # L-BFGS hands over to Newton's last step at this estimate of (F - F*) / F, or where tol is larger
 # as soon as the point is near.
@@ -99,7 +99,7 @@ class _Descent:
         self.unit = float(np.linalg.norm(metric.whiten(start.gradient)))
         # A Hessian's estimate can be trusted to tell when tol is reached, a Gram matrix's cannot.
         tol = monitor.of_all.tol if metric.is_hessian else 0.0
-        self.handover = float(np.clip(tol, _HANDOVER, nearness(metric, tol)))
+        self.handover = float(np.clip(tol, _HANDOVER, near_threshold(metric, tol)))
         self.latest, self.passes = start, 0
         self.budget = np.clip(costs_of(objective).cheapest_hessian, _FEWEST_PASSES, _MOST_PASSES)
         # The number of passes, and F, when the present budget was granted.

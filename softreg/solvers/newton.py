@@ -13,7 +13,7 @@ from softreg.solvers.lbfgs import LBFGS
 from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.linalg.metrics import Metric
 from softreg.solvers.outer_loop import run_outer_loop
-from softreg.solvers.steps import after_step, nearness
+from softreg.solvers.steps import after_step, near_threshold
 
 # A step that the line search cuts to less than this share comes from curvature that says little of
 # where F falls, as that of saturated rows; where classes are nearly separated an eighth is taken at
@@ -75,7 +75,7 @@ class Newton(Solver):
             step = -hessian.unwhiten(hessian.whiten(before.gradient))
             # 2. As much of the step as decreases F; near the optimum all, with a certificate.
             estimate = -0.5 * subset.problems.inner(before.gradient, step)
-            near = estimate <= nearness(hessian, monitor.of_all.tol) * before.value
+            near = estimate <= near_threshold(hessian, monitor.of_all.tol) * before.value
             after = after_step(subset, before, hessian, step, near)
             move, whole = (np.abs(A).max(axis=0) for A in (after.T - before.T, step))
             if (move < _FRACTION * whole).any():

@@ -16,29 +16,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from softreg._model.block_kernels import LargestMove
-from softreg._model.certificate import certify, curvature_gap
 from softreg._model.objective import Objective
-from softreg._rows.arrays import Coef, Mask, PerProblem, Places
-from softreg.solvers.base import (
-    PERFECT,
-    Monitor,
-    Point,
-    ProblemsMonitor,
-    Result,
-    rounding,
-)
-from softreg.solvers.linalg.costs import costs_of
+from softreg._rows.arrays import Coef, Mask, Places
+from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, rounding
 from softreg.solvers.linalg.metrics import Metric, first_metric
-from softreg.solvers.steps import balanced, estimated_gap, gradient_step, is_near, newton_step
+from softreg.solvers.proof import result_from
+from softreg.solvers.steps import estimated_gap, gradient_step, is_near, newton_step
 
 # (objective, point, metric, monitor) -> the point to which a solver descends in the metric, the
 # latest metric, and how many passes a better metric might have saved.
 Descent = Callable[[Objective, Point, Metric, ProblemsMonitor], tuple[Point, Metric, int]]
 
-# A last step that moves a score by more than this, though hardly F, goes towards infinity, where
-# classes are separated; at a minimum the last step moves scores by 1e-4 or less.
-_RUNAWAY = 0.1
 # How many rounds in a row may lower F by no more than rounding: a metric that was refreshed that
 # often will not help any more.
 _PATIENCE = 3
@@ -54,8 +42,6 @@ _NOISY = 0.1
 _ALWAYS_REFRESHED = 5
 # A step takes up to this many products in a new metric as well, which no better one would save.
 _UNAVOIDABLE_PRODUCTS = 8
-# A proof from the Hessian may cost as many passes as the fit had iterations, or as many as this.
-_PROOF_PASSES = 30
 # An F of this many nats above the loss of equal probabilities is that of rows which are saturated
 # at wrong answers.
 _ENORMOUS = 10
@@ -248,8 +234,8 @@ def _without_solved(before: _Group, group: _Group, monitor: Monitor) -> tuple[Ma
     # Where rounding keeps F from falling, it may also keep the gap from closing: the estimate
     # decides, unless it is rounding too.
     stalled = n_stalled == _PATIENCE
-    is_near = monitor.reached(end.estimate, 0.0, end.value) | (end.value <= _HIDDEN)
-    solved |= stalled & is_near
+    is_close = monitor.reached(end.estimate, 0.0, end.value) | (end.value <= _HIDDEN)
+    solved |= stalled & is_close
     unsolved = (~(solved | stalled)).nonzero()[0]
     if not unsolved.size:
         return solved, None
@@ -303,85 +289,7 @@ def _optimum_at_temperature(
         is_slow = len(recent) > _SLOW_ITERATIONS and _SLOW * recent[0] < F
         return is_slow or bool(monitor.reason)
 
-    stage = Monitor(_COOLING_TOL, _MOST_AT_A_TEMPERATURE, report, monitor.random)
+    stage = Monitor(_COOLING_TOL, _MOST_AT_A_TEMPERATURE, report, monitor.make_generator)
     tempered, V = objective.at_temperature(t), start / t
     point = Point.at_coefficients(tempered.in_double(), V)
     return t * run_rounds(tempered, point, first_metric(tempered, V), stage, descend).point.T
-
-
-def result_from(objective: Objective, point: Point, converged: Mask, monitor: Monitor) -> Result:
-    """Return the result in the user's units, given the last point and what converged, (B,)."""
-    objective = objective.in_double()
-    gap = _gap(objective, point, monitor)
-    proven = monitor.proven(gap, point.value)
-    diverging = _diverging(objective, point, converged & ~proven)
-    converged = (converged | (gap <= monitor.allowed(point.value))) & ~objective.problems.any(
-        diverging
-    )
-    coef, intercept = objective.coefficients(point.T)
-    return Result(
-        coef=coef,
-        intercept=intercept,
-        objective=objective.in_units_of_F(point.value),
-        gap=objective.in_units_of_F(gap),
-        n_iter=len(monitor.losses),
-        converged=converged,
-        proven=proven,
-        message=_message(converged, proven, diverging, monitor),
-        stopped=monitor.stopped,
-        diverging=tuple(diverging.nonzero()[0].tolist()),
-        loss_curve=np.array(monitor.losses),
-    )
-
-
-def _message(converged: Mask, proven: Mask, diverging: Mask, monitor: Monitor) -> str:
-    """Return what happened, and what to change."""
-    if diverging.any():
-        return "there is no optimum"
-    if not converged.all():
-        stalled = "rounding keeps F from decreasing further; raise tol or lower C"
-        return monitor.reason or stalled
-    return "the optimum was reached, " + ("proven" if proven.all() else "as estimated, not proven")
-
-
-def _gap(objective: Objective, point: Point, monitor: Monitor) -> PerProblem:
-    """Return a bound of F - F* at a point, (B,), trying harder where it proves nothing yet."""
-    # 1. What the last step has proven; and no F is below zero.
-    constant = objective.constant_problems
-    free = objective.has_free_features & ~constant
-    gap = np.where(free, np.inf, np.minimum(point.gap, point.value))
-    # 2. From the residuals where the coefficients without a penalty are at their optimum.
-    problems = (~(free | constant) & np.isinf(point.gap)).nonzero()[0]
-    if problems.size:
-        subset = objective.take_problems(problems)
-        start = point.take_problems(objective, problems)
-        end = balanced(subset, start)
-        below = end.value - certify(subset, end.T, np.zeros_like(end.T)).gap
-        gap[problems] = np.minimum(gap[problems], start.value - below)
-    # 3. From the Hessian, whether there is a penalty or not.
-    unproven = ~(monitor.proven(gap, point.value) | constant)
-    passes = costs_of(objective).whole_hessian
-    if unproven.any() and passes <= max(_PROOF_PASSES, len(monitor.losses)):
-        problems = unproven.nonzero()[0]
-        subset = objective.take_problems(problems)
-        start = point.take_problems(objective, problems)
-        gap[problems] = np.minimum(gap[problems], curvature_gap(subset, start.T, start.gradient))
-    return gap
-
-
-def _diverging(objective: Objective, point: Point, converged: Mask) -> Mask:
-    """Return which scores (K,) the last step still moves, though it no longer moves F.
-
-    All of them where F is next to nothing without a penalty's doing: classes are separated.
-    """
-    if not objective.has_free_features.any():
-        return np.zeros(objective.shape[1], dtype=bool)
-    step = objective.rows.block_coefficients(objective.link.centred(point.step))
-    moves = objective.rows.maximum(LargestMove(step))
-    largest = moves.reshape(objective.problems.count, -1).max(axis=1)
-    may_diverge = converged & objective.has_free_features & ~objective.constant_problems
-    runaway = may_diverge & (largest > _RUNAWAY)
-    penalty = objective.problems.total(objective.penalty.value(point.T))
-    is_perfect = (point.value <= PERFECT) & (penalty <= point.value / 2)
-    moved = moves > 0.5 * objective.problems.spread(np.where(runaway, largest, np.inf))
-    return moved | objective.problems.spread(may_diverge & is_perfect)

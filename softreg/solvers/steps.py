@@ -19,9 +19,9 @@ from softreg.solvers.linalg.metrics import DiagonalMetric, Metric
 _SUFFICIENT, _SMALLEST = 1e-4, 2.0**-30
 _TINY = np.finfo(float).tiny
 # Below this estimate of (F - F*) / F, Newton's quadratic convergence carries one accurate step to
-# the optimum, and its linear system is worth solving for the certificate. Up to the second one it
-# carries it to within a larger tol, if the estimate is that of a Hessian (measured: from farther
-# off such steps take more passes than they spare).
+# the optimum, and its linear system is worth solving for the certificate. A tol that is larger is
+# within its reach from an estimate of tol on, if that is a Hessian's, up to the second one: from
+# farther off such steps take more passes than they spare (measured).
 _NEAR, _NEAR_FOR_TOL = 1e-5, 1e-4
 # Reduction of the residual below which rounding takes over.
 _ROUNDING = 1e-11
@@ -77,10 +77,10 @@ def is_near(objective: Objective, point: Point, metric: Metric, tol: float = 0.0
 
     To rounding, or to within `tol`, relative.
     """
-    return relative_estimate(objective, point, metric) <= nearness(metric, tol)
+    return relative_estimate(objective, point, metric) <= near_threshold(metric, tol)
 
 
-def nearness(metric: Metric, tol: float) -> float:
+def near_threshold(metric: Metric, tol: float) -> float:
     """Return the estimate of (F - F*) / F up to which a point is near, for this tolerance."""
     return float(np.clip(tol, _NEAR, _NEAR_FOR_TOL)) if metric.is_hessian else _NEAR
 
@@ -256,7 +256,8 @@ def balanced(objective: Objective, point: Point) -> Point:
 def _after_balancing(objective: Objective, point: Point, step: Coef) -> Point:
     """Return the point after a step along which F falls, or is flat to rounding.
 
-    Of the last steps, F shows nothing: where it stays the same, a line search is left to luck.
+    What the last steps gain is less than F's rounding, which decides whether a line search takes
+    them: so they are taken whole where F stays the same to rounding.
     """
     reached = line_search(objective, point, step)
     slope, level = objective.problems.inner(point.gradient, step), rounding(point.value)

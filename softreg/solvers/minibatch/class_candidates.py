@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from softreg._model.links import Link
 from softreg._model.objective import Objective
 from softreg._model.penalties import Penalty
-from softreg._rows.arrays import Coef, PerScore, Places
+from softreg._rows.arrays import Coef, Counts, PerScore, Places
 from softreg._rows.blocks import Block
 from softreg._rows.targets import ClassTargets
-from softreg.solvers.base import Random
+from softreg.solvers.base import MakeGenerator
 from softreg.solvers.linalg.metrics import ChanceByLeverage
 from softreg.solvers.minibatch.curvature import Kronecker, KroneckerInverse
 from softreg.solvers.minibatch.update import CurvatureState, Iterate, UpdateRule
@@ -31,10 +31,12 @@ _MIN_ESTIMATE_ROWS = 256
 # length: a rare class has next to none of its own. With eta = m / (m + 4 p) a row of mean leverage
 # p / m then moves no score by more than 8 / 4 = 2 times its residual.
 _DAMPING = 1 / 8
+# All classes learn from each batch: under softmax they share the losses of its rows.
+_ALL_SCORES = np.ones(1, dtype=bool)
 
 
 def candidate_descent(
-    n_candidates: int | None, proposal: str, objective: Objective, random: Random
+    n_candidates: int | None, proposal: str, objective: Objective, make_generator: MakeGenerator
 ) -> CandidateDescent | None:
     """Return how an epoch goes with candidates; None: there are as many as classes, or none.
 
@@ -47,8 +49,9 @@ def candidate_descent(
             f"n_candidates={n_candidates!r} needs three or more classes of which each row "
             "has one; labels, and two classes, have no others to leave out: leave it None."
         )
-    is_sample = n_candidates < objective.shape[1]
-    return CandidateDescent(int(n_candidates), proposal, random()) if is_sample else None
+    if n_candidates >= objective.shape[1]:
+        return None
+    return CandidateDescent(int(n_candidates), proposal, make_generator())
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +100,7 @@ class CandidateDescent:
             columns.move_inplace(classes, gradient, seen.score_curvature / S, step)
             # 4. The features' second moments in the batch join those of the others.
             seen = even.with_mean_moments(seen.mean_moments)
-            state = state.after_batch(seen, replace(objective, rows=batch), np.ones(1, bool))
+            state = state.after_batch(seen, replace(objective, rows=batch), _ALL_SCORES)
         # 5. The penalty of all columns, up to the last step.
         columns.move_inplace(slice(None), 0.0, np.zeros(1), step)
         average = columns.average(t) if rule.averaging else columns.T
@@ -105,8 +108,7 @@ class CandidateDescent:
 
     def estimate(self, objective: Objective) -> Objective:
         """Return the objective over all classes of as many rows as cost what an epoch does."""
-        rows, K = objective.rows, objective.shape[1]
-        n = rows.totals.n
+        rows, n, K = objective.rows, objective.rows.totals.n, objective.shape[1]
         size = max(_MIN_ESTIMATE_ROWS, n * self.n_candidates // K)
         if size >= n:
             return objective
@@ -206,12 +208,12 @@ class _Step:
     def from_rule(cls, rule: UpdateRule, t: float, n_rows: int, inverse: Any) -> _Step:
         """Return step t on a batch of `n_rows` rows, by the `KroneckerInverse` so far."""
         p = inverse.effective_features
-        first, length = rule.step_length(0, n_rows, p), rule.step_length(t, n_rows, p)
+        first, length = (float(rule.step_length(number, n_rows, p)) for number in (0, t))
         damping = _DAMPING * max(1 / first - 1, 0.0) / inverse.mean_curvature
         return cls(t, 1 / length, 1 / length + damping, inverse)
 
 
-def _average_total(t: float) -> float:
+def _average_total(t: Counts) -> PerScore | float:
     """Return what the T up to step t weigh together if T_t joins their average by 4 / (t + 3)."""
     return t * (t + 1) * (t + 2) * (t + 3)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from softreg._model.kernels import weighted_grams
 from softreg._model.links import Link
 from softreg._model.objective import Objective
 from softreg._model.penalties import Penalty
-from softreg._rows.arrays import Coef, PerScore, Scores
+from softreg._rows.arrays import Coef, Counts, PerScore, Scores
 from softreg._rows.blocks import Block
 from softreg._rows.coordinates import Coordinates
 from softreg.solvers.linalg.factors import JointEigenbasis, cholesky
@@ -69,14 +69,14 @@ class Curvature(Protocol):
     def in_coordinates(self, change: Coordinates) -> Self:
         """Return the curvature in new coordinates, given in terms of the present ones."""
 
-    def inverse_with_penalty(self, objective: Objective, n_rows: PerScore | float) -> Inverse:
+    def inverse_with_penalty(self, objective: Objective, n_rows: Counts) -> Inverse:
         """Return the inverse of the curvature, known from `n_rows` (K,) rows, plus the penalty.
 
         The fewer the rows, the nearer the features' second moments are brought to the identity.
         """
 
 
-def _data_share(n_rows: Any, width: int) -> Any:
+def _data_share(n_rows: Counts, width: int) -> PerScore | float:
     """Return the weight of second moments of `n_rows` rows beside the identity, in [0, 1)."""
     return n_rows / (n_rows + width)
 
@@ -134,7 +134,7 @@ class ClassBlocks:
         L = change.matrix()
         return ClassBlocks(L @ self.blocks @ L.T)
 
-    def inverse_with_penalty(self, objective: Objective, n_rows: PerScore | float) -> ClassInverse:
+    def inverse_with_penalty(self, objective: Objective, n_rows: Counts) -> ClassInverse:
         width = objective.shape[0]
         curvature, share = self.score_curvature, np.reshape(_data_share(n_rows, width), (-1, 1, 1))
         floor = _CURVATURE_FLOOR * curvature.mean()
@@ -244,9 +244,7 @@ class Kronecker:
         L = change.matrix()
         return replace(self, feature_moments=L @ self.feature_moments @ L.T)
 
-    def inverse_with_penalty(
-        self, objective: Objective, n_rows: PerScore | float
-    ) -> KroneckerInverse:
+    def inverse_with_penalty(self, objective: Objective, n_rows: Counts) -> KroneckerInverse:
         return KroneckerInverse.from_curvature(self, objective.penalty, float(np.max(n_rows)))
 
 

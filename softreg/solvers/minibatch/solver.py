@@ -9,7 +9,7 @@ import numpy as np
 
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
-from softreg.solvers.base import Monitor, Random, Result, Solver
+from softreg.solvers.base import MakeGenerator, Monitor, Result, Solver
 from softreg.solvers.minibatch.class_candidates import PROPOSALS, candidate_descent
 from softreg.solvers.minibatch.update import Iterate, UpdateRule, step
 
@@ -131,12 +131,13 @@ class MiniBatch(Solver):
     def minimise(self, objective: Objective, start: Coef, monitor: Monitor) -> Result:
         """Minimise the objective from `start` (width, K)."""
         self.check()
+        make_generator, iterate = monitor.make_generator, Iterate.at_start(start)
         # 1. Rows to learn from, and those held out to stop by.
-        training, epoch = self._split(objective, start, monitor.random)
-        measured, iterate = self._measured(training, monitor.random), Iterate.at_start(start)
+        training, epoch = self._split(objective, start, make_generator)
+        measured = self._measured(training, make_generator)
         for _ in range(self.n_epochs):
             # 2. A step on each batch.
-            iterate = self.run_epoch(training, iterate, monitor.random)
+            iterate = self.run_epoch(training, iterate, make_generator)
             # 3. F, for the loss curve, and the epoch whose coefficients are kept.
             value = measured.in_units_of_F(measured.value(iterate.average))
             monitor.iteration(iterate.average, value)
@@ -146,18 +147,21 @@ class MiniBatch(Solver):
             if monitor.reason or is_over or not np.isfinite(value).all():
                 break
         # 5. F on all rows, those held out among them.
-        whole = measured if training is objective else self._measured(objective, monitor.random)
+        whole = measured if training is objective else self._measured(objective, make_generator)
         return _result(whole, start, epoch, monitor)
 
-    def run_epoch(self, objective: Objective, iterate: Iterate, random: Random) -> Iterate:
+    def run_epoch(
+        self, objective: Objective, iterate: Iterate, make_generator: MakeGenerator
+    ) -> Iterate:
         """Return the iterate after a step on each batch of the objective's rows.
 
         Scores that have no weight in any of these rows stay as they are.
         """
         rows, rule, totals = objective.rows, self._update_rule(), objective.rows.totals
         size = self._batch_rows(totals.n)
-        batches = rows.batches(size, random() if self.shuffle and size < totals.n else None)
-        sampled = candidate_descent(self.n_candidates, self.proposal, objective, random)
+        is_shuffled = self.shuffle and size < totals.n
+        batches = rows.batches(size, make_generator() if is_shuffled else None)
+        sampled = candidate_descent(self.n_candidates, self.proposal, objective, make_generator)
         if sampled:
             return sampled.run_epoch(objective, batches, iterate, rule)
         learned = totals.score_weight > 0
@@ -167,18 +171,19 @@ class MiniBatch(Solver):
             iterate = step(iterate, of_batch, rule, learned)
         return iterate
 
-    def _measured(self, objective: Objective, random: Random) -> Objective:
+    def _measured(self, objective: Objective, make_generator: MakeGenerator) -> Objective:
         """Return the objective whose F is that of `loss_curve_`: an estimate with candidates."""
-        sampled = candidate_descent(self.n_candidates, self.proposal, objective, random)
+        sampled = candidate_descent(self.n_candidates, self.proposal, objective, make_generator)
         return sampled.estimate(objective) if sampled else objective
 
     def _split(
-        self, objective: Objective, start: Coef, random: Random
+        self, objective: Objective, start: Coef, make_generator: MakeGenerator
     ) -> tuple[Objective, _KeptEpoch]:
         """Return the objective of the rows to learn from, and what is kept before any epoch."""
         if not self.early_stopping:
             return objective, _KeptEpoch(start, None)
-        training, held_out = objective.rows.validation_split(self.validation_fraction, random())
+        rows, fraction = objective.rows, self.validation_fraction
+        training, held_out = rows.validation_split(fraction, make_generator())
         validation_loss = objective.on_rows(held_out).unpenalised()
         return objective.on_rows(training), _KeptEpoch(start, validation_loss)
 

@@ -14,7 +14,7 @@ from softreg._rows.arrays import Coef, PerScore
 from softreg._rows.base import Totals
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows
-from softreg.solvers.base import Random
+from softreg.solvers.base import MakeGenerator
 from softreg.solvers.minibatch.solver import MiniBatch
 from softreg.solvers.minibatch.update import Iterate
 
@@ -31,13 +31,13 @@ class StreamProblem:
     link : Link
     penalty : Penalty, on coefficients in the user's units
     solver : MiniBatch
-    random : callable () -> numpy.random.Generator, of one chunk
+    make_generator : callable () -> numpy.random.Generator, of one chunk
     """
 
     link: Link
     penalty: Penalty
     solver: MiniBatch
-    random: Random
+    make_generator: MakeGenerator
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,8 @@ class StreamState:
     n_rows_by_score : ndarray (K,), rows of the chunks in which each score had weight
     coordinates : Coordinates, which standardise all rows of the stream, nearly
     iterate : Iterate, in these coordinates
-    W, b : ndarrays (d, K) and (K,), the coefficients in the user's units
+    W, b : ndarrays (d, K) and (K,), the coefficients in the user's units, which new coordinates do
+        not round: scores that a chunk says nothing of keep theirs bit for bit
     losses : ndarray (number of chunks,), mean loss of each chunk before the step on it
     """
 
@@ -118,7 +119,7 @@ class StreamState:
         of_chunk = objective.on_rows(rows).unpenalised()
         loss = of_chunk.in_units_of_F(of_chunk.value(iterate.average)).sum()
         # 6. A step on each batch of the chunk.
-        iterate = problem.solver.run_epoch(objective, iterate, problem.random)
+        iterate = problem.solver.run_epoch(objective, iterate, problem.make_generator)
         W, b = coordinates.coefficients(problem.link.centred(iterate.average))
         return StreamState(
             totals=totals,

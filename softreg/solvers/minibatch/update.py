@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from softreg._model.objective import Objective
-from softreg._rows.arrays import Coef, Mask
+from softreg._rows.arrays import Coef, Counts, Mask, PerScore
 from softreg._rows.coordinates import Coordinates
 from softreg.solvers.minibatch.curvature import ClassBlocks, Curvature, Inverse, Kronecker
 from softreg.solvers.minibatch.gradient import gradient_and_curvature, without_overshoot
@@ -28,9 +27,6 @@ AVERAGE_POWER, _CURVATURE_POWER = 3, 1
 _MAX_BLOCK_VALUES = 2**22
 # The inverse is computed anew when there are this many times as many batches.
 _INVERSE_RENEWAL = 1.2
-# Numbers of steps, batches or rows, the same for all scores or one for each, (K,): scores that have
-# no weight in some rows do not count them.
-Counts = Any
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class UpdateRule:
     momentum: float
     averaging: bool
 
-    def step_length(self, t: Counts, n_rows: int, effective_features: float) -> Counts:
+    def step_length(self, t: Counts, n_rows: int, effective_features: float) -> PerScore | float:
         """Return the length of step t, on a batch of `n_rows`, in natural gradients."""
         eta = self.learning_rate
         if eta is None:
@@ -57,7 +53,7 @@ class UpdateRule:
         return eta / (1 + eta * t / _LENGTH_DECAY)
 
 
-def average_weight(t: Counts, power: int) -> Counts:
+def average_weight(t: Counts, power: int) -> PerScore | float:
     """Return the weight of item t when it joins an average in which items weigh about t^power."""
     return (power + 1) / (t + power)
 
@@ -70,8 +66,9 @@ class CurvatureState:
     ----------
     curvature : Curvature, averaged over the batches
     inverse : Inverse, of the curvature at an earlier batch, plus the penalty
-    n_batches, n_rows : Counts, how many batches, and rows in them, the curvature is averaged over
-    inverse_batch : Counts, the number of the batch at which the inverse was computed
+    n_batches, n_rows : float or ndarray (K,), how many batches, and rows in them, the curvature is
+        averaged over; a score does not count those in which it has no weight
+    inverse_batch : float or ndarray (K,), the number of the batch at which the inverse was computed
     """
 
     curvature: Curvature
@@ -135,7 +132,7 @@ class Iterate:
     ----------
     T, velocity, average : ndarray (width, K), coefficients, their last change, and the average of
         all T so far
-    n_steps : Counts, how many steps were taken, or counted as taken at the start
+    n_steps : float or ndarray (K,), how many steps were taken, or counted as taken at the start
     curvature_state : CurvatureState, None before the first step
     """
 
