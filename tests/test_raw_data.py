@@ -249,3 +249,18 @@ def test_a_penalty_that_is_next_to_none_is_no_reason_to_warn(exponent):
     for times in (1, 1.1, 1.2, 1.3, 1.5):
         F = objective(times * other.coef_, times * other.intercept_, X, Y, C)
         assert model.objective_ <= F + LOSS_ROUNDING
+
+
+@pytest.mark.parametrize("seed", [3, 38, 62, 66, 83, 90])
+def test_objective_is_that_of_the_stored_coefficients_of_fewer_rows_than_columns(seed):
+    """Without a penalty too: what rounding leaves of rows that depend on others is no feature."""
+    rng = np.random.default_rng(seed)
+    X, Y = rng.normal(size=(3, 5)), rng.dirichlet(np.ones(3), 3)
+    Y = Y if seed % 2 == 0 else 0.8 * np.eye(3)[rng.integers(3, size=3)] + 0.2 / 3
+    weight = 10.0 ** rng.uniform(-2, 2, 3)
+    model = SoftmaxRegression(C=np.inf).fit(X, Y, sample_weight=weight)
+    stored = objective(model.coef_, model.intercept_, X, Y, np.inf, sample_weight=weight)
+    assert abs(stored - model.objective_) <= 1e-10
+    # Three rows reach any scores: the loss is that of the targets themselves.
+    entropy = -(Y * np.log(Y)).sum(axis=1) @ weight / weight.sum()
+    assert abs(model.objective_ - entropy) <= 1e-8 * entropy

@@ -65,15 +65,17 @@ class RowSpace:
         A = (rows.X[rows.places] - centre) * unit
         if rows.coordinates.intercept:
             A -= rows.weights[rows.places] @ A / rows.totals.weight
-        # 3. The rotation; rows that depend on others leave rounding in R, which is no feature, and
-        #    so do constant columns in Q.
-        Q, R = linalg.qr(A.T, mode="economic", overwrite_a=True, check_finite=False)
+        # 3. The rotation. Rows that depend on others leave rounding in R, which is no feature, and
+        #    so do constant columns in Q. The shortest rows come last: what is left of them is then
+        #    their own rounding, not that of longer rows times the ratio.
+        order = np.argsort(-np.abs(A).max(axis=1, initial=0), kind="stable")
+        Q, R = linalg.qr(A[order].T, mode="economic", overwrite_a=True, check_finite=False)
         R[np.abs(R).max(axis=1) <= np.finfo(float).eps * max(A.shape) * np.abs(R).max()] = 0
         Q[spread == 0] = 0
         # 4. The rotated columns, also of rows without weight, beside those that have no penalty.
         unrotated, others = (unit == 0) & is_penalised, np.flatnonzero(rows.weights == 0)
         rotated_X = np.empty((rows.n, len(R)))
-        rotated_X[rows.places] = R.T
+        rotated_X[rows.places[order]] = R.T
         with np.errstate(over="ignore", invalid="ignore"):  # those may hold any values
             rotated_X[others] = ((rows.X[others] - centre) * unit) @ Q
         X = np.hstack([rotated_X, rows.X[:, unrotated]])
