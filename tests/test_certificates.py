@@ -223,3 +223,56 @@ def test_a_class_without_weight_is_no_reason_to_deny_an_optimum(C):
     alone = optimum(X[seen], one_hot(y[seen] - 1), 2 * C)
     assert model.converged_ and model.proven_
     assert abs(model.objective_ - alone.objective) <= 1e-8 * alone.objective
+
+
+def test_saturated_rows_prove_nothing():
+    """Offsets of 1e5 against the classes: no row has curvature, and F is far from its minimum."""
+    x, y = np.arange(4.0)[:, None], np.array([0, 1, 0, 1])
+    offset = np.where(y == 0, 1e5, -1e5)
+    with pytest.warns(ConvergenceWarning):
+        model = SoftmaxRegression(C=np.inf, max_iter=1).fit(x, y, offset=offset)
+    whole = SoftmaxRegression(C=np.inf).fit(x, y, offset=offset)
+    assert model.objective_ - model.optimality_gap_ <= whole.objective_ < 0.9 * model.objective_
+
+
+@pytest.mark.parametrize("difference", [1e-14, 3e-13, 1e-12, 1e-6])
+def test_two_columns_that_differ_in_their_last_digits_span_two_dimensions(difference):
+    """Nothing is proven below the minimum with their difference, which is exact, in its place."""
+    rng = np.random.default_rng(0)
+    x = rng.choice([-1, 1], 200) * rng.uniform(1, 2, 200)
+    other = x * (1 + difference * rng.choice([-1, 1], 200))
+    between, z = (other - x) / difference, rng.normal(size=200)
+    y = (2 * between / x + 0.5 * x + z + rng.logistic(size=200) > 0).astype(int)
+    least = optimum(np.column_stack([x, between, z]), one_hot(y), np.inf).objective
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = SoftmaxRegression(C=np.inf).fit(np.column_stack([x, other, z]), y)
+    assert model.objective_ - model.optimality_gap_ <= least + 1e-9
+
+
+@pytest.mark.parametrize("max_iter", [1, 2, 4, 6, 8, None])
+def test_a_class_that_has_lost_its_weight_counts_in_the_gap(max_iter):
+    """From a fit with it: F - F*, F* being that of the other two classes, is within the gap."""
+    X, y = np.arange(12.0)[:, None] % 5, np.arange(12) % 3
+    model = SoftmaxRegression(C=0.01, warm_start=True).fit(X, y)
+    model.max_iter = max_iter
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y, sample_weight=1.0 * (y < 2))
+    # Two rows of coefficients share what one has there: half the penalty.
+    least = optimum(X[y < 2], one_hot(y[y < 2]), 2 * 0.01).objective
+    assert model.objective_ - model.optimality_gap_ <= least + 1e-12
+
+
+@pytest.mark.parametrize("weight", [1e-13, 1e-11, 9e-11, 1e-9, 1e-7])
+def test_a_class_with_next_to_no_weight_counts_in_the_gap(weight):
+    """Its intercept is far from its optimum after a fit without it; no tolerance hides that."""
+    rng = np.random.default_rng(1)
+    X, y = rng.normal(size=(60, 3)), rng.integers(0, 3, 60)
+    model = SoftmaxRegression(C=1e-3, warm_start=True, max_iter=1)
+    weights = np.where(y == 2, weight, 1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y, sample_weight=1.0 * (y < 2)).fit(X, y, sample_weight=weights)
+    least = optimum(X, one_hot(y), 1e-3, sample_weight=weights).objective
+    assert model.objective_ - model.optimality_gap_ <= least + 1e-11 * least

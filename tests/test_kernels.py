@@ -14,6 +14,7 @@ from softreg._model.block_kernels import (
     CertificateSums,
     CurvatureGram,
     CurvatureProduct,
+    GramProduct,
     InterceptHessian,
     LargestLeverage,
     LargestMove,
@@ -51,7 +52,8 @@ def kernels_of(objective, T, D):
         leverage,
         SumOverRows(leverage),
         LargestLeverage(np.ones((objective.problems.count, len(T), 2))),
-        LargestRemainder(np.eye(len(T), 2)),
+        GramProduct(np.eye(len(T), 2)),
+        LargestRemainder(np.eye(len(T), 2), np.ones(len(T))),
         LargestMove(V),
         gram_sum,
     ]

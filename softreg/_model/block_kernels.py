@@ -210,8 +210,8 @@ class LargestLeverage:
 
 
 @dataclass(frozen=True, eq=False)
-class LargestRemainder:
-    """max_i |sum_j x~_ij V_jr| / sum_j |x~_ij V_jr|, (r,): what cancelling leaves of the terms.
+class GramProduct:
+    """sum_i s_i x~_i x~_i' V, (width, r), s_i being the row weights.
 
     Attributes
     ----------
@@ -220,10 +220,34 @@ class LargestRemainder:
 
     V: NDArray
 
+    def __call__(self, block: Block) -> tuple[NDArray]:
+        """Return the sum over a block."""
+        X = block.features()
+        moves = X @ self.V
+        if block.weight is not None:
+            moves *= block.weight[:, None]
+        return (X.T @ moves,)
+
+
+@dataclass(frozen=True, eq=False)
+class LargestRemainder:
+    """max_i |sum_j x~_ij V_jr| / sum_j (|x~_ij| + distance_j) |V_jr|, (r,).
+
+    Zero, but for the rounding of the raw columns, where V_r moves no score.
+
+    Attributes
+    ----------
+    V : ndarray (width, r)
+    distance : ndarray (width,), how far each column's centre is from zero, in scales
+    """
+
+    V: NDArray
+    distance: NDArray
+
     def __call__(self, block: Block) -> NDArray:
         """Return the largest remainders in a block: 0 where all terms are."""
         X = block.features()
-        sizes = np.abs(X) @ np.abs(self.V)
+        sizes = (np.abs(X) + self.distance) @ np.abs(self.V)
         remainders = np.zeros_like(sizes)
         np.divide(np.abs(X @ self.V), sizes, out=remainders, where=sizes > 0)
         return remainders.max(axis=0, initial=0)

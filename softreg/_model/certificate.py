@@ -6,9 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack, solve, solve_triangular
+from scipy.linalg import cho_factor, cho_solve, lapack, solve_triangular
 
-from softreg._model.block_kernels import CertificateSums, LargestLeverage, LargestRemainder
+from softreg._model.block_kernels import (
+    CertificateSums,
+    GramProduct,
+    LargestLeverage,
+    LargestRemainder,
+)
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, PerProblem
 
@@ -16,7 +21,9 @@ _EPS = np.finfo(float).eps
 # A sum over features that cancels to this share of its terms is zero but for rounding. Coefficients
 # of such sums are exact enough to tell if each feature among those that determine the others keeps
 # this share of its squares beside the rest of them, or more.
-_CANCELLED, _INDEPENDENT = 1e-12, 1e-6
+_CANCELLED, _INDEPENDENT = 16 * _EPS, 1e-6
+# A score whose probability is zero, and whose square is a number.
+_NEVER = -1e150
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,35 +86,51 @@ def curvature_gap(objective: Objective, T: Coef, gradient: Coef) -> PerProblem:
     lambda^2 = <gradient, H^-1 gradient>; at rho lambda >= 1 there is none: the bound is inf.
     """
     objective, width = objective.in_double(), len(T)
-    # 1. The Hessian, its gauge fixed, which no gradient and no move of scores notices. Left out are
-    #    features that others replace, and classes without weight: F* is the same without them.
+    # 1. Classes without weight are left out: F* is the same without them, and F hardly less.
+    excess = np.zeros(objective.problems.count)
+    unseen = objective.unseen_scores & objective.link.exclusive
+    if unseen.any():
+        value, T = objective.value(T), _without_classes(T, unseen)
+        value_without, gradient = objective.value_and_gradient(T)
+        excess = value - value_without
+    # 2. The Hessian, its gauge fixed, which no gradient and no move of scores notices. Left out are
+    #    constant features, and those that others replace.
     hessians = objective.hessian(T)
-    left_out = replaceable_features(objective) | objective.unseen_scores[:, None]
+    constant = np.append(np.isinf(objective.rows.coordinates.scale), [False])[:width]
+    left_out = constant | replaceable_features(objective) | unseen[:, None]
     left_out = left_out.reshape(len(hessians), -1)
     hessians[left_out[:, :, None] | left_out[:, None, :]] = 0
     gradients = np.where(left_out, 0, gradient.T.reshape(len(hessians), -1))
-    # 2. The decrement lambda, and rho.
+    # 3. The decrement lambda, and rho.
     decrement, roots = np.full(len(hessians), np.inf), np.zeros((len(hessians), width, width))
     for b, (H, g) in enumerate(zip(hessians, gradients, strict=True)):
-        inverse_factor = _inverse_factor(H)
+        inverse_factor = _inverse_factor(H, left_out[b])
         if inverse_factor is not None:
             decrement[b] = np.linalg.norm(inverse_factor @ g)
             roots[b] = np.transpose(np.linalg.qr(inverse_factor.reshape(-1, width), mode="r"))
     rho = np.sqrt(2 * objective.rows.maximum(LargestLeverage(roots)))
-    # 3. The bound.
+    # 4. The bound.
     divisor = 1 - np.where(np.isfinite(decrement), rho, np.inf) * decrement
     bound = np.full_like(divisor, np.inf)
-    return np.divide(decrement**2 / 2, divisor, out=bound, where=divisor > 0)
+    return excess + np.divide(decrement**2 / 2, divisor, out=bound, where=divisor > 0)
 
 
-def _inverse_factor(H: NDArray) -> NDArray | None:
+def _without_classes(T: Coef, unseen: Mask) -> Coef:
+    """Return T (width, K) in which some classes have probability zero, the others as before."""
+    without = T - T[:, ~unseen].mean(axis=1, keepdims=True)
+    without[:, unseen] = 0
+    without[-1, unseen] = _NEVER
+    return without
+
+
+def _inverse_factor(H: NDArray, left_out: Mask) -> NDArray | None:
     """Return L^-1, H >= L L' by more than the rounding of its entries; None if there is no such L.
 
-    Entries are sums over rows of probabilities, each of which has the rounding of one. Columns of
-    zeros are those of features that are constant or left out.
+    Entries are sums over rows of probabilities, each of which has the rounding of one; those of
+    coefficients that are left out, (p,), are zeros.
     """
-    order, diagonal = len(H), H.diagonal()
-    lower = H + np.diag(np.where(diagonal == 0, 1, -_EPS * order * (1 + diagonal)))
+    order = len(H)
+    lower = H + np.diag(np.where(left_out, 1, -_EPS * order * (1 + H.diagonal())))
     try:
         return solve_triangular(np.linalg.cholesky(lower), np.eye(order), lower=True)
     except np.linalg.LinAlgError:
@@ -133,9 +156,16 @@ def replaceable_features(objective: Objective) -> Mask:
     if not rest.size:
         return replaceable
     # 2. Which of the others they determine: those of which they leave rounding in every row.
+    #    Their shares of the others are refined by what is left, as in iterative refinement.
     V = np.zeros((len(gram), len(rest)))
-    shares = solve(unit_gram[np.ix_(kept, kept)], unit_gram[np.ix_(kept, rest)], assume_a="pos")
-    V[varying[kept]] = shares / deviation[kept, None]
     V[varying[rest], np.arange(len(rest))] = -1 / deviation[rest]
-    replaceable[varying[rest]] = objective.rows.maximum(LargestRemainder(V)) <= _CANCELLED
+    factor = cho_factor(unit_gram[np.ix_(kept, kept)])
+    for _ in range(2):
+        (left,) = objective.rows.sum(GramProduct(V))
+        left = left[varying[kept]] / (objective.rows.totals.weight * deviation[kept, None])
+        V[varying[kept]] -= cho_solve(factor, left) / deviation[kept, None]
+    centre, scale = objective.rows.coordinates.centre, objective.rows.coordinates.scale
+    distance = np.append(np.abs(centre) / scale, [0.0])[: len(gram)]
+    remainder = LargestRemainder(V, distance)
+    replaceable[varying[rest]] = objective.rows.maximum(remainder) <= _CANCELLED
     return replaceable

@@ -304,7 +304,20 @@ class Objective:
 
         inf where that of a coefficient without a penalty is not zero, to rounding: no bound.
         """
-        return self.problems.total(self.penalty.conjugate(imbalance))
+        cost = self.penalty.conjugate(imbalance) + self._intercept_cost(imbalance)
+        return self.problems.total(cost)
+
+    def _intercept_cost(self, imbalance: Coef) -> PerScore:
+        """Return about what a tiny imbalance of the intercepts adds to F - F* at most, (K,).
+
+        Of a class with the share p that is G^2 / (2 p (1 - p)), or, where p is tiny too, G for each
+        unit of the intercept, of which log(1 / p) are between it and the others'.
+        """
+        if not self.rows.coordinates.intercept:
+            return np.zeros(self.shape[1])
+        G, p = np.abs(imbalance[-1]), self.rows.totals.mean_target
+        curvature = np.maximum(p * (1 - p), np.finfo(float).eps)
+        return -np.log(curvature) * G * np.minimum(1, G / (2 * curvature))
 
     def penalised_gap(self, imbalance: Coef) -> PerProblem:
         """Return the same, (B,), of the coefficients that have a penalty."""
