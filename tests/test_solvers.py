@@ -17,7 +17,7 @@ from parts import (
     minimiser,
     with_penalties,
 )
-from scipy.optimize import brentq
+from scipy.optimize import OptimizeResult, brentq
 from scipy.special import expit
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 
@@ -27,7 +27,9 @@ from softreg._rows.memory import DenseRows
 from softreg._rows.threads import Limits, Threads
 from softreg.solvers import LBFGS, Newton
 from softreg.solvers.auto import solver_for
-from softreg.solvers.base import Monitor
+from softreg.solvers.base import Monitor, Point, ProblemsMonitor
+from softreg.solvers.lbfgs import _Descent
+from softreg.solvers.linalg.metrics import first_metric
 
 SOLVERS = {"lbfgs": LBFGS, "newton": Newton}
 SEVERAL = {"labels": LABELS, "source": SOURCES, "terms": ["plain", "weighted, offset"]}
@@ -347,3 +349,18 @@ def test_a_step_costs_no_products_where_hessians_are_cheap(one_thread):
     assert result.converged.all() and kernels["CurvatureProduct"] == 0
     assert kernels["LossHessian"] == result.n_iter >= kernels["LossAndGradient"]
     assert kernels["CertificateSums"] >= 1
+
+
+def test_an_iterate_at_which_F_has_leapt_is_not_where_a_descent_ends(one_thread):
+    """Rounding may lead SciPy's line search astray: the descent ends at the iterate before."""
+    objective = make(one_thread).objective
+    start = Point.at_coefficients(objective, objective.null())
+    monitor = Monitor(1e-9, 100)
+    report = ProblemsMonitor(monitor, objective, start, np.arange(objective.problems.count))
+    descent = _Descent(objective, start, first_metric(objective, start.T), report)
+    far = np.full(start.T.size, 1e6)
+    value, _ = descent.value_and_gradient(far)
+    assert value > 2 * start.value.sum()
+    with pytest.raises(StopIteration):
+        descent.after_iteration(OptimizeResult(x=far, fun=value))
+    assert descent.reached is start and not monitor.losses

@@ -68,7 +68,7 @@ class LBFGS(Solver):
     ) -> tuple[Point, Metric, int]:
         """Return where L-BFGS leads in the coordinates of a metric, the metric, and the passes."""
         descent = _Descent(objective, point, metric, monitor)
-        found = minimize(
+        minimize(
             descent.value_and_gradient,
             np.zeros(point.T.size),
             jac=True,
@@ -82,7 +82,7 @@ class LBFGS(Solver):
                 "gtol": 0.0,
             },
         )
-        return descent.end(found.x), metric, descent.passes
+        return descent.reached, metric, descent.passes
 
 
 class _Descent:
@@ -101,6 +101,7 @@ class _Descent:
         tol = monitor.of_all.tol if metric.is_hessian else 0.0
         self.handover = float(np.clip(tol, _HANDOVER, near_threshold(metric, tol)))
         self.latest, self.passes = start, 0
+        self.reached = start
         self.budget = np.clip(costs_of(objective).cheapest_hessian, _FEWEST_PASSES, _MOST_PASSES)
         # The number of passes, and F, when the present budget was granted.
         self.budget_start = 0, start.value.sum()
@@ -119,6 +120,9 @@ class _Descent:
     def after_iteration(self, intermediate_result: OptimizeResult) -> None:
         """Report the iteration; StopIteration near the optimum, or where F falls too slowly."""
         value = self.latest.value.sum()
+        if value > 2 * self.reached.value.sum():  # rounding has led SciPy's line search astray
+            raise StopIteration
+        self.reached = self.latest
         self.monitor.iteration(self.latest.T, self.latest.value)
         estimate = 0.5 * np.square(self.metric.whiten(self.latest.gradient)).sum()
         if self.monitor.reason or estimate <= self.handover * value:
@@ -128,9 +132,3 @@ class _Descent:
             if value > _WORTHWHILE * value_before:
                 raise StopIteration
             self.budget_start = self.passes, value
-
-    def end(self, v: NDArray) -> Point:
-        """Return the point at v."""
-        T = self.coefficients(v)
-        is_latest = np.array_equal(T, self.latest.T)
-        return self.latest if is_latest else Point.at_coefficients(self.objective, T)
