@@ -360,15 +360,22 @@ def test_the_argument_is_not_touched_and_nothing_is_shared_with_it():
     assert hasattr(fitted_pipeline["scale"], "mean_")
 
 
-@pytest.mark.parametrize("wrapper", [lambda model: model, OneVsRestClassifier])
-def test_requests_of_metadata_are_kept(wrapper):
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda asking: asking(LogisticRegression()),
+        lambda asking: OneVsRestClassifier(asking(LogisticRegression())),
+        lambda asking: asking(LogisticRegressionCV(Cs=[0.1])),
+    ],
+    ids=["plain", "one against the rest", "cross-validated"],
+)
+def test_requests_of_metadata_are_kept(model):
     """A model that asked for weights gets them: a weight of 0 is a row left out."""
     X, y = DATA[3]
     weights = np.r_[np.zeros(20), np.ones(len(y) - 20)]
     with config_context(enable_metadata_routing=True):
-        model = LogisticRegression().set_fit_request(sample_weight="w")
-        ours = from_sklearn(make_pipeline(StandardScaler(), wrapper(model)))
-        ours.fit(X, y, w=weights)
+        asking = model(lambda classifier: classifier.set_fit_request(sample_weight="w"))
+        ours = from_sklearn(make_pipeline(StandardScaler(), asking)).fit(X, y, w=weights)
     scaled = StandardScaler().fit_transform(X)
     np.testing.assert_allclose(
         ours[-1].coef_, clone(ours[-1]).fit(scaled[20:], y[20:]).coef_, atol=1e-5

@@ -120,7 +120,7 @@ TABLE: dict[str, Answer] = {
     "l1_ratios": Answer(_IS_RIDGE, _only_ridge),
     "fit_intercept": _same("fit_intercept"),
     "class_weight": _same(
-        "class_weight", "the same; a dict within `OneVsRestClassifier` ... is an error"
+        "class_weight", "the same; a dict within one of the wrappers above is an error"
     ),
     "warm_start": _same("warm_start"),
     "verbose": _same("verbose"),
@@ -339,9 +339,8 @@ def _translated_entry(root: Any, grid: Mapping, key: str, values: Any) -> tuple[
     agree = all(repr(other) == repr(found[0]) for other in found)
     if not agree or (is_distribution and repr(translated) != repr(tried)):
         raise ValueError(
-            f"The search varies {key!r}, whose values {tried} would have to become "
-            f"{[translated for _, translated in found]}, which is not one thing for all: write "
-            "that search with softreg's estimators."
+            f"The search varies {key!r}, whose values {tried} would have to become {found}, which "
+            "one search cannot say: write it with softreg's estimators."
         )
     unchanged = all(new is old for new, old in zip(translated, tried, strict=True))
     return new_key, values if is_distribution or unchanged else translated
@@ -350,8 +349,8 @@ def _translated_entry(root: Any, grid: Mapping, key: str, values: Any) -> tuple[
 def _places(root: Any, grid: Mapping, key: str) -> Iterator[tuple[str, Any, str]]:
     """Yield where a parameter of a search is set: (prefix, estimator, name) with key their join.
 
-    The estimator is the one that has a counterpart, else the root, with the prefix "". A grid may
-    replace a step: then its parameters are those of all estimators that stand in for it.
+    The estimator is the first on the way that has a counterpart, else the one whose parameter it
+    is. A grid may replace a step: then there is a place in each estimator that stands in for it.
     """
     replaced = [name for name in grid if key.startswith(f"{name}__")]
     start = max(replaced, key=len, default="")
