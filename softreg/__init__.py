@@ -1,5 +1,6 @@
 """softreg: multinomial (softmax) and multi-label (sigmoid) regression that reaches the optimum."""
 
+from softreg._estimators.from_sklearn import from_sklearn
 from softreg._estimators.regularization_path import RegularizationPath, regularization_path
 from softreg._estimators.sigmoid import SigmoidRegression, SigmoidRegressionCV
 from softreg._estimators.softmax import SoftmaxRegression, SoftmaxRegressionCV
@@ -10,5 +11,6 @@ __all__ = [
     "SigmoidRegressionCV",
     "SoftmaxRegression",
     "SoftmaxRegressionCV",
+    "from_sklearn",
     "regularization_path",
 ]

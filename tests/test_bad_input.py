@@ -134,7 +134,7 @@ REFUSED = REFUSED_BY_ALL | {
         {},
         ("penalty_factor", "nan", "finite|negative|>= 0|number"),
     ),
-    "unknown solver": ({"solver": "saga"}, {}, ("solver", "saga", "auto", "lbfgs", "newton")),
+    "unknown solver": ({"solver": "adam"}, {}, ("solver", "adam", "auto", "lbfgs", "newton")),
     "a solver of another kind": ({"solver": 3}, {}, ("solver", "3", "lbfgs", "newton")),
     "offset too short": ({}, {"offset": np.zeros((7, 3))}, ("offset", r"\(7, 3\)", r"\(120, 3\)")),
     "rows that do not match": ({}, {"y": y[:50]}, ("50", "120")),

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "softreg"
 MAP = """\
 __init__      the public names, nothing else
 _estimators/  WHAT USERS CALL: base, fit, streams, cv, metadata, softmax, sigmoid, optimum,
-              regularization_path
+              regularization_path, from_sklearn
 _selection/   WHICH STRENGTH: path, refits, scoring, scorers, held_out, cv_scores,
               leave_one_out
 solvers/      HOW (public): base, auto, outer_loop, proof, steps, lbfgs, newton
@@ -88,6 +88,7 @@ PUBLIC = {
         "SigmoidRegressionCV",
         "SoftmaxRegression",
         "SoftmaxRegressionCV",
+        "from_sklearn",
         "regularization_path",
     },
     "softreg.calibration": {"tune_thresholds"},

@@ -157,7 +157,7 @@ REFUSED = REFUSED_BY_ALL | {
         {"y": Y[:, 0]},
         ("threshold", "2", "1"),
     ),
-    "unknown solver": ({"solver": "saga"}, {}, ("solver", "saga", "auto", "lbfgs", "newton")),
+    "unknown solver": ({"solver": "adam"}, {}, ("solver", "adam", "auto", "lbfgs", "newton")),
     "offset with columns for two classes": (
         {},
         {"y": Y[:, 0], "offset": np.zeros((120, 2))},

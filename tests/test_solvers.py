@@ -17,16 +17,17 @@ from parts import (
     minimiser,
     with_penalties,
 )
+from problems import overlapping
 from scipy.optimize import OptimizeResult, brentq
 from scipy.special import expit
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 
-from softreg import SoftmaxRegression
+from softreg import SigmoidRegression, SoftmaxRegression
 from softreg._model.links import Sigmoid
 from softreg._rows.memory import DenseRows
 from softreg._rows.threads import Limits, Threads
 from softreg.solvers import LBFGS, Newton
-from softreg.solvers.auto import solver_for
+from softreg.solvers.auto import solver_for, stream_solver
 from softreg.solvers.base import Monitor, Point, ProblemsMonitor
 from softreg.solvers.lbfgs import _Descent
 from softreg.solvers.linalg.metrics import first_metric
@@ -146,7 +147,25 @@ def test_solvers_go_by_name_or_are_themselves(one_thread, solver):
     assert solver_for(solver, objective) is solver
     assert {name: type(solver_for(name, objective)) for name in SOLVERS} == SOLVERS
     with pytest.raises(ValueError, match="'auto', 'lbfgs', 'newton'"):
-        solver_for("sag", objective)
+        solver_for("adam", objective)
+
+
+@pytest.mark.parametrize("name", ["newton-cg", "newton-cholesky", "sag", "saga"])
+def test_scikit_learns_names_of_solvers_mean_auto(one_thread, name):
+    """What reaches the same optimum may be asked for by scikit-learn's names, in streams too."""
+    objective = make(one_thread).objective
+    assert solver_for(name, objective) == solver_for("auto", objective)
+    assert stream_solver(name) == stream_solver("auto")
+
+
+@pytest.mark.parametrize("Model", [SoftmaxRegression, SigmoidRegression])
+def test_liblinear_means_auto_where_there_is_no_intercept_that_it_would_penalise(Model):
+    """liblinear minimises the same only without an intercept; else the error says why."""
+    X, y = overlapping(K=2)
+    fit = Model(solver="liblinear", fit_intercept=False).fit(X, y)
+    np.testing.assert_array_equal(fit.coef_, Model(fit_intercept=False).fit(X, y).coef_)
+    with pytest.raises(ValueError, match='"liblinear".*penalises the intercept.*"auto"'):
+        Model(solver="liblinear").fit(X, y)
 
 
 # ---- Problems that are solved together ----------------------------------------------------------

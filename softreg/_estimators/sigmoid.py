@@ -101,6 +101,8 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
         "auto" takes `Newton`, which gives each label steps of its own, for small tables, whose
         Hessians are cheap, and for columns whose Gram matrix is too large to factor, else `LBFGS`.
         `MiniBatch` ends near the optimum, for data that do not fit or do not stop.
+        scikit-learn's "newton-cg", "newton-cholesky", "sag" and "saga" mean "auto", as "liblinear"
+        does without an intercept, which it penalises; "lbfgs" is softreg's own.
     tol : float, default=1e-9
         A label is done when its part of F is estimated to be at most ``tol`` (relative) above its
         least value, and proven to be at most ``max(tol, 1e-8)`` above; the estimate alone decides

@@ -79,6 +79,8 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
         "auto" takes `Newton` for small tables, whose Hessians are cheap, and for columns whose Gram
         matrix is too large to factor, else `LBFGS`. `MiniBatch` ends near the optimum, for data
         that do not fit or do not stop.
+        scikit-learn's "newton-cg", "newton-cholesky", "sag" and "saga" mean "auto", as "liblinear"
+        does without an intercept, which it penalises; "lbfgs" is softreg's own.
     tol : float, default=1e-9
         The fit ends when F - F* is estimated at most ``tol * F`` and proven to be at most
         ``max(tol, 1e-8) * F``; the estimate alone decides where a feature has no penalty or

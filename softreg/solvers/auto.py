@@ -22,12 +22,27 @@ def choose_solver(objective: Objective) -> LBFGS | Newton:
     return LBFGS() if is_lbfgs else Newton()
 
 
+def _in_place_of_liblinear(objective: Objective) -> LBFGS | Newton:
+    """Return what "auto" chooses, if there is no intercept; ValueError else."""
+    if objective.rows.coordinates.intercept:
+        raise ValueError(
+            'solver="liblinear" of scikit-learn penalises the intercept, which softreg never does: '
+            'with solver="auto" the optimum is that of scikit-learn\'s other solvers; with '
+            'fit_intercept=False "liblinear" means "auto".'
+        )
+    return choose_solver(objective)
+
+
+# scikit-learn's names of solvers whose optimum is that of any other.
+_AS_AUTO = ("newton-cg", "newton-cholesky", "sag", "saga")
 # Names that users may pass -> what makes the solver for an objective.
 _NAMED = {
     "auto": choose_solver,
     "lbfgs": lambda _objective: LBFGS(),
     "newton": lambda _objective: Newton(),
     "minibatch": lambda _objective: MiniBatch(),
+    **dict.fromkeys(_AS_AUTO, choose_solver),
+    "liblinear": _in_place_of_liblinear,
 }
 
 
@@ -45,7 +60,7 @@ def stream_solver(solver: str | Solver) -> MiniBatch:
     """Return the solver that learns from streams, of this name or configuration."""
     if isinstance(solver, MiniBatch):
         return solver
-    if solver in ("auto", "minibatch"):
+    if solver in ("auto", "minibatch", *_AS_AUTO):
         return MiniBatch()
     raise AttributeError(
         f"solver={solver!r} reads the data many times, which a stream does not allow: partial_fit "
