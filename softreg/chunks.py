@@ -307,8 +307,10 @@ def _dataset(file: str) -> Any:
     try:
         from pyarrow import dataset
     except ImportError as error:
-        need = "Parquet files need pyarrow, the extra softreg[parquet]: pip install 'pyarrow>=14'."
-        raise ImportError(need) from error
+        raise ImportError(
+            "Parquet files need pyarrow (the extra softreg[parquet]), which is not installed: "
+            'python -m pip install "pyarrow>=14".'
+        ) from error
     return dataset.dataset(file, format="parquet")
 
 
