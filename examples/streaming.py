@@ -2,14 +2,16 @@
 
     python examples/streaming.py                             a simulated file of machine logs
     python examples/streaming.py my.csv --target state       any CSV of numbers and one target
+    python examples/streaming.py my.csv --target state --sep ";" --decimal , --encoding latin-1
     python examples/streaming.py --picture cost.png          draw cost against epochs (matplotlib)
 
 Nothing is scaled, no learning rate is chosen, and no more than one chunk is in memory: first by
-mini-batches with a progress bar and early stopping, then exactly, then as a stream that is seen
-once and never again.
+mini-batches with a progress bar and early stopping, of which rows held out choose C, then exactly,
+then as a stream that is seen once and never again.
 """
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
@@ -18,9 +20,11 @@ import pandas as pd
 
 from softreg import SoftmaxRegression
 from softreg.chunks import Table
+from softreg.display import LossCurveDisplay
 from softreg.solvers import MiniBatch
 
 ROWS_OF_A_CHUNK = 1_000
+CS = (0.01, 1.0, 100.0)
 
 
 def main():
@@ -28,76 +32,105 @@ def main():
     parser.add_argument("csv", nargs="?", type=Path, help="a CSV file of numbers and one target")
     parser.add_argument("--target", default="state", help="the column to predict")
     parser.add_argument("--picture", type=Path, help="file for the curve; needs matplotlib")
+    parser.add_argument("--sep", default=",", help="what separates fields, such as ';'")
+    parser.add_argument("--decimal", default=".", help="the decimal mark, such as ,")
+    parser.add_argument("--encoding", default="utf-8", help="of the file, such as latin-1")
     args = parser.parse_args()
+    if args.picture is not None and (missing := no_matplotlib()):
+        sys.exit(f"error: --picture: {missing}")
+    progress = progress_of()
     if args.csv is not None:
-        return study(Table(args.csv, args.target, rows=ROWS_OF_A_CHUNK), args.picture)
+        dialect = {"sep": args.sep, "decimal": args.decimal, "encoding": args.encoding}
+        chunks = Table(args.csv, args.target, rows=ROWS_OF_A_CHUNK, **dialect)
+        return study(chunks, progress, args.picture)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "machines.csv"
         simulate(path)
-        study(Table(path, args.target, rows=ROWS_OF_A_CHUNK), args.picture)
+        study(Table(path, args.target, rows=ROWS_OF_A_CHUNK), progress, args.picture)
 
 
-def study(chunks, picture):
+def study(chunks, progress, picture):
     """Fit the chunks in three ways, and draw the cost if a picture is asked for."""
-    near = by_mini_batches(chunks)
-    exact = SoftmaxRegression().fit_chunks(chunks)
+    null = class_entropy(chunks)
+    near = by_mini_batches(chunks, progress, null)
+    exact = SoftmaxRegression(near.C).fit_chunks(chunks)
     print(
         f"\nF of all rows: {near.objective_:.6f} by mini-batches. The exact solver, which reads\n"
         f"the file more often, ends at {exact.objective_:.6f}, proven to be the minimum to within\n"
         f"{exact.optimality_gap_:.0e}."
     )
-    as_a_stream(chunks)
+    as_a_stream(chunks, near.C, null)
     if picture is not None:
-        draw(near, picture)
+        draw(near, picture, null)
 
 
-def by_mini_batches(chunks):
-    """Fit with early stopping, a progress bar where scikit-learn has one, and print the costs."""
-    solver = MiniBatch(n_epochs=15, early_stopping=True)
-    model = with_progress(SoftmaxRegression(solver=solver, random_state=0)).fit_chunks(chunks)
-    costs = pd.DataFrame(
-        {"cost F": model.loss_curve_, "held-out loss": model.validation_curve_},
-        index=pd.RangeIndex(1, model.n_iter_ + 1, name="epoch"),
+def progress_of():
+    """Return scikit-learn's progress bar in a list, or say what it needs and return none."""
+    try:
+        from sklearn.callback import ProgressBar
+
+        return [ProgressBar()]
+    except ImportError:
+        print("There will be no progress bar: it needs scikit-learn >= 1.9 and the package rich.")
+        return []
+
+
+def no_matplotlib():
+    """Return why pictures cannot be drawn, or an empty text."""
+    try:
+        import matplotlib.pyplot  # noqa: F401
+    except ImportError:
+        return 'pictures need matplotlib: python -m pip install "matplotlib>=3.8"'
+    return ""
+
+
+def class_entropy(chunks):
+    """Return the mean loss of a model that knows class frequencies alone."""
+    counts = pd.concat([y.value_counts() for _, y in chunks]).groupby(level=0).sum()
+    shares = counts / counts.sum()
+    return -(shares * np.log(shares)).sum()
+
+
+def by_mini_batches(chunks, progress, null):
+    """Fit with early stopping at several C, and return the best; print its costs."""
+    models = []
+    for C in CS:
+        solver = MiniBatch(n_epochs=15, early_stopping=True)  # the same rows held out at each C
+        model = SoftmaxRegression(C, solver=solver, random_state=0)
+        models.append((model.set_callbacks(*progress) if progress else model).fit_chunks(chunks))
+    losses = {model.C: model.validation_curve_.min() for model in models}
+    model = min(models, key=lambda model: losses[model.C])
+    print(
+        f"\nMini-batches of {model.n_samples_seen_:,} rows, a tenth of them held out. Their loss:"
     )
-    print(f"\nMini-batches of {model.n_samples_seen_:,} rows, a tenth of them held out:\n")
-    print(costs.round(5).to_string())
+    for C, loss in losses.items():
+        print(f"   C = {C:5g}     {loss:.5f}")
+    print(f"   class frequencies alone, all rows: {null:.5f}")
+    if losses[model.C] >= null:
+        print("WARNING: class frequencies alone do as well or better: do not use this model.")
+    costs = pd.DataFrame({"cost F": model.loss_curve_, "held-out loss": model.validation_curve_})
+    costs.index = pd.RangeIndex(1, len(costs) + 1, name="epoch")
+    print(f"\nOf C = {model.C:g}:\n\n{costs.round(5).to_string()}")
     best = costs["held-out loss"].idxmin()
     print(f"\nKept: the coefficients of epoch {best}, whose held-out loss is the smallest.")
     return model
 
 
-def with_progress(model):
-    try:
-        from sklearn.callback import ProgressBar
-    except ImportError:  # scikit-learn < 1.9
-        return model.set_params(verbose=1)
-    return model.set_callbacks(ProgressBar())
-
-
-def as_a_stream(chunks):
+def as_a_stream(chunks, C, null):
     """Learn from each chunk once, having predicted it before."""
     classes = sorted({label for _, y in chunks for label in y.unique()})
-    model = SoftmaxRegression(random_state=0)
+    model = SoftmaxRegression(C, random_state=0)
     for X, y in chunks:
         model.partial_fit(X, y, classes=classes)
-    parts = np.array_split(model.loss_curve_, min(8, model.n_iter_))
+    parts = np.array_split(model.loss_curve_, min(8, len(model.loss_curve_)))
     print("\nA stream, each chunk seen once: mean loss of chunks before they are learned from\n")
     print(" ".join(f"{part.mean():.3f}" for part in parts))
+    if parts[-1].mean() >= null:
+        print(f"WARNING: class frequencies alone lose {null:.3f}: the stream taught nothing.")
 
 
-def draw(model, picture):
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    epochs = np.arange(1, model.n_iter_ + 1)
-    axes.plot(epochs, model.loss_curve_, marker="o", label="cost F, rows learned from")
-    axes.plot(epochs, model.validation_curve_, marker="s", label="mean loss, rows held out")
-    best = model.validation_curve_.argmin()
-    axes.axvline(epochs[best], color="grey", linestyle=":", label=f"kept: epoch {epochs[best]}")
-    axes.set(xlabel="epoch (pass over the file)", ylabel="cross-entropy, nats a row")
-    axes.set_title("Mini-batches on raw columns")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend()
+def draw(model, picture, null):
+    figure = LossCurveDisplay.from_estimator(model, null_loss=null).figure_
     figure.savefig(picture, dpi=150)
     print(f"\nThe curve is in {picture}.")
 

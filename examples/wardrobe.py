@@ -5,7 +5,8 @@
 
 Softmax divides one whole among the labels: right where exactly one label holds, wrong for tags.
 With sigmoids each label has a probability of its own. The clothes are simulated: pixels per hue,
-length, flare and word frequencies, as a shop's photos and descriptions give them, in raw units.
+length, flare and word frequencies, as a shop's photos and descriptions give them, in raw units. C
+is chosen by cross-validation.
 """
 
 import os
@@ -17,7 +18,7 @@ from sklearn.metrics import f1_score, log_loss
 from sklearn.metrics import label_ranking_average_precision_score as ranking_precision
 from sklearn.model_selection import KFold
 
-from softreg import SigmoidRegression, SoftmaxRegression
+from softreg import SigmoidRegressionCV, SoftmaxRegressionCV
 from softreg.calibration import tune_thresholds
 
 COLOURS = ["black", "blue", "red", "white"]
@@ -31,6 +32,8 @@ LOOKS = {  # of a typical dress, shirt, pair of jeans, skirt and cape
     "says_waist": [0.03, 0.0, 0.04, 0.04, 0.0],
     "says_denim": [0.0, 0.005, 0.05, 0.005, 0.0],
 }
+CHOICE_OF_C = {"Cs": 5, "cv": 5, "scoring": "neg_log_loss"}
+NULL = "label frequencies alone"
 BACKGROUND = 7e4  # mean number of pixels per hue that are shadow, skin or wall
 
 
@@ -77,14 +80,16 @@ def new_clothes():
 
 def sigmoid(X):
     """Return the model to fit; the factors make the penalty independent of the columns' units."""
-    return SigmoidRegression(penalty_factor=X.var(axis=0))
+    return SigmoidRegressionCV(penalty_factor=X.var(axis=0), **CHOICE_OF_C)
 
 
 def answers(X, Y, X_new):
     """Return the label probabilities of new rows in three ways, all fitted to the same rows."""
     shares = Y.div(Y.sum(axis=1), axis=0)  # softmax targets: a blue dress is half blue, half dress
-    softmax = SoftmaxRegression(penalty_factor=X.var(axis=0)).fit(X, shares).predict_proba(X_new)
+    softmax = SoftmaxRegressionCV(penalty_factor=X.var(axis=0), **CHOICE_OF_C).fit(X, shares)
+    softmax = softmax.predict_proba(X_new)
     return {
+        NULL: np.tile(Y.mean(), (len(X_new), 1)),
         "softmax": softmax,
         "softmax x labels per row": np.minimum(Y.sum(axis=1).mean() * softmax, 0.99),
         "sigmoid": sigmoid(X).fit(X, Y).predict_proba(X_new),
@@ -112,7 +117,16 @@ def compare(Y, proba):
         bins[f"{name}: times"], bins[f"{name}: true"] = holds.size(), holds.mean()
     show("Unseen clothes: frequency of each label, mean probability, log loss", labels)
     show("Unseen clothes: how often is a label true that is given this probability?", bins)
-    show("Unseen clothes: all labels together", scores(Y, proba))
+    together = scores(Y, proba)
+    show("Unseen clothes: all labels together", together)
+    warn_of_losers(together)
+
+
+def warn_of_losers(table):
+    """Say which models predict unseen rows no better than label frequencies alone."""
+    loss = table["log loss"]
+    for name in loss.index[(loss >= loss[NULL]) & (loss.index != NULL)]:
+        print(f"WARNING: {name!r} loses as much as {NULL}, or more.")
 
 
 def forget_a_third(X, Y, X_test, Y_test, rng):
@@ -147,6 +161,7 @@ def real_data(name, path):
         thresholds = tune_thresholds(sigmoid(known[0]), *known)
         tables.append(pd.concat([scores(Y_test, proba), scores(Y_test, tuned, thresholds)]))
     show(f"Real data, {name}: {len(X)} rows, {Y.shape[1]} labels, 5 folds", sum(tables) / 5)
+    warn_of_losers(sum(tables) / 5)
 
 
 def show(title, table):
@@ -155,6 +170,10 @@ def show(title, table):
 
 
 def main():
+    folder = Path(os.environ.get("SOFTREG_DATA", "none"))
+    there = [name for name in ("emotions", "yeast") if (folder / f"ml_{name}.npz").exists()]
+    if not there:
+        print("Left out: real data, as SOFTREG_DATA names no folder with ml_emotions.npz.")
     rng = np.random.default_rng(0)
     train, test, clothes = wardrobe(1500, rng), wardrobe(1500, rng), new_clothes()
     print(f"1500 simulated clothes, {train[1].to_numpy().sum() / 1500:.1f} labels each on average.")
@@ -168,11 +187,8 @@ def main():
     compare(test[1], {name: P[len(clothes) :] for name, P in proba.items()})
     forget_a_third(*train, *test, rng)
     tune(*train, *test)
-    folder = Path(os.environ.get("SOFTREG_DATA", "none"))
-    for name in ("emotions", "yeast"):
-        if (path := folder / f"ml_{name}.npz").exists():
-            return real_data(name, path)
-    print("\nLeft out: real data, as SOFTREG_DATA names no folder with ml_emotions.npz.")
+    for name in there[:1]:
+        real_data(name, folder / f"ml_{name}.npz")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from __future__ import annotations
 import glob
 import mmap
 import os
+import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
@@ -126,7 +128,8 @@ class Table:
 
     CSV files are read by pandas, and have the values and types of `pandas.read_csv` of all files
     together, whatever `rows` is. Fields that are empty or read ``NA``, ``N/A``, ``NaN``, ``NULL``,
-    ``None`` or the like are missing (NaN), in columns of text too, quoted or not. A column holds
+    ``None`` or the like are missing (NaN), in columns of text too, quoted or not, unless
+    `keep_default_na` is False. A column holds
     numbers (int64, or float64 if one is missing or no integer) if all its values in all files are
     numbers, booleans if all are ``True`` or ``False``, else text as it is spelled, dates too. To
     see that, a Table reads its CSV files once before its first pass.
@@ -157,6 +160,9 @@ class Table:
         The decimal mark of CSV files.
     encoding : str, default="utf-8"
         Of CSV files, such as ``"latin-1"``.
+    keep_default_na : bool, default=True
+        Whether fields of CSV files that read ``NA`` or the like are missing. If not, empty ones
+        alone are: for labels that are spelled so.
     transform : callable, default=None
         Takes a DataFrame of the features of a chunk and returns X, row by row, such as
         ``ColumnTransformer(...).fit(sample).transform``. None: the DataFrame is X.
@@ -171,6 +177,12 @@ class Table:
         If a path or pattern fits no file.
     ImportError
         When Parquet files are read, if pyarrow is not installed.
+
+    Warns
+    -----
+    UserWarning
+        When CSV files are read, if labels that are text are missing, or if columns are text that
+        would be numbers with the other decimal mark.
 
     Examples
     --------
@@ -205,6 +217,7 @@ class Table:
     sep: str = ","
     decimal: str = "."
     encoding: str = "utf-8"
+    keep_default_na: bool = True
     transform: Callable[[Any], Any] | None = None
 
     def __post_init__(self) -> None:
@@ -262,16 +275,53 @@ class Table:
             used = f"columns={self.columns!r} leave no columns but {self._named}"
             raise ValueError(f"{used} of {first}, which has {header}; X must have some.")
         columns += self._named
+        return self._surveyed(columns)
+
+    def _surveyed(self, columns: list[str]) -> dict[str, str]:
+        """Return the types of columns in all CSV files; warn of those that look misread."""
         found: dict[str, set[str]] = {name: set() for name in columns}
-        for file in [] if _is_parquet(first) else self._files:
+        n_missing = dict.fromkeys(_listed(self.target), 0)
+        decimals = {name: self._other_decimal for name in columns}
+        for file in [] if _is_parquet(self._files[0]) else self._files:
             for frame in self._frames(file, columns):
-                for name, dtype in frame.dtypes.items():
-                    found[name].add(dtype.name)
-        return {name: _common_type(dtypes) for name, dtypes in found.items()}
+                for name, column in frame.items():
+                    found[name].add(column.dtype.name)
+                    if name in n_missing:
+                        n_missing[name] += int(column.isna().sum())
+                    if name in decimals and not _are_numbers(column, decimals[name]):
+                        del decimals[name]
+        types = {name: _common_type(dtypes) for name, dtypes in found.items()}
+        text = [name for name in columns if found[name] and types[name] == "str"]
+        self._warn_of_decimals([name for name in text if name in decimals])
+        self._warn_of_labels({name: n_missing[name] for name in text if n_missing.get(name)})
+        return types
+
+    @property
+    def _other_decimal(self) -> str:
+        """The decimal mark that a file may have in truth."""
+        return "," if self.decimal == "." else "."
+
+    def _warn_of_decimals(self, columns: list[str]) -> None:
+        if columns:
+            warnings.warn(
+                f"With decimal={self.decimal!r} the columns {columns} of {self.paths!r} are text; "
+                f"with decimal={self._other_decimal!r} they would be numbers.",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def _warn_of_labels(self, n_missing: dict[str, int]) -> None:
+        """Warn of labels that are missing, by column."""
+        remedy = "leave these rows out of the files"
+        if self.keep_default_na:
+            remedy += ", or if NA or the like is a label, pass keep_default_na=False"
+        for name, n in n_missing.items():
+            message = f"{n} labels in the column {name!r} of {self.paths!r} are missing: {remedy}."
+            warnings.warn(message, UserWarning, stacklevel=2)
 
     def _header(self, file: str) -> list[str]:
         """Return the names of a file's columns."""
-        with validation.noting(f"In {file}."):
+        with self._noting(file):
             if _is_parquet(file):
                 return _dataset(file).schema.empty_table().to_pandas().columns.tolist()
             return self._read_csv(file, nrows=0).columns.tolist()
@@ -279,7 +329,7 @@ class Table:
     def _frames(self, file: str, columns: list[str], types: Any = None) -> Iterator[Any]:
         """Yield the rows of a file as DataFrames that have some."""
         rows = self.rows or _default_rows(len(columns))
-        with validation.noting(f"In {file}."):
+        with self._noting(file):
             if _is_parquet(file):
                 ahead = {"batch_readahead": 0, "fragment_readahead": 0, "use_threads": False}
                 batches = _dataset(file).to_batches(columns=columns, batch_size=rows, **ahead)
@@ -291,8 +341,33 @@ class Table:
     def _read_csv(self, file: str, **options: Any) -> Any:
         import pandas as pd
 
-        dialect = {name: getattr(self, name) for name in ("sep", "decimal", "encoding")}
-        return pd.read_csv(file, index_col=False, low_memory=False, **dialect, **options)
+        options |= {"index_col": False, "low_memory": False, "na_values": [""]}
+        return pd.read_csv(file, **self._dialect, **options)
+
+    def _noting(self, file: str) -> Any:
+        """Add to any error the file, and how a CSV file is read."""
+        how = "" if _is_parquet(file) else f", read with {self._dialect}"
+        return validation.noting(f"In {file}{how}.")
+
+    @property
+    def _dialect(self) -> dict[str, Any]:
+        """What `pandas.read_csv` is told of CSV files."""
+        names = ("sep", "decimal", "encoding", "keep_default_na")
+        return {name: getattr(self, name) for name in names}
+
+
+def _are_numbers(column: Any, mark: str) -> bool:
+    """Return whether the values of a column could be numbers with this decimal mark.
+
+    Numbers that were read with the other mark could be if they are whole, text if some of it has
+    the mark: without any it holds integers that are too large.
+    """
+    values = column.dropna()
+    if values.dtype.kind in "iuf":
+        return bool((values % 1 == 0).all())
+    text, dot = values.astype(str), re.escape(mark)
+    number = rf"\s*[+-]?(\d+{dot}?\d*|{dot}\d+)([eE][+-]?\d+)?\s*"
+    return bool(text.str.fullmatch(number).all() and text.str.contains(mark, regex=False).any())
 
 
 def _common_type(dtypes: set[str]) -> str:
@@ -307,8 +382,10 @@ def _dataset(file: str) -> Any:
     try:
         from pyarrow import dataset
     except ImportError as error:
-        need = "Parquet files need pyarrow, the extra softreg[parquet]: pip install 'pyarrow>=14'."
-        raise ImportError(need) from error
+        raise ImportError(
+            "Parquet files need pyarrow (the extra softreg[parquet]), which is not installed: "
+            'python -m pip install "pyarrow>=14".'
+        ) from error
     return dataset.dataset(file, format="parquet")
 
 

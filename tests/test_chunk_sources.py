@@ -4,7 +4,9 @@ import gzip
 import pickle
 import subprocess
 import sys
+import tomllib
 import tracemalloc
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +200,7 @@ def fields_of(text):
     return text.replace('"a,b"', "\0").replace(",", "\t").replace("\0", '"a,b"').split("\t")
 
 
+@pytest.mark.filterwarnings("ignore:.* labels .* are missing")
 @pytest.mark.parametrize("rows", [1, 2, None])
 @pytest.mark.parametrize("name", FIELDS)
 def test_the_fields_of_a_file_have_one_meaning(tmp_path, name, rows):
@@ -258,6 +261,59 @@ def test_a_file_holds_the_frame_that_was_written(tmp_path, suffix, options):
         assert max(len(chunk) for chunk in X_chunks) == (rows or 150)
 
 
+@pytest.mark.parametrize("rows", [1, 2, None])
+@pytest.mark.parametrize(
+    ("decimal", "fields", "hinted"),
+    [
+        (".", ["1,5", "2", "", "-3,25e2"], True),  # One chunk may hold whole numbers alone.
+        (",", ["1.5", "2", "", "-3.25e2"], True),
+        (".", ["1,5", "2", "", "much"], False),
+        (".", ["1,5", "2.5", "3", "4"], False),  # Numbers with neither mark.
+        (",", ["1,5", "2.5", "3", "4"], False),
+        (".", ["03.05.2024", "04.05.2024", "3", "4"], False),
+        (".", ["a", "b", "c", "d"], False),
+        (".", ["1" * 30, "2", "3", "4"], False),  # No integer of pandas, but not for its mark.
+        (".", ["True", "False", "1", "0"], False),
+    ],
+)
+def test_numbers_with_the_other_decimal_mark_are_pointed_out(
+    tmp_path, rows, decimal, fields, hinted
+):
+    """A column that is text with this mark and would hold numbers with the other one is named."""
+    path = tmp_path / "table.csv"
+    pd.DataFrame({"size": fields, "price": 7, "label": [0, 1, 0, 1]}).to_csv(
+        path, index=False, sep=";"
+    )
+    source = Table(path, "label", sep=";", decimal=decimal, rows=rows)
+    other = "," if decimal == "." else "."
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert len([*source, *source]) == 2 * -(-4 // (rows or 4))
+    found = [str(warning.message) for warning in caught]
+    if not hinted:
+        assert not found
+        return
+    (message,) = found  # Once, not in each pass.
+    assert "['size']" in message and f"with decimal='{other}'" in message
+    ((X_chunk, _),) = Table(path, "label", sep=";", decimal=other)
+    assert X_chunk["size"].dtype == float
+
+
+def test_missing_labels_are_counted_with_the_way_to_take_NA_for_a_label(tmp_path):
+    """Of NA for Namibia the warning names `keep_default_na`; without it, only empty is missing."""
+    path = tmp_path / "table.csv"
+    path.write_text("size,country\n1,NA\n,DE\n3,NA\n4,DE\n", encoding="utf-8")
+    with pytest.warns(UserWarning, match="2 labels in the column 'country'.*keep_default_na=False"):
+        ((_, y_chunk),) = Table(path, "country")
+    assert y_chunk.isna().sum() == 2
+    ((X_chunk, y_chunk),) = Table(path, "country", keep_default_na=False)
+    assert y_chunk.tolist() == ["NA", "DE", "NA", "DE"]
+    np.testing.assert_array_equal(X_chunk["size"], [1, np.nan, 3, 4])
+    path.write_text("size,country\n1,NA\n2,\n", encoding="utf-8")
+    with pytest.warns(UserWarning, match="1 labels.*leave these rows out of the files[.]"):
+        [*Table(path, "country", keep_default_na=False)]
+
+
 HIDES_PYARROW = """
 import sys, pytest
 class Finder:
@@ -272,6 +328,7 @@ sys.exit(pytest.main(sys.argv[1:]))
 def test_csv_files_mean_the_same_without_pyarrow():
     """The laws of CSV files hold in a process where nothing can import it, pandas included."""
     laws = "one_meaning or (frame_that_was_written and not parquet) or transform_of_chunks"
+    laws += " or pointed_out or NA_for_a_label"
     arguments = [__file__, "-q", "-n0", "-p", "no:cacheprovider", "-k", laws]
     root = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", HIDES_PYARROW, *arguments], cwd=root)
@@ -380,7 +437,9 @@ def test_errors_of_reading_name_the_file(tmp_path):
     ):
         with pytest.raises(error) as caught:
             [*Table([tmp_path / file for file in files], "b", **options)]
-        assert caught.value.__notes__[0] == f"In {tmp_path / files[-1]}."
+        note = caught.value.__notes__[0]
+        assert note.startswith(f"In {tmp_path / files[-1]}")
+        assert error is TypeError or "'sep': ',', 'decimal': '.', 'encoding': 'utf-8'" in note
 
 
 # ---- Transforms ---------------------------------------------------------------------------------
@@ -493,8 +552,11 @@ def test_arrays_of_different_lengths_are_refused():
 
 
 def test_parquet_without_pyarrow_names_the_extra(monkeypatch, tmp_path):
-    """One message says what to install."""
+    """Its command installs what the extra requires, from a checkout or an index alike."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    (requirement,) = project["project"]["optional-dependencies"]["parquet"]
     (tmp_path / "table.parquet").touch()
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ImportError, match=r"softreg\[parquet\].*pip install .*pyarrow"):
+    with pytest.raises(ImportError, match=r"softreg\[parquet\]") as caught:
         SoftmaxRegression().fit_chunks(Table(tmp_path / "table.parquet", "tree"))
+    assert str(caught.value).endswith(f'python -m pip install "{requirement}".')

@@ -1,6 +1,8 @@
 """Pictures: what is drawn is what is stored, on axes and in legends that a reader can use."""
 
 import sys
+import tomllib
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,7 +39,7 @@ def closed():
 def cv_estimator(**changes):
     """What a fitted SoftmaxRegressionCV holds."""
     fitted = {"Cs_": CS, "mean_score_": MEAN, "se_score_": SE, "coef_path_": PATH}
-    fitted |= {"classes_": LABELS, "scoring": "neg_log_loss"}
+    fitted |= {"classes_": LABELS, "scoring": "neg_log_loss", "C_": 0.1}
     return SimpleNamespace(**fitted | changes)
 
 
@@ -75,15 +77,16 @@ def without_matplotlib(monkeypatch):
 # Scores against C
 
 
-def test_the_curve_is_the_mean_score_on_a_log_axis():
-    """The first line holds the arrays as they are, the x axis is logarithmic, both are named."""
+def test_the_curve_is_the_mean_loss_on_a_log_axis():
+    """The first line holds the loss that was negated, on a logarithmic x axis; all is named."""
     display = CVCurveDisplay.from_estimator(cv_estimator())
     drawn = display.ax_.get_lines()[0]
     np.testing.assert_array_equal(drawn.get_xdata(), CS)
-    np.testing.assert_array_equal(drawn.get_ydata(), MEAN)
+    np.testing.assert_array_equal(drawn.get_ydata(), -MEAN)
     assert display.ax_.get_xscale() == "log"
     assert display.ax_.get_xlabel().startswith("C ")
-    assert display.ax_.get_ylabel() == "Held-out log loss, negated (nats)\nmean ± 1 s.e."
+    assert display.ax_.get_ylabel() == "Held-out log loss (nats)\nmean ± 1 s.e."
+    assert display.figure_.get_suptitle() == "Held-out log loss against C\n(lower is better)"
     assert display.figure_ is display.ax_.figure
 
 
@@ -91,7 +94,7 @@ def test_the_band_is_one_standard_error_to_either_side():
     """The filled area reaches from mean - s.e. to mean + s.e. at every C."""
     (band,) = CVCurveDisplay.from_estimator(cv_estimator()).ax_.collections
     vertices = band.get_paths()[0].vertices
-    for C, mean, se in zip(CS, MEAN, SE, strict=True):
+    for C, mean, se in zip(CS, -MEAN, SE, strict=True):
         heights = vertices[vertices[:, 0] == C, 1]
         np.testing.assert_allclose([heights.min(), heights.max()], [mean - se, mean + se])
 
@@ -143,7 +146,8 @@ def test_each_label_with_a_C_of_its_own_has_a_panel():
     display = CVCurveDisplay.from_estimator(estimator)
     assert len(display.axes_) == 3
     for row, ax in enumerate(display.axes_):
-        np.testing.assert_array_equal(ax.get_lines()[0].get_ydata(), estimator.mean_score_[:, row])
+        drawn = ax.get_lines()[0].get_ydata()
+        np.testing.assert_array_equal(drawn, -estimator.mean_score_[:, row])
         assert ax.get_legend().get_title().get_text() == f"label {row}"
         assert texts(ax.get_legend())[0] == f"best: C = {CS[row]:g}"
     np.testing.assert_array_equal(display.best_C, CS[:3])
@@ -157,26 +161,53 @@ def test_a_page_shows_twelve_labels_and_says_so_or_those_that_are_named():
     estimator = per_label(20)
     display = CVCurveDisplay.from_estimator(estimator)
     assert len(display.axes_) == 12
-    assert display.figure_.get_suptitle() == "The first 12 of 20 classes"
+    assert "the first 12 of 20 classes" in display.figure_.get_suptitle()
     display = CVCurveDisplay.from_estimator(estimator, classes=["label 15", "label 3"])
     titles = [ax.get_legend().get_title().get_text() for ax in display.axes_]
     assert titles == ["label 15", "label 3"]
-    assert display.figure_.get_suptitle() == ""
+    assert "first" not in display.figure_.get_suptitle()
 
 
 @pytest.mark.parametrize(
-    ("scoring", "name"),
+    ("scoring", "name", "better"),
     [
-        ("accuracy", "Held-out accuracy"),
-        ("neg_brier_score", "Held-out brier score, negated"),
-        (len, "Held-out score"),
-        (None, "Held-out score"),
+        ("accuracy", "Held-out accuracy", "higher"),
+        ("neg_brier_score", "Held-out brier score", "lower"),
+        (len, "Held-out score", "higher"),
+        (None, "Held-out score", "higher"),
     ],
 )
-def test_the_axis_names_the_score(scoring, name):
-    """A scorer's name reads as words, and a callable is a score."""
+def test_the_axis_names_the_score_and_which_way_is_better(scoring, name, better):
+    """A scorer's name reads as words, what it negates is drawn positive, a callable is a score."""
     display = CVCurveDisplay.from_estimator(cv_estimator(scoring=scoring))
     assert display.ax_.get_ylabel().split("\n")[0] == name
+    assert display.figure_.get_suptitle() == f"{name} against C\n({better} is better)"
+    best = display.ax_.get_lines()[0].get_ydata()[display.best_C == CS]
+    assert best == (0.3 if better == "lower" else -0.3)
+
+
+def test_two_choices_that_coincide_are_both_seen():
+    """The solid line of the best C is broader than the dashed one of the rule, and below it."""
+    display = CVCurveDisplay(Cs=CS, mean_score=[-9, -5, -3, -4], se_score=SE).plot()
+    best, rule = (line(display.ax_, f"{name}: C = 1") for name in ("best", "1 s.e. rule"))
+    drawn = display.ax_.get_children()
+    assert drawn.index(best) < drawn.index(rule) and best.get_zorder() <= rule.get_zorder()
+    assert best.get_linewidth() > 2 * rule.get_linewidth()
+    assert (best.get_linestyle(), rule.get_linestyle()) == ("-", "--")
+
+
+@pytest.mark.parametrize("size", [(3, 2.4), (12, 4)])
+def test_legends_hide_nothing_of_a_curve(size):
+    """However narrow the Axes: a legend of scores or losses stands outside them."""
+    solver = MiniBatch(n_epochs=3, early_stopping=True)
+    stopped = SoftmaxRegression(solver=solver, random_state=0).fit(X, Y)
+    figure, axes = plt.subplots(1, 4, figsize=(4 * size[0], size[1]), layout="constrained")
+    CVCurveDisplay.from_estimator(cv_estimator(), ax=axes[0])
+    LossCurveDisplay(loss_curve=[3, 2, 1], objective=1).plot(axes[1])
+    LossCurveDisplay.from_estimator(stopped, ax=axes[2:])
+    figure.draw_without_rendering()
+    for ax in axes:
+        assert ax.get_legend().get_window_extent().y0 >= ax.get_window_extent().y1
 
 
 # Coefficients against C
@@ -194,7 +225,32 @@ def test_each_class_has_a_panel_and_each_feature_a_named_line(scale):
             np.testing.assert_array_equal(line(ax, name).get_ydata(), expected)
             np.testing.assert_array_equal(line(ax, name).get_xdata(), CS)
     unit = "unit" if scale is None else "s.d."
-    assert display.figure_.get_supylabel() == f"Coefficient (per {unit} of the feature)"
+    assert display.figure_.get_supylabel() == f"Coefficient per {unit}\nof the feature"
+    assert display.figure_.get_suptitle() == "Coefficients against C"
+
+
+def test_no_named_feature_has_the_colour_of_those_without_names():
+    """Of forty colours and styles none is a grey, which is a colour of three equal parts."""
+    coef = np.random.default_rng(3).normal(size=(4, 1, 41))
+    display = CoefficientPathDisplay(Cs=CS, coef_path=coef, classes=["a"]).plot(top=40)
+    lines = display.figure_.legends[0].get_lines()
+    grey = [len({*matplotlib.colors.to_rgb(one.get_color())}) == 1 for one in lines]
+    assert grey == [False] * 40 + [True]
+
+
+def test_the_chosen_C_is_marked_in_every_panel():
+    """A line at C_, or at each label's C, with an entry in the legend; a path has none."""
+    display = CoefficientPathDisplay.from_estimator(cv_estimator())
+    assert texts(display.figure_.legends[0])[-1] == "chosen: C = 0.1"
+    for ax in display.axes_:
+        assert list(line(ax, "chosen: C = 0.1").get_xdata()) == [0.1, 0.1]
+    display = CoefficientPathDisplay.from_estimator(cv_estimator(C_=CS[[2, 0, 1]]), classes="jeans")
+    assert list(line(display.axes_[0], "chosen: C = 0.1").get_xdata()) == [0.1, 0.1]
+    display.plot()
+    for ax, C in zip(display.axes_, CS[[2, 0, 1]], strict=True):
+        assert list(line(ax, "C chosen for the label").get_xdata()) == [C, C]
+    display = CoefficientPathDisplay.from_path(path_result())
+    assert not any("chosen" in entry for entry in texts(display.figure_.legends[0]))
 
 
 def test_only_the_largest_features_are_named_the_largest_first():
@@ -250,7 +306,8 @@ def test_feature_names_of_the_estimator_are_used():
     names = np.array(["age", "income", "_id", "price in $ or $$", "n" * 99], dtype=object)
     display = CoefficientPathDisplay.from_estimator(cv_estimator(feature_names_in_=names))
     shown = set(texts(display.figure_.legends[0]))
-    assert {"age", "income", " _id", r"price in \$ or \$\$", "n" * 39 + "…"} == shown
+    named = {"age", "income", " _id", r"price in \$ or \$\$", "n" * 39 + "…"}
+    assert shown == named | {"chosen: C = 0.1"}
 
 
 def test_a_grid_has_no_empty_panels_and_labels_below_every_column():
@@ -301,13 +358,31 @@ def test_the_loss_of_a_fit_is_drawn_from_its_first_iteration_on(kind, solver):
     assert display.ax_.get_xlabel() == ("Iteration" if isinstance(solver, str) else "Epoch")
 
 
-def test_the_loss_of_rows_held_out_is_drawn_beside_it():
-    """Early stopping leaves a validation curve, which has a line and an entry of its own."""
+def test_the_loss_of_rows_held_out_has_a_panel_of_its_own():
+    """It has no penalty as F has; F of all rows, at the solution, is in neither panel."""
     solver = MiniBatch(n_epochs=5, early_stopping=True, validation_fraction=0.2)
     model = SoftmaxRegression(solver=solver, random_state=0).fit(X, Y)
     display = LossCurveDisplay.from_estimator(model)
-    held_out = line(display.ax_, "mean loss of the rows held out")
-    np.testing.assert_array_equal(held_out.get_ydata(), model.validation_curve_)
+    for ax, curve in zip(display.axes_, (model.loss_curve_, model.validation_curve_), strict=True):
+        drawn, least = ax.get_lines()
+        np.testing.assert_array_equal(drawn.get_ydata(), curve)
+        assert set(least.get_xdata()) == {1 + int(np.argmin(model.validation_curve_))}
+    assert texts(display.axes_[0].get_legend())[0].endswith("mean loss + penalty")
+    assert texts(display.axes_[1].get_legend())[0] == "rows held out:\nmean loss"
+    with pytest.raises(ValueError, match="objective of the same rows"):
+        LossCurveDisplay.from_estimator(model, above_solution=True)
+
+
+def test_the_axis_reaches_from_the_loss_of_class_frequencies():
+    """Of wine 59, 71 and 48 rows: the line at their entropy is inside the axis of every panel."""
+    shares = np.array([59, 71, 48]) / 178
+    entropy = -(shares * np.log(shares)).sum()
+    solver = MiniBatch(n_epochs=3, early_stopping=True)
+    for model in (SoftmaxRegression(), SoftmaxRegression(solver=solver, random_state=0)):
+        display = LossCurveDisplay.from_estimator(model.fit(X, Y), null_loss=entropy)
+        for ax in display.axes_:
+            null = line(ax, f"class frequencies alone: {entropy:.4g}")
+            assert set(null.get_ydata()) == {entropy} and ax.get_ylim()[1] > entropy
 
 
 def test_a_stream_has_chunks_and_no_solution():
@@ -319,6 +394,7 @@ def test_a_stream_has_chunks_and_no_solution():
     (curve,) = display.ax_.get_lines()
     np.testing.assert_array_equal(curve.get_ydata(), model.loss_curve_)
     assert display.ax_.get_xlabel() == "Chunk"
+    assert display.figure_.get_suptitle() == "Loss after each chunk"
     with pytest.raises(ValueError, match="above_solution=True needs an objective"):
         display.plot(above_solution=True)
 
@@ -373,10 +449,13 @@ def test_axes_of_the_wrong_kind_or_number_are_refused(display, n):
 
 @pytest.mark.parametrize(("display", "n"), DISPLAYS.values(), ids=DISPLAYS)
 def test_a_missing_matplotlib_is_named_with_the_extra(display, n, monkeypatch):
-    """One message, which can be pasted into a shell."""
+    """Its command installs what the extra requires, from a checkout or an index alike."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    (requirement,) = project["project"]["optional-dependencies"]["plot"]
     without_matplotlib(monkeypatch)
-    with pytest.raises(ImportError, match=r'pip install "softreg\[plot\]"'):
+    with pytest.raises(ImportError, match=r"softreg\[plot\]") as caught:
         display.plot()
+    assert str(caught.value).endswith(f'python -m pip install "{requirement}".')
 
 
 @pytest.mark.parametrize("kind", [CVCurveDisplay, CoefficientPathDisplay, LossCurveDisplay])
@@ -419,6 +498,8 @@ BAD = [
     (CoefficientPathDisplay, PATHS, {"feature_names": ["a"]}, r"feature_names must .* \(5,\)"),
     (CoefficientPathDisplay, PATHS, {"scale": [1, 2]}, r"scale must have shape \(5,\); got \(2,\)"),
     (CoefficientPathDisplay, PATHS, {"scale": [1, 2, 3, 4, -1]}, r"scale must be finite and >= 0"),
+    (CoefficientPathDisplay, PATHS, {"chosen_C": 0}, "chosen_C must be finite and > 0, got 0"),
+    (CoefficientPathDisplay, PATHS, {"chosen_C": [1, 2]}, r"chosen_C must have shape \(3,\); got"),
     (LossCurveDisplay, {}, {"loss_curve": []}, r"loss_curve must have shape \(n_iter,\); got \(0"),
     (LossCurveDisplay, {"loss_curve": [2, 1]}, {"validation_curve": [1]}, "validation_curve must"),
 ]

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from softreg._encoding import validation
 from softreg.display._parts import (
     C_AXIS,
+    COLOURS,
     ascending_Cs,
     labelled_panels,
     legible_name,
@@ -39,6 +40,8 @@ class CoefficientPathDisplay:
     scale : array-like of shape (n_features,), default=None
         The features' standard deviations, such as ``X.std(axis=0)``: the coefficients are drawn
         times these, which makes features of different units comparable.
+    chosen_C : float or array-like of shape (n_rows,), default=None
+        The C that was chosen, for all rows or each, which a line marks.
 
     Attributes
     ----------
@@ -49,7 +52,8 @@ class CoefficientPathDisplay:
     ------
     TypeError, ValueError
         If an array does not hold numbers or does not fit the others, a C is not > 0, not finite or
-        less than the one before it, or a value of `scale` is negative or not finite.
+        less than the one before it, a value of `scale` is negative or not finite, or a chosen C is
+        not > 0 and finite.
 
     Examples
     --------
@@ -78,6 +82,7 @@ class CoefficientPathDisplay:
         classes: ArrayLike,
         feature_names: ArrayLike | None = None,
         scale: ArrayLike | None = None,
+        chosen_C: ArrayLike | None = None,
     ) -> None:
         self.Cs = ascending_Cs(Cs)
         self.coef_path = number_array("coef_path", coef_path, len(self.Cs), "n_rows", "n_features")
@@ -91,6 +96,14 @@ class CoefficientPathDisplay:
             self.scale = number_array("scale", scale, d)
             remedy = "pass deviations, such as X.std(axis=0)"
             validation.check_nonnegative("scale", self.scale, remedy)
+        self.chosen_C = None
+        if chosen_C is not None:
+            every_row = chosen_C if np.ndim(chosen_C) else np.repeat(chosen_C, n_rows)
+            self.chosen_C = number_array("chosen_C", every_row, n_rows)
+            wrong = ~((self.chosen_C > 0) & np.isfinite(self.chosen_C))
+            validation.raise_where(
+                wrong, self.chosen_C, "chosen_C must be finite and > 0", "None marks none"
+            )
 
     @classmethod
     def from_estimator(
@@ -119,10 +132,17 @@ class CoefficientPathDisplay:
         TypeError
             If it is one without a path.
         """
-        stored = ("Cs_", "coef_path_", "classes_")
-        Cs, coef, names = read_attributes(estimator, "a fitted CV estimator", *stored)
+        stored = ("Cs_", "coef_path_", "classes_", "C_")
+        Cs, coef, names, chosen = read_attributes(estimator, "a fitted CV estimator", *stored)
         features = getattr(estimator, "feature_names_in_", None)
-        display = cls(Cs=Cs, coef_path=coef, classes=names, feature_names=features, scale=scale)
+        display = cls(
+            Cs=Cs,
+            coef_path=coef,
+            classes=names,
+            feature_names=features,
+            scale=scale,
+            chosen_C=chosen,
+        )
         return display.plot(ax, top=top, classes=classes)
 
     @classmethod
@@ -186,12 +206,17 @@ class CoefficientPathDisplay:
         coef = self.coef_path[:, rows] * scale
         count = validation.check_integer("top", top, 0, ", the number of features to name")
         named = np.argsort(-np.abs(coef).max(axis=(0, 1)), kind="stable")[:count]
-        y_label = f"Coefficient (per {unit} of the feature)"
+        y_label = f"Coefficient per {unit}\nof the feature"
+        title = f"Coefficients against C{note}"
         self.axes_ = labelled_panels(
-            ax, len(rows), C_AXIS, y_label, note=note, legend_entries=len(named) + 1
+            ax, len(rows), C_AXIS, y_label, title=title, legend_entries=len(named) + 2
         )
+        chosen_name = _chosen_name(self.chosen_C, rows)
         for panel, row, curves in zip(self.axes_, rows, coef.swapaxes(0, 1), strict=True):
             lines = _draw_paths(panel, self.Cs, curves, named, self.feature_names)
+            if self.chosen_C is not None:
+                style = {"color": "black", "linestyle": (0, (1, 1)), "linewidth": 1, "zorder": 1.1}
+                lines.append(panel.axvline(self.chosen_C[row], label=chosen_name, **style))
             panel.set_title(panel_title(names[row], references), fontsize="medium")
         self.figure_ = self.axes_[0].figure
         if ax is None:
@@ -199,6 +224,13 @@ class CoefficientPathDisplay:
         else:
             self.axes_[-1].legend(handles=lines, fontsize="small")
         return self
+
+
+def _chosen_name(chosen_C: NDArray | None, rows: list[int]) -> str:
+    """Return the name of the lines at the chosen C, with its value if it is one for all rows."""
+    if chosen_C is None or len({*chosen_C[rows]}) > 1:
+        return "C chosen for the label"
+    return f"chosen: C = {chosen_C[rows[0]]:.3g}"
 
 
 def _draw_paths(ax: Any, Cs: NDArray, curves: NDArray, named: NDArray, names: NDArray) -> list:
@@ -211,7 +243,8 @@ def _draw_paths(ax: Any, Cs: NDArray, curves: NDArray, named: NDArray, names: ND
     marker = "." if len(Cs) == 1 else None
     lines = []
     for rank, j in enumerate(named):
-        style = {"color": f"C{rank % 10}", "linestyle": ("-", "--", ":", "-.")[rank // 10 % 4]}
+        round_number, place = divmod(rank, len(COLOURS))
+        style = {"color": COLOURS[place], "linestyle": ("-", "--", ":", "-.")[round_number % 4]}
         lines += ax.plot(Cs, curves[:, j], marker=marker, label=legible_name(names[j]), **style)
     others = np.delete(curves, named, axis=1)
     n = others.shape[1]

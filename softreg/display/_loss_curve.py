@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from softreg.display._parts import labelled_panels, number_array, read_attributes
+from softreg.display._parts import labelled_panels, legend_above, number_array, read_attributes
 
 _MOST_MARKERS = 50  # Points of a curve that can still be told apart.
 
@@ -15,20 +15,29 @@ _MOST_MARKERS = 50  # Points of a curve that can still be told apart.
 class LossCurveDisplay:
     """The loss against iterations, or epochs, or the chunks of a stream.
 
+    The loss of rows held out has a panel of its own: no penalty is part of it, as it is of F, and
+    the rows are others.
+
     Parameters
     ----------
     loss_curve : array-like of shape (n_iter,)
         F after each iteration, in nats per row.
     validation_curve : array-like of shape (n_iter,), default=None
-        Mean loss of the rows held out, after each iteration.
+        Mean loss of the rows held out, after each iteration. A line marks the least, which is where
+        `MiniBatch` ends.
     objective : float, default=None
-        F at the solution, which a line marks.
+        F at the solution, of the rows of `loss_curve`, which a line marks.
+    null_loss : float, default=None
+        Mean loss of class frequencies alone, near which fits begin: a line marks it, so that the
+        axis reaches from there.
     step, name : str, default="Iteration", "F: mean loss + penalty"
-        What there is a value after, for the axis; what the values are, for the legend.
+        What there is a value after, for the axis; what the values are, for the panel.
 
     Attributes
     ----------
+    axes_ : ndarray of one or two matplotlib Axes, set by `plot`
     ax_ : matplotlib Axes, set by `plot`
+        The first of `axes_`, that of `loss_curve`.
     figure_ : matplotlib Figure, set by `plot`
 
     Raises
@@ -49,6 +58,7 @@ class LossCurveDisplay:
         loss_curve: ArrayLike,
         validation_curve: ArrayLike | None = None,
         objective: float | None = None,
+        null_loss: float | None = None,
         step: str = "Iteration",
         name: str = "F: mean loss + penalty",
     ) -> None:
@@ -58,19 +68,29 @@ class LossCurveDisplay:
             n = len(self.loss_curve)
             self.validation_curve = number_array("validation_curve", validation_curve, n)
         self.objective = objective
+        self.null_loss = null_loss
         self.step = step
         self.name = name
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, *, ax: Any = None, above_solution: bool = False
+        cls,
+        estimator: Any,
+        *,
+        ax: Any = None,
+        above_solution: bool = False,
+        null_loss: float | None = None,
     ) -> LossCurveDisplay:
         """Draw the loss of a fitted estimator of softreg.
 
         Parameters
         ----------
         estimator : fitted `SoftmaxRegression`, `SigmoidRegression`, or one of them with CV
-            After `partial_fit` the curve is the mean loss of each chunk before it was learned from.
+            After `partial_fit` the curve is the mean loss of each chunk before it was learned from;
+            after `MiniBatch` with early stopping it is F of the rows that were not held out, while
+            `objective_` is that of all, which is not drawn then.
+        null_loss : float, default=None
+            Mean loss of class frequencies alone, such as that of scikit-learn's `DummyClassifier`.
         ax, above_solution
             As for `plot`.
 
@@ -83,14 +103,16 @@ class LossCurveDisplay:
         """
         (curve,) = read_attributes(estimator, "a fitted estimator of softreg", "loss_curve_")
         if not hasattr(estimator, "objective_"):  # A stream has none.
-            name = "mean loss of the chunk before it was learned from"
-            display = cls(loss_curve=curve, step="Chunk", name=name)
+            name = "mean loss of the chunk\nbefore it was learned from"
+            display = cls(loss_curve=curve, null_loss=null_loss, step="Chunk", name=name)
         else:
             has_epochs = hasattr(getattr(estimator, "solver_", None), "n_epochs")
+            held_out = getattr(estimator, "validation_curve_", None)
             display = cls(
                 loss_curve=curve,
-                validation_curve=getattr(estimator, "validation_curve_", None),
-                objective=estimator.objective_,
+                validation_curve=held_out,
+                objective=estimator.objective_ if held_out is None else None,
+                null_loss=null_loss,
                 step="Epoch" if has_epochs else "Iteration",
             )
         return display.plot(ax, above_solution=above_solution)
@@ -100,43 +122,67 @@ class LossCurveDisplay:
 
         Parameters
         ----------
-        ax : matplotlib Axes, default=None
+        ax : matplotlib Axes, or two of them where rows were held out, default=None
             None makes a figure.
         above_solution : bool, default=False
             Whether to draw F minus `objective` on a logarithmic axis, which shows progress long
             after F itself looks flat. After `MiniBatch`, `objective` is F where it ended, not the
             optimum. Iterations that are not above `objective`, such as the last, are not drawn, nor
-            is `validation_curve`.
+            are `validation_curve` and `null_loss`.
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
         TypeError, ValueError
-            If `ax` is not an Axes, or `above_solution` is asked for without an `objective`.
+            If `ax` does not hold an Axes for each panel, or `above_solution` is asked for without
+            an `objective`.
         """
         if above_solution and self.objective is None:
-            raise ValueError("above_solution=True needs an objective, and a stream has none.")
-        quantity = "F minus F at the solution" if above_solution else "Loss"
-        (self.ax_,) = labelled_panels(ax, 1, self.step, f"{quantity} (nats per row)")
-        draw = self._draw_excess if above_solution else self._draw_loss
-        draw(self.ax_, "." if len(self.loss_curve) <= _MOST_MARKERS else None)
-        self.ax_.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-        self.figure_ = self.ax_.figure
+            raise ValueError(
+                "above_solution=True needs an objective of the same rows as the curve; a stream "
+                "has none, nor has a fit that stopped early by other rows."
+            )
+        if above_solution:
+            self._draw_excess(ax)
+        else:
+            self._draw_losses(ax)
+        for panel in self.axes_:
+            legend_above(panel)
+            panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
         return self
 
-    def _draw_loss(self, ax: Any, marker: str | None) -> None:
-        steps = np.arange(1, len(self.loss_curve) + 1)
-        ax.plot(steps, self.loss_curve, marker=marker, label=self.name)
+    def _draw_losses(self, ax: Any) -> None:
+        curves = {self.name: self.loss_curve}
         if self.validation_curve is not None:
-            label = "mean loss of the rows held out"
-            ax.plot(steps, self.validation_curve, marker=marker, label=label)
+            curves = {
+                "F of the rows learned from:\nmean loss + penalty": self.loss_curve,
+                "rows held out:\nmean loss": self.validation_curve,
+            }
+        title = f"Loss after each {self.step.lower()}"
+        self.axes_ = labelled_panels(ax, len(curves), self.step, "Loss (nats per row)", title=title)
+        for panel, (name, curve) in zip(self.axes_, curves.items(), strict=True):
+            self._draw(panel, name, curve)
+            if self.null_loss is not None:
+                label = f"class frequencies alone: {self.null_loss:.4g}"
+                panel.axhline(self.null_loss, color="0.4", linestyle=":", label=label)
+            if self.validation_curve is not None:
+                least = int(np.nanargmin(self.validation_curve)) + 1
+                label = f"least held out: {self.step.lower()} {least}"
+                panel.axvline(least, color="0.4", linewidth=1, zorder=1.5, label=label)
         if self.objective is not None:
             label = f"F at the solution: {self.objective:.4g}"
-            ax.axhline(self.objective, color="0.4", linestyle="--", linewidth=1, label=label)
-        ax.legend()
+            self.axes_[0].axhline(self.objective, color="0.4", linestyle="--", label=label)
 
-    def _draw_excess(self, ax: Any, marker: str | None) -> None:
+    def _draw_excess(self, ax: Any) -> None:
         excess = self.loss_curve - self.objective
-        ax.set_yscale("log")
-        ax.plot(np.arange(1, len(excess) + 1), np.where(excess > 0, excess, np.nan), marker=marker)
+        label = "F minus F at the solution"
+        title = f"Loss above the solution after each {self.step.lower()}"
+        self.axes_ = labelled_panels(ax, 1, self.step, f"{label}\n(nats per row)", title=title)
+        self.axes_[0].set_yscale("log")
+        self._draw(self.axes_[0], label, np.where(excess > 0, excess, np.nan))
+
+    def _draw(self, ax: Any, name: str, curve: NDArray) -> None:
+        marker = "." if len(curve) <= _MOST_MARKERS else None
+        ax.plot(np.arange(1, len(curve) + 1), curve, marker=marker, label=name)

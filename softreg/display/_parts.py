@@ -13,7 +13,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from softreg._encoding import validation
 
-C_AXIS = "C (inverse strength of the penalty)"
+C_AXIS = "C (inverse penalty strength)"
+# tab10 without its grey, which is for what has no name.
+COLOURS = tuple(
+    f"tab:{name}"
+    for name in ("blue", "orange", "green", "red", "purple", "brown", "pink", "olive", "cyan")
+)
 _MOST_PANELS = 12  # Four columns of three: what a page shows legibly.
 _TITLE_WIDTH = 26  # Characters over the narrowest panel.
 _LONGEST_NAME = 40  # Characters: wider legends leave the panels no space.
@@ -59,13 +64,13 @@ def read_attributes(source: Any, expected: str, *names: str) -> list[Any]:
 
 
 def rows_of_classes(classes: ArrayLike | None, names: NDArray) -> tuple[list[int], str]:
-    """Return the indices in `names` of the classes to draw, and a note if not all are drawn.
+    """Return the indices in `names` of the classes to draw, and what a title adds if some are not.
 
     None draws all, or the first twelve.
     """
     if classes is None:
         n, shown = len(names), min(len(names), _MOST_PANELS)
-        return list(range(shown)), f"The first {shown} of {n} classes" if shown < n else ""
+        return list(range(shown)), f": the first {shown} of {n} classes" if shown < n else ""
     row_of = {name: row for row, name in enumerate(names.tolist())}
     wanted = np.atleast_1d(np.asarray(classes)).tolist()
     if not wanted or not set(wanted) <= row_of.keys():
@@ -75,24 +80,41 @@ def rows_of_classes(classes: ArrayLike | None, names: NDArray) -> tuple[list[int
 
 
 def labelled_panels(
-    ax: Any, n: int, x_label: str, y_label: str, *, note: str = "", legend_entries: int = 0
+    ax: Any, n: int, x_label: str, y_label: str, *, title: str, legend_entries: int = 0
 ) -> NDArray:
     """Return n labelled Axes, (n,): the user's `ax`, or for None those of a new figure.
 
-    A new figure has space for a legend of so many entries beside all panels, which then share the
-    y axis too, and the note as its title.
+    A new figure has the title, and space for a legend of so many entries beside all panels, which
+    then share the y axis too. What the user's single Axes show is their title.
     """
     axes = _new_axes(n, legend_entries) if ax is None else _checked_axes(ax, n)
+    figure = axes[0].figure
+    if ax is None:
+        figure.suptitle(title, fontsize="medium")
+    elif n == 1:
+        axes[0].set_title(title, fontsize="medium")
     if ax is not None or n == 1:
         for panel in axes:
             panel.set(xlabel=x_label, ylabel=y_label)
         return axes
-    figure = axes[0].figure
     figure.supxlabel(x_label, fontsize="medium")
     figure.supylabel(y_label, fontsize="medium", multialignment="center")
-    if note:
-        figure.suptitle(note, fontsize="medium")
     return axes
+
+
+def legend_above(ax: Any, title: str = "") -> None:
+    """Put a legend above a panel, where it hides nothing of it, and over it the panel's title.
+
+    Without a title, that of the Axes moves there.
+    """
+    if not ax.get_legend_handles_labels()[0]:
+        ax.set_title(title or ax.get_title(), fontsize="medium")
+        return
+    title = title or ax.get_title()
+    ax.set_title("")
+    above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "frameon": False}
+    legend = ax.legend(title=title or None, fontsize="small", **above)
+    legend.get_title().set_multialignment("center")
 
 
 def _checked_axes(ax: Any, n: int) -> NDArray:
@@ -118,7 +140,8 @@ def _new_axes(n: int, legend_entries: int) -> NDArray:
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
-            'Pictures need matplotlib, which is not installed: pip install "softreg[plot]".'
+            "Pictures need matplotlib (the extra softreg[plot]), which is not installed: "
+            'python -m pip install "matplotlib>=3.8".'
         ) from error
     grid: Any = {"sharex": True, "sharey": shared, "squeeze": False, "layout": "constrained"}
     axes = plt.subplots(rows, columns, figsize=size, **grid)[1].ravel()

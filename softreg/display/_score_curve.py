@@ -12,6 +12,7 @@ from softreg.display._parts import (
     C_AXIS,
     ascending_Cs,
     labelled_panels,
+    legend_above,
     name_array,
     number_array,
     panel_title,
@@ -22,6 +23,9 @@ from softreg.display._parts import (
 
 class CVCurveDisplay:
     """Mean held-out score, with a band of one standard error, against C.
+
+    Scores that scikit-learn negates, such as "neg_log_loss", are drawn as what they are: a loss,
+    of which less is better.
 
     Two lines mark the C with the best mean score (the smallest of several), and the choice of the
     one-standard-error rule: the smallest C whose mean score is at least the best mean score minus
@@ -36,7 +40,7 @@ class CVCurveDisplay:
     se_score : array-like of the shape of `mean_score`
         Standard errors of the means. NaN, as from one fold, draws no band and no second line.
     scoring : str, callable or None, default=None
-        What the scores are, for the axis.
+        What the scores are, for the axes.
     classes : array-like of shape (n_labels,), default=None
         The labels' names, where there is a panel for each; None is 0, 1, ...
 
@@ -138,27 +142,29 @@ class CVCurveDisplay:
         if self.classes is not None:
             rows, note = rows_of_classes(classes, self.classes)
         band = "mean ± 1 s.e." if np.isfinite(self.se_score).any() else "mean"
-        y_label = f"{_score_name(self.scoring)}\n{band}"
-        self.axes_ = labelled_panels(ax, len(rows), C_AXIS, y_label, note=note)
-        mean, se = (score.reshape(len(self.Cs), -1) for score in (self.mean_score, self.se_score))
+        name, sign = _score_name(self.scoring)
+        direction = "higher is better" if sign > 0 else "lower is better"
+        title = f"{name} against C{note}\n({direction})"
+        unit = " (nats)" if self.scoring == "neg_log_loss" else ""
+        y_label = f"{name}{unit}\n{band}"
+        self.axes_ = labelled_panels(ax, len(rows), C_AXIS, y_label, title=title)
+        n_Cs = len(self.Cs)
+        mean, se = sign * self.mean_score.reshape(n_Cs, -1), self.se_score.reshape(n_Cs, -1)
+        best, one_se = np.atleast_1d(self.best_C), np.atleast_1d(self.one_se_C)
         for panel, row in zip(self.axes_, rows, strict=True):
             _draw_scores(panel, self.Cs, mean[:, row], se[:, row])
-            if self.classes is not None:
-                _legend_above(panel, panel_title(self.classes[row]))
-            elif panel.get_legend_handles_labels()[0]:
-                panel.legend(fontsize="small")
+            _mark_choices(panel, best[row], one_se[row])
+            legend_above(panel, "" if self.classes is None else panel_title(self.classes[row]))
         self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
         return self
 
 
-def _score_name(scoring: Any) -> str:
-    """Return the name of a scorer in words, for the axis."""
+def _score_name(scoring: Any) -> tuple[str, int]:
+    """Return what a scorer measures, in words, and the sign that makes its scores that."""
     if not isinstance(scoring, str):
-        return "Held-out score"
+        return "Held-out score", 1
     words = scoring.removeprefix("neg_").replace("_", " ")
-    negated = ", negated" if scoring.startswith("neg_") else ""
-    unit = " (nats)" if scoring == "neg_log_loss" else ""
-    return f"Held-out {words}{negated}{unit}"
+    return f"Held-out {words}", -1 if scoring.startswith("neg_") else 1
 
 
 def _choices(Cs: NDArray, mean: NDArray, se: NDArray) -> tuple[Any, Any]:
@@ -175,22 +181,18 @@ def _choices(Cs: NDArray, mean: NDArray, se: NDArray) -> tuple[Any, Any]:
 
 
 def _draw_scores(ax: Any, Cs: NDArray, mean: NDArray, se: NDArray) -> None:
-    """Draw one curve, its band and the two choices."""
+    """Draw one curve and its band."""
     ax.set_xscale("log")
     ax.plot(Cs, mean, marker=".")
     if np.isfinite(se).any():
         ax.fill_between(Cs, mean - se, mean + se, alpha=0.2, linewidth=0)
-    best, one_se = _choices(Cs, mean, se)
+
+
+def _mark_choices(ax: Any, best: float, one_se: float) -> None:
+    """Draw a broad line and a dashed one above it, so that both are seen where they coincide."""
     for name, C, style in (
-        ("best", best, {"color": "C1", "linestyle": "-"}),
-        ("1 s.e. rule", one_se, {"color": "C2", "linestyle": "--"}),
+        ("best", best, {"color": "tab:orange", "linewidth": 4, "alpha": 0.6}),
+        ("1 s.e. rule", one_se, {"color": "black", "linewidth": 1.2, "linestyle": "--"}),
     ):
         if not np.isnan(C):
             ax.axvline(C, label=f"{name}: C = {C:.3g}", zorder=1.5, **style)
-
-
-def _legend_above(ax: Any, title: str) -> None:
-    """Put a legend with a title above a panel, where it hides nothing of it."""
-    above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "frameon": False}
-    legend = ax.legend(title=title, fontsize="small", **above)
-    legend.get_title().set_multialignment("center")
