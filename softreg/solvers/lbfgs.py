@@ -68,7 +68,7 @@ class LBFGS(Solver):
     ) -> tuple[Point, Metric, int]:
         """Return where L-BFGS leads in the coordinates of a metric, the metric, and the passes."""
         descent = _Descent(objective, point, metric, monitor)
-        minimize(
+        found = minimize(
             descent.value_and_gradient,
             np.zeros(point.T.size),
             jac=True,
@@ -82,7 +82,7 @@ class LBFGS(Solver):
                 "gtol": 0.0,
             },
         )
-        return descent.reached, metric, descent.passes
+        return descent.end(found.x), metric, descent.passes
 
 
 class _Descent:
@@ -120,7 +120,7 @@ class _Descent:
     def after_iteration(self, intermediate_result: OptimizeResult) -> None:
         """Report the iteration; StopIteration near the optimum, or where F falls too slowly."""
         value = self.latest.value.sum()
-        if value > 2 * self.reached.value.sum():  # rounding has led SciPy's line search astray
+        if self._has_leapt(self.latest):
             raise StopIteration
         self.reached = self.latest
         self.monitor.iteration(self.latest.T, self.latest.value)
@@ -132,3 +132,17 @@ class _Descent:
             if value > _WORTHWHILE * value_before:
                 raise StopIteration
             self.budget_start = self.passes, value
+
+    def end(self, v: NDArray) -> Point:
+        """Return the point at v, or that of the latest iteration if F has leapt since."""
+        T = self.coefficients(v)
+        is_latest = np.array_equal(T, self.latest.T)
+        point = self.latest if is_latest else Point.at_coefficients(self.objective, T)
+        return self.reached if self._has_leapt(point) else point
+
+    def _has_leapt(self, point: Point) -> bool:
+        """Return whether F is far above that of the latest iteration.
+
+        Rounding may lead SciPy's line search astray.
+        """
+        return bool(point.value.sum() > 2 * self.reached.value.sum())
