@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from softreg._rows.arrays import Features, Mask, PerRow, Places, ScoreStore, Store
+from softreg._rows.arrays import Features, Mask, PerRow, Places, ScoreStore, Store, csr_rows
 from softreg._rows.base import (
     Chance,
     RowKernel,
@@ -368,19 +368,11 @@ class SparseRows(MemoryRows):
     _block_kind = SparseBlock
 
     def _block_X(self, rows: slice | Places) -> sparse.csr_array:
-        stored = self.coordinates.stored
-        if isinstance(rows, slice):
-            # Without a copy where X has the dtype of the products, and its units do.
-            ends = self.X.indptr[rows.start : rows.stop + 1]
-            inside = slice(ends[0], ends[-1])
-            data, columns, ends = self.X.data[inside], self.X.indices[inside], ends - ends[0]
-        else:
-            X = self.X[rows]
-            data, columns, ends = X.data, X.indices, X.indptr
+        # Of a slice without a copy where X has the dtype of the products, and its units do.
+        X, stored = csr_rows(self.X, rows), self.coordinates.stored
         if stored is not None:
-            data = (data - stored.centre[columns]) / stored.scale[columns]
-        shape = (len(ends) - 1, self.X.shape[1])
-        X = sparse.csr_array((data, columns, ends), shape=shape, copy=False)
+            data = (X.data - stored.centre[X.indices]) / stored.scale[X.indices]
+            X = sparse.csr_array((data, X.indices, X.indptr), shape=X.shape, copy=False)
         return X.astype(self.dtype, copy=False)
 
 

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg._rows.arrays import Features, Mask, PerRow, Places
+from softreg._rows.arrays import Features, Mask, PerRow, Places, csr_rows
 from softreg._rows.threads import Threads
 
 # Mean squares between these did not overflow, and lost no digits that count to underflow.
@@ -231,15 +231,9 @@ class SparseColumns(Columns):
 
     def _entries(self, rows: slice | Places) -> tuple[NDArray[np.intp], PerRow, NDArray]:
         """Return the columns, the rows' weights and the values of the entries stored in rows."""
-        X, ends, inside = self.X, self.X.indptr, slice(None)
-        if isinstance(rows, slice):  # without a copy
-            ends = ends[rows.start : rows.stop + 1]
-            inside = slice(ends[0], ends[-1])
-        else:
-            X = X[rows]
-            ends = X.indptr
-        weights = np.repeat(self.weights[rows], np.diff(ends))
-        return X.indices[inside].astype(np.intp), weights, X.data[inside]
+        X = csr_rows(self.X, rows)
+        weights = np.repeat(self.weights[rows], np.diff(X.indptr))
+        return X.indices.astype(np.intp), weights, X.data
 
 
 def power_of_two(values: NDArray) -> NDArray[np.float64]:

@@ -91,7 +91,10 @@ class StreamState:
         totals = rows.totals if self.totals is None else self.totals + rows.totals
         learned = rows.totals.score_weight > 0
         n_rows = self.n_rows_by_score + learned * rows.totals.n
-        penalty = _penalty(totals, n_rows, self.n_rows_of_fit, problem)
+        mean_weight = totals.score_divisor / np.maximum(n_rows, 1)
+        # Of all rows so far: those of an earlier fit weigh as much.
+        weight = mean_weight * np.maximum(self.n_rows_of_fit + n_rows, 1)
+        penalty = problem.penalty.divided(weight)
         least_scale = penalty.least_scale(totals.weight_unit)
         coordinates = rows.coordinates.standardising(totals.moments, rows.X.dtype, least_scale)
         coordinates = coordinates.without_constants()
@@ -100,7 +103,6 @@ class StreamState:
         coordinates = self.coordinates if is_near else coordinates
         # 3. F of all rows so far, estimated from this chunk, and the iterate in its coordinates.
         rows = rows.replaced(coordinates=coordinates, known_totals=rows.totals)
-        mean_weight = totals.score_divisor / np.maximum(n_rows, 1)
         scale, intercept = coordinates.scale, coordinates.intercept
         objective = Objective(
             link=problem.link,
@@ -131,18 +133,6 @@ class StreamState:
             b=np.where(learned, b, self.b),
             losses=np.append(self.losses, loss),
         )
-
-
-def _penalty(
-    totals: Totals, n_rows: NDArray, n_rows_of_fit: int, problem: StreamProblem
-) -> Penalty:
-    """Return the penalty in the user's units, divided by the weight of all rows so far.
-
-    Those of an earlier fit are among them. `n_rows` (K,) are the stream's rows so far in whose
-    chunks a score had weight.
-    """
-    mean_weight = totals.score_divisor / np.maximum(n_rows, 1)
-    return problem.penalty.divided(mean_weight * np.maximum(n_rows_of_fit + n_rows, 1))
 
 
 def _null(objective: Objective) -> Coef:
