@@ -383,10 +383,13 @@ def read_sample(
     return Sample.from_data(data, estimator._encoder(y), y, sample_weight, offset), features
 
 
-def penalty_of(estimator: LinearClassifier, C: NDArray, n_features: int) -> Penalty:
-    """Return the penalty at inverse strengths C, (1,) or (K,), on coefficients in user's units."""
-    factor = validation.check_penalty_factor(estimator.penalty_factor, n_features)
-    return Ridge.from_C(C, factor)
+def penalty_of(estimator: LinearClassifier, C: NDArray, unit: NDArray) -> Penalty:
+    """Return the penalty at inverse strengths C, (1,) or (K,), on features divided by `unit` (d,).
+
+    There is none on a feature whose unit is zero.
+    """
+    factor = validation.check_penalty_factor(estimator.penalty_factor, len(unit))
+    return Ridge.from_C(C, factor * (unit > 0))
 
 
 def pose(estimator: LinearClassifier, rows: Rows, encoding: Encoding, C: NDArray) -> Objective:
@@ -394,8 +397,10 @@ def pose(estimator: LinearClassifier, rows: Rows, encoding: Encoding, C: NDArray
 
     `rows` are in the user's units, their targets encoded by `encoding`.
     """
-    penalty = penalty_of(estimator, C, len(rows.coordinates.scale))
-    return Objective.in_working_coordinates(encoding.link, rows, penalty)
+    moments = rows.totals.moments
+    unit = moments.deviation if estimator.standardize else np.ones_like(moments.deviation)
+    penalty = penalty_of(estimator, C, unit)
+    return Objective.in_working_coordinates(encoding.link, rows, penalty, unit)
 
 
 def monitor_of(estimator: LinearClassifier, **options: Any) -> Monitor:

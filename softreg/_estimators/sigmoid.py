@@ -198,6 +198,7 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
         C: float | ArrayLike = 1.0,
         *,
         penalty_factor: ArrayLike | None = None,
+        standardize: bool = False,
         fit_intercept: bool = True,
         class_weight: dict | str | None = None,
         classes: ArrayLike | None = None,
@@ -212,6 +213,7 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
     ) -> None:
         self.C = C
         self.penalty_factor = penalty_factor
+        self.standardize = standardize
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
         self.classes = classes
@@ -337,6 +339,7 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         select: str = "best",
         per_label: bool = False,
         penalty_factor: ArrayLike | None = None,
+        standardize: bool = False,
         fit_intercept: bool = True,
         class_weight: dict | str | None = None,
         classes: ArrayLike | None = None,
@@ -352,6 +355,7 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         self.select = select
         self.per_label = per_label
         self.penalty_factor = penalty_factor
+        self.standardize = standardize
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
         self.classes = classes

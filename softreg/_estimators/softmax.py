@@ -159,6 +159,7 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
         C: float = 1.0,
         *,
         penalty_factor: ArrayLike | None = None,
+        standardize: bool = False,
         fit_intercept: bool = True,
         class_weight: dict | str | None = None,
         label_smoothing: float = 0.0,
@@ -173,6 +174,7 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     ) -> None:
         self.C = C
         self.penalty_factor = penalty_factor
+        self.standardize = standardize
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
         self.label_smoothing = label_smoothing
@@ -293,6 +295,7 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
         scoring: Any = "neg_log_loss",
         select: str = "best",
         penalty_factor: ArrayLike | None = None,
+        standardize: bool = False,
         fit_intercept: bool = True,
         class_weight: dict | str | None = None,
         label_smoothing: float = 0.0,
@@ -307,6 +310,7 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
         self.scoring = scoring
         self.select = select
         self.penalty_factor = penalty_factor
+        self.standardize = standardize
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
         self.label_smoothing = label_smoothing
