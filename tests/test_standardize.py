@@ -19,6 +19,7 @@ from softreg import (
     inference,
     regularization_path,
 )
+from softreg._estimators.base import pose, read_sample
 from softreg.solvers import MiniBatch
 
 RNG = np.random.default_rng(0)
@@ -76,6 +77,12 @@ def fitted(model, table, y, weight, in_chunks):
         return model.fit(table, y, sample_weight=weight)
     arrays = (table, y) if weight is None else (table, y, weight)
     return model.fit_chunks([[a[cut] for a in arrays] for cut in (slice(70), slice(70, None))])
+
+
+def posed_by(model, columns, y, threads):
+    """The objective that solvers see, at C = 1."""
+    sample, _ = read_sample(model, columns, y, None, None)
+    return pose(model, sample.rows(True, threads), sample.encoding, np.ones(1))
 
 
 def assert_same_model(model, of_scaled, unit, atol=1e-7):
@@ -157,6 +164,24 @@ def test_units_change_no_prediction(table, power):
     np.testing.assert_allclose(scaled.predict_proba(moved), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("power", [-600, 600])
+def test_the_solver_sees_columns_of_deviation_one_in_any_units(power, one_thread):
+    """To the nearest power of two: the penalty forbids no scale, as it is that of such columns."""
+    model, columns = SoftmaxRegression(standardize=True), X * 2.0**power
+    scale = posed_by(model, columns, Y_CLASS, one_thread).rows.coordinates.scale
+    deviation = deviations(X) * (2.0**power / scale)
+    assert (deviation >= 0.7).all() and (deviation <= 1.42).all()
+
+
+@pytest.mark.parametrize("power", [-400, 400])
+def test_the_strongest_penalty_does_not_overflow_in_any_units(power):
+    """C of 1e-290 leaves nothing but the intercept, and so the shares of the classes."""
+    model = SoftmaxRegression(1e-290, standardize=True).fit(X * 2.0**power, Y_CLASS)
+    shares = np.bincount(Y_CLASS) / len(Y_CLASS)
+    np.testing.assert_allclose(model.predict_proba(X[:1] * 2.0**power), shares[None], rtol=1e-9)
+    assert model.converged_ and model.proven_
+
+
 def test_rows_without_weight_do_not_count_in_deviations():
     """However far out they lie: the fit is that without them."""
     far_out = np.where(WEIGHT[:, None] > 0, X, 1e9)
@@ -199,6 +224,13 @@ def test_a_constant_column_has_no_coefficient(kind):
     np.testing.assert_array_equal(with_them.coef_[:, [1, 4]], 0)
     np.testing.assert_allclose(np.delete(with_them.coef_, [1, 4], 1), without.coef_, atol=1e-7)
     assert with_them.proven_
+
+
+def test_constant_columns_do_not_widen_what_is_solved_in_the_span_of_the_rows(one_thread):
+    """Of 50 rows, 100 columns that vary and 500 that do not, no more than 50 are left."""
+    columns = np.hstack([RNG.normal(size=(50, 100)), np.full((50, 500), 3.0)])
+    model = SoftmaxRegression(standardize=True)
+    assert posed_by(model, columns, Y_CLASS[:50], one_thread).shape[0] <= 51
 
 
 @pytest.mark.parametrize("kind", ["dense", "CSR", "wide"])
