@@ -36,7 +36,7 @@ from softreg._rows.base import Rows, slices
 from softreg._rows.threads import Threads
 from softreg.solvers.base import Monitor, Result
 
-# The hardest of the raw data sets took a hundredth of this; it ends a fit that would not return.
+# The hardest of the data sets tried took a hundredth of this; it ends a fit that would not return.
 _MOST_ITERATIONS = 10_000
 _DTYPES = (np.float64, np.float32)
 # Rows are predicted in blocks of so many values of X, or scores: 8 MB of doubles.
