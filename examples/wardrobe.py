@@ -32,7 +32,8 @@ LOOKS = {  # of a typical dress, shirt, pair of jeans, skirt and cape
     "says_waist": [0.03, 0.0, 0.04, 0.04, 0.0],
     "says_denim": [0.0, 0.005, 0.05, 0.005, 0.0],
 }
-CHOICE_OF_C = {"Cs": 5, "cv": 5, "scoring": "neg_log_loss"}
+# Pixels, millimetres and shares of words: the penalty shall not depend on these units.
+CHOICE_OF_C = {"Cs": 5, "cv": 5, "scoring": "neg_log_loss", "standardize": True}
 NULL = "label frequencies alone"
 BACKGROUND = 7e4  # mean number of pixels per hue that are shadow, skin or wall
 
@@ -78,21 +79,21 @@ def new_clothes():
     return X.set_axis(names)
 
 
-def sigmoid(X):
-    """Return the model to fit; the factors make the penalty independent of the columns' units."""
-    return SigmoidRegressionCV(penalty_factor=X.var(axis=0), **CHOICE_OF_C)
+def sigmoid():
+    """Return the model to fit."""
+    return SigmoidRegressionCV(**CHOICE_OF_C)
 
 
 def answers(X, Y, X_new):
     """Return the label probabilities of new rows in three ways, all fitted to the same rows."""
     shares = Y.div(Y.sum(axis=1), axis=0)  # softmax targets: a blue dress is half blue, half dress
-    softmax = SoftmaxRegressionCV(penalty_factor=X.var(axis=0), **CHOICE_OF_C).fit(X, shares)
+    softmax = SoftmaxRegressionCV(**CHOICE_OF_C).fit(X, shares)
     softmax = softmax.predict_proba(X_new)
     return {
         NULL: np.tile(Y.mean(), (len(X_new), 1)),
         "softmax": softmax,
         "softmax x labels per row": np.minimum(Y.sum(axis=1).mean() * softmax, 0.99),
-        "sigmoid": sigmoid(X).fit(X, Y).predict_proba(X_new),
+        "sigmoid": sigmoid().fit(X, Y).predict_proba(X_new),
     }
 
 
@@ -133,14 +134,14 @@ def forget_a_third(X, Y, X_test, Y_test, rng):
     """Print what is lost when a third of the labels, at random, is unknown (NaN)."""
     partial = Y.mask(rng.random(Y.shape) < 1 / 3)
     fits = {"all known": Y, "a third unknown": partial, "unknown taken for no": partial.fillna(0)}
-    proba = {name: sigmoid(X).fit(X, known).predict_proba(X_test) for name, known in fits.items()}
+    proba = {name: sigmoid().fit(X, known).predict_proba(X_test) for name, known in fits.items()}
     show("A third of the labels unknown (NaN)", scores(Y_test, proba))
     print(f"Of {len(Y)} rows, {len(partial.dropna())} are complete.")
 
 
 def tune(X, Y, X_test, Y_test):
     """Print F1 of unseen clothes before and after the thresholds are tuned on the training rows."""
-    model = sigmoid(X).fit(X, Y)
+    model = sigmoid().fit(X, Y)
     table = pd.DataFrame({"frequency": Y.mean(), "threshold": tune_thresholds(model, X, Y)})
     for name, threshold in {"F1 at 0.5": 0.5, "F1 tuned": table["threshold"].to_numpy()}.items():
         predicted = model.set_params(threshold=threshold).predict(X_test)
@@ -158,7 +159,7 @@ def real_data(name, path):
         known, Y_test = (X.iloc[train], Y.iloc[train]), Y.iloc[test]
         proba = answers(*known, X.iloc[test])
         tuned = {"sigmoid, tuned thresholds": proba["sigmoid"]}
-        thresholds = tune_thresholds(sigmoid(known[0]), *known)
+        thresholds = tune_thresholds(sigmoid(), *known)
         tables.append(pd.concat([scores(Y_test, proba), scores(Y_test, tuned, thresholds)]))
     show(f"Real data, {name}: {len(X)} rows, {Y.shape[1]} labels, 5 folds", sum(tables) / 5)
     warn_of_losers(sum(tables) / 5)

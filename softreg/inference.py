@@ -59,7 +59,8 @@ def loo(
 
     so that all rows cost about as much as a few Hessians. Under weak penalties the fit may depend
     so much on a few rows that one step is not accurate for them: these are refitted, until the mean
-    log loss is accurate to about a percent.
+    log loss is accurate to about a percent. With `standardize` the penalty stays that of the fit to
+    all rows.
 
     Parameters
     ----------

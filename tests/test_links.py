@@ -360,6 +360,16 @@ def test_the_penalty_of_several_fits_is_that_of_each(strengths):
         np.testing.assert_array_equal(repeated.conjugate_of_penalised(W)[scores], conjugate)
 
 
+def test_the_penalty_on_multiples_is_that_of_the_products(strengths):
+    """T -> penalty(m T), with a multiple for each coefficient; what has a penalty keeps some."""
+    penalty, rng = Ridge(strengths), np.random.default_rng(23)
+    multiple, T = np.exp2(rng.integers(-3, 4, (6, 3))), rng.normal(size=(6, 3))
+    on_multiples = penalty.on_multiples(multiple)
+    np.testing.assert_allclose(on_multiples.value(T), penalty.value(multiple * T), rtol=1e-14)
+    tiny = penalty.on_multiples(np.full((6, 3), 1e-200))
+    np.testing.assert_array_equal(tiny.free, np.broadcast_to(penalty.free, (6, 3)))
+
+
 @pytest.mark.parametrize("intercept", [False, True])
 def test_the_penalty_does_not_depend_on_units(strengths, intercept):
     """Features divided by `scale` have coefficients times `scale`; the intercept is free."""

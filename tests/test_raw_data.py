@@ -1,4 +1,4 @@
-"""The promise: raw data and defaults give the optimum, without a warning, with a certificate."""
+"""The promise: columns in any units and defaults give the optimum, certified, without a warning."""
 
 import warnings
 

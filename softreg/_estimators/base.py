@@ -36,7 +36,7 @@ from softreg._rows.base import Rows, slices
 from softreg._rows.threads import Threads
 from softreg.solvers.base import Monitor, Result
 
-# The hardest of the raw data sets took a hundredth of this; it ends a fit that would not return.
+# The hardest of the data sets tried took a hundredth of this; it ends a fit that would not return.
 _MOST_ITERATIONS = 10_000
 _DTYPES = (np.float64, np.float32)
 # Rows are predicted in blocks of so many values of X, or scores: 8 MB of doubles.
@@ -383,10 +383,13 @@ def read_sample(
     return Sample.from_data(data, estimator._encoder(y), y, sample_weight, offset), features
 
 
-def penalty_of(estimator: LinearClassifier, C: NDArray, n_features: int) -> Penalty:
-    """Return the penalty at inverse strengths C, (1,) or (K,), on coefficients in user's units."""
-    factor = validation.check_penalty_factor(estimator.penalty_factor, n_features)
-    return Ridge.from_C(C, factor)
+def penalty_of(estimator: LinearClassifier, C: NDArray, unit: NDArray) -> Penalty:
+    """Return the penalty at inverse strengths C, (1,) or (K,), on features divided by `unit` (d,).
+
+    There is none on a feature whose unit is zero.
+    """
+    factor = validation.check_penalty_factor(estimator.penalty_factor, len(unit))
+    return Ridge.from_C(C, factor * (unit > 0))
 
 
 def pose(estimator: LinearClassifier, rows: Rows, encoding: Encoding, C: NDArray) -> Objective:
@@ -394,8 +397,10 @@ def pose(estimator: LinearClassifier, rows: Rows, encoding: Encoding, C: NDArray
 
     `rows` are in the user's units, their targets encoded by `encoding`.
     """
-    penalty = penalty_of(estimator, C, len(rows.coordinates.scale))
-    return Objective.in_working_coordinates(encoding.link, rows, penalty)
+    moments = rows.totals.moments
+    unit = moments.deviation if estimator.standardize else np.ones_like(moments.deviation)
+    penalty = penalty_of(estimator, C, unit)
+    return Objective.in_working_coordinates(encoding.link, rows, penalty, unit)
 
 
 def monitor_of(estimator: LinearClassifier, **options: Any) -> Monitor:

@@ -224,7 +224,8 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             )
             folds = folds_of(self.cv, X, y, answers, metadata.splitter)
             tol, count = max(validation.check_tol(self.tol), _REFIT_TOL), len(folds)
-            scores_at = partial(fold_scores, refits_in_groups(objective, folds, tol), scorer)
+            refits = refits_in_groups(objective, folds, tol, bool(self.standardize))
+            scores_at = partial(fold_scores, refits, scorer)
         if self.select == "1se" and count < 2:
             raise ValueError(
                 f'select="1se" needs the standard error of two or more scores, and cv={self.cv!r} '

@@ -69,10 +69,12 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
         \qquad S = \frac{1}{L} \sum_{il} s_{il},
 
     where y says which of the L labels row i has, s is `sample_weight` times the label's class
-    weight and 0 where y is not known, f is `penalty_factor`, and the intercept b is not penalised.
-    ``P(label l | x) = sigmoid(z_l)``: labels do not exclude each other, and rows of probabilities
-    do not sum to 1. Each label has the minimiser of ``LogisticRegression(C=C_l)`` on the rows where
-    it is known, and the passes over X serve all labels. Columns need no scaling.
+    weight and 0 where y is not known, f is `penalty_factor`, with `standardize` times the column's
+    variance, and the intercept b is not penalised. ``P(label l | x) = sigmoid(z_l)``: labels do not
+    exclude each other, and rows of probabilities do not sum to 1. Each label has the minimiser of
+    ``LogisticRegression(C=C_l)`` on the rows where it is known, and the passes over X serve all
+    labels. Units of columns do not affect convergence; without `standardize` they do affect what
+    the penalty means.
 
     One class a row, y of shape (n_samples,), makes two classes the model of `SoftmaxRegression`,
     and more the one-vs-rest classifier: a sigmoid each, the largest score wins.
@@ -83,6 +85,10 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
         Inverse strength of the penalty, > 0, of all labels or of each; ``np.inf`` means none.
     penalty_factor : array-like of shape (n_features,), default=None
         Factors >= 0 on each feature's penalty; 0 leaves a feature unpenalised. None is all ones.
+    standardize : bool, default=False
+        Whether the penalty is that of columns over their standard deviations, as in
+        `SoftmaxRegression`. All labels share the deviations: these count a row's `sample_weight`,
+        not weights of its labels, and leave out rows in which no answer is known.
     fit_intercept : bool, default=True
         Whether there is an intercept b.
     class_weight : dict {label: weight}, "balanced" or None, default=None
@@ -100,7 +106,7 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
     solver : {"auto", "lbfgs", "newton", "minibatch"} or object of `softreg.solvers`, default="auto"
         "auto" takes `Newton`, which gives each label steps of its own, for small tables, whose
         Hessians are cheap, and for columns whose Gram matrix is too large to factor, else `LBFGS`.
-        `MiniBatch` ends near the optimum, for data that do not fit or do not stop.
+        `MiniBatch` ends near the optimum, for data larger than memory.
         scikit-learn's "newton-cg", "newton-cholesky", "sag" and "saga" mean "auto", as "liblinear"
         does without an intercept, which it penalises; "lbfgs" is softreg's own.
     tol : float, default=1e-9
@@ -198,6 +204,7 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
         C: float | ArrayLike = 1.0,
         *,
         penalty_factor: ArrayLike | None = None,
+        standardize: bool = False,
         fit_intercept: bool = True,
         class_weight: dict | str | None = None,
         classes: ArrayLike | None = None,
@@ -212,6 +219,7 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
     ) -> None:
         self.C = C
         self.penalty_factor = penalty_factor
+        self.standardize = standardize
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
         self.classes = classes
@@ -257,6 +265,11 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         one a row, each is a label against the rest.
     penalty_factor : array-like of shape (n_features,), default=None
         Factors >= 0 on each feature's penalty; 0 leaves a feature unpenalised. None is all ones.
+    standardize : bool, default=False
+        Whether the penalty is that of columns over their standard deviations, as in
+        `SigmoidRegression`. Refits take the deviations in the rows that they learn from. Those in
+        all rows are taken with "loo", and where fits are made in the span of the rows: dense X with
+        more columns than rows, at most 2,000 rows and 256 MB.
     fit_intercept : bool, default=True
         Whether there is an intercept b.
     class_weight : dict {label: weight}, "balanced" or None, default=None
@@ -337,6 +350,7 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         select: str = "best",
         per_label: bool = False,
         penalty_factor: ArrayLike | None = None,
+        standardize: bool = False,
         fit_intercept: bool = True,
         class_weight: dict | str | None = None,
         classes: ArrayLike | None = None,
@@ -352,6 +366,7 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         self.select = select
         self.per_label = per_label
         self.penalty_factor = penalty_factor
+        self.standardize = standardize
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
         self.classes = classes

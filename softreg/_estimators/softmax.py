@@ -41,7 +41,7 @@ class SoftmaxModel(LinearClassifier, metaclass=ABCMeta):
 
 
 class SoftmaxRegression(SoftmaxModel, StreamClassifier):
-    r"""Multinomial logistic regression that reaches the optimum on raw data.
+    r"""Multinomial logistic regression that reaches the optimum, whatever the units of X.
 
     With scores :math:`z_i = W x_i + b + o_i`, minimises
 
@@ -50,11 +50,13 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
                   + \frac{1}{2 C S} \sum_j f_j \lVert W_{\cdot j} \rVert^2,
         \qquad S = \sum_i s_i,
 
-    where s is `sample_weight` times the weight of the row's class, f is `penalty_factor`, y are
-    one-hot labels or class probabilities, and the intercept b is not penalised. It is the objective
-    of ``sklearn.linear_model.LogisticRegression(C=C)`` divided by C S: same parameters, same
+    where s is `sample_weight` times the weight of the row's class, f is `penalty_factor`, with
+    `standardize` times the column's variance, y are one-hot labels or class probabilities, and the
+    intercept b is not penalised. It is the objective of
+    ``sklearn.linear_model.LogisticRegression(C=C)`` divided by C S: same parameters, same
     minimiser. Two classes are modelled by one row of coefficients, ``P(classes_[1]) =
-    sigmoid(z)``. Columns need no scaling: the solver works in standardised coordinates.
+    sigmoid(z)``. Units of columns do not affect convergence, as the solver works in standardised
+    coordinates; without `standardize` they do affect what the penalty means.
 
     Parameters
     ----------
@@ -63,6 +65,11 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
         ``np.inf`` means no penalty. glmnet's lambda is ``1 / (C S)``.
     penalty_factor : array-like of shape (n_features,), default=None
         Factors >= 0 on each feature's penalty; 0 leaves a feature unpenalised. None is all ones.
+    standardize : bool, default=False
+        Whether the penalty is that of columns over their standard deviations, so that units change
+        no prediction: a feature's part is multiplied by its variance, and coefficients stay in the
+        units of X. Deviations are about the mean, also without an intercept, divide by the sum of
+        the weights s, and count these; a constant column has no penalty.
     fit_intercept : bool, default=True
         Whether there is an intercept b.
     class_weight : dict {class: weight}, "balanced" or None, default=None
@@ -78,7 +85,7 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     solver : {"auto", "lbfgs", "newton", "minibatch"} or object of `softreg.solvers`, default="auto"
         "auto" takes `Newton` for small tables, whose Hessians are cheap, and for columns whose Gram
         matrix is too large to factor, else `LBFGS`. `MiniBatch` ends near the optimum, for data
-        that do not fit or do not stop.
+        larger than memory.
         scikit-learn's "newton-cg", "newton-cholesky", "sag" and "saga" mean "auto", as "liblinear"
         does without an intercept, which it penalises; "lbfgs" is softreg's own.
     tol : float, default=1e-9
@@ -159,6 +166,7 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
         C: float = 1.0,
         *,
         penalty_factor: ArrayLike | None = None,
+        standardize: bool = False,
         fit_intercept: bool = True,
         class_weight: dict | str | None = None,
         label_smoothing: float = 0.0,
@@ -173,6 +181,7 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     ) -> None:
         self.C = C
         self.penalty_factor = penalty_factor
+        self.standardize = standardize
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
         self.label_smoothing = label_smoothing
@@ -216,6 +225,11 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
         within one standard error of it.
     penalty_factor : array-like of shape (n_features,), default=None
         Factors >= 0 on each feature's penalty; 0 leaves a feature unpenalised. None is all ones.
+    standardize : bool, default=False
+        Whether the penalty is that of columns over their standard deviations, as in
+        `SoftmaxRegression`. Refits take the deviations in the rows that they learn from. Those in
+        all rows are taken with "loo", and where fits are made in the span of the rows: dense X with
+        more columns than rows, at most 2,000 rows and 256 MB.
     fit_intercept : bool, default=True
         Whether there is an intercept b.
     class_weight : dict {class: weight}, "balanced" or None, default=None
@@ -293,6 +307,7 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
         scoring: Any = "neg_log_loss",
         select: str = "best",
         penalty_factor: ArrayLike | None = None,
+        standardize: bool = False,
         fit_intercept: bool = True,
         class_weight: dict | str | None = None,
         label_smoothing: float = 0.0,
@@ -307,6 +322,7 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
         self.scoring = scoring
         self.select = select
         self.penalty_factor = penalty_factor
+        self.standardize = standardize
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
         self.label_smoothing = label_smoothing

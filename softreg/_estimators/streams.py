@@ -35,6 +35,12 @@ def _learns_from_streams(estimator: Any) -> bool:
             'class_weight="balanced" needs the counts of all rows, which a stream does not know; '
             "pass a dict {class: weight}."
         )
+    if estimator.standardize:
+        raise AttributeError(
+            "standardize=True needs the deviations of all rows, which a stream does not know; use "
+            "fit or fit_chunks, or standardize=False and as penalty_factor the variances of the "
+            "columns, if they are known."
+        )
     return stream_solver(estimator.solver) is not None
 
 
@@ -148,7 +154,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             in the first chunk. The estimator stays as it was.
         AttributeError
             If `solver` is none of "auto", "minibatch" and `solvers.MiniBatch` objects, or
-            ``class_weight="balanced"``.
+            ``class_weight="balanced"``, or ``standardize=True``.
 
         Examples
         --------
@@ -227,7 +233,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         solver, chunk = stream_solver(self.solver), getattr(self, "n_iter_", 0)
         solver.check()
         make_generator = validation.generator_maker(self.random_state, chunk)
-        penalty = penalty_of(self, self._inverse_strengths(encoding), n_features)
+        penalty = penalty_of(self, self._inverse_strengths(encoding), np.ones(n_features))
         return StreamProblem(encoding.link, penalty, solver, make_generator)
 
     def _stream_state(self, raw: Coordinates, encoding: Encoding) -> StreamState:

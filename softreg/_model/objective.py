@@ -34,10 +34,11 @@ class Objective:
 
         F(W, b) = (1/S) sum_i s_i loss(z_i, y_i)  +  (1/S) sum_jk l2_jk / 2 W_jk^2
 
-        z_i = W' x_i + b + o_i,    S = sum_i s_i,    l2_jk = penalty_factor_j / C_k
+        z_i = W' x_i + b + o_i,    S = sum_i s_i,    l2_jk = penalty_factor_j u_j^2 / C_k
 
     with W (d, K), the transpose of ``coef_``, b (K,), x_i (d,), row weights s_i >= 0, offsets
-    o_i (K,), targets y_i (K,). It is scikit-learn's ``LogisticRegression(C=C)`` divided by C S.
+    o_i (K,), targets y_i (K,), and units u_j of one, or with `standardize` the features' weighted
+    deviations. It is scikit-learn's ``LogisticRegression(C=C)`` divided by C S.
     Solvers see it in the working coordinates T (width, K) of `Coordinates`; Z are scores, P
     probabilities and R = P - Y residuals, each (K, m) for a block of m rows. Gradients and
     Hessians are those of F in T.
@@ -67,18 +68,24 @@ class Objective:
     spaces: tuple[RowSpace, ...] = ()
 
     @classmethod
-    def in_working_coordinates(cls, link: Link, rows: Rows, penalty: Penalty) -> Objective:
-        """Return the objective of rows and of a penalty in the user's units."""
+    def in_working_coordinates(
+        cls, link: Link, rows: Rows, penalty: Penalty, unit: NDArray | float = 1.0
+    ) -> Objective:
+        """Return the objective of rows in the user's units.
+
+        The penalty is one on features divided by `unit` (d,), none on those whose unit is zero.
+        """
         spaces: tuple[RowSpace, ...] = ()
+        unit = np.where(np.greater(unit, 0), unit, 1.0)
         if penalty.is_rotatable and rotation_pays(rows):
-            spaces = (RowSpace.from_rows(rows, penalty),)
-            rows, penalty = spaces[0].rows, spaces[0].penalty
+            spaces = (RowSpace.from_rows(rows, penalty, unit),)
+            rows, penalty, unit = spaces[0].rows, spaces[0].penalty, np.ones(1)
         totals = rows.totals
-        weight, unit = totals.score_divisor, totals.weight_unit
+        weight, weight_unit = totals.score_divisor, totals.weight_unit
         penalty = penalty.divided(weight)
-        rows = rows.standardised(penalty.least_scale(unit))
-        coordinates = rows.coordinates
-        penalty = penalty.for_scaled_features(coordinates.scale, coordinates.intercept, unit)
+        rows = rows.standardised(unit * penalty.least_scale(weight_unit))
+        scale, intercept = rows.coordinates.scale, rows.coordinates.intercept
+        penalty = penalty.for_scaled_features(scale / unit, intercept, weight_unit)
         return cls(link, rows, penalty, weight, float(totals.score_weight.mean()), spaces)
 
     @cached_property

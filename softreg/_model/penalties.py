@@ -51,6 +51,9 @@ class Penalty(Protocol):
     def repeated(self, count: int) -> Penalty:
         """Return the penalty of `count` copies of the scores."""
 
+    def on_multiples(self, multiple: Coef) -> Penalty:
+        """Return T -> penalty(multiple * T), multiples (width, K) being > 0."""
+
     def rotated(self, rank: int, unrotated: Mask) -> Penalty:
         """Return the penalty of `rank` features of strength one, and of the features `unrotated`.
 
@@ -67,7 +70,10 @@ class Penalty(Protocol):
 
     @property
     def ridge_by_score(self) -> PerScore:
-        """Factors r of scores, (K,) or (1,), with which ridge = ridge_by_feature[:, None] * r."""
+        """Factors r of scores, (K,) or (1,), with which ridge = ridge_by_feature[:, None] * r.
+
+        Nearly so, where features are in units of their deviations in the rows of each fit.
+        """
 
     @property
     def free(self) -> Mask:
@@ -103,7 +109,7 @@ class Ridge:
     """sum_jk l2_jk / 2 T_jk^2 over features j and scores k.
 
     A strength of zero is no penalty. Strengths are the products of a factor for each feature and
-    one for each score.
+    one for each score, but for refits of folds that each have their own deviations.
 
     Attributes
     ----------
@@ -148,6 +154,9 @@ class Ridge:
     def repeated(self, count: int) -> Ridge:
         return self if self.l2.shape[1] == 1 else Ridge(np.tile(self.l2, count))
 
+    def on_multiples(self, multiple: Coef) -> Ridge:
+        return Ridge(self._kept(self.l2 * np.square(multiple)))
+
     def rotated(self, rank: int, unrotated: Mask) -> Ridge:
         return Ridge(np.concatenate([np.tile(self.ridge_by_score, (rank, 1)), self.l2[unrotated]]))
 
@@ -161,7 +170,7 @@ class Ridge:
 
     @property
     def ridge_by_score(self) -> PerScore:
-        # Any row of l2 would do, as it is an outer product; the largest is not zero.
+        # Any row of an outer product would do; the largest is not zero.
         strongest = self.ridge_by_feature.max(initial=0)
         return self.l2.max(axis=0, initial=0) / (strongest if strongest > 0 else 1.0)
 

@@ -29,7 +29,8 @@ def rotation_pays(rows: Rows) -> TypeGuard[MemoryRows]:
 class RowSpace:
     """Coordinates in the span of the rows: the same optimum, d / n times cheaper.
 
-    With A = (X - centre) / sqrt(l2) and A' = Q R, the weights are W = Q theta / sqrt(l2); the
+    With A = (X - centre) / sqrt(l2) and A' = Q R, the weights are W = Q theta / sqrt(l2), where l2
+    are the strengths of the penalty on W in the user's units; the
     features become A Q = R' (n, n) and the penalty theta' theta / 2. (The eigenvectors of A A'
     would do, but squaring A loses half the digits.) Columns without a penalty are not rotated;
     where there are no others, all are, in units of their deviations. Source: Hastie and Tibshirani
@@ -50,15 +51,15 @@ class RowSpace:
     unit: NDArray[np.float64]
 
     @classmethod
-    def from_rows(cls, rows: MemoryRows, penalty: Penalty) -> RowSpace:
-        """Return the row space of raw rows, given the penalty of their columns."""
+    def from_rows(cls, rows: MemoryRows, penalty: Penalty, unit: NDArray) -> RowSpace:
+        """Return the row space of raw rows, given the penalty of their columns over `unit` (d,)."""
         # 1. The unit of each column, in which the penalty is theta' theta / 2.
         moments = rows.totals.moments
         centre = moments.mean * rows.coordinates.intercept
         spread = np.hypot(moments.deviation, moments.mean - centre)
-        inverse_unit = np.sqrt(penalty.ridge_by_feature)
+        inverse_unit = unit * np.sqrt(penalty.ridge_by_feature)
         is_penalised = bool(inverse_unit.any())
-        inverse_unit = inverse_unit if is_penalised else spread
+        inverse_unit = np.where(spread > 0, inverse_unit if is_penalised else spread, 1.0)
         unit = np.zeros_like(inverse_unit)
         np.divide(1, inverse_unit, out=unit, where=inverse_unit > 0)
         # 2. Centred columns, twice: what rounding leaves of the mean would pass for a feature.

@@ -274,6 +274,11 @@ class MemoryRows(Rows):
         store = Store({"moments": self.kept("moments", self._moments)})
         return self.replaced(Y=self.Y.repeated(counts), offset=offset, store=store)
 
+    def deviations(self, counts: NDArray) -> NDArray[np.float64]:
+        """Return the deviations of the raw columns, (fits, d), rows counting `counts` (fits, n)."""
+        weights = (self.weights * count for count in counts)
+        return np.stack([self.replaced(weight=w)._moments().deviation for w in weights])
+
     def take_rows(self, rows: Places | slice) -> Self:
         """Return some of the rows."""
         Y, weight, offset = self._terms(rows)

@@ -44,13 +44,18 @@ class FoldRefits:
     objective : Objective of all rows, at C = 1
     folds : list of Fold
     tol : float, the estimate of (F - F*) / F at which refits end
+    standardize : bool, whether the penalty is that of columns over their deviations in the rows of
+        each refit; where features are rotated it stays that of their deviations in all rows
     """
 
-    def __init__(self, objective: Objective, folds: list[Fold], tol: float) -> None:
+    def __init__(
+        self, objective: Objective, folds: list[Fold], tol: float, standardize: bool = False
+    ) -> None:
         train = np.stack([fold.train for fold in folds])
         self.folds = folds
         self._rows = rows_in_memory(objective)
-        self._refits = objective.repeated(self._rows.repeated(train), len(folds))
+        refits = objective.repeated(self._rows.repeated(train), len(folds))
+        self._refits = _standardised(refits, self._rows, train) if standardize else refits
         self._refits_in_float32 = in_float32(self._refits)
         self._tol = tol
         # How far the coefficients of the refits are from those of the fit to all rows, at the
@@ -98,11 +103,34 @@ class FoldRefits:
         return T
 
 
-def refits_in_groups(objective: Objective, folds: list[Fold], tol: float) -> list[FoldRefits]:
-    """Return the refits of all folds, in groups whose scores are kept from product to product."""
+def refits_in_groups(
+    objective: Objective, folds: list[Fold], tol: float, standardize: bool = False
+) -> list[FoldRefits]:
+    """Return the refits of all folds, in groups whose scores are kept from product to product.
+
+    The parameters are those of `FoldRefits`.
+    """
     most = objective.rows.threads.limits.kept_scores
-    groups = groups_within(objective, np.arange(len(folds)), most)
-    return [FoldRefits(objective, [folds[number] for number in group], tol) for group in groups]
+    return [
+        FoldRefits(objective, [folds[number] for number in group], tol, standardize)
+        for group in groups_within(objective, np.arange(len(folds)), most)
+    ]
+
+
+def _standardised(refits: Objective, rows: MemoryRows, train: NDArray) -> Objective:
+    """Return the objective of several fits with the penalty of columns over their own deviations.
+
+    In the penalty given they are over those of all rows, and so they stay where they are constant
+    in the rows of a fit: only a penalty then brings their coefficient to zero.
+    """
+    if refits.spaces:
+        return refits
+    width, K = refits.shape
+    ratio, deviation = np.ones((width, len(train))), rows.deviations(train).T
+    all_rows = rows.totals.moments.deviation[:, None]
+    np.divide(deviation, all_rows, out=ratio[: len(all_rows)], where=deviation > 0)
+    multiple = ratio.repeat(K // len(train), axis=1)
+    return replace(refits, penalty=refits.penalty.on_multiples(multiple))
 
 
 def groups_within(objective: Objective, members: NDArray, most: int) -> list[NDArray]:
