@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
 
 from softreg import SigmoidRegression, SoftmaxRegression, SoftmaxRegressionCV, regularization_path
-from softreg._model.certificate import curvature_gap, replaceable_features
+from softreg._model.certificate import curvature_gap
 from softreg._model.links import Sigmoid
 from softreg.solvers.base import LOSS_ROUNDING
 
@@ -44,27 +44,6 @@ def test_the_bound_never_says_that_separated_classes_have_an_optimum(one_thread,
     T = np.array([[size], [0.1]])
     value, gradient = objective.value_and_gradient(T)
     assert (curvature_gap(objective, T, gradient) >= value).all()
-
-
-def test_a_feature_is_replaceable_if_others_determine_it(one_thread):
-    """One of a group of categories, a copy, a sum; not what differs by a millionth."""
-    rng = np.random.default_rng(0)
-    group, (a, b, c) = one_hot(rng.integers(4, size=200)), rng.normal(50, 3, (3, 200))
-    nearly = c * (1 + 1e-6 * rng.normal(size=200))
-    X = np.column_stack([group, a, b, a - 2 * b, 1000 * b, c, nearly, np.full(200, 3.0)])
-    terms = {"penalty": "no penalty", "factors": np.ones(X.shape[1])}
-    replaceable = replaceable_features(make(one_thread, X=X, n=200, **terms).objective)
-    assert replaceable[[0, 1, 2, 3, -1]].sum() == 1  # the last is the intercept
-    assert replaceable[4:8].sum() == 2
-    assert not replaceable[8:11].any()
-
-
-def test_a_feature_with_a_penalty_is_not_replaceable(one_thread):
-    """Which of two copies has the coefficient makes a difference to the penalty."""
-    x = np.random.default_rng(0).normal(size=(40, 1))
-    for factors, expected in [([1, 1], 0), ([0, 1], 0), ([0, 0], 1)]:
-        case = make(one_thread, X=np.hstack([x, x]), factors=np.array(factors, float))
-        assert replaceable_features(case.objective).sum() == expected
 
 
 # ---- What estimators say ------------------------------------------------------------------------
@@ -109,6 +88,7 @@ def test_smoothed_labels_have_a_proven_optimum_whatever_the_offsets():
     assert model.converged_ and model.proven_
 
 
+@pytest.mark.filterwarnings("ignore:The coefficients of the columns:UserWarning")
 def test_categories_without_a_penalty_are_proven():
     """A column for each level, which add up to the intercept's: many minimisers, one F."""
     rng = np.random.default_rng(0)

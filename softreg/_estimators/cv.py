@@ -100,8 +100,10 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         sklearn.exceptions.ConvergenceWarning
             Once, with the values of C whose optimum was not reached or does not exist.
         UserWarning
-            Once, if labels are constant: all 0, all 1, or never known. Once, if `scoring` has no
-            score for some folds, as where held-out rows lack a class: C is chosen by the others.
+            Once, if labels are constant: all 0, all 1, or never known. Once, if columns without a
+            penalty determine each other at the chosen C, as in `SoftmaxRegression.fit`. Once, if
+            `scoring` has no score for some folds, as where held-out rows lack a class: C is chosen
+            by the others.
         """
         given = {"sample_weight": sample_weight, "offset": offset, "groups": groups}
         by_row = leaves_one_out(self.cv, self.scoring)
@@ -296,5 +298,6 @@ def result_at(results: list[Result], index: NDArray[np.intp]) -> Result:
         converged=joined([result.converged for result in results]),
         proven=joined([result.proven for result in results]),
         diverging=tuple(k for k, result in enumerate(of_labels) if k in result.diverging),
+        unidentified=max((result.unidentified for result in of_labels), key=len),
         message=unconverged[0].message if unconverged else last.message,
     )

@@ -93,7 +93,9 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         sklearn.exceptions.ConvergenceWarning
             Once, if the optimum was not reached or does not exist.
         UserWarning
-            Once, if labels are constant: all 0, all 1, or never known.
+            Once, if labels are constant: all 0, all 1, or never known. Once, if columns without a
+            penalty determine each other, with their names: predictions and F are those of the one
+            optimum, their coefficients the least that reach it, the limit of ever weaker penalties.
 
         Notes
         -----

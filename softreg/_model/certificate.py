@@ -6,22 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, lapack, solve_triangular
+from scipy.linalg import solve_triangular
 
-from softreg._model.block_kernels import (
-    CertificateSums,
-    GramProduct,
-    LargestLeverage,
-    LargestRemainder,
-)
+from softreg._model.block_kernels import CertificateSums, LargestLeverage
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, PerProblem
 
 _EPS = np.finfo(float).eps
-# A sum over features that cancels to this share of its terms is zero but for rounding. Coefficients
-# of such sums are exact enough to tell if each feature among those that determine the others keeps
-# this share of its squares beside the rest of them, or more.
-_CANCELLED, _INDEPENDENT = 16 * _EPS, 1e-6
 # A score whose probability is zero, and whose square is a number.
 _NEVER = -1e150
 
@@ -93,11 +84,11 @@ def curvature_gap(objective: Objective, T: Coef, gradient: Coef) -> PerProblem:
         value, T = objective.value(T), _without_classes(T, unseen)
         value_without, gradient = objective.value_and_gradient(T)
         excess = value - value_without
-    # 2. The Hessian, its gauge fixed, which no gradient and no move of scores notices. Left out are
-    #    constant features, and those that others replace.
+    # 2. The Hessian, its gauge fixed, which no gradient and no move of scores notices. Constant
+    #    features are left out.
     hessians = objective.hessian(T)
     constant = np.append(np.isinf(objective.rows.coordinates.scale), [False])[:width]
-    left_out = constant | replaceable_features(objective) | unseen[:, None]
+    left_out = constant | unseen[:, None]
     left_out = left_out.reshape(len(hessians), -1)
     hessians[left_out[:, :, None] | left_out[:, None, :]] = 0
     gradients = np.where(left_out, 0, gradient.T.reshape(len(hessians), -1))
@@ -135,37 +126,3 @@ def _inverse_factor(H: NDArray, left_out: Mask) -> NDArray | None:
         return solve_triangular(np.linalg.cholesky(lower), np.eye(order), lower=True)
     except np.linalg.LinAlgError:
         return None
-
-
-def replaceable_features(objective: Objective) -> Mask:
-    """Return which features without a penalty are linear combinations of others, (width,).
-
-    Such as one of the columns that stand for the categories of a variable: with an intercept the
-    others determine it. Whatever the coefficients of these features, others reach the same scores.
-    """
-    free = objective.penalty.free.all(axis=1)
-    gram = objective.gram()
-    varying = (free & (gram.diagonal() > 0)).nonzero()[0]
-    replaceable = np.zeros(len(gram), dtype=bool)
-    deviation = np.sqrt(gram.diagonal()[varying])
-    unit_gram = gram[np.ix_(varying, varying)] / np.outer(deviation, deviation)
-    # 1. Pivoted Cholesky: columns in the order of what those before leave of them, until that is
-    #    little.
-    _, order, rank, _ = lapack.dpstrf(unit_gram, tol=_INDEPENDENT, lower=1)
-    kept, rest = np.split(order - 1, [rank])
-    if not rest.size:
-        return replaceable
-    # 2. Which of the others they determine: those of which they leave rounding in every row.
-    #    Their shares of the others are refined by what is left, as in iterative refinement.
-    V = np.zeros((len(gram), len(rest)))
-    V[varying[rest], np.arange(len(rest))] = -1 / deviation[rest]
-    factor = cho_factor(unit_gram[np.ix_(kept, kept)])
-    for _ in range(2):
-        (left,) = objective.rows.sum(GramProduct(V))
-        left = left[varying[kept]] / (objective.rows.totals.weight * deviation[kept, None])
-        V[varying[kept]] -= cho_solve(factor, left) / deviation[kept, None]
-    centre, scale = objective.rows.coordinates.centre, objective.rows.coordinates.scale
-    distance = np.append(np.abs(centre) / scale, [0.0])[: len(gram)]
-    remainder = LargestRemainder(V, distance)
-    replaceable[varying[rest]] = objective.rows.maximum(remainder) <= _CANCELLED
-    return replaceable

@@ -21,7 +21,7 @@ from softreg._model.block_kernels import (
 )
 from softreg._model.links import Link, Problems
 from softreg._model.penalties import Penalty, Ridge
-from softreg._model.rowspace import RowSpace, rotation_pays
+from softreg._model.rowspace import RowSpace, Space, rotation_pays
 from softreg._rows.arrays import Coef, Mask, PerProblem, PerScore, Places
 from softreg._rows.base import Rows
 
@@ -57,7 +57,7 @@ class Objective:
     penalty : Penalty, on T; 0 for the intercept
     score_weight : ndarray (K,), S_k of all rows, also where `rows` is a sample of them
     mean_weight : float, S of all scores, also where the objective has some of them only
-    spaces : tuple of RowSpace: the one from which X was rotated, or none
+    spaces : tuple of Space, by which coefficients go back to the user's, the first one first
     """
 
     link: Link
@@ -65,7 +65,7 @@ class Objective:
     penalty: Penalty
     score_weight: PerScore
     mean_weight: float
-    spaces: tuple[RowSpace, ...] = ()
+    spaces: tuple[Space, ...] = ()
 
     @classmethod
     def in_working_coordinates(
@@ -75,7 +75,7 @@ class Objective:
 
         The penalty is one on features divided by `unit` (d,), none on those whose unit is zero.
         """
-        spaces: tuple[RowSpace, ...] = ()
+        spaces: tuple[Space, ...] = ()
         unit = np.where(np.greater(unit, 0), unit, 1.0)
         if penalty.is_rotatable and rotation_pays(rows):
             spaces = (RowSpace.from_rows(rows, penalty, unit),)
@@ -133,6 +133,15 @@ class Objective:
         varies = np.isfinite(self.rows.coordinates.scale)
         free = self.penalty.free[: len(varies)][varies].any(axis=0)
         return self.problems.any(np.broadcast_to(free, self.shape[1:]))
+
+    @property
+    def unidentified_features(self) -> Mask:
+        """Features of the user's whose coefficients the data leave open, (d,)."""
+        d = len(self.rows.coordinates.scale)
+        free, unidentified = np.all(self.penalty.free[:d], axis=1), np.zeros(d, dtype=bool)
+        for space in self.spaces:
+            unidentified = space.unidentified(unidentified, free)
+        return unidentified
 
     # ---- The same objective for other problems, rows or strengths -------------------------------
 
@@ -205,7 +214,7 @@ class Objective:
 
     def working(self, W: Coef, b: PerScore) -> Coef:
         """Return T of coefficients in the user's units."""
-        for space in self.spaces:
+        for space in reversed(self.spaces):
             W, b = space.working(W, b)
         return self.link.centred(self.rows.coordinates.working(W, b))
 

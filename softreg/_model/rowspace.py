@@ -1,9 +1,9 @@
-"""Wide data: with more columns than rows, the weights lie in the span of the rows."""
+"""Spaces of coefficients; that of wide data: the weights lie in the span of the rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,25 @@ from softreg._rows.arrays import Coef, Mask, PerScore
 from softreg._rows.base import Rows
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows
+
+# A feature is within the span of the rows where the rest of a unit vector is rounding.
+_WITHIN = 1e-10
+
+
+class Space(Protocol):
+    """A subspace of coefficients that holds an optimum, and the way back from its coordinates."""
+
+    def coefficients(self, W: Coef, b: PerScore) -> tuple[Coef, PerScore]:
+        """Return W (d, K) and b (K,), of those in this space."""
+
+    def working(self, W: Coef, b: PerScore) -> tuple[Coef, PerScore]:
+        """Return the coefficients in this space that are nearest to W (d, K) and b (K,)."""
+
+    def unidentified(self, others: Mask, free: Mask) -> Mask:
+        """Return the features whose coefficients the data leave open, (d,).
+
+        `others` are those in this space, for another reason; `free` those that have no penalty.
+        """
 
 
 def rotation_pays(rows: Rows) -> TypeGuard[MemoryRows]:
@@ -85,7 +104,6 @@ class RowSpace:
         return cls(rotated, penalty.rotated(len(R), unrotated), Q, centre, unit)
 
     def coefficients(self, theta: Coef, b: PerScore) -> tuple[Coef, PerScore]:
-        """Return W (d, K) and b (K,) on the original columns, of theta and b on the rotated."""
         rank = self.Q.shape[1]
         W = self.unit[:, None] * (self.Q @ theta[:rank])
         intercept = b - self.centre @ W
@@ -93,11 +111,19 @@ class RowSpace:
         return W, intercept
 
     def working(self, W: Coef, b: PerScore) -> tuple[Coef, PerScore]:
-        """Return theta and b of the part of W (d, K) that lies in the row space."""
         scaled, unrotated = np.zeros(W.shape), self._unrotated
         np.divide(W, self.unit[:, None], out=scaled, where=self.unit[:, None] > 0)
         W_of_rotated = np.where(unrotated[:, None], 0, W)
         return np.concatenate([self.Q.T @ scaled, W[unrotated]]), b + self.centre @ W_of_rotated
+
+    def unidentified(self, others: Mask, free: Mask) -> Mask:
+        rank, unidentified = self.Q.shape[1], np.zeros(len(self.Q), dtype=bool)
+        if free[:rank].all():  # the data leave open what is outside the span of the rows
+            spanned = (self.rows.X[:, :rank] != 0).any(axis=0)
+            varies = (self.Q != 0).any(axis=1)
+            unidentified = varies & (np.square(self.Q[:, spanned]).sum(axis=1) < 1 - _WITHIN)
+        unidentified[self._unrotated] = others[rank:]
+        return unidentified
 
     @property
     def _unrotated(self) -> Mask:

@@ -12,6 +12,7 @@ from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
 from softreg.solvers.auto import choose_solver
 from softreg.solvers.base import Monitor, Point, Result
+from softreg.solvers.linalg.collinear import identified
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.newton import Newton
 from softreg.solvers.outer_loop import is_saturated, run_rounds, through_temperatures
@@ -71,14 +72,16 @@ def path_points(
     trail: list[tuple[float, Coef]] = []
     previous = None
     for C in Cs:
-        penalised, monitor = objective.at_strength(C), new_monitor()
+        posed, monitor = objective.at_strength(C), new_monitor()
+        expected = extrapolated(trail, C) if trail else posed.null()
+        penalised, expected = identified(posed, expected)
         # 1. Where to start, and in which metric.
         is_near, descend = False, choose_solver(penalised).descend
+        start = Point.at_coefficients(penalised.in_double(), expected)
         if previous is None:
-            start = Point.at_coefficients(penalised.in_double(), penalised.null())
             metric = first_metric(penalised, start.T)
         else:
-            start = _start(penalised, previous, extrapolated(trail, C))
+            start = _start(posed, previous, start)
             change = penalised.penalty.ridge - previous.objective.penalty.ridge
             metric = previous.metric.with_ridge_change(penalised, change)
             is_near = bool((relative_estimate(penalised, start, metric) <= _NEAR).all())
@@ -118,12 +121,12 @@ def C_values(objective: Objective, Cs: int | NDArray) -> NDArray:
     return np.unique(np.geomspace(least, max(largest, least), Cs))
 
 
-def _start(objective: Objective, previous: PathPoint, expected: Coef) -> Point:
-    """Return the point at the expected coefficients, or at the previous ones if F is less there."""
-    exact = objective.in_double()
-    point = Point.at_coefficients(exact, expected)
+def _start(posed: Objective, previous: PathPoint, expected: Point) -> Point:
+    """Return the point where the optimum is expected, or the previous one if F is less there."""
     T, penalty = previous.T, previous.objective.penalty
-    change = objective.problems.total(objective.penalty.value(T) - penalty.value(T))
-    value_at_previous = previous.result.objective + objective.in_units_of_F(change)
-    is_better = objective.in_units_of_F(point.value).sum() <= value_at_previous.sum()
-    return point if is_better else Point.at_coefficients(exact, T)
+    change = posed.problems.total(posed.penalty.value(T) - penalty.value(T))
+    value_at_previous = previous.result.objective + posed.in_units_of_F(change)
+    if posed.in_units_of_F(expected.value).sum() <= value_at_previous.sum():
+        return expected
+    objective, T = identified(posed, T)
+    return Point.at_coefficients(objective.in_double(), T)

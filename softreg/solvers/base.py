@@ -204,6 +204,8 @@ class Result:
     stopped : bool, whether the fit ended where the user said: by a callback or number of epochs
     diverging : tuple of int, the scores that grow without end (separated classes, no penalty)
     loss_curve : ndarray of shape (n_iter,), F after each iteration
+    unidentified : tuple of int, the features whose coefficients the data leave open, though not
+        the scores: collinear ones without a penalty
     validation_curve : ndarray of shape (n_iter,) or None, the mean loss of rows held out
     """
 
@@ -218,6 +220,7 @@ class Result:
     stopped: bool
     diverging: tuple[int, ...]
     loss_curve: NDArray
+    unidentified: tuple[int, ...] = ()
     validation_curve: NDArray | None = None
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, Places
 from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, rounding
+from softreg.solvers.linalg.collinear import identified
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.proof import result_from
 from softreg.solvers.steps import estimated_gap, gradient_step, is_near, newton_step
@@ -122,6 +123,7 @@ class Minimum:
 
 def run_outer_loop(objective: Objective, start: Coef, monitor: Monitor, descend: Descent) -> Result:
     """Return the minimiser of the objective, found from `start` (width, K)."""
+    objective, start = identified(objective, start)
     point = Point.at_coefficients(objective.in_double(), start)
     metric = first_metric(objective, start)
     if is_saturated(objective, point, metric):

@@ -40,6 +40,7 @@ def result_from(objective: Objective, point: Point, converged: Mask, monitor: Mo
         stopped=monitor.stopped,
         diverging=tuple(diverging.nonzero()[0].tolist()),
         loss_curve=np.array(monitor.losses),
+        unidentified=tuple(objective.unidentified_features.nonzero()[0].tolist()),
     )
 
 
