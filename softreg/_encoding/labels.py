@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.special import log_expit, log_softmax
-from sklearn.utils import column_or_1d
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Answers, Encoder, Encoding
@@ -50,17 +49,15 @@ class LabelTally:
 
 
 @dataclass(frozen=True, eq=False)
-class _LabelParameters:
+class _LabelParameters(Encoder):
     """The estimator's parameters that concern labels.
 
     Attributes
     ----------
-    classes : array-like or None, the names of the labels (L,), or the classes in order (K,)
     class_weight, threshold : as the user gave them
     intercept : bool; constant labels are warned of only if there is one
     """
 
-    classes: ArrayLike | None
     class_weight: Any
     threshold: Any
     intercept: bool
@@ -83,7 +80,7 @@ class _LabelParameters:
 
 
 @dataclass(frozen=True, eq=False)
-class LabelEncoder(_LabelParameters, Encoder):
+class LabelEncoder(_LabelParameters):
     """Reads labels (n, L), any number a row: 0, 1, a share between, or NaN where unknown.
 
     Attributes
@@ -145,12 +142,12 @@ class LabelEncoding(Encoding):
 
 
 @dataclass(frozen=True, eq=False)
-class OneVsRestEncoder(_LabelParameters, Encoder):
+class OneVsRestEncoder(_LabelParameters):
     """Reads one class a row: K > 2 classes are K labels, two classes are one label."""
 
     def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
         weight = validation.check_sample_weight(sample_weight, X.shape[0])
-        return Answers(column_or_1d(validation.check_y(y, X)), weight)
+        return Answers(validation.check_y(y, X), weight)
 
     def tally(self, answers: Answers) -> ClassTally:
         return tally_of_classes(*answers)
@@ -164,14 +161,15 @@ class OneVsRestEncoder(_LabelParameters, Encoder):
         if K == 2:
             validation.check_threshold(self.threshold, 1)
             return replace(encoding, fitted_attributes=attributes)
-        yes = tally.totals[np.argsort(encoding.sorted_codes)].astype(float)
+        yes = tally.totals.astype(float)
         observed_sides = np.stack([yes > 0, yes < yes.sum()])
         labels = LabelTally(np.full(K, yes.sum()), yes, observed_sides)
         fields = self._encoding_fields(encoding.classes, labels, attributes)
         return OneVsRestEncoding(**fields, class_encoding=encoding)
 
     def encoding_from_classes(self, classes: ArrayLike | None, answers: Answers) -> Encoding:
-        return self.encoding_from_tally(tally_of_declared(self.classes, classes))
+        tally = tally_of_declared(self.classes, classes)
+        return replace(self, classes=tally.classes).encoding_from_tally(tally)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

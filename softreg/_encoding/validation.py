@@ -7,6 +7,7 @@ come first, then those of rows and features, of y, of classes, and of parameters
 from __future__ import annotations
 
 import numbers
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,23 @@ import numpy as np
 from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
+from sklearn.exceptions import DataConversionWarning
+from sklearn.utils import check_array, check_consistent_length, check_random_state
+
+from softreg._encoding.class_values import (
+    SEVERAL_LABELS,
+    as_dates,
+    codes_in,
+    column_of,
+    distinct_with_codes,
+    first_column,
+    has_columns,
+    in_order,
+    is_column,
+    listed,
+    missing,
+    sorted_if_ordered,
+)
 
 # Rows that softmax made in single precision sum to 1 within 4e-6, over 100,000 classes, too
 # (measured); rows that were never normalised miss it by far more than this.
@@ -178,7 +195,7 @@ def without_duplicates(X: Any) -> Any:
 
 
 def check_y(y: Any, X: Any) -> NDArray:
-    """Return y of as many rows as X, without NaN: (n,), or (n, K) if it has several columns.
+    """Return y of as many rows as X, none missing: (n,), or (n, K) if it has several columns.
 
     A warning says that a single column should be no axis.
     """
@@ -189,10 +206,49 @@ def check_y(y: Any, X: Any) -> NDArray:
             "y is a sparse matrix, which is a multi-label indicator: use SigmoidRegression; class "
             "probabilities must be dense: pass y.toarray()."
         )
-    checked = check_array(y, ensure_2d=False, dtype=None, input_name="y")
-    check_consistent_length(X, checked)
-    is_column = checked.ndim == 2 and checked.shape[1] == 1
-    return column_or_1d(checked, warn=True) if is_column else checked
+    check_consistent_length(X, y)
+    if has_columns(y):
+        _check_no_texts(y)
+        return check_array(y, dtype=None, input_name="y")
+    if is_column(y):
+        message = "A column-vector y was passed when a 1d array was expected: pass y.ravel()."
+        warnings.warn(message, DataConversionWarning, stacklevel=2)
+        y = first_column(y)
+    column = column_of(y)
+    check_shape("y", column, X.shape[0])
+    _check_labels(column, y)
+    return column
+
+
+def _check_labels(column: NDArray, y: Any) -> None:
+    """Raise a ValueError if labels (n,), as y gave them, are missing or measurements."""
+    rows = missing(column)
+    if rows.size:
+        index = y.index[rows[0]] if hasattr(y, "iloc") else rows[0]
+        of_table = "" if index == rows[0] else f" (index {index})"
+        raise ValueError(
+            f"y lacks {rows.size} of {len(column)} labels (None, NaN, NA or NaT), the first one in "
+            f"row {rows[0]}{of_table}: leave such rows out, X[keep] and y[keep] with "
+            "keep = pandas.notna(y)."
+        )
+    if column.dtype.kind in "fc":  # refuses infinite and complex numbers
+        check_array(column, ensure_2d=False, dtype=None, input_name="y")
+    if column.dtype.kind == "f" and (fractional := column != np.trunc(column)).any():
+        row = int(np.argmax(fractional))
+        raise ValueError(
+            f"y holds {column[row]:g} in row {row}, no integer. Unknown label type: continuous "
+            "values, which a regressor predicts; if they are classes, pass y.astype(str)."
+        )
+
+
+def _check_no_texts(y: Any) -> None:
+    """Raise a ValueError if the first row of y (n, K) holds a text."""
+    texts = [value for value in np.ravel(getattr(y, "iloc", y)[:1]) if isinstance(value, str)]
+    if texts:
+        raise ValueError(
+            f"y has several columns and holds {str(texts[0])!r}; columns hold numbers: "
+            f"{SEVERAL_LABELS}."
+        )
 
 
 def check_probabilities(y: NDArray) -> NDArray:
@@ -210,6 +266,8 @@ def check_probabilities(y: NDArray) -> NDArray:
 
 def check_answers(Y: Any, X: Any) -> sparse.csr_array:
     """Return an indicator matrix as CSR (n, L) of doubles: 0 to 1, or NaN where unknown."""
+    if not sparse.issparse(Y):
+        _check_no_texts(Y)
     checked = check_array(
         Y,
         accept_sparse="csr",
@@ -232,8 +290,8 @@ def check_answers(Y: Any, X: Any) -> sparse.csr_array:
 
 def check_column_names(classes: ArrayLike | None, n: int) -> NDArray:
     """Return the names of the n columns of y, (n,): `classes`, or 0, 1, ... for None."""
-    names = np.arange(n) if classes is None else np.asarray(classes)
-    repeated = [name for name, count in Counter(names.ravel().tolist()).items() if count > 1]
+    names = np.arange(n) if classes is None else column_of(classes)
+    repeated = [name for name, count in Counter(listed(names)).items() if count > 1]
     if names.shape != (n,) or repeated:
         often = f", {repeated} more than once" if repeated else ""
         raise ValueError(
@@ -252,38 +310,62 @@ def check_same_columns(names: Any, expected: Any) -> None:
         )
 
 
-def check_class_order(classes: ArrayLike | None, sorted_classes: NDArray) -> NDArray:
+def check_class_order(classes: ArrayLike | None, in_y: NDArray) -> NDArray:
     """Return two or more classes, (K,): `classes`, which may have no rows, or for None those of y.
 
-    `sorted_classes` are those of y.
+    `in_y` are those of y, which are sorted, and need an order, for None alone.
     """
-    order = sorted_classes if classes is None else np.asarray(classes)
-    distinct = set(order.ravel().tolist())
-    if order.shape != (len(distinct),) or not distinct.issuperset(sorted_classes.tolist()):
+    order = in_order(in_y) if classes is None else as_dates(column_of(classes), in_y.dtype)
+    if not _are_distinct(order) or (codes_in(order, in_y) < 0).any():
         raise ValueError(
-            f"classes={classes!r} must name each class in y once; y holds "
-            f"{sorted_classes.tolist()}."
+            f"classes={classes!r} must name each class in y once; y holds {listed(in_y)}."
         )
     if len(order) < 2:
         raise ValueError(
-            f"y holds one class only, {order[0]!r} (n_classes=1); a classifier needs rows of at "
-            "least two classes, or `classes` that names those without rows."
+            f"y holds one class only, {listed(order)[0]!r} (n_classes=1); a classifier needs rows "
+            "of at least two classes, or `classes` that names those without rows."
         )
     return order
 
 
+def _are_distinct(classes: NDArray) -> bool:
+    """Return whether classes are (K,), each another one and none missing."""
+    is_list = classes.ndim == 1 and not missing(classes).size
+    return is_list and len(distinct_with_codes(classes)[0]) == len(classes)
+
+
+def check_same_kind(y: NDArray, classes: NDArray) -> None:
+    """Raise a ValueError if classes y (n,) are none of `classes` (K,), but of other types.
+
+    Any numbers are of one type.
+    """
+    if (codes_in(classes, y) >= 0).any():
+        return
+    in_y, in_fit = ({_type(value) for value in listed(column)} for column in (y, classes))
+    if in_y.isdisjoint(in_fit):
+        raise ValueError(
+            f"y holds labels such as {listed(y[:1])[0]!r}; it must hold classes like those of the "
+            f"fit, {listed(classes)}."
+        )
+
+
+def _type(value: Any) -> type:
+    return numbers.Number if isinstance(value, numbers.Number) else type(value)
+
+
 def check_declared_classes(classes: Any) -> NDArray:
-    """Return the two or more classes that a stream will hold, (K,), sorted."""
+    """Return the two or more classes that a stream will hold, (K,), sorted.
+
+    Those of one type without an order, such as members of an Enum, are as they were named.
+    """
     try:
-        declared = np.asarray(classes)
-        distinct = np.unique(declared)
-        none_missing = bool((distinct == distinct).all())  # NaN is not itself
-        is_text = declared.dtype.kind in "US"
-        of_one_kind = not is_text or all(isinstance(label, str | bytes) for label in classes)
-        once_each = declared.ndim == 1 and len(declared) == len(distinct) >= 2
-        if once_each and none_missing and of_one_kind:
-            return distinct
-    except (TypeError, ValueError):  # of no order, such as None and 1, or of no shape
+        declared = column_of(classes)
+        if _are_distinct(declared) and len(declared) >= 2:
+            ordered = sorted_if_ordered(declared)
+            of_one_type = len({type(label) for label in declared.tolist()}) == 1
+            if ordered is not None or of_one_type:
+                return declared if ordered is None else ordered
+    except (TypeError, ValueError):  # no sequence, or of lists
         pass
     raise ValueError(
         f"classes={classes!r} must be one-dimensional and hold two or more classes of one kind, "
@@ -310,18 +392,20 @@ def check_class_weight(class_weight: Any, classes: NDArray) -> NDArray:
         raise ValueError(
             f'class_weight={class_weight!r} must be None, "balanced" or a dict {{class: weight}}.'
         )
-    names = classes.tolist()
-    unknown = [name for name in class_weight if name not in set(names)]
-    unnamed = [name for name in names if name not in class_weight]
-    if unknown and unnamed:
-        raise ValueError(
-            f"class_weight names {unknown}, which y does not hold, and not {unnamed}; it holds "
-            f"{names}. Correct the names, or name all that y holds."
-        )
+    named = column_of(list(class_weight))
+    codes, factors = codes_in(classes, named), np.full(len(classes), np.nan)
     weights = np.array(list(class_weight.values()), dtype=float)
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise ValueError(f"class_weight={class_weight!r} must hold finite weights >= 0.")
-    return np.array([class_weight.get(name, 1.0) for name in names], dtype=float)
+    factors[codes[codes >= 0]] = weights[codes >= 0]
+    unnamed = np.isnan(factors)
+    if (codes < 0).any() and unnamed.any():
+        raise ValueError(
+            f"class_weight names {listed(named[codes < 0])}, which y does not hold, and not "
+            f"{listed(classes[unnamed])}; it holds {listed(classes)}. Correct the names, or name "
+            "all that y holds."
+        )
+    return np.where(unnamed, 1.0, factors)
 
 
 def is_balanced(class_weight: Any) -> bool:

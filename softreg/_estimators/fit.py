@@ -9,10 +9,9 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import accuracy_score
 
 from softreg._encoding import validation
-from softreg._encoding.answers import Encoding, has_columns
+from softreg._encoding.answers import Encoding
 from softreg._estimators.base import (
     LinearClassifier,
     monitor_of,
@@ -147,11 +146,9 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         ------
         NotFittedError, ValueError
             Before `fit`; if X has other features than in `fit`, `offset` has another shape, or y
-            is not as described.
+            is not as described, or holds labels of another kind.
         """
         predicted = self.predict(X, offset)
-        if predicted.ndim == 1 and not has_columns(y):
-            return accuracy_score(y, predicted, sample_weight=sample_weight)
         _, answers = self._read_answers(y, sample_weight, predicted.shape[0])
         return expected_accuracy(predicted, answers, self.classes_)
 

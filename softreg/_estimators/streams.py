@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike
 from sklearn.utils.metaestimators import available_if
 
 from softreg._encoding import validation
-from softreg._encoding.answers import Answers, Encoder, Encoding, has_columns
+from softreg._encoding.answers import Answers, Encoder, Encoding
 from softreg._encoding.chunk_survey import Survey
+from softreg._encoding.class_values import column_of, has_columns, listed, same_classes
 from softreg._estimators.base import (
     feature_attributes,
     penalty_of,
@@ -202,12 +203,12 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         validation.check_same_columns(names, expected)
         if not hasattr(self, "classes_"):
             return encoder.encoding_from_classes(classes, answers)
-        if classes is not None and set(np.asarray(classes).tolist()) != set(self.classes_.tolist()):
+        if classes is not None and not same_classes(column_of(classes), self.classes_):
             raise ValueError(
                 f"classes={classes!r} is not the same as on last call to partial_fit, was: "
-                f"{self.classes_.tolist()}."
+                f"{listed(self.classes_)}."
             )
-        encoding = encoder.encoding_from_classes(self.classes_, answers)
+        encoding = self._encoding_of_fit(encoder, answers)
         earlier = {name: getattr(self, name, None) for name in encoding.fitted_attributes}
         if encoding.n_scores != len(self.coef_) or earlier != encoding.fitted_attributes:
             raise ValueError(

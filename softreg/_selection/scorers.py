@@ -15,6 +15,7 @@ from sklearn.utils import _safe_indexing, indexable
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Answers, Encoding
+from softreg._encoding.class_values import distinct_with_codes, listed
 from softreg._selection.held_out import HeldOutPredictions, HeldOutRows
 from softreg._selection.scoring import (
     LOG_LOSS,
@@ -170,7 +171,7 @@ def _has_all_classes(answers: Answers, K: int) -> bool:
         return not (Y[0] == Y).all(axis=0).any()
     if weight is not None:
         y = y[weight > 0]
-    return len(np.unique(y)) == K if y.ndim == 1 else bool(y.any(axis=0).all())
+    return len(distinct_with_codes(y)[0]) == K if y.ndim == 1 else bool(y.any(axis=0).all())
 
 
 def _metric_of(scorer: Any) -> Any:
@@ -198,7 +199,7 @@ def _knowing_classes(scorer: Any, labels: NDArray, positive: Any) -> Any:
     if "labels" in parameters and scorer._response_method != "predict":
         keywords["labels"] = labels
     is_binary = "pos_label" in parameters and len(labels) == 2
-    if is_binary and parameters["pos_label"].default not in labels.tolist():
+    if is_binary and parameters["pos_label"].default not in listed(labels):
         keywords["pos_label"] = positive
     knowing = copy.copy(scorer)
     knowing._kwargs = keywords | scorer._kwargs
