@@ -231,9 +231,9 @@ def listed(classes: NDArray) -> list:
 def tags_warning(classes: NDArray) -> str:
     """Return what to warn of if classes (K,) look like combinations of tags, as "a;b;c", else "".
 
-    Of many combinations, the tags are at most half as many, and most of them are first in some and
-    come later in others. Names such as "Washington, DC" or "Sprain of wrist, left, initial
-    encounter" are made of more parts, or of parts that have their place.
+    Of many combinations, the tags are at most half as many, and differ in number from one to the
+    other, and most of them are not always in the same place. Names such as "Washington, DC" and
+    "Sprain of wrist, left, sequela" are made of more parts, or of parts that have their place.
     """
     K, names = len(classes), classes.tolist()
     if K < _MANY_CLASSES or not all(isinstance(name, str) for name in names):
@@ -241,14 +241,19 @@ def tags_warning(classes: NDArray) -> str:
     for separator in _SEPARATORS:
         if 2 * sum(separator in name for name in names) < K:
             continue
-        parts = [[part.strip() for part in name.split(separator)] for name in names]
-        first, later = {tags[0] for tags in parts}, {tag for tags in parts for tag in tags[1:]}
-        if 2 * len(first | later) <= K and 2 * len(first & later) >= len(first | later):
-            longest = plain(max(classes, key=len))
-            separator += " " * all(f"{separator} " in name for name in names if separator in name)
+        combinations_of_tags = [[tag.strip() for tag in name.split(separator)] for name in names]
+        places: dict[str, set[int]] = {}
+        for tags in combinations_of_tags:
+            for place, tag in enumerate(tags):
+                places.setdefault(tag, set()).add(place)
+        n_moving = sum(len(found) > 1 for found in places.values())
+        differ = len(set(map(len, combinations_of_tags))) > 1
+        if differ and 2 * len(places) <= K and 2 * n_moving >= len(places):
+            example = next(name for name in names if separator in name)
+            spaced = separator + " " * (f"{separator} " in example)
             return (
-                f"y holds {K} classes that look like combinations of {len(first | later)} tags, "
-                f"such as {longest!r}. For a probability of each tag, make a column of each, "
-                f"pandas.Series(y).str.get_dummies({separator!r}), and use SigmoidRegression."
+                f"y holds {K} classes that look like combinations of {len(places)} tags, such as "
+                f"{plain(example)!r}. For a probability of each tag make a column of each, "
+                f"pandas.Series(y).str.get_dummies({spaced!r}), and use SigmoidRegression."
             )
     return ""

@@ -33,6 +33,7 @@ from softreg._encoding.class_values import (
     is_column,
     listed,
     missing,
+    plain,
     sorted_if_ordered,
 )
 
@@ -53,6 +54,16 @@ def noting(note: str) -> Iterator[None]:
     except Exception as error:
         error.add_note(note)
         raise
+
+
+def shown(value: Any) -> str:
+    """Return an argument as messages show it: values, not NumPy's types of them."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{shown(key)}: {shown(value[key])}" for key in value) + "}"
+    if type(value) in (list, tuple):
+        brackets = "[]" if isinstance(value, list) else "()"
+        return brackets[0] + ", ".join(map(shown, value)) + brackets[1]
+    return repr(plain(value))
 
 
 def raise_where(wrong: NDArray, values: NDArray, rule: str, remedy: str) -> None:
@@ -133,7 +144,7 @@ def _checked_number(
     """Return a number of a kind that is >= `least` and < `below`; errors say the `rule`."""
     if _is_number(value, kind) and least <= value < below:
         return value
-    raise ValueError(f"{name}={value!r} must be {rule}.")
+    raise ValueError(f"{name}={shown(value)} must be {rule}.")
 
 
 def _is_number(value: Any, kind: Any = numbers.Real) -> bool:
@@ -295,8 +306,8 @@ def check_column_names(classes: ArrayLike | None, n: int) -> NDArray:
     if names.shape != (n,) or repeated:
         often = f", {repeated} more than once" if repeated else ""
         raise ValueError(
-            f"classes={classes!r} has {names.size} names{often}; classes, or the columns of y, "
-            f"must name each of the {n} columns of y once."
+            f"classes={shown(classes)} has {names.size} names{often}; classes, or the columns of "
+            f"y, must name each of the {n} columns of y once."
         )
     return names
 
@@ -304,9 +315,9 @@ def check_column_names(classes: ArrayLike | None, n: int) -> NDArray:
 def check_same_columns(names: Any, expected: Any) -> None:
     """Raise a ValueError unless names of columns are those expected, or either is None."""
     if names is not None and expected is not None and list(names) != list(expected):
+        has, must = (listed(column_of(columns)) for columns in (names, expected))
         raise ValueError(
-            f"y has the columns {list(names)}; they must be the classes {list(expected)}, in this "
-            "order."
+            f"y has the columns {has}; they must be the classes {must}, in this order."
         )
 
 
@@ -318,7 +329,7 @@ def check_class_order(classes: ArrayLike | None, in_y: NDArray) -> NDArray:
     order = in_order(in_y) if classes is None else as_dates(column_of(classes), in_y.dtype)
     if not _are_distinct(order) or (codes_in(order, in_y) < 0).any():
         raise ValueError(
-            f"classes={classes!r} must name each class in y once; y holds {listed(in_y)}."
+            f"classes={shown(classes)} must name each class in y once; y holds {listed(in_y)}."
         )
     if len(order) < 2:
         raise ValueError(
@@ -368,8 +379,8 @@ def check_declared_classes(classes: Any) -> NDArray:
     except (TypeError, ValueError):  # no sequence, or of lists
         pass
     raise ValueError(
-        f"classes={classes!r} must be one-dimensional and hold two or more classes of one kind, "
-        "none missing, each once: pass all classes, such as classes=np.unique(y)."
+        f"classes={shown(classes)} must be one-dimensional and hold two or more classes of one "
+        "kind, none missing, each once: pass all classes, such as classes=np.unique(y)."
     )
 
 
@@ -390,13 +401,14 @@ def check_class_weight(class_weight: Any, classes: NDArray) -> NDArray:
     """
     if not isinstance(class_weight, dict):
         raise ValueError(
-            f'class_weight={class_weight!r} must be None, "balanced" or a dict {{class: weight}}.'
+            f'class_weight={shown(class_weight)} must be None, "balanced" or a dict '
+            "{class: weight}."
         )
     named = column_of(list(class_weight))
     codes, factors = codes_in(classes, named), np.full(len(classes), np.nan)
     weights = np.array(list(class_weight.values()), dtype=float)
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
-        raise ValueError(f"class_weight={class_weight!r} must hold finite weights >= 0.")
+        raise ValueError(f"class_weight={shown(class_weight)} must hold finite weights >= 0.")
     factors[codes[codes >= 0]] = weights[codes >= 0]
     unnamed = np.isnan(factors)
     if (codes < 0).any() and unnamed.any():
@@ -423,7 +435,7 @@ def check_C(C: Any, n_labels: int = 1) -> NDArray:
         if label_C.shape == (n_labels,) and (label_C > 0).all():
             return label_C
     several = f", or {n_labels} of them, one for each label" if n_labels > 1 else ""
-    raise ValueError(f"C={C!r} must be a number > 0{several}; np.inf means no penalty.")
+    raise ValueError(f"C={shown(C)} must be a number > 0{several}; np.inf means no penalty.")
 
 
 def check_Cs(Cs: Any) -> int | NDArray:
@@ -432,7 +444,7 @@ def check_Cs(Cs: Any) -> int | NDArray:
         return check_integer("Cs", Cs, 1, ", or numbers > 0")
     values = np.asarray(Cs, dtype=object)  # as they are: no text is read as a number
     if values.ndim != 1 or not values.size or not all(map(_is_number, values)):
-        raise ValueError(f"Cs={Cs!r} must be an integer >= 1, or one or more numbers > 0.")
+        raise ValueError(f"Cs={shown(Cs)} must be an integer >= 1, or one or more numbers > 0.")
     strengths = values.astype(np.float64)
     check_strengths(strengths)
     return np.unique(strengths)
@@ -460,7 +472,9 @@ def check_select(select: Any) -> str:
 def check_threshold(threshold: Any, n_scores: int) -> NDArray:
     """Return the thresholds of probabilities, (n_scores,), one for each row of coef_."""
     if threshold is None or isinstance(threshold, str | dict | set):
-        raise ValueError(f"threshold={threshold!r} must be a number between 0 and 1, or an array.")
+        raise ValueError(
+            f"threshold={shown(threshold)} must be a number between 0 and 1, or an array."
+        )
     t = np.full(n_scores, threshold) if _is_number(threshold) else _doubles(threshold, "threshold")
     check_shape("threshold", t, n_scores, meaning=", one for each row of coef_, or be a number")
     rule, remedy = "threshold must lie between 0 and 1", "scores are compared with its logit"
@@ -499,7 +513,9 @@ def check_n_jobs(n_jobs: Any) -> int | None:
         return None
     if isinstance(n_jobs, numbers.Integral) and n_jobs != 0:
         return effective_n_jobs(int(n_jobs))
-    raise ValueError(f"n_jobs={n_jobs!r} must be None, a positive integer, or -1 for all cores.")
+    raise ValueError(
+        f"n_jobs={shown(n_jobs)} must be None, a positive integer, or -1 for all cores."
+    )
 
 
 def check_no_overflow(objective: NDArray, coef: NDArray) -> None:

@@ -205,8 +205,8 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             return encoder.encoding_from_classes(classes, answers)
         if classes is not None and not same_classes(column_of(classes), self.classes_):
             raise ValueError(
-                f"classes={classes!r} is not the same as on last call to partial_fit, was: "
-                f"{listed(self.classes_)}."
+                f"classes={validation.shown(classes)} is not the same as on last call to "
+                f"partial_fit, was: {listed(self.classes_)}."
             )
         encoding = self._encoding_of_fit(encoder, answers)
         earlier = {name: getattr(self, name, None) for name in encoding.fitted_attributes}

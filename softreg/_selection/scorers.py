@@ -113,10 +113,12 @@ class ScikitScorer:
 
     def _error(self, error: Exception) -> ValueError:
         """Return the error of a fit whose scorer raised this one."""
-        weighted = "" if self.answers.weight is None else ", or one that takes sample_weight"
+        remedy = "" if self.answers.weight is None else ", or one that takes sample_weight"
+        if not self.answers.has_labels and self.answers.y.dtype.kind in "OS":
+            remedy += ", or make texts of the labels, y.astype(str): not all metrics take others"
         return ValueError(
             f"scoring={self.scoring!r} does not score these predictions ({error}). Choose another "
-            f'scorer, such as "neg_log_loss" or "accuracy"{weighted}.'
+            f'scorer, such as "neg_log_loss" or "accuracy"{remedy}.'
         )
 
 
