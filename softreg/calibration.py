@@ -213,7 +213,7 @@ def _held_out_scores(
     classes, n = sample.encoding.classes, sample.data.shape[0]
     by_class = sample.answers.y.ndim == 1
     rows, scores = [], []
-    for number, fold in enumerate(splits_of(cv, X, y, sample.answers, {})):
+    for number, fold in enumerate(splits_of(cv, X, y, {})):
         train, test = (np.arange(n)[np.asarray(part)] for part in fold)  # masks become indices
         others = sample.answers.take_rows(train).in_weight_unit(1 / sample.weight_unit)
         missing = listed(classes[codes_in(others.y, classes) < 0]) if by_class else []

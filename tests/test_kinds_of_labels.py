@@ -194,6 +194,8 @@ def test_tables_thresholds_and_pictures_take_them(labels):
     )
     per_label = SigmoidRegressionCV([0.1, 1.0], cv=3, per_label=True).fit(X, column)
     assert codes_of(per_label.results_["label"][:3], labels) == [0, 1, 2]
+    plain = SigmoidRegressionCV([0.1, 1.0], cv=3, per_label=True).fit(X, y)
+    np.testing.assert_array_equal(per_label.scores_, plain.scores_)
     assert len(CVCurveDisplay.from_estimator(per_label).axes_) == 3
     assert len(CoefficientPathDisplay.from_estimator(model).axes_) == 3
     plt.close("all")

@@ -51,6 +51,11 @@ def first_column(y: Any) -> Any:
     return y[:, 0] if hasattr(y, "shape") else [row[0] for row in y]
 
 
+def label_column(y: Any) -> NDArray:
+    """Return the classes of rows, given as a list, an array or a matrix of one column, (n,)."""
+    return column_of(first_column(y) if is_column(y) else y)
+
+
 def column_of(values: Any) -> NDArray:
     """Return classes (n,) as an array that holds what they were: no number becomes a text.
 

@@ -27,10 +27,10 @@ from softreg._encoding.class_values import (
     codes_in,
     column_of,
     distinct_with_codes,
-    first_column,
     has_columns,
     in_order,
     is_column,
+    label_column,
     listed,
     missing,
     plain,
@@ -224,8 +224,7 @@ def check_y(y: Any, X: Any) -> NDArray:
     if is_column(y):
         message = "A column-vector y was passed when a 1d array was expected: pass y.ravel()."
         warnings.warn(message, DataConversionWarning, stacklevel=2)
-        y = first_column(y)
-    column = column_of(y)
+    column = label_column(y)
     check_shape("y", column, X.shape[0])
     _check_labels(column, y)
     return column
