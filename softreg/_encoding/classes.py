@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_expit, log_softmax
 
-from softreg._encoding import validation
+from softreg._encoding import target_checks, validation
 from softreg._encoding.answers import Answers, Encoder, Encoding, two_class_scores
 from softreg._encoding.class_values import (
     codes_in,
@@ -105,9 +105,9 @@ class ClassEncoder(Encoder):
 
     def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
         weight = validation.check_sample_weight(sample_weight, X.shape[0])
-        labels = validation.check_y(y, X)
+        labels = target_checks.check_y(y, X)
         if labels.ndim == 2:
-            labels = validation.check_probabilities(labels)
+            labels = target_checks.check_probabilities(labels)
         return Answers(labels, weight)
 
     def tally(self, answers: Answers) -> ClassTally:
@@ -120,9 +120,9 @@ class ClassEncoder(Encoder):
 
     def encoding_from_tally(self, tally: ClassTally) -> ClassEncoding:
         if tally.by_columns:
-            classes = validation.check_column_names(self.classes, len(tally.classes))
+            classes = target_checks.check_column_names(self.classes, len(tally.classes))
         else:
-            classes = validation.check_class_order(self.classes, tally.classes)
+            classes = target_checks.check_class_order(self.classes, tally.classes)
             _warn_of_many_classes(tally)
             tally = tally.with_classes(classes)
         two = len(classes) == 2
@@ -176,9 +176,11 @@ def tally_of_declared(order: ArrayLike | None, classes: ArrayLike | None) -> Cla
             "classes must be passed on the first call to partial_fit, all that will ever come: a "
             "chunk may lack some."
         )
-    declared = column_of(order) if classes is None else validation.check_declared_classes(classes)
+    declared = (
+        column_of(order) if classes is None else target_checks.check_declared_classes(classes)
+    )
     if order is not None:
-        ordered = validation.check_class_order(order, declared)
+        ordered = target_checks.check_class_order(order, declared)
         if len(ordered) != len(declared):
             raise ValueError(
                 f"classes={listed(declared)} of partial_fit must be those of the estimator, "
@@ -258,11 +260,11 @@ def _class_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDAr
     """
     if class_weight is None:
         factors = None
-    elif validation.is_balanced(class_weight):
+    elif target_checks.is_balanced(class_weight):
         n_weighing = max(np.count_nonzero(totals), 1)
         factors = totals.sum() / (n_weighing * np.where(totals > 0, totals, np.inf))
     else:
-        factors = validation.check_class_weight(class_weight, classes)
+        factors = target_checks.check_class_weight(class_weight, classes)
     has_weight = (totals > 0) * 1.0
-    validation.check_some_weight(has_weight if factors is None else has_weight * factors)
+    target_checks.check_some_weight(has_weight if factors is None else has_weight * factors)
     return factors

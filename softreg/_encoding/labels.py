@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.special import log_expit, log_softmax
 
-from softreg._encoding import validation
+from softreg._encoding import target_checks, validation
 from softreg._encoding.answers import Answers, Encoder, Encoding
 from softreg._encoding.classes import (
     ClassEncoder,
@@ -91,8 +91,8 @@ class LabelEncoder(_LabelParameters):
     sparse: bool
 
     def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
-        validation.check_column_names(self.classes, np.shape(y)[1])
-        labels = validation.check_answers(y, X)
+        target_checks.check_column_names(self.classes, np.shape(y)[1])
+        labels = target_checks.check_answers(y, X)
         return Answers(labels, validation.check_sample_weight(sample_weight, *labels.shape))
 
     def tally(self, answers: Answers) -> LabelTally:
@@ -106,7 +106,7 @@ class LabelEncoder(_LabelParameters):
                 "y holds no known answer of positive weight: every value is NaN, or has a "
                 "sample_weight of zero."
             )
-        names = validation.check_column_names(self.classes, len(tally.known))
+        names = target_checks.check_column_names(self.classes, len(tally.known))
         attributes = {"multilabel_": True, "sparse_output_": self.sparse}
         return LabelEncoding(**self._encoding_fields(names, tally, attributes))
 
@@ -147,13 +147,13 @@ class OneVsRestEncoder(_LabelParameters):
 
     def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
         weight = validation.check_sample_weight(sample_weight, X.shape[0])
-        return Answers(validation.check_y(y, X), weight)
+        return Answers(target_checks.check_y(y, X), weight)
 
     def tally(self, answers: Answers) -> ClassTally:
         return tally_of_classes(*answers)
 
     def encoding_from_tally(self, tally: ClassTally) -> Encoding:
-        tally = tally.with_classes(validation.check_class_order(self.classes, tally.classes))
+        tally = tally.with_classes(target_checks.check_class_order(self.classes, tally.classes))
         K, attributes = len(tally.classes), {"multilabel_": False, "sparse_output_": False}
         # Two classes are weighted as classes, more of them as labels, in `_encoding_fields`.
         class_weight = self.class_weight if K == 2 else None
@@ -224,8 +224,10 @@ def _yes_no_factors(tally: LabelTally, class_weight: Any, names: NDArray) -> NDA
     """Return what multiplies the weights of a yes and of a no, (2, L), or None (one)."""
     if class_weight is None:
         return None
-    if not validation.is_balanced(class_weight):
-        return np.stack([validation.check_class_weight(class_weight, names), np.ones(len(names))])
+    if not target_checks.is_balanced(class_weight):
+        return np.stack(
+            [target_checks.check_class_weight(class_weight, names), np.ones(len(names))]
+        )
     # Each side then weighs half of both; one that is empty to rounding is left as it is.
     sides = np.stack([tally.yes, tally.known - tally.yes])
     is_empty = sides <= _ROUNDING * tally.known

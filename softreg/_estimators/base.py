@@ -21,7 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from softreg._encoding import validation
+from softreg._encoding import target_checks, validation
 from softreg._encoding.answers import (
     Answers,
     Encoder,
@@ -217,7 +217,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             form = "a column for each label" if has_labels else "one class a row"
             raise ValueError(f"y must have {form}, as it had in fit.")
         names = getattr(y, "columns", None) if by_columns and self.classes is None else None
-        validation.check_same_columns(names, self.classes_)
+        target_checks.check_same_columns(names, self.classes_)
         answers = encoder.checked(y, sample_weight, np.empty((n, 0)))
         answers = answers.in_weight_unit(answers.weight_unit)
         return self._encoding_of_fit(encoder, answers), answers

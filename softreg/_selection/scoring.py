@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from softreg._encoding import validation
+from softreg._encoding import target_checks
 from softreg._encoding.answers import Answers, Encoding, Sample
 from softreg._encoding.class_values import codes_in
 from softreg._encoding.labels import LabelEncoding
@@ -137,7 +137,7 @@ def expected_accuracy(predicted: Any, answers: Answers, classes: NDArray) -> flo
     else:
         codes = codes_in(classes, predicted)
         if answers.y.ndim == 1:
-            validation.check_same_kind(answers.y, classes)
+            target_checks.check_same_kind(answers.y, classes)
             right = codes_in(classes, answers.y) == codes
         else:
             right = answers.y[np.arange(len(codes)), codes]
