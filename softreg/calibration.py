@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from sklearn.base import clone
-from sklearn.model_selection import check_cv
 from sklearn.utils import check_array
 
 from softreg import SigmoidRegression, SigmoidRegressionCV
 from softreg._encoding import validation
+from softreg._encoding.class_values import codes_in, listed
 from softreg._estimators.base import read_sample
+from softreg._selection.cv_scores import splits_of
 
 __all__ = ["tune_thresholds"]
 
@@ -117,7 +118,7 @@ def tune_thresholds(
     rows, scores = _held_out_scores(estimator, sample, X, y, cv)
     y_true, weight = sample.answers.take_rows(rows)
     weight = np.ones(len(rows)) if weight is None else weight
-    true = y_true.toarray() if classes is None else (y_true[:, None] == classes).argmax(axis=1)
+    true = y_true.toarray() if classes is None else codes_in(classes, y_true)
     cuts_of = _cuts_of_labels if classes is None or len(classes) == 2 else _cuts_of_classes
     cuts = cuts_of(criterion, true, scores, weight)
     return expit(np.clip(cuts, -_LARGEST_CUT, _LARGEST_CUT))
@@ -212,10 +213,10 @@ def _held_out_scores(
     classes, n = sample.encoding.classes, sample.data.shape[0]
     by_class = sample.answers.y.ndim == 1
     rows, scores = [], []
-    for number, fold in enumerate(check_cv(cv, y, classifier=by_class).split(X, y)):
+    for number, fold in enumerate(splits_of(cv, X, y, {})):
         train, test = (np.arange(n)[np.asarray(part)] for part in fold)  # masks become indices
         others = sample.answers.take_rows(train).in_weight_unit(1 / sample.weight_unit)
-        missing = np.setdiff1d(classes, others.y).tolist() if by_class else []
+        missing = listed(classes[codes_in(others.y, classes) < 0]) if by_class else []
         if missing:
             raise ValueError(
                 f"cv leaves no rows of the classes {missing} to learn from in fold {number}; take "

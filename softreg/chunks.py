@@ -181,8 +181,9 @@ class Table:
     Warns
     -----
     UserWarning
-        When CSV files are read, if labels that are text are missing, or if columns are text that
-        would be numbers with the other decimal mark.
+        When files are read, with the first row, if labels are missing (numbers of several targets
+        may be: they are unknown); if columns of CSV files are text that would be numbers with the
+        other decimal mark.
 
     Examples
     --------
@@ -278,22 +279,33 @@ class Table:
         return self._surveyed(columns)
 
     def _surveyed(self, columns: list[str]) -> dict[str, str]:
-        """Return the types of columns in all CSV files; warn of those that look misread."""
-        found: dict[str, set[str]] = {name: set() for name in columns}
+        """Return the types of columns in all CSV files; warn of those that look misread.
+
+        Of Parquet files, which have types, the targets alone are read.
+        """
         n_missing = dict.fromkeys(_listed(self.target), 0)
-        decimals = {name: self._other_decimal for name in columns}
-        for file in [] if _is_parquet(self._files[0]) else self._files:
-            for frame in self._frames(file, columns):
+        has_types = _is_parquet(self._files[0])
+        read = [*n_missing] if has_types else columns
+        found: dict[str, set[str]] = {name: set() for name in columns}
+        first_missing: dict[str, str] = {}
+        decimals = {} if has_types else {name: self._other_decimal for name in columns}
+        for file in self._files:
+            n_rows = 0
+            for frame in self._frames(file, read):
                 for name, column in frame.items():
                     found[name].add(column.dtype.name)
-                    if name in n_missing:
-                        n_missing[name] += int(column.isna().sum())
+                    if name in n_missing and (rows := np.flatnonzero(column.isna())).size:
+                        n_missing[name] += len(rows)
+                        first_missing.setdefault(name, f"row {n_rows + rows[0]} of {file}")
                     if name in decimals and not _are_numbers(column, decimals[name]):
                         del decimals[name]
+                n_rows += len(frame)
         types = {name: _common_type(dtypes) for name, dtypes in found.items()}
         text = [name for name in columns if found[name] and types[name] == "str"]
         self._warn_of_decimals([name for name in text if name in decimals])
-        self._warn_of_labels({name: n_missing[name] for name in text if n_missing.get(name)})
+        for name, first in first_missing.items():
+            if name in text or isinstance(self.target, str):  # else labels that are unknown
+                self._warn_of_labels(name, n_missing[name], first)
         return types
 
     @property
@@ -310,14 +322,17 @@ class Table:
                 stacklevel=2,
             )
 
-    def _warn_of_labels(self, n_missing: dict[str, int]) -> None:
-        """Warn of labels that are missing, by column."""
+    def _warn_of_labels(self, name: str, n_missing: int, first: str) -> None:
+        """Warn of the labels that are missing in a column."""
         remedy = "leave these rows out of the files"
-        if self.keep_default_na:
+        if self.keep_default_na and not _is_parquet(self._files[0]):
             remedy += ", or if NA or the like is a label, pass keep_default_na=False"
-        for name, n in n_missing.items():
-            message = f"{n} labels in the column {name!r} of {self.paths!r} are missing: {remedy}."
-            warnings.warn(message, UserWarning, stacklevel=2)
+        warnings.warn(
+            f"{n_missing} labels in the column {name!r} of {self.paths!r} are missing, the first "
+            f"one in {first} (counted from 0, without the header): {remedy}.",
+            UserWarning,
+            stacklevel=2,
+        )
 
     def _header(self, file: str) -> list[str]:
         """Return the names of a file's columns."""

@@ -101,11 +101,18 @@ class Encoding(ABC):
         """
 
 
+@dataclass(frozen=True, eq=False)
 class Encoder(ABC):
     """The parameters that say how y is read: it makes an `Encoding` from all rows' y.
 
     Rows may come in parts: `checked` and `tally` see the y of some rows, and tallies add up.
+
+    Attributes
+    ----------
+    classes : array-like (K,) or None, the classes in order, or the names of the columns of y
     """
+
+    classes: ArrayLike | None
 
     @abstractmethod
     def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
@@ -130,12 +137,6 @@ class Encoder(ABC):
 def two_class_scores(scores: NDArray) -> NDArray:
     """Return the logits -z and z of two classes, (n, 2), for the score z (n,) of the second."""
     return np.stack([-scores, scores], axis=1)
-
-
-def has_columns(y: Any) -> bool:
-    """Return whether y has a column for each class; a single dense column holds the classes."""
-    shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
-    return sparse.issparse(y) or (len(shape) == 2 and shape[1] != 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,8 @@ import numpy as np
 from scipy import sparse
 
 from softreg._encoding import validation
-from softreg._encoding.answers import Answers, Encoder, Encoding, has_columns
+from softreg._encoding.answers import Answers, Encoder, Encoding
+from softreg._encoding.class_values import first_column, is_column
 from softreg._rows.chunked import EachPass
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows, mostly_zeros, single_pass_rows
@@ -111,7 +112,7 @@ def _checksum(values: Any, at_once: int = _VALUES_AT_ONCE) -> int:
     checksum = 0
     for array in stored:
         if array.dtype.kind == "O":  # as text: their bytes are addresses, other ones in each pass
-            array = array.astype(str)
+            array = np.array([str(value) for value in array.tolist()], dtype=str)
         step = max(1, at_once // max(1, array[:1].size))
         for start in range(0, len(array), step):
             rows: Any = np.ascontiguousarray(array[start : start + step])
@@ -144,8 +145,8 @@ class _ChunkChecker:
                     "chunks must have the same columns in the same order."
                 )
         X, y = self.validate(chunk.X, reset=first), chunk.y
-        if not has_columns(y) and np.ndim(y) == 2:  # without a warning in every chunk
-            y = np.asarray(y)[:, 0]
+        if is_column(y) and not sparse.issparse(y):  # without a warning in every chunk
+            y = first_column(y)
         return X, self.encoder.checked(y, chunk.weight, X)
 
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import numbers
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_expit, log_softmax
-from sklearn.utils.multiclass import check_classification_targets
 
-from softreg._encoding import validation
+from softreg._encoding import target_checks, validation
 from softreg._encoding.answers import Answers, Encoder, Encoding, two_class_scores
+from softreg._encoding.class_values import (
+    codes_in,
+    column_of,
+    distinct_with_codes,
+    listed,
+    tags_warning,
+)
 from softreg._model.links import Sigmoid, Softmax
 from softreg._rows.targets import ClassTargets, TargetMatrix, Targets
 
@@ -22,8 +30,8 @@ class ClassTally:
 
     Attributes
     ----------
-    n_rows : int
-    classes : ndarray (K,), those in y, sorted; of probabilities the numbers of the columns
+    n_rows : int, 0 of classes that were declared
+    classes : ndarray (K,), those in y; of probabilities the numbers of the columns
     totals : ndarray (K,), the sum of the weights of each class
     by_columns : bool, whether y are class probabilities (n, K)
     one_hot : bool, whether each row has one class of probability 1
@@ -38,12 +46,16 @@ class ClassTally:
     @property
     def kind(self) -> tuple[int, bool]:
         """Number of columns of y; whether classes are numbers, not text or other objects."""
-        return len(self.classes) if self.by_columns else 1, self.classes.dtype.kind in "biuf"
+        are_numbers = self.classes.dtype.kind in "biuf" or (
+            self.classes.dtype.kind == "O"
+            and all(isinstance(label, numbers.Number) for label in self.classes.tolist())
+        )
+        return len(self.classes) if self.by_columns else 1, are_numbers
 
     def __add__(self, other: ClassTally) -> ClassTally:
         if self.kind != other.kind:
             before, now = (
-                f"{tally.classes.dtype} {tally.classes[:3].tolist()} in {tally.kind[0]} column(s)"
+                f"{tally.classes.dtype} {listed(tally.classes[:3])} in {tally.kind[0]} column(s)"
                 for tally in (self, other)
             )
             raise ValueError(
@@ -53,16 +65,15 @@ class ClassTally:
         n_rows, one_hot = self.n_rows + other.n_rows, self.one_hot and other.one_hot
         if self.by_columns:
             return ClassTally(n_rows, self.classes, self.totals + other.totals, True, one_hot)
-        classes, codes = np.unique(_joined(self.classes, other.classes), return_inverse=True)
+        classes, codes = distinct_with_codes(_joined(self.classes, other.classes))
         totals = np.bincount(codes, np.concatenate([self.totals, other.totals]))
         return ClassTally(n_rows, classes, totals)
 
     def with_classes(self, classes: NDArray) -> ClassTally:
-        """Return the tally with all of these classes (K,), sorted; some may have no row."""
-        sorted_classes = np.sort(classes)
-        totals = np.zeros(len(sorted_classes))
-        totals[np.searchsorted(sorted_classes, self.classes)] = self.totals
-        return replace(self, classes=sorted_classes, totals=totals)
+        """Return the tally with all of these classes (K,), in this order; some may have no row."""
+        totals = np.zeros(len(classes))
+        totals[codes_in(classes, self.classes)] = self.totals
+        return replace(self, classes=classes, totals=totals)
 
 
 def _joined(before: NDArray, now: NDArray) -> NDArray:
@@ -86,19 +97,17 @@ class ClassEncoder(Encoder):
 
     Attributes
     ----------
-    classes : array-like (K,) or None, the classes in order, or the names of the columns
     class_weight, smoothing : the estimator's parameters
     """
 
-    classes: ArrayLike | None
     class_weight: Any
     smoothing: float
 
     def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
         weight = validation.check_sample_weight(sample_weight, X.shape[0])
-        labels = validation.check_y(y, X)
+        labels = target_checks.check_y(y, X)
         if labels.ndim == 2:
-            labels = validation.check_probabilities(labels)
+            labels = target_checks.check_probabilities(labels)
         return Answers(labels, weight)
 
     def tally(self, answers: Answers) -> ClassTally:
@@ -111,62 +120,74 @@ class ClassEncoder(Encoder):
 
     def encoding_from_tally(self, tally: ClassTally) -> ClassEncoding:
         if tally.by_columns:
-            classes = validation.check_column_names(self.classes, len(tally.classes))
-            codes = tally.classes
+            classes = target_checks.check_column_names(self.classes, len(tally.classes))
         else:
-            classes = validation.check_class_order(self.classes, tally.classes)
-            if tally.n_rows < 2 * len(tally.classes):  # warns of labels that are like measurements
-                check_classification_targets(np.resize(tally.classes, tally.n_rows))
-            tally, codes = tally.with_classes(classes), np.argsort(classes)
+            classes = target_checks.check_class_order(self.classes, tally.classes)
+            _warn_of_many_classes(tally)
+            tally = tally.with_classes(classes)
         two = len(classes) == 2
         return ClassEncoding(
             classes=classes,
             link=Sigmoid() if two else Softmax(),
             score_shape=() if two else classes.shape,
             fitted_attributes={},
-            sorted_classes=tally.classes,
-            sorted_codes=codes,
-            factors=_class_factors(self.class_weight, classes, tally.totals[np.argsort(codes)]),
+            factors=_class_factors(self.class_weight, classes, tally.totals),
             smoothing=self.smoothing,
             one_hot=tally.one_hot,
         )
 
     def encoding_from_classes(self, classes: ArrayLike | None, answers: Answers) -> ClassEncoding:
         if answers.y.ndim == 1:
-            return self.encoding_from_tally(tally_of_declared(self.classes, classes))
+            tally = tally_of_declared(self.classes, classes)
+            return replace(self, classes=tally.classes).encoding_from_tally(tally)
         declared = self.classes if classes is None else classes
         K = answers.y.shape[1]
-        tally = ClassTally(2 * K, np.arange(K), np.ones(K), by_columns=True, one_hot=False)
+        tally = ClassTally(0, np.arange(K), np.ones(K), by_columns=True, one_hot=False)
         return replace(self, classes=declared).encoding_from_tally(tally)
 
 
 def tally_of_classes(y: NDArray, weight: NDArray | None) -> ClassTally:
     """Return the tally of the classes y (n,) of some rows, and their weights (n,) or None."""
-    classes = np.unique(y)
-    if classes.dtype.kind not in "biuU":  # numbers that are measurements, or objects of no kind
-        check_classification_targets(np.repeat(classes, 2))
-    totals = np.bincount(np.searchsorted(classes, y), weight, len(classes))
-    return ClassTally(len(y), classes, totals)
+    classes, codes = distinct_with_codes(y)
+    return ClassTally(len(y), classes, np.bincount(codes, weight, len(classes)))
+
+
+def _warn_of_many_classes(tally: ClassTally) -> None:
+    """Warn of labels that look like measurements, or like combinations of tags."""
+    n, K = tally.n_rows, len(tally.classes)
+    warning = tags_warning(tally.classes) if n else ""
+    if not warning and 20 < n < 2 * K:
+        warning = (
+            f"y holds {K} classes in {n} rows. The number of unique classes is greater than 50% of "
+            "the number of samples: if y are measurements, use a regressor."
+        )
+    if warning:
+        warnings.warn(warning, UserWarning, stacklevel=2)
 
 
 def tally_of_declared(order: ArrayLike | None, classes: ArrayLike | None) -> ClassTally:
-    """Return a tally of two rows of each class that a stream will hold.
+    """Return a tally of as much weight of each class that a stream will hold, in their order.
 
-    These are `classes`, or for None those that the estimator names in `order`; ValueError if both
-    are None, or not of the same number.
+    These are `classes`, in the `order` that the estimator names if it does, or for None those of
+    `order`; ValueError if both are None, or not of the same number.
     """
-    declared = order if classes is None else classes
-    if declared is None:
+    if order is None and classes is None:
         raise ValueError(
             "classes must be passed on the first call to partial_fit, all that will ever come: a "
             "chunk may lack some."
         )
-    checked = validation.check_declared_classes(declared)
-    if order is not None and len(np.ravel(order)) != len(checked):
-        raise ValueError(
-            f"classes={checked.tolist()} of partial_fit must be those of the estimator, {order!r}."
-        )
-    return tally_of_classes(np.repeat(checked, 2), None)
+    declared = (
+        column_of(order) if classes is None else target_checks.check_declared_classes(classes)
+    )
+    if order is not None:
+        ordered = target_checks.check_class_order(order, declared)
+        if len(ordered) != len(declared):
+            raise ValueError(
+                f"classes={listed(declared)} of partial_fit must be those of the estimator, "
+                f"{listed(ordered)}."
+            )
+        declared = ordered
+    return ClassTally(0, declared, np.full(len(declared), 2.0))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -175,15 +196,11 @@ class ClassEncoding(Encoding):
 
     Attributes
     ----------
-    sorted_classes : ndarray (K,), the classes as y holds them, sorted
-    sorted_codes : ndarray (K,) of int, their codes: indices in `classes`
     factors : ndarray (K,), what multiplies the weights of each class's rows, or None (one)
     smoothing : float in [0, 1), the share of each target that is spread over all classes
     one_hot : bool, whether each row has one class of probability 1
     """
 
-    sorted_classes: NDArray
-    sorted_codes: NDArray
     factors: NDArray | None
     smoothing: float
     one_hot: bool
@@ -214,14 +231,15 @@ class ClassEncoding(Encoding):
 
     def codes(self, y: NDArray) -> NDArray:
         """Return the index in `classes` of the class of each row, (n,)."""
-        ranks = np.searchsorted(self.sorted_classes, y).clip(max=len(self.sorted_classes) - 1)
-        unknown = self.sorted_classes[ranks] != y
-        if np.any(unknown):
+        codes = codes_in(self.classes, y)
+        unknown = codes < 0
+        if unknown.any():
             raise ValueError(
-                f"y holds {np.unique(y[unknown]).tolist()}, which are not among the classes "
-                f"{self.classes.tolist()}; name all classes on the first call to partial_fit."
+                f"y holds {listed(distinct_with_codes(y[unknown])[0])}, which are not among the "
+                f"classes {listed(self.classes)}; name all classes on the first call to "
+                "partial_fit."
             )
-        return self.sorted_codes[ranks]
+        return codes
 
     def _soft_targets(self, Y: NDArray, weight: NDArray | None) -> tuple[Targets, NDArray | None]:
         """Return the targets of class probabilities (n, K), and the row weights."""
@@ -242,11 +260,11 @@ def _class_factors(class_weight: Any, classes: NDArray, totals: NDArray) -> NDAr
     """
     if class_weight is None:
         factors = None
-    elif validation.is_balanced(class_weight):
+    elif target_checks.is_balanced(class_weight):
         n_weighing = max(np.count_nonzero(totals), 1)
         factors = totals.sum() / (n_weighing * np.where(totals > 0, totals, np.inf))
     else:
-        factors = validation.check_class_weight(class_weight, classes)
+        factors = target_checks.check_class_weight(class_weight, classes)
     has_weight = (totals > 0) * 1.0
-    validation.check_some_weight(has_weight if factors is None else has_weight * factors)
+    target_checks.check_some_weight(has_weight if factors is None else has_weight * factors)
     return factors

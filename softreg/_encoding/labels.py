@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.special import log_expit, log_softmax
-from sklearn.utils import column_or_1d
 
-from softreg._encoding import validation
+from softreg._encoding import target_checks, validation
 from softreg._encoding.answers import Answers, Encoder, Encoding
 from softreg._encoding.classes import (
     ClassEncoder,
@@ -50,17 +49,15 @@ class LabelTally:
 
 
 @dataclass(frozen=True, eq=False)
-class _LabelParameters:
+class _LabelParameters(Encoder):
     """The estimator's parameters that concern labels.
 
     Attributes
     ----------
-    classes : array-like or None, the names of the labels (L,), or the classes in order (K,)
     class_weight, threshold : as the user gave them
     intercept : bool; constant labels are warned of only if there is one
     """
 
-    classes: ArrayLike | None
     class_weight: Any
     threshold: Any
     intercept: bool
@@ -83,7 +80,7 @@ class _LabelParameters:
 
 
 @dataclass(frozen=True, eq=False)
-class LabelEncoder(_LabelParameters, Encoder):
+class LabelEncoder(_LabelParameters):
     """Reads labels (n, L), any number a row: 0, 1, a share between, or NaN where unknown.
 
     Attributes
@@ -94,8 +91,8 @@ class LabelEncoder(_LabelParameters, Encoder):
     sparse: bool
 
     def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
-        validation.check_column_names(self.classes, np.shape(y)[1])
-        labels = validation.check_answers(y, X)
+        target_checks.check_column_names(self.classes, np.shape(y)[1])
+        labels = target_checks.check_answers(y, X)
         return Answers(labels, validation.check_sample_weight(sample_weight, *labels.shape))
 
     def tally(self, answers: Answers) -> LabelTally:
@@ -109,7 +106,7 @@ class LabelEncoder(_LabelParameters, Encoder):
                 "y holds no known answer of positive weight: every value is NaN, or has a "
                 "sample_weight of zero."
             )
-        names = validation.check_column_names(self.classes, len(tally.known))
+        names = target_checks.check_column_names(self.classes, len(tally.known))
         attributes = {"multilabel_": True, "sparse_output_": self.sparse}
         return LabelEncoding(**self._encoding_fields(names, tally, attributes))
 
@@ -145,18 +142,18 @@ class LabelEncoding(Encoding):
 
 
 @dataclass(frozen=True, eq=False)
-class OneVsRestEncoder(_LabelParameters, Encoder):
+class OneVsRestEncoder(_LabelParameters):
     """Reads one class a row: K > 2 classes are K labels, two classes are one label."""
 
     def checked(self, y: Any, sample_weight: Any, X: Any) -> Answers:
         weight = validation.check_sample_weight(sample_weight, X.shape[0])
-        return Answers(column_or_1d(validation.check_y(y, X)), weight)
+        return Answers(target_checks.check_y(y, X), weight)
 
     def tally(self, answers: Answers) -> ClassTally:
         return tally_of_classes(*answers)
 
     def encoding_from_tally(self, tally: ClassTally) -> Encoding:
-        tally = tally.with_classes(validation.check_class_order(self.classes, tally.classes))
+        tally = tally.with_classes(target_checks.check_class_order(self.classes, tally.classes))
         K, attributes = len(tally.classes), {"multilabel_": False, "sparse_output_": False}
         # Two classes are weighted as classes, more of them as labels, in `_encoding_fields`.
         class_weight = self.class_weight if K == 2 else None
@@ -164,14 +161,15 @@ class OneVsRestEncoder(_LabelParameters, Encoder):
         if K == 2:
             validation.check_threshold(self.threshold, 1)
             return replace(encoding, fitted_attributes=attributes)
-        yes = tally.totals[np.argsort(encoding.sorted_codes)].astype(float)
+        yes = tally.totals.astype(float)
         observed_sides = np.stack([yes > 0, yes < yes.sum()])
         labels = LabelTally(np.full(K, yes.sum()), yes, observed_sides)
         fields = self._encoding_fields(encoding.classes, labels, attributes)
         return OneVsRestEncoding(**fields, class_encoding=encoding)
 
     def encoding_from_classes(self, classes: ArrayLike | None, answers: Answers) -> Encoding:
-        return self.encoding_from_tally(tally_of_declared(self.classes, classes))
+        tally = tally_of_declared(self.classes, classes)
+        return replace(self, classes=tally.classes).encoding_from_tally(tally)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -226,8 +224,10 @@ def _yes_no_factors(tally: LabelTally, class_weight: Any, names: NDArray) -> NDA
     """Return what multiplies the weights of a yes and of a no, (2, L), or None (one)."""
     if class_weight is None:
         return None
-    if not validation.is_balanced(class_weight):
-        return np.stack([validation.check_class_weight(class_weight, names), np.ones(len(names))])
+    if not target_checks.is_balanced(class_weight):
+        return np.stack(
+            [target_checks.check_class_weight(class_weight, names), np.ones(len(names))]
+        )
     # Each side then weighs half of both; one that is empty to rounding is left as it is.
     sides = np.stack([tally.yes, tally.known - tally.yes])
     is_empty = sides <= _ROUNDING * tally.known

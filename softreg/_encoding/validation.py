@@ -1,13 +1,13 @@
 """Checks of arguments: each raises an error, or returns the argument as the code computes with it.
 
 Errors name the argument, its value and what would be right. Checks that several arguments share
-come first, then those of rows and features, of y, of classes, and of parameters.
+come first, then those of rows and features, and of parameters; those of y stand in
+`target_checks`.
 """
 
 from __future__ import annotations
 
 import numbers
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 from joblib import effective_n_jobs
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils import check_array, check_random_state
+
+from softreg._encoding.class_values import plain
 
 # Rows that softmax made in single precision sum to 1 within 4e-6, over 100,000 classes, too
 # (measured); rows that were never normalised miss it by far more than this.
 _SUM_TOLERANCE = 1e-5
-# An indicator matrix of another dtype is converted to doubles when it is checked.
-_INDICATOR_DTYPES = [np.float64, np.float32, np.bool_, np.int64, np.int32, np.int8, np.uint8]
 # How the warning of constant labels begins, for filters.
 CONSTANT_LABELS = "y does not vary in the labels"
 
@@ -36,6 +36,16 @@ def noting(note: str) -> Iterator[None]:
     except Exception as error:
         error.add_note(note)
         raise
+
+
+def shown(value: Any) -> str:
+    """Return an argument as messages show it: values, not NumPy's types of them."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{shown(key)}: {shown(value[key])}" for key in value) + "}"
+    if type(value) in (list, tuple):
+        brackets = "[]" if isinstance(value, list) else "()"
+        return brackets[0] + ", ".join(map(shown, value)) + brackets[1]
+    return repr(plain(value))
 
 
 def raise_where(wrong: NDArray, values: NDArray, rule: str, remedy: str) -> None:
@@ -116,7 +126,7 @@ def _checked_number(
     """Return a number of a kind that is >= `least` and < `below`; errors say the `rule`."""
     if _is_number(value, kind) and least <= value < below:
         return value
-    raise ValueError(f"{name}={value!r} must be {rule}.")
+    raise ValueError(f"{name}={shown(value)} must be {rule}.")
 
 
 def _is_number(value: Any, kind: Any = numbers.Real) -> bool:
@@ -177,158 +187,6 @@ def without_duplicates(X: Any) -> Any:
     return matrix
 
 
-def check_y(y: Any, X: Any) -> NDArray:
-    """Return y of as many rows as X, without NaN: (n,), or (n, K) if it has several columns.
-
-    A warning says that a single column should be no axis.
-    """
-    if y is None:
-        raise ValueError("This classifier requires y to be passed, but the target y is None.")
-    if sparse.issparse(y):
-        raise ValueError(
-            "y is a sparse matrix, which is a multi-label indicator: use SigmoidRegression; class "
-            "probabilities must be dense: pass y.toarray()."
-        )
-    checked = check_array(y, ensure_2d=False, dtype=None, input_name="y")
-    check_consistent_length(X, checked)
-    is_column = checked.ndim == 2 and checked.shape[1] == 1
-    return column_or_1d(checked, warn=True) if is_column else checked
-
-
-def check_probabilities(y: NDArray) -> NDArray:
-    """Return class probabilities (n, K), each row divided by its sum, which is 1 to rounding."""
-    Y = check_array(y, dtype=np.float64, input_name="y")
-    if np.isin(Y, (0.0, 1.0)).all() and (Y.sum(axis=1) > 1).any():
-        row = int(np.argmax(Y.sum(axis=1)))
-        raise ValueError(
-            f"y is a multi-label indicator matrix: row {row} has {int(Y[row].sum())} ones. "
-            "SoftmaxRegression gives each row one class; use SigmoidRegression. "
-            "Multilabel-indicator target data is not supported: Unknown label type."
-        )
-    return Y / check_row_sums("y", Y, 1, "divide each row by its sum")[:, None]
-
-
-def check_answers(Y: Any, X: Any) -> sparse.csr_array:
-    """Return an indicator matrix as CSR (n, L) of doubles: 0 to 1, or NaN where unknown."""
-    checked = check_array(
-        Y,
-        accept_sparse="csr",
-        dtype=_INDICATOR_DTYPES,
-        ensure_all_finite="allow-nan",
-        input_name="y",
-    )
-    check_consistent_length(X, checked)
-    answers: Any = sparse.csr_array(without_duplicates(checked)).astype(np.float64)
-    wrong = (answers.data < 0) | (answers.data > 1)
-    if wrong.any():
-        first = int(np.argmax(wrong))
-        row = int(np.searchsorted(answers.indptr, first, side="right")) - 1
-        raise ValueError(
-            f"y[{row}, {answers.indices[first]}] is {answers.data[first]:g}; a column of y says "
-            "which rows have its label: 0, 1, a share between, or NaN where it is unknown."
-        )
-    return answers
-
-
-def check_column_names(classes: ArrayLike | None, n: int) -> NDArray:
-    """Return the names of the n columns of y, (n,): `classes`, or 0, 1, ... for None."""
-    names = np.arange(n) if classes is None else np.asarray(classes)
-    repeated = [name for name, count in Counter(names.ravel().tolist()).items() if count > 1]
-    if names.shape != (n,) or repeated:
-        often = f", {repeated} more than once" if repeated else ""
-        raise ValueError(
-            f"classes={classes!r} has {names.size} names{often}; classes, or the columns of y, "
-            f"must name each of the {n} columns of y once."
-        )
-    return names
-
-
-def check_same_columns(names: Any, expected: Any) -> None:
-    """Raise a ValueError unless names of columns are those expected, or either is None."""
-    if names is not None and expected is not None and list(names) != list(expected):
-        raise ValueError(
-            f"y has the columns {list(names)}; they must be the classes {list(expected)}, in this "
-            "order."
-        )
-
-
-def check_class_order(classes: ArrayLike | None, sorted_classes: NDArray) -> NDArray:
-    """Return two or more classes, (K,): `classes`, which may have no rows, or for None those of y.
-
-    `sorted_classes` are those of y.
-    """
-    order = sorted_classes if classes is None else np.asarray(classes)
-    distinct = set(order.ravel().tolist())
-    if order.shape != (len(distinct),) or not distinct.issuperset(sorted_classes.tolist()):
-        raise ValueError(
-            f"classes={classes!r} must name each class in y once; y holds "
-            f"{sorted_classes.tolist()}."
-        )
-    if len(order) < 2:
-        raise ValueError(
-            f"y holds one class only, {order[0]!r} (n_classes=1); a classifier needs rows of at "
-            "least two classes, or `classes` that names those without rows."
-        )
-    return order
-
-
-def check_declared_classes(classes: Any) -> NDArray:
-    """Return the two or more classes that a stream will hold, (K,), sorted."""
-    try:
-        declared = np.asarray(classes)
-        distinct = np.unique(declared)
-        none_missing = bool((distinct == distinct).all())  # NaN is not itself
-        is_text = declared.dtype.kind in "US"
-        of_one_kind = not is_text or all(isinstance(label, str | bytes) for label in classes)
-        once_each = declared.ndim == 1 and len(declared) == len(distinct) >= 2
-        if once_each and none_missing and of_one_kind:
-            return distinct
-    except (TypeError, ValueError):  # of no order, such as None and 1, or of no shape
-        pass
-    raise ValueError(
-        f"classes={classes!r} must be one-dimensional and hold two or more classes of one kind, "
-        "none missing, each once: pass all classes, such as classes=np.unique(y)."
-    )
-
-
-def check_some_weight(class_totals: NDArray) -> None:
-    """Raise a ValueError unless a class has weight; `class_totals` (K,) are their sums."""
-    if not (class_totals > 0).any():
-        raise ValueError(
-            "sample_weight, times class_weight, is zero for every row; a classifier needs rows of "
-            "positive weight."
-        )
-
-
-def check_class_weight(class_weight: Any, classes: NDArray) -> NDArray:
-    """Return the weights that a dict gives to classes, (K,): 1 for those it does not name.
-
-    As in scikit-learn it may name others, such as those that a fold lacks, if it names all of
-    `classes`.
-    """
-    if not isinstance(class_weight, dict):
-        raise ValueError(
-            f'class_weight={class_weight!r} must be None, "balanced" or a dict {{class: weight}}.'
-        )
-    names = classes.tolist()
-    unknown = [name for name in class_weight if name not in set(names)]
-    unnamed = [name for name in names if name not in class_weight]
-    if unknown and unnamed:
-        raise ValueError(
-            f"class_weight names {unknown}, which y does not hold, and not {unnamed}; it holds "
-            f"{names}. Correct the names, or name all that y holds."
-        )
-    weights = np.array(list(class_weight.values()), dtype=float)
-    if not (np.isfinite(weights).all() and (weights >= 0).all()):
-        raise ValueError(f"class_weight={class_weight!r} must hold finite weights >= 0.")
-    return np.array([class_weight.get(name, 1.0) for name in names], dtype=float)
-
-
-def is_balanced(class_weight: Any) -> bool:
-    """Return whether class weights are computed from the data."""
-    return isinstance(class_weight, str) and class_weight == "balanced"
-
-
 def check_C(C: Any, n_labels: int = 1) -> NDArray:
     """Return the inverse strength of the penalty, (1,), or one for each label, (n_labels,)."""
     if _is_number(C):
@@ -339,7 +197,7 @@ def check_C(C: Any, n_labels: int = 1) -> NDArray:
         if label_C.shape == (n_labels,) and (label_C > 0).all():
             return label_C
     several = f", or {n_labels} of them, one for each label" if n_labels > 1 else ""
-    raise ValueError(f"C={C!r} must be a number > 0{several}; np.inf means no penalty.")
+    raise ValueError(f"C={shown(C)} must be a number > 0{several}; np.inf means no penalty.")
 
 
 def check_Cs(Cs: Any) -> int | NDArray:
@@ -348,7 +206,7 @@ def check_Cs(Cs: Any) -> int | NDArray:
         return check_integer("Cs", Cs, 1, ", or numbers > 0")
     values = np.asarray(Cs, dtype=object)  # as they are: no text is read as a number
     if values.ndim != 1 or not values.size or not all(map(_is_number, values)):
-        raise ValueError(f"Cs={Cs!r} must be an integer >= 1, or one or more numbers > 0.")
+        raise ValueError(f"Cs={shown(Cs)} must be an integer >= 1, or one or more numbers > 0.")
     strengths = values.astype(np.float64)
     check_strengths(strengths)
     return np.unique(strengths)
@@ -376,7 +234,9 @@ def check_select(select: Any) -> str:
 def check_threshold(threshold: Any, n_scores: int) -> NDArray:
     """Return the thresholds of probabilities, (n_scores,), one for each row of coef_."""
     if threshold is None or isinstance(threshold, str | dict | set):
-        raise ValueError(f"threshold={threshold!r} must be a number between 0 and 1, or an array.")
+        raise ValueError(
+            f"threshold={shown(threshold)} must be a number between 0 and 1, or an array."
+        )
     t = np.full(n_scores, threshold) if _is_number(threshold) else _doubles(threshold, "threshold")
     check_shape("threshold", t, n_scores, meaning=", one for each row of coef_, or be a number")
     rule, remedy = "threshold must lie between 0 and 1", "scores are compared with its logit"
@@ -415,7 +275,9 @@ def check_n_jobs(n_jobs: Any) -> int | None:
         return None
     if isinstance(n_jobs, numbers.Integral) and n_jobs != 0:
         return effective_n_jobs(int(n_jobs))
-    raise ValueError(f"n_jobs={n_jobs!r} must be None, a positive integer, or -1 for all cores.")
+    raise ValueError(
+        f"n_jobs={shown(n_jobs)} must be None, a positive integer, or -1 for all cores."
+    )
 
 
 def check_no_overflow(objective: NDArray, coef: NDArray) -> None:

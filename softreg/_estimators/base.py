@@ -9,6 +9,7 @@ import copy
 import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -20,15 +21,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from softreg._encoding import validation
+from softreg._encoding import target_checks, validation
 from softreg._encoding.answers import (
     Answers,
     Encoder,
     Encoding,
     Sample,
-    has_columns,
     two_class_scores,
 )
+from softreg._encoding.class_values import has_columns
 from softreg._model.kernels import best_classes
 from softreg._model.objective import Objective
 from softreg._model.penalties import Penalty, Ridge
@@ -218,10 +219,14 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             form = "a column for each label" if has_labels else "one class a row"
             raise ValueError(f"y must have {form}, as it had in fit.")
         names = getattr(y, "columns", None) if by_columns and self.classes is None else None
-        validation.check_same_columns(names, self.classes_)
+        target_checks.check_same_columns(names, self.classes_)
         answers = encoder.checked(y, sample_weight, np.empty((n, 0)))
         answers = answers.in_weight_unit(answers.weight_unit)
-        return encoder.encoding_from_classes(self.classes_, answers), answers
+        return self._encoding_of_fit(encoder, answers), answers
+
+    def _encoding_of_fit(self, encoder: Encoder, answers: Answers) -> Encoding:
+        """Return the encoding of answers by the classes of the fit, in their order."""
+        return replace(encoder, classes=self.classes_).encoding_from_classes(None, answers)
 
     def _of_scores(
         self, X: Any, offset: Any, function: Callable[[NDArray], NDArray]

@@ -100,10 +100,14 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         sklearn.exceptions.ConvergenceWarning
             Once, with the values of C whose optimum was not reached or does not exist.
         UserWarning
-            Once, if labels are constant: all 0, all 1, or never known. Once, if columns without a
-            penalty determine each other at the chosen C, as in `SoftmaxRegression.fit`. Once, if
-            `scoring` has no score for some folds, as where held-out rows lack a class: C is chosen
-            by the others.
+            As in `fit` of `SoftmaxRegression` and `SigmoidRegression`. Once, if `scoring` has no
+            score for some folds, as where held-out rows lack a class: C is chosen by the others.
+
+        Notes
+        -----
+        scikit-learn's metrics take numbers, texts and datetime64 alone as classes; for others
+        choose "neg_log_loss", or pass ``y.astype(str)``. scikit-learn's splitters get the numbers
+        of the classes instead of y, so that they stratify classes of any kind.
         """
         given = {"sample_weight": sample_weight, "offset": offset, "groups": groups}
         by_row = leaves_one_out(self.cv, self.scoring)

@@ -9,10 +9,9 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import accuracy_score
 
 from softreg._encoding import validation
-from softreg._encoding.answers import Encoding, has_columns
+from softreg._encoding.answers import Encoding
 from softreg._estimators.base import (
     LinearClassifier,
     monitor_of,
@@ -65,10 +64,13 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
             precision, Newton's steps and the certificate in double; sparse input is used as CSR;
             other types become float64.
         y : array-like of shape (n_samples,) or (n_samples, n_classes), or sparse matrix
-            Classes of any kind, one a row; or, with a column for each class, probabilities that
-            sum to 1 (`SoftmaxRegression`) or labels (`SigmoidRegression`, which alone takes
-            sparse y): 0, 1, a share between, or NaN where a label is unknown. A single dense column
-            holds classes, a single sparse one a label.
+            Classes of any kind that have a hash, one a row and none missing: numbers, texts, dates,
+            Decimals, Intervals, tuples in an array of objects. Those without an order, such as
+            members of an Enum, are named by `classes`. Fractional numbers are taken for
+            measurements, unless they are objects or categories of pandas. Or, with a column for
+            each class, probabilities that sum to 1 (`SoftmaxRegression`) or labels
+            (`SigmoidRegression`, which alone takes sparse y): 0, 1, a share between, or NaN where a
+            label is unknown. A single dense column holds classes, a single sparse one a label.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights >= 0; None is one for every row. For labels also (n_samples, n_classes), one
             for each. Rows of weight 0 may hold any finite values: the fit is that without them.
@@ -93,12 +95,18 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         sklearn.exceptions.ConvergenceWarning
             Once, if the optimum was not reached or does not exist.
         UserWarning
-            Once, if labels are constant: all 0, all 1, or never known. Once, if columns without a
-            penalty determine each other, with their names: predictions and F are those of the one
-            optimum, their coefficients the least that reach it, the limit of ever weaker penalties.
+            Once, if labels are constant: all 0, all 1, or never known. Once, if there are nearly as
+            many classes as rows, or texts that look like combinations of tags, as "a;b;c". Once, if
+            columns without a penalty determine each other, with their names: predictions and F are
+            those of the one optimum, their coefficients the least that reach it, the limit of ever
+            weaker penalties.
 
         Notes
         -----
+        scikit-learn's metrics, and its folds of an integer `cv`, take numbers, texts and datetime64
+        alone: of other classes most metrics raise an error, while folds are not stratified; bytes
+        and tuples are refused by both. `score` takes all; for the others pass ``y.astype(str)``.
+
         ``sklearn.model_selection.cross_val_predict(method="predict_proba")`` numbers the values of
         each column of y, 0, 1, ..., before any estimator sees them: class probabilities, shares and
         unknown labels become other targets, unnoticed. Fit and predict in a loop over the folds.
@@ -149,11 +157,9 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         ------
         NotFittedError, ValueError
             Before `fit`; if X has other features than in `fit`, `offset` has another shape, or y
-            is not as described.
+            is not as described, or holds labels of another kind.
         """
         predicted = self.predict(X, offset)
-        if predicted.ndim == 1 and not has_columns(y):
-            return accuracy_score(y, predicted, sample_weight=sample_weight)
         _, answers = self._read_answers(y, sample_weight, predicted.shape[0])
         return expected_accuracy(predicted, answers, self.classes_)
 

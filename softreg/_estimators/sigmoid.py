@@ -11,7 +11,8 @@ from scipy.special import expit, log_expit, log_softmax, logit, softmax
 from sklearn.utils import Tags
 
 from softreg._encoding import validation
-from softreg._encoding.answers import Encoder, Encoding, has_columns
+from softreg._encoding.answers import Encoder, Encoding
+from softreg._encoding.class_values import has_columns
 from softreg._encoding.labels import LabelEncoder, OneVsRestEncoder
 from softreg._estimators.base import LinearClassifier
 from softreg._estimators.cv import CrossValidatedClassifier

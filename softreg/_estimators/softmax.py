@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax, softmax
 
 from softreg._encoding import validation
-from softreg._encoding.answers import Encoding, has_columns
+from softreg._encoding.answers import Encoding
+from softreg._encoding.class_values import has_columns
 from softreg._encoding.classes import ClassEncoder
 from softreg._estimators.base import LinearClassifier
 from softreg._estimators.cv import CrossValidatedClassifier

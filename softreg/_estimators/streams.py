@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.metaestimators import available_if
 
-from softreg._encoding import validation
-from softreg._encoding.answers import Answers, Encoder, Encoding, has_columns
+from softreg._encoding import target_checks, validation
+from softreg._encoding.answers import Answers, Encoder, Encoding
 from softreg._encoding.chunk_survey import Survey
+from softreg._encoding.class_values import column_of, has_columns, listed, same_classes
 from softreg._estimators.base import (
     feature_attributes,
     penalty_of,
@@ -30,7 +31,7 @@ from softreg.solvers.minibatch.stream_state import StreamProblem, StreamState
 
 def _learns_from_streams(estimator: Any) -> bool:
     """Say whether `partial_fit` is there, or raise AttributeError with the reason."""
-    if validation.is_balanced(estimator.class_weight):
+    if target_checks.is_balanced(estimator.class_weight):
         raise AttributeError(
             'class_weight="balanced" needs the counts of all rows, which a stream does not know; '
             "pass a dict {class: weight}."
@@ -205,15 +206,15 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         """Return the encoding of a stream's y; ValueError if the stream began with another."""
         names = getattr(y, "columns", None) if has_columns(y) and self.classes is None else None
         expected: Any = getattr(self, "classes_", classes)
-        validation.check_same_columns(names, expected)
+        target_checks.check_same_columns(names, expected)
         if not hasattr(self, "classes_"):
             return encoder.encoding_from_classes(classes, answers)
-        if classes is not None and set(np.asarray(classes).tolist()) != set(self.classes_.tolist()):
+        if classes is not None and not same_classes(column_of(classes), self.classes_):
             raise ValueError(
-                f"classes={classes!r} is not the same as on last call to partial_fit, was: "
-                f"{self.classes_.tolist()}."
+                f"classes={validation.shown(classes)} is not the same as on last call to "
+                f"partial_fit, was: {listed(self.classes_)}."
             )
-        encoding = encoder.encoding_from_classes(self.classes_, answers)
+        encoding = self._encoding_of_fit(encoder, answers)
         earlier = {name: getattr(self, name, None) for name in encoding.fitted_attributes}
         if encoding.n_scores != len(self.coef_) or earlier != encoding.fitted_attributes:
             raise ValueError(

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from sklearn.model_selection import check_cv
 
 from softreg._encoding import validation
-from softreg._encoding.answers import Answers, has_columns
+from softreg._encoding.answers import Answers
+from softreg._encoding.class_values import distinct_with_codes, has_columns, label_column
 from softreg._selection.leave_one_out import leave_one_out_with_refits
 from softreg._selection.path import PathPoint
 from softreg._selection.refits import Fold, FoldRefits
@@ -37,13 +38,19 @@ def leaves_one_out(cv: Any, scoring: Any) -> bool:
     return True
 
 
-def _splits(cv: Any, X: Any, y: Any, metadata: dict[str, Any]) -> list[tuple[Any, Any]]:
-    """Return the pairs (train, test) of `cv`: an integer, a splitter or an iterable of such."""
+def splits_of(cv: Any, X: Any, y: Any, metadata: dict[str, Any]) -> list[tuple[Any, Any]]:
+    """Return the pairs (train, test) of `cv`: an integer, a splitter or an iterable of such.
+
+    Splitters of scikit-learn get classes as numbers, since they do not take all kinds.
+    """
     stratified, splits = not has_columns(y), []
+    codes = distinct_with_codes(label_column(y))[1] if stratified else None
     others = {name: values for name, values in metadata.items() if name != "groups"}
     try:
-        splitter = check_cv(cv, y if stratified else None, classifier=stratified)
-        for train, test in splitter.split(X, y, metadata.get("groups"), **others):
+        splitter = check_cv(cv, codes, classifier=stratified)
+        takes_numbers = stratified and type(splitter).__module__.startswith("sklearn.")
+        of_rows = codes if takes_numbers else y
+        for train, test in splitter.split(X, of_rows, metadata.get("groups"), **others):
             splits.append((train, test))
     except (TypeError, ValueError) as error:
         raise ValueError(
@@ -80,7 +87,7 @@ def folds_of(cv: Any, X: Any, y: Any, answers: Answers, metadata: dict[str, Any]
     validation.check_groups(metadata.get("groups"), n)
     has_weight = (np.ones(n) if weight is None else weight.reshape(n, -1).sum(axis=1)) > 0
     folds = []
-    for number, split in enumerate(_splits(cv, X, y, metadata)):
+    for number, split in enumerate(splits_of(cv, X, y, metadata)):
         train, test = (_indices(cv, number, rows, n) for rows in split)
         for part, rows in (("train", train), ("test", test)):
             if not rows.size:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from softreg._encoding.answers import Answers
+from softreg._encoding.class_values import codes_in, in_order
 
 
 @dataclass(eq=False, repr=False)
@@ -36,7 +37,7 @@ class HeldOutPredictions(ClassifierMixin, BaseEstimator):
 
     def in_order(self) -> HeldOutPredictions:
         """Return the predictions with sorted classes, as scikit-learn's metrics expect them."""
-        order = np.argsort(self.classes_)
+        order = codes_in(self.classes_, in_order(self.classes_))
         sign = 1 if order[0] == 0 else -1  # of the one score of two classes
         scores = sign * self.scores if self.scores.ndim == 1 else self.scores[:, order]
         P = self.probabilities[:, order]

@@ -15,6 +15,7 @@ from sklearn.utils import _safe_indexing, indexable
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Answers, Encoding
+from softreg._encoding.class_values import distinct_with_codes, listed
 from softreg._selection.held_out import HeldOutPredictions, HeldOutRows
 from softreg._selection.scoring import (
     LOG_LOSS,
@@ -112,10 +113,12 @@ class ScikitScorer:
 
     def _error(self, error: Exception) -> ValueError:
         """Return the error of a fit whose scorer raised this one."""
-        weighted = "" if self.answers.weight is None else ", or one that takes sample_weight"
+        remedy = "" if self.answers.weight is None else ", or one that takes sample_weight"
+        if not self.answers.has_labels and self.answers.y.dtype.kind in "OS":
+            remedy += ", or make texts of the labels, y.astype(str): not all metrics take others"
         return ValueError(
             f"scoring={self.scoring!r} does not score these predictions ({error}). Choose another "
-            f'scorer, such as "neg_log_loss" or "accuracy"{weighted}.'
+            f'scorer, such as "neg_log_loss" or "accuracy"{remedy}.'
         )
 
 
@@ -170,7 +173,7 @@ def _has_all_classes(answers: Answers, K: int) -> bool:
         return not (Y[0] == Y).all(axis=0).any()
     if weight is not None:
         y = y[weight > 0]
-    return len(np.unique(y)) == K if y.ndim == 1 else bool(y.any(axis=0).all())
+    return len(distinct_with_codes(y)[0]) == K if y.ndim == 1 else bool(y.any(axis=0).all())
 
 
 def _metric_of(scorer: Any) -> Any:
@@ -198,7 +201,7 @@ def _knowing_classes(scorer: Any, labels: NDArray, positive: Any) -> Any:
     if "labels" in parameters and scorer._response_method != "predict":
         keywords["labels"] = labels
     is_binary = "pos_label" in parameters and len(labels) == 2
-    if is_binary and parameters["pos_label"].default not in labels.tolist():
+    if is_binary and parameters["pos_label"].default not in listed(labels):
         keywords["pos_label"] = positive
     knowing = copy.copy(scorer)
     knowing._kwargs = keywords | scorer._kwargs

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from softreg._encoding import target_checks
 from softreg._encoding.answers import Answers, Encoding, Sample
+from softreg._encoding.class_values import codes_in
 from softreg._encoding.labels import LabelEncoding
 
 # As in sklearn.metrics.log_loss: probabilities below count as this much.
@@ -121,9 +123,11 @@ def is_log_loss(scoring: Any) -> bool:
 def expected_accuracy(predicted: Any, answers: Answers, classes: NDArray) -> float:
     """Return the mean probability that rows are predicted right, by answers that are uncertain.
 
-    By class probabilities, that of the class predicted, (m,). Of labels, (m, L), that all those
+    Of one class a row, (m,), it is 1 or 0; by class probabilities, (m, K), that of the class
+    predicted, (m,). Of labels, (m, L), that all those
     known of a row are predicted right, as if they were independent; a row weighs as much as its
-    known answers do on average, and nothing without any. ValueError if no row has weight.
+    known answers do on average, and nothing without any. ValueError if no row has weight, or if
+    all classes are of other types than the model's (K,).
     """
     if answers.has_labels:
         Y, is_yes = answers.y.toarray(), sparse.csr_array(predicted).toarray() > 0
@@ -131,7 +135,12 @@ def expected_accuracy(predicted: Any, answers: Answers, classes: NDArray) -> flo
         right = np.where(weights > 0, np.where(is_yes, Y, 1 - Y), 1).prod(axis=1)
         weight = weights.sum(axis=1) / np.maximum(np.count_nonzero(weights, axis=1), 1)
     else:
-        right = answers.y[predicted[:, None] == classes]
+        codes = codes_in(classes, predicted)
+        if answers.y.ndim == 1:
+            target_checks.check_same_kind(answers.y, classes)
+            right = codes_in(classes, answers.y) == codes
+        else:
+            right = answers.y[np.arange(len(codes)), codes]
         weight = np.ones(len(right)) if answers.weight is None else answers.weight
     if not weight.any():
         raise ValueError("y holds no known answer of positive weight, so that nothing is scored.")
