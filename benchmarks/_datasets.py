@@ -1,7 +1,7 @@
-"""The data sets that the benchmarks fit, raw: nothing scaled, no column left out.
+"""The data sets that the benchmarks fit, raw: nothing scaled.
 
-Sets on disk come from the folder that the environment variable ``SOFTREG_DATA`` names; the bundled
-and the simulated ones are always there.
+Those of `drawn` are tables drawn from the others. Sets on disk come from the folder that the
+environment variable ``SOFTREG_DATA`` names; the bundled and the simulated ones are always there.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ SPARSE = ("r8", "text20")
 BUNDLED = ("iris", "wine", "digits")
 HUGE = ("kddcup99_10pct",)
 ALL = DENSE + WIDE + SPARSE + BUNDLED + HUGE
+# Of these tables are drawn, "drawn-SEED-NUMBER".
+DRAWN, SOURCES = "drawn-", (*DENSE, "iris", "wine", "digits", "breast_cancer")
+FEWEST_ROWS, FEWEST_COLUMNS = 300, 4
 MULTILABEL = ("emotions", "yeast", "bibtex", "bibtex-dense", "delicious", "delicious-dense")
 MULTILABEL_SPARSE = ("bibtex", "delicious")
 
@@ -83,7 +86,10 @@ def available(name: str) -> bool:
 
 
 def load(name: str, C: float | None = None) -> Dataset:
-    """Return one of the sets in ``ALL``; C is 10 for texts and 1 for the others unless given."""
+    """Return one of the sets in ``ALL``, or "drawn-SEED-NUMBER".
+
+    C is 10 for texts and 1 for the others unless given.
+    """
     if name == "text20":
         X, y = simulated_text()
     elif name == "r8":
@@ -92,11 +98,52 @@ def load(name: str, C: float | None = None) -> Dataset:
         import sklearn.datasets
 
         X, y = getattr(sklearn.datasets, f"load_{name}")(return_X_y=True)
+    elif name.startswith(DRAWN):
+        _, seed, number = name.split("-")
+        X, y = drawn(int(seed), int(number))
     else:
         with np.load(folder() / f"{name}.npz") as archive:
             X, y = archive["X"], archive["y"]
     codes = np.unique(y, return_inverse=True)[1]
     return Dataset(name, X, codes, C or (10.0 if name in SPARSE else 1.0))
+
+
+def drawn(seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a table drawn from one of ``SOURCES``, raw: some of its classes, rows and columns.
+
+    Rows and columns are as many as a uniform draw of their logarithm says, from 300 and 4 to all.
+    In a third of the tables each, independently, up to four columns are sums of others, nearly or
+    exactly; up to two classes are left ten rows; a column all but tells the classes.
+    """
+    rng = np.random.default_rng([seed, number])
+    data = load(str(rng.choice(SOURCES)))
+    n_classes = int(rng.integers(2, data.shape[2] + 1))
+    classes = rng.choice(data.shape[2], n_classes, replace=False)
+    collinear, rare, separated = rng.random(3) < 1 / 3
+    # 1. Rows of these classes, few of some; at least two of each.
+    order = rng.permutation(np.flatnonzero(np.isin(data.y, classes)))
+    rank = np.empty(len(order), dtype=int)  # of a row within its class
+    for k in classes:
+        rank[data.y[order] == k] = np.arange(np.sum(data.y[order] == k))
+    few = np.isin(data.y[order], classes[: rng.integers(1, 3)]) & rare & (n_classes > 2)
+    order = np.concatenate([order[rank < 2], order[(rank >= 2) & (~few | (rank < 10))]])
+    X, y = data.X[order], data.y[order]
+    n = _log_uniform(rng, min(FEWEST_ROWS, len(y)), len(y))
+    d = _log_uniform(rng, min(FEWEST_COLUMNS, X.shape[1]), X.shape[1])
+    X, y = X[:n, rng.choice(X.shape[1], d, replace=False)].astype(float), y[:n]
+    # 2. Columns that others determine, and one that nearly tells the classes.
+    extra = []
+    if collinear:
+        sums = X[:, rng.integers(d, size=(2, rng.integers(1, 5)))].sum(axis=1)
+        noise = rng.choice([0, 1e-6, 1e-3]) * sums.std(axis=0) * rng.normal(size=sums.shape)
+        extra.append(sums + noise)
+    if separated:
+        extra.append((y + 0.2 * rng.normal(size=n))[:, None] * 10.0 ** rng.integers(-3, 4))
+    return np.hstack([X, *extra]), y
+
+
+def _log_uniform(rng: np.random.Generator, least: int, most: int) -> int:
+    return round(np.exp(rng.uniform(np.log(least), np.log(most))))
 
 
 def load_multilabel(name: str) -> MultilabelDataset:
