@@ -240,7 +240,7 @@ def test_the_objective_is_that_of_the_formula():
     F = objective(model.coef_, model.intercept_, X3, one_hot(Y3), model.C_, **setting.terms)
     assert model.objective_ == pytest.approx(F, rel=1e-12)
     assert model.loss_curve_[-1] == pytest.approx(F, rel=1e-9)
-    assert model.n_iter_ == len(model.loss_curve_)
+    assert model.n_iter_[model.Cs_ == model.C_] == [len(model.loss_curve_)]
     assert model.n_samples_seen_ == np.count_nonzero(WEIGHTS) < 120
 
 

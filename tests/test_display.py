@@ -350,7 +350,7 @@ def test_the_loss_of_a_fit_is_drawn_from_its_first_iteration_on(kind, solver):
     model = kind(solver=solver, random_state=0).fit(X, Y)
     display = LossCurveDisplay.from_estimator(model)
     curve, solution = display.ax_.get_lines()
-    np.testing.assert_array_equal(curve.get_xdata(), np.arange(1, model.n_iter_ + 1))
+    np.testing.assert_array_equal(curve.get_xdata(), np.arange(1, model.n_iter_[0] + 1))
     np.testing.assert_array_equal(curve.get_ydata(), model.loss_curve_)
     assert set(solution.get_ydata()) == {model.objective_}
     assert f"{model.objective_:.4g}" in texts(display.ax_.get_legend())[1]

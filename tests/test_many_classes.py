@@ -384,7 +384,7 @@ def test_early_stopping_keeps_the_best_epoch():
     X, y = clouds(40, 3, 2000)
     model = sampled(early_stopping=True, n_epochs=60, n_iter_no_change=2, n_candidates=10)
     model = model.set_params(tol=0.05).fit(X, y)
-    assert model.validation_curve_.shape == (model.n_iter_,) == model.loss_curve_.shape
+    assert model.validation_curve_.shape == model.loss_curve_.shape == (*model.n_iter_,)
     assert 2 < model.n_iter_ < 60
 
 

@@ -6,7 +6,8 @@ import scipy.sparse as sp
 from problems import centred, objective, one_hot, overlapping
 from sklearn.linear_model import LogisticRegression
 
-from softreg import SoftmaxRegression
+from softreg import SigmoidRegression, SigmoidRegressionCV, SoftmaxRegression, SoftmaxRegressionCV
+from softreg.solvers import MiniBatch
 
 CLASS_WEIGHTS = {2: {0: 0.3, 1: 2.0}, 3: {0: 0.3, 1: 2.0, 2: 1.0}}
 # Zeros, counts and fractions; their sum is not the number of rows.
@@ -78,3 +79,22 @@ def test_every_method_answers_as_logistic_regression_does(K):
     np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
     np.testing.assert_array_equal(ours.classes_, theirs.classes_)
     assert ours.score(X, y, sample_weight=WEIGHTS) == theirs.score(X, y, sample_weight=WEIGHTS)
+
+
+@pytest.mark.parametrize("kind", [SoftmaxRegression, SigmoidRegression])
+def test_n_iter_is_an_array_as_that_of_logistic_regression(kind):
+    """`n_iter_` is (1,) after any fit, epochs and chunks too; of the CV classes (n_Cs,)."""
+    X, y = overlapping()
+    shape = LogisticRegression().fit(X, y).n_iter_.shape
+    epochs = kind(solver=MiniBatch(n_epochs=3), random_state=0)
+    for model, n_iter in (
+        (kind().fit(X, y), None),
+        (kind().fit_chunks([(X[:50], y[:50]), (X[50:], y[50:])]), None),
+        (epochs.fit(X, y), 3),
+        (kind().partial_fit(X, y, classes=[0, 1, 2]).partial_fit(X, y), 2),
+    ):
+        assert model.n_iter_.shape == shape == (1,) and model.n_iter_.dtype.kind == "i"
+        assert model.n_iter_ == (n_iter or len(model.loss_curve_))
+    chosen = (SoftmaxRegressionCV if kind is SoftmaxRegression else SigmoidRegressionCV)(4)
+    assert chosen.fit(X, y).n_iter_.shape == (4,) and (chosen.n_iter_ >= 1).all()
+    assert chosen.n_iter_[chosen.Cs_ == chosen.C_] == len(chosen.loss_curve_)

@@ -281,7 +281,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     def _attributes_of_fit(self, result: Result, encoding: Encoding, rows: Rows) -> dict[str, Any]:
         """Return the fitted attributes that a solver's result makes, for rows in user's units."""
         return {
-            "n_iter_": result.n_iter,
+            "n_iter_": np.array([result.n_iter]),
             "objective_": float(result.objective.sum()),
             "optimality_gap_": float(result.gap.sum()),
             "converged_": bool(result.converged.all()),

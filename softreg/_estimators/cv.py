@@ -125,6 +125,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         coef_path, intercept_path = coefficient_path(results)
         attributes = {
             **self._attributes_of_fit(result, sample.encoding, rows),
+            "n_iter_": np.array([of_C.n_iter for of_C in results]),
             "C_": Cs[index] if index.ndim else float(Cs[index]),
             "Cs_": Cs,
             "coef_path_": coef_path,

@@ -135,7 +135,7 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Only if X has column names.
-    n_iter_ : int
+    n_iter_ : ndarray of shape (1,)
         Iterations of the solver (epochs of `MiniBatch`); after `partial_fit` the chunks.
     objective_ : float, only after `fit` and `fit_chunks`
         F at the solution.
@@ -301,9 +301,10 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         Likewise.
     label_objective_, label_optimality_gap_, label_proven_
         Likewise.
-    n_iter_, loss_curve_, n_samples_seen_
-        Likewise; iterations are counted from the fit at the C before, with `per_label` those of the
-        largest C chosen.
+    loss_curve_, n_samples_seen_
+        Likewise; with `per_label` the curve is that of the largest C chosen.
+    n_iter_ : ndarray of shape (n_Cs,)
+        Iterations of the fits to all rows, each from those at smaller C.
 
     Warns
     -----

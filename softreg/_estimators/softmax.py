@@ -108,7 +108,7 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     classes_ : ndarray of shape (n_classes,)
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,), only for X with string column names
-    n_iter_ : int
+    n_iter_ : ndarray of shape (1,)
         Iterations of the solver (epochs of `MiniBatch`); after `partial_fit` the chunks.
     objective_ : float, only after `fit` and `fit_chunks`
         F at the solution.
@@ -256,8 +256,10 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
     intercept_path_ : ndarray of shape (n_Cs, n_classes), or (n_Cs, 1)
     coef_, intercept_, classes_, n_features_in_, feature_names_in_, n_samples_seen_
         As in `SoftmaxRegression`, of the fit to all rows at `C_`.
-    n_iter_, objective_, optimality_gap_, converged_, proven_, loss_curve_
-        Likewise; iterations are counted from the fit at the C before.
+    objective_, optimality_gap_, converged_, proven_, loss_curve_
+        Likewise.
+    n_iter_ : ndarray of shape (n_Cs,)
+        Iterations of the fits to all rows, each from those at smaller C.
 
     Warns
     -----

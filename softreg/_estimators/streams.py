@@ -138,7 +138,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         -------
         self : the fitted estimator
             With `coef_`, `intercept_`, `classes_`, `n_features_in_`, `n_samples_seen_`, `solver_`,
-            ``n_iter_``, the number of chunks with weight, and `loss_curve_` (n_iter,), the mean
+            `n_iter_` (1,), the number of chunks with weight, and `loss_curve_` (n_iter,), the mean
             loss of each before it was learned from.
 
         Raises
@@ -184,7 +184,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
                 "sample_weight into a range whose squares are finite."
             )
         attributes = {
-            "n_iter_": len(stream.losses),
+            "n_iter_": np.array([len(stream.losses)]),
             "loss_curve_": stream.losses,
             "n_samples_seen_": stream.n_rows,
             "solver_": problem.solver,
@@ -224,7 +224,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
 
     def _stream_problem(self, encoding: Encoding, n_features: int) -> StreamProblem:
         """Return what is minimised on a stream, and the solver that does it."""
-        solver, chunk = stream_solver(self.solver), getattr(self, "n_iter_", 0)
+        solver, chunk = stream_solver(self.solver), len(getattr(self, "loss_curve_", ()))
         solver.check()
         make_generator = validation.generator_maker(self.random_state, chunk)
         penalty = penalty_of(self, self._inverse_strengths(encoding), n_features)
