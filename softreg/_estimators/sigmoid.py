@@ -106,8 +106,8 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
     tol : float, default=1e-9
         A label is done when its part of F is estimated to be at most ``tol`` (relative) above its
         least value, and proven to be at most ``max(tol, 1e-8)`` above; the estimate alone decides
-        where a feature has no penalty or where only rounding is left of F. With `MiniBatch` it
-        decides early stopping alone.
+        where a feature has no penalty or where only rounding is left of F. `MiniBatch` has its
+        own.
     max_iter : int, default=None
         Most iterations, >= 1; None is 10,000, which no fit on real data comes near.
     warm_start : bool, default=False

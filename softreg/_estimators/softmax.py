@@ -84,8 +84,8 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     tol : float, default=1e-9
         The fit ends when F - F* is estimated at most ``tol * F`` and proven to be at most
         ``max(tol, 1e-8) * F``; the estimate alone decides where a feature has no penalty or
-        rounding hides the proof, as `optimality_gap_` then says. At least 0. With `MiniBatch` it
-        decides early stopping alone.
+        rounding hides the proof, as `optimality_gap_` then says. At least 0. `MiniBatch` has its
+        own.
     max_iter : int, default=None
         Most iterations, >= 1; None is 10,000, which no fit on real data comes near.
     warm_start : bool, default=False

@@ -68,12 +68,16 @@ class MiniBatch(Solver):
         4 / (t + 3); otherwise it is the last T.
     early_stopping : bool, default=False
         Whether to hold out `validation_fraction` of the rows (of each class), to end the fit when
-        their mean loss has not fallen by the share ``tol`` for `n_iter_no_change` epochs, and to
-        return the coefficients of the epoch at which it was least.
+        their mean loss was not `tol` below the least before for `n_iter_no_change` epochs in a row,
+        and to return the coefficients of the epoch at which it was least.
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows that are held out.
     n_iter_no_change : int, default=5
         Epochs without improvement that end the fit, >= 1.
+    tol : float, default=1e-4
+        By how much the mean loss of the rows held out has to fall for an epoch to count as an
+        improvement, in nats, >= 0, by the rule of ``sklearn.linear_model.SGDClassifier``. The
+        estimator's own `tol` has no say in mini-batches.
     shuffle : bool, default=True
         Whether each epoch takes the rows in a new random order (of data that come in chunks, those
         within each chunk).
@@ -124,6 +128,7 @@ class MiniBatch(Solver):
     early_stopping: bool = False
     validation_fraction: float = 0.1
     n_iter_no_change: int = 5
+    tol: float = 1e-4
     shuffle: bool = True
     n_candidates: int | None = None
     proposal: str = "log-uniform"
@@ -143,7 +148,7 @@ class MiniBatch(Solver):
             monitor.iteration(iterate.average, value)
             epoch = epoch.after_epoch(iterate.average)
             # 4. Stop early: a callback, no improvement, or coefficients that overflow.
-            is_over = epoch.is_over(monitor.tol, self.n_iter_no_change)
+            is_over = epoch.is_over(self.tol, self.n_iter_no_change)
             if monitor.reason or is_over or not np.isfinite(value).all():
                 break
         # 5. F on all rows, those held out among them.
@@ -207,6 +212,7 @@ class MiniBatch(Solver):
             ("momentum", real, lambda v: 0 <= v < 1, "a number in [0, 1)"),
             ("validation_fraction", real, lambda v: 0 < v < 1, "a number in (0, 1)"),
             ("n_iter_no_change", whole, lambda v: v >= 1, "an integer >= 1"),
+            ("tol", real, lambda v: 0 <= v < np.inf, "a finite number >= 0"),
             *((name, bool, lambda _: True, "True or False") for name in _FLAGS),
             ("n_candidates", whole, lambda v: v >= 1, "an integer >= 1, or None for all classes"),
             ("proposal", str, PROPOSALS.__contains__, f"one of {', '.join(map(repr, PROPOSALS))}"),
@@ -244,11 +250,11 @@ class _KeptEpoch:
         return replace(self, T=T if is_best else self.T, losses=(*self.losses, loss))
 
     def is_over(self, tol: float, patience: int) -> bool:
-        """Return whether the losses have not fallen by the share `tol` for `patience` epochs."""
-        reference, stale = np.inf, 0
+        """Return whether none of the last `patience` losses was `tol` below the least before it."""
+        least, stale = np.inf, 0
         for loss in self.losses:
-            improved = loss < reference * (1 - tol)
-            reference, stale = (loss, 0) if improved else (reference, stale + 1)
+            stale = 0 if loss <= least - tol else stale + 1
+            least = min(loss, least)
         return stale >= patience
 
 
