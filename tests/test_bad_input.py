@@ -52,11 +52,7 @@ REFUSED_BY_ALL = {
     ),
     "too few weights": ({}, {"sample_weight": ROWS[:7]}, ("sample.weight", "7", "120")),
     "tol < 0": ({"tol": -1e-3}, {}, ("tol", r"-0\.001", "positive|> 0|greater|range|>= 0")),
-    "max_iter = 0": (
-        {"max_iter": 0},
-        {},
-        ("max_iter", r"\b0", "positive|> 0|greater|range|>= 1|at least"),
-    ),
+    "max_iter < 0": ({"max_iter": -1}, {}, ("max_iter", "-1", ">= 0")),
     "n_jobs = 0": ({"n_jobs": 0}, {}, ("n_jobs", r"\b0", "None|positive|-1")),
     "factors below 0": (
         {"penalty_factor": [1.0, -3.0, 1.0, 1.0]},

@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from problems import centred, objective, one_hot, overlapping
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from softreg import SigmoidRegression, SigmoidRegressionCV, SoftmaxRegression, SoftmaxRegressionCV
+from softreg import (
+    SigmoidRegression,
+    SigmoidRegressionCV,
+    SoftmaxRegression,
+    SoftmaxRegressionCV,
+    regularization_path,
+)
 from softreg.solvers import MiniBatch
 
 CLASS_WEIGHTS = {2: {0: 0.3, 1: 2.0}, 3: {0: 0.3, 1: 2.0, 2: 1.0}}
@@ -98,3 +105,49 @@ def test_n_iter_is_an_array_as_that_of_logistic_regression(kind):
     chosen = (SoftmaxRegressionCV if kind is SoftmaxRegression else SigmoidRegressionCV)(4)
     assert chosen.fit(X, y).n_iter_.shape == (4,) and (chosen.n_iter_ >= 1).all()
     assert chosen.n_iter_[chosen.Cs_ == chosen.C_] == len(chosen.loss_curve_)
+
+
+SOLVERS = ["auto", "lbfgs", "newton", "sag", "minibatch"]
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("kind", [SoftmaxRegression, SigmoidRegression])
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+def test_no_iterations_leave_the_null_model(kind, solver, container):
+    """max_iter=0: coefficients zero, probabilities those of class frequencies, not converged."""
+    X, y = overlapping()
+    X = container(X)
+    model = kind(solver=solver, max_iter=0, random_state=0)
+    halves = [(X[:60], y[:60]), (X[60:], y[60:])]
+    for fit in (lambda: model.fit(X, y), lambda: model.fit_chunks(halves)):
+        with pytest.warns(ConvergenceWarning, match="max_iter=0") as caught:
+            fit()
+        assert len(caught) == 1 and model.n_iter_ == [0] and model.loss_curve_.shape == (0,)
+        assert not model.coef_.any() and model.converged_ is False
+        frequencies = np.broadcast_to(np.bincount(y) / len(y), (len(y), 3))
+        np.testing.assert_allclose(model.predict_proba(X), frequencies, rtol=1e-12)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("kind", [SoftmaxRegression, SigmoidRegression])
+def test_no_iterations_leave_a_warm_start(kind, solver):
+    """max_iter=0 with `warm_start`: the coefficients stay, and count as not converged."""
+    X, y = overlapping()
+    model = kind(solver=solver, warm_start=True, random_state=0).fit(X, y)
+    coef, intercept = model.coef_, model.intercept_
+    with pytest.warns(ConvergenceWarning, match="max_iter=0"):
+        model.set_params(max_iter=0, C=0.1).fit(X, y)
+    np.testing.assert_allclose(model.coef_, coef, rtol=1e-12)
+    np.testing.assert_allclose(model.intercept_, intercept, rtol=0, atol=1e-12)
+    assert model.converged_ is False and model.n_iter_ == [0]
+
+
+@pytest.mark.parametrize("kind", [SoftmaxRegressionCV, SigmoidRegressionCV])
+def test_no_iterations_leave_a_path_at_the_null_model(kind):
+    """max_iter=0 at each C: one warning, coefficients zero, no C converged."""
+    X, y = overlapping()
+    with pytest.warns(ConvergenceWarning, match="max_iter=0") as caught:
+        model = kind([0.1, 1.0], max_iter=0).fit(X, y)
+    assert len(caught) == 1 and model.converged_ is False
+    assert not model.coef_path_.any() and model.n_iter_.tolist() == [0, 0]
+    assert not regularization_path(X, y, 2, estimator=SoftmaxRegression(max_iter=0)).converged.any()

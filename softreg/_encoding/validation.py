@@ -400,7 +400,7 @@ def check_max_iter(max_iter: Any, default: int) -> int:
     """Return the limit on iterations, `default` for None."""
     if max_iter is None:
         return default
-    return check_integer("max_iter", max_iter, 1, ", or None for no limit")
+    return check_integer("max_iter", max_iter, 0, ", or None for no limit")
 
 
 def check_k(k: Any, n_classes: int) -> int:

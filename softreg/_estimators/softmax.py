@@ -87,7 +87,8 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
         rounding hides the proof, as `optimality_gap_` then says. At least 0. `MiniBatch` has its
         own.
     max_iter : int, default=None
-        Most iterations, >= 1; None is 10,000, which no fit on real data comes near.
+        Most iterations, >= 0; None is 10,000, which no fit on real data comes near. 0 returns the
+        start, the null model or that of `warm_start`, with ``converged_ = False``.
     warm_start : bool, default=False
         Whether `fit` starts from the present coefficients, if classes and features are the same.
     n_jobs : int, default=None
@@ -231,7 +232,7 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
         As in `SoftmaxRegression`, for the fits to all rows. Refits end where F is estimated at most
         ``max(tol, 1e-9)`` (relative) above its least value, far below the noise of their scores.
     max_iter : int, default=None
-        Most iterations at each C, >= 1; None is 10,000.
+        Most iterations at each C, >= 0; None is 10,000.
     n_jobs : int, default=None
         Threads, as in `SoftmaxRegression`.
     verbose : int, default=0

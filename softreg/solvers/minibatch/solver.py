@@ -140,16 +140,15 @@ class MiniBatch(Solver):
         # 1. Rows to learn from, and those held out to stop by.
         training, epoch = self._split(objective, start, make_generator)
         measured = self._measured(training, make_generator)
-        for _ in range(self.n_epochs):
+        while len(monitor.losses) < self.n_epochs and not monitor.reason:
             # 2. A step on each batch.
             iterate = self.run_epoch(training, iterate, make_generator)
             # 3. F, for the loss curve, and the epoch whose coefficients are kept.
             value = measured.in_units_of_F(measured.value(iterate.average))
             monitor.iteration(iterate.average, value)
             epoch = epoch.after_epoch(iterate.average)
-            # 4. Stop early: a callback, no improvement, or coefficients that overflow.
-            is_over = epoch.is_over(self.tol, self.n_iter_no_change)
-            if monitor.reason or is_over or not np.isfinite(value).all():
+            # 4. Stop early: no improvement, or coefficients that overflow.
+            if epoch.is_over(self.tol, self.n_iter_no_change) or not np.isfinite(value).all():
                 break
         # 5. F on all rows, those held out among them.
         whole = measured if training is objective else self._measured(objective, make_generator)
