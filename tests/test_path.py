@@ -6,7 +6,7 @@ import pytest
 import scipy.sparse as sp
 from parts import SOURCES, TARGETS, close, elsewhere, make, minimiser, newton
 from problems import PROBLEMS, objective, one_hot, overlapping, solved
-from sklearn.datasets import load_wine
+from sklearn.datasets import load_iris, load_wine
 
 from softreg import SigmoidRegression, SoftmaxRegression, SoftmaxRegressionCV, regularization_path
 from softreg._rows.threads import Limits, Threads
@@ -251,6 +251,27 @@ def test_the_path_is_that_of_single_fits(name):
     assert path.n_passes.dtype.kind == "i" and (path.n_passes > 0).all()
 
 
+@pytest.mark.parametrize("name", ["classes", "two classes", "labels", "against the rest"])
+def test_the_path_ends_without_a_penalty(name):
+    """C=inf is the last point: the plain fit, as certified."""
+    estimator, X, y, terms = GIVEN[name]
+    estimator = estimator.set_params(tol=1e-13)
+    path = regularization_path(X, y, [np.inf, 1.0], estimator=estimator, **terms)
+    np.testing.assert_array_equal(path.Cs, [1.0, np.inf])
+    single = estimator.set_params(C=np.inf).fit(X, y, **terms)
+    np.testing.assert_allclose(path.coef[1], single.coef_, rtol=0, atol=1e-5)
+    assert path.objective[1] == pytest.approx(single.objective_, rel=1e-9)
+    assert path.converged.all()
+    assert set(path.to_frame()["C"]) == {1.0, np.inf}
+
+
+@pytest.mark.parametrize("C", [1e2, 1e4, 1e8])
+def test_a_path_says_where_there_is_no_optimum(C):
+    """Classes that are separated: C=inf has not converged, however near the start is."""
+    path = regularization_path(*load_iris(return_X_y=True), [C, np.inf])
+    assert path.converged.tolist() == [True, False] and np.isfinite(path.coef).all()
+
+
 @pytest.mark.parametrize("name", ["iris", "wine", "beans", "rare and nearly separable"])
 def test_the_path_on_raw_data_reaches_the_optimum(name):
     """F by the formula at each C is the independently computed least one."""
@@ -312,9 +333,9 @@ def test_a_path_leaves_the_estimator_as_it_was():
     ("arguments", "match"),
     [
         ({"Cs": []}, "Cs"),
-        ({"Cs": [1, -1]}, r"Cs must be finite and > 0, got -1 at .*1"),
+        ({"Cs": [1, -1]}, r"Cs must be > 0, got -1 at .*1"),
         ({"Cs": 0}, "Cs=0"),
-        ({"Cs": [np.inf]}, "finite"),
+        ({"Cs": [1, np.nan]}, "Cs must be > 0, got nan"),
         ({"estimator": SoftmaxRegression(solver="newton")}, "solver='newton'.*auto"),
         ({"X": np.full((120, 4), np.nan)}, "NaN"),
         ({"sample_weight": -np.ones(120)}, "sample_weight"),

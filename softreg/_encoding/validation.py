@@ -87,9 +87,8 @@ def check_nonnegative(name: str, values: NDArray, remedy: str) -> None:
 
 
 def check_strengths(Cs: NDArray) -> None:
-    """Raise a ValueError unless all inverse strengths (n_Cs,) are finite and > 0."""
-    wrong = ~((Cs > 0) & np.isfinite(Cs))
-    raise_where(wrong, Cs, "Cs must be finite and > 0", "1e10 is next to no penalty")
+    """Raise a ValueError unless all inverse strengths (n_Cs,) are > 0."""
+    raise_where(~(Cs > 0), Cs, "Cs must be > 0", "np.inf means no penalty")
 
 
 def check_row_sums(name: str, P: NDArray, axis: int, remedy: str) -> NDArray:

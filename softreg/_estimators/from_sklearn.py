@@ -47,12 +47,7 @@ def _C(params: Params) -> Params:
 
 
 def _Cs(params: Params) -> Params:
-    if params.get("penalty", "l2") is None:
-        raise ValueError(
-            "penalty=None leaves LogisticRegressionCV nothing to choose: convert "
-            "LogisticRegression(C=np.inf)."
-        )
-    Cs = params["Cs"]
+    Cs = [np.inf] if params.get("penalty", "l2") is None else params["Cs"]
     return {"Cs": np.logspace(-4, 4, Cs) if isinstance(Cs, numbers.Integral) else Cs}
 
 
@@ -77,8 +72,8 @@ def _cv(params: Params) -> Params:
 
 
 def _scoring(params: Params) -> Params:
-    is_default = params["scoring"] is None or params["scoring"] == "warn"
-    return {"scoring": "accuracy" if is_default else params["scoring"]}
+    is_default = isinstance(params["scoring"], str) and params["scoring"] == "warn"
+    return {"scoring": None if is_default else params["scoring"]}
 
 
 def _refit(params: Params) -> Params:
@@ -114,7 +109,7 @@ _IS_RIDGE = "L2 alone; L1 is an error, until softreg has sparse penalties"
 # Each parameter of LogisticRegression and LogisticRegressionCV, of any version from 1.6 on.
 TABLE: dict[str, Answer] = {
     "C": Answer("the same; `penalty=None` becomes `C=np.inf`", _C),
-    "Cs": Answer("the same values; an integer becomes as many from 1e-4 to 1e4", _Cs),
+    "Cs": Answer("the same, also `np.inf`; an integer becomes as many from 1e-4 to 1e4", _Cs),
     "penalty": Answer('`"l2"` or `None` (see `C`); L1 is an error', _only_ridge),
     "l1_ratio": Answer(_IS_RIDGE, _only_ridge),
     "l1_ratios": Answer(_IS_RIDGE, _only_ridge),
@@ -125,7 +120,7 @@ TABLE: dict[str, Answer] = {
     "warm_start": _same("warm_start"),
     "verbose": _same("verbose"),
     "cv": Answer("the same; `None` becomes 5", _cv),
-    "scoring": Answer('the same; `None` and `"warn"` become `"accuracy"`', _scoring),
+    "scoring": Answer('the same, `None` being accuracy; `"warn"` becomes `None`', _scoring),
     "refit": Answer("`True` is what softreg does; `False` is an error", _refit),
     "solver": Answer(
         'dropped: all reach the same optimum, except `"liblinear"` with an intercept, which it '

@@ -91,7 +91,7 @@ def regularization_path(
     X : array-like or sparse matrix of shape (n_samples, n_features)
     y : array-like, as in `fit` of the estimator
     Cs : int or array-like of shape (n_Cs,), default=10
-        Inverse strengths, finite and > 0; they are sorted. An integer asks for as many, as in
+        Inverse strengths, > 0, also ``np.inf``; they are sorted. An integer asks for as many, as in
         `SoftmaxRegressionCV`.
     estimator : SoftmaxRegression or SigmoidRegression, default=None
         The model, of which C is varied; None is ``SoftmaxRegression()``. Its solver must be "auto":

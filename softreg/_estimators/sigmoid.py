@@ -236,16 +236,18 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
     Parameters
     ----------
     Cs : int or array-like of shape (n_Cs,), default=10
-        Inverse strengths of the penalty to try, finite and > 0; they are sorted. An integer asks
-        for as many, evenly spaced in log C, from where no model is more than 1 % better than the
-        null model to where the penalty hardly matters (1e-4 to 1e4 where nothing is penalised).
+        Inverse strengths of the penalty to try, > 0; they are sorted. ``np.inf`` is no penalty, as
+        in `SigmoidRegression`. An integer asks for as many, evenly spaced in log C, from where no
+        model is more than 1 % better than the null model to where the penalty hardly matters (1e-4
+        to 1e4 where nothing is penalised).
     cv : int, "loo", splitter or iterable of (train, test), default=5
         The folds, as in `sklearn.model_selection.check_cv` (an integer: for labels consecutive
         rows, for one class a row stratified, without shuffling). "loo" leaves out each row, by one
         Newton step from the fit to all rows, or a refit where that does not reach (see
         `softreg.inference.loo`), and asks for Hessians that can be factored.
-    scoring : str or callable, default="neg_log_loss"
-        A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, the larger, the better; with
+    scoring : str, callable or None, default="neg_log_loss"
+        A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, the larger, the better;
+        None is "accuracy", as in `LogisticRegressionCV`. `score` returns its value too. With
         `per_label` it gets one label's 0 and 1, and weights, of the rows where it is known. Where a
         score does not exist, as where a label is constant, it is NaN, and C is chosen by the
         others, with a warning. "neg_log_loss" is minus the mean log loss of all known answers. With

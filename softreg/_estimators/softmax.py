@@ -198,16 +198,18 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
     Parameters
     ----------
     Cs : int or array-like of shape (n_Cs,), default=10
-        Inverse strengths of the penalty to try, finite and > 0; they are sorted. An integer asks
-        for as many, evenly spaced in log C, from where no model is more than 1 % better than the
-        null model to where the penalty hardly matters (1e-4 to 1e4 where nothing is penalised).
+        Inverse strengths of the penalty to try, > 0; they are sorted. ``np.inf`` is no penalty, as
+        in `SoftmaxRegression`. An integer asks for as many, evenly spaced in log C, from where no
+        model is more than 1 % better than the null model to where the penalty hardly matters (1e-4
+        to 1e4 where nothing is penalised).
     cv : int, "loo", splitter or iterable of (train, test), default=5
         The folds, as in `sklearn.model_selection.check_cv` (an integer: stratified by class,
         without shuffling; class probabilities: consecutive rows). "loo" leaves out each row, by one
         Newton step from the fit to all rows, or a refit where that does not reach (see
         `softreg.inference.loo`), and asks for a Hessian that can be factored.
-    scoring : str or callable, default="neg_log_loss"
-        A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, the larger, the better.
+    scoring : str, callable or None, default="neg_log_loss"
+        A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, the larger, the better;
+        None is "accuracy", as in `LogisticRegressionCV`. `score` returns its value too.
         scikit-learn's metrics know all classes, also those that a fold lacks, and score class
         probabilities as rows of each class weighted by its share. Where a score does not exist it
         is NaN, and C is chosen by the others, with a warning. With "loo" each row is scored, by

@@ -121,11 +121,19 @@ def fold_scores(
 
 
 def row_scores(scorer: LogLoss, path_point: PathPoint, classifier: Classifier) -> Scored:
-    """Return the score of each row by the fit that leaves it out, approximately, (n,) or (n, L)."""
+    """Return the score of each row by the fit that leaves it out, approximately, (n,) or (n, L).
+
+    NaN where there is no optimum, from which such a fit would be a step away.
+    """
     objective, T, metric = path_point.objective, path_point.T, path_point.metric
     left_out = leave_one_out_with_refits(objective, T, metric)
     scores = classifier._as_decisions(left_out.scores)
-    return scorer.row_scores(np.arange(len(scores)), scores)
+    scored = scorer.row_scores(np.arange(len(scores)), scores)
+    if not path_point.result.diverging:
+        return scored
+    values = scored.values.copy()
+    values[..., list(path_point.result.diverging) if values.ndim > 1 else slice(None)] = np.nan
+    return Scored(values, scored.weights, f"there is no optimum at C={path_point.C:g}")
 
 
 def check_finite(scoring: Any, C: float, scored: Scored) -> None:

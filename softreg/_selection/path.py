@@ -50,11 +50,11 @@ class PathPoint:
 def extrapolated(points: Sequence[tuple[float, Coef]], C: float) -> Coef:
     """Return the coefficients expected at the next C, given the latest points (C, T) of a path.
 
-    On the line through the last two in log C, or those of the only one. Coefficients are nearly
-    straight in log C, or become so where classes separate.
+    On the line through the last two in log C, or those of the only one, or if C is inf the last
+    ones. Coefficients are nearly straight in log C, or become so where classes separate.
     """
     latest_C, latest_T = points[-1]
-    if len(points) == 1:
+    if len(points) == 1 or np.isinf(C):
         return latest_T
     earlier_C, earlier_T = points[-2]
     share = (np.log(C) - np.log(latest_C)) / (np.log(latest_C) - np.log(earlier_C))
@@ -72,13 +72,15 @@ def path_points(
     previous = None
     for C in Cs:
         penalised, monitor = objective.at_strength(C), new_monitor()
-        # 1. Where to start, and in which metric.
+        # 1. Where to start, and in which metric: nothing may be left of a Hessian without penalty.
         is_near, descend = False, choose_solver(penalised).descend
         if previous is None:
             start = Point.at_coefficients(penalised.in_double(), penalised.null())
-            metric = first_metric(penalised, start.T)
         else:
             start = _start(penalised, previous, extrapolated(trail, C))
+        if previous is None or np.isinf(C):
+            metric = first_metric(penalised, start.T)
+        else:
             change = penalised.penalty.ridge - previous.objective.penalty.ridge
             metric = previous.metric.with_ridge_change(penalised, change)
             is_near = bool((relative_estimate(penalised, start, metric) <= _NEAR).all())

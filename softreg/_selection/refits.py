@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from softreg._model.links import Link
 from softreg._model.objective import Objective
+from softreg._model.penalties import Ridge
 from softreg._rows.arrays import Coef, Places
 from softreg._rows.blocks import Block
+from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows
 from softreg._selection.path import PathPoint, extrapolated
 from softreg.solvers.auto import choose_solver
@@ -37,7 +39,8 @@ class FoldRefits:
 
     They differ from the fit to all rows by a fold's rows: each starts where that ended at the same
     C, displaced as at the C before, and takes its metric as preconditioner. The points of a path
-    are therefore to be passed in ascending order of C.
+    are therefore to be passed in ascending order of C. At C = inf each is a fit by itself: what the
+    fit to all rows knows of the rows left out, no penalty would take back.
 
     Parameters
     ----------
@@ -59,6 +62,12 @@ class FoldRefits:
 
     def held_out_scores(self, path_point: PathPoint) -> list[NDArray]:
         """Return the scores (m, K) of each fold's m rows by the fit without them."""
+        link, is_penalised = path_point.objective.link, np.isfinite(path_point.C)
+        T = self._refitted(path_point) if is_penalised else self._unpenalised(link)
+        return self._scores_of_folds(link, T)
+
+    def _refitted(self, path_point: PathPoint) -> NDArray:
+        """Return the coefficients (width, folds * K) of all refits at a point of the path."""
         C, count = path_point.C, len(self.folds)
         start = T_of_all = np.tile(path_point.T, count)
         if self._displacements:
@@ -71,7 +80,20 @@ class FoldRefits:
             self._tol,
         )
         self._displacements = [*self._displacements[-1:], (C, T - T_of_all)]
-        return self._scores_of_folds(path_point.objective.link, T)
+        return T
+
+    def _unpenalised(self, link: Link) -> NDArray:
+        """Return the coefficients (width, folds * K) of fits without a penalty, one by one."""
+        rows, fits = self._rows, []
+        raw = Coordinates.raw(len(rows.coordinates.scale), rows.coordinates.intercept)
+        for fold in self.folds:
+            of_fold = rows.replaced(coordinates=raw, weight=rows.weights * fold.train)
+            penalty = Ridge.none(len(raw.scale))
+            objective = Objective.in_working_coordinates(link, of_fold, penalty)
+            monitor = Monitor(self._tol, _MOST_ITERATIONS)
+            fit = choose_solver(objective).minimise(objective, objective.null(), monitor)
+            fits.append(rows.coordinates.working(fit.coef, fit.intercept))
+        return self._without_unseen(np.concatenate(fits, axis=1))
 
     def _scores_of_folds(self, link: Link, T: Coef) -> list[NDArray]:
         """Return the scores (m, K) of each fold's m rows, T (width, folds * K) being all refits."""
@@ -181,7 +203,8 @@ def refit_problems(
         step = _newton_step(rough.take_problems(unsolved), subset_point, subset_metric, residual)
         # 4. The step's own energy shows by how much the metric underestimates F - F*, where the
         #    rows left out had held up the curvature.
-        energy = -0.5 * subset.problems.inner(subset_point.gradient, step) / subset_point.value
+        energy = -0.5 * subset.problems.inner(subset_point.gradient, step)
+        energy /= np.maximum(subset_point.value, np.finfo(float).tiny)
         underestimated[unsolved], previous[unsolved] = np.maximum(1, energy / estimate), estimate
         # 5. Go along it as far as F falls.
         reached = line_search(subset, subset_point, step)

@@ -123,14 +123,18 @@ Scorer = LogLoss | ScikitScorer
 
 
 def check_scoring(scoring: Any) -> Any:
-    """Return `scoring`; ValueError if it is neither the name of a scorer nor a callable."""
+    """Return the scorer's name or callable; ValueError if `scoring` is neither, nor None.
+
+    None is "accuracy", as in LogisticRegressionCV.
+    """
+    scoring = "accuracy" if scoring is None else scoring
     is_name = isinstance(scoring, str) and scoring in get_scorer_names()
     if is_name or callable(scoring):
         return scoring
     raise ValueError(
         f"scoring={scoring!r} must be the name of a scorer, such as {LOG_LOSS!r} or "
-        '"accuracy" (sklearn.metrics.get_scorer_names() lists them), or a callable '
-        "scorer(estimator, X, y)."
+        '"accuracy" (sklearn.metrics.get_scorer_names() lists them), a callable '
+        'scorer(estimator, X, y), or None for "accuracy".'
     )
 
 
@@ -150,7 +154,7 @@ def held_out_scorer(
     """
     if is_log_loss(scoring):
         return LogLoss(encoding, answers, per_label)
-    check_scoring(scoring)
+    scoring = check_scoring(scoring)
     if per_label:
         _check_certain(scoring, answers.y.data)
     others = {name: values for name, values in metadata.items() if name != "sample_weight"}

@@ -21,6 +21,7 @@ COLOURS = tuple(
 )
 _MOST_PANELS = 12  # Four columns of three: what a page shows legibly.
 _TITLE_WIDTH = 26  # Characters over the narrowest panel.
+_MOST_TICKS = 6  # Powers of ten under the narrowest panel.
 _LONGEST_NAME = 40  # Characters: wider legends leave the panels no space.
 
 
@@ -32,12 +33,37 @@ def number_array(name: str, values: ArrayLike, *shape: int | str) -> NDArray:
 
 
 def ascending_Cs(Cs: ArrayLike) -> NDArray:
-    """Return inverse strengths (n_Cs,) that are finite, > 0 and ascending."""
+    """Return inverse strengths (n_Cs,) that are > 0 and ascending."""
     array = number_array("Cs", Cs, "n_Cs")
     validation.check_strengths(array)
     if (np.diff(array) < 0).any():
         raise ValueError(f"Cs must be in ascending order; got {array}.")
     return array
+
+
+def places_of_Cs(values: Any, Cs: NDArray) -> Any:
+    """Return where values of C stand on a log axis of Cs (n_Cs,): inf a step beyond the others."""
+    finite = np.append(1.0, Cs[np.isfinite(Cs)])
+    step = max(10.0, finite[-1] / finite[-2]) if len(finite) > 2 else 10.0
+    return np.where(np.isinf(values), finite[-1] * step, values)[()]
+
+
+def set_log_C_axis(ax: Any, Cs: NDArray) -> None:
+    """Make the x axis that of Cs (n_Cs,), ascending: a log axis, with a tick where inf stands."""
+    ax.set_xscale("log")
+    if not np.isinf(Cs[-1]):
+        return
+    from matplotlib.ticker import FixedFormatter, FixedLocator
+
+    finite = np.log10(Cs[np.isfinite(Cs)])
+    powers = np.arange(np.ceil(finite[0]), np.floor(finite[-1]) + 1) if finite.size else finite
+    powers = powers[:: math.ceil(len(powers) / _MOST_TICKS) or 1]
+    names = [f"$10^{{{power:.0f}}}$" for power in powers]
+    places = [*(10.0**powers), places_of_Cs(np.inf, Cs)]
+    if len(Cs) == 1:  # a fixed locator does not widen a range of one place
+        ax.set_xlim(places[-1] / 10, places[-1] * 10)
+    ax.xaxis.set(major_locator=FixedLocator(places), major_formatter=FixedFormatter([*names, "∞"]))
+    ax.minorticks_off()
 
 
 def name_array(name: str, values: ArrayLike, n: int) -> NDArray:
