@@ -30,9 +30,9 @@ def of_words(estimator, X, y):
     return "good"
 
 
-def of_coefficients(estimator, X, y):
-    """A scorer that asks for what held-out predictions do not have."""
-    return estimator.coef_.sum()
+def of_neighbours(estimator, X, y):
+    """A scorer that asks for what fits do not have."""
+    return estimator.n_neighbors_
 
 
 # What is wrong -> (parameters, arguments of fit, what the message must say: the argument, the
@@ -108,10 +108,10 @@ REFUSED = REFUSED_BY_ALL | {
     "roc_auc of three classes": ({"scoring": "roc_auc"}, {}, ("scoring", "roc_auc", SCORERS)),
     "r2 of words": ({"scoring": "r2"}, {"y": TREES}, ("scoring", "r2", SCORERS)),
     "a score that is no number": ({"scoring": of_words}, {}, ("scoring", "of_words", SCORERS)),
-    "a scorer of coefficients": (
-        {"scoring": of_coefficients},
+    "a scorer of neighbours": (
+        {"scoring": of_neighbours},
         {},
-        ("scoring", "of_coefficients", "coef_", SCORERS),
+        ("scoring", "of_neighbours", "n_neighbors_", SCORERS),
     ),
     "a scorer without weights": (
         {"scoring": unweighted},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
@@ -114,7 +115,8 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             labelled = as_labels(sample) if self._has_C_per_label(sample.encoding) else sample
             scores_at = self._held_out_scores(objective, labelled, X, y, metadata, by_row)
             Cs = C_values(objective, Cs)
-            results, scored = self._scored_path(objective, Cs, labelled.encoding, scores_at)
+            known = self._scored_path(objective, Cs, labelled.encoding, scores_at, features)
+            results, scored = known
             # Where nothing varies any C will do, and it need not have a score.
             constant = objective.constant_problems
         indifferent = constant if scored.values.ndim > 2 else constant.all()
@@ -159,6 +161,9 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         **params: Any,
     ) -> float:
         """Return the score of predictions on X by `scoring`; the larger, the better.
+
+        By default that is minus the mean log loss, below zero, and the accuracy only with
+        ``scoring="accuracy"`` or None, as in `LogisticRegressionCV`.
 
         Parameters
         ----------
@@ -234,18 +239,25 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         return scores_at
 
     def _scored_path(
-        self, objective: Objective, Cs: NDArray, encoding: Encoding, scores_at: ScoresAt
+        self,
+        objective: Objective,
+        Cs: NDArray,
+        encoding: Encoding,
+        scores_at: ScoresAt,
+        features: dict[str, Any],
     ) -> tuple[list[Result], Scored]:
         """Return the fits to all rows at each C, and their held-out scores.
 
-        These are (count, n_Cs), or (count, n_Cs, L), of as many folds or rows.
+        These are (count, n_Cs), or (count, n_Cs, L), of as many folds or rows. `features` are the
+        fitted attributes that describe the columns of X.
         """
         results, scored = [], []
         for path_point in path_points(objective, Cs, partial(monitor_of, self)):
             C, result = path_point.C, path_point.result
             validation.check_no_overflow(result.objective, result.coef)
-            classifier = self._with_attributes(
-                prediction_attributes(encoding, result.coef, result.intercept)
+            classifier = copy.copy(self)  # without what an earlier fit left
+            classifier._store(
+                features | prediction_attributes(encoding, result.coef, result.intercept)
             )
             scored.append(scores_at(path_point, classifier))
             check_finite(self.scoring, C, scored[-1])

@@ -246,8 +246,9 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         Newton step from the fit to all rows, or a refit where that does not reach (see
         `softreg.inference.loo`), and asks for Hessians that can be factored.
     scoring : str, callable or None, default="neg_log_loss"
-        A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, the larger, the better;
-        None is "accuracy", as in `LogisticRegressionCV`. `score` returns its value too. With
+        A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, which sees the fit without
+        the fold, `coef_` and all; the larger, the better. None is "accuracy", as in
+        `LogisticRegressionCV`. `score` returns its value, too, not the accuracy. With
         `per_label` it gets one label's 0 and 1, and weights, of the rows where it is known. Where a
         score does not exist, as where a label is constant, it is NaN, and C is chosen by the
         others, with a warning. "neg_log_loss" is minus the mean log loss of all known answers. With

@@ -208,8 +208,9 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
         Newton step from the fit to all rows, or a refit where that does not reach (see
         `softreg.inference.loo`), and asks for a Hessian that can be factored.
     scoring : str, callable or None, default="neg_log_loss"
-        A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, the larger, the better;
-        None is "accuracy", as in `LogisticRegressionCV`. `score` returns its value too.
+        A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, which sees the fit without
+        the fold, `coef_` and all; the larger, the better. None is "accuracy", as in
+        `LogisticRegressionCV`. `score` returns its value, too, not the accuracy.
         scikit-learn's metrics know all classes, also those that a fold lacks, and score class
         probabilities as rows of each class weighted by its share. Where a score does not exist it
         is NaN, and C is chosen by the others, with a warning. With "loo" each row is scored, by

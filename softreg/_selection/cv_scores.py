@@ -110,13 +110,15 @@ def fold_scores(
     """Return the score of each fold by the fit that leaves it out, of weight 1 if it is known.
 
     (folds,), or (folds, L) where labels have a score each. `classifier` is the fit to all rows at
-    that point of the path.
+    that point of the path; scorers see the fits without the folds.
     """
-    scored = [
-        scorer.fold_score(classifier, fold.test, classifier._as_decisions(scores))
-        for group in refits
-        for fold, scores in zip(group.folds, group.held_out_scores(path_point), strict=True)
-    ]
+    scored = []
+    for group in refits:
+        for fold, fit in zip(group.folds, group.held_out_fits(path_point), strict=True):
+            W, b = path_point.objective.coefficients(fit.T)
+            attributes = {"coef_": np.ascontiguousarray(W.T), "intercept_": b}
+            model = classifier._with_attributes(attributes | {"n_iter_": np.array([fit.n_iter])})
+            scored.append(scorer.fold_score(model, fold.test, model._as_decisions(fit.scores)))
     return stacked(scored)
 
 

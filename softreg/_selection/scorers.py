@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
 
@@ -51,10 +51,10 @@ class ScikitScorer:
     per_label: bool
 
     def fold_score(self, classifier: Classifier, test: NDArray, scores: NDArray) -> Scored:
-        """Return what `LogLoss.fold_score` does, by this scorer."""
+        """Return what `LogLoss.fold_score` does, by this scorer, which sees the classifier."""
         classes, answers = classifier.classes_, self.answers.take_rows(test)
         predicted, P = classifier._predictions(scores), classifier._probabilities(scores)
-        predictions = HeldOutPredictions(classes, scores, predicted, P)
+        predictions = HeldOutPredictions(classes, scores, predicted, P, classifier)
         if self.per_label:
             return self._label_scores(answers, test, predictions)
         scorer, y = get_scorer(self.scoring), _safe_indexing(self.y, test)
@@ -92,15 +92,16 @@ class ScikitScorer:
         X, *metadata = (
             _safe_indexing(values, rows.places) for values in (self.X, *self.metadata.values())
         )
+        predictions = replace(rows.predictions, X=X)
         weight = {} if rows.weight is None else {"sample_weight": rows.weight}
         keywords = weight | dict(zip(self.metadata, metadata, strict=True))
         # What it says of a score that does not exist is said once, at the end of the fit.
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                score = float(scorer(rows.predictions, X, rows.y, **keywords))
+                score = float(scorer(predictions, X, rows.y, **keywords))
             except _UNDEFINED as error:
-                if rows.has_all_classes or not _scores_classes(scorer, rows.predictions.classes_):
+                if rows.has_all_classes or not _scores_classes(scorer, predictions.classes_):
                     raise self._error(error) from error
                 return Scored(np.nan, True, str(error).rstrip("."))
         if np.isnan(score) or (np.isinf(score) and not rows.has_all_classes):
@@ -228,7 +229,7 @@ def _scores_classes(scorer: Any, classes: NDArray) -> bool:
         return False
     K, y = len(classes), np.repeat(classes, 2)
     P = np.repeat(np.eye(K) / 2 + 1 / (2 * K), 2, axis=0)
-    predictions = HeldOutPredictions(classes, P if K > 2 else P[:, 1] - P[:, 0], y, P)
+    predictions = HeldOutPredictions(classes, P if K > 2 else P[:, 1] - P[:, 0], y, P, X=P)
     try:
         return bool(np.isscalar(scorer(predictions, P, y)))
     except _UNDEFINED:
