@@ -1,10 +1,12 @@
 """The same parameters give the same minimiser as scikit-learn's LogisticRegression."""
 
+import pickle
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from problems import centred, objective, one_hot, overlapping
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 
 from softreg import (
@@ -14,6 +16,7 @@ from softreg import (
     SoftmaxRegressionCV,
     regularization_path,
 )
+from softreg.inference import loo
 from softreg.solvers import MiniBatch
 
 CLASS_WEIGHTS = {2: {0: 0.3, 1: 2.0}, 3: {0: 0.3, 1: 2.0, 2: 1.0}}
@@ -105,6 +108,52 @@ def test_n_iter_is_an_array_as_that_of_logistic_regression(kind):
     chosen = (SoftmaxRegressionCV if kind is SoftmaxRegression else SigmoidRegressionCV)(4)
     assert chosen.fit(X, y).n_iter_.shape == (4,) and (chosen.n_iter_ >= 1).all()
     assert chosen.n_iter_[chosen.Cs_ == chosen.C_] == len(chosen.loss_curve_)
+
+
+@pytest.mark.parametrize("K", [2, 3])
+@pytest.mark.parametrize("kind", [SoftmaxRegression, SigmoidRegression, SoftmaxRegressionCV])
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+def test_sparse_coefficients_do_all_that_dense_ones_do(K, kind, container):
+    """sparsify, densify: the same answers, also from a pickle and leave-one-out."""
+    X, y = overlapping(K=K)
+    X = container(X)
+    model = kind().fit(X, y)
+    coef, left_out = model.coef_, loo(model, X, y).probabilities
+    methods = ("decision_function", "predict_proba", "predict_log_proba", "predict")
+    dense = [getattr(model, method)(X) for method in methods]
+    assert model.sparsify() is model and sp.issparse(model.coef_)
+    assert model.coef_.format == LogisticRegression().fit(X, y).sparsify().coef_.format == "csr"
+    for fitted in (model, model.sparsify(), pickle.loads(pickle.dumps(model))):
+        for method, expected in zip(methods, dense, strict=True):
+            np.testing.assert_allclose(getattr(fitted, method)(X), expected, rtol=1e-12)
+        np.testing.assert_array_equal(fitted.predict_top_k(X, 1)[:, 0], dense[-1])
+    assert model.score(X, y) == kind().fit(X, y).score(X, y)
+    np.testing.assert_allclose(loo(model, X, y).probabilities, left_out, rtol=1e-9)
+    assert model.densify() is model
+    np.testing.assert_array_equal(model.densify().coef_, coef)
+    with pytest.raises(NotFittedError):
+        kind().sparsify()
+    with pytest.raises(NotFittedError):
+        kind().densify()
+
+
+@pytest.mark.parametrize("kind", [SoftmaxRegression, SigmoidRegression])
+def test_fits_go_on_from_sparse_coefficients_as_from_dense_ones(kind):
+    """A warm start and `partial_fit` after `sparsify` are those after none, bit for bit."""
+    X, y = overlapping()
+    warm = [kind(warm_start=True).fit(X, y) for _ in range(2)]
+    streams = [kind(random_state=0).fit(X, y).partial_fit(X, y) for _ in range(2)]
+    warm[1].sparsify(), streams[1].sparsify()
+    for plain, sparsified in (
+        [model.set_params(C=0.1).fit(X, y) for model in warm],
+        [model.partial_fit(X, y) for model in streams],
+        [
+            kind(random_state=0).fit(X, y).partial_fit(X, y),
+            kind(random_state=0).fit(X, y).sparsify().partial_fit(X, y),
+        ],
+    ):
+        assert not sp.issparse(sparsified.coef_)
+        np.testing.assert_array_equal(plain.coef_, sparsified.coef_)
 
 
 SOLVERS = ["auto", "lbfgs", "newton", "sag", "minibatch"]

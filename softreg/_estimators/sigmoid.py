@@ -30,7 +30,7 @@ class SigmoidModel(LinearClassifier, metaclass=ABCMeta):
         return LabelEncoder(names, *parameters, sparse=sparse.issparse(y))
 
     def _predictions(self, scores: NDArray) -> Any:
-        excess = scores - logit(validation.check_threshold(self.threshold, len(self.coef_)))
+        excess = scores - logit(validation.check_threshold(self.threshold, len(self.intercept_)))
         if self.multilabel_:
             indicator = (excess > 0).astype(int)
             return sparse.csr_array(indicator) if self.sparse_output_ else indicator

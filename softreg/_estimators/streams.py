@@ -209,11 +209,11 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             )
         encoding = encoder.encoding_from_classes(self.classes_, answers)
         earlier = {name: getattr(self, name, None) for name in encoding.fitted_attributes}
-        if encoding.n_scores != len(self.coef_) or earlier != encoding.fitted_attributes:
+        if encoding.n_scores != len(self.intercept_) or earlier != encoding.fitted_attributes:
             raise ValueError(
-                f"y is not what the model was fitted on: it was {earlier} with {len(self.coef_)} "
-                f"row(s) of coefficients, and is {encoding.fitted_attributes} with "
-                f"{encoding.n_scores}."
+                f"y is not what the model was fitted on: it was {earlier} with "
+                f"{len(self.intercept_)} row(s) of coefficients, and is "
+                f"{encoding.fitted_attributes} with {encoding.n_scores}."
             )
         return encoding
 
@@ -238,7 +238,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         if not hasattr(self, "coef_"):
             W, b = np.zeros((len(raw.scale), encoding.n_scores)), np.zeros(encoding.n_scores)
             return StreamState.from_coefficients(raw, W, b)
-        W, b, stream = self.coef_.T, self.intercept_, getattr(self, "_stream_", None)
+        W, b, stream = self._dense_coef.T, self.intercept_, getattr(self, "_stream_", None)
         if stream is None:
             stream = StreamState.from_coefficients(raw, W, b, self.n_samples_seen_)
         drops_intercept = b.any() and not self.fit_intercept
