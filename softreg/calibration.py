@@ -105,12 +105,9 @@ def tune_thresholds(
     >>> model.set_params(threshold=tune_thresholds(model, X, Y)).fit(X, Y).predict(X).shape
     (100, 5)
     """
-    if not isinstance(estimator, SigmoidRegression | SigmoidRegressionCV):
-        raise TypeError(
-            "tune_thresholds needs an estimator of softreg that predicts from thresholds, "
-            "SigmoidRegression or SigmoidRegressionCV (of a pipeline, pass the last step, and X as "
-            f"that step gets it); got {estimator!r}."
-        )
+    wanted = "an estimator that has thresholds, SigmoidRegression or SigmoidRegressionCV of softreg"
+    kinds = SigmoidRegression, SigmoidRegressionCV
+    validation.check_estimator("tune_thresholds", wanted, estimator, *kinds)
     sample, _ = read_sample(estimator, X, y, sample_weight, None)
     classes = sample.encoding.classes if sample.answers.y.ndim == 1 else None
     criterion = _criterion(metric, classes, sample.answers.weight is not None)

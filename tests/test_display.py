@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -464,8 +465,13 @@ def test_an_estimator_that_is_not_fitted_or_of_another_kind_is_named(kind):
     with pytest.raises(NotFittedError, match="SoftmaxRegression is not fitted: call fit"):
         kind.from_estimator(SoftmaxRegression())
     pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y)
-    with pytest.raises(TypeError, match="Pipeline has no .*of a pipeline, pass the last step"):
-        kind.from_estimator(pipeline)
+    foreign = LogisticRegression(), LogisticRegressionCV(), MLPClassifier(max_iter=200)
+    for other in (pipeline, *foreign):
+        with pytest.raises(
+            TypeError, match="(?s)softreg, got .*pass the last step.*from_sklearn"
+        ) as error:
+            kind.from_estimator(other)
+        assert repr(other) in str(error.value)
     with pytest.raises(TypeError, match="str has no "):
         kind.from_estimator("model")
     with pytest.raises(TypeError, match="class"):

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from problems import centred, objective, one_hot, overlapping
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 from softreg import (
     SigmoidRegression,
@@ -16,6 +17,7 @@ from softreg import (
     SoftmaxRegressionCV,
     regularization_path,
 )
+from softreg.calibration import tune_thresholds
 from softreg.inference import loo
 from softreg.solvers import MiniBatch
 
@@ -200,3 +202,31 @@ def test_no_iterations_leave_a_path_at_the_null_model(kind):
     assert len(caught) == 1 and model.converged_ is False
     assert not model.coef_path_.any() and model.n_iter_.tolist() == [0, 0]
     assert not regularization_path(X, y, 2, estimator=SoftmaxRegression(max_iter=0)).converged.any()
+
+
+TAKE_AN_ESTIMATOR = {
+    "loo": loo,
+    "tune_thresholds": tune_thresholds,
+    "regularization_path": lambda estimator, X, y: regularization_path(X, y, estimator=estimator),
+}
+
+
+@pytest.mark.parametrize("name", TAKE_AN_ESTIMATOR)
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        LogisticRegression(C=3),
+        LogisticRegression().fit(*overlapping()),
+        make_pipeline(SigmoidRegression()),
+        "model",
+        SigmoidRegression,
+    ],
+    ids=str,
+)
+def test_an_estimator_of_another_kind_is_named_with_the_remedy(name, foreign):
+    """A TypeError: who wants what, what it got, and `from_sklearn`."""
+    X, y = overlapping()
+    with pytest.raises(TypeError, match=f"^{name} needs .*, got ") as error:
+        TAKE_AN_ESTIMATOR[name](foreign, X, y)
+    assert repr(foreign) in str(error.value)
+    assert "softreg.from_sklearn" in str(error.value) and "of a pipeline" in str(error.value)

@@ -46,6 +46,16 @@ def raise_where(wrong: NDArray, values: NDArray, rule: str, remedy: str) -> None
         raise ValueError(f"{rule}, got {values[index]:.10g}{where}: {remedy}.")
 
 
+def check_estimator(caller: str, wanted: str, estimator: Any, *kinds: type) -> None:
+    """Raise a TypeError unless an estimator is one of these kinds, which is `wanted` in words."""
+    if not isinstance(estimator, kinds):
+        raise TypeError(
+            f"{caller} needs {wanted}, got {estimator!r}: of a pipeline, pass the last step, and X "
+            "as that step gets it; softreg.from_sklearn(estimator) returns the unfitted softreg "
+            "estimator in place of scikit-learn's LogisticRegression."
+        )
+
+
 def check_shape(name: str, array: NDArray, *shape: int | str, meaning: str = "") -> None:
     """Raise a ValueError unless an array has this shape; a word stands for any length >= 1."""
     lengths = zip(array.shape, shape, strict=False)

@@ -107,7 +107,7 @@ def regularization_path(
     ValueError
         If an argument is not as described.
     TypeError
-        If `offset` is sparse.
+        If `estimator` is another one, or `offset` is sparse.
 
     Notes
     -----
@@ -129,11 +129,13 @@ def regularization_path(
     >>> path.to_frame().columns.to_list()[:4]
     ['C', 'class', 'feature', 'coef']
     """
-    model = SoftmaxRegression() if estimator is None else clone(estimator)
-    if getattr(model, "solver", None) != "auto":
+    given = SoftmaxRegression() if estimator is None else estimator
+    wanted = "SoftmaxRegression or SigmoidRegression"
+    validation.check_estimator("regularization_path", wanted, given, SolverClassifier)
+    model = clone(given)
+    if model.solver != "auto":
         raise ValueError(
-            f"estimator={model!r} must be SoftmaxRegression or SigmoidRegression, and its solver "
-            '"auto": a path has steps of its own.'
+            f'estimator={model!r} must have solver="auto": a path has steps of its own.'
         )
     n_or_values = validation.check_Cs(Cs)
     results, passes = [], [0]

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from softreg._encoding import validation
+from softreg._estimators.base import LinearClassifier
 
 C_AXIS = "C (inverse penalty strength)"
 # tab10 without its grey, which is for what has no name.
@@ -78,13 +80,16 @@ def read_attributes(source: Any, expected: str, *names: str) -> list[Any]:
 
     NotFittedError if it is an estimator that is not fitted.
     """
+    if isinstance(source, BaseEstimator):
+        caller = f"A picture of {expected}"
+        validation.check_estimator(caller, "an estimator of softreg", source, LinearClassifier)
     missing = [name for name in names if not hasattr(source, name)]
-    if missing and hasattr(source, "fit"):
+    if missing and isinstance(source, LinearClassifier):
         check_is_fitted(source, msg="%(name)s is not fitted: call fit before drawing it.")
     if missing:
         raise TypeError(
             f"A picture of {expected} was asked for, but {type(source).__name__} has no "
-            f"{', '.join(missing)} (of a pipeline, pass the last step)."
+            f"{', '.join(missing)}."
         )
     return [getattr(source, name) for name in names]
 
