@@ -13,7 +13,7 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from softreg import SoftmaxRegression
+from softreg import SigmoidRegression, SoftmaxRegression
 
 X, y = overlapping()
 Y = one_hot(y)
@@ -320,3 +320,34 @@ def test_three_separated_classes_without_a_penalty_have_no_optimum(solver, seed)
     with pytest.warns(ConvergenceWarning, match="there is no optimum"):
         model = SoftmaxRegression(C=np.inf, solver=solver).fit(X, y)
     assert not model.converged_ and np.isfinite(model.coef_).all()
+
+
+@pytest.mark.parametrize("dtype", [int, float])
+def test_counts_are_refused_with_remedies_that_have_one_optimum(dtype):
+    """Shares with the sums as weights, or a row for each class with its count: the same fit."""
+    counts = np.random.default_rng(0).integers(0, 6, size=(120, 3)).astype(dtype)
+    counts[:, 0] += 1
+    with pytest.raises(ValueError, match="(?s)divide each row by its sum .* sums as sample_weight"):
+        SoftmaxRegression().fit(X, counts)
+    sums = counts.sum(axis=1)
+    shares = SoftmaxRegression(tol=1e-13).fit(X, counts / sums[:, None], sample_weight=sums)
+    rows, classes = np.nonzero(counts)
+    apart = SoftmaxRegression(tol=1e-13)
+    apart.fit(X[rows], classes, sample_weight=counts[rows, classes])
+    np.testing.assert_allclose(shares.coef_, apart.coef_, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array, pd.DataFrame])
+def test_counts_of_labels_are_refused_with_a_remedy_that_fits_the_trials(container):
+    """Shares with the trials as weights are a row for each yes and each no."""
+    rng = np.random.default_rng(0)
+    trials = rng.integers(1, 6, size=(120, 2))
+    counts = rng.binomial(trials, 0.4)
+    with pytest.raises(ValueError, match="divide y by the number of trials.*sample_weight"):
+        SigmoidRegression().fit(X, container(counts))
+    shares = SigmoidRegression(tol=1e-13).fit(X, counts / trials, sample_weight=trials)
+    for label in range(2):
+        yes, no = counts[:, label], (trials - counts)[:, label]
+        rows, y = np.tile(np.arange(120), 2), np.repeat([1, 0], 120)
+        apart = SoftmaxRegression(tol=1e-13).fit(X[rows], y, sample_weight=np.append(yes, no))
+        np.testing.assert_allclose(shares.coef_[label], apart.coef_[0], rtol=0, atol=1e-5)

@@ -80,7 +80,7 @@ def read_attributes(source: Any, expected: str, *names: str) -> list[Any]:
 
     NotFittedError if it is an estimator that is not fitted.
     """
-    if isinstance(source, BaseEstimator):
+    if isinstance(source, BaseEstimator | type):
         caller = f"A picture of {expected}"
         validation.check_estimator(caller, "an estimator of softreg", source, LinearClassifier)
     missing = [name for name in names if not hasattr(source, name)]
