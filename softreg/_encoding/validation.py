@@ -19,6 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 
+from softreg._rows.arrays import plain
+
 # Rows that softmax made in single precision sum to 1 within 4e-6, over 100,000 classes, too
 # (measured); rows that were never normalised miss it by far more than this.
 _SUM_TOLERANCE = 1e-5
@@ -36,6 +38,16 @@ def noting(note: str) -> Iterator[None]:
     except Exception as error:
         error.add_note(note)
         raise
+
+
+def shown(value: Any) -> str:
+    """Return an argument as messages show it: values, not NumPy's types of them."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{shown(key)}: {shown(value[key])}" for key in value) + "}"
+    if type(value) in (list, tuple):
+        brackets = "[]" if isinstance(value, list) else "()"
+        return brackets[0] + ", ".join(map(shown, value)) + brackets[1]
+    return repr(plain(value))
 
 
 def raise_where(wrong: NDArray, values: NDArray, rule: str, remedy: str) -> None:

@@ -366,8 +366,9 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
                 if len(self.intercept_) == 1
                 else self.classes_[list(result.diverging)]
             )
+            strength = validation.shown(C.tolist() if isinstance(C, np.ndarray) else C)
             message += (
-                f" Some features have no penalty (C={C!r}, penalty_factor) and separate the "
+                f" Some features have no penalty (C={strength}, penalty_factor) and separate the "
                 f"classes {names.tolist()}, so that larger coefficients are always better; those "
                 "returned are finite but arbitrary. Choose a finite C and penalty_factor > 0."
             )

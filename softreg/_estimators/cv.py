@@ -195,7 +195,9 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         scored = scorer.fold_score(self, np.arange(len(Z)), Z)
         if np.isnan(scored.values):
             reason = scored.reason or "no answer is known"
-            message = f"scoring={self.scoring!r} has no score for these rows ({reason})."
+            message = (
+                f"scoring={validation.shown(self.scoring)} has no score for these rows ({reason})."
+            )
             warnings.warn(message, UserWarning, stacklevel=2)
         return float(scored.values)
 
@@ -233,8 +235,9 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             scores_at = partial(fold_scores, refits_in_groups(objective, folds, tol), scorer)
         if self.select == "1se" and count < 2:
             raise ValueError(
-                f'select="1se" needs the standard error of two or more scores, and cv={self.cv!r} '
-                f'gives {count}; choose select="best", or more folds.'
+                'select="1se" needs the standard error of two or more scores, and '
+                f'cv={validation.shown(self.cv)} gives {count}; choose select="best", or more '
+                "folds."
             )
         return scores_at
 

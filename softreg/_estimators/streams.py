@@ -204,8 +204,8 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             return encoder.encoding_from_classes(classes, answers)
         if classes is not None and set(np.asarray(classes).tolist()) != set(self.classes_.tolist()):
             raise ValueError(
-                f"classes={classes!r} is not the same as on last call to partial_fit, was: "
-                f"{self.classes_.tolist()}."
+                f"classes={validation.shown(classes)} is not the same as on last call to "
+                f"partial_fit, was: {self.classes_.tolist()}."
             )
         encoding = encoder.encoding_from_classes(self.classes_, answers)
         earlier = {name: getattr(self, name, None) for name in encoding.fitted_attributes}
@@ -244,7 +244,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         drops_intercept = b.any() and not self.fit_intercept
         if drops_intercept or stream.coordinates.intercept != raw.intercept:
             raise ValueError(
-                f"fit_intercept={self.fit_intercept!r} was {not self.fit_intercept!r} before; a "
+                f"fit_intercept={bool(self.fit_intercept)} was {not self.fit_intercept} before; a "
                 "model that goes on learning keeps it. To change it, begin with a clone."
             )
         return stream

@@ -31,8 +31,8 @@ def leaves_one_out(cv: Any, scoring: Any) -> bool:
         return False
     if not is_log_loss(scoring):
         raise ValueError(
-            f'scoring={scoring!r} does not go with cv="loo", which scores each row, by '
-            '"neg_log_loss" only; choose scoring="neg_log_loss", or folds such as cv=10.'
+            f'scoring={validation.shown(scoring)} does not go with cv="loo", which scores each '
+            'row, by "neg_log_loss" only; choose scoring="neg_log_loss", or folds such as cv=10.'
         )
     return True
 
@@ -47,12 +47,12 @@ def _splits(cv: Any, X: Any, y: Any, metadata: dict[str, Any]) -> list[tuple[Any
             splits.append((train, test))
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"cv={cv!r} gives no fold {len(splits)} of these rows ({error}). It must be an integer "
-            '>= 2, "loo", a splitter of sklearn.model_selection that takes such X, y and groups, '
-            "or an iterable of pairs (train, test) of indices."
+            f"cv={validation.shown(cv)} gives no fold {len(splits)} of these rows ({error}). It "
+            'must be an integer >= 2, "loo", a splitter of sklearn.model_selection that takes '
+            "such X, y and groups, or an iterable of pairs (train, test) of indices."
         ) from error
     if not splits:
-        raise ValueError(f"cv={cv!r} has no folds; it must have one or more.")
+        raise ValueError(f"cv={validation.shown(cv)} has no folds; it must have one or more.")
     return splits
 
 
@@ -64,8 +64,8 @@ def _indices(cv: Any, number: int, rows: Any, n: int) -> NDArray[np.intp]:
     is_list = indices.ndim == 1 and (indices.dtype.kind in "iu" or not indices.size)
     if not is_list or (indices.size and not -n <= indices.min() <= indices.max() < n):
         raise ValueError(
-            f"cv={cv!r}: fold {number} holds {indices!r}, which are not indices of the {n} rows of "
-            "X."
+            f"cv={validation.shown(cv)}: fold {number} holds {indices.tolist()}, which are not "
+            f"indices of the {n} rows of X."
         )
     return indices.astype(np.intp) % n
 
@@ -85,15 +85,15 @@ def folds_of(cv: Any, X: Any, y: Any, answers: Answers, metadata: dict[str, Any]
         for part, rows in (("train", train), ("test", test)):
             if not rows.size:
                 raise ValueError(
-                    f"cv={cv!r} leaves no rows in the {part} part of fold {number}; each fold "
-                    "needs some of both."
+                    f"cv={validation.shown(cv)} leaves no rows in the {part} part of fold "
+                    f"{number}; each fold needs some of both."
                 )
         counts = np.bincount(train, minlength=n)
         overlap = test[counts[test] > 0]
         if overlap.size:
             raise ValueError(
-                f"cv={cv!r}: fold {number} holds out {overlap.size} rows that it also learns "
-                f"from, such as row {overlap[0]}; take each row for one of the two."
+                f"cv={validation.shown(cv)}: fold {number} holds out {overlap.size} rows that it "
+                f"also learns from, such as row {overlap[0]}; take each row for one of the two."
             )
         if not (has_weight[train].any() and has_weight[test].any()):
             raise ValueError(
@@ -145,8 +145,9 @@ def check_finite(scoring: Any, C: float, scored: Scored) -> None:
         fold, *label = (int(index) for index in np.argwhere(wrong)[0])
         of_label = f", label {label[0]}" if label else ""
         raise ValueError(
-            f"scoring={scoring!r} returned {scored.values[fold, *label]} for fold {fold}{of_label},"
-            f' at C={C:g}. Choose a scorer whose scores are finite, such as "neg_log_loss".'
+            f"scoring={validation.shown(scoring)} returned {scored.values[fold, *label]} for fold "
+            f"{fold}{of_label}, at C={C:g}. Choose a scorer whose scores are finite, such as "
+            '"neg_log_loss".'
         )
 
 
@@ -164,15 +165,15 @@ def missing_scores_warning(scoring: Any, scored: Scored, indifferent: Any) -> st
     if undecided.any():
         of_labels = f" of label {np.argmax(undecided)}" if undecided.ndim else ""
         raise ValueError(
-            f"scoring={scoring!r} returned NaN for every fold{of_labels}, at every C "
-            f'({scored.reason}). Choose a scorer whose scores exist, such as "neg_log_loss", or '
-            "folds on which it is defined, such as stratified ones or fewer."
+            f"scoring={validation.shown(scoring)} returned NaN for every fold{of_labels}, at "
+            f"every C ({scored.reason}). Choose a scorer whose scores exist, such as "
+            '"neg_log_loss", or folds on which it is defined, such as stratified ones or fewer.'
         )
     folds = np.unique(np.argwhere(missing)[:, 0])
     return (
-        f"scoring={scoring!r} has no score for {len(folds)} of {len(missing)} folds, fold "
-        f"{folds[0]} first ({scored.reason}). C is chosen by the other scores; these are NaN in "
-        "scores_."
+        f"scoring={validation.shown(scoring)} has no score for {len(folds)} of {len(missing)} "
+        f"folds, fold {folds[0]} first ({scored.reason}). C is chosen by the other scores; these "
+        "are NaN in scores_."
     )
 
 

@@ -115,8 +115,8 @@ class ScikitScorer:
         """Return the error of a fit whose scorer raised this one."""
         weighted = "" if self.answers.weight is None else ", or one that takes sample_weight"
         return ValueError(
-            f"scoring={self.scoring!r} does not score these predictions ({error}). Choose another "
-            f'scorer, such as "neg_log_loss" or "accuracy"{weighted}.'
+            f"scoring={validation.shown(self.scoring)} does not score these predictions "
+            f'({error}). Choose another scorer, such as "neg_log_loss" or "accuracy"{weighted}.'
         )
 
 
@@ -133,8 +133,8 @@ def check_scoring(scoring: Any) -> Any:
     if is_name or callable(scoring):
         return scoring
     raise ValueError(
-        f"scoring={scoring!r} must be the name of a scorer, such as {LOG_LOSS!r} or "
-        '"accuracy" (sklearn.metrics.get_scorer_names() lists them), a callable '
+        f"scoring={validation.shown(scoring)} must be the name of a scorer, such as {LOG_LOSS!r} "
+        'or "accuracy" (sklearn.metrics.get_scorer_names() lists them), a callable '
         'scorer(estimator, X, y), or None for "accuracy".'
     )
 
@@ -215,8 +215,9 @@ def _check_certain(scoring: Any, values: NDArray) -> None:
     shares = values[(values > 0) & (values < 1)]
     if shares.size:
         raise ValueError(
-            f"scoring={scoring!r} with per_label=True scores yes and no, and y holds shares such "
-            f'as {shares[0]:g}; choose "neg_log_loss", which takes them, or round y.'
+            f"scoring={validation.shown(scoring)} with per_label=True scores yes and no, and y "
+            f'holds shares such as {shares[0]:g}; choose "neg_log_loss", which takes them, or '
+            "round y."
         )
 
 

@@ -39,7 +39,7 @@ def ascending_Cs(Cs: ArrayLike) -> NDArray:
     array = number_array("Cs", Cs, "n_Cs")
     validation.check_strengths(array)
     if (np.diff(array) < 0).any():
-        raise ValueError(f"Cs must be in ascending order; got {array}.")
+        raise ValueError(f"Cs must be in ascending order; got {array.tolist()}.")
     return array
 
 
@@ -106,7 +106,9 @@ def rows_of_classes(classes: ArrayLike | None, names: NDArray) -> tuple[list[int
     wanted = np.atleast_1d(np.asarray(classes)).tolist()
     if not wanted or not set(wanted) <= row_of.keys():
         known = ", ".join(map(repr, row_of))
-        raise ValueError(f"classes={classes!r} must name some of the rows, which are: {known}.")
+        raise ValueError(
+            f"classes={validation.shown(classes)} must name some of the rows, which are: {known}."
+        )
     return [row_of[name] for name in wanted], ""
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from softreg._encoding import validation
 from softreg._selection.cv_scores import best_index, one_standard_error_index
 from softreg._selection.scorers import check_scoring
 from softreg.display._parts import (
@@ -141,7 +142,9 @@ class CVCurveDisplay:
             If `ax` does not hold an Axes for each panel, or a label is not known.
         """
         if self.classes is None and classes is not None:
-            raise ValueError(f"classes={classes!r}, but one C serves all classes: leave it None.")
+            raise ValueError(
+                f"classes={validation.shown(classes)}, but one C serves all classes: leave it None."
+            )
         rows, note = [0], ""
         if self.classes is not None:
             rows, note = rows_of_classes(classes, self.classes)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from softreg._model.objective import Objective
-from softreg._rows.arrays import Coef
+from softreg._rows.arrays import Coef, plain
 from softreg.solvers.base import MakeGenerator, Monitor, Result, Solver
 from softreg.solvers.minibatch.class_candidates import PROPOSALS, candidate_descent
 from softreg.solvers.minibatch.update import Iterate, UpdateRule, step
@@ -221,7 +221,7 @@ class MiniBatch(Solver):
             left_out = value is None is default
             fits = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
             if not (automatic or left_out or (fits and right(value))):
-                raise ValueError(f"{name}={value!r} must be {remedy}.")
+                raise ValueError(f"{name}={plain(value)!r} must be {remedy}.")
 
 
 @dataclass(frozen=True, eq=False)
