@@ -168,11 +168,12 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         encoding = self._stream_encoding(encoder, classes, answers, y)
         with threads_of(self) as threads:
             raw = Coordinates.raw(data.shape[1], bool(self.fit_intercept))
-            unit = self._weight_unit(answers)
+            stream = self._stream_state(raw, encoding)
+            # Weights are divided by the unit of the first rows.
+            unit = stream.totals.weight_unit if stream.totals else answers.weight_unit
             targets = encoding.targets(answers.in_weight_unit(unit))
             rows = memory_rows(data, *targets, None, raw, threads, unit)
             problem = self._stream_problem(encoding, data.shape[1])
-            stream = self._stream_state(raw, encoding)
             if rows.totals.n:
                 stream = stream.after_chunk(rows, problem)
             elif not is_first:
@@ -188,7 +189,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             "loss_curve_": stream.losses,
             "n_samples_seen_": stream.n_rows,
             "solver_": problem.solver,
-            "_stream_": stream,
+            "_stream_": stream.as_plain(),
         }
         self._store(features | predicting | attributes)
         return self
@@ -217,11 +218,6 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             )
         return encoding
 
-    def _weight_unit(self, answers: Answers) -> float:
-        """Return the power of two by which a stream's weights are divided: by its first rows."""
-        totals = getattr(getattr(self, "_stream_", None), "totals", None)
-        return totals.weight_unit if totals else answers.weight_unit
-
     def _stream_problem(self, encoding: Encoding, n_features: int) -> StreamProblem:
         """Return what is minimised on a stream, and the solver that does it."""
         solver, chunk = stream_solver(self.solver), len(getattr(self, "loss_curve_", ()))
@@ -238,9 +234,11 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         if not hasattr(self, "coef_"):
             W, b = np.zeros((len(raw.scale), encoding.n_scores)), np.zeros(encoding.n_scores)
             return StreamState.from_coefficients(raw, W, b)
-        W, b, stream = self._dense_coef.T, self.intercept_, getattr(self, "_stream_", None)
-        if stream is None:
+        W, b, plain = self._dense_coef.T, self.intercept_, getattr(self, "_stream_", None)
+        if plain is None:
             stream = StreamState.from_coefficients(raw, W, b, self.n_samples_seen_)
+        else:
+            stream = StreamState.from_plain(plain)
         drops_intercept = b.any() and not self.fit_intercept
         if drops_intercept or stream.coordinates.intercept != raw.intercept:
             raise ValueError(
