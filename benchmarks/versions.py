@@ -52,7 +52,7 @@ def compared(versions: list[ModuleType], name: str) -> list[str]:
             spent.append(time.thread_time() - before)
             models.append(model)
     old, new = (1e3 * statistics.median(spent) for spent in seconds)
-    iterations = " / ".join(str(model.n_iter_) for model in models)
+    iterations = " / ".join(str(len(model.loss_curve_)) for model in models)
     difference = models[1].objective_ / models[0].objective_ - 1
     return [name, f"{old:.3g}", f"{new:.3g}", f"{new / old:.2f}", iterations, f"{difference:.0e}"]
 

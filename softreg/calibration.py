@@ -106,12 +106,9 @@ def tune_thresholds(
     >>> model.set_params(threshold=tune_thresholds(model, X, Y)).fit(X, Y).predict(X).shape
     (100, 5)
     """
-    if not isinstance(estimator, SigmoidRegression | SigmoidRegressionCV):
-        raise TypeError(
-            "tune_thresholds needs an estimator of softreg that predicts from thresholds, "
-            "SigmoidRegression or SigmoidRegressionCV (of a pipeline, pass the last step, and X as "
-            f"that step gets it); got {estimator!r}."
-        )
+    wanted = "an estimator that has thresholds, SigmoidRegression or SigmoidRegressionCV of softreg"
+    kinds = SigmoidRegression, SigmoidRegressionCV
+    validation.check_estimator("tune_thresholds", wanted, estimator, *kinds)
     sample, _ = read_sample(estimator, X, y, sample_weight, None)
     classes = sample.encoding.classes if sample.answers.y.ndim == 1 else None
     criterion = _criterion(metric, classes, sample.answers.weight is not None)
@@ -168,7 +165,9 @@ def _criterion(metric: Any, classes: NDArray | None, has_weights: bool) -> Crite
         weights = {"sample_weight": weight} if has_weights else {}
         value = float(metric(true, predicted, **weights))
         if np.isnan(value):
-            raise ValueError(f"metric={metric!r} returned NaN; it must return numbers.")
+            raise ValueError(
+                f"metric={validation.shown(metric)} returned NaN; it must return numbers."
+            )
         return value
 
     def confusion_value(true: NDArray, predicted: NDArray, weight: NDArray) -> float:
@@ -184,7 +183,9 @@ def _criterion(metric: Any, classes: NDArray | None, has_weights: bool) -> Crite
 def _minus_cost(metric: Any, n_classes: int) -> Callable[[NDArray], NDArray]:
     """Return what is minus the cost of a confusion matrix, given the costs (K, K)."""
     if metric is None or isinstance(metric, str):
-        raise ValueError(f'metric={metric!r} must be "f1", a callable or an array of costs.')
+        raise ValueError(
+            f'metric={validation.shown(metric)} must be "f1", a callable or an array of costs.'
+        )
     costs = check_array(metric, dtype=np.float64, input_name="metric")
     meaning = ": costs by true and predicted class (no and yes, for a label)"
     validation.check_shape("metric", costs, n_classes, n_classes, meaning=meaning)

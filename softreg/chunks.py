@@ -228,8 +228,11 @@ class Table:
             if not isinstance(value := getattr(self, name), str | os.PathLike | None):
                 object.__setattr__(self, name, _listed(value))
         if not self.target or len({*self._named}) < len(self._named):
-            named = f"target={self.target!r} and sample_weight={self.sample_weight!r}"
-            raise ValueError(f"{named} must name columns, each once: none is both or two targets.")
+            target, weight = map(validation.shown, (self.target, self.sample_weight))
+            raise ValueError(
+                f"target={target} and sample_weight={weight} must name columns, each once: none "
+                "is both or two targets."
+            )
         _ = self._files
 
     def __iter__(self) -> Iterator[tuple]:
@@ -270,10 +273,12 @@ class Table:
         for name in ("target", "sample_weight", "columns"):
             if missing := {*_listed(value := getattr(self, name))} - {*header}:
                 has = f"has the columns {header} (sep={self.sep!r}), not {sorted(missing, key=str)}"
-                raise ValueError(f"{name}={value!r} must name columns, but {first} {has}.")
+                raise ValueError(
+                    f"{name}={validation.shown(value)} must name columns, but {first} {has}."
+                )
         columns = [name for name in _listed(self.columns) or header if name not in self._named]
         if not columns:
-            used = f"columns={self.columns!r} leave no columns but {self._named}"
+            used = f"columns={validation.shown(self.columns)} leave no columns but {self._named}"
             raise ValueError(f"{used} of {first}, which has {header}; X must have some.")
         columns += self._named
         return self._surveyed(columns)

@@ -126,7 +126,9 @@ def cross_entropy(
     0.5964
     """
     if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}.")
+        raise ValueError(
+            f"reduction must be 'mean', 'sum' or 'none', got {validation.shown(reduction)}."
+        )
     smoothing = validation.check_label_smoothing(label_smoothing)
     Z = _checked_scores(scores, axis)
     Y = _checked_targets(targets, Z.shape, axis)
@@ -235,7 +237,7 @@ def _checked_scores(scores: ArrayLike, axis: int) -> NDArray[Any]:
     if axis not in range(-Z.ndim, Z.ndim):
         raise ValueError(
             f"axis must be an integer from {-Z.ndim} to {Z.ndim - 1} for scores of shape "
-            f"{Z.shape}, got {axis!r}."
+            f"{Z.shape}, got {validation.shown(axis)}."
         )
     if Z.shape[axis] == 0:
         raise ValueError(

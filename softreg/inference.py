@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from softreg._estimators.base import threads_of
+from softreg._encoding import validation
+from softreg._estimators.base import LinearClassifier, threads_of
 from softreg._estimators.optimum import optimum_of, probabilities_of
 from softreg._selection.leave_one_out import leave_one_out_with_refits
 
@@ -77,7 +78,7 @@ def loo(
         Before `fit`; if the estimator is not at the optimum of these rows (it was fitted to others,
         or by `MiniBatch`); if the Hessian is too large to factor.
     TypeError
-        If `offset` is sparse.
+        If `estimator` is not one of softreg, or `offset` is sparse.
 
     References
     ----------
@@ -95,6 +96,7 @@ def loo(
     >>> left_out.probabilities.shape, bool(left_out.leverage.sum() < 2 * 14)
     ((178, 3), True)
     """
+    validation.check_estimator("loo", "a fitted estimator of softreg", estimator, LinearClassifier)
     with threads_of(estimator) as threads:
         objective, T, metric = optimum_of(estimator, X, y, sample_weight, offset, threads)
         left_out = leave_one_out_with_refits(objective, T, metric)

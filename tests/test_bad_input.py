@@ -11,9 +11,21 @@ import scipy.sparse as sp
 from problems import one_hot, overlapping
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from softreg import SoftmaxRegression
+from softreg import (
+    SigmoidRegression,
+    SigmoidRegressionCV,
+    SoftmaxRegression,
+    SoftmaxRegressionCV,
+    from_sklearn,
+    functions,
+)
+from softreg.calibration import tune_thresholds
+from softreg.display import CVCurveDisplay
+from softreg.solvers import LBFGS, MiniBatch
 
 X, y = overlapping()
 Y = one_hot(y)
@@ -52,11 +64,7 @@ REFUSED_BY_ALL = {
     ),
     "too few weights": ({}, {"sample_weight": ROWS[:7]}, ("sample.weight", "7", "120")),
     "tol < 0": ({"tol": -1e-3}, {}, ("tol", r"-0\.001", "positive|> 0|greater|range|>= 0")),
-    "max_iter = 0": (
-        {"max_iter": 0},
-        {},
-        ("max_iter", r"\b0", "positive|> 0|greater|range|>= 1|at least"),
-    ),
+    "max_iter < 0": ({"max_iter": -1}, {}, ("max_iter", "-1", ">= 0")),
     "n_jobs = 0": ({"n_jobs": 0}, {}, ("n_jobs", r"\b0", "None|positive|-1")),
     "factors below 0": (
         {"penalty_factor": [1.0, -3.0, 1.0, 1.0]},
@@ -324,3 +332,93 @@ def test_three_separated_classes_without_a_penalty_have_no_optimum(solver, seed)
     with pytest.warns(ConvergenceWarning, match="there is no optimum"):
         model = SoftmaxRegression(C=np.inf, solver=solver).fit(X, y)
     assert not model.converged_ and np.isfinite(model.coef_).all()
+
+
+@pytest.mark.parametrize("dtype", [int, float])
+def test_counts_are_refused_with_remedies_that_have_one_optimum(dtype):
+    """Shares with the sums as weights, or a row for each class with its count: the same fit."""
+    counts = np.random.default_rng(0).integers(0, 6, size=(120, 3)).astype(dtype)
+    counts[:, 0] += 1
+    with pytest.raises(ValueError, match="(?s)divide each row by its sum .* sums as sample_weight"):
+        SoftmaxRegression().fit(X, counts)
+    sums = counts.sum(axis=1)
+    shares = SoftmaxRegression(tol=1e-13).fit(X, counts / sums[:, None], sample_weight=sums)
+    rows, classes = np.nonzero(counts)
+    apart = SoftmaxRegression(tol=1e-13)
+    apart.fit(X[rows], classes, sample_weight=counts[rows, classes])
+    np.testing.assert_allclose(shares.coef_, apart.coef_, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array, pd.DataFrame])
+def test_counts_of_labels_are_refused_with_a_remedy_that_fits_the_trials(container):
+    """Shares with the trials as weights are a row for each yes and each no."""
+    rng = np.random.default_rng(0)
+    trials = rng.integers(1, 6, size=(120, 2))
+    counts = rng.binomial(trials, 0.4)
+    with pytest.raises(ValueError, match="divide y by the number of trials.*sample_weight"):
+        SigmoidRegression().fit(X, container(counts))
+    shares = SigmoidRegression(tol=1e-13).fit(X, counts / trials, sample_weight=trials)
+    for label in range(2):
+        yes, no = counts[:, label], (trials - counts)[:, label]
+        rows, y = np.tile(np.arange(120), 2), np.repeat([1, 0], 120)
+        apart = SoftmaxRegression(tol=1e-13).fit(X[rows], y, sample_weight=np.append(yes, no))
+        np.testing.assert_allclose(shares.coef_[label], apart.coef_[0], rtol=0, atol=1e-5)
+
+
+TREES = np.array(["ash", "birch", "cedar"])
+TYPE_OF_NUMPY = re.compile(r"np\.(str_|bytes_|bool|int|uint|float|datetime)")
+VALUES = {
+    "a solver's name": lambda: SoftmaxRegression(solver=np.str_("fast")).fit(X, y),
+    "a stream's solver": lambda: SoftmaxRegression(solver=np.str_("newton")).partial_fit,
+    "a solver's option": lambda: SoftmaxRegression(solver=LBFGS(np.int64(0))).fit(X, y),
+    "an option of mini-batches": lambda: MiniBatch(momentum=np.float64(2)).check(),
+    "candidates": lambda: SoftmaxRegression(
+        solver=MiniBatch(n_candidates=np.int64(1), n_epochs=1)
+    ).fit(X, y > 0),
+    "folds": lambda: SoftmaxRegressionCV(cv=np.int64(1)).fit(X, y),
+    "rows of a fold": lambda: SoftmaxRegressionCV(cv=[([0, 1], np.array([500]))]).fit(X, y),
+    "a scorer": lambda: SoftmaxRegressionCV(scoring=np.str_("good")).fit(X, y),
+    "a scorer of rows": lambda: SoftmaxRegressionCV(cv="loo", scoring=np.str_("f1")).fit(X, y),
+    "classes of a stream": lambda: (
+        SoftmaxRegression(random_state=0)
+        .partial_fit(X, TREES[y], classes=TREES)
+        .partial_fit(X, TREES[y], classes=list(TREES[:2]))
+    ),
+    "a parameter": lambda: from_sklearn(LogisticRegression(l1_ratio=np.float64(0.5))),
+    "weights within a wrapper": lambda: from_sklearn(
+        OneVsRestClassifier(LogisticRegression(class_weight={np.int64(0): np.float64(2)}))
+    ),
+    "classes of a picture": lambda: CVCurveDisplay(Cs=[1], mean_score=[1], se_score=[1]).plot(
+        classes=[np.str_("a")]
+    ),
+    "strengths of a picture": lambda: CVCurveDisplay(Cs=[2, 1], mean_score=[1], se_score=[1]),
+    "an axis": lambda: functions.softmax(X, axis=np.int64(7)),
+    "a metric": lambda: tune_thresholds(SigmoidRegression(), X, y, metric=np.str_("f2")),
+}
+
+
+@pytest.mark.parametrize("case", VALUES)
+def test_messages_show_values_not_types_of_numpy(case):
+    """'a' and 0.5, not np.str_('a') and np.float64(0.5)."""
+    with pytest.raises((ValueError, AttributeError)) as error:
+        VALUES[case]()
+    assert not TYPE_OF_NUMPY.search(str(error.value)), error.value
+
+
+def test_the_warning_of_separated_classes_shows_strengths_as_values():
+    """C of each label, from a grid of NumPy's numbers."""
+    Y = np.stack([X[:, 0] > 0, y > 0], axis=1).astype(int)
+    for model in (
+        SigmoidRegression(np.array([np.inf, 1])),
+        SigmoidRegression(np.float64(np.inf)),
+        SigmoidRegressionCV([np.inf], per_label=True),
+        SoftmaxRegressionCV([np.inf]),
+    ):
+        with pytest.warns(ConvergenceWarning, match="separate the classes") as caught:
+            model.fit(
+                X, Y if isinstance(model, SigmoidRegression | SigmoidRegressionCV) else Y[:, 0]
+            )
+        assert not any(
+            "array(" in str(item.message) or TYPE_OF_NUMPY.search(str(item.message))
+            for item in caught
+        )

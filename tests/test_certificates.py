@@ -142,7 +142,7 @@ def test_a_fit_that_is_asked_for_less_is_shorter_and_certified_to_that(solver, l
     n_iter = []
     for tol in (1e-9, 1e-6, 1e-3, 1.0):
         model = SoftmaxRegression(solver=solver, tol=tol).fit(X, y)
-        n_iter.append(model.n_iter_)
+        n_iter.append(model.n_iter_[0])
         assert model.converged_ and model.proven_
         assert model.optimality_gap_ <= max(tol, 1e-8) * model.objective_
     assert n_iter == sorted(n_iter, reverse=True) and n_iter[2] < n_iter[0]

@@ -1,6 +1,7 @@
 """Cross-validation: held-out scores are those of refits fold by fold, and C is chosen by them."""
 
 import pickle
+import warnings
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from problems import objective, one_hot, overlapping, wide
 from scipy.special import expit, log_expit
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score, log_loss, make_scorer, roc_auc_score
 from sklearn.model_selection import (
@@ -197,6 +199,91 @@ def test_scores_are_those_of_refits_fold_by_fold(name):
     assert model.scores_.dtype == np.float64
 
 
+# Settings in which the classes of every fold overlap, so that there is an optimum without penalty.
+OVERLAPPING = [
+    name
+    for name in SETTINGS
+    if not name.startswith("wide") and name not in ("sparse", "constant and duplicated columns")
+]
+
+
+@pytest.mark.parametrize("name", OVERLAPPING)
+def test_no_penalty_is_one_of_the_strengths(name):
+    """C=inf comes last: scores and coefficients are those of the plain fits without a penalty."""
+    setting, folds, _ = crossed(name)
+    tol = 1e-11 if "float32" in name else 1e-13
+    model = setting.cv([np.inf, 0.01, 1.0], cv=folds, tol=tol)
+    np.testing.assert_array_equal(model.Cs_, [0.01, 1.0, np.inf])
+    assert_scores(model.scores_[:, [-1]], setting.losses(np.inf, folds)[:, None])
+    plain = setting.plain(np.inf, tol=tol)
+    atol = (2e-3 if "float32" in name else 1e-5) * max(1, np.abs(plain.coef_).max())
+    np.testing.assert_allclose(model.coef_path_[-1], plain.coef_, rtol=0, atol=atol)
+    np.testing.assert_allclose(model.intercept_path_[-1], plain.intercept_, rtol=0, atol=atol)
+    frame = model.results_
+    np.testing.assert_array_equal(frame[frame["C"] == np.inf]["score"], model.scores_[:, -1])
+
+
+@pytest.mark.parametrize("Cs", [[np.inf], [1.0, np.inf]])
+@pytest.mark.parametrize("kind", [softmax, sigmoid])
+def test_without_a_penalty_too_a_fold_knows_nothing_of_the_rows_left_out(kind, Cs):
+    """C=inf, columns that are not 0 in one fold only: for it they have no coefficients.
+
+    The fit to all rows knows what labels go with them, and no penalty would take that back.
+    """
+    rng = np.random.default_rng(0)
+    fold, marked = np.arange(200) % 4, rng.random(200) < 0.5
+    y = np.where(marked, rng.random(200) < 0.85, rng.random(200) < 0.5).astype(int)
+    X = rng.normal(size=(200, 2))
+    marks = (marked[:, None] & (fold[:, None] == np.arange(4))) * 1.0
+    folds = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(4)]
+    model = kind(np.column_stack([X, marks]), y).cv(Cs, cv=folds)
+    expected = []
+    for k, (train, test) in enumerate(folds):
+        others = np.column_stack([X, np.delete(marks, k, axis=1)])
+        refit = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10)
+        refit.fit(others[train], y[train])
+        expected.append(-log_loss(y[test], refit.predict_proba(others[test])))
+    np.testing.assert_allclose(model.scores_[:, -1], expected, rtol=1e-5)
+
+
+def test_leave_one_out_has_no_scores_where_there_is_no_optimum():
+    """Separated classes, cv="loo": NaN at C=inf, where no fit is a step away, and a finite C_."""
+    X, y = load_iris(return_X_y=True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = SoftmaxRegressionCV([1.0, np.inf], cv="loo").fit(X, y)
+    assert [item.category for item in caught] == [ConvergenceWarning, UserWarning]
+    assert all("there is no optimum" in str(item.message) for item in caught)
+    assert np.isnan(model.scores_[:, 1]).all() and model.C_ == 1.0
+
+
+@pytest.mark.parametrize("select", ["best", "1se"])
+def test_no_penalty_is_chosen_like_any_other_strength(select):
+    """Many rows of a strong signal: C=inf has the best score; the 1se rule takes the smallest."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 3))
+    y = (X @ [2, -2, 1] + rng.logistic(size=500) > 0).astype(int)
+    model = SoftmaxRegressionCV([1e-6, 1e-4, np.inf], select=select).fit(X, y)
+    assert np.isposinf(model.C_) and isinstance(model.C_, float)
+    exact = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10).fit(X, y)
+    np.testing.assert_allclose(model.coef_, exact.coef_, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["classes", "soft targets", "labels", "weights"])
+def test_no_scorer_is_accuracy(name):
+    """scoring=None is scoring="accuracy", as in LogisticRegressionCV, also in `score`."""
+    setting, folds, _ = crossed(name)
+    if setting.kind is SigmoidRegressionCV:
+        setting = setting._replace(parameters={"per_label": True})
+    ours, named = (setting.cv(cv=folds, scoring=scoring) for scoring in (None, "accuracy"))
+    assert ours.scoring is None and ours.get_params()["scoring"] is None
+    np.testing.assert_array_equal(ours.scores_, named.scores_)
+    if name == "classes":
+        assert ours.score(X3, Y3) == accuracy_score(Y3, ours.predict(X3))
+    with pytest.raises(ValueError, match=r'scoring=None does not go with cv="loo"'):
+        setting.cv(cv="loo", scoring=None)
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_path_is_made_of_the_fits_to_all_rows(name):
     """coef_path_[i] and intercept_path_[i] are those of the plain estimator at Cs_[i]."""
@@ -240,7 +327,7 @@ def test_the_objective_is_that_of_the_formula():
     F = objective(model.coef_, model.intercept_, X3, one_hot(Y3), model.C_, **setting.terms)
     assert model.objective_ == pytest.approx(F, rel=1e-12)
     assert model.loss_curve_[-1] == pytest.approx(F, rel=1e-9)
-    assert model.n_iter_ == len(model.loss_curve_)
+    assert model.n_iter_[model.Cs_ == model.C_] == [len(model.loss_curve_)]
     assert model.n_samples_seen_ == np.count_nonzero(WEIGHTS) < 120
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -174,7 +175,7 @@ def test_a_page_shows_twelve_labels_and_says_so_or_those_that_are_named():
         ("accuracy", "Held-out accuracy", "higher"),
         ("neg_brier_score", "Held-out brier score", "lower"),
         (len, "Held-out score", "higher"),
-        (None, "Held-out score", "higher"),
+        (None, "Held-out accuracy", "higher"),
     ],
 )
 def test_the_axis_names_the_score_and_which_way_is_better(scoring, name, better):
@@ -350,7 +351,7 @@ def test_the_loss_of_a_fit_is_drawn_from_its_first_iteration_on(kind, solver):
     model = kind(solver=solver, random_state=0).fit(X, Y)
     display = LossCurveDisplay.from_estimator(model)
     curve, solution = display.ax_.get_lines()
-    np.testing.assert_array_equal(curve.get_xdata(), np.arange(1, model.n_iter_ + 1))
+    np.testing.assert_array_equal(curve.get_xdata(), np.arange(1, model.n_iter_[0] + 1))
     np.testing.assert_array_equal(curve.get_ydata(), model.loss_curve_)
     assert set(solution.get_ydata()) == {model.objective_}
     assert f"{model.objective_:.4g}" in texts(display.ax_.get_legend())[1]
@@ -464,8 +465,13 @@ def test_an_estimator_that_is_not_fitted_or_of_another_kind_is_named(kind):
     with pytest.raises(NotFittedError, match="SoftmaxRegression is not fitted: call fit"):
         kind.from_estimator(SoftmaxRegression())
     pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y)
-    with pytest.raises(TypeError, match="Pipeline has no .*of a pipeline, pass the last step"):
-        kind.from_estimator(pipeline)
+    foreign = LogisticRegression(), LogisticRegressionCV(), MLPClassifier(max_iter=200)
+    for other in (pipeline, *foreign):
+        with pytest.raises(
+            TypeError, match="(?s)softreg, got .*pass the last step.*from_sklearn"
+        ) as error:
+            kind.from_estimator(other)
+        assert repr(other) in str(error.value)
     with pytest.raises(TypeError, match="str has no "):
         kind.from_estimator("model")
     with pytest.raises(TypeError, match="class"):
@@ -482,12 +488,30 @@ def test_an_estimator_without_cross_validation_has_no_curve_and_no_path():
         CoefficientPathDisplay.from_path(model)
 
 
+@pytest.mark.parametrize("Cs", [[np.inf], [0.3, np.inf], [1e-3, 1, 1e12, np.inf]])
+def test_no_penalty_has_a_place_of_its_own(Cs):
+    """C=inf is drawn beyond the other C, at a tick that says so, and so are choices of it."""
+    n = len(Cs)
+    scores = CVCurveDisplay(Cs=Cs, mean_score=np.arange(n), se_score=[0.1] * n).plot()
+    paths = CoefficientPathDisplay(
+        Cs=Cs, coef_path=PATH[:n], classes=LABELS, chosen_C=np.inf
+    ).plot()
+    curves = [scores.ax_.get_lines()[0], *(ax.get_lines()[1] for ax in paths.axes_)]
+    for ax, curve in zip((scores.ax_, *paths.axes_), curves, strict=True):
+        places = curve.get_xdata()
+        assert np.isfinite(places).all() and list(places[:-1]) == Cs[:-1]
+        assert (np.diff(np.log10(places)) > 0).all()
+        names = [tick.get_text() for tick in ax.get_xticklabels()]
+        assert ax.get_xticks()[names.index("∞")] == places[-1]
+        marks = [line.get_xdata()[0] for line in ax.get_lines() if "C = inf" in line.get_label()]
+        assert marks and set(marks) == {places[-1]}
+
+
 SCORES = {"Cs": CS, "mean_score": MEAN, "se_score": SE}
 PATHS = {"Cs": CS, "coef_path": PATH, "classes": LABELS}
 BAD = [
-    (CVCurveDisplay, SCORES, {"Cs": [0, 1, 2, 3]}, r"Cs must be finite and > 0, got 0 at .*\(0,\)"),
-    (CVCurveDisplay, SCORES, {"Cs": [1, 2, 3, np.nan]}, "Cs must be finite and > 0, got nan"),
-    (CVCurveDisplay, SCORES, {"Cs": [1, 2, 3, np.inf]}, "Cs must be finite and > 0, got inf"),
+    (CVCurveDisplay, SCORES, {"Cs": [0, 1, 2, 3]}, r"Cs must be > 0, got 0 at .*\(0,\)"),
+    (CVCurveDisplay, SCORES, {"Cs": [1, 2, 3, np.nan]}, "Cs must be > 0, got nan"),
     (CVCurveDisplay, SCORES, {"Cs": [1, 3, 2, 4]}, "Cs must be in ascending order; got "),
     (CoefficientPathDisplay, PATHS, {"Cs": CS[::-1]}, "Cs must be in ascending order; got "),
     (CVCurveDisplay, SCORES, {"Cs": []}, r"Cs must have shape \(n_Cs,\); got \(0,\)"),
@@ -498,7 +522,7 @@ BAD = [
     (CoefficientPathDisplay, PATHS, {"feature_names": ["a"]}, r"feature_names must .* \(5,\)"),
     (CoefficientPathDisplay, PATHS, {"scale": [1, 2]}, r"scale must have shape \(5,\); got \(2,\)"),
     (CoefficientPathDisplay, PATHS, {"scale": [1, 2, 3, 4, -1]}, r"scale must be finite and >= 0"),
-    (CoefficientPathDisplay, PATHS, {"chosen_C": 0}, "chosen_C must be finite and > 0, got 0"),
+    (CoefficientPathDisplay, PATHS, {"chosen_C": 0}, "chosen_C must be > 0, got 0"),
     (CoefficientPathDisplay, PATHS, {"chosen_C": [1, 2]}, r"chosen_C must have shape \(3,\); got"),
     (LossCurveDisplay, {}, {"loss_curve": []}, r"loss_curve must have shape \(n_iter,\); got \(0"),
     (LossCurveDisplay, {"loss_curve": [2, 1]}, {"validation_curve": [1]}, "validation_curve must"),

@@ -322,7 +322,7 @@ def test_the_fitted_attributes_describe_the_fit(K, solver):
     assert model.objective_ == pytest.approx(F, rel=1e-12) and isinstance(model.objective_, float)
     assert isinstance(model.optimality_gap_, float) and model.optimality_gap_ >= 0
     assert model.converged_ is True
-    assert isinstance(model.n_iter_, int) and model.n_iter_ >= 1
+    assert model.n_iter_.shape == (1,) and model.n_iter_ >= 1
     assert model.loss_curve_.ndim == 1
     assert model.loss_curve_[0] > model.loss_curve_[-1] == pytest.approx(F, rel=1e-9)
     assert (np.diff(model.loss_curve_) <= 1e-9 * F).all()

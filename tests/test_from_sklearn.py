@@ -207,7 +207,7 @@ def test_cross_validation_for_each_label_chooses_the_labels_own_C(wrapper):
     options = {"Cs": [1e-3, 0.1, 10.0], "cv": KFold(4)}
     theirs = fitted(wrapper(LogisticRegressionCV(**options, **TIGHT_PATH)), XL, YL)
     ours = from_sklearn(wrapper(LogisticRegressionCV(**options, **TIGHT_PATH)))
-    assert type(ours) is SigmoidRegressionCV and ours.scoring == "accuracy"
+    assert type(ours) is SigmoidRegressionCV and ours.scoring is None
     ours = tight(ours).fit(XL, YL)
     np.testing.assert_allclose(ours.C_, [model.C_[0] for model in theirs.estimators_])
     expected = np.concatenate([model.coef_ for model in theirs.estimators_])
@@ -335,7 +335,7 @@ def test_values_of_a_grid_mean_what_they_meant():
     converted = from_sklearn(GridSearchCV(LogisticRegressionCV(), grid)).param_grid
     np.testing.assert_allclose(converted["Cs"][0], [1e-4, 1e4])
     assert converted["Cs"][1] == [0.1, 1.0] and converted["cv"] == [5, 3]
-    assert converted["scoring"] == ["accuracy", "neg_log_loss"]
+    assert converted["scoring"] == [None, "neg_log_loss"]
     free = from_sklearn(GridSearchCV(LogisticRegression(penalty=None), {"C": [1.0, 2.0]}))
     assert free.param_grid == {"C": [np.inf, np.inf]}
 
@@ -403,7 +403,6 @@ REFUSED = {
         (r"\[0, 1\]", "L1"),
     ),
     "no refit": (LogisticRegressionCV(refit=False), ("refit=False", "refit=True")),
-    "nothing to choose": (LogisticRegressionCV(penalty=None), ("penalty=None", "C=np.inf")),
     "weights within a wrapper": (
         OneVsRestClassifier(LogisticRegression(class_weight={0: 1, 1: 5})),
         (r"class_weight=\{0: 1, 1: 5\}", "SigmoidRegression", "balanced"),

@@ -382,9 +382,9 @@ def test_offsets_are_part_of_the_scores():
 def test_early_stopping_keeps_the_best_epoch():
     """The curve of the held-out rows is over all classes, and ends where it does not fall."""
     X, y = clouds(40, 3, 2000)
-    model = sampled(early_stopping=True, n_epochs=60, n_iter_no_change=2, n_candidates=10)
-    model = model.set_params(tol=0.05).fit(X, y)
-    assert model.validation_curve_.shape == (model.n_iter_,) == model.loss_curve_.shape
+    model = sampled(early_stopping=True, n_epochs=60, n_iter_no_change=2, n_candidates=10, tol=0.05)
+    model = model.fit(X, y)
+    assert model.validation_curve_.shape == model.loss_curve_.shape == (*model.n_iter_,)
     assert 2 < model.n_iter_ < 60
 
 

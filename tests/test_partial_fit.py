@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.datasets import make_multilabel_classification
 from sklearn.metrics import log_loss
 
-from softreg import SigmoidRegression, SoftmaxRegression
+from softreg import SigmoidRegression, SigmoidRegressionCV, SoftmaxRegression, SoftmaxRegressionCV
 from softreg._encoding.validation import generator_maker
 from softreg.solvers import MiniBatch
 
@@ -176,6 +176,58 @@ def test_a_stream_survives_pickling():
     model = streamed(halves[:1])
     unpickled = streamed(halves[1:], pickle.loads(pickle.dumps(model)))
     np.testing.assert_array_equal(unpickled.coef_, streamed(halves[1:], model).coef_)
+
+
+def classes_within(value):
+    """The classes of a module of softreg that are within what pickle or skops saves of a value."""
+    found = {type(value)} if type(value).__module__.startswith("softreg") else set()
+    if isinstance(value, dict):
+        parts = [*value, *value.values()]
+    elif isinstance(value, list | tuple | set):
+        parts = value
+    else:
+        parts = [value.__dict__] if hasattr(value, "__dict__") else []
+    return found.union(*map(classes_within, parts))
+
+
+WIDE = np.random.default_rng(0).normal(size=(60, 1100))
+SAVED = {
+    "a fit": lambda: SoftmaxRegression().fit(X, y),
+    "chunks": lambda: SoftmaxRegression().fit_chunks([(X, y)]),
+    "epochs": lambda: SoftmaxRegression(solver=MiniBatch(n_epochs=2), random_state=0).fit(X, y),
+    "a path": lambda: SoftmaxRegressionCV(2, cv=2).fit(X, y),
+    "labels with a C each": lambda: SigmoidRegressionCV(2, cv=2, per_label=True).fit(X, one_hot(y)),
+    "a stream": lambda: streamed([shuffled()]),
+    "a stream after a fit": lambda: streamed([shuffled()], clone(BEST).fit(X, y)),
+    "a stream of two classes": lambda: SoftmaxRegression().partial_fit(X, y > 0, classes=[0, 1]),
+    "a stream of labels": lambda: SigmoidRegression().partial_fit(X, one_hot(y)),
+    "a sparse stream": lambda: SoftmaxRegression().partial_fit(sp.csr_array(X), y, classes=CLASSES),
+    "a wide stream": lambda: SoftmaxRegression().partial_fit(WIDE, y[:60], classes=CLASSES),
+    "a stream of candidates": lambda: streamed(
+        [shuffled()], SoftmaxRegression(solver=MiniBatch(n_candidates=2), random_state=0)
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SAVED)
+def test_a_saved_model_is_of_two_classes(case):
+    """The estimator's and its solver's: skops and MLflow ask their users to trust each one."""
+    model = SAVED[case]()
+    assert classes_within(model) == {type(model)} | {type(model.__dict__.get("solver_", model))}
+
+
+@pytest.mark.parametrize("case", [case for case in SAVED if "stream" in case])
+def test_a_stream_goes_on_from_its_copy_bit_for_bit(case):
+    """Dense, sparse and wide, of classes and labels: the same steps as without a copy."""
+    model = SAVED[case]().set_params(random_state=0)
+    copied = pickle.loads(pickle.dumps(model))
+    rows = WIDE if "wide" in case else sp.csr_array(X) if "sparse" in case else X
+    targets = one_hot(y) if "labels" in case else y > 0 if "two" in case else y
+    for _ in range(2):
+        for estimator in (model, copied):
+            estimator.partial_fit(rows, targets[: rows.shape[0]])
+    for name in ("coef_", "intercept_", "loss_curve_"):
+        np.testing.assert_array_equal(getattr(model, name), getattr(copied, name))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 import scipy.sparse as sp
 from parts import SOURCES, TARGETS, close, elsewhere, make, minimiser, newton
 from problems import PROBLEMS, objective, one_hot, overlapping, solved
-from sklearn.datasets import load_wine
+from sklearn.datasets import load_iris, load_wine
 
 from softreg import SigmoidRegression, SoftmaxRegression, SoftmaxRegressionCV, regularization_path
 from softreg._rows.threads import Limits, Threads
@@ -151,7 +151,7 @@ def test_held_out_scores_are_those_of_the_fits_without_the_fold(posed):
     folds = folds_of(40, 3)
     refits = FoldRefits(posed.objective, folds, 1e-12)
     for path_point in path_points(posed.objective, CS, monitor):
-        scores = refits.held_out_scores(path_point)
+        scores = [fit.scores for fit in refits.held_out_fits(path_point)]
         assert len(scores) == 3
         for fold, Z in zip(folds, scores, strict=True):
             expected, without_fold = scores_without(posed, path_point.C, fold)
@@ -167,7 +167,8 @@ def test_rows_that_a_refit_counts_twice_weigh_twice(posed):
     (path_point,) = path_points(posed.objective, CS[1:2], monitor)
     expected, without_fold = scores_without(posed, path_point.C, fold)
     is_constant = without_fold.problems.spread(without_fold.constant_problems)
-    (Z,) = refits.held_out_scores(path_point)
+    (fit,) = refits.held_out_fits(path_point)
+    Z = fit.scores
     close(gauged(posed, Z)[:, ~is_constant], gauged(posed, expected)[:, ~is_constant], 1e-3)
 
 
@@ -179,7 +180,7 @@ def test_folds_that_are_refitted_in_groups_are_those_refitted_together(one_threa
     """
     case, folds = make(one_thread, targets, factors=np.ones(6)), folds_of(40, 5)
     (path_point,) = path_points(case.objective, CS[1:2], monitor)
-    together = FoldRefits(case.objective, folds, 1e-12).held_out_scores(path_point)
+    together = FoldRefits(case.objective, folds, 1e-12).held_out_fits(path_point)
     for most, sizes in (
         (1, [1, 1, 1, 1, 1]),
         (2 * case.objective.rows.n * case.objective.shape[1], [2, 2, 1]),
@@ -188,9 +189,9 @@ def test_folds_that_are_refitted_in_groups_are_those_refitted_together(one_threa
             limited = make(threads, targets, factors=np.ones(6))
             groups = refits_in_groups(limited.objective, folds, 1e-12)
             assert [len(group.folds) for group in groups] == sizes
-            apart = [scores for group in groups for scores in group.held_out_scores(path_point)]
+            apart = [fit for group in groups for fit in group.held_out_fits(path_point)]
         for one, other in zip(apart, together, strict=True):
-            close(gauged(case, one), gauged(case, other), 1e-3)
+            close(gauged(case, one.scores), gauged(case, other.scores), 1e-3)
 
 
 def test_the_kernel_of_refits_is_a_value_that_another_process_could_run(one_thread):
@@ -198,10 +199,10 @@ def test_the_kernel_of_refits_is_a_value_that_another_process_could_run(one_thre
     case = make(one_thread, ONE_FIT[0], factors=np.ones(6))
     (path_point,) = path_points(case.objective, CS[1:2], monitor)
     folds = folds_of(40, 3)
-    expected = FoldRefits(case.objective, folds, 1e-12).held_out_scores(path_point)
+    expected = FoldRefits(case.objective, folds, 1e-12).held_out_fits(path_point)
     refits = FoldRefits(elsewhere(case.objective), folds, 1e-12)
-    for Z, as_before in zip(refits.held_out_scores(path_point), expected, strict=True):
-        np.testing.assert_array_equal(Z, as_before)
+    for fit, as_before in zip(refits.held_out_fits(path_point), expected, strict=True):
+        np.testing.assert_array_equal(fit.scores, as_before.scores)
 
 
 # ---- Regularisation paths -----------------------------------------------------------------------
@@ -249,6 +250,27 @@ def test_the_path_is_that_of_single_fits(name):
     np.testing.assert_array_equal(path.classes, single.classes_)
     assert path.converged.all() and path.converged.shape == (3,)
     assert path.n_passes.dtype.kind == "i" and (path.n_passes > 0).all()
+
+
+@pytest.mark.parametrize("name", ["classes", "two classes", "labels", "against the rest"])
+def test_the_path_ends_without_a_penalty(name):
+    """C=inf is the last point: the plain fit, as certified."""
+    estimator, X, y, terms = GIVEN[name]
+    estimator = estimator.set_params(tol=1e-13)
+    path = regularization_path(X, y, [np.inf, 1.0], estimator=estimator, **terms)
+    np.testing.assert_array_equal(path.Cs, [1.0, np.inf])
+    single = estimator.set_params(C=np.inf).fit(X, y, **terms)
+    np.testing.assert_allclose(path.coef[1], single.coef_, rtol=0, atol=1e-5)
+    assert path.objective[1] == pytest.approx(single.objective_, rel=1e-9)
+    assert path.converged.all()
+    assert set(path.to_frame()["C"]) == {1.0, np.inf}
+
+
+@pytest.mark.parametrize("C", [1e2, 1e4, 1e8])
+def test_a_path_says_where_there_is_no_optimum(C):
+    """Classes that are separated: C=inf has not converged, however near the start is."""
+    path = regularization_path(*load_iris(return_X_y=True), [C, np.inf])
+    assert path.converged.tolist() == [True, False] and np.isfinite(path.coef).all()
 
 
 @pytest.mark.parametrize("name", ["iris", "wine", "beans", "rare and nearly separable"])
@@ -312,9 +334,9 @@ def test_a_path_leaves_the_estimator_as_it_was():
     ("arguments", "match"),
     [
         ({"Cs": []}, "Cs"),
-        ({"Cs": [1, -1]}, r"Cs must be finite and > 0, got -1 at .*1"),
+        ({"Cs": [1, -1]}, r"Cs must be > 0, got -1 at .*1"),
         ({"Cs": 0}, "Cs=0"),
-        ({"Cs": [np.inf]}, "finite"),
+        ({"Cs": [1, np.nan]}, "Cs must be > 0, got nan"),
         ({"estimator": SoftmaxRegression(solver="newton")}, "solver='newton'.*auto"),
         ({"X": np.full((120, 4), np.nan)}, "NaN"),
         ({"sample_weight": -np.ones(120)}, "sample_weight"),

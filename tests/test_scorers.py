@@ -1,8 +1,11 @@
 """Held-out rows are scored as by hand: also where they lack a class, and whatever form y has."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 import sklearn
 from problems import one_hot, overlapping
 from scipy.special import expit
@@ -17,9 +20,10 @@ from sklearn.metrics import (
 from sklearn.model_selection import KFold
 from sklearn.utils.fixes import parse_version
 
-from softreg import SigmoidRegressionCV, SoftmaxRegression, SoftmaxRegressionCV
+from softreg import SigmoidRegression, SigmoidRegressionCV, SoftmaxRegression, SoftmaxRegressionCV
 
 VERSION = parse_version(sklearn.__version__)
+PLAIN = {SoftmaxRegressionCV: SoftmaxRegression, SigmoidRegressionCV: SigmoidRegression}
 # From which version on scorers take three classes, and some of them missing.
 SINCE = {"neg_brier_score": "1.7", "d2_log_loss_score": "1.8"}
 X, y = overlapping()
@@ -247,6 +251,99 @@ def test_a_callable_sees_the_classes_in_the_order_of_the_estimator():
     train, test = FOLDS[0]
     plain = SoftmaxRegression(CS[0], classes=order).fit(X[train], TREES[y][train])
     assert model.scores_[0, 0] == pytest.approx(ranked(plain, X[test], TREES[y][test]), rel=1e-4)
+
+
+# --- what a callable sees is the fit without the fold ---------------------------------------------
+
+FRAME = pd.DataFrame(X, columns=["gre", "gpa", "age", "income"])
+LABELS = (np.random.default_rng(2).random((120, 3)) < expit(X @ np.ones((4, 3)))).astype(float)
+SEEN = {
+    "three classes": (SoftmaxRegressionCV(), X, y),
+    "two classes": (SoftmaxRegressionCV(), X, (y > 0).astype(int)),
+    "a frame": (SoftmaxRegressionCV(), FRAME, TREES[y]),
+    "sparse": (SoftmaxRegressionCV(), sp.csr_array(X), y),
+    "wide": (
+        SoftmaxRegressionCV(),
+        np.hstack([X, np.random.default_rng(3).normal(size=(120, 200))]),
+        y,
+    ),
+    "one against the rest": (SigmoidRegressionCV(), X, y),
+    "labels": (SigmoidRegressionCV(), X, LABELS),
+    "each label": (SigmoidRegressionCV(per_label=True), X, LABELS),
+}
+
+
+@pytest.mark.parametrize("case", SEEN)
+def test_a_callable_sees_the_fit_without_the_fold(case):
+    """Its coefficients, and its predictions of any rows, are those of a refit to the other rows."""
+    model, A, target = SEEN[case]
+    seen = []
+
+    def look(estimator, X, y):
+        P = estimator.predict_proba(X)
+        np.testing.assert_allclose(estimator.predict_proba(X[:3]), P[:3], rtol=1e-9)
+        assert estimator.n_iter_.shape == (1,) and estimator.n_iter_ >= 1
+        answers = estimator.decision_function(A), estimator.predict_proba(A), estimator.predict(A)
+        seen.append((estimator.coef_, estimator.intercept_, *answers))
+        return 0.0
+
+    Cs = [0.1, 10.0] if case == "wide" else [0.1, 10.0, np.inf]
+    model.set_params(Cs=Cs, cv=FOLDS, scoring=look, tol=1e-13).fit(A, target)
+    expected = []
+    for C, (train, _) in product(Cs, FOLDS):
+        refit = PLAIN[type(model)](C=C, tol=1e-13)
+        refit.fit(A.iloc[train] if case == "a frame" else A[train], target[train])
+        Z, P, predicted = refit.decision_function(A), refit.predict_proba(A), refit.predict(A)
+        whole = refit.coef_, refit.intercept_, Z, P, predicted
+        of_labels = [
+            (
+                refit.coef_[[label]],
+                refit.intercept_[[label]],
+                Z[:, label],
+                np.column_stack([1 - P[:, label], P[:, label]]),
+                predicted[:, label],
+            )
+            for label in range(3 if case == "each label" else 0)
+        ]
+        expected += of_labels or [whole]
+    for actual, wanted in zip(seen, expected, strict=True):
+        for values, refitted in zip(actual, wanted, strict=True):
+            assert values.shape == refitted.shape
+            if refitted.dtype.kind == "f":
+                np.testing.assert_allclose(values, refitted, rtol=0, atol=1e-3)
+            else:
+                np.testing.assert_array_equal(values, refitted)
+
+
+def test_offsets_count_in_the_predictions_of_the_rows_held_out():
+    """Of these a callable gets the offset's predictions; of others those of X alone."""
+    offset = np.random.default_rng(4).normal(size=(120, 3))
+
+    def look(estimator, X, y):
+        of_X = X @ estimator.coef_.T + estimator.intercept_
+        np.testing.assert_allclose(estimator.decision_function(X.copy()), of_X, atol=1e-9)
+        added = estimator.decision_function(X) - of_X
+        expected = offset[np.searchsorted(order[:, 0], X[:, 0])]
+        np.testing.assert_allclose(
+            added - added.mean(axis=1, keepdims=True),
+            expected - expected.mean(axis=1, keepdims=True),
+            atol=1e-6,
+        )
+        return 0.0
+
+    rows = np.argsort(X[:, 0])
+    order = X[rows]
+    SoftmaxRegressionCV(CS, cv=FOLDS, scoring=look).fit(order, y[rows], offset=offset)
+
+
+def test_an_earlier_fit_leaves_nothing_that_a_callable_sees():
+    """Attributes that only a whole fit has, such as `C_`, are not those of the fit before."""
+
+    def look(estimator, X, y):
+        return float(hasattr(estimator, "C_") or hasattr(estimator, "feature_names_in_"))
+
+    model = SoftmaxRegressionCV(CS, cv=3).fit(FRAME, y).set_params(scoring=look).fit(X, y)
+    assert not model.scores_.any()
 
 
 # --- labels that are constant in a fold -----------------------------------------------------------

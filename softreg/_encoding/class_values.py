@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from softreg._rows.arrays import plain
+
 # Kinds of dtypes within which NumPy compares values; arrays of any other kind become objects.
 _COMPARABLE = ("biuf", "U", "S", "M", "m")
 _KEPT = "biufcUSMmO"
@@ -219,13 +221,6 @@ def _precedes(a: Any, b: Any) -> bool:
         return bool(a < b)
     except (TypeError, ValueError):
         return False
-
-
-def plain(value: Any) -> Any:
-    """Return a value as messages show it: no scalar of NumPy."""
-    if isinstance(value, np.datetime64 | np.timedelta64):
-        return str(value)
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def listed(classes: NDArray) -> list:

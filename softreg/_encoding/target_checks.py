@@ -103,7 +103,13 @@ def check_probabilities(y: NDArray) -> NDArray:
             "SoftmaxRegression gives each row one class; use SigmoidRegression. "
             "Multilabel-indicator target data is not supported: Unknown label type."
         )
-    return Y / check_row_sums("y", Y, 1, "divide each row by its sum")[:, None]
+    remedy = "divide each row by its sum"
+    if (np.rint(Y) == Y).all():
+        remedy += (
+            " and pass the sums as sample_weight, as these look like counts; or take a row for "
+            "each class that occurs, with its count as sample_weight"
+        )
+    return Y / check_row_sums("y", Y, 1, remedy)[:, None]
 
 
 def check_answers(Y: Any, X: Any) -> sparse.csr_array:
@@ -122,10 +128,16 @@ def check_answers(Y: Any, X: Any) -> sparse.csr_array:
     wrong = (answers.data < 0) | (answers.data > 1)
     if wrong.any():
         first = int(np.argmax(wrong))
+        value, counts = answers.data[first], ""
+        if value > 1 and (np.rint(answers.data[wrong]) == answers.data[wrong]).all():
+            counts = (
+                " Counts are shares with weights: divide y by the number of trials, and pass that "
+                "number as sample_weight, (n_samples, n_classes)."
+            )
         row = int(np.searchsorted(answers.indptr, first, side="right")) - 1
         raise ValueError(
-            f"y[{row}, {answers.indices[first]}] is {answers.data[first]:g}; a column of y says "
-            "which rows have its label: 0, 1, a share between, or NaN where it is unknown."
+            f"y[{row}, {answers.indices[first]}] is {value:g}; a column of y says "
+            f"which rows have its label: 0, 1, a share between, or NaN where it is unknown.{counts}"
         )
     return answers
 

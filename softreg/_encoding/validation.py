@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import check_array, check_random_state
 
-from softreg._encoding.class_values import plain
+from softreg._rows.arrays import plain
 
 # Rows that softmax made in single precision sum to 1 within 4e-6, over 100,000 classes, too
 # (measured); rows that were never normalised miss it by far more than this.
@@ -54,6 +54,16 @@ def raise_where(wrong: NDArray, values: NDArray, rule: str, remedy: str) -> None
         index = tuple(int(i) for i in np.argwhere(wrong)[0])
         where = f" at index {index}" if index else ""
         raise ValueError(f"{rule}, got {values[index]:.10g}{where}: {remedy}.")
+
+
+def check_estimator(caller: str, wanted: str, estimator: Any, *kinds: type) -> None:
+    """Raise a TypeError unless an estimator is one of these kinds, which is `wanted` in words."""
+    if not isinstance(estimator, kinds):
+        raise TypeError(
+            f"{caller} needs {wanted}, got {estimator!r}: of a pipeline, pass the last step, and X "
+            "as that step gets it; softreg.from_sklearn(estimator) returns the unfitted softreg "
+            "estimator in place of scikit-learn's LogisticRegression."
+        )
 
 
 def check_shape(name: str, array: NDArray, *shape: int | str, meaning: str = "") -> None:
@@ -97,9 +107,8 @@ def check_nonnegative(name: str, values: NDArray, remedy: str) -> None:
 
 
 def check_strengths(Cs: NDArray) -> None:
-    """Raise a ValueError unless all inverse strengths (n_Cs,) are finite and > 0."""
-    wrong = ~((Cs > 0) & np.isfinite(Cs))
-    raise_where(wrong, Cs, "Cs must be finite and > 0", "1e10 is next to no penalty")
+    """Raise a ValueError unless all inverse strengths (n_Cs,) are > 0."""
+    raise_where(~(Cs > 0), Cs, "Cs must be > 0", "np.inf means no penalty")
 
 
 def check_row_sums(name: str, P: NDArray, axis: int, remedy: str) -> NDArray:
@@ -260,7 +269,7 @@ def check_max_iter(max_iter: Any, default: int) -> int:
     """Return the limit on iterations, `default` for None."""
     if max_iter is None:
         return default
-    return check_integer("max_iter", max_iter, 1, ", or None for no limit")
+    return check_integer("max_iter", max_iter, 0, ", or None for no limit")
 
 
 def check_k(k: Any, n_classes: int) -> int:

@@ -19,6 +19,7 @@ from scipy.special import expit, log_expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
+from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from softreg._encoding import target_checks, validation
@@ -53,6 +54,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     probabilities; a fit (by a solver, by cross-validation) finds the coefficients; a final class is
     both, with an ``__init__``.
     """
+
+    coef_: Any  # an array, or after `sparsify` CSR
 
     @abstractmethod
     def _encoder(self, y: Any) -> Encoder:
@@ -208,6 +211,46 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         """
         return self._of_scores(X, offset, self._log_probabilities)
 
+    def sparsify(self) -> Self:
+        """Make `coef_` a `scipy.sparse.csr_array`, which is smaller if most of it is zero.
+
+        All goes on working; a fit makes it dense again.
+
+        Returns
+        -------
+        self : the fitted estimator
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        check_is_fitted(self)
+        self.coef_ = sparse.csr_array(self.coef_)
+        return self
+
+    def densify(self) -> Self:
+        """Make `coef_` an array again, after `sparsify`.
+
+        Returns
+        -------
+        self : the fitted estimator
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        check_is_fitted(self)
+        self.coef_ = self._dense_coef
+        return self
+
+    @property
+    def _dense_coef(self) -> NDArray[np.float64]:
+        """The coefficients as an array, (K, d)."""
+        is_sparse = bool(sparse.issparse(self.coef_))
+        return self.coef_.toarray() if is_sparse else self.coef_
+
     def _read_answers(self, y: Any, sample_weight: Any, n: int) -> tuple[Encoding, Answers]:
         """Return y of n rows, in any form that `fit` takes, as the fit before would encode it.
 
@@ -246,7 +289,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         """Return X (n, d) as floats or CSR and the offset, (n, K) or (n,), or None."""
         data = self._validated(X, reset=False)
         n, K = data.shape[0], len(self.classes_)
-        return data, validation.check_offset(offset, (n,) if len(self.coef_) < K else (n, K))
+        return data, validation.check_offset(offset, (n,) if len(self.intercept_) < K else (n, K))
 
     def _score_blocks(
         self, data: Any, offset: NDArray | None
@@ -256,10 +299,12 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         No matrix in double precision is larger than a block's.
         """
         n, is_sparse = data.shape[0], sparse.issparse(data)
-        W = np.ascontiguousarray(self.coef_.T) if is_sparse else self.coef_.T
-        values = max(data.size, n * len(self.coef_))
+        W = self.coef_.T
+        W = np.ascontiguousarray(W) if is_sparse and not sparse.issparse(W) else W
+        values = max(data.size, n * len(self.intercept_))
         for rows in slices(n, min(n, -(-values // _BLOCK_VALUES))):
-            linear = data[rows].astype(np.float64, copy=False) @ W
+            block = data[rows].astype(np.float64, copy=False)
+            linear: NDArray = safe_sparse_dot(block, W, dense_output=True)
             linear += self.intercept_
             Z = self._as_decisions(linear)
             yield rows, Z if offset is None else Z + offset[rows]
@@ -288,7 +333,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     def _attributes_of_fit(self, result: Result, encoding: Encoding, rows: Rows) -> dict[str, Any]:
         """Return the fitted attributes that a solver's result makes, for rows in user's units."""
         return {
-            "n_iter_": result.n_iter,
+            "n_iter_": np.array([result.n_iter]),
             "objective_": float(result.objective.sum()),
             "optimality_gap_": float(result.gap.sum()),
             "converged_": bool(result.converged.all()),
@@ -329,9 +374,14 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             unconverged = encoding.classes[~result.converged].tolist()
             message += f" Labels that did not: {unconverged}."
         if result.diverging:
-            names = self.classes_ if len(self.coef_) == 1 else self.classes_[list(result.diverging)]
+            names = (
+                self.classes_
+                if len(self.intercept_) == 1
+                else self.classes_[list(result.diverging)]
+            )
+            strength = validation.shown(C.tolist() if isinstance(C, np.ndarray) else C)
             message += (
-                f" Some features have no penalty (C={C!r}, penalty_factor) and separate the "
+                f" Some features have no penalty (C={strength}, penalty_factor) and separate the "
                 f"classes {names.tolist()}, so that larger coefficients are always better; those "
                 "returned are finite but arbitrary. Choose a finite C and penalty_factor > 0."
             )

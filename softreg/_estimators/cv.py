@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
@@ -120,7 +121,8 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             labelled = as_labels(sample) if self._has_C_per_label(sample.encoding) else sample
             scores_at = self._held_out_scores(objective, labelled, X, y, metadata, by_row)
             Cs = C_values(objective, Cs)
-            results, scored = self._scored_path(objective, Cs, labelled.encoding, scores_at)
+            known = self._scored_path(objective, Cs, labelled.encoding, scores_at, features)
+            results, scored = known
             # Where nothing varies any C will do, and it need not have a score.
             constant = objective.constant_problems
         indifferent = constant if scored.values.ndim > 2 else constant.all()
@@ -131,6 +133,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         coef_path, intercept_path = coefficient_path(results)
         attributes = {
             **self._attributes_of_fit(result, sample.encoding, rows),
+            "n_iter_": np.array([of_C.n_iter for of_C in results]),
             "C_": Cs[index] if index.ndim else float(Cs[index]),
             "Cs_": Cs,
             "coef_path_": coef_path,
@@ -165,6 +168,9 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
     ) -> float:
         """Return the score of predictions on X by `scoring`; the larger, the better.
 
+        By default that is minus the mean log loss, below zero, and the accuracy only with
+        ``scoring="accuracy"`` or None, as in `LogisticRegressionCV`.
+
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
@@ -195,7 +201,9 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         scored = scorer.fold_score(self, np.arange(len(Z)), Z)
         if np.isnan(scored.values):
             reason = scored.reason or "no answer is known"
-            message = f"scoring={self.scoring!r} has no score for these rows ({reason})."
+            message = (
+                f"scoring={validation.shown(self.scoring)} has no score for these rows ({reason})."
+            )
             warnings.warn(message, UserWarning, stacklevel=2)
         return float(scored.values)
 
@@ -234,24 +242,32 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             scores_at = partial(fold_scores, refits, scorer)
         if self.select == "1se" and count < 2:
             raise ValueError(
-                f'select="1se" needs the standard error of two or more scores, and cv={self.cv!r} '
-                f'gives {count}; choose select="best", or more folds.'
+                'select="1se" needs the standard error of two or more scores, and '
+                f'cv={validation.shown(self.cv)} gives {count}; choose select="best", or more '
+                "folds."
             )
         return scores_at
 
     def _scored_path(
-        self, objective: Objective, Cs: NDArray, encoding: Encoding, scores_at: ScoresAt
+        self,
+        objective: Objective,
+        Cs: NDArray,
+        encoding: Encoding,
+        scores_at: ScoresAt,
+        features: dict[str, Any],
     ) -> tuple[list[Result], Scored]:
         """Return the fits to all rows at each C, and their held-out scores.
 
-        These are (count, n_Cs), or (count, n_Cs, L), of as many folds or rows.
+        These are (count, n_Cs), or (count, n_Cs, L), of as many folds or rows. `features` are the
+        fitted attributes that describe the columns of X.
         """
         results, scored = [], []
         for path_point in path_points(objective, Cs, partial(monitor_of, self)):
             C, result = path_point.C, path_point.result
             validation.check_no_overflow(result.objective, result.coef)
-            classifier = self._with_attributes(
-                prediction_attributes(encoding, result.coef, result.intercept)
+            classifier = copy.copy(self)  # without what an earlier fit left
+            classifier._store(
+                features | prediction_attributes(encoding, result.coef, result.intercept)
             )
             scored.append(scores_at(path_point, classifier))
             check_finite(self.scoring, C, scored[-1])

@@ -201,7 +201,7 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         shape = null.shape[1], len(rows.coordinates.scale)
         if not same_classes or self.coef_.shape != shape:
             return null
-        T = objective.working(self.coef_.T, self.intercept_)
+        T = objective.working(self._dense_coef.T, self.intercept_)
         return np.where(objective.problems.spread(objective.constant_problems), null, T)
 
     def _inverse_strengths(self, encoding: Encoding) -> NDArray:

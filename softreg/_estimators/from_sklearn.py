@@ -16,6 +16,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.utils.metadata_routing import UNUSED
 
+from softreg._encoding import validation
 from softreg._estimators.sigmoid import SigmoidRegression, SigmoidRegressionCV
 from softreg._estimators.softmax import SoftmaxRegression, SoftmaxRegressionCV
 
@@ -47,12 +48,7 @@ def _C(params: Params) -> Params:
 
 
 def _Cs(params: Params) -> Params:
-    if params.get("penalty", "l2") is None:
-        raise ValueError(
-            "penalty=None leaves LogisticRegressionCV nothing to choose: convert "
-            "LogisticRegression(C=np.inf)."
-        )
-    Cs = params["Cs"]
+    Cs = [np.inf] if params.get("penalty", "l2") is None else params["Cs"]
     return {"Cs": np.logspace(-4, 4, Cs) if isinstance(Cs, numbers.Integral) else Cs}
 
 
@@ -64,7 +60,9 @@ def _only_ridge(params: Params) -> Params:
     penalty = params.get("penalty", "deprecated")
     if np.any(by_name.get(penalty, given)) and params.get("C") != np.inf:
         names = ("penalty", "l1_ratio", "l1_ratios", "C")
-        shown = ", ".join(f"{name}={params[name]!r}" for name in names if name in params)
+        shown = ", ".join(
+            f"{name}={validation.shown(params[name])}" for name in names if name in params
+        )
         raise ValueError(
             f"{shown} asks for an L1 penalty, which softreg does not have yet: take the L2 penalty "
             "(l1_ratio=0) or none (C=np.inf), or stay with scikit-learn."
@@ -77,8 +75,8 @@ def _cv(params: Params) -> Params:
 
 
 def _scoring(params: Params) -> Params:
-    is_default = params["scoring"] is None or params["scoring"] == "warn"
-    return {"scoring": "accuracy" if is_default else params["scoring"]}
+    is_default = isinstance(params["scoring"], str) and params["scoring"] == "warn"
+    return {"scoring": None if is_default else params["scoring"]}
 
 
 def _refit(params: Params) -> Params:
@@ -102,9 +100,9 @@ def _solver(params: Params) -> Params:
 def _multi_class(params: Params) -> Params:
     if params["multi_class"] not in ("auto", "deprecated"):
         raise ValueError(
-            f"multi_class={params['multi_class']!r} is another model: leave it out for softmax "
-            '("multinomial" halves the penalty where there are two classes: double C for that); '
-            'for "ovr" convert OneVsRestClassifier(LogisticRegression(...)).'
+            f"multi_class={validation.shown(params['multi_class'])} is another model: leave it "
+            'out for softmax ("multinomial" halves the penalty where there are two classes: '
+            'double C for that); for "ovr" convert OneVsRestClassifier(LogisticRegression(...)).'
         )
     return {}
 
@@ -114,7 +112,7 @@ _IS_RIDGE = "L2 alone; L1 is an error, until softreg has sparse penalties"
 # Each parameter of LogisticRegression and LogisticRegressionCV, of any version from 1.6 on.
 TABLE: dict[str, Answer] = {
     "C": Answer("the same; `penalty=None` becomes `C=np.inf`", _C),
-    "Cs": Answer("the same values; an integer becomes as many from 1e-4 to 1e4", _Cs),
+    "Cs": Answer("the same, also `np.inf`; an integer becomes as many from 1e-4 to 1e4", _Cs),
     "penalty": Answer('`"l2"` or `None` (see `C`); L1 is an error', _only_ridge),
     "l1_ratio": Answer(_IS_RIDGE, _only_ridge),
     "l1_ratios": Answer(_IS_RIDGE, _only_ridge),
@@ -125,7 +123,7 @@ TABLE: dict[str, Answer] = {
     "warm_start": _same("warm_start"),
     "verbose": _same("verbose"),
     "cv": Answer("the same; `None` becomes 5", _cv),
-    "scoring": Answer('the same; `None` and `"warn"` become `"accuracy"`', _scoring),
+    "scoring": Answer('the same, `None` being accuracy; `"warn"` becomes `None`', _scoring),
     "refit": Answer("`True` is what softreg does; `False` is an error", _refit),
     "solver": Answer(
         'dropped: all reach the same optimum, except `"liblinear"` with an intercept, which it '
@@ -233,9 +231,10 @@ def _counterpart(value: Any) -> Any:
     inner = value.estimator if per_label else value
     if per_label and isinstance(inner.class_weight, Mapping):
         raise ValueError(
-            f"class_weight={inner.class_weight!r} within {type(value).__name__} weighs what each "
-            "label is; softreg's weights go by label: pass SigmoidRegression(class_weight={label: "
-            'weight of the rows that have it}), or "balanced".'
+            f"class_weight={validation.shown(inner.class_weight)} within {type(value).__name__} "
+            "weighs what each label is; softreg's weights go by label: pass "
+            "SigmoidRegression(class_weight={label: weight of the rows that have it}), or "
+            '"balanced".'
         )
     params = inner.get_params(deep=False)
     made: Params = {}
@@ -257,8 +256,8 @@ def _answer_for(estimator: Any, name: str) -> Answer:
     if repr(value) == repr(default):
         return _dropped("at its default")
     raise ValueError(
-        f"{kind.__name__}({name}={value!r}): this version of softreg does not know {name!r}; "
-        "leave it at its default."
+        f"{kind.__name__}({name}={validation.shown(value)}): this version of softreg does not "
+        f"know {name!r}; leave it at its default."
     )
 
 
@@ -339,8 +338,9 @@ def _translated_entry(root: Any, grid: Mapping, key: str, values: Any) -> tuple[
     agree = all(repr(other) == repr(found[0]) for other in found)
     if not agree or (is_distribution and repr(translated) != repr(tried)):
         raise ValueError(
-            f"The search varies {key!r}, whose values {tried} would have to become {found}, which "
-            "one search cannot say: write it with softreg's estimators."
+            f"The search varies {key!r}, whose values {validation.shown(tried)} would have to "
+            f"become {validation.shown(found)}, which one search cannot say: write it with "
+            "softreg's estimators."
         )
     unchanged = all(new is old for new, old in zip(translated, tried, strict=True))
     return new_key, values if is_distribution or unchanged else translated

@@ -42,7 +42,9 @@ def requested_metadata(
     passed = {name: values for name, values in given.items() if values is not None}
     routed = process_routing(estimator, method, **passed, **params)
     of_splitter, of_scorer = (routed.get(name, {}) for name in ("splitter", "scorer"))
-    of_scorer = weights if isinstance(estimator.scoring, str) else of_scorer.get("score", {})
+    of_scorer = (
+        weights if isinstance(check_scoring(estimator.scoring), str) else of_scorer.get("score", {})
+    )
     return Metadata(of_splitter.get("split", {}), of_scorer)
 
 

@@ -60,7 +60,7 @@ def optimum_of(
     objective = pose(
         estimator, rows, sample.encoding, estimator._inverse_strengths(sample.encoding)
     )
-    T = objective.working(estimator.coef_.T, estimator.intercept_)
+    T = objective.working(estimator._dense_coef.T, estimator.intercept_)
     return Optimum(objective, T, metric_at_optimum(objective, T))
 
 

@@ -91,7 +91,7 @@ def regularization_path(
     X : array-like or sparse matrix of shape (n_samples, n_features)
     y : array-like, as in `fit` of the estimator
     Cs : int or array-like of shape (n_Cs,), default=10
-        Inverse strengths, finite and > 0; they are sorted. An integer asks for as many, as in
+        Inverse strengths, > 0, also ``np.inf``; they are sorted. An integer asks for as many, as in
         `SoftmaxRegressionCV`.
     estimator : SoftmaxRegression or SigmoidRegression, default=None
         The model, of which C is varied; None is ``SoftmaxRegression()``. Its solver must be "auto":
@@ -107,7 +107,7 @@ def regularization_path(
     ValueError
         If an argument is not as described.
     TypeError
-        If `offset` is sparse.
+        If `estimator` is another one, or `offset` is sparse.
 
     Notes
     -----
@@ -129,11 +129,13 @@ def regularization_path(
     >>> path.to_frame().columns.to_list()[:4]
     ['C', 'class', 'feature', 'coef']
     """
-    model = SoftmaxRegression() if estimator is None else clone(estimator)
-    if getattr(model, "solver", None) != "auto":
+    given = SoftmaxRegression() if estimator is None else estimator
+    wanted = "SoftmaxRegression or SigmoidRegression"
+    validation.check_estimator("regularization_path", wanted, given, SolverClassifier)
+    model = clone(given)
+    if model.solver != "auto":
         raise ValueError(
-            f"estimator={model!r} must be SoftmaxRegression or SigmoidRegression, and its solver "
-            '"auto": a path has steps of its own.'
+            f'estimator={model!r} must have solver="auto": a path has steps of its own.'
         )
     n_or_values = validation.check_Cs(Cs)
     results, passes = [], [0]

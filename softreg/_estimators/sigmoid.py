@@ -31,7 +31,7 @@ class SigmoidModel(LinearClassifier, metaclass=ABCMeta):
         return LabelEncoder(names, *parameters, sparse=sparse.issparse(y))
 
     def _predictions(self, scores: NDArray) -> Any:
-        excess = scores - logit(validation.check_threshold(self.threshold, len(self.coef_)))
+        excess = scores - logit(validation.check_threshold(self.threshold, len(self.intercept_)))
         if self.multilabel_:
             indicator = (excess > 0).astype(int)
             return sparse.csr_array(indicator) if self.sparse_output_ else indicator
@@ -113,10 +113,11 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
     tol : float, default=1e-9
         A label is done when its part of F is estimated to be at most ``tol`` (relative) above its
         least value, and proven to be at most ``max(tol, 1e-8)`` above; the estimate alone decides
-        where a feature has no penalty or where only rounding is left of F. With `MiniBatch` it
-        decides early stopping alone.
+        where a feature has no penalty or where only rounding is left of F. `MiniBatch` has its
+        own.
     max_iter : int, default=None
-        Most iterations, >= 1; None is 10,000, which no fit on real data comes near.
+        Most iterations, >= 0; None is 10,000, which no fit on real data comes near. 0 returns the
+        start, the null model or that of `warm_start`, with ``converged_ = False``.
     warm_start : bool, default=False
         Whether `fit` starts from the present coefficients, if classes and features are the same.
     n_jobs : int, default=None
@@ -142,7 +143,7 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Only if X has column names.
-    n_iter_ : int
+    n_iter_ : ndarray of shape (1,)
         Iterations of the solver (epochs of `MiniBatch`); after `partial_fit` the chunks.
     objective_ : float, only after `fit` and `fit_chunks`
         F at the solution.
@@ -244,16 +245,19 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
     Parameters
     ----------
     Cs : int or array-like of shape (n_Cs,), default=10
-        Inverse strengths of the penalty to try, finite and > 0; they are sorted. An integer asks
-        for as many, evenly spaced in log C, from where no model is more than 1 % better than the
-        null model to where the penalty hardly matters (1e-4 to 1e4 where nothing is penalised).
+        Inverse strengths of the penalty to try, > 0; they are sorted. ``np.inf`` is no penalty, as
+        in `SigmoidRegression`. An integer asks for as many, evenly spaced in log C, from where no
+        model is more than 1 % better than the null model to where the penalty hardly matters (1e-4
+        to 1e4 where nothing is penalised).
     cv : int, "loo", splitter or iterable of (train, test), default=5
         The folds, as in `sklearn.model_selection.check_cv` (an integer: for labels consecutive
         rows, for one class a row stratified, without shuffling). "loo" leaves out each row, by one
         Newton step from the fit to all rows, or a refit where that does not reach (see
         `softreg.inference.loo`), and asks for Hessians that can be factored.
-    scoring : str or callable, default="neg_log_loss"
-        A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, the larger, the better; with
+    scoring : str, callable or None, default="neg_log_loss"
+        A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, which sees the fit without
+        the fold, `coef_` and all; the larger, the better. None is "accuracy", as in
+        `LogisticRegressionCV`. `score` returns its value, too, not the accuracy. With
         `per_label` it gets one label's 0 and 1, and weights, of the rows where it is known. Where a
         score does not exist, as where a label is constant, it is NaN, and C is chosen by the
         others, with a warning. "neg_log_loss" is minus the mean log loss of all known answers. With
@@ -285,7 +289,7 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         As in `SigmoidRegression`, for the fits to all rows. Refits end where F is estimated at most
         ``max(tol, 1e-9)`` (relative) above its least value, far below the noise of their scores.
     max_iter : int, default=None
-        Most iterations at each C, >= 1; None is 10,000.
+        Most iterations at each C, >= 0; None is 10,000.
     n_jobs : int, default=None
         Threads, as in `SigmoidRegression`.
     verbose : int, default=0
@@ -315,9 +319,10 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         Likewise.
     label_objective_, label_optimality_gap_, label_proven_
         Likewise.
-    n_iter_, loss_curve_, n_samples_seen_
-        Likewise; iterations are counted from the fit at the C before, with `per_label` those of the
-        largest C chosen.
+    loss_curve_, n_samples_seen_
+        Likewise; with `per_label` the curve is that of the largest C chosen.
+    n_iter_ : ndarray of shape (n_Cs,)
+        Iterations of the fits to all rows, each from those at smaller C.
 
     Warns
     -----

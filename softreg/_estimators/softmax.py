@@ -92,10 +92,11 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     tol : float, default=1e-9
         The fit ends when F - F* is estimated at most ``tol * F`` and proven to be at most
         ``max(tol, 1e-8) * F``; the estimate alone decides where a feature has no penalty or
-        rounding hides the proof, as `optimality_gap_` then says. At least 0. With `MiniBatch` it
-        decides early stopping alone.
+        rounding hides the proof, as `optimality_gap_` then says. At least 0. `MiniBatch` has its
+        own.
     max_iter : int, default=None
-        Most iterations, >= 1; None is 10,000, which no fit on real data comes near.
+        Most iterations, >= 0; None is 10,000, which no fit on real data comes near. 0 returns the
+        start, the null model or that of `warm_start`, with ``converged_ = False``.
     warm_start : bool, default=False
         Whether `fit` starts from the present coefficients, if classes and features are the same.
     n_jobs : int, default=None
@@ -116,7 +117,7 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     classes_ : ndarray of shape (n_classes,)
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,), only for X with string column names
-    n_iter_ : int
+    n_iter_ : ndarray of shape (1,)
         Iterations of the solver (epochs of `MiniBatch`); after `partial_fit` the chunks.
     objective_ : float, only after `fit` and `fit_chunks`
         F at the solution.
@@ -207,16 +208,19 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
     Parameters
     ----------
     Cs : int or array-like of shape (n_Cs,), default=10
-        Inverse strengths of the penalty to try, finite and > 0; they are sorted. An integer asks
-        for as many, evenly spaced in log C, from where no model is more than 1 % better than the
-        null model to where the penalty hardly matters (1e-4 to 1e4 where nothing is penalised).
+        Inverse strengths of the penalty to try, > 0; they are sorted. ``np.inf`` is no penalty, as
+        in `SoftmaxRegression`. An integer asks for as many, evenly spaced in log C, from where no
+        model is more than 1 % better than the null model to where the penalty hardly matters (1e-4
+        to 1e4 where nothing is penalised).
     cv : int, "loo", splitter or iterable of (train, test), default=5
         The folds, as in `sklearn.model_selection.check_cv` (an integer: stratified by class,
         without shuffling; class probabilities: consecutive rows). "loo" leaves out each row, by one
         Newton step from the fit to all rows, or a refit where that does not reach (see
         `softreg.inference.loo`), and asks for a Hessian that can be factored.
-    scoring : str or callable, default="neg_log_loss"
-        A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, the larger, the better.
+    scoring : str, callable or None, default="neg_log_loss"
+        A scorer of `sklearn.metrics`, or ``scorer(estimator, X, y)``, which sees the fit without
+        the fold, `coef_` and all; the larger, the better. None is "accuracy", as in
+        `LogisticRegressionCV`. `score` returns its value, too, not the accuracy.
         scikit-learn's metrics know all classes, also those that a fold lacks, and score class
         probabilities as rows of each class weighted by its share. Where a score does not exist it
         is NaN, and C is chosen by the others, with a warning. With "loo" each row is scored, by
@@ -246,7 +250,7 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
         As in `SoftmaxRegression`, for the fits to all rows. Refits end where F is estimated at most
         ``max(tol, 1e-9)`` (relative) above its least value, far below the noise of their scores.
     max_iter : int, default=None
-        Most iterations at each C, >= 1; None is 10,000.
+        Most iterations at each C, >= 0; None is 10,000.
     n_jobs : int, default=None
         Threads, as in `SoftmaxRegression`.
     verbose : int, default=0
@@ -271,8 +275,10 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
     intercept_path_ : ndarray of shape (n_Cs, n_classes), or (n_Cs, 1)
     coef_, intercept_, classes_, n_features_in_, feature_names_in_, n_samples_seen_
         As in `SoftmaxRegression`, of the fit to all rows at `C_`.
-    n_iter_, objective_, optimality_gap_, converged_, proven_, loss_curve_
-        Likewise; iterations are counted from the fit at the C before.
+    objective_, optimality_gap_, converged_, proven_, loss_curve_
+        Likewise.
+    n_iter_ : ndarray of shape (n_Cs,)
+        Iterations of the fits to all rows, each from those at smaller C.
 
     Warns
     -----

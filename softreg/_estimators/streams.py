@@ -145,7 +145,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         -------
         self : the fitted estimator
             With `coef_`, `intercept_`, `classes_`, `n_features_in_`, `n_samples_seen_`, `solver_`,
-            ``n_iter_``, the number of chunks with weight, and `loss_curve_` (n_iter,), the mean
+            `n_iter_` (1,), the number of chunks with weight, and `loss_curve_` (n_iter,), the mean
             loss of each before it was learned from.
 
         Raises
@@ -175,11 +175,12 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         encoding = self._stream_encoding(encoder, classes, answers, y)
         with threads_of(self) as threads:
             raw = Coordinates.raw(data.shape[1], bool(self.fit_intercept))
-            unit = self._weight_unit(answers)
+            stream = self._stream_state(raw, encoding)
+            # Weights are divided by the unit of the first rows.
+            unit = stream.totals.weight_unit if stream.totals else answers.weight_unit
             targets = encoding.targets(answers.in_weight_unit(unit))
             rows = memory_rows(data, *targets, None, raw, threads, unit)
             problem = self._stream_problem(encoding, data.shape[1])
-            stream = self._stream_state(raw, encoding)
             if rows.totals.n:
                 stream = stream.after_chunk(rows, problem)
             elif not is_first:
@@ -191,11 +192,11 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
                 "sample_weight into a range whose squares are finite."
             )
         attributes = {
-            "n_iter_": len(stream.losses),
+            "n_iter_": np.array([len(stream.losses)]),
             "loss_curve_": stream.losses,
             "n_samples_seen_": stream.n_rows,
             "solver_": problem.solver,
-            "_stream_": stream,
+            "_stream_": stream.as_plain(),
         }
         self._store(features | predicting | attributes)
         return self
@@ -216,22 +217,17 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             )
         encoding = self._encoding_of_fit(encoder, answers)
         earlier = {name: getattr(self, name, None) for name in encoding.fitted_attributes}
-        if encoding.n_scores != len(self.coef_) or earlier != encoding.fitted_attributes:
+        if encoding.n_scores != len(self.intercept_) or earlier != encoding.fitted_attributes:
             raise ValueError(
-                f"y is not what the model was fitted on: it was {earlier} with {len(self.coef_)} "
-                f"row(s) of coefficients, and is {encoding.fitted_attributes} with "
-                f"{encoding.n_scores}."
+                f"y is not what the model was fitted on: it was {earlier} with "
+                f"{len(self.intercept_)} row(s) of coefficients, and is "
+                f"{encoding.fitted_attributes} with {encoding.n_scores}."
             )
         return encoding
 
-    def _weight_unit(self, answers: Answers) -> float:
-        """Return the power of two by which a stream's weights are divided: by its first rows."""
-        totals = getattr(getattr(self, "_stream_", None), "totals", None)
-        return totals.weight_unit if totals else answers.weight_unit
-
     def _stream_problem(self, encoding: Encoding, n_features: int) -> StreamProblem:
         """Return what is minimised on a stream, and the solver that does it."""
-        solver, chunk = stream_solver(self.solver), getattr(self, "n_iter_", 0)
+        solver, chunk = stream_solver(self.solver), len(getattr(self, "loss_curve_", ()))
         solver.check()
         make_generator = validation.generator_maker(self.random_state, chunk)
         penalty = penalty_of(self, self._inverse_strengths(encoding), np.ones(n_features))
@@ -245,13 +241,15 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         if not hasattr(self, "coef_"):
             W, b = np.zeros((len(raw.scale), encoding.n_scores)), np.zeros(encoding.n_scores)
             return StreamState.from_coefficients(raw, W, b)
-        W, b, stream = self.coef_.T, self.intercept_, getattr(self, "_stream_", None)
-        if stream is None:
+        W, b, plain = self._dense_coef.T, self.intercept_, getattr(self, "_stream_", None)
+        if plain is None:
             stream = StreamState.from_coefficients(raw, W, b, self.n_samples_seen_)
+        else:
+            stream = StreamState.from_plain(plain)
         drops_intercept = b.any() and not self.fit_intercept
         if drops_intercept or stream.coordinates.intercept != raw.intercept:
             raise ValueError(
-                f"fit_intercept={self.fit_intercept!r} was {not self.fit_intercept!r} before; a "
+                f"fit_intercept={bool(self.fit_intercept)} was {not self.fit_intercept} before; a "
                 "model that goes on learning keeps it. To change it, begin with a clone."
             )
         return stream

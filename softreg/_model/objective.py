@@ -180,7 +180,9 @@ class Objective:
         return tiled.on_rows(rows)
 
     def at_strength(self, C: float) -> Objective:
-        """Return the objective with its penalty divided by C."""
+        """Return the objective with its penalty divided by C, of which inf leaves none."""
+        if np.isinf(C):
+            return self.unpenalised()
         return replace(self, penalty=self.penalty.divided(np.array([C])))
 
     def at_temperature(self, t: float) -> Objective:

@@ -89,3 +89,10 @@ class ScoreStore(Store):
             else:
                 self[key] = superset[key][self.scores]
         return self[key]
+
+
+def plain(value: Any) -> Any:
+    """Return a value as messages show it: no scalar of NumPy."""
+    if isinstance(value, np.datetime64 | np.timedelta64):
+        return str(value)
+    return value.item() if isinstance(value, np.generic) else value

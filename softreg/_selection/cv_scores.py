@@ -32,8 +32,8 @@ def leaves_one_out(cv: Any, scoring: Any) -> bool:
         return False
     if not is_log_loss(scoring):
         raise ValueError(
-            f'scoring={scoring!r} does not go with cv="loo", which scores each row, by '
-            '"neg_log_loss" only; choose scoring="neg_log_loss", or folds such as cv=10.'
+            f'scoring={validation.shown(scoring)} does not go with cv="loo", which scores each '
+            'row, by "neg_log_loss" only; choose scoring="neg_log_loss", or folds such as cv=10.'
         )
     return True
 
@@ -54,12 +54,12 @@ def splits_of(cv: Any, X: Any, y: Any, metadata: dict[str, Any]) -> list[tuple[A
             splits.append((train, test))
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"cv={cv!r} gives no fold {len(splits)} of these rows ({error}). It must be an integer "
-            '>= 2, "loo", a splitter of sklearn.model_selection that takes such X, y and groups, '
-            "or an iterable of pairs (train, test) of indices."
+            f"cv={validation.shown(cv)} gives no fold {len(splits)} of these rows ({error}). It "
+            'must be an integer >= 2, "loo", a splitter of sklearn.model_selection that takes '
+            "such X, y and groups, or an iterable of pairs (train, test) of indices."
         ) from error
     if not splits:
-        raise ValueError(f"cv={cv!r} has no folds; it must have one or more.")
+        raise ValueError(f"cv={validation.shown(cv)} has no folds; it must have one or more.")
     return splits
 
 
@@ -71,8 +71,8 @@ def _indices(cv: Any, number: int, rows: Any, n: int) -> NDArray[np.intp]:
     is_list = indices.ndim == 1 and (indices.dtype.kind in "iu" or not indices.size)
     if not is_list or (indices.size and not -n <= indices.min() <= indices.max() < n):
         raise ValueError(
-            f"cv={cv!r}: fold {number} holds {indices!r}, which are not indices of the {n} rows of "
-            "X."
+            f"cv={validation.shown(cv)}: fold {number} holds {indices.tolist()}, which are not "
+            f"indices of the {n} rows of X."
         )
     return indices.astype(np.intp) % n
 
@@ -92,15 +92,15 @@ def folds_of(cv: Any, X: Any, y: Any, answers: Answers, metadata: dict[str, Any]
         for part, rows in (("train", train), ("test", test)):
             if not rows.size:
                 raise ValueError(
-                    f"cv={cv!r} leaves no rows in the {part} part of fold {number}; each fold "
-                    "needs some of both."
+                    f"cv={validation.shown(cv)} leaves no rows in the {part} part of fold "
+                    f"{number}; each fold needs some of both."
                 )
         counts = np.bincount(train, minlength=n)
         overlap = test[counts[test] > 0]
         if overlap.size:
             raise ValueError(
-                f"cv={cv!r}: fold {number} holds out {overlap.size} rows that it also learns "
-                f"from, such as row {overlap[0]}; take each row for one of the two."
+                f"cv={validation.shown(cv)}: fold {number} holds out {overlap.size} rows that it "
+                f"also learns from, such as row {overlap[0]}; take each row for one of the two."
             )
         if not (has_weight[train].any() and has_weight[test].any()):
             raise ValueError(
@@ -117,22 +117,32 @@ def fold_scores(
     """Return the score of each fold by the fit that leaves it out, of weight 1 if it is known.
 
     (folds,), or (folds, L) where labels have a score each. `classifier` is the fit to all rows at
-    that point of the path.
+    that point of the path; scorers see the fits without the folds.
     """
-    scored = [
-        scorer.fold_score(classifier, fold.test, classifier._as_decisions(scores))
-        for group in refits
-        for fold, scores in zip(group.folds, group.held_out_scores(path_point), strict=True)
-    ]
+    scored = []
+    for group in refits:
+        for fold, fit in zip(group.folds, group.held_out_fits(path_point), strict=True):
+            W, b = path_point.objective.coefficients(fit.T)
+            attributes = {"coef_": np.ascontiguousarray(W.T), "intercept_": b}
+            model = classifier._with_attributes(attributes | {"n_iter_": np.array([fit.n_iter])})
+            scored.append(scorer.fold_score(model, fold.test, model._as_decisions(fit.scores)))
     return stacked(scored)
 
 
 def row_scores(scorer: LogLoss, path_point: PathPoint, classifier: Classifier) -> Scored:
-    """Return the score of each row by the fit that leaves it out, approximately, (n,) or (n, L)."""
+    """Return the score of each row by the fit that leaves it out, approximately, (n,) or (n, L).
+
+    NaN where there is no optimum, from which such a fit would be a step away.
+    """
     objective, T, metric = path_point.objective, path_point.T, path_point.metric
     left_out = leave_one_out_with_refits(objective, T, metric)
     scores = classifier._as_decisions(left_out.scores)
-    return scorer.row_scores(np.arange(len(scores)), scores)
+    scored = scorer.row_scores(np.arange(len(scores)), scores)
+    if not path_point.result.diverging:
+        return scored
+    values = scored.values.copy()
+    values[..., list(path_point.result.diverging) if values.ndim > 1 else slice(None)] = np.nan
+    return Scored(values, scored.weights, f"there is no optimum at C={path_point.C:g}")
 
 
 def check_finite(scoring: Any, C: float, scored: Scored) -> None:
@@ -142,8 +152,9 @@ def check_finite(scoring: Any, C: float, scored: Scored) -> None:
         fold, *label = (int(index) for index in np.argwhere(wrong)[0])
         of_label = f", label {label[0]}" if label else ""
         raise ValueError(
-            f"scoring={scoring!r} returned {scored.values[fold, *label]} for fold {fold}{of_label},"
-            f' at C={C:g}. Choose a scorer whose scores are finite, such as "neg_log_loss".'
+            f"scoring={validation.shown(scoring)} returned {scored.values[fold, *label]} for fold "
+            f"{fold}{of_label}, at C={C:g}. Choose a scorer whose scores are finite, such as "
+            '"neg_log_loss".'
         )
 
 
@@ -161,15 +172,15 @@ def missing_scores_warning(scoring: Any, scored: Scored, indifferent: Any) -> st
     if undecided.any():
         of_labels = f" of label {np.argmax(undecided)}" if undecided.ndim else ""
         raise ValueError(
-            f"scoring={scoring!r} returned NaN for every fold{of_labels}, at every C "
-            f'({scored.reason}). Choose a scorer whose scores exist, such as "neg_log_loss", or '
-            "folds on which it is defined, such as stratified ones or fewer."
+            f"scoring={validation.shown(scoring)} returned NaN for every fold{of_labels}, at "
+            f"every C ({scored.reason}). Choose a scorer whose scores exist, such as "
+            '"neg_log_loss", or folds on which it is defined, such as stratified ones or fewer.'
         )
     folds = np.unique(np.argwhere(missing)[:, 0])
     return (
-        f"scoring={scoring!r} has no score for {len(folds)} of {len(missing)} folds, fold "
-        f"{folds[0]} first ({scored.reason}). C is chosen by the other scores; these are NaN in "
-        "scores_."
+        f"scoring={validation.shown(scoring)} has no score for {len(folds)} of {len(missing)} "
+        f"folds, fold {folds[0]} first ({scored.reason}). C is chosen by the other scores; these "
+        "are NaN in scores_."
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,10 @@ from softreg._encoding.class_values import codes_in, in_order
 
 @dataclass(eq=False, repr=False)
 class HeldOutPredictions(ClassifierMixin, BaseEstimator):
-    """The predictions of held-out rows, as the fitted classifier that a scorer asks for them.
+    """A fit without some rows as a scorer sees it: it knows what it predicts of these.
+
+    Their predictions take account of offsets, and of classes that the fit has not seen. Fitted
+    attributes, such as `coef_`, and predictions of other rows are those of the fit.
 
     Attributes
     ----------
@@ -23,17 +26,27 @@ class HeldOutPredictions(ClassifierMixin, BaseEstimator):
     scores : ndarray (m,) or (m, K), the rows' `decision_function`
     predicted : ndarray (m,) or (m, L), or CSR, their `predict`
     probabilities : ndarray (m, K)
+    model : the fit, an estimator of softreg; None has no attributes
+    X : the rows, the very object that the scorer gets
     """
 
     classes_: NDArray
     scores: NDArray
     predicted: Any
     probabilities: NDArray
+    model: Any = None
+    X: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a fitted attribute of the fit."""
+        if name.startswith("_") or not name.endswith("_"):
+            raise AttributeError(f"{type(self).__name__} has no {name}.")
+        return getattr(self.model, name)
 
     def take_rows(self, rows: NDArray) -> HeldOutPredictions:
         """Return the predictions of some rows."""
-        arrays = self.scores, self.predicted, self.probabilities
-        return HeldOutPredictions(self.classes_, *(array[rows] for array in arrays))
+        names = "scores", "predicted", "probabilities"
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
     def in_order(self) -> HeldOutPredictions:
         """Return the predictions with sorted classes, as scikit-learn's metrics expect them."""
@@ -41,40 +54,46 @@ class HeldOutPredictions(ClassifierMixin, BaseEstimator):
         sign = 1 if order[0] == 0 else -1  # of the one score of two classes
         scores = sign * self.scores if self.scores.ndim == 1 else self.scores[:, order]
         P = self.probabilities[:, order]
-        return HeldOutPredictions(self.classes_[order], scores, self.predicted, P)
+        return replace(self, classes_=self.classes_[order], scores=scores, probabilities=P)
 
     def of_label(self, label: int, rows: NDArray) -> HeldOutPredictions:
         """Return the predictions of one label, as classes 0 and 1, for some of the rows."""
         P = self.probabilities[rows, label]
         both = np.stack([1 - P, P], axis=1)
         predicted = self.predicted[rows, label]
-        return HeldOutPredictions(np.array([0, 1]), self.scores[rows, label], predicted, both)
+        model = _model_of_label(self.model, label)
+        return HeldOutPredictions(
+            np.array([0, 1]), self.scores[rows, label], predicted, both, model
+        )
 
     def decision_function(self, X: Any) -> NDArray:
-        """Return the scores of the rows."""
-        return self._checked(X, self.scores)
+        """Return the scores of rows."""
+        return self.scores if X is self.X else self.model.decision_function(X)
 
     def predict(self, X: Any) -> Any:
-        """Return the predictions of the rows."""
-        return self._checked(X, self.predicted)
+        """Return the predictions of rows."""
+        return self.predicted if X is self.X else self.model.predict(X)
 
     def predict_proba(self, X: Any) -> NDArray:
-        """Return the probabilities of the rows."""
-        return self._checked(X, self.probabilities)
+        """Return the probabilities of rows."""
+        return self.probabilities if X is self.X else self.model.predict_proba(X)
 
     def predict_log_proba(self, X: Any) -> NDArray:
-        """Return the logarithms of the probabilities of the rows."""
+        """Return the logarithms of the probabilities of rows."""
         return np.log(np.maximum(self.predict_proba(X), np.finfo(float).tiny))
 
-    def _checked(self, X: Any, values: Any) -> Any:
-        """Return values of the held-out rows; ValueError if X has another number of rows."""
-        n = X.shape[0] if hasattr(X, "shape") else len(X)
-        if n != values.shape[0]:
-            raise ValueError(
-                f"it asks for predictions of {n} rows; those of the {values.shape[0]} held-out "
-                "rows are known."
-            )
-        return values
+
+def _model_of_label(model: Any, label: int) -> Any:
+    """Return the fit of one of several labels, as a classifier of 0 and 1."""
+    return model._with_attributes(
+        {
+            "classes_": np.array([0, 1]),
+            "coef_": model.coef_[[label]],
+            "intercept_": model.intercept_[[label]],
+            "multilabel_": False,
+            "threshold": float(np.broadcast_to(model.threshold, len(model.coef_))[label]),
+        }
+    )
 
 
 class HeldOutRows(NamedTuple):

@@ -207,7 +207,7 @@ def _scores_by_refits(
     refits, count = refits.take_problems(solvable), len(solvable)
     start = np.tile(T, count)
     found = refit_problems(refits, refits, start, metric.repeated(count), _REFIT_TOL)
-    kernel = _ScoresByOwnFit(found.reshape(len(T), count, -1))
+    kernel = _ScoresByOwnFit(found.T.reshape(len(T), count, -1))
     scores = scores.copy()
     left_out_rows = all_rows.take_rows(rows[solvable]).replaced(single_pass=True)
     scores[solvable] = left_out_rows.map_rows(kernel)

@@ -51,11 +51,11 @@ class PathPoint:
 def extrapolated(points: Sequence[tuple[float, Coef]], C: float) -> Coef:
     """Return the coefficients expected at the next C, given the latest points (C, T) of a path.
 
-    On the line through the last two in log C, or those of the only one. Coefficients are nearly
-    straight in log C, or become so where classes separate.
+    On the line through the last two in log C, or those of the only one, or if C is inf the last
+    ones. Coefficients are nearly straight in log C, or become so where classes separate.
     """
     latest_C, latest_T = points[-1]
-    if len(points) == 1:
+    if len(points) == 1 or np.isinf(C):
         return latest_T
     earlier_C, earlier_T = points[-2]
     share = (np.log(C) - np.log(latest_C)) / (np.log(latest_C) - np.log(earlier_C))
@@ -75,13 +75,13 @@ def path_points(
         posed, monitor = objective.at_strength(C), new_monitor()
         expected = extrapolated(trail, C) if trail else posed.null()
         penalised, expected = identified(posed, expected)
-        # 1. Where to start, and in which metric.
+        # 1. Where to start, and in which metric: nothing may be left of a Hessian without penalty.
         is_near, descend = False, choose_solver(penalised).descend
         start = Point.at_coefficients(penalised.in_double(), expected)
-        if previous is None:
+        start = start if previous is None else _start(posed, previous, start)
+        if previous is None or np.isinf(C):
             metric = first_metric(penalised, start.T)
         else:
-            start = _start(posed, previous, start)
             change = penalised.penalty.ridge - previous.objective.penalty.ridge
             metric = previous.metric.with_ridge_change(penalised, change)
             is_near = bool((relative_estimate(penalised, start, metric) <= _NEAR).all())

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from softreg._model.links import Link
 from softreg._model.objective import Objective
+from softreg._model.penalties import Ridge
 from softreg._rows.arrays import Coef, Places
 from softreg._rows.blocks import Block
+from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows
 from softreg._selection.path import PathPoint, extrapolated
 from softreg.solvers.auto import choose_solver
@@ -32,12 +34,35 @@ class Fold(NamedTuple):
     test: NDArray
 
 
+class FoldFit(NamedTuple):
+    """A fit without a fold.
+
+    Attributes
+    ----------
+    T : ndarray (width, K), its coefficients in the coordinates of the fit to all rows
+    n_iter : int, its iterations
+    scores : ndarray (m, K), those of the fold's m rows
+    """
+
+    T: Coef
+    n_iter: int
+    scores: NDArray
+
+
+class Refitted(NamedTuple):
+    """Coefficients (width, K) of refits, and the iterations that each problem took, (B,)."""
+
+    T: Coef
+    n_iter: NDArray[np.intp]
+
+
 class FoldRefits:
     """The fits that leave out one fold each: the problems of one objective, refitted together.
 
     They differ from the fit to all rows by a fold's rows: each starts where that ended at the same
     C, displaced as at the C before, and takes its metric as preconditioner. The points of a path
-    are therefore to be passed in ascending order of C.
+    are therefore to be passed in ascending order of C. At C = inf each is a fit by itself: what the
+    fit to all rows knows of the rows left out, no penalty would take back.
 
     Parameters
     ----------
@@ -62,35 +87,57 @@ class FoldRefits:
         # latest C.
         self._displacements: list[tuple[float, Coef]] = []
 
-    def held_out_scores(self, path_point: PathPoint) -> list[NDArray]:
-        """Return the scores (m, K) of each fold's m rows by the fit without them."""
+    def held_out_fits(self, path_point: PathPoint) -> list[FoldFit]:
+        """Return the fit without each fold."""
+        link, is_penalised = path_point.objective.link, np.isfinite(path_point.C)
+        refitted = self._refitted(path_point) if is_penalised else self._unpenalised(link)
+        return self._by_fold(link, *refitted)
+
+    def _refitted(self, path_point: PathPoint) -> Refitted:
+        """Return all refits at a point of the path, with coefficients (width, folds * K)."""
         C, count = path_point.C, len(self.folds)
         start = T_of_all = np.tile(path_point.T, count)
         if self._displacements:
             start = T_of_all + extrapolated(self._displacements, C)
-        T = refit_problems(
+        refitted = refit_problems(
             self._refits.at_strength(C),
             self._refits_in_float32.at_strength(C),
             self._without_unseen(start),
             path_point.metric.repeated(count),
             self._tol,
         )
-        self._displacements = [*self._displacements[-1:], (C, T - T_of_all)]
-        return self._scores_of_folds(path_point.objective.link, T)
+        self._displacements = [*self._displacements[-1:], (C, refitted.T - T_of_all)]
+        return refitted
 
-    def _scores_of_folds(self, link: Link, T: Coef) -> list[NDArray]:
-        """Return the scores (m, K) of each fold's m rows, T (width, folds * K) being all refits."""
-        fits = self._refits
+    def _unpenalised(self, link: Link) -> Refitted:
+        """Return the fits without a penalty, made one by one."""
+        rows, coefficients, n_iter = self._rows, [], []
+        raw = Coordinates.raw(len(rows.coordinates.scale), rows.coordinates.intercept)
+        for fold in self.folds:
+            of_fold = rows.replaced(coordinates=raw, weight=rows.weights * fold.train)
+            penalty = Ridge.none(len(raw.scale))
+            objective = Objective.in_working_coordinates(link, of_fold, penalty)
+            monitor = Monitor(self._tol, _MOST_ITERATIONS)
+            fit = choose_solver(objective).minimise(objective, objective.null(), monitor)
+            coefficients.append(rows.coordinates.working(fit.coef, fit.intercept))
+            n_iter.append(fit.n_iter)
+        T = self._without_unseen(np.concatenate(coefficients, axis=1))
+        return Refitted(T, np.array(n_iter))
+
+    def _by_fold(self, link: Link, T: Coef, n_iter: NDArray) -> list[FoldFit]:
+        """Return the fit without each fold, given all of `Refitted`."""
+        refits = self._refits
+        weight = refits.rows.totals.score_weight_of_user
         by_fold = (
             np.split(values, len(self.folds), axis=-1)
-            for values in (T, fits.unseen_scores, fits.rows.totals.score_weight_of_user)
+            for values in (T, n_iter, refits.unseen_scores, weight)
         )
-        scores = []
-        for fold, T_of_fold, unseen, weight in zip(self.folds, *by_fold, strict=True):
+        fits = []
+        for fold, T_of_fold, iterations, unseen, weight in zip(self.folds, *by_fold, strict=True):
             rows = self._rows.take_rows(fold.test).replaced(single_pass=True)
-            U = rows.block_coefficients(T_of_fold)
-            scores.append(rows.map_rows(_HeldOutScores(link, U, unseen, weight)))
-        return scores
+            kernel = _HeldOutScores(link, rows.block_coefficients(T_of_fold), unseen, weight)
+            fits.append(FoldFit(T_of_fold, int(iterations.max()), rows.map_rows(kernel)))
+        return fits
 
     def _without_unseen(self, T: Coef) -> NDArray:
         """Return coefficients T in which classes, or answers, unseen by a fold have no part."""
@@ -184,7 +231,7 @@ _MOST_ITERATIONS = 200
 
 def refit_problems(
     objective: Objective, rough: Objective, start: Coef, metric: Metric, tol: float
-) -> NDArray:
+) -> Refitted:
     """Return coefficients (width, K) at which each F is estimated to be least, within tol F.
 
     Newton's steps by conjugate gradients in a metric, such as that of a fit to all rows; problems
@@ -194,12 +241,12 @@ def refit_problems(
     point = Point.at_coefficients(objective, start)
     unsolved = np.flatnonzero(~objective.constant_problems)
     previous = np.full(objective.problems.count, np.inf)
-    underestimated = np.ones(objective.problems.count)
+    underestimated, n_iter = np.ones_like(previous), np.zeros(len(previous), dtype=np.intp)
     for _ in range(_MOST_STEPS):
         # 1. Leave out the problems that are solved.
         unsolved, estimate = _unsolved(unsolved, objective, point, metric, tol / underestimated)
         if not unsolved.size:
-            return point.T
+            return Refitted(point.T, n_iter)
         # 2. Products in double precision where those in single no longer get anywhere.
         if not (estimate <= _SUFFICIENT_RATIO * previous[unsolved]).all():
             rough = objective
@@ -209,13 +256,18 @@ def refit_problems(
         step = _newton_step(rough.take_problems(unsolved), subset_point, subset_metric, residual)
         # 4. The step's own energy shows by how much the metric underestimates F - F*, where the
         #    rows left out had held up the curvature.
-        energy = -0.5 * subset.problems.inner(subset_point.gradient, step) / subset_point.value
+        energy = -0.5 * subset.problems.inner(subset_point.gradient, step)
+        energy /= np.maximum(subset_point.value, np.finfo(float).tiny)
         underestimated[unsolved], previous[unsolved] = np.maximum(1, energy / estimate), estimate
         # 5. Go along it as far as F falls.
         reached = line_search(subset, subset_point, step)
         point = point.with_problems(objective, unsolved, reached)
+        n_iter[unsolved] += 1
     unsolved, _ = _unsolved(unsolved, objective, point, metric, tol / underestimated)
-    return _solved_by_rounds(objective, point, unsolved, tol).T
+    monitor = Monitor(tol, _MOST_ITERATIONS)
+    point = _solved_by_rounds(objective, point, unsolved, monitor)
+    n_iter[unsolved] += len(monitor.losses)
+    return Refitted(point.T, n_iter)
 
 
 def _unsolved(
@@ -252,12 +304,13 @@ def _newton_step(objective: Objective, point: Point, metric: Metric, residual: N
     return step
 
 
-def _solved_by_rounds(objective: Objective, point: Point, problems: Places, tol: float) -> Point:
+def _solved_by_rounds(
+    objective: Objective, point: Point, problems: Places, monitor: Monitor
+) -> Point:
     """Return the point with some of the problems at their optimum, by rounds of the outer loop."""
     if not problems.size:
         return point
     subset, start = objective.take_problems(problems), point.take_problems(objective, problems)
-    monitor = Monitor(tol, _MOST_ITERATIONS)
     descend = choose_solver(subset).descend
     minimum = run_rounds(subset, start, first_metric(subset, start.T), monitor, descend)
     return point.with_problems(objective, problems, minimum.point)

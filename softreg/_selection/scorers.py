@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
 
@@ -52,10 +52,10 @@ class ScikitScorer:
     per_label: bool
 
     def fold_score(self, classifier: Classifier, test: NDArray, scores: NDArray) -> Scored:
-        """Return what `LogLoss.fold_score` does, by this scorer."""
+        """Return what `LogLoss.fold_score` does, by this scorer, which sees the classifier."""
         classes, answers = classifier.classes_, self.answers.take_rows(test)
         predicted, P = classifier._predictions(scores), classifier._probabilities(scores)
-        predictions = HeldOutPredictions(classes, scores, predicted, P)
+        predictions = HeldOutPredictions(classes, scores, predicted, P, classifier)
         if self.per_label:
             return self._label_scores(answers, test, predictions)
         scorer, y = get_scorer(self.scoring), _safe_indexing(self.y, test)
@@ -93,15 +93,16 @@ class ScikitScorer:
         X, *metadata = (
             _safe_indexing(values, rows.places) for values in (self.X, *self.metadata.values())
         )
+        predictions = replace(rows.predictions, X=X)
         weight = {} if rows.weight is None else {"sample_weight": rows.weight}
         keywords = weight | dict(zip(self.metadata, metadata, strict=True))
         # What it says of a score that does not exist is said once, at the end of the fit.
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                score = float(scorer(rows.predictions, X, rows.y, **keywords))
+                score = float(scorer(predictions, X, rows.y, **keywords))
             except _UNDEFINED as error:
-                if rows.has_all_classes or not _scores_classes(scorer, rows.predictions.classes_):
+                if rows.has_all_classes or not _scores_classes(scorer, predictions.classes_):
                     raise self._error(error) from error
                 return Scored(np.nan, True, str(error).rstrip("."))
         if np.isnan(score) or (np.isinf(score) and not rows.has_all_classes):
@@ -117,8 +118,8 @@ class ScikitScorer:
         if not self.answers.has_labels and self.answers.y.dtype.kind in "OS":
             remedy += ", or make texts of the labels, y.astype(str): not all metrics take others"
         return ValueError(
-            f"scoring={self.scoring!r} does not score these predictions ({error}). Choose another "
-            f'scorer, such as "neg_log_loss" or "accuracy"{remedy}.'
+            f"scoring={validation.shown(self.scoring)} does not score these predictions "
+            f'({error}). Choose another scorer, such as "neg_log_loss" or "accuracy"{remedy}.'
         )
 
 
@@ -126,14 +127,18 @@ Scorer = LogLoss | ScikitScorer
 
 
 def check_scoring(scoring: Any) -> Any:
-    """Return `scoring`; ValueError if it is neither the name of a scorer nor a callable."""
+    """Return the scorer's name or callable; ValueError if `scoring` is neither, nor None.
+
+    None is "accuracy", as in LogisticRegressionCV.
+    """
+    scoring = "accuracy" if scoring is None else scoring
     is_name = isinstance(scoring, str) and scoring in get_scorer_names()
     if is_name or callable(scoring):
         return scoring
     raise ValueError(
-        f"scoring={scoring!r} must be the name of a scorer, such as {LOG_LOSS!r} or "
-        '"accuracy" (sklearn.metrics.get_scorer_names() lists them), or a callable '
-        "scorer(estimator, X, y)."
+        f"scoring={validation.shown(scoring)} must be the name of a scorer, such as {LOG_LOSS!r} "
+        'or "accuracy" (sklearn.metrics.get_scorer_names() lists them), a callable '
+        'scorer(estimator, X, y), or None for "accuracy".'
     )
 
 
@@ -153,7 +158,7 @@ def held_out_scorer(
     """
     if is_log_loss(scoring):
         return LogLoss(encoding, answers, per_label)
-    check_scoring(scoring)
+    scoring = check_scoring(scoring)
     if per_label:
         _check_certain(scoring, answers.y.data)
     others = {name: values for name, values in metadata.items() if name != "sample_weight"}
@@ -213,8 +218,9 @@ def _check_certain(scoring: Any, values: NDArray) -> None:
     shares = values[(values > 0) & (values < 1)]
     if shares.size:
         raise ValueError(
-            f"scoring={scoring!r} with per_label=True scores yes and no, and y holds shares such "
-            f'as {shares[0]:g}; choose "neg_log_loss", which takes them, or round y.'
+            f"scoring={validation.shown(scoring)} with per_label=True scores yes and no, and y "
+            f'holds shares such as {shares[0]:g}; choose "neg_log_loss", which takes them, or '
+            "round y."
         )
 
 
@@ -227,7 +233,7 @@ def _scores_classes(scorer: Any, classes: NDArray) -> bool:
         return False
     K, y = len(classes), np.repeat(classes, 2)
     P = np.repeat(np.eye(K) / 2 + 1 / (2 * K), 2, axis=0)
-    predictions = HeldOutPredictions(classes, P if K > 2 else P[:, 1] - P[:, 0], y, P)
+    predictions = HeldOutPredictions(classes, P if K > 2 else P[:, 1] - P[:, 0], y, P, X=P)
     try:
         return bool(np.isscalar(scorer(predictions, P, y)))
     except _UNDEFINED:

@@ -33,6 +33,9 @@ class Classifier(Protocol):
     def _probabilities(self, scores: NDArray) -> NDArray:
         """Return the probabilities (m, K)."""
 
+    def _with_attributes(self, attributes: dict[str, Any]) -> Classifier:
+        """Return a copy with these fitted attributes."""
+
 
 class Scored(NamedTuple):
     """Scores of rows, of folds or, with another axis, of their labels.

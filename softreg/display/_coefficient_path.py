@@ -17,8 +17,10 @@ from softreg.display._parts import (
     name_array,
     number_array,
     panel_title,
+    places_of_Cs,
     read_attributes,
     rows_of_classes,
+    set_log_C_axis,
 )
 
 _MOST_GREY_LINES = 500  # In each of 12 panels they take 3 s to draw; more hide one another.
@@ -30,7 +32,7 @@ class CoefficientPathDisplay:
     Parameters
     ----------
     Cs : array-like of shape (n_Cs,)
-        Values > 0, finite and ascending.
+        Values > 0, ascending; ``np.inf`` has a place of its own beyond the others.
     coef_path : array-like of shape (n_Cs, n_rows, n_features)
         Coefficients in the units of X.
     classes : array-like of shape (n_classes,)
@@ -51,9 +53,9 @@ class CoefficientPathDisplay:
     Raises
     ------
     TypeError, ValueError
-        If an array does not hold numbers or does not fit the others, a C is not > 0, not finite or
-        less than the one before it, a value of `scale` is negative or not finite, or a chosen C is
-        not > 0 and finite.
+        If an array does not hold numbers or does not fit the others, a C is not > 0 or less
+        than the one before it, a value of `scale` is negative or not finite, or a chosen C is not
+        > 0.
 
     Examples
     --------
@@ -100,10 +102,8 @@ class CoefficientPathDisplay:
         if chosen_C is not None:
             every_row = chosen_C if np.ndim(chosen_C) else np.repeat(chosen_C, n_rows)
             self.chosen_C = number_array("chosen_C", every_row, n_rows)
-            wrong = ~((self.chosen_C > 0) & np.isfinite(self.chosen_C))
-            validation.raise_where(
-                wrong, self.chosen_C, "chosen_C must be finite and > 0", "None marks none"
-            )
+            wrong = ~(self.chosen_C > 0)
+            validation.raise_where(wrong, self.chosen_C, "chosen_C must be > 0", "None marks none")
 
     @classmethod
     def from_estimator(
@@ -216,7 +216,8 @@ class CoefficientPathDisplay:
             lines = _draw_paths(panel, self.Cs, curves, named, self.feature_names)
             if self.chosen_C is not None:
                 style = {"color": "black", "linestyle": (0, (1, 1)), "linewidth": 1, "zorder": 1.1}
-                lines.append(panel.axvline(self.chosen_C[row], label=chosen_name, **style))
+                place = places_of_Cs(self.chosen_C[row], self.Cs)
+                lines.append(panel.axvline(place, label=chosen_name, **style))
             panel.set_title(panel_title(names[row], references), fontsize="medium")
         self.figure_ = self.axes_[0].figure
         if ax is None:
@@ -238,7 +239,8 @@ def _draw_paths(ax: Any, Cs: NDArray, curves: NDArray, named: NDArray, names: ND
 
     The others are grey, or where they are many, the range of them all.
     """
-    ax.set_xscale("log")
+    set_log_C_axis(ax, Cs)
+    Cs = places_of_Cs(Cs, Cs)
     ax.axhline(0, color="0.6", linewidth=0.8)
     marker = "." if len(Cs) == 1 else None
     lines = []

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from softreg._encoding import validation
+from softreg._estimators.base import LinearClassifier
 
 C_AXIS = "C (inverse penalty strength)"
 # tab10 without its grey, which is for what has no name.
@@ -21,6 +23,7 @@ COLOURS = tuple(
 )
 _MOST_PANELS = 12  # Four columns of three: what a page shows legibly.
 _TITLE_WIDTH = 26  # Characters over the narrowest panel.
+_MOST_TICKS = 6  # Powers of ten under the narrowest panel.
 _LONGEST_NAME = 40  # Characters: wider legends leave the panels no space.
 
 
@@ -32,12 +35,37 @@ def number_array(name: str, values: ArrayLike, *shape: int | str) -> NDArray:
 
 
 def ascending_Cs(Cs: ArrayLike) -> NDArray:
-    """Return inverse strengths (n_Cs,) that are finite, > 0 and ascending."""
+    """Return inverse strengths (n_Cs,) that are > 0 and ascending."""
     array = number_array("Cs", Cs, "n_Cs")
     validation.check_strengths(array)
     if (np.diff(array) < 0).any():
-        raise ValueError(f"Cs must be in ascending order; got {array}.")
+        raise ValueError(f"Cs must be in ascending order; got {array.tolist()}.")
     return array
+
+
+def places_of_Cs(values: Any, Cs: NDArray) -> Any:
+    """Return where values of C stand on a log axis of Cs (n_Cs,): inf a step beyond the others."""
+    finite = np.append(1.0, Cs[np.isfinite(Cs)])
+    step = max(10.0, finite[-1] / finite[-2]) if len(finite) > 2 else 10.0
+    return np.where(np.isinf(values), finite[-1] * step, values)[()]
+
+
+def set_log_C_axis(ax: Any, Cs: NDArray) -> None:
+    """Make the x axis that of Cs (n_Cs,), ascending: a log axis, with a tick where inf stands."""
+    ax.set_xscale("log")
+    if not np.isinf(Cs[-1]):
+        return
+    from matplotlib.ticker import FixedFormatter, FixedLocator
+
+    finite = np.log10(Cs[np.isfinite(Cs)])
+    powers = np.arange(np.ceil(finite[0]), np.floor(finite[-1]) + 1) if finite.size else finite
+    powers = powers[:: math.ceil(len(powers) / _MOST_TICKS) or 1]
+    names = [f"$10^{{{power:.0f}}}$" for power in powers]
+    places = [*(10.0**powers), places_of_Cs(np.inf, Cs)]
+    if len(Cs) == 1:  # a fixed locator does not widen a range of one place
+        ax.set_xlim(places[-1] / 10, places[-1] * 10)
+    ax.xaxis.set(major_locator=FixedLocator(places), major_formatter=FixedFormatter([*names, "∞"]))
+    ax.minorticks_off()
 
 
 def name_array(name: str, values: ArrayLike, n: int) -> NDArray:
@@ -52,13 +80,16 @@ def read_attributes(source: Any, expected: str, *names: str) -> list[Any]:
 
     NotFittedError if it is an estimator that is not fitted.
     """
+    if isinstance(source, BaseEstimator | type):
+        caller = f"A picture of {expected}"
+        validation.check_estimator(caller, "an estimator of softreg", source, LinearClassifier)
     missing = [name for name in names if not hasattr(source, name)]
-    if missing and hasattr(source, "fit"):
+    if missing and isinstance(source, LinearClassifier):
         check_is_fitted(source, msg="%(name)s is not fitted: call fit before drawing it.")
     if missing:
         raise TypeError(
             f"A picture of {expected} was asked for, but {type(source).__name__} has no "
-            f"{', '.join(missing)} (of a pipeline, pass the last step)."
+            f"{', '.join(missing)}."
         )
     return [getattr(source, name) for name in names]
 
@@ -75,7 +106,9 @@ def rows_of_classes(classes: ArrayLike | None, names: NDArray) -> tuple[list[int
     wanted = np.atleast_1d(np.asarray(classes)).tolist()
     if not wanted or not set(wanted) <= row_of.keys():
         known = ", ".join(map(repr, row_of))
-        raise ValueError(f"classes={classes!r} must name some of the rows, which are: {known}.")
+        raise ValueError(
+            f"classes={validation.shown(classes)} must name some of the rows, which are: {known}."
+        )
     return [row_of[name] for name in wanted], ""
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from softreg._encoding import validation
 from softreg._selection.cv_scores import best_index, one_standard_error_index
+from softreg._selection.scorers import check_scoring
 from softreg.display._parts import (
     C_AXIS,
     ascending_Cs,
@@ -16,8 +18,10 @@ from softreg.display._parts import (
     name_array,
     number_array,
     panel_title,
+    places_of_Cs,
     read_attributes,
     rows_of_classes,
+    set_log_C_axis,
 )
 
 
@@ -34,7 +38,7 @@ class CVCurveDisplay:
     Parameters
     ----------
     Cs : array-like of shape (n_Cs,)
-        Values > 0, finite and ascending.
+        Values > 0, ascending; ``np.inf`` has a place of its own beyond the others.
     mean_score : array-like of shape (n_Cs,), or (n_Cs, n_labels) for a panel per label
         Means over the folds; higher is better.
     se_score : array-like of the shape of `mean_score`
@@ -56,8 +60,8 @@ class CVCurveDisplay:
     Raises
     ------
     TypeError, ValueError
-        If an array does not hold numbers or does not fit the others, or a C is not > 0, not finite
-        or less than the one before it.
+        If an array does not hold numbers or does not fit the others, or a C is not > 0 or
+        less than the one before it.
 
     References
     ----------
@@ -116,7 +120,8 @@ class CVCurveDisplay:
         """
         stored = ("Cs_", "mean_score_", "se_score_", "scoring", "classes_")
         Cs, mean, se, scoring, names = read_attributes(estimator, "a fitted CV estimator", *stored)
-        display = cls(Cs=Cs, mean_score=mean, se_score=se, scoring=scoring, classes=names)
+        known = check_scoring(scoring)
+        display = cls(Cs=Cs, mean_score=mean, se_score=se, scoring=known, classes=names)
         return display.plot(ax, classes=classes)
 
     def plot(self, ax: Any = None, *, classes: ArrayLike | None = None) -> CVCurveDisplay:
@@ -137,7 +142,9 @@ class CVCurveDisplay:
             If `ax` does not hold an Axes for each panel, or a label is not known.
         """
         if self.classes is None and classes is not None:
-            raise ValueError(f"classes={classes!r}, but one C serves all classes: leave it None.")
+            raise ValueError(
+                f"classes={validation.shown(classes)}, but one C serves all classes: leave it None."
+            )
         rows, note = [0], ""
         if self.classes is not None:
             rows, note = rows_of_classes(classes, self.classes)
@@ -153,7 +160,7 @@ class CVCurveDisplay:
         best, one_se = np.atleast_1d(self.best_C), np.atleast_1d(self.one_se_C)
         for panel, row in zip(self.axes_, rows, strict=True):
             _draw_scores(panel, self.Cs, mean[:, row], se[:, row])
-            _mark_choices(panel, best[row], one_se[row])
+            _mark_choices(panel, self.Cs, best[row], one_se[row])
             legend_above(panel, "" if self.classes is None else panel_title(self.classes[row]))
         self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
         return self
@@ -182,17 +189,18 @@ def _choices(Cs: NDArray, mean: NDArray, se: NDArray) -> tuple[Any, Any]:
 
 def _draw_scores(ax: Any, Cs: NDArray, mean: NDArray, se: NDArray) -> None:
     """Draw one curve and its band."""
-    ax.set_xscale("log")
-    ax.plot(Cs, mean, marker=".")
+    set_log_C_axis(ax, Cs)
+    places = places_of_Cs(Cs, Cs)
+    ax.plot(places, mean, marker=".")
     if np.isfinite(se).any():
-        ax.fill_between(Cs, mean - se, mean + se, alpha=0.2, linewidth=0)
+        ax.fill_between(places, mean - se, mean + se, alpha=0.2, linewidth=0)
 
 
-def _mark_choices(ax: Any, best: float, one_se: float) -> None:
+def _mark_choices(ax: Any, Cs: NDArray, best: float, one_se: float) -> None:
     """Draw a broad line and a dashed one above it, so that both are seen where they coincide."""
     for name, C, style in (
         ("best", best, {"color": "tab:orange", "linewidth": 4, "alpha": 0.6}),
         ("1 s.e. rule", one_se, {"color": "black", "linewidth": 1.2, "linestyle": "--"}),
     ):
         if not np.isnan(C):
-            ax.axvline(C, label=f"{name}: C = {C:.3g}", zorder=1.5, **style)
+            ax.axvline(places_of_Cs(C, Cs), label=f"{name}: C = {C:.3g}", zorder=1.5, **style)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from softreg._model.objective import Objective
+from softreg._rows.arrays import plain
 from softreg.solvers.base import Solver
 from softreg.solvers.lbfgs import LBFGS
 from softreg.solvers.linalg.costs import costs_of
@@ -53,7 +54,9 @@ def solver_for(solver: str | Solver, objective: Objective) -> Solver:
     if isinstance(solver, str) and solver in _NAMED:
         return _NAMED[solver](objective)
     names = ", ".join(map(repr, _NAMED))
-    raise ValueError(f"solver={solver!r} must be one of {names} or an object of softreg.solvers.")
+    raise ValueError(
+        f"solver={plain(solver)!r} must be one of {names} or an object of softreg.solvers."
+    )
 
 
 def stream_solver(solver: str | Solver) -> MiniBatch:
@@ -63,6 +66,7 @@ def stream_solver(solver: str | Solver) -> MiniBatch:
     if solver in ("auto", "minibatch", *_AS_AUTO):
         return MiniBatch()
     raise AttributeError(
-        f"solver={solver!r} reads the data many times, which a stream does not allow: partial_fit "
-        'needs solver="auto", "minibatch" or a MiniBatch object; fit_chunks takes any solver.'
+        f"solver={plain(solver)!r} reads the data many times, which a stream does not allow: "
+        'partial_fit needs solver="auto", "minibatch" or a MiniBatch object; fit_chunks takes any '
+        "solver."
     )

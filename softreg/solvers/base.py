@@ -106,7 +106,7 @@ class Monitor:
     Parameters
     ----------
     tol : float, >= 0
-    max_iter : int
+    max_iter : int, >= 0; 0 ends the fit at its start
     report : callable (T, F) -> bool, called after each iteration; True stops the fit; by default it
         never does
     make_generator : callable () -> numpy.random.Generator, for solvers that draw: called before the
@@ -126,6 +126,11 @@ class Monitor:
     losses: list[float] = field(default_factory=list)
     reason: str = ""
     stopped: bool = False
+
+    def __post_init__(self) -> None:
+        """End the fit before it begins, if there are to be no iterations."""
+        if self.max_iter == 0:
+            self.reason = "max_iter=0 leaves the start as it is; raise it, or leave it None"
 
     def iteration(self, T: Coef, value: PerProblem) -> None:
         """Record an iteration of all problems that ended at T (width, K), where F is `value`."""

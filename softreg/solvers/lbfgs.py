@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, minimize
 
 from softreg._model.objective import Objective
-from softreg._rows.arrays import Coef
+from softreg._rows.arrays import Coef, plain
 from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, Solver
 from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.linalg.metrics import Metric
@@ -60,7 +60,7 @@ class LBFGS(Solver):
     def minimise(self, objective: Objective, start: Coef, monitor: Monitor) -> Result:
         """Return where minimising the objective from `start` (width, K) ended."""
         if not (isinstance(self.history, numbers.Integral) and int(self.history) >= 1):
-            raise ValueError(f"history={self.history!r} must be an integer >= 1, e.g. 20.")
+            raise ValueError(f"history={plain(self.history)!r} must be an integer >= 1, e.g. 20.")
         return run_outer_loop(objective, start, monitor, self.descend)
 
     def descend(

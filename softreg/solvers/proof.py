@@ -26,6 +26,7 @@ def result_from(objective: Objective, point: Point, converged: Mask, monitor: Mo
     proven = monitor.proven(gap, point.value)
     diverging = _diverging(objective, point, converged & ~proven)
     converged = converged | (gap <= monitor.allowed(point.value))
+    converged &= monitor.max_iter > 0  # as in scikit-learn a start has not converged
     converged &= ~objective.problems.any(diverging)
     coef, intercept = objective.coefficients(point.T)
     return Result(

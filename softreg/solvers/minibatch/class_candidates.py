@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from softreg._model.links import Link
 from softreg._model.objective import Objective
 from softreg._model.penalties import Penalty
-from softreg._rows.arrays import Coef, Counts, PerScore, Places
+from softreg._rows.arrays import Coef, Counts, PerScore, Places, plain
 from softreg._rows.blocks import Block
 from softreg._rows.targets import ClassTargets
 from softreg.solvers.base import MakeGenerator
@@ -46,7 +46,7 @@ def candidate_descent(
         return None
     if not objective.link.exclusive:
         raise ValueError(
-            f"n_candidates={n_candidates!r} needs three or more classes of which each row "
+            f"n_candidates={plain(n_candidates)!r} needs three or more classes of which each row "
             "has one; labels, and two classes, have no others to leave out: leave it None."
         )
     if n_candidates >= objective.shape[1]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from softreg._model.objective import Objective
-from softreg._rows.arrays import Coef
+from softreg._rows.arrays import Coef, plain
 from softreg.solvers.base import MakeGenerator, Monitor, Result, Solver
 from softreg.solvers.minibatch.class_candidates import PROPOSALS, candidate_descent
 from softreg.solvers.minibatch.update import Iterate, UpdateRule, step
@@ -68,12 +68,16 @@ class MiniBatch(Solver):
         4 / (t + 3); otherwise it is the last T.
     early_stopping : bool, default=False
         Whether to hold out `validation_fraction` of the rows (of each class), to end the fit when
-        their mean loss has not fallen by the share ``tol`` for `n_iter_no_change` epochs, and to
-        return the coefficients of the epoch at which it was least.
+        their mean loss was not `tol` below the least before for `n_iter_no_change` epochs in a row,
+        and to return the coefficients of the epoch at which it was least.
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows that are held out.
     n_iter_no_change : int, default=5
         Epochs without improvement that end the fit, >= 1.
+    tol : float, default=1e-4
+        By how much the mean loss of the rows held out has to fall for an epoch to count as an
+        improvement, in nats, >= 0, by the rule of ``sklearn.linear_model.SGDClassifier``. The
+        estimator's own `tol` has no say in mini-batches.
     shuffle : bool, default=True
         Whether each epoch takes the rows in a new random order (of data that come in chunks, those
         within each chunk).
@@ -124,6 +128,7 @@ class MiniBatch(Solver):
     early_stopping: bool = False
     validation_fraction: float = 0.1
     n_iter_no_change: int = 5
+    tol: float = 1e-4
     shuffle: bool = True
     n_candidates: int | None = None
     proposal: str = "log-uniform"
@@ -135,16 +140,15 @@ class MiniBatch(Solver):
         # 1. Rows to learn from, and those held out to stop by.
         training, epoch = self._split(objective, start, make_generator)
         measured = self._measured(training, make_generator)
-        for _ in range(self.n_epochs):
+        while len(monitor.losses) < self.n_epochs and not monitor.reason:
             # 2. A step on each batch.
             iterate = self.run_epoch(training, iterate, make_generator)
             # 3. F, for the loss curve, and the epoch whose coefficients are kept.
             value = measured.in_units_of_F(measured.value(iterate.average))
             monitor.iteration(iterate.average, value)
             epoch = epoch.after_epoch(iterate.average)
-            # 4. Stop early: a callback, no improvement, or coefficients that overflow.
-            is_over = epoch.is_over(monitor.tol, self.n_iter_no_change)
-            if monitor.reason or is_over or not np.isfinite(value).all():
+            # 4. Stop early: no improvement, or coefficients that overflow.
+            if epoch.is_over(self.tol, self.n_iter_no_change) or not np.isfinite(value).all():
                 break
         # 5. F on all rows, those held out among them.
         whole = measured if training is objective else self._measured(objective, make_generator)
@@ -207,6 +211,7 @@ class MiniBatch(Solver):
             ("momentum", real, lambda v: 0 <= v < 1, "a number in [0, 1)"),
             ("validation_fraction", real, lambda v: 0 < v < 1, "a number in (0, 1)"),
             ("n_iter_no_change", whole, lambda v: v >= 1, "an integer >= 1"),
+            ("tol", real, lambda v: 0 <= v < np.inf, "a finite number >= 0"),
             *((name, bool, lambda _: True, "True or False") for name in _FLAGS),
             ("n_candidates", whole, lambda v: v >= 1, "an integer >= 1, or None for all classes"),
             ("proposal", str, PROPOSALS.__contains__, f"one of {', '.join(map(repr, PROPOSALS))}"),
@@ -216,7 +221,7 @@ class MiniBatch(Solver):
             left_out = value is None is default
             fits = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
             if not (automatic or left_out or (fits and right(value))):
-                raise ValueError(f"{name}={value!r} must be {remedy}.")
+                raise ValueError(f"{name}={plain(value)!r} must be {remedy}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,11 +249,11 @@ class _KeptEpoch:
         return replace(self, T=T if is_best else self.T, losses=(*self.losses, loss))
 
     def is_over(self, tol: float, patience: int) -> bool:
-        """Return whether the losses have not fallen by the share `tol` for `patience` epochs."""
-        reference, stale = np.inf, 0
+        """Return whether none of the last `patience` losses was `tol` below the least before it."""
+        least, stale = np.inf, 0
         for loss in self.losses:
-            improved = loss < reference * (1 - tol)
-            reference, stale = (loss, 0) if improved else (reference, stale + 1)
+            stale = 0 if loss <= least - tol else stale + 1
+            least = min(loss, least)
         return stale >= patience
 
 

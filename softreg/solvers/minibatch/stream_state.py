@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg._model.links import Link
+from softreg._model.links import Link, Sigmoid, Softmax
 from softreg._model.objective import Objective
 from softreg._model.penalties import Penalty
 from softreg._rows.arrays import Coef, PerScore
 from softreg._rows.base import Totals
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows
+from softreg._rows.moments import Moments
 from softreg.solvers.base import MakeGenerator
+from softreg.solvers.linalg.factors import JointEigenbasis
+from softreg.solvers.minibatch.curvature import (
+    ClassBlocks,
+    ClassInverse,
+    Kronecker,
+    KroneckerInverse,
+)
 from softreg.solvers.minibatch.solver import MiniBatch
-from softreg.solvers.minibatch.update import Iterate
+from softreg.solvers.minibatch.update import CurvatureState, Iterate
 
 # A stream that goes on from a fit starts with one step counted for this many rows of the fit.
 _ROWS_PER_STEP = 128
@@ -77,6 +86,18 @@ class StreamState:
         none = np.zeros(len(b), dtype=np.intp)
         return cls(None, n_rows_of_fit, none, raw, iterate, W, b, np.array([]))
 
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> StreamState:
+        """Return the state that `as_plain` returned as dicts, bit for bit."""
+        return _from_plain(plain)
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return the state as dicts of arrays and numbers, which load without any of its classes.
+
+        For skops and the like, which ask their users to trust each class that is saved.
+        """
+        return _as_plain(self)
+
     @property
     def n_rows(self) -> int:
         """Number of rows seen that have weight, those of an earlier fit among them."""
@@ -133,6 +154,31 @@ class StreamState:
             b=np.where(learned, b, self.b),
             losses=np.append(self.losses, loss),
         )
+
+
+# The classes that a state is made of.
+_PARTS: dict[str, type] = {
+    part.__name__: part
+    for part in (StreamState, Totals, Moments, Coordinates, Iterate, CurvatureState)
+    + (ClassBlocks, ClassInverse, Kronecker, KroneckerInverse, JointEigenbasis, Softmax, Sigmoid)
+}
+
+
+def _as_plain(value: Any) -> Any:
+    """Return a part of a state as a dict of its fields and its class's name, and others as is."""
+    name = type(value).__name__
+    if name not in _PARTS:
+        return value
+    names = [field.name for field in fields(value)] if is_dataclass(value) else []
+    return {"part": name} | {name: _as_plain(getattr(value, name)) for name in names}
+
+
+def _from_plain(value: Any) -> Any:
+    """Return what `_as_plain` was given."""
+    if not isinstance(value, dict):
+        return value
+    named = {name: _from_plain(part) for name, part in value.items() if name != "part"}
+    return _PARTS[value["part"]](**named)
 
 
 def _null(objective: Objective) -> Coef:
