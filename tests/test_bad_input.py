@@ -384,7 +384,9 @@ VALUES = {
         .partial_fit(X, TREES[y], classes=TREES)
         .partial_fit(X, TREES[y], classes=list(TREES[:2]))
     ),
-    "a parameter": lambda: from_sklearn(LogisticRegression(l1_ratio=np.float64(0.5))),
+    "a parameter": lambda: from_sklearn(
+        LogisticRegression(penalty="elasticnet", l1_ratio=np.float64(0.5))
+    ),
     "weights within a wrapper": lambda: from_sklearn(
         OneVsRestClassifier(LogisticRegression(class_weight={np.int64(0): np.float64(2)}))
     ),
