@@ -29,6 +29,7 @@ from softreg._encoding.answers import (
     has_columns,
     two_class_scores,
 )
+from softreg._encoding.columns import explaining_columns
 from softreg._model.kernels import best_classes
 from softreg._model.objective import Objective
 from softreg._model.penalties import Penalty, Ridge
@@ -275,7 +276,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _validated(self, X: Any, *, reset: bool) -> Any:
         """Return X (n, d) as floats or CSR; record its features (`reset`), or compare them."""
-        checked: Any = validate_data(self, X, reset=reset, accept_sparse="csr", dtype=_DTYPES)
+        with explaining_columns(X):
+            checked: Any = validate_data(self, X, reset=reset, accept_sparse="csr", dtype=_DTYPES)
         return validation.without_duplicates(checked)
 
     def _attributes_of_fit(self, result: Result, encoding: Encoding, rows: Rows) -> dict[str, Any]:

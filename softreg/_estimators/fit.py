@@ -84,9 +84,10 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         ------
         ValueError
             If an argument or parameter is not as described; an estimator that was fitted before
-            stays as it was.
+            stays as it was. Columns of X that hold text, missing or infinite values are named, with
+            an example and what to do about it.
         TypeError
-            If `offset` is sparse.
+            If `offset` is sparse, or X holds dates, durations or other objects: likewise.
 
         Warns
         -----

@@ -65,8 +65,9 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         Raises
         ------
         ValueError
-            If a chunk is not as described, with a note that names it; if there are no rows; or if
-            a later pass finds other data, more or fewer chunks than the first. Errors that
+            If a chunk is not as described, with a note that names it, and the file and rows of a
+            source of `softreg.chunks`; if there are no rows; or if a later pass finds other data,
+            more or fewer chunks than the first. Errors that
             `chunks` raises come through with such a note. An estimator that was fitted before
             stays as it was.
         TypeError
