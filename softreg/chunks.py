@@ -243,6 +243,7 @@ class Table:
     def __post_init__(self) -> None:
         """Check the fields."""
         _check_rows(self.rows)
+        validation.check_flag("keep_default_na", self.keep_default_na)
         for name in ("paths", "target", "sample_weight", "columns"):
             if not isinstance(value := getattr(self, name), str | os.PathLike | None):
                 object.__setattr__(self, name, _listed(value))

@@ -467,6 +467,12 @@ def test_what_is_no_number_is_found_by_file_row_and_column(tmp_path, suffix):
     )
 
 
+def test_whether_na_is_missing_is_true_or_false(tmp_path):
+    """A word, which pandas takes for True, is refused."""
+    with pytest.raises(ValueError, match="keep_default_na='no' must be True or False"):
+        Table(tmp_path / "any.csv", "y", keep_default_na="no")
+
+
 # ---- Transforms ---------------------------------------------------------------------------------
 
 

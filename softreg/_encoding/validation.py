@@ -110,6 +110,20 @@ def check_integer(name: str, value: Any, least: int, otherwise: str = "") -> int
     return int(_checked_number(name, value, rule, least, kind=numbers.Integral))
 
 
+def check_flag(name: str, value: Any) -> bool:
+    """Return whether an argument is true: a bool of Python or NumPy, or the integer 0 or 1."""
+    if isinstance(value, bool | np.bool_ | numbers.Integral) and value in (0, 1):
+        return bool(value)
+    raise ValueError(f"{name}={value!r} must be True or False.")
+
+
+def check_verbose(verbose: Any) -> bool:
+    """Return whether to print: a bool or integer >= 0, of which any above 0 is True."""
+    if isinstance(verbose, bool | np.bool_):
+        return bool(verbose)
+    return check_integer("verbose", verbose, 0, ", or True or False; 0 prints nothing") > 0
+
+
 def _checked_number(
     name: str, value: Any, rule: str, least: float, below: float = np.inf, kind: Any = numbers.Real
 ) -> Any:

@@ -357,6 +357,11 @@ def threads_of(estimator: LinearClassifier) -> Threads:
     return Threads(validation.check_n_jobs(estimator.n_jobs))
 
 
+def has_intercept(estimator: LinearClassifier) -> bool:
+    """Return whether an estimator fits intercepts."""
+    return validation.check_flag("fit_intercept", estimator.fit_intercept)
+
+
 def read_features(
     estimator: LinearClassifier, X: Any, *, reset: bool = True
 ) -> tuple[Any, dict[str, Any]]:

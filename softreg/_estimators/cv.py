@@ -19,6 +19,7 @@ from softreg._encoding.answers import Encoding, Sample
 from softreg._estimators.base import (
     LinearClassifier,
     coefficient_path,
+    has_intercept,
     monitor_of,
     pose,
     prediction_attributes,
@@ -109,7 +110,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         sample, features = read_sample(self, X, y, sample_weight, offset)
         select, Cs = validation.check_select(self.select), validation.check_Cs(self.Cs)
         with threads_of(self) as threads:
-            rows = sample.rows(bool(self.fit_intercept), threads)
+            rows = sample.rows(has_intercept(self), threads)
             objective = pose(self, rows, sample.encoding, np.ones(1))
             labelled = as_labels(sample) if self._has_C_per_label(sample.encoding) else sample
             scores_at = self._held_out_scores(objective, labelled, X, y, metadata, by_row)
@@ -239,7 +240,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
 
         These are (count, n_Cs), or (count, n_Cs, L), of as many folds or rows.
         """
-        results, scored = [], []
+        results, scored, verbose = [], [], validation.check_verbose(self.verbose)
         for path_point in path_points(objective, Cs, partial(monitor_of, self)):
             C, result = path_point.C, path_point.result
             validation.check_no_overflow(result.objective, result.coef)
@@ -249,7 +250,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             scored.append(scores_at(path_point, classifier))
             check_finite(self.scoring, C, scored[-1])
             results.append(result)
-            if self.verbose:
+            if verbose:
                 F, mean = result.objective.sum(), summary(scored[-1])[0].mean()
                 print(f"[{type(self).__name__}] C = {C:.3g}: F = {F:.10g}, score {mean:.6g}")
         return results, stacked(scored, axis=1)

@@ -15,6 +15,7 @@ from softreg._encoding import validation
 from softreg._encoding.answers import Encoding, has_columns
 from softreg._estimators.base import (
     LinearClassifier,
+    has_intercept,
     monitor_of,
     pose,
     prediction_attributes,
@@ -104,7 +105,7 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         """
         sample, features = read_sample(self, X, y, sample_weight, offset)
         with threads_of(self) as threads:
-            rows = sample.rows(bool(self.fit_intercept), threads)
+            rows = sample.rows(has_intercept(self), threads)
             metadata = None if sample_weight is None else {"sample_weight": sample_weight}
             data = {"X": sample.data, "y": y, "metadata": metadata}
             result, attributes = self._solve(rows, sample.encoding, data)
@@ -188,7 +189,8 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
     def _start(self, objective: Objective, rows: Rows, encoding: Encoding) -> NDArray:
         """Return T (width, K) to start from: the null model, or with `warm_start` the last fit."""
         null = objective.null()
-        if not (self.warm_start and hasattr(self, "coef_")):
+        warm_start = validation.check_flag("warm_start", self.warm_start)
+        if not (warm_start and hasattr(self, "coef_")):
             return null
         same_classes = np.array_equal(self.classes_, encoding.classes)
         shape = null.shape[1], len(rows.coordinates.scale)
@@ -215,6 +217,7 @@ class FitTask:
 
     def __init__(self, estimator: SolverClassifier, data: dict[str, Any]) -> None:
         self._estimator, self._count = estimator, 0
+        self._prints = validation.check_verbose(estimator.verbose)
         self._context: Any = None
         self._subtask: Any = None
         self._hook_arguments = {"estimator": estimator, **data}
@@ -240,7 +243,7 @@ class FitTask:
         If not, the next iteration begins. `attributes` are those of `begin_iteration`.
         """
         self._count += 1
-        if self._estimator.verbose:
+        if self._prints:
             print(f"[{type(self._estimator).__name__}] iteration {self._count}: F = {F:.10g}")
         if self._subtask is None:
             return False

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from softreg._encoding.answers import Sample
-from softreg._estimators.base import LinearClassifier, pose
+from softreg._estimators.base import LinearClassifier, has_intercept, pose
 from softreg._model.objective import Objective
 from softreg._rows.threads import Threads
 from softreg.solvers.base import Point
@@ -56,7 +56,7 @@ def optimum_of(
             f"y holds the classes {sample.encoding.classes.tolist()}, and the model was fitted to "
             f"{estimator.classes_.tolist()}; pass the X and y that it was fitted to."
         )
-    rows = sample.rows(bool(estimator.fit_intercept), threads)
+    rows = sample.rows(has_intercept(estimator), threads)
     objective = pose(
         estimator, rows, sample.encoding, estimator._inverse_strengths(sample.encoding)
     )

@@ -15,6 +15,7 @@ from softreg._encoding.answers import Answers, Encoder, Encoding, has_columns
 from softreg._encoding.chunk_survey import Survey
 from softreg._estimators.base import (
     feature_attributes,
+    has_intercept,
     penalty_of,
     prediction_attributes,
     read_features,
@@ -97,7 +98,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         reader = copy.copy(self)  # keeps the features of the first chunk, to compare the others
         with threads_of(self) as threads:
             survey = Survey.from_chunks(chunks, reader._validated, self._encoder)
-            raw = Coordinates.raw(reader.n_features_in_, bool(self.fit_intercept))
+            raw = Coordinates.raw(reader.n_features_in_, has_intercept(self))
             rows = ChunkedRows.from_source(survey.rows(raw, threads))
             result, attributes = self._solve(rows, survey.encoding, {})
         self._store(feature_attributes(reader) | attributes)
@@ -168,7 +169,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         answers = encoder.checked(y, sample_weight, data)
         encoding = self._stream_encoding(encoder, classes, answers, y)
         with threads_of(self) as threads:
-            raw = Coordinates.raw(data.shape[1], bool(self.fit_intercept))
+            raw = Coordinates.raw(data.shape[1], has_intercept(self))
             unit = self._weight_unit(answers)
             targets = encoding.targets(answers.in_weight_unit(unit))
             rows = memory_rows(data, *targets, None, raw, threads, unit)
@@ -242,7 +243,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         W, b, stream = self.coef_.T, self.intercept_, getattr(self, "_stream_", None)
         if stream is None:
             stream = StreamState.from_coefficients(raw, W, b, self.n_samples_seen_)
-        drops_intercept = b.any() and not self.fit_intercept
+        drops_intercept = b.any() and not raw.intercept
         if drops_intercept or stream.coordinates.intercept != raw.intercept:
             raise ValueError(
                 f"fit_intercept={self.fit_intercept!r} was {not self.fit_intercept!r} before; a "
