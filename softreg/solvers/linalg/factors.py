@@ -30,8 +30,9 @@ def cholesky(H: NDArray) -> NDArray:
     ValueError if H is not finite, or far from H >= 0.
     """
     diagonal, raised = H.diagonal().copy(), _EPS
-    # LAPACK takes some NaN for numbers. Only rounding keeps the factor of a finite H from existing.
-    while raised < 1 and np.isfinite(H).all():
+    # LAPACK takes some NaN for numbers. Of saturated scores H is all rounding, and may need a
+    # diagonal that is many times its own.
+    while raised < 1 / _EPS and np.isfinite(H).all():
         A = H.T.copy(order="F")
         np.fill_diagonal(A, positive(diagonal * (1 + raised)))
         factor, failed = linalg.lapack.dpotrf(A, lower=1, overwrite_a=1)
