@@ -75,7 +75,10 @@ def check_real(name: str, values: Any) -> NDArray:
 def check_finite_real(name: str, values: Any) -> NDArray:
     """Return an array of finite real numbers of any dtype and shape."""
     array = check_real(name, values)
-    raise_where(~np.isfinite(array), array, f"{name} must be finite", "remove or replace it")
+    with np.errstate(over="ignore", invalid="ignore"):
+        is_suspect = not np.isfinite(array.sum(dtype=np.float64))  # without a mask of its size
+    if is_suspect:
+        raise_where(~np.isfinite(array), array, f"{name} must be finite", "remove or replace it")
     return array
 
 
@@ -160,12 +163,12 @@ def check_sample_weight(weight: Any, n: int, n_labels: int | None = None) -> NDA
 
 
 def check_offset(offset: Any, shape: tuple[int, ...]) -> NDArray | None:
-    """Return offset in the shape of decision_function, or None."""
+    """Return offset in the shape of decision_function, in its precision, or None."""
     if offset is None:
         return None
     if sparse.issparse(offset):
         raise TypeError("offset is sparse; pass a dense array: offset.toarray().")
-    o = check_array(offset, ensure_2d=False, dtype=np.float64, input_name="offset")
+    o = check_array(offset, ensure_2d=False, dtype=(np.float64, np.float32), input_name="offset")
     check_finite_real("offset", o)  # also under scikit-learn's assume_finite
     meaning = ", as decision_function: a number per row and row of coef_ (of two classes: per row)"
     check_shape("offset", o, *shape, meaning=meaning)
@@ -219,7 +222,8 @@ def check_probabilities(y: NDArray) -> NDArray:
             "SoftmaxRegression gives each row one class; use SigmoidRegression. "
             "Multilabel-indicator target data is not supported: Unknown label type."
         )
-    return Y / check_row_sums("y", Y, 1, "divide each row by its sum")[:, None]
+    sums = check_row_sums("y", Y, 1, "divide each row by its sum")
+    return Y if (sums == 1).all() else Y / sums[:, None]
 
 
 def check_answers(Y: Any, X: Any) -> sparse.csr_array:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metadata_routing import MetadataRouter
+from sklearn.utils.validation import check_is_fitted
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Encoding, Sample
@@ -160,6 +161,8 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
     ) -> float:
         """Return the score of predictions on X by `scoring`; the larger, the better.
 
+        The log loss is summed block by block; scikit-learn's metrics get predictions of all rows.
+
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
@@ -182,12 +185,14 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         UserWarning
             If `scoring` has no score for these rows, as where they lack a class.
         """
-        Z = self.decision_function(X, offset)
+        check_is_fitted(self)
+        data, checked_offset = self._checked(X, offset)
+        n, blocks = data.shape[0], self._score_blocks(data, checked_offset)
         given = {"sample_weight": sample_weight, "offset": offset}
         metadata = requested_metadata(self, "score", given, params)
-        encoding, answers = self._read_answers(y, sample_weight, len(Z))
+        encoding, answers = self._read_answers(y, sample_weight, n)
         scorer = held_out_scorer(self.scoring, X, y, encoding, answers, metadata.scorer)
-        scored = scorer.fold_score(self, np.arange(len(Z)), Z)
+        scored = scorer.score_of_blocks(self, n, blocks)
         if np.isnan(scored.values):
             reason = scored.reason or "no answer is known"
             message = f"scoring={self.scoring!r} has no score for these rows ({reason})."

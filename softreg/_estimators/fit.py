@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score
+from sklearn.utils.validation import check_is_fitted
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Encoding, has_columns
@@ -151,11 +152,14 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
             Before `fit`; if X has other features than in `fit`, `offset` has another shape, or y
             is not as described.
         """
-        predicted = self.predict(X, offset)
-        if predicted.ndim == 1 and not has_columns(y):
-            return accuracy_score(y, predicted, sample_weight=sample_weight)
-        _, answers = self._read_answers(y, sample_weight, predicted.shape[0])
-        return expected_accuracy(predicted, answers, self.classes_)
+        if not (has_columns(y) or getattr(self, "multilabel_", False)):
+            return accuracy_score(y, self.predict(X, offset), sample_weight=sample_weight)
+        check_is_fitted(self)
+        data, checked_offset = self._checked(X, offset)
+        _, answers = self._read_answers(y, sample_weight, data.shape[0])
+        blocks = self._score_blocks(data, checked_offset)
+        predicted = ((self._predictions(Z), answers.take_rows(rows)) for rows, Z in blocks)
+        return expected_accuracy(predicted, self.classes_)
 
     def _solve(
         self, rows: Rows, encoding: Encoding, data: dict[str, Any]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from softreg._encoding.answers import Sample
-from softreg._estimators.base import LinearClassifier, has_intercept, pose
+from softreg._estimators.base import LinearClassifier, block_slices, has_intercept, pose
 from softreg._model.objective import Objective
 from softreg._rows.threads import Threads
 from softreg.solvers.base import Point
@@ -78,6 +78,10 @@ def metric_at_optimum(objective: Objective, T: NDArray) -> Metric:
     return metric.refreshed(objective, T)
 
 
-def probabilities_of(estimator: LinearClassifier, scores: NDArray) -> NDArray:
-    """Return the probabilities (n, n_classes) of scores (n, K), or (n, 1) of two classes."""
-    return estimator._probabilities(estimator._as_decisions(scores))
+def probabilities_inplace(estimator: LinearClassifier, scores: NDArray) -> NDArray:
+    """Return the probabilities (n, K) of scores (n, K), in their place, or (n, 2) of (n, 1)."""
+    shape = len(scores), len(estimator.classes_)
+    P = scores if shape == scores.shape else np.empty(shape)
+    for rows in block_slices(len(P), P.size):
+        P[rows] = estimator._probabilities(estimator._as_decisions(scores[rows]))
+    return P
