@@ -202,7 +202,7 @@ def test_dates_alone_are_refused_as_they_are_beside_numbers():
         SoftmaxRegression().fit([[np.datetime64("2024-03-01") + i] for i in range(N)], y)
 
 
-BAD = pd.DataFrame(X, columns=list("abcd"), index=range(1000, 1000 + N))
+BAD = pd.DataFrame(X.copy(), columns=list("abcd"), index=range(1000, 1000 + N))
 BAD.loc[1011, "c"] = np.nan
 Y = (X[:, :2] > 0).astype(float)
 MODEL = SoftmaxRegression().fit(BAD.fillna(0), y)
