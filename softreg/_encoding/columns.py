@@ -17,7 +17,7 @@ from scipy import sparse
 # So many columns are named of each kind, and so many characters shown of a value.
 _MOST_COLUMNS, _MOST_CHARACTERS = 3, 40
 _WITH_COMMA = re.compile(r"\s*[+-]?[\d.]*,\d+\s*")
-_DATE = re.compile(r"\s*\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T\s].*)?")
+_DATE = re.compile(r"\s*(\d{4}([-./]\d\d?){2}|(\d\d?[-./]){2}(\d{2}|\d{4}))([T\s].*)?")
 
 # What a column may hold, x in the remedies, in the order in which errors say it.
 _REMEDIES = {
@@ -138,9 +138,10 @@ def _columns(X: Any) -> Iterator[Column]:
     if sparse.issparse(X):
         entries: Any = sparse.coo_array(X)  # type: ignore[call-overload]
         wrong = ~np.isfinite(entries.data) | np.iscomplexobj(entries)
-        for j in np.unique(entries.col[wrong]).tolist():
-            of_column = wrong & (entries.col == j)
-            yield Column(j, entries.data[of_column], entries.row[of_column])
+        order = np.flatnonzero(wrong)[np.lexsort((entries.row[wrong], entries.col[wrong]))]
+        starts = np.flatnonzero(np.diff(entries.col[order])) + 1
+        for places in np.split(order, starts) if len(order) else []:
+            yield Column(int(entries.col[places[0]]), entries.data[places], entries.row[places])
     elif _is_frame(X):
         for j, name in enumerate(X.columns.tolist()):
             yield Column(name, np.asarray(X.iloc[:, j]), X.index)
