@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from sklearn.utils import check_array
 from softreg import SigmoidRegression, SigmoidRegressionCV
 from softreg._encoding import validation
 from softreg._encoding.class_values import codes_in, listed
-from softreg._estimators.base import read_sample
+from softreg._estimators.base import block_slices, read_sample
 from softreg._selection.cv_scores import splits_of
 
 __all__ = ["tune_thresholds"]
@@ -115,7 +115,7 @@ def tune_thresholds(
     rows, scores = _held_out_scores(estimator, sample, X, y, cv)
     y_true, weight = sample.answers.take_rows(rows)
     weight = np.ones(len(rows)) if weight is None else weight
-    true = y_true.toarray() if classes is None else codes_in(classes, y_true)
+    true = y_true.tocsc() if classes is None else codes_in(classes, y_true)
     cuts_of = _cuts_of_labels if classes is None or len(classes) == 2 else _cuts_of_classes
     cuts = cuts_of(criterion, true, scores, weight)
     return expit(np.clip(cuts, -_LARGEST_CUT, _LARGEST_CUT))
@@ -203,6 +203,14 @@ def _f1(confusion: NDArray) -> NDArray:
     return f1[1] if len(f1) == 2 else f1.mean(axis=0)
 
 
+def _places(y: NDArray, classes: NDArray) -> NDArray[np.intp]:
+    """Return the places of classes y (m,) among all classes (K,)."""
+    places = np.empty(len(y), dtype=np.intp)
+    for rows in block_slices(len(y), len(y) * len(classes)):
+        places[rows] = (y[rows, None] == classes).argmax(axis=1)
+    return places
+
+
 def _held_out_scores(
     estimator: Any, sample: Any, X: Any, y: Any, cv: Any
 ) -> tuple[NDArray, NDArray]:
@@ -211,11 +219,24 @@ def _held_out_scores(
     Scores are by clones fitted to the other rows of the `Sample`, NaN for labels that are constant
     there. X and y are as the user gave them, for the splitter.
     """
-    classes, n = sample.encoding.classes, sample.data.shape[0]
-    by_class = sample.answers.y.ndim == 1
-    rows, scores = [], []
-    for number, fold in enumerate(splits_of(cv, X, y, {})):
-        train, test = (np.arange(n)[np.asarray(part)] for part in fold)  # masks become indices
+    n = sample.data.shape[0]
+    folds = [
+        tuple(np.arange(n)[np.asarray(part)] for part in fold)  # masks become indices
+        for fold in splits_of(cv, X, y, {})
+    ]
+    rows = np.concatenate([test for _, test in folds])
+    scores = np.empty((len(rows), *sample.encoding.score_shape))
+    for block, scores_of_block in _scores_of_folds(estimator, sample, folds):
+        scores[block] = scores_of_block
+    return rows, scores
+
+
+def _scores_of_folds(
+    estimator: Any, sample: Any, folds: list[tuple[NDArray, NDArray]]
+) -> Iterator[tuple[slice, NDArray]]:
+    """Yield blocks of the rows that folds hold out, one fold after another, and their scores."""
+    classes, by_class, start = sample.encoding.classes, sample.answers.y.ndim == 1, 0
+    for number, (train, test) in enumerate(folds):
         others = sample.answers.take_rows(train).in_weight_unit(1 / sample.weight_unit)
         missing = listed(classes[codes_in(others.y, classes) < 0]) if by_class else []
         if missing:
@@ -227,27 +248,26 @@ def _held_out_scores(
         with warnings.catch_warnings():  # a label that is constant in a fold is left out there
             warnings.filterwarnings("ignore", validation.CONSTANT_LABELS, UserWarning)
             model.fit(sample.data[train], *others)
-        fold_scores = model.decision_function(sample.data[test]).astype(float)
-        if not by_class:
-            fold_scores[:, (model.coef_ == 0).all(axis=1)] = np.nan
-        rows.append(test)
-        scores.append(fold_scores)
-    return np.concatenate(rows), np.concatenate(scores)
+        for block, scores in model._score_blocks(sample.data[test], None):
+            if not by_class:
+                scores[:, (model.coef_ == 0).all(axis=1)] = np.nan
+            yield slice(start + block.start, start + block.stop), scores
+        start += len(test)
 
 
-def _cuts_of_labels(
-    criterion: Criterion, true: NDArray, scores: NDArray, weight: NDArray
-) -> NDArray:
+def _cuts_of_labels(criterion: Criterion, true: Any, scores: NDArray, weight: NDArray) -> NDArray:
     """Return each label's cut, (L,), given 0 and 1, or NaN where unknown, and scores, (m, L).
 
-    Or that of the second of two classes, (1,), given (m,). Weights are (m,) or (m, L).
+    Or that of the second of two classes, (1,), given (m,). Labels are CSC, weights (m,) or (m, L).
     """
-    m = len(scores)
-    true, scores = true.reshape(m, -1), scores.reshape(m, -1)
+    m, cuts = len(scores), []
+    scores = scores.reshape(m, -1)
     weight = np.broadcast_to(weight.reshape(m, -1), scores.shape)
-    known = ~(np.isnan(true) | np.isnan(scores))
-    labels = zip(true.T, scores.T, weight.T, known.T, strict=True)
-    return np.array([criterion.best_cut(y[k], z[k], s[k]) for y, z, s, k in labels])
+    for label, (z, s) in enumerate(zip(scores.T, weight.T, strict=True)):
+        y = true if true.ndim == 1 else true[:, [label]].toarray()[:, 0]
+        known = ~(np.isnan(y) | np.isnan(z))
+        cuts.append(criterion.best_cut(y[known], z[known], s[known]))
+    return np.array(cuts)
 
 
 def _cuts_of_classes(
@@ -261,14 +281,22 @@ def _cuts_of_classes(
     for _ in range(_MOST_ROUNDS):
         before = cuts.copy()
         for k in range(len(cuts)):
-            others = scores - cuts
-            excess = others[:, k].copy()
-            others[:, k] = -np.inf
-            lead = excess - others.max(axis=1)
-            cuts[k] += criterion.best_cut(true, lead, weight, k, others.argmax(axis=1))
+            lead, others = _lead(scores, cuts, k)
+            cuts[k] += criterion.best_cut(true, lead, weight, k, others)
         if (cuts == before).all():
             break
     return cuts
+
+
+def _lead(scores: NDArray, cuts: NDArray, k: int) -> tuple[NDArray, NDArray]:
+    """Return by how much class k leads the best of the others, and which that is, (m,) both."""
+    lead, others = np.empty(len(scores)), np.empty(len(scores), dtype=np.intp)
+    for rows in block_slices(len(scores), scores.size):
+        excess = scores[rows] - cuts
+        of_k = excess[:, k].copy()
+        excess[:, k] = -np.inf
+        lead[rows], others[rows] = of_k - excess.max(axis=1), excess.argmax(axis=1)
+    return lead, others
 
 
 def _confusion_at_cuts(true: NDArray, scores: NDArray, weight: NDArray, cuts: NDArray) -> NDArray:

@@ -33,6 +33,23 @@ _PARQUET = (".parquet", ".pq")
 AnyPath = str | os.PathLike[str]
 
 
+class LocatedChunk(tuple):
+    """A chunk (X, y) or (X, y, sample_weight) that knows where its rows stand.
+
+    Attributes
+    ----------
+    location : str, for errors: its rows, counted from 0, and their file if they are in one
+    """
+
+    location: str
+
+    def __new__(cls, fields: Iterable, start: int, stop: int, file: Any) -> LocatedChunk:
+        """Return the chunk of the rows from `start` to before `stop` of a file, or of none."""
+        chunk = super().__new__(cls, fields)
+        chunk.location = f"rows {start} to {stop - 1}{f' of {file}' if file else ''}"
+        return chunk
+
+
 @dataclass(frozen=True)
 class Arrays:
     """Chunks of arrays, in memory or in files.
@@ -113,8 +130,11 @@ class Arrays:
                     yield from Arrays(*files, rows=self.rows)
             return
         n, step = self.X.shape[0], self.rows or _default_rows(int(np.prod(self.X.shape[1:])))
+        file = getattr(self.X, "filename", None)
         for start in range(0, n, step):
-            yield tuple(_read_rows(array, start, min(start + step, n)) for array in self._arrays)
+            stop = min(start + step, n)
+            parts = (_read_rows(array, start, stop) for array in self._arrays)
+            yield LocatedChunk(parts, start, stop, file)
 
     @property
     def _arrays(self) -> list:
@@ -224,6 +244,7 @@ class Table:
     def __post_init__(self) -> None:
         """Check the fields."""
         _check_rows(self.rows)
+        validation.check_flag("keep_default_na", self.keep_default_na)
         for name in ("paths", "target", "sample_weight", "columns"):
             if not isinstance(value := getattr(self, name), str | os.PathLike | None):
                 object.__setattr__(self, name, _listed(value))
@@ -245,7 +266,8 @@ class Table:
                 with validation.noting(f"In {file}."):
                     X = self.transform(frame[features]) if self.transform else frame[features]
                 weight = [] if self.sample_weight is None else [frame[self.sample_weight]]
-                yield X, frame[self.target], *weight
+                start, stop = frame.index[0], frame.index[-1] + 1
+                yield LocatedChunk([X, frame[self.target], *weight], start, stop, file)
         if not n_rows:
             raise ValueError(f"paths={self.paths!r} hold an empty table; it must have some rows.")
 
@@ -347,13 +369,15 @@ class Table:
             return self._read_csv(file, nrows=0).columns.tolist()
 
     def _frames(self, file: str, columns: list[str], types: Any = None) -> Iterator[Any]:
-        """Yield the rows of a file as DataFrames that have some."""
-        rows = self.rows or _default_rows(len(columns))
+        """Yield the rows of a file as DataFrames that have some, indexed by their numbers."""
+        rows, start = self.rows or _default_rows(len(columns)), 0
         with self._noting(file):
             if _is_parquet(file):
                 ahead = {"batch_readahead": 0, "fragment_readahead": 0, "use_threads": False}
                 batches = _dataset(file).to_batches(columns=columns, batch_size=rows, **ahead)
-                yield from (batch.to_pandas() for batch in batches if len(batch))
+                for frame in (batch.to_pandas() for batch in batches if len(batch)):
+                    frame.index = range(start, start := start + len(frame))
+                    yield frame
             else:
                 with self._read_csv(file, usecols=columns, dtype=types, chunksize=rows) as frames:
                     yield from filter(len, frames)

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from softreg._encoding import validation
 from softreg._estimators.base import LinearClassifier, threads_of
-from softreg._estimators.optimum import optimum_of, probabilities_of
+from softreg._estimators.optimum import optimum_of, probabilities_inplace
 from softreg._selection.leave_one_out import leave_one_out_with_refits
 
 __all__ = ["LeaveOneOut", "loo"]
@@ -101,4 +101,4 @@ def loo(
         objective, T, metric = optimum_of(estimator, X, y, sample_weight, offset, threads)
         left_out = leave_one_out_with_refits(objective, T, metric)
     leverage = left_out.leverage[:, 0] if left_out.leverage.shape[1] == 1 else left_out.leverage
-    return LeaveOneOut(probabilities_of(estimator, left_out.scores), leverage)
+    return LeaveOneOut(probabilities_inplace(estimator, left_out.scores), leverage)

@@ -65,6 +65,11 @@ REFUSED_BY_ALL = {
     "too few weights": ({}, {"sample_weight": ROWS[:7]}, ("sample.weight", "7", "120")),
     "tol < 0": ({"tol": -1e-3}, {}, ("tol", r"-0\.001", "positive|> 0|greater|range|>= 0")),
     "max_iter < 0": ({"max_iter": -1}, {}, ("max_iter", "-1", ">= 0")),
+    "intercept a word": ({"fit_intercept": "no"}, {}, ("fit_intercept", "no", "True or False")),
+    "intercept None": ({"fit_intercept": None}, {}, ("fit_intercept", "None", "True or False")),
+    "intercept 2": ({"fit_intercept": 2}, {}, ("fit_intercept", "2", "True or False")),
+    "verbose a word": ({"verbose": "x"}, {}, ("verbose", "x", "integer", "True or False")),
+    "verbose < 0": ({"verbose": -1}, {}, ("verbose", "-1", ">= 0")),
     "n_jobs = 0": ({"n_jobs": 0}, {}, ("n_jobs", r"\b0", "None|positive|-1")),
     "factors below 0": (
         {"penalty_factor": [1.0, -3.0, 1.0, 1.0]},
@@ -127,6 +132,17 @@ REFUSED = REFUSED_BY_ALL | {
     "C < 0": ({"C": -2.5}, {}, ("C", r"-2\.5", "positive|> 0|greater|range|inf")),
     "C = NaN": ({"C": np.nan}, {}, ("C", "nan", "positive|> 0|greater|range|inf")),
     "C a word": ({"C": "strong"}, {}, ("C", "strong", "number|float|real|positive|range")),
+    "C beyond all penalties": (
+        {"C": 1e-320},
+        {},
+        ("penalty", "C=1e-320|C=9", "finite", "larger C"),
+    ),
+    "C too small for the factors": (
+        {"C": 1e-200, "penalty_factor": [1.0, 1e200, 1.0, 1.0]},
+        {},
+        ("penalty_factor / C", "1e-200", "larger C"),
+    ),
+    "warm start 3": ({"warm_start": 3}, {}, ("warm_start", "3", "True or False")),
     "label_smoothing = 1": (
         {"label_smoothing": 1.0},
         {},
@@ -424,3 +440,11 @@ def test_the_warning_of_separated_classes_shows_strengths_as_values():
             "array(" in str(item.message) or TYPE_OF_NUMPY.search(str(item.message))
             for item in caught
         )
+
+
+def test_flags_may_be_bools_of_numpy_and_zero_or_one():
+    """As scikit-learn's users pass them, also from the grid of a search."""
+    for yes, no in ((True, False), (np.True_, np.False_), (1, 0), (np.int64(1), np.int64(0))):
+        with_intercept = SoftmaxRegression(fit_intercept=yes, warm_start=yes, verbose=no).fit(X, y)
+        without = SoftmaxRegression(fit_intercept=no, warm_start=no, verbose=no).fit(X, y)
+        assert with_intercept.intercept_.any() and not without.intercept_.any()

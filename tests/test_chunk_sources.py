@@ -442,6 +442,37 @@ def test_errors_of_reading_name_the_file(tmp_path):
         assert error is TypeError or "'sep': ',', 'decimal': '.', 'encoding': 'utf-8'" in note
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])
+def test_what_is_no_number_is_found_by_file_row_and_column(tmp_path, suffix):
+    """Of three files the second has a missing value: its row in that file, not in the chunk."""
+    for part in range(3):
+        frame = pd.DataFrame({"a": np.arange(40.0), "b": 1.0, "y": np.arange(40) % 2})
+        frame.loc[33, "b"] = np.nan if part == 1 else 1
+        frame.to_csv(tmp_path / f"X{part}.csv", index=False)
+        frame.to_parquet(tmp_path / f"X{part}.parquet")
+        np.save(tmp_path / f"X{part}.npy", frame[["a", "b"]])
+        np.save(tmp_path / f"y{part}.npy", frame["y"])
+    files = [tmp_path / f"X{part}{suffix}" for part in range(3)]
+    if suffix == ".npy":
+        source = Arrays(files, [tmp_path / f"y{part}.npy" for part in range(3)], rows=10)
+        place = r"column 1 \(nan in row 3; 1 of 10"  # of the chunk, whose rows are in the note
+    else:
+        source = Table(files, "y", columns=["a", "b"], rows=10)
+        place = r"column 'b' \(nan at index 33; 1 of 10"
+    with pytest.raises(ValueError, match=place) as caught:
+        SoftmaxRegression().fit_chunks(source)
+    assert (
+        f"chunk 7 of `chunks` (the first one is 0), rows 30 to 39 of {files[1]}"
+        in (caught.value.__notes__[0])
+    )
+
+
+def test_whether_na_is_missing_is_true_or_false(tmp_path):
+    """A word, which pandas takes for True, is refused."""
+    with pytest.raises(ValueError, match="keep_default_na='no' must be True or False"):
+        Table(tmp_path / "any.csv", "y", keep_default_na="no")
+
+
 # ---- Transforms ---------------------------------------------------------------------------------
 
 

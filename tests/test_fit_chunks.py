@@ -288,7 +288,8 @@ def broken(chunks, after, error):
     return read
 
 
-FRAMES = parts(pd.DataFrame(X, columns=list("abcd")), y)
+FRAME = pd.DataFrame(X, columns=list("abcd"))
+FRAMES = parts(FRAME, y)
 OTHER_NAMES = parts(pd.DataFrame(X, columns=list("abce")), y)
 NO_TUPLES = "tuple", r"\(X, y\)"
 
@@ -407,6 +408,16 @@ def wrong():
             on_pass(2, first=FRAMES, later=OTHER_NAMES),
             ValueError,
             ("'e'", "'d'", "chunk 0", "later"),
+        ),
+        "other order of names": (
+            [(FRAME, y), (FRAME[["a", "c", "b", "d"]], y)],
+            ValueError,
+            ("'c' as column 1", "first chunk has 'b'", "chunk 1"),
+        ),
+        "a name twice": (
+            [(FRAME, y), (pd.concat([FRAME, FRAME[["a"]]], axis=1), y)],
+            ValueError,
+            ("'a' as column 4", "chunk 1"),
         ),
     }
 

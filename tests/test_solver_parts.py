@@ -24,6 +24,7 @@ from softreg._rows.threads import Limits, Threads
 from softreg.solvers.base import Point
 from softreg.solvers.linalg.conjugate_gradients import HessianProduct, conjugate_gradients
 from softreg.solvers.linalg.costs import costs_of
+from softreg.solvers.linalg.factors import cholesky
 from softreg.solvers.linalg.metrics import (
     ChanceByLeverage,
     DiagonalMetric,
@@ -490,6 +491,23 @@ def test_newtons_equations_of_a_problem_are_those_it_has_alone(several, name):
         close(residual[:, problem], residual_alone, 1e-10)
         alone.append(n_alone)
     assert products == max(alone)
+
+
+def test_cholesky_raises_the_diagonal_by_rounding_and_refuses_what_has_no_factor():
+    """L L' is H, singular or not, to rounding; where H is not finite or not >= 0, an error says so.
+
+    LAPACK takes some NaN for numbers, and no diagonal is large enough for [[0, 1], [1, 0]].
+    """
+    G = np.random.default_rng(0).normal(size=(5, 3))
+    for H in (G @ G.T, G.T @ G, np.ones((4, 4)), np.zeros((2, 2)) + np.diag([0.0, 2.0])):
+        L = cholesky(H)
+        raised = np.where(H.diagonal() > 0, H.diagonal(), 1)
+        H = H - np.diag(H.diagonal()) + np.diag(raised)
+        np.testing.assert_allclose(np.tril(L) @ np.tril(L).T, H, atol=1e-12 * np.abs(H).max())
+    broken = [np.diag([np.nan, 1]), np.diag([1, np.inf]), np.array([[1, np.nan], [np.nan, 1]])]
+    for H in (*broken, np.array([[0.0, 1.0], [1.0, 0.0]])):
+        with pytest.raises(ValueError, match="Hessian is not finite, or not positive"):
+            cholesky(H)
 
 
 # ---- Points -------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ class Answers(NamedTuple):
         """Whether rows have any number of labels, not one class each."""
         return sparse.issparse(self.y)
 
-    def take_rows(self, rows: NDArray) -> Answers:
+    def take_rows(self, rows: NDArray | slice) -> Answers:
         """Return the answers of some rows."""
         return Answers(self.y[rows], None if self.weight is None else self.weight[rows])
 
@@ -168,7 +168,9 @@ class Sample:
         answers = checked_answers.in_weight_unit(unit)
         encoding = encoder.encoding_from_tally(encoder.tally(answers))
         checked = validation.check_offset(offset, data.shape[:1] + encoding.score_shape)
-        columns = None if checked is None else checked.reshape(len(checked), -1)
+        columns: Any = None
+        if checked is not None:
+            columns = checked.reshape(len(checked), -1).astype(np.float64, copy=False)
         return cls(data, answers, unit, encoding, columns)
 
     def rows(self, intercept: bool, threads: Threads) -> MemoryRows:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import count, zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,12 +32,16 @@ _VALUES_AT_ONCE = 2**14
 
 
 class Chunk(NamedTuple):
-    """A chunk with its number, counted from 0; X is None if it has no rows."""
+    """A chunk with its number, counted from 0; X is None if it has no rows.
+
+    Its location, for errors, is what a source such as those of `softreg.chunks` says, or "".
+    """
 
     number: int
     X: Any
     y: Any
     weight: Any
+    location: str
 
 
 def read_chunks(chunks: Any, which_pass: str) -> Iterator[Chunk]:
@@ -52,10 +56,11 @@ def read_chunks(chunks: Any, which_pass: str) -> Iterator[Chunk]:
         yield chunk
 
 
-def noting_chunk(number: int, which_pass: str) -> AbstractContextManager[None]:
+def noting_chunk(number: int, which_pass: str, location: str = "") -> AbstractContextManager[None]:
     """Return a context that adds to any error in which chunk and pass it was raised."""
+    where = f", {location}," if location else ""
     return validation.noting(
-        f"In chunk {number} of `chunks` (the first one is 0), in {which_pass} pass."
+        f"In chunk {number} of `chunks` (the first one is 0){where} in {which_pass} pass."
     )
 
 
@@ -86,7 +91,7 @@ def _unpacked(number: int, fields: Any) -> Chunk:
         )
     X, y, weight = (*fields, None)[:3]
     n = X.shape[0] if hasattr(X, "shape") else len(X)
-    return Chunk(number, X if n else None, y, weight)
+    return Chunk(number, X if n else None, y, weight, getattr(fields, "location", ""))
 
 
 # By what a later pass knows a chunk again: its number of rows, and checksums of its parts.
@@ -141,8 +146,8 @@ class _ChunkChecker:
         for name, before, now in zip(("X", "y"), self.columns, _columns(chunk), strict=True):
             if before != now:
                 raise ValueError(
-                    f"{name} has columns {now} in chunk {chunk.number}, but had {before}; all "
-                    "chunks must have the same columns in the same order."
+                    f"{name} {_difference(before, now)}; all chunks must have the same columns in "
+                    "the same order."
                 )
         X, y = self.validate(chunk.X, reset=first), chunk.y
         if is_column(y) and not sparse.issparse(y):  # without a warning in every chunk
@@ -154,6 +159,19 @@ def _columns(chunk: Chunk) -> tuple[list | None, ...]:
     """Return the names of the columns of X and y, None for what has none."""
     names = (getattr(table, "columns", None) for table in (chunk.X, chunk.y))
     return tuple(None if columns is None else list(columns) for columns in names)
+
+
+def _difference(before: list | None, now: list | None) -> str:
+    """Return in words how names of columns, None without any, differ from the first chunk's."""
+    if before is None or now is None:
+        return f"has columns named {now}, and those of the first chunk are named {before}"
+    lacking = [name for name in before if name not in now]
+    new = [name for name in now if name not in before]
+    if lacking or new:
+        return f"lacks the first chunk's columns {lacking} and has the new ones {new}"
+    pairs = enumerate(zip_longest(before, now))
+    place, (expected, found) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
+    return f"has {found!r} as column {place}, where the first chunk has {expected!r}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +212,7 @@ class Survey:
             if chunk.X is None:
                 fingerprints.append({"rows": 0})
                 continue
-            with noting_chunk(chunk.number, "the first"):
+            with noting_chunk(chunk.number, "the first", chunk.location):
                 first = checker is None
                 checker = checker or _ChunkChecker(validate, encoder_of(chunk.y), _columns(chunk))
                 X, answers = checker.checked(chunk, first=first)
@@ -240,7 +258,7 @@ class Survey:
             if chunk.X is None:
                 self._check_unchanged(chunk.number, {"rows": 0})
                 continue
-            with noting_chunk(chunk.number, "a later"):
+            with noting_chunk(chunk.number, "a later", chunk.location):
                 checked = self.checker.checked(chunk, first=False)
             self._check_unchanged(chunk.number, _fingerprint(*checked))
             yield checked

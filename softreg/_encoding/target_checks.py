@@ -104,12 +104,13 @@ def check_probabilities(y: NDArray) -> NDArray:
             "Multilabel-indicator target data is not supported: Unknown label type."
         )
     remedy = "divide each row by its sum"
-    if (np.rint(Y) == Y).all():
+    if Y.max(initial=0) > 1 and (np.rint(Y) == Y).all():
         remedy += (
             " and pass the sums as sample_weight, as these look like counts; or take a row for "
             "each class that occurs, with its count as sample_weight"
         )
-    return Y / check_row_sums("y", Y, 1, remedy)[:, None]
+    sums = check_row_sums("y", Y, 1, remedy)
+    return Y if (sums == 1).all() else Y / sums[:, None]
 
 
 def check_answers(Y: Any, X: Any) -> sparse.csr_array:

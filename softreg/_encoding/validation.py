@@ -95,7 +95,10 @@ def check_real(name: str, values: Any) -> NDArray:
 def check_finite_real(name: str, values: Any) -> NDArray:
     """Return an array of finite real numbers of any dtype and shape."""
     array = check_real(name, values)
-    raise_where(~np.isfinite(array), array, f"{name} must be finite", "remove or replace it")
+    with np.errstate(over="ignore", invalid="ignore"):
+        is_suspect = not np.isfinite(array.sum(dtype=np.float64))  # without a mask of its size
+    if is_suspect:
+        raise_where(~np.isfinite(array), array, f"{name} must be finite", "remove or replace it")
     return array
 
 
@@ -127,6 +130,20 @@ def check_integer(name: str, value: Any, least: int, otherwise: str = "") -> int
     """Return an integer >= `least`; the error adds what the argument may be `otherwise`."""
     rule = f"an integer >= {least}{otherwise}"
     return int(_checked_number(name, value, rule, least, kind=numbers.Integral))
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return whether an argument is true: a bool of Python or NumPy, or the integer 0 or 1."""
+    if isinstance(value, bool | np.bool_ | numbers.Integral) and value in (0, 1):
+        return bool(value)
+    raise ValueError(f"{name}={value!r} must be True or False.")
+
+
+def check_verbose(verbose: Any) -> bool:
+    """Return whether to print: a bool or integer >= 0, of which any above 0 is True."""
+    if isinstance(verbose, bool | np.bool_):
+        return bool(verbose)
+    return check_integer("verbose", verbose, 0, ", or True or False; 0 prints nothing") > 0
 
 
 def _checked_number(
@@ -165,12 +182,12 @@ def check_sample_weight(weight: Any, n: int, n_labels: int | None = None) -> NDA
 
 
 def check_offset(offset: Any, shape: tuple[int, ...]) -> NDArray | None:
-    """Return offset in the shape of decision_function, or None."""
+    """Return offset in the shape of decision_function, in its precision, or None."""
     if offset is None:
         return None
     if sparse.issparse(offset):
         raise TypeError("offset is sparse; pass a dense array: offset.toarray().")
-    o = check_array(offset, ensure_2d=False, dtype=np.float64, input_name="offset")
+    o = check_array(offset, ensure_2d=False, dtype=(np.float64, np.float32), input_name="offset")
     check_finite_real("offset", o)  # also under scikit-learn's assume_finite
     meaning = ", as decision_function: a number per row and row of coef_ (of two classes: per row)"
     check_shape("offset", o, *shape, meaning=meaning)

@@ -31,9 +31,11 @@ from softreg._encoding.answers import (
     two_class_scores,
 )
 from softreg._encoding.class_values import has_columns
+from softreg._encoding.columns import explaining_columns
 from softreg._model.kernels import best_classes
 from softreg._model.objective import Objective
 from softreg._model.penalties import Penalty, Ridge
+from softreg._rows.arrays import joined_rows
 from softreg._rows.base import Rows, slices
 from softreg._rows.threads import Threads
 from softreg.solvers.base import Monitor, Result
@@ -124,8 +126,12 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             If `offset` is sparse.
         """
         check_is_fitted(self)
-        parts = [self._predictions(Z) for _, Z in self._score_blocks(*self._checked(X, offset))]
-        return sparse.vstack(parts, "csr") if sparse.issparse(parts[0]) else np.concatenate(parts)
+        data, checked_offset = self._checked(X, offset)
+        blocks = self._score_blocks(data, checked_offset)
+        parts = ((rows, self._predictions(Z)) for rows, Z in blocks)
+        if getattr(self, "sparse_output_", False):
+            return sparse.vstack([part for _, part in parts], "csr")
+        return joined_rows(data.shape[0], parts)
 
     def predict_top_k(self, X: ArrayLike, k: int, offset: ArrayLike | None = None) -> NDArray:
         """Return the k most probable classes of each row, or the k most probable labels.
@@ -277,13 +283,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         """Return what a function makes of scores in double, (n, ...), in the precision of X."""
         check_is_fitted(self)
         data, checked_offset = self._checked(X, offset)
-        values: Any = None
-        for rows, Z in self._score_blocks(data, checked_offset):
-            part = function(Z)
-            if values is None:
-                values = np.empty((data.shape[0], *part.shape[1:]), data.dtype)
-            values[rows] = part
-        return values
+        blocks = self._score_blocks(data, checked_offset)
+        return joined_rows(data.shape[0], ((rows, function(Z)) for rows, Z in blocks), data.dtype)
 
     def _checked(self, X: Any, offset: Any) -> tuple[Any, NDArray | None]:
         """Return X (n, d) as floats or CSR and the offset, (n, K) or (n,), or None."""
@@ -301,8 +302,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         n, is_sparse = data.shape[0], sparse.issparse(data)
         W = self.coef_.T
         W = np.ascontiguousarray(W) if is_sparse and not sparse.issparse(W) else W
-        values = max(data.size, n * len(self.intercept_))
-        for rows in slices(n, min(n, -(-values // _BLOCK_VALUES))):
+        for rows in block_slices(n, max(data.size, n * len(self.intercept_))):
             block = data[rows].astype(np.float64, copy=False)
             linear: NDArray = safe_sparse_dot(block, W, dense_output=True)
             linear += self.intercept_
@@ -327,7 +327,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _validated(self, X: Any, *, reset: bool) -> Any:
         """Return X (n, d) as floats or CSR; record its features (`reset`), or compare them."""
-        checked: Any = validate_data(self, X, reset=reset, accept_sparse="csr", dtype=_DTYPES)
+        with explaining_columns(X):
+            checked: Any = validate_data(self, X, reset=reset, accept_sparse="csr", dtype=_DTYPES)
         return validation.without_duplicates(checked)
 
     def _attributes_of_fit(self, result: Result, encoding: Encoding, rows: Rows) -> dict[str, Any]:
@@ -405,6 +406,11 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         return tags
 
 
+def block_slices(n: int, n_values: int) -> list[slice]:
+    """Return the slices of n rows that have so many values, which are predicted at a time."""
+    return slices(n, min(n, -(-n_values // _BLOCK_VALUES)))
+
+
 def prediction_attributes(encoding: Encoding, W: NDArray, b: NDArray) -> dict[str, Any]:
     """Return the fitted attributes that predictions are made of, given W (d, K) and b (K,).
 
@@ -428,6 +434,11 @@ def coefficient_path(results: list[Result]) -> tuple[NDArray, NDArray]:
 def threads_of(estimator: LinearClassifier) -> Threads:
     """Return the context in which an estimator computes, with `n_jobs` threads."""
     return Threads(validation.check_n_jobs(estimator.n_jobs))
+
+
+def has_intercept(estimator: LinearClassifier) -> bool:
+    """Return whether an estimator fits intercepts."""
+    return validation.check_flag("fit_intercept", estimator.fit_intercept)
 
 
 def read_features(

@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metadata_routing import MetadataRouter
+from sklearn.utils.validation import check_is_fitted
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Encoding, Sample
 from softreg._estimators.base import (
     LinearClassifier,
     coefficient_path,
+    has_intercept,
     monitor_of,
     pose,
     prediction_attributes,
@@ -116,7 +118,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         sample, features = read_sample(self, X, y, sample_weight, offset)
         select, Cs = validation.check_select(self.select), validation.check_Cs(self.Cs)
         with threads_of(self) as threads:
-            rows = sample.rows(bool(self.fit_intercept), threads)
+            rows = sample.rows(has_intercept(self), threads)
             objective = pose(self, rows, sample.encoding, np.ones(1))
             labelled = as_labels(sample) if self._has_C_per_label(sample.encoding) else sample
             scores_at = self._held_out_scores(objective, labelled, X, y, metadata, by_row)
@@ -169,7 +171,8 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         """Return the score of predictions on X by `scoring`; the larger, the better.
 
         By default that is minus the mean log loss, below zero, and the accuracy only with
-        ``scoring="accuracy"`` or None, as in `LogisticRegressionCV`.
+        ``scoring="accuracy"`` or None, as in `LogisticRegressionCV`. The log loss is summed block
+        by block; scikit-learn's metrics get predictions of all rows.
 
         Parameters
         ----------
@@ -193,12 +196,14 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         UserWarning
             If `scoring` has no score for these rows, as where they lack a class.
         """
-        Z = self.decision_function(X, offset)
+        check_is_fitted(self)
+        data, checked_offset = self._checked(X, offset)
+        n, blocks = data.shape[0], self._score_blocks(data, checked_offset)
         given = {"sample_weight": sample_weight, "offset": offset}
         metadata = requested_metadata(self, "score", given, params)
-        encoding, answers = self._read_answers(y, sample_weight, len(Z))
+        encoding, answers = self._read_answers(y, sample_weight, n)
         scorer = held_out_scorer(self.scoring, X, y, encoding, answers, metadata.scorer)
-        scored = scorer.fold_score(self, np.arange(len(Z)), Z)
+        scored = scorer.score_of_blocks(self, n, blocks)
         if np.isnan(scored.values):
             reason = scored.reason or "no answer is known"
             message = (
@@ -261,7 +266,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         These are (count, n_Cs), or (count, n_Cs, L), of as many folds or rows. `features` are the
         fitted attributes that describe the columns of X.
         """
-        results, scored = [], []
+        results, scored, verbose = [], [], validation.check_verbose(self.verbose)
         for path_point in path_points(objective, Cs, partial(monitor_of, self)):
             C, result = path_point.C, path_point.result
             validation.check_no_overflow(result.objective, result.coef)
@@ -272,7 +277,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             scored.append(scores_at(path_point, classifier))
             check_finite(self.scoring, C, scored[-1])
             results.append(result)
-            if self.verbose:
+            if verbose:
                 F, mean = result.objective.sum(), summary(scored[-1])[0].mean()
                 print(f"[{type(self).__name__}] C = {C:.3g}: F = {F:.10g}, score {mean:.6g}")
         return results, stacked(scored, axis=1)

@@ -9,11 +9,13 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Encoding
 from softreg._estimators.base import (
     LinearClassifier,
+    has_intercept,
     monitor_of,
     pose,
     prediction_attributes,
@@ -86,9 +88,10 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         ------
         ValueError
             If an argument or parameter is not as described; an estimator that was fitted before
-            stays as it was.
+            stays as it was. Columns of X that hold text, missing or infinite values are named, with
+            an example and what to do about it.
         TypeError
-            If `offset` is sparse.
+            If `offset` is sparse, or X holds dates, durations or other objects: likewise.
 
         Warns
         -----
@@ -113,7 +116,7 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         """
         sample, features = read_sample(self, X, y, sample_weight, offset)
         with threads_of(self) as threads:
-            rows = sample.rows(bool(self.fit_intercept), threads)
+            rows = sample.rows(has_intercept(self), threads)
             metadata = None if sample_weight is None else {"sample_weight": sample_weight}
             data = {"X": sample.data, "y": y, "metadata": metadata}
             result, attributes = self._solve(rows, sample.encoding, data)
@@ -159,9 +162,12 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
             Before `fit`; if X has other features than in `fit`, `offset` has another shape, or y
             is not as described, or holds labels of another kind.
         """
-        predicted = self.predict(X, offset)
-        _, answers = self._read_answers(y, sample_weight, predicted.shape[0])
-        return expected_accuracy(predicted, answers, self.classes_)
+        check_is_fitted(self)
+        data, checked_offset = self._checked(X, offset)
+        _, answers = self._read_answers(y, sample_weight, data.shape[0])
+        blocks = self._score_blocks(data, checked_offset)
+        predicted = ((self._predictions(Z), answers.take_rows(rows)) for rows, Z in blocks)
+        return expected_accuracy(predicted, self.classes_)
 
     def _solve(
         self, rows: Rows, encoding: Encoding, data: dict[str, Any]
@@ -195,7 +201,8 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
     def _start(self, objective: Objective, rows: Rows, encoding: Encoding) -> NDArray:
         """Return T (width, K) to start from: the null model, or with `warm_start` the last fit."""
         null = objective.null()
-        if not (self.warm_start and hasattr(self, "coef_")):
+        warm_start = validation.check_flag("warm_start", self.warm_start)
+        if not (warm_start and hasattr(self, "coef_")):
             return null
         same_classes = np.array_equal(self.classes_, encoding.classes)
         shape = null.shape[1], len(rows.coordinates.scale)
@@ -222,6 +229,7 @@ class FitTask:
 
     def __init__(self, estimator: SolverClassifier, data: dict[str, Any]) -> None:
         self._estimator, self._count = estimator, 0
+        self._prints = validation.check_verbose(estimator.verbose)
         self._context: Any = None
         self._subtask: Any = None
         self._hook_arguments = {"estimator": estimator, **data}
@@ -247,7 +255,7 @@ class FitTask:
         If not, the next iteration begins. `attributes` are those of `begin_iteration`.
         """
         self._count += 1
-        if self._estimator.verbose:
+        if self._prints:
             print(f"[{type(self._estimator).__name__}] iteration {self._count}: F = {F:.10g}")
         if self._subtask is None:
             return False

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from softreg._encoding.answers import Sample
-from softreg._estimators.base import LinearClassifier, pose
+from softreg._estimators.base import LinearClassifier, block_slices, has_intercept, pose
 from softreg._model.objective import Objective
 from softreg._rows.threads import Threads
 from softreg.solvers.base import Point
@@ -56,7 +56,7 @@ def optimum_of(
             f"y holds the classes {sample.encoding.classes.tolist()}, and the model was fitted to "
             f"{estimator.classes_.tolist()}; pass the X and y that it was fitted to."
         )
-    rows = sample.rows(bool(estimator.fit_intercept), threads)
+    rows = sample.rows(has_intercept(estimator), threads)
     objective = pose(
         estimator, rows, sample.encoding, estimator._inverse_strengths(sample.encoding)
     )
@@ -78,6 +78,10 @@ def metric_at_optimum(objective: Objective, T: NDArray) -> Metric:
     return metric.refreshed(objective, T)
 
 
-def probabilities_of(estimator: LinearClassifier, scores: NDArray) -> NDArray:
-    """Return the probabilities (n, n_classes) of scores (n, K), or (n, 1) of two classes."""
-    return estimator._probabilities(estimator._as_decisions(scores))
+def probabilities_inplace(estimator: LinearClassifier, scores: NDArray) -> NDArray:
+    """Return the probabilities (n, K) of scores (n, K), in their place, or (n, 2) of (n, 1)."""
+    shape = len(scores), len(estimator.classes_)
+    P = scores if shape == scores.shape else np.empty(shape)
+    for rows in block_slices(len(P), P.size):
+        P[rows] = estimator._probabilities(estimator._as_decisions(scores[rows]))
+    return P

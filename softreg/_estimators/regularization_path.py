@@ -11,7 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
 from softreg._encoding import validation
-from softreg._estimators.base import coefficient_path, monitor_of, pose, read_sample, threads_of
+from softreg._estimators.base import (
+    coefficient_path,
+    has_intercept,
+    monitor_of,
+    pose,
+    read_sample,
+    threads_of,
+)
 from softreg._estimators.fit import SolverClassifier
 from softreg._estimators.softmax import SoftmaxRegression
 from softreg._selection.path import C_values, path_points
@@ -141,7 +148,7 @@ def regularization_path(
     results, passes = [], [0]
     sample, features = read_sample(model, X, y, sample_weight, offset)
     with threads_of(model) as threads:
-        rows = sample.rows(bool(model.fit_intercept), threads)
+        rows = sample.rows(has_intercept(model), threads)
         objective = pose(model, rows, sample.encoding, np.ones(1))
         C_path = C_values(objective, n_or_values)
         for path_point in path_points(objective, C_path, partial(monitor_of, model)):

@@ -14,7 +14,7 @@ from softreg._encoding import validation
 from softreg._encoding.answers import Encoder, Encoding
 from softreg._encoding.class_values import has_columns
 from softreg._encoding.labels import LabelEncoder, OneVsRestEncoder
-from softreg._estimators.base import LinearClassifier
+from softreg._estimators.base import LinearClassifier, has_intercept
 from softreg._estimators.cv import CrossValidatedClassifier
 from softreg._estimators.streams import StreamClassifier
 from softreg.solvers.base import Result, Solver
@@ -24,7 +24,7 @@ class SigmoidModel(LinearClassifier, metaclass=ABCMeta):
     """A model of labels that do not exclude each other: each probability is a sigmoid."""
 
     def _encoder(self, y: Any) -> Encoder:
-        parameters = (self.class_weight, self.threshold, bool(self.fit_intercept))
+        parameters = (self.class_weight, self.threshold, has_intercept(self))
         if not has_columns(y):
             return OneVsRestEncoder(self.classes, *parameters)
         names = getattr(y, "columns", None) if self.classes is None else self.classes
@@ -383,4 +383,5 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         self.verbose = verbose
 
     def _has_C_per_label(self, encoding: Encoding) -> bool:
-        return bool(self.per_label and encoding.score_shape)  # two classes share one score
+        per_label = validation.check_flag("per_label", self.per_label)
+        return per_label and encoding.score_shape != ()  # two classes share one score

@@ -16,6 +16,7 @@ from softreg._encoding.chunk_survey import Survey
 from softreg._encoding.class_values import column_of, has_columns, listed, same_classes
 from softreg._estimators.base import (
     feature_attributes,
+    has_intercept,
     penalty_of,
     prediction_attributes,
     read_features,
@@ -72,8 +73,9 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         Raises
         ------
         ValueError
-            If a chunk is not as described, with a note that names it; if there are no rows; or if
-            a later pass finds other data, more or fewer chunks than the first. Errors that
+            If a chunk is not as described, with a note that names it, and the file and rows of a
+            source of `softreg.chunks`; if there are no rows; or if a later pass finds other data,
+            more or fewer chunks than the first. Errors that
             `chunks` raises come through with such a note. An estimator that was fitted before
             stays as it was.
         TypeError
@@ -103,7 +105,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         reader = copy.copy(self)  # keeps the features of the first chunk, to compare the others
         with threads_of(self) as threads:
             survey = Survey.from_chunks(chunks, reader._validated, self._encoder)
-            raw = Coordinates.raw(reader.n_features_in_, bool(self.fit_intercept))
+            raw = Coordinates.raw(reader.n_features_in_, has_intercept(self))
             rows = ChunkedRows.from_source(survey.rows(raw, threads))
             result, attributes = self._solve(rows, survey.encoding, {})
         self._store(feature_attributes(reader) | attributes)
@@ -174,7 +176,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         answers = encoder.checked(y, sample_weight, data)
         encoding = self._stream_encoding(encoder, classes, answers, y)
         with threads_of(self) as threads:
-            raw = Coordinates.raw(data.shape[1], bool(self.fit_intercept))
+            raw = Coordinates.raw(data.shape[1], has_intercept(self))
             stream = self._stream_state(raw, encoding)
             # Weights are divided by the unit of the first rows.
             unit = stream.totals.weight_unit if stream.totals else answers.weight_unit
@@ -246,7 +248,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             stream = StreamState.from_coefficients(raw, W, b, self.n_samples_seen_)
         else:
             stream = StreamState.from_plain(plain)
-        drops_intercept = b.any() and not self.fit_intercept
+        drops_intercept = b.any() and not raw.intercept
         if drops_intercept or stream.coordinates.intercept != raw.intercept:
             raise ValueError(
                 f"fit_intercept={bool(self.fit_intercept)} was {not self.fit_intercept} before; a "

@@ -122,7 +122,7 @@ class Ridge:
     @classmethod
     def from_C(cls, C: NDArray, factor: NDArray[np.float64]) -> Ridge:
         """Return the penalty of inverse strengths C, (1,) or (K,), and feature factors (d,)."""
-        return cls(factor[:, None] / C)
+        return cls(_quotient(factor[:, None], C))
 
     @classmethod
     def none(cls, width: int) -> Ridge:
@@ -142,7 +142,8 @@ class Ridge:
         return np.sqrt(self.l2.max(axis=1)) / (np.sqrt(weight_unit) * _STRONGEST_ROOT)
 
     def divided(self, weight: PerScore) -> Ridge:
-        return Ridge(self._kept(self.l2 / (weight[:1] if (weight == weight[0]).all() else weight)))
+        divisor = weight[:1] if (weight == weight[0]).all() else weight
+        return Ridge(self._kept(_quotient(self.l2, divisor)))
 
     def _kept(self, strengths: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return other strengths for these ones; what has a penalty keeps the least of one."""
@@ -197,3 +198,15 @@ class Ridge:
     def conjugate_of_penalised(self, G: Coef) -> PerScore:
         with np.errstate(over="ignore"):  # of penalties that are next to none
             return (np.square(G) / np.where(self.free, np.inf, 2 * self.l2)).sum(axis=0)
+
+
+def _quotient(strengths: NDArray[np.float64], divisor: NDArray) -> NDArray[np.float64]:
+    """Return strengths over C or weights; ValueError if they overflow."""
+    with np.errstate(over="ignore"):
+        quotient = strengths / divisor
+    if not np.isfinite(quotient).all():
+        raise ValueError(
+            f"The penalty overflows: penalty_factor / C, with C={divisor.min():.3g}, must be "
+            "finite, for columns in units of their deviations, too. Choose a larger C."
+        )
+    return quotient

@@ -6,7 +6,7 @@ if there is one), K scores, B problems.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import fields
 from typing import Any
 
@@ -43,6 +43,19 @@ def csr_rows(X: sparse.csr_array, rows: slice | Places) -> sparse.csr_array:
     inside = slice(ends[0], ends[-1])
     views, shape = (X.data[inside], X.indices[inside], ends - ends[0]), (len(ends) - 1, X.shape[1])
     return sparse.csr_array(views, shape=shape, copy=False)
+
+
+def joined_rows(n: int, parts: Iterable[tuple[slice, NDArray]], dtype: Any = None) -> NDArray:
+    """Return n rows, (n, ...), of parts that cover them: beside them one part is held at a time.
+
+    They have the dtype of the first part, or this one.
+    """
+    joined: Any = None
+    for rows, part in parts:
+        if joined is None:
+            joined = np.empty((n, *part.shape[1:]), dtype or part.dtype)
+        joined[rows] = part
+    return joined
 
 
 class PickledByFields:

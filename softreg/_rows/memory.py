@@ -12,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from softreg._rows.arrays import Features, Mask, PerRow, Places, ScoreStore, Store, csr_rows
+from softreg._rows.arrays import (
+    Features,
+    Mask,
+    PerRow,
+    Places,
+    ScoreStore,
+    Store,
+    csr_rows,
+    joined_rows,
+)
 from softreg._rows.base import (
     Chance,
     RowKernel,
@@ -237,8 +246,9 @@ class MemoryRows(Rows):
 
     def map_rows(self, kernel: RowKernel) -> NDArray:
         """Return what `kernel` makes of each row, whatever it weighs, (n, ...)."""
-        blocks = self.threads.map(lambda rows: kernel(self._whole_block(rows)), self.block_slices)
-        return np.concatenate(blocks)
+        cuts = self.block_slices
+        blocks = self.threads.iterate(lambda rows: kernel(self._whole_block(rows)), cuts)
+        return joined_rows(self.n, zip(cuts, blocks, strict=True))
 
     def map_rows_with_weight(self, kernel: RowKernel) -> NDArray:
         """Return what `kernel` makes of each row that has weight, (m, ...)."""

@@ -8,7 +8,7 @@ what the other process takes. With them go the limits of what is worked on and k
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -191,8 +191,12 @@ class Threads:
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         """Return [function(item) for item in items], computed by `count` threads."""
+        return list(self.iterate(function, items))
+
+    def iterate(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        """Return an iterator over function(item) for item in items, computed by `count` threads."""
         if self.count == 1 or len(items) == 1:
-            return list(map(function, items))
+            return map(function, items)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.count)
-        return list(self._pool.map(function, items))
+        return self._pool.map(function, items)

@@ -72,7 +72,8 @@ def leave_one_out(objective: Objective, T: Coef) -> LeaveOneOutScores:
     kernel = _NewtonStep(objective.link, U, _inverses(objective, T), at_once)
     values = rows.map_rows(kernel)
     scores, leverage = values[:, :K], values[:, K:]
-    return LeaveOneOutScores(scores, np.maximum(leverage, 0))  # rounding has a sign
+    np.maximum(leverage, 0, out=leverage)  # rounding has a sign
+    return LeaveOneOutScores(scores, leverage)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,19 +132,18 @@ def leave_one_out_with_refits(
         worst = _worst(np.where(is_refitted, 0, error), tolerated * loss.sum(axis=0))
         if not worst.any():
             return left_out
-        left_out = _with_refits(objective, T, metric, left_out, worst)
+        _refit_inplace(objective, T, metric, left_out.scores, worst)
         is_refitted = is_refitted | worst
 
 
-def _with_refits(
+def _refit_inplace(
     objective: Objective,
     T: Coef,
     metric: Metric,
-    left_out: LeaveOneOutScores,
+    scores: NDArray,
     is_refitted: NDArray[np.bool_],
-) -> LeaveOneOutScores:
-    """Return left-out scores, those of the rows and problems in `is_refitted` (n, B) by refits."""
-    scores = left_out.scores.copy()
+) -> None:
+    """Replace left-out scores (n, K) of the rows and problems in `is_refitted` (n, B) by refits."""
     for problem in np.flatnonzero(is_refitted.any(axis=0)):
         one = np.array([problem])
         part, columns = objective.take_problems(one), objective.problems.scores(one)
@@ -152,7 +152,6 @@ def _with_refits(
         for rows in groups_within(part, rows_to_refit, part.rows.threads.limits.refitted_scores):
             entries = np.ix_(rows, columns)
             scores[entries] = _scores_by_refits(*fit, rows, scores[entries])
-    return LeaveOneOutScores(scores, left_out.leverage)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,10 +182,10 @@ class _LossAndError:
 
 def _worst(error: NDArray, tolerated: NDArray) -> NDArray[np.bool_]:
     """Return which errors (n, B) are not among the least, which together are tolerated, (B,)."""
-    order = np.argsort(error, axis=0)
-    sums = np.cumsum(np.take_along_axis(error, order, 0), axis=0)
     worst = np.empty(error.shape, dtype=bool)
-    np.put_along_axis(worst, order, sums > tolerated, 0)
+    for problem, (of_problem, most) in enumerate(zip(error.T, tolerated, strict=True)):
+        order = np.argsort(of_problem)
+        worst[order, problem] = np.cumsum(of_problem[order]) > most
     return worst
 
 

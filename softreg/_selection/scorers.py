@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
@@ -16,6 +17,7 @@ from sklearn.utils import _safe_indexing, indexable
 from softreg._encoding import validation
 from softreg._encoding.answers import Answers, Encoding
 from softreg._encoding.class_values import distinct_with_codes, listed
+from softreg._rows.arrays import joined_rows
 from softreg._selection.held_out import HeldOutPredictions, HeldOutRows
 from softreg._selection.scoring import (
     LOG_LOSS,
@@ -67,6 +69,12 @@ class ScikitScorer:
             rows = rows.by_class(answers)
         scorer = _knowing_classes(scorer, rows.predictions.classes_, classes[-1])
         return self._score(scorer, rows)
+
+    def score_of_blocks(
+        self, classifier: Classifier, n: int, blocks: Iterable[tuple[Any, NDArray]]
+    ) -> Scored:
+        """Return what `LogLoss.score_of_blocks` does; metrics get the predictions of all rows."""
+        return self.fold_score(classifier, np.arange(n), joined_rows(n, blocks))
 
     def _label_scores(
         self, answers: Answers, test: NDArray, predictions: HeldOutPredictions

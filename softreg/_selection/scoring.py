@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -85,17 +86,24 @@ class LogLoss:
 
         `scores` are the classifier's of these rows, in the shape of `decision_function`.
         """
-        log_P, weights, _ = self.row_scores(test, scores)
+        return self.score_of_blocks(classifier, len(test), [(test, scores)])
+
+    def score_of_blocks(
+        self, classifier: Classifier, n: int, blocks: Iterable[tuple[Any, NDArray]]
+    ) -> Scored:
+        """Return the score of n rows, whose blocks are rows and scores, as in `fold_score`."""
+        parts = [self.row_scores(rows, scores)[:2] for rows, scores in blocks]
+        log_P, weights = (np.concatenate(values) for values in zip(*parts, strict=True))
         return Scored(weighted_mean(log_P, weights), weights.any(axis=0))
 
-    def row_scores(self, test: NDArray, scores: NDArray) -> Scored:
+    def row_scores(self, test: NDArray | slice, scores: NDArray) -> Scored:
         """Return log P(y) of rows (m,), or of their labels (m, L).
 
         A row weighs as much as its known answers do together, so that means over rows are means
         over answers.
         """
         answers = self.answers.take_rows(test)
-        losses = self.encoding.log_losses(scores, answers).reshape(len(test), -1)
+        losses = self.encoding.log_losses(scores, answers).reshape(len(scores), -1)
         log_P = np.maximum(-losses, np.log(_LEAST_PROBABILITY))
         weights = answer_weights(answers, losses)
         if self.per_label:
@@ -123,14 +131,26 @@ def is_log_loss(scoring: Any) -> bool:
     return isinstance(scoring, str) and scoring == LOG_LOSS
 
 
-def expected_accuracy(predicted: Any, answers: Answers, classes: NDArray) -> float:
+def expected_accuracy(blocks: Iterable[tuple[Any, Answers]], classes: NDArray) -> float:
     """Return the mean probability that rows are predicted right, by answers that are uncertain.
 
+    `blocks` are predictions and answers of some rows. ValueError if no row has weight, or if all
+    classes are of other types than the model's (K,).
+    """
+    parts = [_row_accuracies(predicted, answers, classes) for predicted, answers in blocks]
+    right, weight = (np.concatenate(values) for values in zip(*parts, strict=True))
+    if not weight.any():
+        raise ValueError("y holds no known answer of positive weight, so that nothing is scored.")
+    return float(weighted_mean(right, weight))
+
+
+def _row_accuracies(predicted: Any, answers: Answers, classes: NDArray) -> tuple[NDArray, NDArray]:
+    """Return the probabilities that rows are predicted right, and the rows' weights, (m,) both.
+
     Of one class a row, (m,), it is 1 or 0; by class probabilities, (m, K), that of the class
-    predicted, (m,). Of labels, (m, L), that all those
-    known of a row are predicted right, as if they were independent; a row weighs as much as its
-    known answers do on average, and nothing without any. ValueError if no row has weight, or if
-    all classes are of other types than the model's (K,).
+    predicted, (m,). Of labels, (m, L), that all those known of a row are predicted right, as if
+    they were independent; a row weighs as much as its known answers do on average, and nothing
+    without any.
     """
     if answers.has_labels:
         Y, is_yes = answers.y.toarray(), sparse.csr_array(predicted).toarray() > 0
@@ -145,9 +165,7 @@ def expected_accuracy(predicted: Any, answers: Answers, classes: NDArray) -> flo
         else:
             right = answers.y[np.arange(len(codes)), codes]
         weight = np.ones(len(right)) if answers.weight is None else answers.weight
-    if not weight.any():
-        raise ValueError("y holds no known answer of positive weight, so that nothing is scored.")
-    return float(weighted_mean(right, weight))
+    return right, weight
 
 
 def weighted_mean(values: NDArray, weights: NDArray, axis: int = 0) -> NDArray:

@@ -25,15 +25,24 @@ def positive(diagonal: NDArray) -> NDArray:
 
 
 def cholesky(H: NDArray) -> NDArray:
-    """Return the lower Cholesky factor of H, raised along its diagonal until it exists."""
+    """Return the lower Cholesky factor of H >= 0, raised along its diagonal until it exists.
+
+    ValueError if H is not finite, or far from H >= 0.
+    """
     diagonal, raised = H.diagonal().copy(), _EPS
-    while True:
+    # LAPACK takes some NaN for numbers. Of saturated scores H is all rounding, and may need a
+    # diagonal that is many times its own.
+    while raised < 1 / _EPS and np.isfinite(H).all():
         A = H.T.copy(order="F")
         np.fill_diagonal(A, positive(diagonal * (1 + raised)))
         factor, failed = linalg.lapack.dpotrf(A, lower=1, overwrite_a=1)
         if not failed:
             return factor
         raised *= 10
+    raise ValueError(
+        "A Hessian is not finite, or not positive: bring X, offset, sample_weight, penalty_factor "
+        "and C into a range whose squares are finite."
+    )
 
 
 @dataclass(frozen=True, eq=False)
