@@ -18,6 +18,9 @@ _EPS = np.finfo(float).eps
 # of such sums are exact enough to tell if each feature among those that determine the others keeps
 # this share of its squares beside the rest of them, or more.
 _CANCELLED, _INDEPENDENT = 16 * _EPS, 1e-6
+# Rounding is that of values at least so many deviations from zero: where the values of a row are
+# nearer to their centres, what is left of the rounding of centres would pass for more.
+_LEAST_DISTANCE = 0.5
 # Of columns with deviations of one, a share of another that is as small is rounding.
 _NO_PART = 1e-10
 
@@ -121,9 +124,11 @@ def null_vectors(objective: Objective, free: Mask) -> tuple[Coef, Places]:
         (left,) = objective.rows.sum(GramProduct(V))
         left = left[varying[kept]] / (objective.rows.totals.weight * deviation[kept, None])
         V[varying[kept]] -= cho_solve(factor, left) / deviation[kept, None]
-    V[np.abs(V) * np.sqrt(gram.diagonal())[:, None] < _NO_PART] = 0
     centre, scale = objective.rows.coordinates.centre, objective.rows.coordinates.scale
-    distance = np.append(np.abs(centre) / scale, [0.0])[: len(gram)]
+    no_part = np.abs(V) * np.sqrt(gram.diagonal())[:, None] < _NO_PART
+    no_part[len(scale) :] = False  # the intercept makes up for the rounding of centres
+    V[no_part] = 0
+    distance = np.append(np.abs(centre) / scale, [0.0])[: len(gram)].clip(_LEAST_DISTANCE)
     remainder = LargestRemainder(V, distance)
     is_feature = varying[rest] < len(scale)
     replaceable = (objective.rows.maximum(remainder) <= _CANCELLED) & is_feature
