@@ -106,6 +106,16 @@ def test_copies_in_other_units_share_a_coefficient(seed, unit, form):
     np.testing.assert_allclose(model.coef_[0], alone * shares, rtol=1e-6, atol=1e-6 * shares.max())
 
 
+@IGNORED
+@pytest.mark.parametrize("unit", [2.0**1000, 2.0**-1000])
+def test_units_whose_squares_are_no_numbers_change_nothing(unit):
+    """Powers of two: the same F, and coefficients divided by the unit."""
+    X, y = categories(120)
+    here, there = (SoftmaxRegression(C=np.inf).fit(A, y) for A in (X, X * unit))
+    assert there.objective_ == pytest.approx(here.objective_, rel=1e-12)
+    np.testing.assert_allclose(there.coef_ * unit, here.coef_, rtol=1e-6, atol=1e-9)
+
+
 def test_copies_that_were_standardised_are_named():
     """Lengths in two units, each over its deviation: copies but for rounding of the first."""
     metres = np.random.default_rng(0).normal(3, 1, (200, 1))

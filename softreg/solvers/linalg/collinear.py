@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, lapack, lstsq
+from scipy.linalg import cho_factor, cho_solve, lapack
 
 from softreg._model.block_kernels import GramProduct, LargestRemainder
 from softreg._model.objective import Objective
@@ -50,7 +50,7 @@ class Identified:
         return others | (self.null_coef != 0).any(axis=1)
 
     def coefficients(self, W: Coef, b: PerScore) -> tuple[Coef, PerScore]:
-        return self._moved(W, b, lstsq(self.null_coef, W)[0])
+        return self._moved(W, b, np.linalg.lstsq(self.null_coef, W, rcond=None)[0])
 
     def working(self, W: Coef, b: PerScore) -> tuple[Coef, PerScore]:
         own = self.null_coef[self.left_out, np.arange(len(self.left_out))]
@@ -95,8 +95,10 @@ def _identified_by_others(objective: Objective, free: Mask) -> Identified | None
     W, b = coordinates.coefficients(V)
     scale = coordinates.scale.copy()
     scale[left_out] = np.inf
-    length = np.linalg.norm(W, axis=0)
-    return Identified(replace(coordinates, scale=scale), left_out, W / length, b / length)
+    largest = np.abs(W).max(axis=0)  # whose square need not be a number
+    length = np.linalg.norm(W / largest, axis=0)
+    W, b = W / largest / length, b / largest / length
+    return Identified(replace(coordinates, scale=scale), left_out, W, b)
 
 
 def null_vectors(objective: Objective, free: Mask) -> tuple[Coef, Places]:
