@@ -274,7 +274,7 @@ def test_errors_about_anything_else_stay_as_they_are():
 
 @pytest.mark.parametrize("kind", [SoftmaxRegression, SigmoidRegression])
 def test_masked_values_are_missing(kind):
-    """What lies under a mask of numpy.ma is no value of X, labels or weights; in columns of y NaN."""
+    """What lies under a mask of numpy.ma is no value of X, labels, weights; in columns of y NaN."""
     X, y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2
     row_3 = np.arange(20) == 3
     masked = np.ma.masked_array(X, mask=np.outer(row_3, [0, 1]))
