@@ -142,6 +142,8 @@ REFUSED = REFUSED_BY_ALL | {
         {},
         ("penalty_factor / C", "1e-200", "larger C"),
     ),
+    "standardize a word": ({"standardize": "no"}, {}, ("standardize", "no", "True or False")),
+    "standardize None": ({"standardize": None}, {}, ("standardize", "None", "True or False")),
     "warm start 3": ({"warm_start": 3}, {}, ("warm_start", "3", "True or False")),
     "label_smoothing = 1": (
         {"label_smoothing": 1.0},

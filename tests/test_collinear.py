@@ -93,6 +93,39 @@ def test_coefficients_are_the_limit_of_ever_weaker_penalties(form):
 
 
 @IGNORED
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("unit", [1000, 1 / 3, 2.54, 1e6, 1e100])
+@pytest.mark.parametrize("seed", range(4))
+def test_copies_in_other_units_share_a_coefficient(seed, unit, form):
+    """By the squares of their units: products are rounded, and some rows are near the mean."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(300, 1)), np.arange(300) % 2
+    alone = SoftmaxRegression(C=np.inf).fit(x, y).coef_[0, 0]
+    model = SoftmaxRegression(C=np.inf).fit(form(np.hstack([x, x * unit])), y)
+    shares = np.array([1, unit]) / (1 + unit**2)
+    np.testing.assert_allclose(model.coef_[0], alone * shares, rtol=1e-6, atol=1e-6 * shares.max())
+
+
+@IGNORED
+@pytest.mark.parametrize("unit", [2.0**1000, 2.0**-1000])
+def test_units_whose_squares_are_no_numbers_change_nothing(unit):
+    """Powers of two: the same F, and coefficients divided by the unit."""
+    X, y = categories(120)
+    here, there = (SoftmaxRegression(C=np.inf).fit(A, y) for A in (X, X * unit))
+    assert there.objective_ == pytest.approx(here.objective_, rel=1e-12)
+    np.testing.assert_allclose(there.coef_ * unit, here.coef_, rtol=1e-6, atol=1e-9)
+
+
+def test_copies_that_were_standardised_are_named():
+    """Lengths in two units, each over its deviation: copies but for rounding of the first."""
+    metres = np.random.default_rng(0).normal(3, 1, (200, 1))
+    X = np.hstack([(x - x.mean()) / x.std() for x in (metres, metres / 0.3048)])
+    with pytest.warns(UserWarning, match=r"columns \[0, 1\] are not identified"):
+        model = SoftmaxRegression(C=np.inf).fit(X, np.arange(200) % 2)
+    assert model.coef_[0, 0] == pytest.approx(model.coef_[0, 1])
+
+
+@IGNORED
 def test_the_order_of_columns_does_not_matter():
     """Permuted columns have permuted coefficients, whichever the fit leaves out."""
     X, y = categories(200, 1)

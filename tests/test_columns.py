@@ -270,3 +270,35 @@ def test_errors_about_anything_else_stay_as_they_are():
         SoftmaxRegression().fit(X[:, 0], y)
     with pytest.raises(ValueError, match="^X has 3 features, but SoftmaxRegression is expecting 4"):
         SoftmaxRegression().fit(X, y).predict(X[:, :3])
+
+
+@pytest.mark.parametrize("kind", [SoftmaxRegression, SigmoidRegression])
+def test_masked_values_are_missing(kind):
+    """What lies under a mask of numpy.ma is no value of X, labels, weights; in columns of y NaN."""
+    X, y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2
+    row_3 = np.arange(20) == 3
+    masked = np.ma.masked_array(X, mask=np.outer(row_3, [0, 1]))
+    with pytest.raises(
+        ValueError, match=r"missing values in column 1 \(None in row 3; 1 of 20 rows"
+    ):
+        kind().fit(masked, y)
+    with pytest.raises(ValueError, match="missing values in column 1"):
+        kind().fit(X, y).predict(masked)
+    for labels in (y, y.astype(str)):
+        with pytest.raises(ValueError, match="y lacks 1 of 20 labels .* in row 3"):
+            kind().fit(X, np.ma.masked_array(labels, mask=row_3))
+    with pytest.raises(ValueError, match=r"sample_weight must be finite .* nan at index \(3,\)"):
+        kind().fit(X, y, sample_weight=np.ma.masked_array(np.ones(20), mask=row_3))
+    Y = np.eye(2)[y]
+    unknown = np.where(np.outer(row_3, [0, 1]), np.nan, Y)
+    expected = SigmoidRegression().fit(X, unknown).objective_
+    assert SigmoidRegression().fit(X, np.ma.masked_invalid(unknown)).objective_ == expected
+    fitted = kind().fit(np.ma.masked_array(X), np.ma.masked_array(y))
+    np.testing.assert_array_equal(fitted.coef_, kind().fit(X, y).coef_)
+
+
+def test_errors_of_long_texts_are_short():
+    """Neither the example nor what scikit-learn says repeats a page."""
+    with pytest.raises(ValueError, match="X holds text") as found:
+        SoftmaxRegression().fit([["a" * 10_000]] * 4, [0, 1, 0, 1])
+    assert len(str(found.value)) < 500

@@ -173,6 +173,18 @@ def test_the_null_model_is_found_when_no_column_says_anything():
     np.testing.assert_allclose(model.coef_, 0, atol=1e-6)
 
 
+@pytest.mark.parametrize("seed", [0, 6, 25])
+def test_a_warm_start_worse_than_the_null_model_reaches_the_optimum(seed):
+    """From coefficients of other data, wide X: the same F as without them."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(95, 115)) * 10.0 ** rng.integers(-4, 5, 115), rng.integers(0, 4, 95)
+    others = 10 * rng.normal(size=(4, 115)) / X.std(axis=0)
+    model = SoftmaxRegression(C=100, warm_start=True).fit(X, y)
+    F = model.objective_
+    model.coef_ = others
+    assert model.fit(X, y).objective_ == pytest.approx(F, rel=1e-7) and model.converged_
+
+
 @pytest.mark.parametrize("factor", [10.0, 1e3, 1e6])
 def test_a_warm_start_from_other_units_reaches_the_optimum(factor):
     """Coefficients of other units saturate all rows at wrong answers; the optimum stays."""

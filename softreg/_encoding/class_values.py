@@ -58,11 +58,17 @@ def label_column(y: Any) -> NDArray:
     return column_of(first_column(y) if is_column(y) else y)
 
 
+def without_masked(values: Any) -> Any:
+    """Return values, with None where an array of `numpy.ma` masks them."""
+    return np.where(values.mask, None, values.data) if np.ma.is_masked(values) else values
+
+
 def column_of(values: Any) -> NDArray:
     """Return classes (n,) as an array that holds what they were: no number becomes a text.
 
     What is no sequence becomes an array of another shape.
     """
+    values = without_masked(values)
     dtype = getattr(values, "dtype", None)
     numbers = getattr(dtype, "numpy_dtype", None)  # of pandas' nullable and Arrow's types
     if numbers is not None and numbers.kind in "biuf" and not values.isna().any():

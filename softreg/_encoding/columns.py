@@ -14,8 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-# So many columns are named of each kind, and so many characters shown of a value.
-_MOST_COLUMNS, _MOST_CHARACTERS = 3, 40
+from softreg._encoding.class_values import without_masked
+
+# So many columns are named of each kind, and so many characters shown of a value, and of what
+# scikit-learn says, which may hold one.
+_MOST_COLUMNS, _MOST_CHARACTERS, _MOST_FOUND = 3, 40, 200
 _WITH_COMMA = re.compile(r"\s*[+-]?[\d.]*,\d+\s*")
 _DATE = re.compile(r"\s*(\d{4}([-./]\d\d?){2}|(\d\d?[-./]){2}(\d{2}|\d{4}))([T\s].*)?")
 
@@ -78,19 +81,22 @@ class Fault(NamedTuple):
 def explaining_columns(X: Any) -> Iterator[None]:
     """Have an error of X's validation say which columns hold what, and what to do about it.
 
-    TypeError if X holds nothing but times, which would pass as numbers of nanoseconds.
+    TypeError if X holds nothing but times, which would pass as numbers of nanoseconds; ValueError
+    if values of X are masked, as `numpy.ma` marks missing ones: what lies below would pass.
     """
     try:
         if _is_of_times(X):
             raise TypeError("Dates and durations are no numbers")
+        if np.ma.is_masked(X):
+            raise ValueError("Values are masked")
         yield
     except Exception as error:
-        explanation = _explanation(X)
+        explanation = _explanation(without_masked(X))
         if not explanation:
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
         # The first sentence is what scikit-learn found; others print X, or advise other estimators.
-        found = re.split(r"\n|\. ", str(error))[0]
+        found = re.split(r"\n|\. ", str(error))[0][:_MOST_FOUND]
         raise kind(f"{explanation} ({found})") from error
 
 

@@ -30,6 +30,7 @@ from softreg._encoding.class_values import (
     listed,
     missing,
     sorted_if_ordered,
+    without_masked,
 )
 from softreg._encoding.validation import check_row_sums, check_shape, shown, without_duplicates
 
@@ -50,6 +51,7 @@ def check_y(y: Any, X: Any) -> NDArray:
             "probabilities must be dense: pass y.toarray()."
         )
     check_consistent_length(X, y)
+    y = without_masked(y)
     if has_columns(y):
         _check_no_texts(y)
         return check_array(y, dtype=None, input_name="y")
@@ -118,7 +120,7 @@ def check_answers(Y: Any, X: Any) -> sparse.csr_array:
     if not sparse.issparse(Y):
         _check_no_texts(Y)
     checked = check_array(
-        Y,
+        without_masked(Y),
         accept_sparse="csr",
         dtype=_INDICATOR_DTYPES,
         ensure_all_finite="allow-nan",

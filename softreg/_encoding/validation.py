@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import check_array, check_random_state
 
+from softreg._encoding.class_values import without_masked
 from softreg._rows.arrays import plain
 
 # Rows that softmax made in single precision sum to 1 within 4e-6, over 100,000 classes, too
@@ -162,7 +163,11 @@ def _is_number(value: Any, kind: Any = numbers.Real) -> bool:
 def _doubles(values: Any, name: str) -> NDArray:
     """Return an array of doubles of any shape, which may be NaN or inf, by scikit-learn's rules."""
     return check_array(
-        values, ensure_2d=False, dtype=np.float64, ensure_all_finite=False, input_name=name
+        without_masked(values),
+        ensure_2d=False,
+        dtype=np.float64,
+        ensure_all_finite=False,
+        input_name=name,
     )
 
 

@@ -441,6 +441,11 @@ def has_intercept(estimator: LinearClassifier) -> bool:
     return validation.check_flag("fit_intercept", estimator.fit_intercept)
 
 
+def standardizes(estimator: LinearClassifier) -> bool:
+    """Return whether the penalty of an estimator is that of columns over their deviations."""
+    return validation.check_flag("standardize", estimator.standardize)
+
+
 def read_features(
     estimator: LinearClassifier, X: Any, *, reset: bool = True
 ) -> tuple[Any, dict[str, Any]]:
@@ -484,7 +489,7 @@ def pose(estimator: LinearClassifier, rows: Rows, encoding: Encoding, C: NDArray
     `rows` are in the user's units, their targets encoded by `encoding`.
     """
     moments = rows.totals.moments
-    unit = moments.deviation if estimator.standardize else np.ones_like(moments.deviation)
+    unit = moments.deviation if standardizes(estimator) else np.ones_like(moments.deviation)
     penalty = penalty_of(estimator, C, unit)
     return Objective.in_working_coordinates(encoding.link, rows, penalty, unit)
 

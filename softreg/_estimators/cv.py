@@ -26,6 +26,7 @@ from softreg._estimators.base import (
     pose,
     prediction_attributes,
     read_sample,
+    standardizes,
     threads_of,
 )
 from softreg._estimators.metadata import Metadata, requested_metadata, router_of
@@ -243,7 +244,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             )
             folds = folds_of(self.cv, X, y, answers, metadata.splitter)
             tol, count = max(validation.check_tol(self.tol), _REFIT_TOL), len(folds)
-            refits = refits_in_groups(objective, folds, tol, bool(self.standardize))
+            refits = refits_in_groups(objective, folds, tol, standardizes(self))
             scores_at = partial(fold_scores, refits, scorer)
         if self.select == "1se" and count < 2:
             raise ValueError(

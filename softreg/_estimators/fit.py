@@ -199,7 +199,11 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         return result, attributes
 
     def _start(self, objective: Objective, rows: Rows, encoding: Encoding) -> NDArray:
-        """Return T (width, K) to start from: the null model, or with `warm_start` the last fit."""
+        """Return T (width, K) to start from: the null model, or with `warm_start` the last fit.
+
+        A fit that is worse than the null model, as that of other data may be, is no start of
+        iterations: far from the optimum some get stuck.
+        """
         null = objective.null()
         warm_start = validation.check_flag("warm_start", self.warm_start)
         if not (warm_start and hasattr(self, "coef_")):
@@ -209,7 +213,9 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         if not same_classes or self.coef_.shape != shape:
             return null
         T = objective.working(self._dense_coef.T, self.intercept_)
-        return np.where(objective.problems.spread(objective.constant_problems), null, T)
+        serves = (self.max_iter == 0) | (objective.value(T) < objective.value(null))
+        serves &= ~objective.constant_problems
+        return np.where(objective.problems.spread(serves), T, null)
 
     def _inverse_strengths(self, encoding: Encoding) -> NDArray:
         return validation.check_C(self.C, encoding.link.problems(encoding.n_scores))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, lapack, lstsq
+from scipy.linalg import cho_factor, cho_solve, lapack
 
 from softreg._model.block_kernels import GramProduct, LargestRemainder
 from softreg._model.objective import Objective
@@ -18,6 +18,9 @@ _EPS = np.finfo(float).eps
 # of such sums are exact enough to tell if each feature among those that determine the others keeps
 # this share of its squares beside the rest of them, or more.
 _CANCELLED, _INDEPENDENT = 16 * _EPS, 1e-6
+# Rounding is that of values at least so many deviations from zero: where the values of a row are
+# nearer to their centres, what is left of the rounding of centres would pass for more.
+_LEAST_DISTANCE = 0.5
 # Of columns with deviations of one, a share of another that is as small is rounding.
 _NO_PART = 1e-10
 
@@ -47,7 +50,7 @@ class Identified:
         return others | (self.null_coef != 0).any(axis=1)
 
     def coefficients(self, W: Coef, b: PerScore) -> tuple[Coef, PerScore]:
-        return self._moved(W, b, lstsq(self.null_coef, W)[0])
+        return self._moved(W, b, np.linalg.lstsq(self.null_coef, W, rcond=None)[0])
 
     def working(self, W: Coef, b: PerScore) -> tuple[Coef, PerScore]:
         own = self.null_coef[self.left_out, np.arange(len(self.left_out))]
@@ -92,8 +95,10 @@ def _identified_by_others(objective: Objective, free: Mask) -> Identified | None
     W, b = coordinates.coefficients(V)
     scale = coordinates.scale.copy()
     scale[left_out] = np.inf
-    length = np.linalg.norm(W, axis=0)
-    return Identified(replace(coordinates, scale=scale), left_out, W / length, b / length)
+    largest = np.abs(W).max(axis=0)  # whose square need not be a number
+    length = np.linalg.norm(W / largest, axis=0)
+    W, b = W / largest / length, b / largest / length
+    return Identified(replace(coordinates, scale=scale), left_out, W, b)
 
 
 def null_vectors(objective: Objective, free: Mask) -> tuple[Coef, Places]:
@@ -121,9 +126,11 @@ def null_vectors(objective: Objective, free: Mask) -> tuple[Coef, Places]:
         (left,) = objective.rows.sum(GramProduct(V))
         left = left[varying[kept]] / (objective.rows.totals.weight * deviation[kept, None])
         V[varying[kept]] -= cho_solve(factor, left) / deviation[kept, None]
-    V[np.abs(V) * np.sqrt(gram.diagonal())[:, None] < _NO_PART] = 0
     centre, scale = objective.rows.coordinates.centre, objective.rows.coordinates.scale
-    distance = np.append(np.abs(centre) / scale, [0.0])[: len(gram)]
+    no_part = np.abs(V) * np.sqrt(gram.diagonal())[:, None] < _NO_PART
+    no_part[len(scale) :] = False  # the intercept makes up for the rounding of centres
+    V[no_part] = 0
+    distance = np.append(np.abs(centre) / scale, [0.0])[: len(gram)].clip(_LEAST_DISTANCE)
     remainder = LargestRemainder(V, distance)
     is_feature = varying[rest] < len(scale)
     replaceable = (objective.rows.maximum(remainder) <= _CANCELLED) & is_feature
