@@ -34,11 +34,11 @@ OPTIMA = {
 WIDE = ("nci", "srbct")
 DENSE = tuple(name for name in OPTIMA if name not in WIDE)
 SPARSE = ("r8", "text20")
-BUNDLED = ("iris", "wine", "digits")
+BUNDLED = ("iris", "wine", "digits", "breast_cancer")
 HUGE = ("kddcup99_10pct",)
 ALL = DENSE + WIDE + SPARSE + BUNDLED + HUGE
 # Of these tables are drawn, "drawn-SEED-NUMBER".
-DRAWN, SOURCES = "drawn-", (*DENSE, "iris", "wine", "digits", "breast_cancer")
+DRAWN, SOURCES = "drawn-", (*DENSE, *BUNDLED)
 FEWEST_ROWS, FEWEST_COLUMNS = 300, 4
 MULTILABEL = ("emotions", "yeast", "bibtex", "bibtex-dense", "delicious", "delicious-dense")
 MULTILABEL_SPARSE = ("bibtex", "delicious")

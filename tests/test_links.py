@@ -127,13 +127,16 @@ WAYS = [kernels._softmax_hessian_by_class_pairs, kernels._softmax_hessian_by_cla
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("K", [2, 3, 5])
 @pytest.mark.parametrize("chunk", [1, 40, 2**18])
-def test_either_way_to_a_softmax_hessian_adds_up_kronecker_products(way, K, chunk):
-    """sum_i w_i (diag(p_i) - p_i p_i') (x) x_i x_i', whatever the chunks."""
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_either_way_to_a_softmax_hessian_adds_up_kronecker_products(way, K, chunk, dtype):
+    """sum_i w_i (diag(p_i) - p_i p_i') (x) x_i x_i', whatever the chunks, as precise as P and X."""
     rng = np.random.default_rng(14)
     X, w, P = rng.normal(size=(37, 4)), rng.random(37), rng.dirichlet(np.ones(K), 37).T
     row_hessians = np.einsum("km,kj->mkj", P, np.eye(K)) - np.einsum("km,jm->mkj", P, P)
     expected = np.einsum("m,mkj,mp,mq->kpjq", w, row_hessians, X, X).reshape(4 * K, 4 * K)
-    np.testing.assert_allclose(way(P, X, w, chunk_values=chunk), expected, atol=1e-13)
+    H = way(*(values.astype(dtype) for values in (P, X, w)), chunk_values=chunk)
+    atol = 1e-13 if dtype == np.float64 else 1e-5
+    np.testing.assert_allclose(H, expected, atol=atol)
 
 
 def test_kept_pairs_of_features_make_the_same_hessian():

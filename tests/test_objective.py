@@ -74,12 +74,15 @@ def test_the_hessian_product_is_the_derivative_of_the_gradient(case):
 
 
 def test_the_hessian_is_the_matrix_of_its_products(case):
-    """Before the gauge is fixed, column j of the Hessian is the product with the j-th unit."""
-    T = case.point()
-    times, H = HessianProduct(case.exact, T), case.ungauged.hessian(T)
-    assert len(H) == case.owner.shape[1]
-    for D in basis(T.shape):
-        close(apply(H, D), times(D), ROUNDING[case.dtype])
+    """Before the gauge is fixed, column j of the Hessian is the product with the j-th unit.
+
+    At the null model, too, where all rows may have the same scores.
+    """
+    for T in (case.point(), case.objective.null()):
+        times, H = HessianProduct(case.exact, T), case.ungauged.hessian(T)
+        assert len(H) == case.owner.shape[1]
+        for D in basis(T.shape):
+            close(apply(H, D), times(D), ROUNDING[case.dtype])
 
 
 def test_fixing_the_gauge_leaves_directions_that_move_probabilities_alone(case):

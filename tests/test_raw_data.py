@@ -165,6 +165,30 @@ def test_raw_columns_of_single_precision_reach_the_optimum(name):
     assert abs(reached / least - 1) <= 1e-8
 
 
+@pytest.mark.parametrize("kind", ["overlapping", "rare and nearly separated"])
+def test_descents_of_large_tables_in_single_precision_lead_to_the_optimum(kind):
+    """Columns of unlike units, collinear but for a millionth: F is that of double precision."""
+    rng, n = np.random.default_rng(0), 40_000
+    X = rng.normal(size=(n, 8)) * 10.0 ** np.arange(-3, 5) + 100
+    X[:, 7] = X[:, 6] + X[:, 5] + 0.1 * rng.normal(size=n)
+    steep = 1 if kind == "overlapping" else 6
+    Z = steep * (X[:, :5] - 100) / 10.0 ** np.arange(-3, 2) + rng.logistic(size=(n, 5))
+    Z[:, 4] -= 0 if kind == "overlapping" else 4 * steep
+    y = Z.argmax(axis=1)
+    model = SoftmaxRegression(solver="lbfgs").fit(X, y)
+    least = optimum(X, np.eye(5)[y], 1.0).objective
+    assert abs(model.objective_ / least - 1) <= 1e-8 and model.proven_
+
+
+def test_rows_are_kept_in_single_precision_only_beside_those_in_double():
+    """Both within the limit of what is kept; those in single precision stay as they are."""
+    X, y = np.ones((100, 9)), np.arange(100) % 2
+    for budget, dtype in ((100 * 10 * 12, np.float32), (100 * 10 * 12 - 1, np.float64)):
+        sample, _ = read_sample(SoftmaxRegression(), X, y, None, None)
+        rows = sample.rows(True, Threads(1, Limits(kept_bytes=budget)))
+        assert rows.for_descents().dtype == dtype
+
+
 def test_the_null_model_is_found_when_no_column_says_anything():
     """Constant columns only: probabilities are the class frequencies, coefficients zero."""
     y = np.repeat([0, 1, 2], [50, 30, 20])

@@ -115,7 +115,7 @@ def weighted_grams(X: Array, C: Array, chunk_values: int = _CHUNK_VALUES) -> Arr
     """Return sum_i c_ki x_i x_i' for each row of C (K, m) >= 0, (K, d, d)."""
     (K, m), d = C.shape, X.shape[1]
     H, step = np.zeros((K, d, d)), max(1, chunk_values // d)
-    buffer, roots = np.empty((min(step, m), d)), np.sqrt(C)
+    buffer, roots = np.empty((min(step, m), d), X.dtype), np.sqrt(C)
     for rows in (slice(start, min(start + step, m)) for start in range(0, m, step)):
         x, scaled = X[rows], buffer[: rows.stop - rows.start]
         for H_k, root in zip(H, roots[:, rows], strict=True):
@@ -176,7 +176,7 @@ def pair_sums(C: Array, X: Array, chunk_values: int) -> Array:
     m, d = X.shape
     n_pairs = d * (d + 1) // 2
     sums, step = np.zeros((len(C), n_pairs)), max(1, min(m, chunk_values // n_pairs))
-    products = np.empty((n_pairs, step))
+    products = np.empty((n_pairs, step), X.dtype)
     for rows in (slice(start, min(start + step, m)) for start in range(0, m, step)):
         sums += C[:, rows] @ feature_pairs(X[rows], products[:, : rows.stop - rows.start]).T
     return sums
@@ -185,7 +185,7 @@ def pair_sums(C: Array, X: Array, chunk_values: int) -> Array:
 def feature_pairs(X: Array, out: Array | None = None) -> Array:
     """Return the products x_ij x_ik of features j <= k of X (m, d), (d (d + 1) / 2, m)."""
     m, d = X.shape
-    products = np.empty((d * (d + 1) // 2, m)) if out is None else out
+    products = np.empty((d * (d + 1) // 2, m), X.dtype) if out is None else out
     x, start = np.ascontiguousarray(X.T), 0
     for j in range(d):
         np.multiply(x[j], x[j:], out=products[start : start + d - j])
@@ -224,7 +224,7 @@ def _softmax_hessian_by_class_columns(
     # 1. Off the diagonal: -sum_i a_i a_i'; on it: sum_i p_ik x_i x_i' of each class, (d, d).
     H, diagonal = np.zeros((J * d, J * d)), np.zeros((J * d, d))
     step = min(m, max(chunk_values // (J * d), J * d // 2))
-    x, A = np.empty((d, step)), np.empty((J, d, step))
+    x, A = np.empty((d, step), X.dtype), np.empty((J, d, step), X.dtype)
     for rows in (slice(start, min(start + step, m)) for start in range(0, m, step)):
         x, A = x[:, : rows.stop - rows.start], A[:, :, : rows.stop - rows.start]
         np.multiply(X[rows].T, np.sqrt(weight[rows]), out=x)

@@ -190,7 +190,7 @@ class Softmax(Link):
         return self.fits * softmax_hessian_cost(K // self.fits, d)
 
     def hessian(self, P: Scores, X: Array, weight: Array, pairs: Pairs | None = None) -> Array:
-        weights = np.ones((self.fits, 1)) * weight
+        weights = (np.ones((self.fits, 1)) * weight).astype(P.dtype, copy=False)
         fits = zip(self._by_fit(P), weights, strict=True)
         return np.array([softmax_hessian(P_of_fit, X, w, pairs) for P_of_fit, w in fits])
 
@@ -252,7 +252,7 @@ class Sigmoid(Link):
         return weighted_grams_cost(K, d)
 
     def hessian(self, P: Scores, X: Array, weight: Array, pairs: Pairs | None = None) -> Array:
-        return weighted_grams(X, curvature_diagonal(P) * weight)
+        return weighted_grams(X, curvature_diagonal(P) * weight.astype(P.dtype, copy=False))
 
     def fix_gauge_inplace(self, H: Array, width: int) -> None:
         pass

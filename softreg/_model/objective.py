@@ -205,6 +205,11 @@ class Objective:
         rows = self.rows.in_dtype(np.float64)
         return self if rows is self.rows else replace(self, rows=rows)
 
+    def for_descents(self) -> Objective:
+        """Return the same objective in single precision where a copy for that may be kept."""
+        rows = self.rows.for_descents()
+        return self if rows is self.rows else replace(self, rows=rows)
+
     # ---- Coefficients ---------------------------------------------------------------------------
 
     def coefficients(self, T: Coef) -> tuple[Coef, PerScore]:
@@ -267,12 +272,23 @@ class Objective:
 
     def hessian(self, T: Coef) -> NDArray:
         """Return the Hessian problem by problem, (B, p, p), its gauge fixed (`Link`)."""
-        (H,) = self.rows.sum(LossHessian(self.link, self.rows.block_coefficients(T)))
-        H = H / self.problem_weight[:, None, None]
+        if self._has_equal_scores(T):
+            P = self.link.probabilities_inplace(T[-1:].T.copy())
+            row_hessians = self.link.hessian(P, np.ones((1, 1)), np.ones(1))
+            H = np.kron(row_hessians, self.gram())
+        else:
+            (H,) = self.rows.sum(LossHessian(self.link, self.rows.block_coefficients(T)))
+            H = H / self.problem_weight[:, None, None]
         diagonal = np.arange(H.shape[1])
         H[:, diagonal, diagonal] += self._ridge_by_score.reshape(len(H), -1)
         self.link.fix_gauge_inplace(H, self.shape[0])
         return H
+
+    def _has_equal_scores(self, T: Coef) -> bool:
+        """Return whether all rows have the same scores and weights, as classes have at `null`."""
+        weights = T[:-1] if self.rows.coordinates.intercept else T
+        is_single = self.link.exclusive and self.problems.count == 1
+        return is_single and not (weights.any() or self.rows.totals.largest_offset.any())
 
     def hessian_blocks(self, T: Coef, scores: slice = slice(None)) -> NDArray:
         """Return the Hessian's diagonal blocks of some scores, (scores, width, width)."""

@@ -249,6 +249,10 @@ class Rows(ABC):
         """
         return self.in_dtype(np.float32) if self.is_sparse and self.float32_serves else self
 
+    def for_descents(self) -> Self:
+        """Return the rows in single precision if they are dense and may be kept in both."""
+        return self
+
     @property
     def float32_serves(self) -> bool:
         """Whether products in single precision are accurate enough for steps.

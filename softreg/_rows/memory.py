@@ -358,6 +358,10 @@ class DenseRows(MemoryRows):
         X = self.X[rows]
         return X if self.blocks_are_raw else self.coordinates.transform(X, self.dtype)
 
+    def for_descents(self) -> Self:
+        nbytes = self.n * self.coordinates.width * (self.dtype.itemsize + 4)
+        return self.in_dtype(np.float32) if nbytes <= self.threads.limits.kept_bytes else self
+
     @property
     def _block_kind(self) -> type[Block]:
         return RawBlock if self.blocks_are_raw else WorkingBlock

@@ -20,6 +20,7 @@ from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, Places
 from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, rounding
 from softreg.solvers.linalg.collinear import identified
+from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.proof import result_from
 from softreg.solvers.steps import estimated_gap, gradient_step, is_near, newton_step
@@ -138,6 +139,8 @@ def run_rounds(
 ) -> Minimum:
     """Return where rounds lead from the point `start`, in the metric `first` to begin with."""
     exact, problems = objective.in_double(), np.arange(objective.problems.count)
+    if costs_of(objective).single_precision_pays:
+        objective = objective.for_descents()
     rough, point = None if exact is objective else objective, start
     converged, latest = objective.constant_problems.copy(), first
     for members in _groups(objective):

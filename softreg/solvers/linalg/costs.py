@@ -30,6 +30,9 @@ _EIGENBASIS_COST = 30
 # around a block as much as 1.5 million.
 _VALUE_COST, _SCORE_COST, _OVERHEAD = 18.0, 100.0, 1.5e6
 
+# Passes of this cost take 3/4 of the time in single precision, letter's, or hardly less, bank's; of
+# smaller ones a few more are needed in the end, and nothing is saved (measured).
+_SINGLE_PRECISION_PAYS = 1.5e7
 # A Newton step with the whole Hessian replaces this many iterations of L-BFGS in a metric, and the
 # Python around each costs so many multiply-adds beside the pass (both measured, on sets of 150 to
 # 58,000 rows; where classes are nearly separated a step replaces five).
@@ -66,6 +69,11 @@ class Costs:
         return _VALUE_COST * self.n_values + scores + _OVERHEAD
 
     @property
+    def single_precision_pays(self) -> bool:
+        """Whether passes are large enough for a copy in single precision to save time."""
+        return self.pass_cost >= _SINGLE_PRECISION_PAYS
+
+    @property
     def order(self) -> int:
         """The order of each problem's Hessian."""
         return self.width * self.n_scores // self.n_problems
@@ -91,7 +99,8 @@ class Costs:
     @cached_property
     def cheapest_hessian(self) -> float:
         """Passes that a new Hessian costs, or its blocks; inf if these are too large."""
-        return min(self.hessian_passes)
+        exact, sampled = self.hessian_passes
+        return sampled if sampled + SAMPLING_LOSS < exact else exact
 
     @property
     def whole_hessian(self) -> float:
