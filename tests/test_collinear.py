@@ -125,6 +125,16 @@ def test_copies_that_were_standardised_are_named():
     assert model.coef_[0, 0] == pytest.approx(model.coef_[0, 1])
 
 
+@pytest.mark.parametrize("C", [1e16, 1e20, 1e30, 1e300])
+def test_a_penalty_that_rounding_hides_is_as_good_as_none(C):
+    """Coefficients of categories are those of C = inf, and named; they grew with C."""
+    X, y = categories(200)
+    with pytest.warns(UserWarning, match="not identified"):
+        model, limit = (SoftmaxRegression(C=strength).fit(X, y) for strength in (C, np.inf))
+    assert model.converged_ and model.proven_
+    np.testing.assert_allclose(model.coef_, limit.coef_, rtol=0, atol=1e-5)
+
+
 @IGNORED
 def test_the_order_of_columns_does_not_matter():
     """Permuted columns have permuted coefficients, whichever the fit leaves out."""

@@ -395,9 +395,10 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         more = f" and {len(features) - _NAMED} more" if len(features) > _NAMED else ""
         return (
             f"The coefficients of the columns {named}{more} are not identified: some of these are "
-            f"linear combinations of others, and have no penalty (C={C!r}, penalty_factor). "
+            "linear combinations of others, and their penalty is nothing, or lost in rounding "
+            f"(C={validation.shown(C)}, penalty_factor). "
             "Predictions and F are; the coefficients are those with the least sum of squares. "
-            'Leave columns out, as OneHotEncoder(drop="first") does, or choose a finite C.'
+            'Leave columns out, as OneHotEncoder(drop="first") does, or choose a smaller C.'
         )
 
     def __sklearn_tags__(self) -> Tags:

@@ -1,4 +1,4 @@
-"""Collinear columns: coefficients without a penalty that the data do not identify."""
+"""Collinear columns: coefficients that neither the data identify nor a penalty above rounding."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ _CANCELLED, _INDEPENDENT = 16 * _EPS, 1e-6
 _LEAST_DISTANCE = 0.5
 # Of columns with deviations of one, a share of another that is as small is rounding.
 _NO_PART = 1e-10
+# A ridge of less is below the rounding of curvatures, which are about one: it cannot tell which of
+# the coefficients with the same scores are the least, as those of no penalty are.
+_NEGLIGIBLE = 8 * _EPS
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +72,7 @@ def identified(objective: Objective, T: Coef) -> tuple[Objective, Coef]:
     features F is flat: steps would drift there, as far as rounding leads. The objective stays as it
     is where its Gram matrix is too large.
     """
-    rows, free = objective.rows, np.all(objective.penalty.free, axis=1)
+    rows, free = objective.rows, np.all(objective.penalty.ridge <= _NEGLIGIBLE, axis=1)
     varies = np.isfinite(rows.coordinates.scale)
     if (free[: len(varies)] & varies).sum() < 2 or not costs_of(objective).factor_pays:
         return objective, T
