@@ -136,6 +136,19 @@ def test_a_penalty_that_rounding_hides_is_as_good_as_none(C):
 
 
 @IGNORED
+def test_labels_without_a_penalty_beside_others_do_not_drift():
+    """C = (1, inf, inf): each label has the fit that it has alone."""
+    X, _ = categories(400)
+    Y = (np.random.default_rng(0).random((400, 3)) < 0.3).astype(int)
+    for tol in (1e-9, 0):
+        model = SigmoidRegression(C=[1.0, np.inf, np.inf], tol=tol).fit(X, Y)
+        assert model.converged_
+        for label, C in enumerate([1.0, np.inf, np.inf]):
+            alone = SoftmaxRegression(C=C, tol=tol).fit(X, Y[:, label])
+            np.testing.assert_allclose(model.coef_[label], alone.coef_[0], rtol=0, atol=1e-5)
+
+
+@IGNORED
 def test_the_order_of_columns_does_not_matter():
     """Permuted columns have permuted coefficients, whichever the fit leaves out."""
     X, y = categories(200, 1)

@@ -373,6 +373,18 @@ def test_the_penalty_on_multiples_is_that_of_the_products(strengths):
     np.testing.assert_array_equal(tiny.free, np.broadcast_to(penalty.free, (6, 3)))
 
 
+def test_fixing_coefficients_gives_them_a_ridge_of_one(strengths):
+    """All of some features where strengths are shared, else those of some scores."""
+    penalty, T = Ridge(strengths), np.random.default_rng(23).normal(size=(6, 3))
+    features, scores = np.array([1, 4]), np.array([0, 2])
+    if strengths.shape[1] == 1:
+        scores = np.arange(3)
+    others = T.copy()
+    others[np.ix_(features, scores)] = 0
+    expected = penalty.value(others) + 0.5 * np.square(T - others).sum(axis=0)
+    np.testing.assert_allclose(penalty.fixing(features, scores).value(T), expected, rtol=1e-14)
+
+
 @pytest.mark.parametrize("intercept", [False, True])
 def test_the_penalty_does_not_depend_on_units(strengths, intercept):
     """Features divided by `scale` have coefficients times `scale`; the intercept is free."""

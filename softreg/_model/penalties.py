@@ -54,6 +54,12 @@ class Penalty(Protocol):
     def on_multiples(self, multiple: Coef) -> Penalty:
         """Return T -> penalty(multiple * T), multiples (width, K) being > 0."""
 
+    def fixing(self, features: Places, scores: Places) -> Penalty:
+        """Return the penalty with a ridge of one on the coefficients of features in some scores.
+
+        Where F is the same whatever these are, given the others, it has them at zero.
+        """
+
     def rotated(self, rank: int, unrotated: Mask) -> Penalty:
         """Return the penalty of `rank` features of strength one, and of the features `unrotated`.
 
@@ -157,6 +163,11 @@ class Ridge:
 
     def on_multiples(self, multiple: Coef) -> Ridge:
         return Ridge(self._kept(self.l2 * np.square(multiple)))
+
+    def fixing(self, features: Places, scores: Places) -> Ridge:
+        l2 = self.l2.copy()
+        l2[np.ix_(features, scores if l2.shape[1] > 1 else np.zeros(1, dtype=int))] = 1
+        return Ridge(l2)
 
     def rotated(self, rank: int, unrotated: Mask) -> Ridge:
         return Ridge(np.concatenate([np.tile(self.ridge_by_score, (rank, 1)), self.l2[unrotated]]))

@@ -10,7 +10,6 @@ from scipy.linalg import cho_factor, cho_solve, lapack
 from softreg._model.block_kernels import GramProduct, LargestRemainder
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, PerScore, Places
-from softreg._rows.coordinates import Coordinates
 from softreg.solvers.linalg.costs import costs_of
 
 _EPS = np.finfo(float).eps
@@ -30,7 +29,7 @@ _NEGLIGIBLE = 8 * _EPS
 
 @dataclass(frozen=True, eq=False)
 class Identified:
-    """Coefficients of which those of some features are zero: others reach the same scores.
+    """Coefficients of which, in some scores, those of some features are zero: others do as well.
 
     Such as those of one of the columns that stand for the categories of a variable. Of all
     coefficients with the same scores, the user gets those with the least sum of squares: the limit
@@ -38,13 +37,13 @@ class Identified:
 
     Attributes
     ----------
-    coordinates : Coordinates, in which the features that are left out are constant
-    left_out : ndarray (r,), the numbers of these features
+    scores : ndarray (q,), the numbers of the scores in which their penalty is nothing
+    left_out : ndarray (r,), the numbers of the features whose coefficients there are zero
     null_coef, null_intercept : ndarrays (d, r) and (r,), W of length one, and b, that change no
         score; of the features that are left out, each has one
     """
 
-    coordinates: Coordinates
+    scores: Places
     left_out: Places
     null_coef: Coef
     null_intercept: PerScore
@@ -53,55 +52,58 @@ class Identified:
         return others | (self.null_coef != 0).any(axis=1)
 
     def coefficients(self, W: Coef, b: PerScore) -> tuple[Coef, PerScore]:
-        return self._moved(W, b, np.linalg.lstsq(self.null_coef, W, rcond=None)[0])
+        return self._moved(W, b, np.linalg.lstsq(self.null_coef, W[:, self.scores], rcond=None)[0])
 
     def working(self, W: Coef, b: PerScore) -> tuple[Coef, PerScore]:
+        places = np.ix_(self.left_out, self.scores)
         own = self.null_coef[self.left_out, np.arange(len(self.left_out))]
-        W, b = self._moved(W, b, W[self.left_out] / own[:, None])
-        W[self.left_out] = 0
+        W, b = self._moved(W, b, W[places] / own[:, None])
+        W[places] = 0
         return W, b
 
     def _moved(self, W: Coef, b: PerScore, share: Coef) -> tuple[Coef, PerScore]:
-        return W - self.null_coef @ share, b - self.null_intercept @ share
+        W, b = W.copy(), b.copy()
+        W[:, self.scores] -= self.null_coef @ share
+        b[self.scores] -= self.null_intercept @ share
+        return W, b
 
 
 def identified(objective: Objective, T: Coef) -> tuple[Objective, Coef]:
-    """Return the objective without the features that others replace, if there are any.
+    """Return the objective in which features that others replace have coefficients of zero.
 
     And the coefficients in it with the scores of T (width, K). Along the null vectors of such
     features F is flat: steps would drift there, as far as rounding leads. The objective stays as it
     is where its Gram matrix is too large.
     """
-    rows, free = objective.rows, np.all(objective.penalty.ridge <= _NEGLIGIBLE, axis=1)
-    varies = np.isfinite(rows.coordinates.scale)
-    if (free[: len(varies)] & varies).sum() < 2 or not costs_of(objective).factor_pays:
-        return objective, T
-
-    def make() -> Identified | None:
-        return _identified_by_others(objective.in_double(), free)
-
-    space = rows.kept(("identified", free.tobytes(), rows.coordinates), make)
-    if space is None:
-        return objective, T
-    rows = rows.replaced(coordinates=space.coordinates, known_totals=rows.totals)
-    W, b = space.working(*objective.rows.coordinates.coefficients(T))
-    without = replace(objective, rows=rows, spaces=(space, *objective.spaces))
-    return without, space.coordinates.working(W, b)
+    varies = np.isfinite(objective.rows.coordinates.scale)
+    free = np.broadcast_to(objective.penalty.ridge <= _NEGLIGIBLE, objective.shape)
+    for mask in np.unique(free, axis=1).T:
+        if (mask[: len(varies)] & varies).sum() >= 2 and costs_of(objective).factor_pays:
+            scores = (free == mask[:, None]).all(axis=0).nonzero()[0]
+            objective, T = _without_replaceable(objective, T, mask, scores)
+    return objective, T
 
 
-def _identified_by_others(objective: Objective, free: Mask) -> Identified | None:
-    """Return the space without replaceable features, among those that are `free`, (width,)."""
-    V, left_out = null_vectors(objective, free)
+def _without_replaceable(
+    objective: Objective, T: Coef, free: Mask, scores: Places
+) -> tuple[Objective, Coef]:
+    """Return the same for some scores, in which the features `free` (width,) have no penalty."""
+    rows = objective.rows
+
+    def make() -> tuple[Coef, Places]:
+        return null_vectors(objective.in_double(), free)
+
+    V, left_out = rows.kept(("null vectors", free.tobytes(), rows.coordinates), make)
     if not left_out.size:
-        return None
-    coordinates = objective.rows.coordinates
-    W, b = coordinates.coefficients(V)
-    scale = coordinates.scale.copy()
-    scale[left_out] = np.inf
+        return objective, T
+    W, b = rows.coordinates.coefficients(V)
     largest = np.abs(W).max(axis=0)  # whose square need not be a number
     length = np.linalg.norm(W / largest, axis=0)
-    W, b = W / largest / length, b / largest / length
-    return Identified(replace(coordinates, scale=scale), left_out, W, b)
+    space = Identified(scores, left_out, W / largest / length, b / largest / length)
+    penalty = objective.penalty.fixing(left_out, scores)
+    W, b = space.working(*rows.coordinates.coefficients(T))
+    fixed = replace(objective, penalty=penalty, spaces=(space, *objective.spaces))
+    return fixed, rows.coordinates.working(W, b)
 
 
 def null_vectors(objective: Objective, free: Mask) -> tuple[Coef, Places]:
