@@ -203,14 +203,6 @@ def _f1(confusion: NDArray) -> NDArray:
     return f1[1] if len(f1) == 2 else f1.mean(axis=0)
 
 
-def _places(y: NDArray, classes: NDArray) -> NDArray[np.intp]:
-    """Return the places of classes y (m,) among all classes (K,)."""
-    places = np.empty(len(y), dtype=np.intp)
-    for rows in block_slices(len(y), len(y) * len(classes)):
-        places[rows] = (y[rows, None] == classes).argmax(axis=1)
-    return places
-
-
 def _held_out_scores(
     estimator: Any, sample: Any, X: Any, y: Any, cv: Any
 ) -> tuple[NDArray, NDArray]:

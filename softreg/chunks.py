@@ -312,21 +312,17 @@ class Table:
         """
         n_missing = dict.fromkeys(_listed(self.target), 0)
         has_types = _is_parquet(self._files[0])
-        read = [*n_missing] if has_types else columns
         found: dict[str, set[str]] = {name: set() for name in columns}
         first_missing: dict[str, str] = {}
         decimals = {} if has_types else {name: self._other_decimal for name in columns}
-        for file in self._files:
-            n_rows = 0
-            for frame in self._frames(file, read):
-                for name, column in frame.items():
-                    found[name].add(column.dtype.name)
-                    if name in n_missing and (rows := np.flatnonzero(column.isna())).size:
-                        n_missing[name] += len(rows)
-                        first_missing.setdefault(name, f"row {n_rows + rows[0]} of {file}")
-                    if name in decimals and not _are_numbers(column, decimals[name]):
-                        del decimals[name]
-                n_rows += len(frame)
+        for file, column in self._columns_of_files([*n_missing] if has_types else columns):
+            name = column.name
+            found[name].add(column.dtype.name)
+            if name in n_missing and len(rows := column.index[column.isna()]):
+                n_missing[name] += len(rows)
+                first_missing.setdefault(name, f"row {rows[0]} of {file}")
+            if name in decimals and not _are_numbers(column, decimals[name]):
+                del decimals[name]
         types = {name: _common_type(dtypes) for name, dtypes in found.items()}
         text = [name for name in columns if found[name] and types[name] == "str"]
         self._warn_of_decimals([name for name in text if name in decimals])
@@ -381,6 +377,12 @@ class Table:
             else:
                 with self._read_csv(file, usecols=columns, dtype=types, chunksize=rows) as frames:
                     yield from filter(len, frames)
+
+    def _columns_of_files(self, columns: list[str]) -> Iterator[tuple[str, Any]]:
+        """Yield each file with Series of some of its rows, one of each column at a time."""
+        for file in self._files:
+            for frame in self._frames(file, columns):
+                yield from ((file, column) for _, column in frame.items())
 
     def _read_csv(self, file: str, **options: Any) -> Any:
         import pandas as pd
