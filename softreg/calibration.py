@@ -16,7 +16,7 @@ from sklearn.utils import check_array
 from softreg import SigmoidRegression, SigmoidRegressionCV
 from softreg._encoding import validation
 from softreg._encoding.class_values import codes_in, listed
-from softreg._estimators.base import block_slices, read_sample
+from softreg._estimators.base import prediction_slices, read_sample
 from softreg._selection.cv_scores import splits_of
 
 __all__ = ["tune_thresholds"]
@@ -283,7 +283,7 @@ def _cuts_of_classes(
 def _lead(scores: NDArray, cuts: NDArray, k: int) -> tuple[NDArray, NDArray]:
     """Return by how much class k leads the best of the others, and which that is, (m,) both."""
     lead, others = np.empty(len(scores)), np.empty(len(scores), dtype=np.intp)
-    for rows in block_slices(len(scores), scores.size):
+    for rows in prediction_slices(len(scores), scores.size):
         excess = scores[rows] - cuts
         of_k = excess[:, k].copy()
         excess[:, k] = -np.inf

@@ -247,7 +247,7 @@ class Table:
         validation.check_flag("keep_default_na", self.keep_default_na)
         for name in ("paths", "target", "sample_weight", "columns"):
             if not isinstance(value := getattr(self, name), str | os.PathLike | None):
-                object.__setattr__(self, name, _listed(value))
+                object.__setattr__(self, name, _as_list(value))
         if not self.target or len({*self._named}) < len(self._named):
             target, weight = map(validation.shown, (self.target, self.sample_weight))
             raise ValueError(
@@ -274,12 +274,12 @@ class Table:
     @property
     def _named(self) -> list[str]:
         """The columns that are not X."""
-        return _listed(self.target) + _listed(self.sample_weight)
+        return _as_list(self.target) + _as_list(self.sample_weight)
 
     @cached_property
     def _files(self) -> list[str]:
         """The files, all of one kind."""
-        files = [file for path in _listed(self.paths) for file in _files_at(str(path))]
+        files = [file for path in _as_list(self.paths) for file in _files_at(str(path))]
         if len({_is_parquet(file) for file in files}) != 1:
             raise ValueError(f"paths={self.paths!r} must be CSV files or Parquet files, not both.")
         return files
@@ -293,12 +293,12 @@ class Table:
             if differing := sorted({*header} ^ {*self._header(file)}):
                 raise ValueError(f"{file} must have the columns of {first}; {differing} differ.")
         for name in ("target", "sample_weight", "columns"):
-            if missing := {*_listed(value := getattr(self, name))} - {*header}:
+            if missing := {*_as_list(value := getattr(self, name))} - {*header}:
                 has = f"has the columns {header} (sep={self.sep!r}), not {sorted(missing, key=str)}"
                 raise ValueError(
                     f"{name}={validation.shown(value)} must name columns, but {first} {has}."
                 )
-        columns = [name for name in _listed(self.columns) or header if name not in self._named]
+        columns = [name for name in _as_list(self.columns) or header if name not in self._named]
         if not columns:
             used = f"columns={validation.shown(self.columns)} leave no columns but {self._named}"
             raise ValueError(f"{used} of {first}, which has {header}; X must have some.")
@@ -310,7 +310,7 @@ class Table:
 
         Of Parquet files, which have types, the targets alone are read.
         """
-        n_missing = dict.fromkeys(_listed(self.target), 0)
+        n_missing = dict.fromkeys(_as_list(self.target), 0)
         has_types = _is_parquet(self._files[0])
         found: dict[str, set[str]] = {name: set() for name in columns}
         first_missing: dict[str, str] = {}
@@ -451,7 +451,7 @@ def _files_at(path: str) -> list[str]:
     return files
 
 
-def _listed(value: Any) -> list:
+def _as_list(value: Any) -> list:
     """Return several paths or names as a list, one alone in a list, None as an empty one."""
     if isinstance(value, Iterable) and not isinstance(value, str):
         return [*value]

@@ -143,7 +143,7 @@ class _ChunkChecker:
 
     def checked(self, chunk: Chunk, *, first: bool) -> tuple[Any, Answers]:
         """Return a chunk's X and answers; ValueError if its columns are not the first chunk's."""
-        for name, before, now in zip(("X", "y"), self.columns, _columns(chunk), strict=True):
+        for name, before, now in zip(("X", "y"), self.columns, _headers(chunk), strict=True):
             if before != now:
                 raise ValueError(
                     f"{name} {_difference(before, now)}; all chunks must have the same columns in "
@@ -155,7 +155,7 @@ class _ChunkChecker:
         return X, self.encoder.checked(y, chunk.weight, X)
 
 
-def _columns(chunk: Chunk) -> tuple[list | None, ...]:
+def _headers(chunk: Chunk) -> tuple[list | None, ...]:
     """Return the names of the columns of X and y, None for what has none."""
     names = (getattr(table, "columns", None) for table in (chunk.X, chunk.y))
     return tuple(None if columns is None else list(columns) for columns in names)
@@ -214,7 +214,7 @@ class Survey:
                 continue
             with noting_chunk(chunk.number, "the first", chunk.location):
                 first = checker is None
-                checker = checker or _ChunkChecker(validate, encoder_of(chunk.y), _columns(chunk))
+                checker = checker or _ChunkChecker(validate, encoder_of(chunk.y), _headers(chunk))
                 X, answers = checker.checked(chunk, first=first)
                 unit = answers.weight_unit if first else unit
                 chunk_tally = checker.encoder.tally(answers.in_weight_unit(unit))

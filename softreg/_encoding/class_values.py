@@ -169,9 +169,9 @@ def codes_in(classes: NDArray, values: NDArray) -> NDArray[np.intp]:
         code_of = {value: code for code, value in enumerate(classes.tolist())}
         return np.array([code_of.get(value, -1) for value in values.tolist()], dtype=np.intp)
     order = np.argsort(classes)
-    in_order = classes[order]
-    ranks = np.searchsorted(in_order, values).clip(max=len(classes) - 1)
-    codes, unknown = order[ranks], in_order[ranks] != values
+    ascending = classes[order]
+    ranks = np.searchsorted(ascending, values).clip(max=len(classes) - 1)
+    codes, unknown = order[ranks], ascending[ranks] != values
     if unknown.any():
         codes[unknown] = -1
     return codes
@@ -206,7 +206,7 @@ def sorted_if_ordered(classes: NDArray) -> NDArray | None:
     return object_array(ordered) if all(map(_precedes, ordered, ordered[1:])) else None
 
 
-def in_order(classes: NDArray) -> NDArray:
+def sorted_classes(classes: NDArray) -> NDArray:
     """Return distinct classes (K,), sorted; ValueError if they have no order."""
     ordered = sorted_if_ordered(classes)
     if ordered is not None:

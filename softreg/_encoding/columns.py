@@ -118,9 +118,9 @@ def _explanation(X: Any) -> str:
     """Return a sentence for each kind of values that are no finite numbers, "" without any."""
     found: dict[str, list[str]] = defaultdict(list)
     row_word = "at index" if _is_frame(X) else "in row"
-    for column in _columns(X):
+    for column in _suspect_columns(X):
         for fault in _faults(column.values):
-            example, row = _shown(fault.example), _shown(column.rows[fault.first])
+            example, row = _cut_short(fault.example), _cut_short(column.rows[fault.first])
             share = f"{fault.n} of {X.shape[0] if hasattr(X, 'shape') else len(X)} rows"
             place = f"{example} {row_word} {row}; {share}"
             found[fault.kind].append(f"{column.name!r} ({place})")
@@ -133,13 +133,13 @@ def _explanation(X: Any) -> str:
     return " ".join(sentences) or _unequal_rows(X)
 
 
-def _shown(value: Any) -> str:
+def _cut_short(value: Any) -> str:
     """Return a value as errors show it, cut short if it is long."""
     text = repr(value) if isinstance(value, str | bytes) else str(value)
     return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "..."
 
 
-def _columns(X: Any) -> Iterator[Column]:
+def _suspect_columns(X: Any) -> Iterator[Column]:
     """Yield the columns of X that may be at fault."""
     if sparse.issparse(X):
         entries: Any = sparse.coo_array(X)  # type: ignore[call-overload]

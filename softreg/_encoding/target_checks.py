@@ -24,11 +24,11 @@ from softreg._encoding.class_values import (
     column_of,
     distinct_with_codes,
     has_columns,
-    in_order,
     is_column,
     label_column,
     listed,
     missing,
+    sorted_classes,
     sorted_if_ordered,
     without_masked,
 )
@@ -172,7 +172,7 @@ def check_class_order(classes: ArrayLike | None, in_y: NDArray) -> NDArray:
 
     `in_y` are those of y, which are sorted, and need an order, for None alone.
     """
-    order = in_order(in_y) if classes is None else as_dates(column_of(classes), in_y.dtype)
+    order = sorted_classes(in_y) if classes is None else as_dates(column_of(classes), in_y.dtype)
     if not _are_distinct(order) or (codes_in(order, in_y) < 0).any():
         raise ValueError(
             f"classes={shown(classes)} must name each class in y once; y holds {listed(in_y)}."

@@ -45,8 +45,8 @@ _MOST_ITERATIONS = 10_000
 _DTYPES = (np.float64, np.float32)
 # Rows are predicted in blocks of so many values of X, or scores: 8 MB of doubles.
 _BLOCK_VALUES = 2**20
-# As many columns are named in a warning.
-_NAMED = 10
+# So many columns are named in a warning.
+_MOST_NAMED = 10
 
 
 class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
@@ -302,7 +302,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         n, is_sparse = data.shape[0], sparse.issparse(data)
         W = self.coef_.T
         W = np.ascontiguousarray(W) if is_sparse and not sparse.issparse(W) else W
-        for rows in block_slices(n, max(data.size, n * len(self.intercept_))):
+        for rows in prediction_slices(n, max(data.size, n * len(self.intercept_))):
             block = data[rows].astype(np.float64, copy=False)
             linear: NDArray = safe_sparse_dot(block, W, dense_output=True)
             linear += self.intercept_
@@ -391,8 +391,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     def _unidentified_message(self, features: tuple[int, ...], C: Any) -> str:
         """Return which columns have coefficients that the data leave open, and what to do."""
         names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
-        named = names[list(features[:_NAMED])].tolist()
-        more = f" and {len(features) - _NAMED} more" if len(features) > _NAMED else ""
+        named = names[list(features[:_MOST_NAMED])].tolist()
+        more = f" and {len(features) - _MOST_NAMED} more" if len(features) > _MOST_NAMED else ""
         return (
             f"The coefficients of the columns {named}{more} are not identified: some of these are "
             "linear combinations of others, and their penalty is nothing, or lost in rounding "
@@ -407,7 +407,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         return tags
 
 
-def block_slices(n: int, n_values: int) -> list[slice]:
+def prediction_slices(n: int, n_values: int) -> list[slice]:
     """Return the slices of n rows that have so many values, which are predicted at a time."""
     return slices(n, min(n, -(-n_values // _BLOCK_VALUES)))
 

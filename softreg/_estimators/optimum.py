@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from softreg._encoding.answers import Sample
-from softreg._estimators.base import LinearClassifier, block_slices, has_intercept, pose
+from softreg._estimators.base import LinearClassifier, has_intercept, pose, prediction_slices
 from softreg._model.objective import Objective
 from softreg._rows.threads import Threads
 from softreg.solvers.base import Point
@@ -82,6 +82,6 @@ def probabilities_inplace(estimator: LinearClassifier, scores: NDArray) -> NDArr
     """Return the probabilities (n, K) of scores (n, K), in their place, or (n, 2) of (n, 1)."""
     shape = len(scores), len(estimator.classes_)
     P = scores if shape == scores.shape else np.empty(shape)
-    for rows in block_slices(len(P), P.size):
+    for rows in prediction_slices(len(P), P.size):
         P[rows] = estimator._probabilities(estimator._as_decisions(scores[rows]))
     return P

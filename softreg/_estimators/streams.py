@@ -198,7 +198,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             "loss_curve_": stream.losses,
             "n_samples_seen_": stream.n_rows,
             "solver_": problem.solver,
-            "_stream_": stream.as_plain(),
+            "_stream_": stream.as_dicts(),
         }
         self._store(features | predicting | attributes)
         return self
@@ -243,11 +243,11 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         if not hasattr(self, "coef_"):
             W, b = np.zeros((len(raw.scale), encoding.n_scores)), np.zeros(encoding.n_scores)
             return StreamState.from_coefficients(raw, W, b)
-        W, b, plain = self._dense_coef.T, self.intercept_, getattr(self, "_stream_", None)
-        if plain is None:
+        W, b, saved = self._dense_coef.T, self.intercept_, getattr(self, "_stream_", None)
+        if saved is None:
             stream = StreamState.from_coefficients(raw, W, b, self.n_samples_seen_)
         else:
-            stream = StreamState.from_plain(plain)
+            stream = StreamState.from_dicts(saved)
         drops_intercept = b.any() and not raw.intercept
         if drops_intercept or stream.coordinates.intercept != raw.intercept:
             raise ValueError(

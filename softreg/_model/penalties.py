@@ -128,7 +128,7 @@ class Ridge:
     @classmethod
     def from_C(cls, C: NDArray, factor: NDArray[np.float64]) -> Ridge:
         """Return the penalty of inverse strengths C, (1,) or (K,), and feature factors (d,)."""
-        return cls(_quotient(factor[:, None], C))
+        return cls(_finite_quotient(factor[:, None], C))
 
     @classmethod
     def none(cls, width: int) -> Ridge:
@@ -149,7 +149,7 @@ class Ridge:
 
     def divided(self, weight: PerScore) -> Ridge:
         divisor = weight[:1] if (weight == weight[0]).all() else weight
-        return Ridge(self._kept(_quotient(self.l2, divisor)))
+        return Ridge(self._kept(_finite_quotient(self.l2, divisor)))
 
     def _kept(self, strengths: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return other strengths for these ones; what has a penalty keeps the least of one."""
@@ -211,7 +211,7 @@ class Ridge:
             return (np.square(G) / np.where(self.free, np.inf, 2 * self.l2)).sum(axis=0)
 
 
-def _quotient(strengths: NDArray[np.float64], divisor: NDArray) -> NDArray[np.float64]:
+def _finite_quotient(strengths: NDArray[np.float64], divisor: NDArray) -> NDArray[np.float64]:
     """Return strengths over C or weights; ValueError if they overflow."""
     with np.errstate(over="ignore"):
         quotient = strengths / divisor

@@ -247,7 +247,7 @@ class MemoryRows(Rows):
     def map_rows(self, kernel: RowKernel) -> NDArray:
         """Return what `kernel` makes of each row, whatever it weighs, (n, ...)."""
         cuts = self.block_slices
-        blocks = self.threads.iterate(lambda rows: kernel(self._whole_block(rows)), cuts)
+        blocks = self.threads.imap(lambda rows: kernel(self._whole_block(rows)), cuts)
         return joined_rows(self.n, zip(cuts, blocks, strict=True))
 
     def map_rows_with_weight(self, kernel: RowKernel) -> NDArray:

@@ -191,9 +191,9 @@ class Threads:
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         """Return [function(item) for item in items], computed by `count` threads."""
-        return list(self.iterate(function, items))
+        return list(self.imap(function, items))
 
-    def iterate(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+    def imap(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
         """Return an iterator over function(item) for item in items, computed by `count` threads."""
         if self.count == 1 or len(items) == 1:
             return map(function, items)

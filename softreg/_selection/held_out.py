@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from softreg._encoding.answers import Answers
-from softreg._encoding.class_values import codes_in, in_order
+from softreg._encoding.class_values import codes_in, sorted_classes
 
 
 @dataclass(eq=False, repr=False)
@@ -48,9 +48,9 @@ class HeldOutPredictions(ClassifierMixin, BaseEstimator):
         names = "scores", "predicted", "probabilities"
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
-    def in_order(self) -> HeldOutPredictions:
+    def with_sorted_classes(self) -> HeldOutPredictions:
         """Return the predictions with sorted classes, as scikit-learn's metrics expect them."""
-        order = codes_in(self.classes_, in_order(self.classes_))
+        order = codes_in(self.classes_, sorted_classes(self.classes_))
         sign = 1 if order[0] == 0 else -1  # of the one score of two classes
         scores = sign * self.scores if self.scores.ndim == 1 else self.scores[:, order]
         P = self.probabilities[:, order]
@@ -120,7 +120,7 @@ class HeldOutRows(NamedTuple):
         A row of class probabilities becomes one of each class that it may have, with its share as
         weight.
         """
-        classes, predictions = self.predictions.classes_, self.predictions.in_order()
+        classes, predictions = self.predictions.classes_, self.predictions.with_sorted_classes()
         y, weight = answers
         if y.ndim == 1:
             return self._replace(y=y, predictions=predictions)

@@ -80,7 +80,7 @@ class FoldRefits:
         self.folds = folds
         self._rows = rows_in_memory(objective)
         refits = objective.repeated(self._rows.repeated(train), len(folds))
-        self._refits = _standardised(refits, self._rows, train) if standardize else refits
+        self._refits = _with_fold_deviations(refits, self._rows, train) if standardize else refits
         self._refits_in_float32 = in_float32(self._refits)
         self._tol = tol
         # How far the coefficients of the refits are from those of the fit to all rows, at the
@@ -164,7 +164,7 @@ def refits_in_groups(
     ]
 
 
-def _standardised(refits: Objective, rows: MemoryRows, train: NDArray) -> Objective:
+def _with_fold_deviations(refits: Objective, rows: MemoryRows, train: NDArray) -> Objective:
     """Return the objective of several fits with the penalty of columns over their own deviations.
 
     In the penalty given they are over those of all rows, and so they stay where they are constant

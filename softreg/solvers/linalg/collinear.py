@@ -24,7 +24,7 @@ _LEAST_DISTANCE = 0.5
 _NO_PART = 1e-10
 # A ridge of less is below the rounding of curvatures, which are about one: it cannot tell which of
 # the coefficients with the same scores are the least, as those of no penalty are.
-_NEGLIGIBLE = 8 * _EPS
+_NEGLIGIBLE_RIDGE = 8 * _EPS
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ def identified(objective: Objective, T: Coef) -> tuple[Objective, Coef]:
     is where its Gram matrix is too large.
     """
     varies = np.isfinite(objective.rows.coordinates.scale)
-    free = np.broadcast_to(objective.penalty.ridge <= _NEGLIGIBLE, objective.shape)
+    free = np.broadcast_to(objective.penalty.ridge <= _NEGLIGIBLE_RIDGE, objective.shape)
     for mask in np.unique(free, axis=1).T:
         if (mask[: len(varies)] & varies).sum() >= 2 and costs_of(objective).factor_pays:
             scores = (free == mask[:, None]).all(axis=0).nonzero()[0]

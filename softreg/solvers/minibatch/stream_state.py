@@ -87,16 +87,16 @@ class StreamState:
         return cls(None, n_rows_of_fit, none, raw, iterate, W, b, np.array([]))
 
     @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> StreamState:
-        """Return the state that `as_plain` returned as dicts, bit for bit."""
-        return _from_plain(plain)
+    def from_dicts(cls, saved: dict[str, Any]) -> StreamState:
+        """Return the state of which these are the dicts of `as_dicts`, bit for bit."""
+        return _from_dicts(saved)
 
-    def as_plain(self) -> dict[str, Any]:
+    def as_dicts(self) -> dict[str, Any]:
         """Return the state as dicts of arrays and numbers, which load without any of its classes.
 
         For skops and the like, which ask their users to trust each class that is saved.
         """
-        return _as_plain(self)
+        return _as_dicts(self)
 
     @property
     def n_rows(self) -> int:
@@ -164,20 +164,20 @@ _PARTS: dict[str, type] = {
 }
 
 
-def _as_plain(value: Any) -> Any:
+def _as_dicts(value: Any) -> Any:
     """Return a part of a state as a dict of its fields and its class's name, and others as is."""
     name = type(value).__name__
     if name not in _PARTS:
         return value
     names = [field.name for field in fields(value)] if is_dataclass(value) else []
-    return {"part": name} | {name: _as_plain(getattr(value, name)) for name in names}
+    return {"part": name} | {field: _as_dicts(getattr(value, field)) for field in names}
 
 
-def _from_plain(value: Any) -> Any:
-    """Return what `_as_plain` was given."""
+def _from_dicts(value: Any) -> Any:
+    """Return what `_as_dicts` was given."""
     if not isinstance(value, dict):
         return value
-    named = {name: _from_plain(part) for name, part in value.items() if name != "part"}
+    named = {name: _from_dicts(part) for name, part in value.items() if name != "part"}
     return _PARTS[value["part"]](**named)
 
 
