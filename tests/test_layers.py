@@ -26,8 +26,8 @@ _selection/   WHICH STRENGTH: path, refits, scoring, scorers, held_out, cv_score
 solvers/      HOW (public): base, auto, outer_loop, proof, steps, lbfgs, newton
   linalg/     metrics, costs, factors, collinear, conjugate_gradients
   minibatch/  solver, update, gradient, curvature, stream_state, class_candidates
-_encoding/    WHAT y MEANS: validation, columns, class_values, target_checks, answers,
-              classes, labels, chunk_survey
+_encoding/    WHAT y MEANS, and every check: validation, column_faults, target_checks,
+              class_values, answers, classes, labels, chunk_survey
 _model/       WHAT IS MINIMISED: objective, certificate, links, penalties, rowspace,
               kernels, block_kernels
 _rows/        WHERE THE DATA ARE: base, blocks, memory, chunked, targets, coordinates,

@@ -20,9 +20,11 @@ from softreg._rows.arrays import plain
 # Kinds of dtypes within which NumPy compares values; arrays of any other kind become objects.
 _COMPARABLE = ("biuf", "U", "S", "M", "m")
 _KEPT = "biufcUSMmO"
-# From so many classes on, texts are looked at as combinations of tags.
-_MANY_CLASSES = 20
-_SEPARATORS = (";", "|", ",")
+# The remedy where rows hold several labels.
+SEVERAL_LABELS = (
+    "for rows with several labels make a column for each, "
+    "sklearn.preprocessing.MultiLabelBinarizer().fit_transform(y), and use SigmoidRegression"
+)
 
 
 def has_columns(y: Any) -> bool:
@@ -133,13 +135,6 @@ def _distinct(column: NDArray) -> dict[Any, None]:
     raise ValueError(f"y must hold one class in each row, got {found}: {remedy}.")
 
 
-# The remedy where rows hold several labels.
-SEVERAL_LABELS = (
-    "for rows with several labels make a column for each, "
-    "sklearn.preprocessing.MultiLabelBinarizer().fit_transform(y), and use SigmoidRegression"
-)
-
-
 def _has_hash(value: Any) -> bool:
     try:
         hash(value)
@@ -232,34 +227,3 @@ def _precedes(a: Any, b: Any) -> bool:
 def listed(classes: NDArray) -> list:
     """Return classes as messages show them."""
     return [plain(value) for value in classes.ravel()]
-
-
-def tags_warning(classes: NDArray) -> str:
-    """Return what to warn of if classes (K,) look like combinations of tags, as "a;b;c", else "".
-
-    Of many combinations, the tags are at most half as many, and differ in number from one to the
-    other, and most of them are not always in the same place. Names such as "Washington, DC" and
-    "Sprain of wrist, left, sequela" are made of more parts, or of parts that have their place.
-    """
-    K, names = len(classes), classes.tolist()
-    if K < _MANY_CLASSES or not all(isinstance(name, str) for name in names):
-        return ""
-    for separator in _SEPARATORS:
-        if 2 * sum(separator in name for name in names) < K:
-            continue
-        combinations_of_tags = [[tag.strip() for tag in name.split(separator)] for name in names]
-        places: dict[str, set[int]] = {}
-        for tags in combinations_of_tags:
-            for place, tag in enumerate(tags):
-                places.setdefault(tag, set()).add(place)
-        n_moving = sum(len(found) > 1 for found in places.values())
-        differ = len(set(map(len, combinations_of_tags))) > 1
-        if differ and 2 * len(places) <= K and 2 * n_moving >= len(places):
-            example = next(name for name in names if separator in name)
-            spaced = separator + " " * (f"{separator} " in example)
-            return (
-                f"y holds {K} classes that look like combinations of {len(places)} tags, such as "
-                f"{plain(example)!r}. For a probability of each tag make a column of each, "
-                f"pandas.Series(y).str.get_dummies({spaced!r}), and use SigmoidRegression."
-            )
-    return ""

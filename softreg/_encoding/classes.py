@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numbers
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +17,6 @@ from softreg._encoding.class_values import (
     column_of,
     distinct_with_codes,
     listed,
-    tags_warning,
 )
 from softreg._model.links import Sigmoid, Softmax
 from softreg._rows.targets import ClassTargets, TargetMatrix, Targets
@@ -123,7 +121,8 @@ class ClassEncoder(Encoder):
             classes = target_checks.check_column_names(self.classes, len(tally.classes))
         else:
             classes = target_checks.check_class_order(self.classes, tally.classes)
-            _warn_of_many_classes(tally)
+            if tally.n_rows:
+                target_checks.warn_of_odd_classes(tally.classes, tally.n_rows)
             tally = tally.with_classes(classes)
         two = len(classes) == 2
         return ClassEncoding(
@@ -150,19 +149,6 @@ def tally_of_classes(y: NDArray, weight: NDArray | None) -> ClassTally:
     """Return the tally of the classes y (n,) of some rows, and their weights (n,) or None."""
     classes, codes = distinct_with_codes(y)
     return ClassTally(len(y), classes, np.bincount(codes, weight, len(classes)))
-
-
-def _warn_of_many_classes(tally: ClassTally) -> None:
-    """Warn of labels that look like measurements, or like combinations of tags."""
-    n, K = tally.n_rows, len(tally.classes)
-    warning = tags_warning(tally.classes) if n else ""
-    if not warning and 20 < n < 2 * K:
-        warning = (
-            f"y holds {K} classes in {n} rows. The number of unique classes is greater than 50% of "
-            "the number of samples: if y are measurements, use a regressor."
-        )
-    if warning:
-        warnings.warn(warning, UserWarning, stacklevel=2)
 
 
 def tally_of_declared(order: ArrayLike | None, classes: ArrayLike | None) -> ClassTally:

@@ -33,7 +33,11 @@ from softreg._encoding.class_values import (
     without_masked,
 )
 from softreg._encoding.validation import check_row_sums, check_shape, shown, without_duplicates
+from softreg._rows.arrays import plain
 
+# From so many classes on, texts are looked at as combinations of tags.
+_MANY_CLASSES = 20
+_SEPARATORS = (";", "|", ",")
 # An indicator matrix of another dtype is converted to doubles when it is checked.
 _INDICATOR_DTYPES = [np.float64, np.float32, np.bool_, np.int64, np.int32, np.int8, np.uint8]
 
@@ -189,6 +193,49 @@ def _are_distinct(classes: NDArray) -> bool:
     """Return whether classes are (K,), each another one and none missing."""
     is_list = classes.ndim == 1 and not missing(classes).size
     return is_list and len(distinct_with_codes(classes)[0]) == len(classes)
+
+
+def warn_of_odd_classes(classes: NDArray, n_rows: int) -> None:
+    """Warn of classes (K,) that look like measurements, or like combinations of tags."""
+    K, warning = len(classes), _tags_warning(classes)
+    if not warning and 20 < n_rows < 2 * K:
+        warning = (
+            f"y holds {K} classes in {n_rows} rows. The number of unique classes is greater than "
+            "50% of the number of samples: if y are measurements, use a regressor."
+        )
+    if warning:
+        warnings.warn(warning, UserWarning, stacklevel=2)
+
+
+def _tags_warning(classes: NDArray) -> str:
+    """Return what to warn of if classes (K,) look like combinations of tags, as "a;b;c", else "".
+
+    Of many combinations, the tags are at most half as many, and differ in number from one to the
+    other, and most of them are not always in the same place. Names such as "Washington, DC" and
+    "Sprain of wrist, left, sequela" are made of more parts, or of parts that have their place.
+    """
+    K, names = len(classes), classes.tolist()
+    if K < _MANY_CLASSES or not all(isinstance(name, str) for name in names):
+        return ""
+    for separator in _SEPARATORS:
+        if 2 * sum(separator in name for name in names) < K:
+            continue
+        combinations_of_tags = [[tag.strip() for tag in name.split(separator)] for name in names]
+        places: dict[str, set[int]] = {}
+        for tags in combinations_of_tags:
+            for place, tag in enumerate(tags):
+                places.setdefault(tag, set()).add(place)
+        n_moving = sum(len(found) > 1 for found in places.values())
+        differ = len(set(map(len, combinations_of_tags))) > 1
+        if differ and 2 * len(places) <= K and 2 * n_moving >= len(places):
+            example = next(name for name in names if separator in name)
+            spaced = separator + " " * (f"{separator} " in example)
+            return (
+                f"y holds {K} classes that look like combinations of {len(places)} tags, such as "
+                f"{plain(example)!r}. For a probability of each tag make a column of each, "
+                f"pandas.Series(y).str.get_dummies({spaced!r}), and use SigmoidRegression."
+            )
+    return ""
 
 
 def check_same_kind(y: NDArray, classes: NDArray) -> None:

@@ -31,7 +31,7 @@ from softreg._encoding.answers import (
     two_class_scores,
 )
 from softreg._encoding.class_values import has_columns
-from softreg._encoding.columns import explaining_columns
+from softreg._encoding.column_faults import explaining_columns
 from softreg._model.kernels import best_classes
 from softreg._model.objective import Objective
 from softreg._model.penalties import Penalty, Ridge
