@@ -16,7 +16,7 @@ _MOST_GRAM_PASSES = 60
 # A Hessian can be estimated from this many rows per parameter. Its factor is then within a third
 # of the exact one, and the fit takes so many more passes (both measured).
 _ROWS_PER_PARAMETER = 10
-SAMPLING_LOSS = 8
+_SAMPLING_LOSS = 8
 # A sample of a larger share of the rows saves too little.
 _LARGEST_SAMPLE = 0.7
 # With the Hessian's blocks, class by class, the fit takes so many more passes (measured).
@@ -30,8 +30,8 @@ _EIGENBASIS_COST = 30
 # around a block as much as 1.5 million.
 _VALUE_COST, _SCORE_COST, _OVERHEAD = 18.0, 100.0, 1.5e6
 
-# Passes of this cost take 3/4 of the time in single precision, letter's, or hardly less, bank's; of
-# smaller ones a few more are needed in the end, and nothing is saved (measured).
+# From this cost on, passes take less time in single precision: a quarter less on letter, hardly
+# any on bank. Of cheaper ones a few more are needed in the end, and nothing is saved (measured).
 _SINGLE_PRECISION_PAYS = 1.5e7
 # A Newton step with the whole Hessian replaces this many iterations of L-BFGS in a metric, and the
 # Python around each costs so many multiply-adds beside the pass (both measured, on sets of 150 to
@@ -99,8 +99,14 @@ class Costs:
     @cached_property
     def cheapest_hessian(self) -> float:
         """Passes that a new Hessian costs, or its blocks; inf if these are too large."""
-        exact, sampled = self.hessian_passes
-        return sampled if sampled + SAMPLING_LOSS < exact else exact
+        exact, sampled = self._hessian_passes
+        return sampled if self.sampling_pays else exact
+
+    @property
+    def sampling_pays(self) -> bool:
+        """Whether a sample of the rows is enough for a new Hessian, or its blocks."""
+        exact, sampled = self._hessian_passes
+        return sampled + _SAMPLING_LOSS < exact
 
     @property
     def whole_hessian(self) -> float:
@@ -108,10 +114,10 @@ class Costs:
         return self._whole[0]
 
     @property
-    def hessian_passes(self) -> tuple[float, float]:
+    def _hessian_passes(self) -> tuple[float, float]:
         """Passes that a Hessian, or its blocks, cost from all rows, and from a sample.
 
-        Drawing the sample takes two passes more, which `SAMPLING_LOSS` covers.
+        Drawing the sample takes two passes more, which `_SAMPLING_LOSS` covers.
         """
         return self._whole if self.hessian_is_whole else self._blocks
 

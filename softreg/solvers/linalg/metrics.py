@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from softreg._model.links import Link
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, PerRow, PerScore, Places
-from softreg.solvers.linalg.costs import SAMPLING_LOSS, costs_of
+from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.linalg.factors import JointEigenbasis, cholesky, positive, solved
 
 # Share of the rows that are drawn with equal chances, so that no row's weight grows more than
@@ -215,8 +215,7 @@ class HessianMetric:
         """Return the metric at T, by the cheapest way."""
         # 1. All rows, or a sample that is drawn by leverage.
         costs, estimate = costs_of(objective), objective
-        exact_passes, sampled_passes = costs.hessian_passes
-        if sampled_passes + SAMPLING_LOSS < exact_passes:
+        if costs.sampling_pays:
             factor = cholesky(objective.curvature_gram(T))
             root = solved(factor, np.eye(len(factor))).T
             estimate = by_leverage(objective, T, root, costs.sample_size)
