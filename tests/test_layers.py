@@ -28,7 +28,7 @@ solvers/      HOW (public): base, auto, outer_loop, proof, steps, lbfgs, newton
   minibatch/  solver, update, gradient, curvature, stream_state, class_candidates
 _encoding/    WHAT y MEANS, and every check: validation, column_faults, target_checks,
               class_values, answers, classes, labels, chunk_survey
-_model/       WHAT IS MINIMISED: objective, certificate, links, penalties, rowspace,
+_model/       WHAT IS MINIMISED: objective, certificate, links, penalties, spaces,
               kernels, block_kernels
 _rows/        WHERE THE DATA ARE: base, blocks, memory, chunked, targets, coordinates,
               moments, threads, arrays

@@ -21,7 +21,7 @@ from softreg._model.block_kernels import (
 )
 from softreg._model.links import Link, Problems
 from softreg._model.penalties import Penalty, Ridge
-from softreg._model.rowspace import RowSpace, Space, rotation_pays
+from softreg._model.spaces import RowSpace, Space, rotation_pays
 from softreg._rows.arrays import Coef, Mask, PerProblem, PerScore, Places
 from softreg._rows.base import Rows
 

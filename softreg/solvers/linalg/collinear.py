@@ -1,15 +1,16 @@
-"""Collinear columns: coefficients that neither the data identify nor a penalty above rounding."""
+"""Collinear columns without a penalty above rounding: those that others replace are left out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, lapack
 
 from softreg._model.block_kernels import GramProduct, LargestRemainder
 from softreg._model.objective import Objective
-from softreg._rows.arrays import Coef, Mask, PerScore, Places
+from softreg._model.spaces import IdentifiedSpace
+from softreg._rows.arrays import Coef, Mask, Places
 from softreg.solvers.linalg.costs import costs_of
 
 _EPS = np.finfo(float).eps
@@ -27,64 +28,23 @@ _NO_PART = 1e-10
 _NEGLIGIBLE_RIDGE = 8 * _EPS
 
 
-@dataclass(frozen=True, eq=False)
-class Identified:
-    """Coefficients of which, in some scores, those of some features are zero: others do as well.
-
-    Such as those of one of the columns that stand for the categories of a variable. Of all
-    coefficients with the same scores, the user gets those with the least sum of squares: the limit
-    of ever weaker penalties, whatever the order of the columns.
-
-    Attributes
-    ----------
-    scores : ndarray (q,), the numbers of the scores in which their penalty is nothing
-    left_out : ndarray (r,), the numbers of the features whose coefficients there are zero
-    null_coef, null_intercept : ndarrays (d, r) and (r,), W of length one, and b, that change no
-        score; of the features that are left out, each has one
-    """
-
-    scores: Places
-    left_out: Places
-    null_coef: Coef
-    null_intercept: PerScore
-
-    def unidentified(self, others: Mask, free: Mask) -> Mask:
-        return others | (self.null_coef != 0).any(axis=1)
-
-    def coefficients(self, W: Coef, b: PerScore) -> tuple[Coef, PerScore]:
-        return self._moved(W, b, np.linalg.lstsq(self.null_coef, W[:, self.scores], rcond=None)[0])
-
-    def working(self, W: Coef, b: PerScore) -> tuple[Coef, PerScore]:
-        places = np.ix_(self.left_out, self.scores)
-        own = self.null_coef[self.left_out, np.arange(len(self.left_out))]
-        W, b = self._moved(W, b, W[places] / own[:, None])
-        W[places] = 0
-        return W, b
-
-    def _moved(self, W: Coef, b: PerScore, share: Coef) -> tuple[Coef, PerScore]:
-        W, b = W.copy(), b.copy()
-        W[:, self.scores] -= self.null_coef @ share
-        b[self.scores] -= self.null_intercept @ share
-        return W, b
-
-
 def identified(objective: Objective, T: Coef) -> tuple[Objective, Coef]:
     """Return the objective in which features that others replace have coefficients of zero.
 
-    And the coefficients in it with the scores of T (width, K). Along the null vectors of such
-    features F is flat: steps would drift there, as far as rounding leads. The objective stays as it
-    is where its Gram matrix is too large.
+    And the coefficients in it that make the scores of T (width, K). Along the null vectors of such
+    features F is flat, and steps would drift as far as rounding leads. The objective stays as it is
+    where its Gram matrix is too large.
     """
     varies = np.isfinite(objective.rows.coordinates.scale)
     free = np.broadcast_to(objective.penalty.ridge <= _NEGLIGIBLE_RIDGE, objective.shape)
     for mask in np.unique(free, axis=1).T:
         if (mask[: len(varies)] & varies).sum() >= 2 and costs_of(objective).factor_pays:
             scores = (free == mask[:, None]).all(axis=0).nonzero()[0]
-            objective, T = _without_replaceable(objective, T, mask, scores)
+            objective, T = _identified_in_scores(objective, T, mask, scores)
     return objective, T
 
 
-def _without_replaceable(
+def _identified_in_scores(
     objective: Objective, T: Coef, free: Mask, scores: Places
 ) -> tuple[Objective, Coef]:
     """Return the same for some scores, in which the features `free` (width,) have no penalty."""
@@ -96,10 +56,8 @@ def _without_replaceable(
     V, left_out = rows.kept(("null vectors", free.tobytes(), rows.coordinates), make)
     if not left_out.size:
         return objective, T
-    W, b = rows.coordinates.coefficients(V)
-    largest = np.abs(W).max(axis=0)  # whose square need not be a number
-    length = np.linalg.norm(W / largest, axis=0)
-    space = Identified(scores, left_out, W / largest / length, b / largest / length)
+    null = rows.coordinates.coefficients(V)
+    space = IdentifiedSpace.from_null_vectors(*null, left_out, scores)
     penalty = objective.penalty.fixing(left_out, scores)
     W, b = space.working(*rows.coordinates.coefficients(T))
     fixed = replace(objective, penalty=penalty, spaces=(space, *objective.spaces))

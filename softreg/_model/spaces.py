@@ -1,4 +1,4 @@
-"""Spaces of coefficients; that of wide data: the weights lie in the span of the rows."""
+"""Spaces of coefficients that hold an optimum: the span of the rows, and what data identify."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from softreg._model.penalties import Penalty
-from softreg._rows.arrays import Coef, Mask, PerScore
+from softreg._rows.arrays import Coef, Mask, PerScore, Places
 from softreg._rows.base import Rows
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows
@@ -23,15 +23,16 @@ class Space(Protocol):
     """A subspace of coefficients that holds an optimum, and the way back from its coordinates."""
 
     def coefficients(self, W: Coef, b: PerScore) -> tuple[Coef, PerScore]:
-        """Return W (d, K) and b (K,), of those in this space."""
+        """Return the user's W (d, K) and b (K,), given those of this space."""
 
     def working(self, W: Coef, b: PerScore) -> tuple[Coef, PerScore]:
-        """Return the coefficients in this space that are nearest to W (d, K) and b (K,)."""
+        """Return those of this space that make the scores of the user's W (d, K) and b (K,)."""
 
-    def unidentified(self, others: Mask, free: Mask) -> Mask:
-        """Return the features whose coefficients the data leave open, (d,).
+    def unidentified(self, inner: Mask, free: Mask) -> Mask:
+        """Return which of the user's features, (d,), have coefficients that the data leave open.
 
-        `others` are those in this space, for another reason; `free` those that have no penalty.
+        `inner` says so of this space's features, as a space within it found; `free` which of them
+        have no penalty.
         """
 
 
@@ -116,16 +117,68 @@ class RowSpace:
         W_of_rotated = np.where(unrotated[:, None], 0, W)
         return np.concatenate([self.Q.T @ scaled, W[unrotated]]), b + self.centre @ W_of_rotated
 
-    def unidentified(self, others: Mask, free: Mask) -> Mask:
+    def unidentified(self, inner: Mask, free: Mask) -> Mask:
         rank, unidentified = self.Q.shape[1], np.zeros(len(self.Q), dtype=bool)
         if free[:rank].all():  # the data leave open what is outside the span of the rows
             spanned = (self.rows.X[:, :rank] != 0).any(axis=0)
             varies = (self.Q != 0).any(axis=1)
             unidentified = varies & (np.square(self.Q[:, spanned]).sum(axis=1) < 1 - _WITHIN)
-        unidentified[self._unrotated] = others[rank:]
+        unidentified[self._unrotated] = inner[rank:]
         return unidentified
 
     @property
     def _unrotated(self) -> Mask:
         """Columns without a penalty, which were not rotated, (d,)."""
         return (self.unit == 0) & (self.rows.X.shape[1] > self.Q.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class IdentifiedSpace:
+    """Coefficients that are zero for features which others replace, in some of the scores.
+
+    Such as one of the columns that stand for the categories of a variable. Of all coefficients with
+    the same scores, the user gets those with the least sum of squares: the limit of ever weaker
+    penalties, whatever the order of the columns.
+
+    Attributes
+    ----------
+    null_coef, null_intercept : ndarrays (d, r) and (r,), W of length one, and b, that change no
+        score; each has an entry for one of the features that are left out
+    left_out : ndarray (r,), the numbers of the features whose coefficients are zero
+    scores : ndarray (q,), the numbers of the scores in which they are
+    """
+
+    null_coef: Coef
+    null_intercept: PerScore
+    left_out: Places
+    scores: Places
+
+    @classmethod
+    def from_null_vectors(
+        cls, W: Coef, b: PerScore, left_out: Places, scores: Places
+    ) -> IdentifiedSpace:
+        """Return the space, given W (d, r) of any length, and b (r,), that change no score."""
+        largest = np.abs(W).max(axis=0)  # whose square need not be a number
+        length = np.linalg.norm(W / largest, axis=0)
+        return cls(W / largest / length, b / largest / length, left_out, scores)
+
+    def coefficients(self, W: Coef, b: PerScore) -> tuple[Coef, PerScore]:
+        shares = np.linalg.lstsq(self.null_coef, W[:, self.scores], rcond=None)[0]
+        return self._without_shares(W, b, shares)
+
+    def working(self, W: Coef, b: PerScore) -> tuple[Coef, PerScore]:
+        places = np.ix_(self.left_out, self.scores)
+        entries = self.null_coef[self.left_out, np.arange(len(self.left_out))]
+        W, b = self._without_shares(W, b, W[places] / entries[:, None])
+        W[places] = 0  # but for rounding they are
+        return W, b
+
+    def unidentified(self, inner: Mask, free: Mask) -> Mask:
+        return inner | (self.null_coef != 0).any(axis=1)
+
+    def _without_shares(self, W: Coef, b: PerScore, shares: Coef) -> tuple[Coef, PerScore]:
+        """Return coefficients less shares (r, q) of the null vectors."""
+        W, b = W.copy(), b.copy()
+        W[:, self.scores] -= self.null_coef @ shares
+        b[self.scores] -= self.null_intercept @ shares
+        return W, b
