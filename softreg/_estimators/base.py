@@ -375,11 +375,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             unconverged = encoding.classes[~result.converged].tolist()
             message += f" Labels that did not: {unconverged}."
         if result.diverging:
-            names = (
-                self.classes_
-                if len(self.intercept_) == 1
-                else self.classes_[list(result.diverging)]
-            )
+            is_pair = len(self.intercept_) == 1  # one score for two classes
+            names = self.classes_ if is_pair else self.classes_[list(result.diverging)]
             strength = validation.shown(C.tolist() if isinstance(C, np.ndarray) else C)
             message += (
                 f" Some features have no penalty (C={strength}, penalty_factor) and separate the "

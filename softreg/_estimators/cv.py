@@ -124,8 +124,9 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             labelled = as_labels(sample) if self._has_C_per_label(sample.encoding) else sample
             scores_at = self._held_out_scores(objective, labelled, X, y, metadata, by_row)
             Cs = C_values(objective, Cs)
-            known = self._scored_path(objective, Cs, labelled.encoding, scores_at, features)
-            results, scored = known
+            results, scored = self._scored_path(
+                objective, Cs, labelled.encoding, scores_at, features
+            )
             # Where nothing varies any C will do, and it need not have a score.
             constant = objective.constant_problems
         indifferent = constant if scored.values.ndim > 2 else constant.all()
