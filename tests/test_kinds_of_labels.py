@@ -514,7 +514,7 @@ def test_names_with_separators_are_no_tags(names):
 
 
 @pytest.mark.parametrize("labels", [np.array(["a", "b", "c"]), np.arange(3), np.arange(3.0)])
-def test_messages_show_values_and_not_numpys_types(labels):
+def test_messages_about_classes_show_values_not_types_of_numpy(labels):
     """No np.str_('a') and no np.float64(1.0) in an error about classes."""
     stream = SoftmaxRegression().partial_fit(X, labels[y], classes=labels)
     wrong = [

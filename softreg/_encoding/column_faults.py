@@ -101,7 +101,7 @@ def explaining_columns(X: Any) -> Iterator[None]:
 
 
 def _is_of_times(X: Any) -> bool:
-    """Return whether the first column holds dates or durations: with numbers they are refused."""
+    """Return whether the first column holds times; beside numbers scikit-learn refuses them."""
     if isinstance(X, list):
         dtype: Any = np.asarray(X[:1]).dtype
     else:

@@ -174,7 +174,7 @@ def check_same_columns(names: Any, expected: Any) -> None:
 def check_class_order(classes: ArrayLike | None, in_y: NDArray) -> NDArray:
     """Return two or more classes, (K,): `classes`, which may have no rows, or for None those of y.
 
-    `in_y` are those of y, which are sorted, and need an order, for None alone.
+    `in_y` are those of y. They need an order for None alone, and are sorted then.
     """
     order = sorted_classes(in_y) if classes is None else as_dates(column_of(classes), in_y.dtype)
     if not _are_distinct(order) or (codes_in(order, in_y) < 0).any():
@@ -198,7 +198,7 @@ def _are_distinct(classes: NDArray) -> bool:
 def warn_of_odd_classes(classes: NDArray, n_rows: int) -> None:
     """Warn of classes (K,) that look like measurements, or like combinations of tags."""
     K, warning = len(classes), _tags_warning(classes)
-    if not warning and 20 < n_rows < 2 * K:
+    if not warning and 20 < n_rows < 2 * K:  # the rule of scikit-learn's `type_of_target`
         warning = (
             f"y holds {K} classes in {n_rows} rows. The number of unique classes is greater than "
             "50% of the number of samples: if y are measurements, use a regressor."
@@ -239,9 +239,9 @@ def _tags_warning(classes: NDArray) -> str:
 
 
 def check_same_kind(y: NDArray, classes: NDArray) -> None:
-    """Raise a ValueError if classes y (n,) are none of `classes` (K,), but of other types.
+    """Raise a ValueError if no class in y (n,) is among `classes` (K,), or of a type of these.
 
-    Any numbers are of one type.
+    Numbers of all kinds are of one type.
     """
     if (codes_in(classes, y) >= 0).any():
         return

@@ -1,4 +1,4 @@
-"""Names for the shapes of arrays, and what rows keep from pass to pass.
+"""Names for the shapes of arrays, a few operations on values, and what rows keep between passes.
 
 Throughout: n rows (m in a block), d features, `width` coefficients of a score (d, and the intercept
 if there is one), K scores, B problems.

@@ -61,8 +61,9 @@ class FoldRefits:
 
     They differ from the fit to all rows by a fold's rows: each starts where that ended at the same
     C, displaced as at the C before, and takes its metric as preconditioner. The points of a path
-    are therefore to be passed in ascending order of C. At C = inf each is a fit by itself: what the
-    fit to all rows knows of the rows left out, no penalty would take back.
+    are therefore to be passed in ascending order of C. At C = inf each is a fit by itself, from
+    the null model: a start from the fit to all rows knows of the rows left out, and without a
+    penalty that would stay.
 
     Parameters
     ----------

@@ -18,8 +18,8 @@ _EPS = np.finfo(float).eps
 # of such sums are exact enough to tell if each feature among those that determine the others keeps
 # this share of its squares beside the rest of them, or more.
 _CANCELLED, _INDEPENDENT = 16 * _EPS, 1e-6
-# Rounding is that of values at least so many deviations from zero: where the values of a row are
-# nearer to their centres, what is left of the rounding of centres would pass for more.
+# A value's rounding counts as that of one at least so many deviations from zero: beside values near
+# their centre the rounding of the centre would pass for a difference.
 _LEAST_DISTANCE = 0.5
 # Of columns with deviations of one, a share of another that is as small is rounding.
 _NO_PART = 1e-10
