@@ -35,12 +35,14 @@ def identified(objective: Objective, T: Coef) -> tuple[Objective, Coef]:
     features F is flat, and steps would drift as far as rounding leads. The objective stays as it is
     where its Gram matrix is too large.
     """
-    varies = np.isfinite(objective.rows.coordinates.scale)
-    free = np.broadcast_to(objective.penalty.ridge <= _NEGLIGIBLE_RIDGE, objective.shape)
-    for mask in np.unique(free, axis=1).T:
-        if (mask[: len(varies)] & varies).sum() >= 2 and costs_of(objective).factor_pays:
-            scores = (free == mask[:, None]).all(axis=0).nonzero()[0]
-            objective, T = _identified_in_scores(objective, T, mask, scores)
+    varies = np.isfinite(objective.rows.coordinates.scale)[:, None]
+    free = objective.penalty.ridge <= _NEGLIGIBLE_RIDGE
+    several = (free[: len(varies)] & varies).sum(axis=0) >= 2
+    if not several.any() or not costs_of(objective).factor_pays:
+        return objective, T
+    for mask in np.unique(free[:, several], axis=1).T:
+        alike = np.broadcast_to((free == mask[:, None]).all(axis=0), T.shape[1:])
+        objective, T = _identified_in_scores(objective, T, mask, alike.nonzero()[0])
     return objective, T
 
 
