@@ -32,7 +32,8 @@ def cholesky(H: NDArray) -> NDArray:
     diagonal, raised = H.diagonal().copy(), _EPS
     # LAPACK takes some NaN for numbers. Of saturated scores H is all rounding, and may need a
     # diagonal that is many times its own.
-    while raised < 1 / _EPS and np.isfinite(H).all():
+    is_finite = np.isfinite(H).all()
+    while is_finite and raised < 1 / _EPS:
         A = H.T.copy(order="F")
         np.fill_diagonal(A, positive(diagonal * (1 + raised)))
         factor, failed = linalg.lapack.dpotrf(A, lower=1, overwrite_a=1)
