@@ -41,6 +41,8 @@ def noting(note: str) -> Iterator[None]:
 
 def shown(value: Any) -> str:
     """Return an argument as messages show it: values, not NumPy's types of them."""
+    if isinstance(value, np.ndarray) and value.ndim:
+        value = list(value)
     if isinstance(value, dict):
         return "{" + ", ".join(f"{shown(key)}: {shown(value[key])}" for key in value) + "}"
     if type(value) in (list, tuple):

@@ -377,9 +377,9 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         if result.diverging:
             is_pair = len(self.intercept_) == 1  # one score for two classes
             names = self.classes_ if is_pair else self.classes_[list(result.diverging)]
-            strength = validation.shown(C.tolist() if isinstance(C, np.ndarray) else C)
             message += (
-                f" Some features have no penalty (C={strength}, penalty_factor) and separate the "
+                f" Some features have no penalty (C={validation.shown(C)}, penalty_factor) and "
+                "separate the "
                 f"classes {names.tolist()}, so that larger coefficients are always better; those "
                 "returned are finite but arbitrary. Choose a finite C and penalty_factor > 0."
             )
