@@ -43,6 +43,9 @@ GROUPS = {
 }
 DEFAULT = ("dense", "wide", "sparse", "small")
 QUICK = ("anes96", "fair", "satimage", "vehicle", "wine_white", "small")
+# What `Comparison.row` has in its cells.
+HEADER = ("set", "n", "d", "K", "softreg", "gap", "MB", "best of scikit-learn", "tol")
+HEADER += ("ms", "gap", "MB", "ratio")
 
 
 @dataclass(frozen=True)
@@ -144,9 +147,7 @@ def reached_by_default_or_strict_fit(data: datasets.Dataset, cap: float) -> floa
 def report(comparisons: Sequence[Comparison], left_out: Sequence[str]) -> str:
     """All tables in Markdown."""
     parts = [f"{common.versions()}. Times in ms, peak memory of the process in MB."]
-    header = ["set", "n", "d", "K", "softreg", "gap", "MB", "best of scikit-learn", "tol"]
-    header += ["ms", "gap", "MB", "ratio"]
-    parts.append(common.table(header, [c.row() for c in comparisons]))
+    parts.append(common.table(HEADER, [c.row() for c in comparisons]))
     for label, names in (("dense sets", datasets.DENSE), ("wide sets", datasets.WIDE)):
         parts += mean_ratio(label, [c for c in comparisons if c.name in names])
     parts.append(

@@ -21,7 +21,7 @@ from typing import Any
 
 import _common as common
 import _datasets as datasets
-from fit import Comparison, compare
+from fit import HEADER, Comparison, compare
 
 from softreg import SoftmaxRegression
 from softreg._estimators import base
@@ -79,14 +79,12 @@ def main() -> None:
         comparisons += compare(name, None, args.cap, args.repeat, budget=10.0)
         print(" | ".join(comparisons[-1].row()), file=sys.stderr, flush=True)
     comparisons.sort(key=lambda comparison: comparison.ratio)
-    header = ["set", "n", "d", "K", "softreg", "gap", "MB", "best of scikit-learn", "tol"]
-    header += ["ms", "gap", "MB", "ratio"]
     worst = comparisons[:5]
     mean = statistics.geometric_mean(comparison.ratio for comparison in comparisons)
     tables = "\n\n".join(
         [
             f"{common.versions()}. Seed {args.seed}. Times in ms, peak memory in MB, worst first.",
-            common.table(header, [comparison.row() for comparison in comparisons]),
+            common.table(HEADER, [comparison.row() for comparison in comparisons]),
             f"Geometric mean of the ratio over {len(comparisons)} tables: {mean:.2f}; "
             f"the worst: {', '.join(f'{comparison.ratio:.2f}' for comparison in worst)}.",
             "Where the time of the worst went: calls, and their share (passes hold what follows).",
