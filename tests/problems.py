@@ -10,6 +10,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 import scipy.sparse as sp
 from hypothesis import strategies as st
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
@@ -20,6 +21,10 @@ from threadpoolctl import threadpool_limits
 # Relative to the Hessian's diagonal: it decides in directions without curvature, such as those of
 # duplicated columns, and is below rounding elsewhere.
 LEAST_DAMPING = 1e-15
+# For tests whose columns are collinear, without a penalty, and that are about something else.
+IGNORE_UNIDENTIFIED = pytest.mark.filterwarnings(
+    "ignore:The coefficients of the columns:UserWarning"
+)
 
 
 class Optimum(NamedTuple):

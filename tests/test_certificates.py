@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from parts import SOURCES, make, minimiser, shares, with_penalties
-from problems import one_hot, optimum
+from problems import IGNORE_UNIDENTIFIED, one_hot, optimum
 from scipy.optimize import linprog
 from sklearn.datasets import load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
@@ -88,7 +88,7 @@ def test_smoothed_labels_have_a_proven_optimum_whatever_the_offsets():
     assert model.converged_ and model.proven_
 
 
-@pytest.mark.filterwarnings("ignore:The coefficients of the columns:UserWarning")
+@IGNORE_UNIDENTIFIED
 def test_categories_without_a_penalty_are_proven():
     """A column for each level, which add up to the intercept's: many minimisers, one F."""
     rng = np.random.default_rng(0)

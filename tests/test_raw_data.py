@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from problems import PROBLEMS, any_problem, objective, optimum, overlapping, solved
+from problems import (
+    IGNORE_UNIDENTIFIED,
+    PROBLEMS,
+    any_problem,
+    objective,
+    optimum,
+    overlapping,
+    solved,
+)
 from scipy import sparse
 from sklearn.datasets import load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
@@ -93,7 +101,7 @@ def test_the_certificate_counts_offsets_weights_and_penalty_factors():
         assert excess - ROUNDING * least - LOSS_ROUNDING <= model.optimality_gap_ <= 10 * least
 
 
-@pytest.mark.filterwarnings("ignore:The coefficients of the columns:UserWarning")
+@IGNORE_UNIDENTIFIED
 @pytest.mark.parametrize("name", ["one-hot groups", "constant and duplicated columns", "beans"])
 def test_columns_that_determine_each_other_do_no_harm_without_a_penalty(name):
     """C = inf, many minimisers: the least F is reached with finite coefficients."""
@@ -288,7 +296,7 @@ def test_a_penalty_that_is_next_to_none_is_no_reason_to_warn(exponent):
         assert model.objective_ <= F + LOSS_ROUNDING
 
 
-@pytest.mark.filterwarnings("ignore:The coefficients of the columns:UserWarning")
+@IGNORE_UNIDENTIFIED
 @pytest.mark.parametrize("seed", [3, 38, 62, 66, 83, 90])
 def test_objective_is_that_of_the_stored_coefficients_of_fewer_rows_than_columns(seed):
     """Without a penalty too: what rounding leaves of rows that depend on others is no feature."""

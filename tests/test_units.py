@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import sklearn
-from problems import labels_drawn, objective, one_hot, optimum
+from problems import IGNORE_UNIDENTIFIED, labels_drawn, objective, one_hot, optimum
 
 from softreg import (
     SigmoidRegression,
@@ -135,7 +135,7 @@ def test_a_stream_of_csr_may_leave_out_zeros_at_last():
     np.testing.assert_allclose(sparse.loss_curve_, dense.loss_curve_, rtol=1e-9)
 
 
-@pytest.mark.filterwarnings("ignore:The coefficients of the columns:UserWarning")
+@IGNORE_UNIDENTIFIED
 @pytest.mark.parametrize("C", [1.0, np.inf])
 @pytest.mark.parametrize("shift", SHIFTS)
 def test_wide_columns_may_be_shifted_too(shift, C):

@@ -50,11 +50,11 @@ class RowSpace:
     """Coordinates in the span of the rows: the same optimum, d / n times cheaper.
 
     With A = (X - centre) / sqrt(l2) and A' = Q R, the weights are W = Q theta / sqrt(l2), where l2
-    are the strengths of the penalty on W in the user's units; the
-    features become A Q = R' (n, n) and the penalty theta' theta / 2. (The eigenvectors of A A'
-    would do, but squaring A loses half the digits.) Columns without a penalty are not rotated;
-    where there are no others, all are, in units of their deviations. Source: Hastie and Tibshirani
-    (2004), "Efficient quadratic regularization for expression arrays", Biostatistics 5, 329-340.
+    are the strengths of the penalty on W in the user's units; the features become A Q = R' (n, n)
+    and the penalty theta' theta / 2. (The eigenvectors of A A' would do, but squaring A loses half
+    the digits.) Columns without a penalty are not rotated; where there are no others, all are, in
+    units of their deviations. Source: Hastie and Tibshirani (2004), "Efficient quadratic
+    regularization for expression arrays", Biostatistics 5, 329-340.
 
     Attributes
     ----------

@@ -124,14 +124,7 @@ class StreamState:
         coordinates = self.coordinates if is_near else coordinates
         # 3. F of all rows so far, estimated from this chunk, and the iterate in its coordinates.
         rows = rows.replaced(coordinates=coordinates, known_totals=rows.totals)
-        scale, intercept = coordinates.scale, coordinates.intercept
-        objective = Objective(
-            link=problem.link,
-            rows=rows,
-            penalty=penalty.for_scaled_features(scale, intercept, totals.weight_unit),
-            score_weight=mean_weight * rows.totals.n,
-            mean_weight=float(mean_weight.mean() * rows.totals.n),
-        )
+        objective = _estimated_objective(problem.link, rows, penalty, mean_weight)
         iterate = self.iterate
         if not is_near:
             iterate = iterate.in_coordinates(coordinates.since(self.coordinates), objective)
@@ -154,6 +147,24 @@ class StreamState:
             b=np.where(learned, b, self.b),
             losses=np.append(self.losses, loss),
         )
+
+
+def _estimated_objective(
+    link: Link, rows: MemoryRows, penalty: Penalty, mean_weight: PerScore
+) -> Objective:
+    """Return F of all rows so far, of which those of a chunk, in its coordinates, are a sample.
+
+    The penalty is in the user's units; `mean_weight` (K,) is that of a score in all rows.
+    """
+    totals, coordinates = rows.totals, rows.coordinates
+    scale, intercept = coordinates.scale, coordinates.intercept
+    return Objective(
+        link=link,
+        rows=rows,
+        penalty=penalty.for_scaled_features(scale, intercept, totals.weight_unit),
+        score_weight=mean_weight * totals.n,
+        mean_weight=float(mean_weight.mean() * totals.n),
+    )
 
 
 # The classes that a state is made of.
