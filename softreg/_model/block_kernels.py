@@ -15,9 +15,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg._model.kernels import feature_pairs, gram, weighted_grams
+from softreg._model.kernels import coordinate_hessian, feature_pairs, gram, weighted_grams
 from softreg._model.links import Link
-from softreg._rows.arrays import Coef, PerProblem, PerRow, PerScore, RowLosses, Scores
+from softreg._rows.arrays import Coef, PerProblem, PerRow, PerScore, Places, RowLosses, Scores
 from softreg._rows.blocks import Block
 
 
@@ -104,6 +104,31 @@ class LossHessian(PointKernel):
 
 
 @dataclass(frozen=True, eq=False)
+class CoordinateHessian(PointKernel):
+    """sum_i s_i H_i[k, l] x~_ij x~_ir over some coefficients (j, k), (r, l) of a problem, (q, q).
+
+    Attributes
+    ----------
+    features : ndarray (p,), ascending, from whose columns, and the intercept's, they are
+    places : ndarrays (q,) and (q,), their places among these columns, and their scores, ascending
+    whole : bool, whether all scores' products of the columns are made, of which some are taken
+    """
+
+    features: Places
+    places: tuple[Places, Places]
+    whole: bool
+
+    def __call__(self, block: Block) -> tuple[NDArray]:
+        """Return the weighted sum over a block."""
+        P, X = self.probabilities(block), block.columns(self.features)
+        if self.whole:
+            at = self.places[0] + X.shape[1] * self.places[1]
+            return (self.link.hessian(P, X, block.weights())[0][at[:, None], at],)
+        weight = np.broadcast_to(block.weights(), (1, len(X)))[0]
+        return (coordinate_hessian(P, X, weight, self.places, self.link.exclusive),)
+
+
+@dataclass(frozen=True, eq=False)
 class LossHessianBlocks(PointKernel):
     """sum_i s_i p_ik (1 - p_ik) x~_i x~_i' of some scores k, (scores, width, width)."""
 
@@ -141,6 +166,37 @@ class CertificateSums(PointKernel):
         Z += D
         loss = self.link.loss_and_residual_inplace(Z, block.Y)
         gradient, dual = block.gather(block.weighted(Z)), block.gather(block.weighted(Q))
+        return weighted_totals(block, loss), gradient, weighted_totals(block, divergence), dual
+
+
+@dataclass(frozen=True, eq=False)
+class SparseCertificateSums(PointKernel):
+    """The sums of `CertificateSums`, q being linearised by the Hessian at other coefficients.
+
+    Attributes
+    ----------
+    V : ndarray (width, K), the step from U
+    metric_U : ndarray (width, K), where the rows' Hessians H_i are taken: q = p(U) + H_i V' x~_i
+    point_key : hashable, the key under which blocks keep the probabilities there
+    """
+
+    V: Coef
+    metric_U: Coef
+    point_key: Hashable
+
+    def __call__(self, block: Block) -> tuple[PerProblem, Coef, PerProblem, Coef]:
+        """Return the weighted sums over a block."""
+        metric = PointKernel(self.link, self.metric_U)
+        P = block.kept(self.point_key, partial(metric.probabilities, block))
+        Z, D = block.scores(self.U), block.linear_scores(self.V)
+        change = self.link.curvature_product(P, D)
+        D += Z
+        Q, divergence = self.link.dual_probabilities_along(
+            self.link.probabilities_inplace(Z), change, D
+        )
+        block.Y.subtract_targets_inplace(Q)
+        loss = self.link.loss_and_residual_inplace(D, block.Y)
+        gradient, dual = block.gather(block.weighted(D)), block.gather(block.weighted(Q))
         return weighted_totals(block, loss), gradient, weighted_totals(block, divergence), dual
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
-from softreg._model.block_kernels import CertificateSums, LargestLeverage
+from softreg._model.block_kernels import CertificateSums, LargestLeverage, SparseCertificateSums
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, PerProblem
 
@@ -59,6 +59,38 @@ def certify(objective: Objective, T: Coef, step: Coef) -> Certificate:
         divergence=mean_divergence,
         imbalance=imbalance,
         gap=mean_divergence + objective.imbalance_gap(imbalance),
+    )
+
+
+def certify_along(objective: Objective, T: Coef, step: Coef, metric_T: Coef) -> Certificate:
+    """Return `certify` of a penalty that need not be smooth, in one pass.
+
+    The probabilities q_i are linearised by the rows' Hessians at `metric_T` (width, K), from which
+    the step was computed. With residuals r_i = q_i - y_i, A their gradient, and the penalty's
+    conjugate c, the dual objective at them is::
+
+        D(r) = loss - KL - <A, T + step> - c(A)
+
+    Where c is not finite, residuals t r_i with 0 < t <= 1 have one that is (0 within its balls):
+    as the loss's conjugate is convex, and at most 0 at r = 0,  D(t r) >= t (loss - KL - <A, T>).
+    """
+    rows, new, penalty = objective.rows, T + step, objective.penalty
+    U, V, M = (rows.block_coefficients(coefficients) for coefficients in (T, step, metric_T))
+    kernel = SparseCertificateSums(objective.link, U, V, M, id(metric_T))
+    loss, gathered, divergence, dual = rows.sum(kernel)
+    mean_divergence = np.maximum(0.0, divergence / objective.problem_weight)
+    smooth_gradient, value = penalty.smooth(new)[1], objective.penalised(loss, new)
+    imbalance = objective.gradient(dual, new)
+    A, total = imbalance - smooth_gradient, objective.problems.total
+    unpenalised_dual = loss / objective.problem_weight - mean_divergence - objective.problems.inner(A, new)
+    share = penalty.feasible_share(A).reshape(objective.problems.count, -1).min(axis=1)
+    bound = np.maximum(unpenalised_dual - total(penalty.conjugate(A)), share * unpenalised_dual)
+    return Certificate(
+        value=value,
+        gradient=objective.gradient(gathered, new),
+        divergence=mean_divergence,
+        imbalance=imbalance,
+        gap=np.maximum(value - bound, 0.0) + objective.intercept_gap(A),
     )
 
 

@@ -7,11 +7,13 @@ argument. (Products with features are those of `Block`.)
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import xlog1py, xlogy
 
 Array = NDArray[np.floating]
 # Returns `feature_pairs`.
@@ -72,6 +74,13 @@ def softmax_dual(Z: Array, D: Array) -> tuple[Array, Array]:
     return Q, (Q * (np.log1p(relative) - D)).sum(axis=1) - np.log(total) + change
 
 
+def softmax_dual_along(P: Array, change: Array, Z: Array) -> tuple[Array, Array]:
+    """Return Q = P + change, (B, K, m), kept >= 0, and KL(q || p(z)), (B, m)."""
+    Q = np.maximum(P + change, 0)
+    Q /= Q.sum(axis=1)[:, None]
+    return Q, (xlogy(Q, Q) - Q * Z).sum(axis=1) + softmax_inplace(Z.copy())
+
+
 # ---- Sigmoid: SciPy's expit and log_expit in one exponential, five times faster -----------------
 
 
@@ -101,6 +110,13 @@ def sigmoid_dual(Z: Array, D: Array) -> tuple[Array, Array]:
     Q = np.minimum(np.maximum(P + P * (1 - P) * D, 0), 1)
     divergence = Q * (np.log1p(yes) - D) + (1 - Q) * np.log1p(no)
     return Q, divergence - softplus(Z, e) + softplus(Z_after, exp_minus_abs(Z_after))
+
+
+def sigmoid_dual_along(P: Array, change: Array, Z: Array) -> tuple[Array, Array]:
+    """Return Q = P + change, kept in [0, 1], and KL(q || p(z)), (K, m) each."""
+    Q = np.clip(P + change, 0, 1)
+    entropy = xlogy(Q, Q) + xlog1py(1 - Q, -Q)
+    return Q, entropy - Q * Z + softplus(Z, exp_minus_abs(Z))
 
 
 # ---- Sums of products of features ---------------------------------------------------------------
@@ -251,6 +267,48 @@ def _with_last_class(H: Array, J: int, d: int) -> Array:
     full[:J, :, J] = -full[:J, :, :J].sum(axis=2)
     full[J] = -full[:J].sum(axis=0)
     return full.reshape((J + 1) * d, -1)
+
+
+# ---- Hessians in some of the coefficients -------------------------------------------------------
+
+
+def coordinate_hessian(
+    P: Array,
+    X: Array,
+    weight: Array,
+    places: tuple[NDArray, NDArray],
+    is_exclusive: bool,
+    chunk_values: int = _CHUNK_VALUES,
+) -> Array:
+    """Return sum_i w_i H_i[k, l] x_ij x_ir over coefficients (j, k) and (r, l), (q, q).
+
+    H_i = diag(p_i (1 - p_i)), less p_ik p_il off the diagonal if classes exclude each other. X is
+    (m, d), weights are (m,); `places` are the features (q,) and the scores (q,), ascending.
+    """
+    (features, scores), m = places, len(X)
+    q, (K, ends) = len(features), (len(P), np.searchsorted(scores, np.arange(len(P) + 1)))
+    H, step = np.zeros((q, q)), min(m, max(chunk_values // max(q, 1), q // 2, 1))
+    within = [np.zeros((b - a, b - a)) for a, b in itertools.pairwise(ends)]
+    for rows in (slice(start, min(start + step, m)) for start in range(0, m, step)):
+        x, root = np.ascontiguousarray(X[rows].T), np.sqrt(weight[rows])
+        if is_exclusive:
+            columns = x[features]
+            columns *= P[scores, rows] * root
+            H -= columns @ columns.T
+        for k in range(K):
+            some = x[features[ends[k] : ends[k + 1]]]
+            some *= np.sqrt(curvature_diagonal(P[k, rows])) * root
+            within[k] += some @ some.T
+    for k, (a, b) in enumerate(itertools.pairwise(ends)):
+        H[a:b, a:b] = within[k]  # apart, as p - p^2 would cancel
+    return H
+
+
+def coordinate_hessian_cost(n_by_score: NDArray, is_exclusive: bool) -> float:
+    """Return the multiply-adds that it takes for a row, (K,) coefficients being in each score."""
+    q = float(n_by_score.sum())
+    within = float(np.square(n_by_score).sum()) / 2 + _SCALING_COST * q
+    return within + (q * (q / 2 + _SCALING_COST) if is_exclusive else 0.0)
 
 
 # ---- Ranks of scores ----------------------------------------------------------------------------

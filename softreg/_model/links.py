@@ -22,8 +22,10 @@ from softreg._model.kernels import (
     exp_minus_abs,
     sigmoid,
     sigmoid_dual,
+    sigmoid_dual_along,
     softmax_curvature_product,
     softmax_dual,
+    softmax_dual_along,
     softmax_hessian,
     softmax_hessian_cost,
     softmax_inplace,
@@ -114,6 +116,9 @@ class Link(Protocol):
         loss(z + d) + conjugate(q - y) - <q - y, z + d>.
         """
 
+    def dual_probabilities_along(self, P: Scores, change: Scores, Z: Scores) -> tuple[Scores, RowLosses]:
+        """Return Q = P + change, likewise, and KL(q || p(z)), (B, m)."""
+
     def problems(self, K: int) -> int:
         """Return B, how many problems, which share nothing but X, K scores make."""
 
@@ -180,6 +185,10 @@ class Softmax(Link):
         Q, divergence = softmax_dual(self._by_fit(Z), self._by_fit(D))
         return Q.reshape(Z.shape), divergence
 
+    def dual_probabilities_along(self, P: Scores, change: Scores, Z: Scores) -> tuple[Scores, RowLosses]:
+        Q, divergence = softmax_dual_along(self._by_fit(P), self._by_fit(change), self._by_fit(Z))
+        return Q.reshape(Z.shape), divergence
+
     def problems(self, K: int) -> int:
         return self.fits
 
@@ -241,6 +250,9 @@ class Sigmoid(Link):
 
     def dual_probabilities(self, Z: Scores, D: Scores) -> tuple[Scores, RowLosses]:
         return sigmoid_dual(Z, D)
+
+    def dual_probabilities_along(self, P: Scores, change: Scores, Z: Scores) -> tuple[Scores, RowLosses]:
+        return sigmoid_dual_along(P, change, Z)
 
     def problems(self, K: int) -> int:
         return K

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._model.block_kernels import (
+    CoordinateHessian,
     CurvatureGram,
     CurvatureTrace,
     Loss,
@@ -19,6 +20,7 @@ from softreg._model.block_kernels import (
     RowLeverage,
     gram_sum,
 )
+from softreg._model.kernels import coordinate_hessian_cost
 from softreg._model.links import Link, Problems
 from softreg._model.penalties import Penalty, Ridge
 from softreg._model.spaces import RowSpace, Space, rotation_pays
@@ -83,7 +85,7 @@ class Objective:
         totals = rows.totals
         weight, weight_unit = totals.score_divisor, totals.weight_unit
         penalty = penalty.divided(weight)
-        rows = rows.standardised(unit * penalty.least_scale(weight_unit))
+        rows = rows.standardised(unit * penalty.least_scale(weight_unit), penalty.joined, unit)
         scale, intercept = rows.coordinates.scale, rows.coordinates.intercept
         penalty = penalty.for_scaled_features(scale / unit, intercept, weight_unit)
         return cls(link, rows, penalty, weight, float(totals.score_weight.mean()), spaces)
@@ -214,7 +216,7 @@ class Objective:
 
     def coefficients(self, T: Coef) -> tuple[Coef, PerScore]:
         """Return W (d, K) and b (K,) in the user's units."""
-        W, b = self.rows.coordinates.coefficients(self.link.centred(T))
+        W, b = self.rows.coordinates.coefficients(self.centred(T))
         for space in self.spaces:
             W, b = space.coefficients(W, b)
         return W, b
@@ -223,7 +225,13 @@ class Objective:
         """Return T of coefficients in the user's units."""
         for space in reversed(self.spaces):
             W, b = space.working(W, b)
-        return self.link.centred(self.rows.coordinates.working(W, b))
+        return self.centred(self.rows.coordinates.working(W, b))
+
+    def centred(self, T: Coef) -> Coef:
+        """Return T of the same F in which what a sparse penalty leaves free, or all, is centred."""
+        if self.penalty.is_smooth:
+            return self.link.centred(T)
+        return np.where(self.penalty.free.all(axis=1)[:, None], self.link.centred(T), T)
 
     def null(self) -> Coef:
         """Return T of the model without features."""
@@ -249,23 +257,17 @@ class Objective:
         return self.penalised(loss, T)
 
     def value_and_gradient(self, T: Coef) -> tuple[PerProblem, Coef]:
-        """Return the smooth part of F, (B,), and its gradient: one pass over the data.
-
-        With a smooth penalty that is F itself.
-        """
+        """Return F, (B,), and the gradient of its smooth part: one pass over the data."""
         kernel = LossAndGradient(self.link, self.rows.block_coefficients(T))
         loss, gathered = self.rows.sum(kernel)
-        penalty, penalty_gradient = self.penalty.smooth(T)
-        G = self.rows.working_gradient(gathered) / self.score_weight
-        G += penalty_gradient
-        return loss / self.problem_weight + self.problems.total(penalty), G
+        return self.penalised(loss, T), self.gradient(gathered, T)
 
     def penalised(self, loss: PerProblem, T: Coef) -> PerProblem:
         """Return F at T, (B,), given the sums of the losses there, (B,)."""
         return loss / self.problem_weight + self.problems.total(self.penalty.value(T))
 
     def gradient(self, gathered: Coef, T: Coef) -> Coef:
-        """Return the gradient at T, (width, K), given the sum of `Block.gather` over the blocks."""
+        """Return the smooth part's gradient at T, (width, K), given the sum of `Block.gather`."""
         G = self.rows.working_gradient(gathered) / self.score_weight
         G += self.penalty.smooth(T)[1]
         return G
@@ -289,6 +291,26 @@ class Objective:
         weights = T[:-1] if self.rows.coordinates.intercept else T
         is_single = self.link.exclusive and self.problems.count == 1
         return is_single and not (weights.any() or self.rows.totals.largest_offset.any())
+
+    def coordinate_hessian(self, T: Coef, features: Places, scores: Places) -> NDArray:
+        """Return the loss's Hessian in some coefficients of one problem, (q, q).
+
+        They are those of `features` (q,), the intercept's among them if there is one, in `scores`
+        (q,), ascending.
+        """
+        K, d = self.shape[1], len(self.rows.coordinates.scale)
+        columns = np.union1d(features, np.arange(d, self.shape[0]))
+        by_score = np.bincount(scores, minlength=K)
+        whole_cost = self.link.hessian_cost(K, len(columns))
+        kernel = CoordinateHessian(
+            self.link,
+            self.rows.block_coefficients(T),
+            columns[columns < d],
+            (np.searchsorted(columns, features), scores),
+            whole_cost < coordinate_hessian_cost(by_score, self.link.exclusive),
+        )
+        (H,) = self.rows.sum(kernel)
+        return H / self.problem_weight[0]
 
     def hessian_blocks(self, T: Coef, scores: slice = slice(None)) -> NDArray:
         """Return the Hessian's diagonal blocks of some scores, (scores, width, width)."""
@@ -340,6 +362,10 @@ class Objective:
         """
         cost = self.penalty.conjugate(imbalance) + self._intercept_cost(imbalance)
         return self.problems.total(cost)
+
+    def intercept_gap(self, imbalance: Coef) -> PerProblem:
+        """Return about what a tiny imbalance of the intercepts adds to F - F* at most, (B,)."""
+        return self.problems.total(self._intercept_cost(imbalance))
 
     def _intercept_cost(self, imbalance: Coef) -> PerScore:
         """Return about what a tiny imbalance of the intercepts adds to F - F* at most, (K,).

@@ -12,10 +12,10 @@ from softreg._rows.arrays import Coef, Mask, PerScore, Places
 
 # Gradient of an unpenalised coefficient, of a column with deviation one, that rounding leaves of
 # zero.
-_BALANCED = 1e-10
+BALANCED = 1e-10
 # The least number that is not zero, and the root of the largest strength of a column with deviation
 # one, beyond which products and sums of strengths overflow.
-_FAINTEST, _STRONGEST_ROOT = np.nextafter(0.0, 1.0), 2.0**450
+FAINTEST, STRONGEST_ROOT = np.nextafter(0.0, 1.0), 2.0**450
 
 
 class Penalty(Protocol):
@@ -29,6 +29,10 @@ class Penalty(Protocol):
 
     is_smooth: bool
     is_rotatable: bool
+
+    @property
+    def joined(self) -> NDArray[np.intp] | None:
+        """Labels (d,) of features that are measured in one unit, that of their group, or None."""
 
     def for_scaled_features(
         self, scale: NDArray, intercept: bool, weight_unit: float = 1.0
@@ -124,11 +128,12 @@ class Ridge:
 
     l2: NDArray[np.float64]
     is_smooth = is_rotatable = True
+    joined = None
 
     @classmethod
     def from_C(cls, C: NDArray, factor: NDArray[np.float64]) -> Ridge:
         """Return the penalty of inverse strengths C, (1,) or (K,), and feature factors (d,)."""
-        return cls(_finite_quotient(factor[:, None], C))
+        return cls(finite_quotient(factor[:, None], C))
 
     @classmethod
     def none(cls, width: int) -> Ridge:
@@ -145,15 +150,15 @@ class Ridge:
         return Ridge(np.concatenate([penalised, np.zeros((int(intercept), self.l2.shape[1]))]))
 
     def least_scale(self, weight_unit: float) -> NDArray[np.float64]:
-        return np.sqrt(self.l2.max(axis=1)) / (np.sqrt(weight_unit) * _STRONGEST_ROOT)
+        return np.sqrt(self.l2.max(axis=1)) / (np.sqrt(weight_unit) * STRONGEST_ROOT)
 
     def divided(self, weight: PerScore) -> Ridge:
         divisor = weight[:1] if (weight == weight[0]).all() else weight
-        return Ridge(self._kept(_finite_quotient(self.l2, divisor)))
+        return Ridge(self._kept(finite_quotient(self.l2, divisor)))
 
     def _kept(self, strengths: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return other strengths for these ones; what has a penalty keeps the least of one."""
-        return np.maximum(strengths, _FAINTEST * (self.l2 > 0))
+        return np.maximum(strengths, FAINTEST * (self.l2 > 0))
 
     def take_scores(self, scores: Places) -> Ridge:
         return self if self.l2.shape[1] == 1 else Ridge(self.l2[:, scores])
@@ -203,7 +208,7 @@ class Ridge:
         return np.abs(G + self.l2 * T)
 
     def conjugate(self, G: Coef) -> PerScore:
-        unbalanced = (self.free & (np.abs(G) > _BALANCED)).any(axis=0)
+        unbalanced = (self.free & (np.abs(G) > BALANCED)).any(axis=0)
         return np.where(unbalanced, np.inf, self.conjugate_of_penalised(G))
 
     def conjugate_of_penalised(self, G: Coef) -> PerScore:
@@ -211,7 +216,7 @@ class Ridge:
             return (np.square(G) / np.where(self.free, np.inf, 2 * self.l2)).sum(axis=0)
 
 
-def _finite_quotient(strengths: NDArray[np.float64], divisor: NDArray) -> NDArray[np.float64]:
+def finite_quotient(strengths: NDArray[np.float64], divisor: NDArray) -> NDArray[np.float64]:
     """Return strengths over C or weights; ValueError if they overflow."""
     with np.errstate(over="ignore"):
         quotient = strengths / divisor

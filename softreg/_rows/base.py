@@ -217,10 +217,20 @@ class Rows(ABC):
         """The totals: one pass, where they are not known yet."""
         return self.known_totals or self._summed_totals()
 
-    def standardised(self, least_scale: NDArray | float = 0.0) -> Self:
-        """Return the same rows in centred, scaled coordinates (`Coordinates.standardising`)."""
+    def standardised(
+        self,
+        least_scale: NDArray | float = 0.0,
+        joined: NDArray | None = None,
+        unit: NDArray | float = 1.0,
+    ) -> Self:
+        """Return the same rows in centred, scaled coordinates (`Coordinates.standardising`).
+
+        Features with the same label in `joined` (d,) get one scale in units (d,) of theirs.
+        """
         totals = self.totals
         coordinates = self.coordinates.standardising(totals.moments, self.dtype, least_scale)
+        if joined is not None:
+            coordinates = coordinates.with_joint_scales(joined, unit)
         return self.replaced(coordinates=coordinates, known_totals=totals)
 
     @property

@@ -15,6 +15,7 @@ from softreg._rows.arrays import (
     Features,
     PerRow,
     PickledByFields,
+    Places,
     RowLosses,
     Scores,
     ScoreStore,
@@ -73,6 +74,10 @@ class Block(PickledByFields, ABC):
     def features(self) -> NDArray:
         """Return x~, (m, width)."""
 
+    @abstractmethod
+    def columns(self, features: Places) -> NDArray:
+        """Return x~ of some features, (m, q), and the 1 of the intercept, if there is one."""
+
     def scores(self, U: Coef) -> Scores:
         """Return the scores Z = T' x~ + offset, (K, m)."""
         Z = self.linear_scores(U)
@@ -122,6 +127,9 @@ class WorkingBlock(Block):
     def features(self) -> NDArray:
         return self.X
 
+    def columns(self, features: Places) -> NDArray:
+        return self.X[:, np.append(features, np.arange(len(self.coordinates.centre), self.X.shape[1]))]
+
 
 class RawBlock(Block):
     """X holds x in the user's units, (m, d): U is W over b, and sums are those over (x, 1).
@@ -157,6 +165,10 @@ class RawBlock(Block):
 
     def features(self) -> NDArray:
         return self.coordinates.transform(self.X, self.X.dtype)
+
+    def columns(self, features: Places) -> NDArray:
+        some = replace(self, X=self.X[:, features], coordinates=self.coordinates.take(features))
+        return some.features()
 
     def _scores_without_intercept(self, W: Coef) -> Scores:
         """Return W' x, (K, m), of weights W (d, K)."""

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from softreg._rows.arrays import Coef, Mask, PerScore
+from softreg._rows.arrays import Coef, Mask, PerScore, Places
 from softreg._rows.moments import Moments, power_of_two
 
 # The least and largest powers of two whose inverses are exact doubles.
@@ -76,6 +76,19 @@ class Coordinates:
         stored = self._in_csr(centre, scale, moments.is_stored)
         return Coordinates(centre, scale, self.intercept, stored)
 
+    def with_joint_scales(self, joined: NDArray, unit: NDArray | float) -> Coordinates:
+        """Return the coordinates with the largest scale of features with the same label, (d,).
+
+        In units (d,) of theirs: scales are then these times a power of two.
+        """
+        varies, largest = np.isfinite(self.scale), np.zeros(joined.max(initial=0) + 1)
+        exponent = np.rint(np.log2(np.where(varies, self.scale / unit, 1.0)))
+        largest = np.full(len(largest), -np.inf)
+        np.maximum.at(largest, joined[varies], exponent[varies])
+        scale = np.where(varies, unit * np.exp2(largest[joined]), np.inf)
+        stored = None if self.stored is None else replace(self.stored, scale=np.where(self.stored.scale == 1, 1.0, scale))
+        return replace(self, scale=scale, stored=stored)
+
     def _in_csr(
         self, centre: NDArray, scale: NDArray, is_stored: Mask | None
     ) -> Coordinates | None:
@@ -89,6 +102,10 @@ class Coordinates:
         if not odd.any():
             return None
         return Coordinates(np.where(far, centre, 0.0), np.where(odd, size, 1.0), self.intercept)
+
+    def take(self, features: Places) -> Coordinates:
+        """Return the coordinates of some features, as dense blocks of these have them."""
+        return Coordinates(self.centre[features], self.scale[features], self.intercept)
 
     @cached_property
     def of_sparse_blocks(self) -> Coordinates:

@@ -1,0 +1,197 @@
+"""Sparse penalties: those under which coefficients are exactly zero, by themselves or in groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softreg._model.penalties import BALANCED, FAINTEST, STRONGEST_ROOT, Penalty, Ridge
+from softreg._model.penalties import finite_quotient
+from softreg._rows.arrays import Coef, Mask, PerScore, Places
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Which coefficients T (width, K) are zero together.
+
+    Attributes
+    ----------
+    labels : ndarray (width,), equal for features of a group, from 0; None: features by themselves
+    over_scores : bool, whether a group holds the coefficients of all scores
+    """
+
+    labels: NDArray[np.intp] | None = None
+    over_scores: bool = False
+
+    def sizes(self, T: Coef) -> Coef:
+        """Return the length of each coefficient's group, (width, K), or (width, 1) over scores."""
+        if self.labels is None:
+            return np.sqrt(np.square(T).sum(axis=1, keepdims=True)) if self.over_scores else abs(T)
+        squares = np.square(T)
+        squares = squares.sum(axis=1, keepdims=True) if self.over_scores else squares
+        totals = np.zeros((self.labels.max(initial=-1) + 1, squares.shape[1]))
+        np.add.at(totals, self.labels, squares)
+        return np.sqrt(totals)[self.labels]
+
+    def numbers(self, shape: tuple[int, int]) -> NDArray[np.intp]:
+        """Return the number of each coefficient's group, (width, K)."""
+        width, K = shape
+        labels = np.arange(width) if self.labels is None else self.labels
+        return np.tile(labels[:, None], K) if self.over_scores else np.add.outer(labels * K, np.arange(K))
+
+    def for_scaled_features(self, varies: Mask, intercept: bool) -> Groups:
+        """Return the groups with constant features, and the intercept, by themselves."""
+        if self.labels is None:
+            return self
+        alone = np.append(~varies, np.ones(int(intercept), dtype=bool))
+        labels = np.append(self.labels, np.zeros(int(intercept), dtype=int))
+        labels = np.where(alone, labels.max(initial=0) + 1 + np.arange(len(labels)), labels)
+        return replace(self, labels=np.unique(labels, return_inverse=True)[1])
+
+
+@dataclass(frozen=True, eq=False)
+class ElasticNet:
+    """sum_jk l2_jk / 2 T_jk^2 + sum_g l1_g ||T_g|| over groups g of coefficients.
+
+    With groups of one, ||T_g|| = |T_jk|: the lasso where l2 is zero. Source: Zou and Hastie (2005),
+    "Regularization and variable selection via the elastic net", Journal of the Royal Statistical
+    Society B 67, 301-320; Yuan and Lin (2006), ibid. 68, 49-67, for groups.
+
+    Attributes
+    ----------
+    smooth_part : Ridge, the strengths l2
+    l1 : ndarray (width, 1), the same for all scores, or (width, K), >= 0 and the same throughout a
+        group; zero where there is no penalty at all
+    groups : Groups
+    """
+
+    smooth_part: Ridge
+    l1: NDArray[np.float64]
+    groups: Groups
+    is_smooth = is_rotatable = False
+
+    @classmethod
+    def from_C(
+        cls, C: NDArray, factor: NDArray[np.float64], l1_ratio: float, groups: Groups
+    ) -> Penalty:
+        """Return the penalty of inverse strengths C, (1,) or (K,), and feature factors (d,)."""
+        ridge = Ridge.from_C(C, (1 - l1_ratio) * factor)
+        return cls(ridge, finite_quotient(l1_ratio * factor[:, None], C), groups)._simplest()
+
+    def _simplest(self) -> Penalty:
+        """Return the smooth part alone where there is no other."""
+        return self if self.l1.any() else self.smooth_part
+
+    @property
+    def joined(self) -> NDArray[np.intp] | None:
+        return self.groups.labels
+
+    def for_scaled_features(
+        self, scale: NDArray, intercept: bool, weight_unit: float = 1.0
+    ) -> Penalty:
+        varies = np.isfinite(scale)
+        # A constant feature has no gradient, so that any strength keeps it at zero.
+        (mantissa, exponent), unit = np.frexp(scale[:, None]), np.frexp(weight_unit)[1] - 1
+        scaled = np.ldexp(self.l1 / mantissa, -exponent - unit)
+        l1 = np.where(varies[:, None], self._kept(scaled), 1.0)
+        return ElasticNet(
+            self.smooth_part.for_scaled_features(scale, intercept, weight_unit),
+            np.concatenate([l1, np.zeros((int(intercept), l1.shape[1]))]),
+            self.groups.for_scaled_features(varies, intercept),
+        )
+
+    def least_scale(self, weight_unit: float) -> NDArray[np.float64]:
+        lasso = self.l1.max(axis=1) / (weight_unit * STRONGEST_ROOT) / STRONGEST_ROOT
+        return np.maximum(self.smooth_part.least_scale(weight_unit), lasso)
+
+    def divided(self, weight: PerScore) -> ElasticNet:
+        divisor = weight[:1] if (weight == weight[0]).all() else weight
+        l1 = self._kept(finite_quotient(self.l1, divisor))
+        return replace(self, smooth_part=self.smooth_part.divided(weight), l1=l1)
+
+    def _kept(self, strengths: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return other strengths for these ones; what has a penalty keeps the least of one."""
+        return np.maximum(strengths, FAINTEST * (self.l1 > 0))
+
+    def take_scores(self, scores: Places) -> Penalty:
+        smooth_part = self.smooth_part.take_scores(scores)
+        l1 = self.l1 if self.l1.shape[1] == 1 else self.l1[:, scores]
+        return replace(self, smooth_part=smooth_part, l1=l1)._simplest()
+
+    def repeated(self, count: int) -> ElasticNet:
+        l1 = self.l1 if self.l1.shape[1] == 1 else np.tile(self.l1, count)
+        return replace(self, smooth_part=self.smooth_part.repeated(count), l1=l1)
+
+    def on_multiples(self, multiple: Coef) -> ElasticNet:
+        smooth_part = self.smooth_part.on_multiples(multiple)
+        return replace(self, smooth_part=smooth_part, l1=self._kept(self.l1 * multiple))
+
+    def fixing(self, features: Places, scores: Places) -> ElasticNet:
+        return replace(self, smooth_part=self.smooth_part.fixing(features, scores))
+
+    def rotated(self, rank: int, unrotated: Mask) -> Penalty:
+        raise TypeError("A rotation of features does not keep which coefficients are zero.")
+
+    @property
+    def ridge(self) -> Coef:
+        return self.smooth_part.l2
+
+    @property
+    def ridge_by_feature(self) -> NDArray[np.float64]:
+        return self.smooth_part.ridge_by_feature
+
+    @property
+    def ridge_by_score(self) -> PerScore:
+        return self.smooth_part.ridge_by_score
+
+    @property
+    def free(self) -> Mask:
+        return (self.l1 == 0) & (self.smooth_part.l2 == 0)
+
+    def value(self, T: Coef) -> PerScore:
+        # Each coefficient counts its share T^2 / ||T_g|| of its group's length.
+        size, lengths = self.groups.sizes(T), np.abs(T)
+        share = np.divide(lengths, size, out=np.zeros_like(lengths), where=size > 0)
+        return self.smooth_part.value(T) + (self.l1 * share * lengths).sum(axis=0)
+
+    def smooth(self, T: Coef) -> tuple[PerScore, Coef]:
+        return self.smooth_part.smooth(T)
+
+    def prox(self, T: Coef, step: float) -> Coef:
+        return self.smooth_part.prox(self._shrunk(T, step * self.l1), step)
+
+    def violation(self, T: Coef, G: Coef) -> Coef:
+        size, A = self.groups.sizes(T), G + self.smooth_part.l2 * T
+        direction = np.divide(T, size, out=np.zeros_like(T), where=size > 0)
+        at_zero = np.abs(self._shrunk(A, self.l1))
+        return np.where(size > 0, np.abs(A + self.l1 * direction), at_zero)
+
+    def _shrunk(self, T: Coef, by: NDArray[np.float64]) -> Coef:
+        """Return T with the length of each group shortened, to zero at most."""
+        size = self.groups.sizes(T)
+        ratio = np.divide(by, size, out=np.ones(np.broadcast(by, size).shape), where=size > by)
+        return T * (1 - ratio)
+
+    def conjugate(self, G: Coef) -> PerScore:
+        unbalanced = (self.free & (np.abs(G) > BALANCED)).any(axis=0)
+        return np.where(unbalanced, np.inf, self.conjugate_of_penalised(G))
+
+    def conjugate_of_penalised(self, G: Coef) -> PerScore:
+        excess = np.square(self._shrunk(G, self.l1))
+        l2 = np.broadcast_to(self.smooth_part.l2, excess.shape)
+        cost = np.divide(excess, 2 * l2, out=np.where(excess > 0, np.inf, 0.0), where=l2 > 0)
+        return np.where(self.free, 0.0, cost).sum(axis=0)
+
+    def shares(self, G: Coef) -> Coef:
+        """Return the length of each coefficient's group in G as a share of its l1, (width, K).
+
+        Of gradients: less than one where an optimum is zero. 0 of coefficients without a penalty.
+        """
+        return np.broadcast_to(self.groups.sizes(G), G.shape) / np.where(self.free, np.inf, self.l1)
+
+    def feasible_share(self, G: Coef) -> PerScore:
+        """Return the largest t <= 1 at which the conjugate of t G is zero, (K,)."""
+        share = 1 / np.maximum(1.0, self.shares(G).max(axis=0, initial=0))
+        return np.where((self.free & (np.abs(G) > BALANCED)).any(axis=0), 0.0, share)

@@ -1,0 +1,126 @@
+"""The model of F that sparse penalties are minimised in: the loss's Hessian in some coefficients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softreg._model.kernels import coordinate_hessian_cost
+from softreg._model.objective import Objective
+from softreg._rows.arrays import Coef, Mask, Places
+from softreg.solvers.base import Point
+from softreg.solvers.linalg.active_sets import lasso_minimiser
+from softreg.solvers.linalg.factors import cholesky, solved
+from softreg.solvers.linalg.group_newton import group_lasso_minimiser
+
+# A model holds what is needed now and the likeliest third as many (measured in a trial: 20 to 40
+# Hessians for 99 strengths), and some more where these are few.
+_ROOM, _LEAST_ROOM = 1.3, 20
+# Raises the diagonal, relative and absolute, where directions are flat: all classes of a feature,
+# collinear columns.
+_RAISED, _RAISED_FLAT = 1e-11, 1e-14
+# The Python around a new model, in multiply-adds.
+_OVERHEAD = 2e6
+
+
+@dataclass(frozen=True, eq=False)
+class QuadraticModel:
+    """The loss near coefficients T0, quadratic in those `inside`, the others staying as they are.
+
+    Free coefficients (intercepts, factor zero) are eliminated: given a step of the others, theirs
+    is the minimiser.
+
+    Attributes
+    ----------
+    T0 : ndarray (width, K)
+    inside : ndarray (width, K) of bool
+    features, scores : ndarrays (q,), the penalised coefficients inside, group by group
+    free_features, free_scores : ndarrays (f,)
+    H : ndarray (q, q), the Hessian at T0, free coefficients eliminated
+    elimination : ndarray (f, q), minus what each step moves the free ones
+    free_factor : ndarray (f, f), lower Cholesky factor of the free coefficients' Hessian
+    cost : float, multiply-adds that it took to make
+    """
+
+    T0: Coef
+    inside: Mask
+    features: Places
+    scores: Places
+    free_features: Places
+    free_scores: Places
+    H: NDArray
+    elimination: NDArray
+    free_factor: NDArray
+    cost: float
+
+    @classmethod
+    def at_point(cls, objective: Objective, point: Point, needed: Mask) -> QuadraticModel:
+        """Return the model at a point of one problem, of the coefficients `needed` and some more."""
+        penalty, shape = objective.penalty, objective.shape
+        free = np.broadcast_to(penalty.free, shape)
+        inside = _with_likeliest(objective, point.gradient, needed & ~free)
+        scores, features = np.nonzero((inside | free).T)
+        H = objective.coordinate_hessian(point.T, features, scores)
+        by_score = np.bincount(scores, minlength=shape[1])
+        whole_cost = objective.link.hessian_cost(shape[1], len(np.unique(features)))
+        row_cost = min(whole_cost, coordinate_hessian_cost(by_score, objective.link.exclusive))
+        # 1. Free coefficients apart, which fix the gauge, and the others group by group.
+        numbers = penalty.groups.numbers(shape)[features, scores]
+        is_free = free[features, scores]
+        p, f = np.flatnonzero(~is_free), np.flatnonzero(is_free)
+        p = p[np.argsort(numbers[p], kind="stable")]
+        H_free = H[f[:, None], f]
+        if f.size:
+            objective.link.fix_gauge_inplace(H_free[None], len(f) // shape[1])
+        # 2. The Schur complement.
+        factor, between = cholesky(H_free) if f.size else H_free, H[f[:, None], p]
+        half = solved(factor, between) if f.size else between
+        reduced = H[p[:, None], p] - half.T @ half
+        reduced = (reduced + reduced.T) / 2
+        reduced[np.diag_indices_from(reduced)] *= 1 + _RAISED
+        reduced[np.diag_indices_from(reduced)] += _RAISED_FLAT
+        elimination = solved(factor, half, transposed=True) if f.size else between
+        places = features[p], scores[p], features[f], scores[f]
+        cost = objective.rows.n * row_cost + len(scores) ** 2 * len(f) + _OVERHEAD
+        return cls(point.T, inside, *places, reduced, elimination, factor, cost)
+
+    def step(self, objective: Objective, point: Point) -> tuple[Coef, float]:
+        """Return the step (width, K) from a point to the model's minimiser, and what it cost."""
+        penalty, at = objective.penalty, (self.features, self.scores)
+        w = point.T[at]
+        ridge = np.broadcast_to(penalty.ridge, point.T.shape)[at]
+        gradient, free_gradient = point.gradient[at], point.gradient[self.free_features, self.free_scores]
+        H = self.H + np.diag(ridge) if ridge.any() else self.H
+        b = H @ w - gradient + free_gradient @ self.elimination
+        step, work = np.zeros_like(point.T), 0.0
+        free_step = np.zeros(len(free_gradient))
+        if len(w):
+            new = self._minimiser(objective, H, b, w)
+            step[at], free_step = new - w, -self.elimination @ (new - w)
+            work = 30.0 * len(w) ** 2 + np.count_nonzero(new) ** 3
+        if free_step.size:
+            free_step -= solved(self.free_factor, solved(self.free_factor, free_gradient), True)
+            step[self.free_features, self.free_scores] = free_step
+        return step, work
+
+    def _minimiser(self, objective: Objective, H: NDArray, b: NDArray, start: NDArray) -> NDArray:
+        """Return the penalised coefficients that minimise the model, (q,)."""
+        l1 = np.broadcast_to(objective.penalty.l1, objective.shape)[self.features, self.scores]
+        numbers = objective.penalty.groups.numbers(objective.shape)[self.features, self.scores]
+        starts = np.flatnonzero(np.diff(numbers, prepend=-1))
+        if len(starts) == len(start):
+            return lasso_minimiser(H, b, l1, start)
+        return group_lasso_minimiser(H, b, l1[starts], starts, start)
+
+
+def _with_likeliest(objective: Objective, gradient: Coef, needed: Mask) -> Mask:
+    """Return the coefficients needed, (width, K), and the likeliest others, in whole groups."""
+    penalty, room = objective.penalty, int(_ROOM * needed.sum()) + _LEAST_ROOM
+    shares = penalty.shares(gradient)
+    shares[needed] = np.inf
+    if room >= shares.size:
+        return shares > 0
+    least = np.partition(shares.ravel(), -room)[-room]
+    return (shares >= least) & (shares > 0)

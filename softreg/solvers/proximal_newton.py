@@ -1,0 +1,249 @@
+"""Proximal Newton on working sets, for penalties under which coefficients are exactly zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from softreg._model.certificate import certify_along
+from softreg._model.objective import Objective
+from softreg._rows.arrays import Coef, Mask
+from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, Solver, rounding
+from softreg.solvers.linalg.costs import costs_of
+from softreg.solvers.linalg.metrics import first_metric
+from softreg.solvers.linalg.quadratic_model import QuadraticModel
+from softreg.solvers.newton import Newton
+from softreg.solvers.outer_loop import run_rounds
+from softreg.solvers.proof import result_from
+
+# From the strength at which all is zero to the one that is asked for, by this factor at most.
+_FACTOR = 8.0
+# On the way there, a strength is left when a step has lowered F by less than this share.
+_ROUGH = 1e-3
+# A working set grows to this many times the coefficients that are not zero, or to so many.
+_GROWTH, _LEAST_SET = 2.0, 300
+# Beyond the model's fall of F, relative, a step is too long for its certificate to be worth a pass.
+_NEAR = 1e-2
+# Gradients beyond their strength by this share belong into the model.
+_STRAY = 1e-7
+# A gradient of free coefficients that is zero, nearly.
+_BALANCED = 1e-8
+_MOST_HALVINGS = 40
+# Steps in a row that may lower F by no more than rounding.
+_PATIENCE = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """An optimum of one problem, at a multiple of its penalty, from which others are found.
+
+    Attributes
+    ----------
+    multiple : float, of the penalty
+    point : Point, with F and gradients at that multiple
+    model : QuadraticModel or None, the latest
+    spent : float, multiply-adds of steps in it since it was made, which a newer one might save
+    before : tuple (multiple, T) or None, the optimum before that
+    """
+
+    multiple: float
+    point: Point
+    model: QuadraticModel | None = None
+    spent: float = 0.0
+    before: tuple[float, Coef] | None = None
+
+
+@dataclass(repr=False)
+class ProximalNewton(Solver):
+    """Proximal Newton on working sets: lasso, elastic net and groups, with certificates.
+
+    Each step minimises a quadratic model of the loss in the coefficients that may not be zero, plus
+    the penalty, exactly; a model serves as long as it costs less than a new one would save. Smooth
+    penalties are left to `Newton`.
+
+    References
+    ----------
+    Lee, Sun and Saunders (2014), "Proximal Newton-type methods for minimizing composite functions",
+    SIAM Journal on Optimization 24, 1420-1443. Tibshirani and others (2012), "Strong rules for
+    discarding predictors in lasso-type problems", Journal of the Royal Statistical Society B 74,
+    245-266.
+
+    Examples
+    --------
+    >>> from softreg.solvers import ProximalNewton
+    >>> ProximalNewton()
+    ProximalNewton()
+    """
+
+    def minimise(self, objective: Objective, start: Coef, monitor: Monitor) -> Result:
+        """Return where minimising the objective from `start` (width, K) ended."""
+        if objective.penalty.is_smooth:
+            return Newton().minimise(objective, start, monitor)
+        exact = objective.in_double()
+        point = Point.at_coefficients(exact, start)
+        converged = exact.constant_problems.copy()
+        for b in np.flatnonzero(~converged):
+            problem = np.array([b])
+            subset, start_point = exact.take_problems(problem), point.take_problems(exact, problem)
+            report = ProblemsMonitor(monitor, exact, point, problem)
+            if subset.penalty.is_smooth:
+                end, is_solved = _smooth_optimum(subset, start_point, report)
+            else:
+                stage, is_solved = optimum_at(subset, first_stage(subset, start_point), 1.0, report)
+                end = stage.point
+            point = point.with_problems(exact, problem, end)
+            converged[b] = is_solved
+        return result_from(exact, point, converged, monitor)
+
+
+def _smooth_optimum(
+    objective: Objective, start: Point, monitor: ProblemsMonitor
+) -> tuple[Point, bool]:
+    """Return the optimum of a problem whose penalty is smooth, and whether it was reached."""
+
+    def report(T: Coef, F: float) -> bool:
+        monitor.iteration(T, np.array([F]))
+        return bool(monitor.reason)
+
+    rest = monitor.of_all.max_iter - len(monitor.of_all.losses)
+    own = Monitor(monitor.of_all.tol, rest, report, monitor.of_all.make_generator)
+    first = first_metric(objective, start.T)
+    minimum = run_rounds(objective, start, first, own, Newton().descend)
+    return minimum.point, bool(minimum.converged[0])
+
+
+def first_stage(objective: Objective, start: Point) -> Stage:
+    """Return where to begin: `start`, at the multiple that keeps its zeros, if all are."""
+    if (start.T * ~objective.penalty.free).any():
+        return Stage(1.0, start)
+    multiple = max(largest_multiple(objective, start), np.finfo(float).tiny)
+    return Stage(multiple, _priced(start, objective, _at_multiple(objective, multiple)))
+
+
+def optimum_at(
+    objective: Objective, stage: Stage, multiple: float, monitor: ProblemsMonitor
+) -> tuple[Stage, bool]:
+    """Return the optimum at a multiple of the objective's penalty, and whether it was reached.
+
+    `stage` is an optimum, or nearly so, at another multiple, as a rule a larger one.
+    """
+    free_gradient = stage.point.gradient * objective.penalty.free
+    if np.abs(free_gradient).max(initial=0) > _BALANCED and stage.multiple > multiple:
+        stage, _ = _moved_to(objective, stage, stage.multiple, monitor, is_last=False)
+    while stage.multiple > _FACTOR * multiple and not monitor.reason:
+        stage, _ = _moved_to(objective, stage, stage.multiple / _FACTOR, monitor, is_last=False)
+    return _moved_to(objective, stage, multiple, monitor, is_last=True)
+
+
+def largest_multiple(objective: Objective, point: Point) -> float:
+    """Return the multiple of the penalty from which on all that has one stays zero at a point."""
+    return float(objective.penalty.shares(point.gradient).max(initial=0))
+
+
+def _at_multiple(objective: Objective, multiple: float) -> Objective:
+    """Return the objective at a multiple of its penalty."""
+    return objective.at_strength(1 / multiple)
+
+
+def _priced(point: Point, old: Objective, new: Objective) -> Point:
+    """Return the point with F and the gradient of another penalty: no pass over the data."""
+    T, total = point.T, new.problems.total
+    change = total(new.penalty.value(T) - old.penalty.value(T))
+    gradient = point.gradient + (new.penalty.smooth(T)[1] - old.penalty.smooth(T)[1])
+    unknown = np.full_like(point.value, np.inf)
+    return Point(T, point.value + change, gradient, unknown, unknown, np.zeros_like(T))
+
+
+def _moved_to(
+    objective: Objective, stage: Stage, multiple: float, monitor: ProblemsMonitor, is_last: bool
+) -> tuple[Stage, bool]:
+    """Return the optimum at another multiple, and whether it was reached; a rough one on the way."""
+    # 1. The start, and what may not be zero: the sequential strong rule.
+    posed = _at_multiple(objective, multiple)
+    needed = _needed(posed, stage, multiple)
+    point = _start(objective, posed, stage, multiple)
+    model, spent, n_stalled = stage.model, stage.spent, 0
+    if model is not None and (spent > model.cost or (needed & ~model.inside).any()):
+        model = None
+    while True:
+        # 2. The model, and a step to its minimum.
+        if model is None:
+            model, spent = QuadraticModel.at_point(posed, point, needed), 0.0
+        step, work = model.step(posed, point)
+        end = _taken(posed, point, model, step)
+        if end is None:  # F would rise by a model of elsewhere
+            model, needed = None, needed | (point.T != 0)
+            continue
+        monitor.iteration(end.T, end.value)
+        fall, point = point.value - end.value, end
+        n_stalled = n_stalled + 1 if fall[0] <= rounding(end.value)[0] else 0
+        # 3. Whether that is the optimum.
+        is_solved = bool(monitor.of_all.solved(posed, point)[0])
+        is_rough = not is_last and fall[0] <= _ROUGH * point.value[0]
+        if is_solved or is_rough or monitor.reason or n_stalled == _PATIENCE:
+            break
+        # 4. What else may not be zero joins.
+        shares = posed.penalty.shares(point.gradient)
+        strays = (shares > 1 + _STRAY) & ~model.inside
+        spent += work + costs_of(posed).pass_cost
+        if strays.any() or spent > model.cost or n_stalled:
+            needed = (needed & model.inside) | strays | (point.T != 0)
+            model = None
+    is_close = bool(monitor.of_all.proven(point.gap, point.value)[0])
+    return Stage(multiple, point, model, spent, (stage.multiple, stage.point.T)), is_solved or is_close
+
+
+def _needed(posed: Objective, stage: Stage, multiple: float) -> Mask:
+    """Return which coefficients may not be zero at this multiple, (width, K), at first sight."""
+    penalty, T = posed.penalty, stage.point.T
+    is_zero = np.broadcast_to(penalty.groups.sizes(T), T.shape) == 0
+    shares = np.where(is_zero, penalty.shares(stage.point.gradient), np.inf)
+    shares[np.broadcast_to(penalty.free, T.shape)] = 0
+    most = int(max(_LEAST_SET, _GROWTH * np.isinf(shares).sum()))
+    least = max(2 - stage.multiple / multiple, _STRAY)
+    if most < shares.size:
+        least = max(least, np.partition(shares.ravel(), -most)[-most])
+    return shares >= min(least, np.finfo(float).max)
+
+
+def _start(objective: Objective, posed: Objective, stage: Stage, multiple: float) -> Point:
+    """Return the stage's point, or the one on its path's secant, if F is less there."""
+    point = _priced(stage.point, _at_multiple(objective, stage.multiple), posed)
+    if stage.before is None or stage.before[0] == stage.multiple:
+        return point
+    (earlier, T_earlier), T = stage.before, point.T
+    share = np.log(multiple / stage.multiple) / np.log(stage.multiple / earlier)
+    T_next = T + share * (T - T_earlier)
+    sizes = posed.penalty.groups.sizes
+    turned = np.square(sizes(T_next + T)) <= np.square(sizes(T_next)) + np.square(sizes(T))
+    T_next = np.where(turned & ~posed.penalty.free, 0, T_next)
+    expected = Point.at_coefficients(posed, T_next)
+    return expected if (expected.value < point.value).all() else point
+
+
+def _taken(posed: Objective, point: Point, model: QuadraticModel, step: Coef) -> Point | None:
+    """Return the point after as much of a step as lowers F, with a certificate where it is near.
+
+    None if a newer model comes first.
+    """
+    total, penalty = posed.problems.total, posed.penalty
+    T, allowed = point.T + step, point.value + rounding(point.value)
+    pull = total(penalty.value(T) - penalty.value(point.T))
+    pull -= total(penalty.smooth(T)[0] - penalty.smooth(point.T)[0])
+    predicted = posed.problems.inner(point.gradient, step) + pull
+    if (-predicted <= _NEAR * point.value).all():
+        found = certify_along(posed, point.T, step, model.T0)
+        end = Point(T, found.value, found.gradient, found.divergence, found.gap, step)
+    else:
+        end = Point.at_coefficients(posed, T, step)
+    if (end.value <= allowed).all():
+        return end
+    if model.T0 is not point.T:
+        return None
+    for _ in range(_MOST_HALVINGS):
+        step = step / 2
+        end = Point.at_coefficients(posed, point.T + step, step)
+        if (end.value < point.value).all():
+            return end
+    return point
