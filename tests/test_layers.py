@@ -21,15 +21,16 @@ MAP = """\
 __init__      the public names, nothing else
 _estimators/  WHAT USERS CALL: base, fit, streams, cv, metadata, softmax, sigmoid, optimum,
               regularization_path, from_sklearn
-_selection/   WHICH STRENGTH: path, refits, scoring, scorers, held_out, cv_scores,
+_selection/   WHICH STRENGTH: path, sparse_path, refits, scoring, scorers, held_out, cv_scores,
               leave_one_out
-solvers/      HOW (public): base, auto, outer_loop, proof, steps, lbfgs, newton
-  linalg/     metrics, costs, factors, collinear, conjugate_gradients
+solvers/      HOW (public): base, auto, outer_loop, proof, steps, lbfgs, newton, proximal_newton
+  linalg/     metrics, costs, factors, collinear, conjugate_gradients, quadratic_model,
+              active_sets, group_newton
   minibatch/  solver, update, gradient, curvature, stream_state, class_candidates
 _encoding/    WHAT y MEANS, and every check: validation, column_faults, target_checks,
               class_values, answers, classes, labels, chunk_survey
-_model/       WHAT IS MINIMISED: objective, certificate, links, penalties, spaces,
-              kernels, block_kernels
+_model/       WHAT IS MINIMISED: objective, certificate, links, penalties, sparse_penalties,
+              spaces, kernels, block_kernels
 _rows/        WHERE THE DATA ARE: base, blocks, memory, chunked, targets, coordinates,
               moments, threads, arrays
 leaves        nobody imports them: calibration, chunks, display, functions, inference
@@ -68,6 +69,7 @@ NARROWER = {
     "_rows.arrays": set(),
     "_model.kernels": set(),
     "_model.penalties": {"_rows.arrays"},
+    "_model.sparse_penalties": {"_model.penalties", "_rows.arrays"},
     "_model.links": {"_model.kernels", "_rows.targets", "_rows.arrays"},
     "solvers": {"solvers", "_model", "_rows"},
 }

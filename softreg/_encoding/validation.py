@@ -8,12 +8,13 @@ come first, then those of rows and features, and of parameters; those of y stand
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from scipy import sparse
@@ -201,14 +202,90 @@ def check_offset(offset: Any, shape: tuple[int, ...]) -> NDArray | None:
     return o
 
 
-def check_penalty_factor(factor: Any, n_features: int) -> NDArray:
-    """Return penalty_factor, (n_features,): ones for None."""
+def check_penalty_factor(factor: Any, n_features: int, names: NDArray | None = None) -> NDArray:
+    """Return penalty_factor, (n_features,): ones for None.
+
+    `names` are those of the columns, by which it may be given.
+    """
     if factor is None:
         return np.ones(n_features)
-    f = _doubles(factor, "penalty_factor")
+    f = _doubles(by_column("penalty_factor", factor, names, 1.0), "penalty_factor")
     check_shape("penalty_factor", f, n_features, meaning=", one factor per column of X")
     check_nonnegative("penalty_factor", f, "0 means no penalty")
     return f
+
+
+def by_column(name: str, values: Any, names: NDArray | None, default: Any) -> Any:
+    """Return the values of all columns, in their order, of a dict or Series by column name.
+
+    Columns that a dict leaves out have the default; other values are returned as they are.
+    """
+    if not isinstance(values, Mapping | pd.Series) or isinstance(
+        getattr(values, "index", None), pd.RangeIndex
+    ):
+        return values
+    if names is None:
+        raise ValueError(
+            f"{name} is by column name, and the columns of X have none: pass a DataFrame whose "
+            "column names are texts, or one value for each column."
+        )
+    given = dict(values.items())
+    unknown = [key for key in given if key not in set(names)]
+    if unknown:
+        raise ValueError(
+            f"{name} names the columns {unknown[:5]}, which X lacks; its columns are "
+            f"{list(names[:5])}{' ...' if len(names) > 5 else ''}."
+        )
+    return [given.get(column, default) for column in names]
+
+
+def check_l1_ratio(l1_ratio: Any) -> float:
+    """Return the share of the sparse part in the penalty."""
+    if _is_number(l1_ratio) and 0 <= l1_ratio <= 1:
+        return float(l1_ratio)
+    raise ValueError(
+        f"l1_ratio={shown(l1_ratio)} must be a number from 0 (ridge) to 1 (lasso), both included."
+    )
+
+
+def check_l1_groups(
+    groups: Any, n_features: int, names: NDArray | None, factor: NDArray
+) -> NDArray | None:
+    """Return the numbers of the features' groups, (n_features,), or None: features by themselves.
+
+    Features of a group have one factor.
+    """
+    if groups is None or (isinstance(groups, str) and groups == "feature"):
+        return None
+    if isinstance(groups, str) or np.ndim(groups) == 0 and not isinstance(groups, Mapping):
+        raise ValueError(
+            f'l1_groups={shown(groups)} must be None, "feature", or a label for each column of X: '
+            "an array, or a dict or Series by column name."
+        )
+    labels = by_column("l1_groups", groups, names, None)
+    missing = pd.isna(np.asarray(labels, dtype=object)).ravel()
+    if missing.any():
+        column = int(np.argmax(missing))
+        raise ValueError(
+            f"l1_groups has no label for column {column if names is None else names[column]!r}; "
+            "give a column that is by itself a label of its own."
+        )
+    numbers = pd.factorize(np.asarray(labels, dtype=object).ravel())[0]
+    check_shape("l1_groups", np.asarray(labels), n_features, meaning=", one label per column of X")
+    kind = np.asarray(labels).dtype.kind
+    if kind in "if" and np.asarray(labels).min(initial=0) < 0:
+        raise ValueError(
+            f"l1_groups={shown(groups)} has negative labels, which name no group: give a column "
+            "that is by itself a label of its own."
+        )
+    first = np.unique(numbers, return_index=True)[1]
+    other = np.flatnonzero(factor != factor[first[numbers]])
+    if other.size:
+        raise ValueError(
+            f"penalty_factor differs within a group of l1_groups, as at column {other[0]}: give "
+            "all columns of a group one factor, or other groups."
+        )
+    return numbers
 
 
 def without_duplicates(X: Any) -> Any:

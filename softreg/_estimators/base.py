@@ -34,7 +34,8 @@ from softreg._encoding.class_values import has_columns
 from softreg._encoding.column_faults import explaining_columns
 from softreg._model.kernels import best_classes
 from softreg._model.objective import Objective
-from softreg._model.penalties import Penalty, Ridge
+from softreg._model.penalties import Penalty
+from softreg._model.sparse_penalties import ElasticNet, Groups
 from softreg._rows.arrays import joined_rows
 from softreg._rows.base import Rows, slices
 from softreg._rows.threads import Threads
@@ -472,23 +473,41 @@ def read_sample(
     return Sample.from_data(data, estimator._encoder(y), y, sample_weight, offset), features
 
 
-def penalty_of(estimator: LinearClassifier, C: NDArray, unit: NDArray) -> Penalty:
+def penalty_of(
+    estimator: LinearClassifier,
+    C: NDArray,
+    unit: NDArray,
+    features: dict[str, Any],
+    over_scores: bool,
+) -> Penalty:
     """Return the penalty at inverse strengths C, (1,) or (K,), on features divided by `unit` (d,).
 
-    There is none on a feature whose unit is zero.
+    There is none on a feature whose unit is zero. `features` are the fitted attributes that
+    describe the columns; `over_scores` says whether groups hold the coefficients of all scores.
     """
-    factor = validation.check_penalty_factor(estimator.penalty_factor, len(unit))
-    return Ridge.from_C(C, factor * (unit > 0))
+    names = features.get("feature_names_in_")
+    factor = validation.check_penalty_factor(estimator.penalty_factor, len(unit), names)
+    l1_ratio = validation.check_l1_ratio(estimator.l1_ratio)
+    labels = validation.check_l1_groups(estimator.l1_groups, len(unit), names, factor)
+    groups = Groups(labels, over_scores and estimator.l1_groups is not None)
+    return ElasticNet.from_C(C, factor * (unit > 0), l1_ratio, groups)
 
 
-def pose(estimator: LinearClassifier, rows: Rows, encoding: Encoding, C: NDArray) -> Objective:
+def pose(
+    estimator: LinearClassifier,
+    rows: Rows,
+    encoding: Encoding,
+    C: NDArray,
+    features: dict[str, Any],
+) -> Objective:
     """Return the objective that an estimator minimises at inverse strengths C, (1,) or (K,).
 
-    `rows` are in the user's units, their targets encoded by `encoding`.
+    `rows` are in the user's units, their targets encoded by `encoding`; `features` are the fitted
+    attributes that describe the columns.
     """
     moments = rows.totals.moments
     unit = moments.deviation if standardizes(estimator) else np.ones_like(moments.deviation)
-    penalty = penalty_of(estimator, C, unit)
+    penalty = penalty_of(estimator, C, unit, features, encoding.link.exclusive)
     return Objective.in_working_coordinates(encoding.link, rows, penalty, unit)
 
 

@@ -57,7 +57,9 @@ ScoresAt = Callable[[PathPoint, Classifier], Scored]
 
 
 class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
-    """A linear classifier whose C is chosen on held-out rows."""
+    """A linear classifier whose C is chosen on held-out rows: of the ridge, so far."""
+
+    l1_ratio, l1_groups = 0.0, None
 
     @abstractmethod
     def _has_C_per_label(self, encoding: Encoding) -> bool:
@@ -120,7 +122,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         select, Cs = validation.check_select(self.select), validation.check_Cs(self.Cs)
         with threads_of(self) as threads:
             rows = sample.rows(has_intercept(self), threads)
-            objective = pose(self, rows, sample.encoding, np.ones(1))
+            objective = pose(self, rows, sample.encoding, np.ones(1), features)
             labelled = as_labels(sample) if self._has_C_per_label(sample.encoding) else sample
             scores_at = self._held_out_scores(objective, labelled, X, y, metadata, by_row)
             Cs = C_values(objective, Cs)

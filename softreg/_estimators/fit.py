@@ -119,7 +119,7 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
             rows = sample.rows(has_intercept(self), threads)
             metadata = None if sample_weight is None else {"sample_weight": sample_weight}
             data = {"X": sample.data, "y": y, "metadata": metadata}
-            result, attributes = self._solve(rows, sample.encoding, data)
+            result, attributes = self._solve(rows, sample.encoding, features, data)
         self._store(features | attributes)
         self._warn(sample.encoding, result, self.C, 2 + CALLBACK_FRAMES)
         return self
@@ -170,14 +170,15 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         return expected_accuracy(predicted, self.classes_)
 
     def _solve(
-        self, rows: Rows, encoding: Encoding, data: dict[str, Any]
+        self, rows: Rows, encoding: Encoding, features: dict[str, Any], data: dict[str, Any]
     ) -> tuple[Result, dict[str, Any]]:
         """Return the solver's result for rows in the user's units, and the fitted attributes.
 
-        `data` are what callbacks see of the rows (`FitTask`).
+        `features` are the fitted attributes that describe the columns; `data` are what callbacks
+        see of the rows (`FitTask`).
         """
         task = FitTask(self, data)
-        objective = pose(self, rows, encoding, self._inverse_strengths(encoding))
+        objective = pose(self, rows, encoding, self._inverse_strengths(encoding), features)
         solver = solver_for(self.solver, objective)
         make_generator = validation.generator_maker(self.random_state)
 

@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from softreg._encoding.answers import Sample
-from softreg._estimators.base import LinearClassifier, has_intercept, pose, prediction_slices
+from softreg._estimators.base import (
+    LinearClassifier,
+    feature_attributes,
+    has_intercept,
+    pose,
+    prediction_slices,
+)
 from softreg._model.objective import Objective
 from softreg._rows.threads import Threads
 from softreg.solvers.base import Point
@@ -57,9 +63,8 @@ def optimum_of(
             f"{estimator.classes_.tolist()}; pass the X and y that it was fitted to."
         )
     rows = sample.rows(has_intercept(estimator), threads)
-    objective = pose(
-        estimator, rows, sample.encoding, estimator._inverse_strengths(sample.encoding)
-    )
+    C, features = estimator._inverse_strengths(sample.encoding), feature_attributes(estimator)
+    objective = pose(estimator, rows, sample.encoding, C, features)
     T = objective.working(estimator._dense_coef.T, estimator.intercept_)
     return Optimum(objective, T, metric_at_optimum(objective, T))
 

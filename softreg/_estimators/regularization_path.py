@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import numbers
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 from sklearn.base import clone
 
 from softreg._encoding import validation
 from softreg._estimators.base import (
-    coefficient_path,
     has_intercept,
     monitor_of,
     pose,
+    prediction_attributes,
     read_sample,
     threads_of,
 )
 from softreg._estimators.fit import SolverClassifier
 from softreg._estimators.softmax import SoftmaxRegression
+from softreg._model.objective import Objective
 from softreg._selection.path import C_values, path_points
+from softreg._selection.sparse_path import sparse_C_values, sparse_path_results
+from softreg.solvers.base import Monitor, Result
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +38,8 @@ class RegularizationPath:
     ----------
     Cs : ndarray of shape (n_Cs,), ascending
         Inverse strengths of the penalty.
-    coef : ndarray of shape (n_Cs, n_classes, n_features), or (n_Cs, 1, n_features)
+    coefficients : ndarray or csr_array of shape (n_Cs * n_classes, n_features)
+        Those of each C, one after another; CSR of sparse penalties. `coef` is their array.
     intercept : ndarray of shape (n_Cs, n_classes), or (n_Cs, 1)
     objective, optimality_gap : ndarray of shape (n_Cs,)
         F, as in `SoftmaxRegression` or `SigmoidRegression`, and the bound on how far it is above
@@ -49,7 +56,7 @@ class RegularizationPath:
     """
 
     Cs: NDArray[np.float64]
-    coef: NDArray[np.floating]
+    coefficients: Any
     intercept: NDArray[np.floating]
     objective: NDArray[np.float64]
     optimality_gap: NDArray[np.float64]
@@ -58,12 +65,64 @@ class RegularizationPath:
     n_passes: NDArray[np.intp]
     classes: NDArray
     feature_names: NDArray
+    estimator: SolverClassifier = field(repr=False)
+
+    @property
+    def coef(self) -> NDArray[np.float64]:
+        """The coefficients, (n_Cs, n_classes, n_features), or (n_Cs, 1, n_features)."""
+        is_sparse = bool(sparse.issparse(self.coefficients))
+        dense = self.coefficients.toarray() if is_sparse else self.coefficients
+        return dense.reshape(*self.intercept.shape, -1)
+
+    @property
+    def n_nonzero_features(self) -> NDArray[np.intp]:
+        """The number of features with a coefficient that is not zero, (n_Cs,)."""
+        K = self.intercept.shape[1]
+        counts = [
+            np.count_nonzero((self.coefficients[i * K : (i + 1) * K] != 0).sum(axis=0))
+            for i in range(len(self.Cs))
+        ]
+        return np.array(counts)
+
+    def predict_proba(
+        self, X: ArrayLike, C: float, offset: ArrayLike | None = None
+    ) -> NDArray[np.floating]:
+        """Return the probabilities of the model at one of the path's C.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        C : float, one of `Cs`
+        offset : as in `predict_proba` of the estimator
+
+        Returns
+        -------
+        P : ndarray of shape (n_samples, n_classes)
+
+        Raises
+        ------
+        ValueError
+            If C is not of the path, or X has other features.
+        """
+        found = np.flatnonzero(np.isclose(self.Cs, C, rtol=1e-12, atol=0) | (self.Cs == C))
+        if not found.size:
+            nearest = self.Cs[np.argmin(np.abs(np.log(self.Cs) - np.log(C)))]
+            raise ValueError(
+                f"C={validation.shown(C)} is not of the path; the nearest of Cs is {nearest!r}."
+            )
+        at, K = int(found[0]), self.intercept.shape[1]
+        fitted = {
+            "coef_": self.coefficients[at * K : (at + 1) * K],
+            "intercept_": self.intercept[at],
+        }
+        return self.estimator._with_attributes(fitted).predict_proba(X, offset)
 
     def to_frame(self) -> Any:
         """Return a DataFrame with a row for each C, class and feature, and for each intercept.
 
         Its columns are C, class, feature ("intercept" for the intercept), coef, and those of the
-        whole fit at C: objective, optimality_gap, converged, proven and n_passes.
+        whole fit at C: objective, optimality_gap, converged, proven, n_passes and
+        n_nonzero_features.
         """
         import pandas as pd
 
@@ -73,7 +132,8 @@ class RegularizationPath:
         axes: list = [self.Cs, rows, features]
         index = pd.MultiIndex.from_product(axes, names=["C", "class", "feature"])
         frame = pd.DataFrame({"coef": values.ravel()}, index=index).reset_index()
-        for name in ("objective", "optimality_gap", "converged", "proven", "n_passes"):
+        names = "objective", "optimality_gap", "converged", "proven", "n_passes"
+        for name in (*names, "n_nonzero_features"):
             frame[name] = np.repeat(getattr(self, name), values[0].size)
         return frame
 
@@ -83,6 +143,7 @@ def regularization_path(
     y: ArrayLike,
     Cs: int | ArrayLike = 10,
     *,
+    ratio: float | None = None,
     estimator: SolverClassifier | None = None,
     sample_weight: ArrayLike | None = None,
     offset: ArrayLike | None = None,
@@ -91,7 +152,8 @@ def regularization_path(
 
     Every point of the path is an optimum, as certified as that of a single fit, for a few passes
     over the data: the start is extrapolated from the last two points, and the last factored metric
-    follows the penalty.
+    follows the penalty. Of sparse penalties (`l1_ratio` above 0) the sequential strong rule says
+    which coefficients to look at; the gradients of all are checked.
 
     Parameters
     ----------
@@ -99,7 +161,11 @@ def regularization_path(
     y : array-like, as in `fit` of the estimator
     Cs : int or array-like of shape (n_Cs,), default=10
         Inverse strengths, > 0, also ``np.inf``; they are sorted. An integer asks for as many, as in
-        `SoftmaxRegressionCV`.
+        `SoftmaxRegressionCV`; with `l1_ratio` above 0, from the largest C at which all coefficients
+        are zero on.
+    ratio : float, default=None
+        That C over the largest one of such a grid, in (0, 1); None is 1e-4, or 1e-2 where X has
+        more columns than rows.
     estimator : SoftmaxRegression or SigmoidRegression, default=None
         The model, of which C is varied; None is ``SoftmaxRegression()``. Its solver must be "auto":
         a path has steps of its own.
@@ -123,18 +189,24 @@ def regularization_path(
     References
     ----------
     Friedman, Hastie and Tibshirani (2010), "Regularization paths for generalized linear models via
-    coordinate descent", Journal of Statistical Software 33, section 2.5 (warm starts).
+    coordinate descent", Journal of Statistical Software 33, section 2.5 (warm starts). Tibshirani
+    and others (2012), "Strong rules for discarding predictors in lasso-type problems", Journal of
+    the Royal Statistical Society B 74, 245-266.
 
     Examples
     --------
     >>> from sklearn.datasets import load_wine
-    >>> from softreg import regularization_path
+    >>> from softreg import SoftmaxRegression, regularization_path
     >>> data = load_wine(as_frame=True)
     >>> path = regularization_path(data.data, data.target, [0.01, 1, 100])
     >>> path.coef.shape, bool(path.converged.all())
     ((3, 3, 13), True)
     >>> path.to_frame().columns.to_list()[:4]
     ['C', 'class', 'feature', 'coef']
+    >>> lasso = SoftmaxRegression(l1_ratio=1, standardize=True)
+    >>> path = regularization_path(data.data, data.target, 20, estimator=lasso)
+    >>> int(path.n_nonzero_features[0]), bool(path.proven.all())
+    (0, True)
     """
     given = SoftmaxRegression() if estimator is None else estimator
     wanted = "SoftmaxRegression or SigmoidRegression"
@@ -145,25 +217,26 @@ def regularization_path(
             f'estimator={model!r} must have solver="auto": a path has steps of its own.'
         )
     n_or_values = validation.check_Cs(Cs)
+    if ratio is not None and not (isinstance(ratio, numbers.Real) and 0 < ratio < 1):
+        raise ValueError(f"ratio={validation.shown(ratio)} must be a number between 0 and 1.")
     results, passes = [], [0]
     sample, features = read_sample(model, X, y, sample_weight, offset)
     with threads_of(model) as threads:
         rows = sample.rows(has_intercept(model), threads)
-        objective = pose(model, rows, sample.encoding, np.ones(1))
-        C_path = C_values(objective, n_or_values)
-        for path_point in path_points(objective, C_path, partial(monitor_of, model)):
-            result = path_point.result
+        objective = pose(model, rows, sample.encoding, np.ones(1), features)
+        C_path, path_results = _path_of(objective, n_or_values, ratio, partial(monitor_of, model))
+        for result in path_results:
             validation.check_no_overflow(result.objective, result.coef)
             results.append(result)
             passes.append(threads.passes)
-    coef, intercept = coefficient_path(results)
+    last = prediction_attributes(sample.encoding, results[-1].coef, results[-1].intercept)
     names = features.get("feature_names_in_")
     if names is None:
         names = np.array([f"x{j}" for j in range(features["n_features_in_"])])
     return RegularizationPath(
         Cs=C_path,
-        coef=coef,
-        intercept=intercept,
+        coefficients=_stacked(results, objective.penalty.is_smooth),
+        intercept=np.stack([result.intercept for result in results]),
         objective=np.array([result.objective.sum() for result in results]),
         optimality_gap=np.array([result.gap.sum() for result in results]),
         converged=np.array([result.converged.all() for result in results]),
@@ -171,4 +244,26 @@ def regularization_path(
         n_passes=np.diff(passes),
         classes=sample.encoding.classes,
         feature_names=names,
+        estimator=model._with_attributes(features | last),
     )
+
+
+def _path_of(
+    objective: Objective,
+    Cs: int | NDArray,
+    ratio: float | None,
+    new_monitor: Callable[[], Monitor],
+) -> tuple[NDArray[np.float64], Iterator[Result]]:
+    """Return the values of C and the results at each, of a smooth penalty or a sparse one."""
+    if objective.penalty.is_smooth:
+        values = C_values(objective, Cs)
+        return values, (point.result for point in path_points(objective, values, new_monitor))
+    values = sparse_C_values(objective, Cs, ratio, new_monitor)
+    return values, sparse_path_results(objective, values, new_monitor)
+
+
+def _stacked(results: list[Result], is_smooth: bool) -> Any:
+    """Return all coefficients, (n_Cs * K, d), as CSR where many are zero."""
+    if is_smooth:
+        return np.concatenate([result.coef.T for result in results])
+    return sparse.vstack([sparse.csr_array(result.coef.T) for result in results], format="csr")

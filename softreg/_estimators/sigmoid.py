@@ -66,16 +66,17 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
 
     .. math::
         F(W, b) = \frac{1}{S} \sum_{il} s_{il} \bigl(\log(1 + e^{z_{il}}) - y_{il} z_{il}\bigr)
-                  + \frac{1}{S} \sum_l \frac{1}{2 C_l} \sum_j f_j W_{lj}^2,
+                  + \frac{1}{S} \sum_l \frac{1}{C_l} \sum_j f_j \Bigl(\frac{1 - a}{2} W_{lj}^2
+                  + a |W_{lj}|\Bigr),
         \qquad S = \frac{1}{L} \sum_{il} s_{il},
 
     where y says which of the L labels row i has, s is `sample_weight` times the label's class
-    weight and 0 where y is not known, f is `penalty_factor`, with `standardize` times the column's
-    variance, and the intercept b is not penalised. ``P(label l | x) = sigmoid(z_l)``: labels do not
-    exclude each other, and rows of probabilities do not sum to 1. Each label has the minimiser of
-    ``LogisticRegression(C=C_l)`` on the rows where it is known, and the passes over X serve all
-    labels. Units of columns do not affect convergence; without `standardize` they do affect what
-    the penalty means.
+    weight and 0 where y is not known, a is `l1_ratio`, f is `penalty_factor` (with `standardize`
+    the columns are those over their deviations), and the intercept b is not penalised.
+    ``P(label l | x) = sigmoid(z_l)``: labels do not exclude each other, and rows of probabilities
+    do not sum to 1. Each label has the minimiser of ``LogisticRegression(C=C_l, l1_ratio=a)`` on
+    the rows where it is known, and the passes over X serve all labels. Units of columns do not
+    affect convergence; without `standardize` they do affect what the penalty means.
 
     One class a row, y of shape (n_samples,), makes two classes the model of `SoftmaxRegression`,
     and more the one-vs-rest classifier: a sigmoid each, the largest score wins.
@@ -84,8 +85,20 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
     ----------
     C : float or array-like of shape (n_labels,), default=1.0
         Inverse strength of the penalty, > 0, of all labels or of each; ``np.inf`` means none.
-    penalty_factor : array-like of shape (n_features,), default=None
-        Factors >= 0 on each feature's penalty; 0 leaves a feature unpenalised. None is all ones.
+    l1_ratio : float in [0, 1], default=0.0
+        The share a of the sparse part: 0 is the ridge, 1 the lasso, between them the elastic net.
+        Coefficients that the sparse part makes zero are exactly 0.0.
+    l1_groups : None, "feature", array-like of shape (n_features,), dict or Series, default=None
+        What leaves the model together. None: each coefficient by itself. "feature" says the
+        same, as labels are fitted each for itself.
+        Labels, one for each column or by column name: features with
+        the same label, within each label of y. The penalty is the length
+        of a group's coefficients, whatever their number: ``sum_g f_g ||W_g||`` in place of the sum
+        of absolute values. A group has one `penalty_factor`.
+    penalty_factor : array-like of shape (n_features,), dict or Series, default=None
+        Factors >= 0 on each feature's penalty, both its parts, also by column name (1 where a dict
+        names none); 0 leaves a feature unpenalised, and with `l1_ratio` above 0 the fit unproven.
+        None is all ones.
     standardize : bool, default=False
         Whether the penalty is that of columns over their standard deviations, as in
         `SoftmaxRegression`. All labels share the deviations: these count a row's `sample_weight`,
@@ -104,9 +117,11 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
         Probability in (0, 1) above which a label is predicted: its score exceeds
         ``logit(threshold)``. Of more than two classes, one a row, the one whose score exceeds its
         own logit the most is predicted. See `softreg.calibration.tune_thresholds`.
-    solver : {"auto", "lbfgs", "newton", "minibatch"} or object of `softreg.solvers`, default="auto"
+    solver : str or object of `softreg.solvers`, default="auto"
+        "auto", "lbfgs", "newton", "proximal-newton" or "minibatch".
         "auto" takes `Newton`, which gives each label steps of its own, for small tables, whose
         Hessians are cheap, and for columns whose Gram matrix is too large to factor, else `LBFGS`.
+        Where `l1_ratio` is above 0, it takes `ProximalNewton`, the one that can.
         `MiniBatch` ends near the optimum, for data larger than memory.
         scikit-learn's "newton-cg", "newton-cholesky", "sag" and "saga" mean "auto", as "liblinear"
         does without an intercept, which it penalises; "lbfgs" is softreg's own.
@@ -204,8 +219,10 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
     def __init__(
         self,
         C: float | ArrayLike = 1.0,
+        l1_ratio: float = 0.0,
         *,
-        penalty_factor: ArrayLike | None = None,
+        l1_groups: Any = None,
+        penalty_factor: Any = None,
         standardize: bool = False,
         fit_intercept: bool = True,
         class_weight: dict | str | None = None,
@@ -220,6 +237,8 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
         verbose: int = 0,
     ) -> None:
         self.C = C
+        self.l1_ratio = l1_ratio
+        self.l1_groups = l1_groups
         self.penalty_factor = penalty_factor
         self.standardize = standardize
         self.fit_intercept = fit_intercept

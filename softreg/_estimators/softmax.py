@@ -48,14 +48,15 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
 
     .. math::
         F(W, b) = \frac{1}{S} \sum_i s_i \Bigl(\log \sum_k e^{z_{ik}} - \sum_k y_{ik} z_{ik}\Bigr)
-                  + \frac{1}{2 C S} \sum_j f_j \lVert W_{\cdot j} \rVert^2,
+                  + \frac{1}{C S} \sum_j f_j \Bigl(\frac{1 - a}{2} \lVert W_{\cdot j} \rVert_2^2
+                  + a \lVert W_{\cdot j} \rVert_1\Bigr),
         \qquad S = \sum_i s_i,
 
-    where s is `sample_weight` times the weight of the row's class, f is `penalty_factor`, with
-    `standardize` times the column's variance, y are one-hot labels or class probabilities, and the
-    intercept b is not penalised. It is the objective of
-    ``sklearn.linear_model.LogisticRegression(C=C)`` divided by C S: same parameters, same
-    minimiser. Two classes are modelled by one row of coefficients, ``P(classes_[1]) =
+    where s is `sample_weight` times the weight of the row's class, a is `l1_ratio`, f is
+    `penalty_factor` (with `standardize` the columns are those over their deviations), y are one-hot
+    labels or class probabilities, and the intercept b is not penalised. It is the objective of
+    ``sklearn.linear_model.LogisticRegression(C=C, l1_ratio=a)``, divided by C S: same parameters,
+    same minimiser. Two classes are modelled by one row of coefficients, ``P(classes_[1]) =
     sigmoid(z)``. Units of columns do not affect convergence, as the solver works in standardised
     coordinates; without `standardize` they do affect what the penalty means.
 
@@ -64,12 +65,24 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     C : float, default=1.0
         Inverse strength of the penalty, > 0: the variance of a Gaussian prior on the coefficients.
         ``np.inf`` means no penalty. glmnet's lambda is ``1 / (C S)``.
-    penalty_factor : array-like of shape (n_features,), default=None
-        Factors >= 0 on each feature's penalty; 0 leaves a feature unpenalised. None is all ones.
+    l1_ratio : float in [0, 1], default=0.0
+        The share a of the sparse part: 0 is the ridge, 1 the lasso, between them the elastic net.
+        Coefficients that the sparse part makes zero are exactly 0.0.
+    l1_groups : None, "feature", array-like of shape (n_features,), dict or Series, default=None
+        What leaves the model together. None: each coefficient by itself. "feature": a feature, for
+        all classes (glmnet's "grouped").
+        Labels, one for each column or by column name: features with
+        the same label, for all classes, as the levels of a category. The penalty is the length
+        of a group's coefficients, whatever their number: ``sum_g f_g ||W_g||`` in place of the sum
+        of absolute values. A group has one `penalty_factor`.
+    penalty_factor : array-like of shape (n_features,), dict or Series, default=None
+        Factors >= 0 on each feature's penalty, both its parts, also by column name (1 where a dict
+        names none); 0 leaves a feature unpenalised, and with `l1_ratio` above 0 the fit unproven.
+        None is all ones.
     standardize : bool, default=False
         Whether the penalty is that of columns over their standard deviations, so that units change
-        no prediction: a feature's part is multiplied by its variance, and coefficients stay in the
-        units of X. Deviations are about the mean, also without an intercept, divide by the sum of
+        no prediction: a feature's ridge part is multiplied by its variance, its sparse part by its
+        deviation, and coefficients stay in the units of X. Deviations are about the mean, also without an intercept, divide by the sum of
         the weights s, and count these; a constant column has no penalty.
     fit_intercept : bool, default=True
         Whether there is an intercept b.
@@ -83,7 +96,8 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
         The classes in the order of the columns of coefficients and probabilities, also of those
         that y lacks, as a fold may: their probability is next to 0. None: sorted labels; for class
         probabilities the DataFrame's column names, else 0, 1, ...
-    solver : {"auto", "lbfgs", "newton", "minibatch"} or object of `softreg.solvers`, default="auto"
+    solver : str or object of `softreg.solvers`, default="auto"
+        "auto", "lbfgs", "newton", "proximal-newton" or "minibatch".
         "auto" takes `Newton` for small tables, whose Hessians are cheap, and for columns whose Gram
         matrix is too large to factor, else `LBFGS`. `MiniBatch` ends near the optimum, for data
         larger than memory.
@@ -112,7 +126,8 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     Attributes
     ----------
     coef_ : ndarray of shape (n_classes, n_features), or (1, n_features) for two classes
-        In the units of X, float64 whatever X is. Three or more rows sum to zero.
+        In the units of X, float64 whatever X is. Three or more rows sum to zero, unless `l1_ratio`
+        is above 0, where the optimum may have no other.
     intercept_ : ndarray of shape (n_classes,), or (1,) for two classes
     classes_ : ndarray of shape (n_classes,)
     n_features_in_ : int
@@ -166,8 +181,10 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     def __init__(
         self,
         C: float = 1.0,
+        l1_ratio: float = 0.0,
         *,
-        penalty_factor: ArrayLike | None = None,
+        l1_groups: Any = None,
+        penalty_factor: Any = None,
         standardize: bool = False,
         fit_intercept: bool = True,
         class_weight: dict | str | None = None,
@@ -182,6 +199,8 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
         verbose: int = 0,
     ) -> None:
         self.C = C
+        self.l1_ratio = l1_ratio
+        self.l1_groups = l1_groups
         self.penalty_factor = penalty_factor
         self.standardize = standardize
         self.fit_intercept = fit_intercept

@@ -43,6 +43,11 @@ def _learns_from_streams(estimator: Any) -> bool:
             "fit or fit_chunks, or standardize=False and as penalty_factor the variances of the "
             "columns, if they are known."
         )
+    if estimator.l1_ratio != 0:
+        raise AttributeError(
+            f"l1_ratio={validation.shown(estimator.l1_ratio)} needs all rows, over and over, to "
+            "find what is zero: use fit or fit_chunks, or l1_ratio=0."
+        )
     return stream_solver(estimator.solver) is not None
 
 
@@ -107,7 +112,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             survey = Survey.from_chunks(chunks, reader._validated, self._encoder)
             raw = Coordinates.raw(reader.n_features_in_, has_intercept(self))
             rows = ChunkedRows.from_source(survey.rows(raw, threads))
-            result, attributes = self._solve(rows, survey.encoding, {})
+            result, attributes = self._solve(rows, survey.encoding, feature_attributes(reader), {})
         self._store(feature_attributes(reader) | attributes)
         self._warn(survey.encoding, result, self.C, 2 + CALLBACK_FRAMES)
         return self
@@ -182,7 +187,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             unit = stream.totals.weight_unit if stream.totals else answers.weight_unit
             targets = encoding.targets(answers.in_weight_unit(unit))
             rows = memory_rows(data, *targets, None, raw, threads, unit)
-            problem = self._stream_problem(encoding, data.shape[1])
+            problem = self._stream_problem(encoding, features)
             if rows.totals.n:
                 stream = stream.after_chunk(rows, problem)
             elif not is_first:
@@ -227,12 +232,13 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             )
         return encoding
 
-    def _stream_problem(self, encoding: Encoding, n_features: int) -> StreamProblem:
+    def _stream_problem(self, encoding: Encoding, features: dict[str, Any]) -> StreamProblem:
         """Return what is minimised on a stream, and the solver that does it."""
         solver, chunk = stream_solver(self.solver), len(getattr(self, "loss_curve_", ()))
         solver.check()
         make_generator = validation.generator_maker(self.random_state, chunk)
-        penalty = penalty_of(self, self._inverse_strengths(encoding), np.ones(n_features))
+        C, unit = self._inverse_strengths(encoding), np.ones(features["n_features_in_"])
+        penalty = penalty_of(self, C, unit, features, encoding.link.exclusive)
         return StreamProblem(encoding.link, penalty, solver, make_generator)
 
     def _stream_state(self, raw: Coordinates, encoding: Encoding) -> StreamState:

@@ -63,7 +63,7 @@ def certify(objective: Objective, T: Coef, step: Coef) -> Certificate:
 
 
 def certify_along(objective: Objective, T: Coef, step: Coef, metric_T: Coef) -> Certificate:
-    """Return `certify` of a penalty that need not be smooth, in one pass.
+    """Return `certify` of a sparse penalty, in one pass.
 
     The probabilities q_i are linearised by the rows' Hessians at `metric_T` (width, K), from which
     the step was computed. With residuals r_i = q_i - y_i, A their gradient, and the penalty's
@@ -74,17 +74,18 @@ def certify_along(objective: Objective, T: Coef, step: Coef, metric_T: Coef) -> 
     Where c is not finite, residuals t r_i with 0 < t <= 1 have one that is (0 within its balls):
     as the loss's conjugate is convex, and at most 0 at r = 0,  D(t r) >= t (loss - KL - <A, T>).
     """
-    rows, new, penalty = objective.rows, T + step, objective.penalty
+    rows, new, penalty = objective.rows, T + step, objective.sparse_penalty
     U, V, M = (rows.block_coefficients(coefficients) for coefficients in (T, step, metric_T))
     kernel = SparseCertificateSums(objective.link, U, V, M, id(metric_T))
     loss, gathered, divergence, dual = rows.sum(kernel)
     mean_divergence = np.maximum(0.0, divergence / objective.problem_weight)
     smooth_gradient, value = penalty.smooth(new)[1], objective.penalised(loss, new)
     imbalance = objective.gradient(dual, new)
-    A, total = imbalance - smooth_gradient, objective.problems.total
-    unpenalised_dual = loss / objective.problem_weight - mean_divergence - objective.problems.inner(A, new)
-    share = penalty.feasible_share(A).reshape(objective.problems.count, -1).min(axis=1)
-    bound = np.maximum(unpenalised_dual - total(penalty.conjugate(A)), share * unpenalised_dual)
+    A, problems = imbalance - smooth_gradient, objective.problems
+    dual_of_loss = loss / objective.problem_weight - mean_divergence - problems.inner(A, new)
+    share = penalty.feasible_share(A).reshape(problems.count, -1).min(axis=1)
+    conjugate = problems.total(penalty.conjugate(A))
+    bound = np.maximum(dual_of_loss - conjugate, share * dual_of_loss)
     return Certificate(
         value=value,
         gradient=objective.gradient(gathered, new),

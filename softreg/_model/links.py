@@ -116,7 +116,9 @@ class Link(Protocol):
         loss(z + d) + conjugate(q - y) - <q - y, z + d>.
         """
 
-    def dual_probabilities_along(self, P: Scores, change: Scores, Z: Scores) -> tuple[Scores, RowLosses]:
+    def dual_probabilities_along(
+        self, P: Scores, change: Scores, Z: Scores
+    ) -> tuple[Scores, RowLosses]:
         """Return Q = P + change, likewise, and KL(q || p(z)), (B, m)."""
 
     def problems(self, K: int) -> int:
@@ -185,7 +187,9 @@ class Softmax(Link):
         Q, divergence = softmax_dual(self._by_fit(Z), self._by_fit(D))
         return Q.reshape(Z.shape), divergence
 
-    def dual_probabilities_along(self, P: Scores, change: Scores, Z: Scores) -> tuple[Scores, RowLosses]:
+    def dual_probabilities_along(
+        self, P: Scores, change: Scores, Z: Scores
+    ) -> tuple[Scores, RowLosses]:
         Q, divergence = softmax_dual_along(self._by_fit(P), self._by_fit(change), self._by_fit(Z))
         return Q.reshape(Z.shape), divergence
 
@@ -251,7 +255,9 @@ class Sigmoid(Link):
     def dual_probabilities(self, Z: Scores, D: Scores) -> tuple[Scores, RowLosses]:
         return sigmoid_dual(Z, D)
 
-    def dual_probabilities_along(self, P: Scores, change: Scores, Z: Scores) -> tuple[Scores, RowLosses]:
+    def dual_probabilities_along(
+        self, P: Scores, change: Scores, Z: Scores
+    ) -> tuple[Scores, RowLosses]:
         return sigmoid_dual_along(P, change, Z)
 
     def problems(self, K: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from softreg._model.block_kernels import (
 )
 from softreg._model.kernels import coordinate_hessian_cost
 from softreg._model.links import Link, Problems
-from softreg._model.penalties import Penalty, Ridge
+from softreg._model.penalties import Penalty, Ridge, SparsePenalty
 from softreg._model.spaces import RowSpace, Space, rotation_pays
 from softreg._rows.arrays import Coef, Mask, PerProblem, PerScore, Places
 from softreg._rows.base import Rows
@@ -94,6 +95,11 @@ class Objective:
     def shape(self) -> tuple[int, int]:
         """Shape (width, K) of T."""
         return self.rows.coordinates.width, self.rows.n_scores
+
+    @property
+    def sparse_penalty(self) -> SparsePenalty:
+        """The penalty, where it is not smooth."""
+        return cast(SparsePenalty, self.penalty)
 
     @cached_property
     def problems(self) -> Problems:
@@ -231,7 +237,7 @@ class Objective:
         """Return T of the same F in which what a sparse penalty leaves free, or all, is centred."""
         if self.penalty.is_smooth:
             return self.link.centred(T)
-        return np.where(self.penalty.free.all(axis=1)[:, None], self.link.centred(T), T)
+        return np.where(np.all(self.penalty.free, axis=1)[:, None], self.link.centred(T), T)
 
     def null(self) -> Coef:
         """Return T of the model without features."""

@@ -114,6 +114,34 @@ class Penalty(Protocol):
         """Return the conjugate over the coefficients that have a penalty alone, (K,)."""
 
 
+class SparsePenalty(Penalty, Protocol):
+    """A penalty under which coefficients are exactly zero, in groups g of one or more.
+
+    Beside a smooth part it is sum_g l1_g ||T_g||.
+    """
+
+    def group_sizes(self, T: Coef) -> Coef:
+        """Return the length ||T_g|| of each coefficient's group, (width, K)."""
+
+    def group_numbers(self, shape: tuple[int, int]) -> NDArray[np.intp]:
+        """Return the number of each coefficient's group, (width, K)."""
+
+    def sparse_strengths(self, shape: tuple[int, int]) -> Coef:
+        """Return l1 of each coefficient's group, (width, K); 0 for those without a penalty."""
+
+    def sparse_value(self, T: Coef) -> PerScore:
+        """Return the part of the penalty that is not smooth, score by score, (K,)."""
+
+    def shares(self, G: Coef) -> Coef:
+        """Return the length of each coefficient's group in G as a share of its l1, (width, K).
+
+        Of gradients: less than one where an optimum is zero. 0 of coefficients without a penalty.
+        """
+
+    def feasible_share(self, G: Coef) -> PerScore:
+        """Return the largest t <= 1 at which the conjugate of t G is zero, (K,)."""
+
+
 @dataclass(frozen=True, eq=False)
 class Ridge:
     """sum_jk l2_jk / 2 T_jk^2 over features j and scores k.

@@ -7,8 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg._model.penalties import BALANCED, FAINTEST, STRONGEST_ROOT, Penalty, Ridge
-from softreg._model.penalties import finite_quotient
+from softreg._model.penalties import (
+    BALANCED,
+    FAINTEST,
+    STRONGEST_ROOT,
+    Penalty,
+    Ridge,
+    finite_quotient,
+)
 from softreg._rows.arrays import Coef, Mask, PerScore, Places
 
 
@@ -39,7 +45,11 @@ class Groups:
         """Return the number of each coefficient's group, (width, K)."""
         width, K = shape
         labels = np.arange(width) if self.labels is None else self.labels
-        return np.tile(labels[:, None], K) if self.over_scores else np.add.outer(labels * K, np.arange(K))
+        return np.add.outer(labels * K, np.zeros(K, int) if self.over_scores else np.arange(K))
+
+    def take(self, features: Places) -> Groups:
+        """Return the groups of some features, among which all others are zero."""
+        return self if self.labels is None else replace(self, labels=self.labels[features])
 
     def for_scaled_features(self, varies: Mask, intercept: bool) -> Groups:
         """Return the groups with constant features, and the intercept, by themselves."""
@@ -151,10 +161,24 @@ class ElasticNet:
         return (self.l1 == 0) & (self.smooth_part.l2 == 0)
 
     def value(self, T: Coef) -> PerScore:
+        return self.smooth_part.value(T) + self.sparse_value(T)
+
+    def group_sizes(self, T: Coef) -> Coef:
+        return np.broadcast_to(self.groups.sizes(T), T.shape)
+
+    def group_numbers(self, shape: tuple[int, int]) -> NDArray[np.intp]:
+        return self.groups.numbers(shape)
+
+    def sparse_strengths(self, shape: tuple[int, int]) -> Coef:
+        return np.broadcast_to(self.l1, shape)
+
+    def sparse_value(self, T: Coef) -> PerScore:
+        some = np.flatnonzero(T.any(axis=1))
+        lengths = np.abs(T[some])
+        size = self.groups.take(some).sizes(lengths)
         # Each coefficient counts its share T^2 / ||T_g|| of its group's length.
-        size, lengths = self.groups.sizes(T), np.abs(T)
         share = np.divide(lengths, size, out=np.zeros_like(lengths), where=size > 0)
-        return self.smooth_part.value(T) + (self.l1 * share * lengths).sum(axis=0)
+        return (self.l1[some] * share * lengths).sum(axis=0)
 
     def smooth(self, T: Coef) -> tuple[PerScore, Coef]:
         return self.smooth_part.smooth(T)
@@ -185,13 +209,8 @@ class ElasticNet:
         return np.where(self.free, 0.0, cost).sum(axis=0)
 
     def shares(self, G: Coef) -> Coef:
-        """Return the length of each coefficient's group in G as a share of its l1, (width, K).
-
-        Of gradients: less than one where an optimum is zero. 0 of coefficients without a penalty.
-        """
-        return np.broadcast_to(self.groups.sizes(G), G.shape) / np.where(self.free, np.inf, self.l1)
+        return self.group_sizes(G) / np.where(self.free, np.inf, self.l1)
 
     def feasible_share(self, G: Coef) -> PerScore:
-        """Return the largest t <= 1 at which the conjugate of t G is zero, (K,)."""
         share = 1 / np.maximum(1.0, self.shares(G).max(axis=0, initial=0))
         return np.where((self.free & (np.abs(G) > BALANCED)).any(axis=0), 0.0, share)

@@ -128,7 +128,8 @@ class WorkingBlock(Block):
         return self.X
 
     def columns(self, features: Places) -> NDArray:
-        return self.X[:, np.append(features, np.arange(len(self.coordinates.centre), self.X.shape[1]))]
+        d, width = len(self.coordinates.centre), self.X.shape[1]
+        return self.X[:, np.append(features, np.arange(d, width))]
 
 
 class RawBlock(Block):

@@ -81,13 +81,11 @@ class Coordinates:
 
         In units (d,) of theirs: scales are then these times a power of two.
         """
-        varies, largest = np.isfinite(self.scale), np.zeros(joined.max(initial=0) + 1)
+        varies = np.isfinite(self.scale)
         exponent = np.rint(np.log2(np.where(varies, self.scale / unit, 1.0)))
-        largest = np.full(len(largest), -np.inf)
+        largest = np.full(joined.max(initial=0) + 1, -np.inf)
         np.maximum.at(largest, joined[varies], exponent[varies])
-        scale = np.where(varies, unit * np.exp2(largest[joined]), np.inf)
-        stored = None if self.stored is None else replace(self.stored, scale=np.where(self.stored.scale == 1, 1.0, scale))
-        return replace(self, scale=scale, stored=stored)
+        return replace(self, scale=np.where(varies, unit * np.exp2(largest[joined]), np.inf))
 
     def _in_csr(
         self, centre: NDArray, scale: NDArray, is_stored: Mask | None

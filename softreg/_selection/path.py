@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
-from softreg.solvers.auto import choose_solver
+from softreg.solvers.auto import smooth_solver
 from softreg.solvers.base import Monitor, Point, Result
 from softreg.solvers.linalg.collinear import identified
 from softreg.solvers.linalg.metrics import Metric, first_metric
@@ -76,7 +76,7 @@ def path_points(
         expected = extrapolated(trail, C) if trail else posed.null()
         penalised, expected = identified(posed, expected)
         # 1. Where to start, and in which metric: nothing may be left of a Hessian without penalty.
-        is_near, descend = False, choose_solver(penalised).descend
+        is_near, descend = False, smooth_solver(penalised).descend
         start = Point.at_coefficients(penalised.in_double(), expected)
         start = start if previous is None else _start(posed, previous, start)
         if previous is None or np.isinf(C):

@@ -3,5 +3,6 @@
 from softreg.solvers.lbfgs import LBFGS
 from softreg.solvers.minibatch.solver import MiniBatch
 from softreg.solvers.newton import Newton
+from softreg.solvers.proximal_newton import ProximalNewton
 
-__all__ = ["LBFGS", "MiniBatch", "Newton"]
+__all__ = ["LBFGS", "MiniBatch", "Newton", "ProximalNewton"]

@@ -9,9 +9,15 @@ from softreg.solvers.lbfgs import LBFGS
 from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.minibatch.solver import MiniBatch
 from softreg.solvers.newton import Newton, plain_newton_pays
+from softreg.solvers.proximal_newton import ProximalNewton
 
 
-def choose_solver(objective: Objective) -> LBFGS | Newton:
+def choose_solver(objective: Objective) -> LBFGS | Newton | ProximalNewton:
+    """Return ProximalNewton where the penalty is not smooth, else what `smooth_solver` chooses."""
+    return smooth_solver(objective) if objective.penalty.is_smooth else ProximalNewton()
+
+
+def smooth_solver(objective: Objective) -> LBFGS | Newton:
     """Return L-BFGS where the columns' Gram matrix is worth factoring, and Hessians are not cheap.
 
     Else Newton, which steps with whole Hessians where they are cheap.
@@ -23,7 +29,7 @@ def choose_solver(objective: Objective) -> LBFGS | Newton:
     return LBFGS() if is_lbfgs else Newton()
 
 
-def _in_place_of_liblinear(objective: Objective) -> LBFGS | Newton:
+def _in_place_of_liblinear(objective: Objective) -> LBFGS | Newton | ProximalNewton:
     """Return what "auto" chooses, if there is no intercept; ValueError else."""
     if objective.rows.coordinates.intercept:
         raise ValueError(
@@ -41,6 +47,7 @@ _NAMED = {
     "auto": choose_solver,
     "lbfgs": lambda _objective: LBFGS(),
     "newton": lambda _objective: Newton(),
+    "proximal-newton": lambda _objective: ProximalNewton(),
     "minibatch": lambda _objective: MiniBatch(),
     **dict.fromkeys(_AS_AUTO, choose_solver),
     "liblinear": _in_place_of_liblinear,
@@ -50,13 +57,20 @@ _NAMED = {
 def solver_for(solver: str | Solver, objective: Objective) -> Solver:
     """Return the solver of this name, or the configuration itself."""
     if isinstance(solver, Solver):
-        return solver
-    if isinstance(solver, str) and solver in _NAMED:
-        return _NAMED[solver](objective)
-    names = ", ".join(map(repr, _NAMED))
-    raise ValueError(
-        f"solver={plain(solver)!r} must be one of {names} or an object of softreg.solvers."
-    )
+        chosen = solver
+    elif isinstance(solver, str) and solver in _NAMED:
+        chosen = _NAMED[solver](objective)
+    else:
+        names = ", ".join(map(repr, _NAMED))
+        raise ValueError(
+            f"solver={plain(solver)!r} must be one of {names} or an object of softreg.solvers."
+        )
+    if not (objective.penalty.is_smooth or chosen.takes_sparse_penalties):
+        raise ValueError(
+            f"solver={plain(solver)!r} minimises smooth penalties, which that of l1_ratio > 0 is "
+            'not: take solver="auto" or "proximal-newton", or l1_ratio=0.'
+        )
+    return chosen
 
 
 def stream_solver(solver: str | Solver) -> MiniBatch:

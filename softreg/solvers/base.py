@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -230,7 +231,14 @@ class Result:
 
 
 class Solver(BaseEstimator, ABC):
-    """A solver's configuration: scikit-learn's parameter protocol, and a way to minimise."""
+    """A solver's configuration: scikit-learn's parameter protocol, and a way to minimise.
+
+    Attributes
+    ----------
+    takes_sparse_penalties : bool, whether it minimises penalties that are not smooth
+    """
+
+    takes_sparse_penalties: ClassVar[bool] = False
 
     @abstractmethod
     def minimise(self, objective: Objective, start: Coef, monitor: Monitor) -> Result:

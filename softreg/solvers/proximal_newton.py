@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -76,31 +77,52 @@ class ProximalNewton(Solver):
     ProximalNewton()
     """
 
+    takes_sparse_penalties: ClassVar[bool] = True
+
     def minimise(self, objective: Objective, start: Coef, monitor: Monitor) -> Result:
         """Return where minimising the objective from `start` (width, K) ended."""
         if objective.penalty.is_smooth:
             return Newton().minimise(objective, start, monitor)
         exact = objective.in_double()
         point = Point.at_coefficients(exact, start)
-        converged = exact.constant_problems.copy()
-        for b in np.flatnonzero(~converged):
-            problem = np.array([b])
-            subset, start_point = exact.take_problems(problem), point.take_problems(exact, problem)
-            report = ProblemsMonitor(monitor, exact, point, problem)
-            if subset.penalty.is_smooth:
-                end, is_solved = _smooth_optimum(subset, start_point, report)
-            else:
-                stage, is_solved = optimum_at(subset, first_stage(subset, start_point), 1.0, report)
-                end = stage.point
-            point = point.with_problems(exact, problem, end)
-            converged[b] = is_solved
-        return result_from(exact, point, converged, monitor)
+        return optima_at(exact, first_stages(exact, point), 1.0, point, monitor)[1]
+
+
+def first_stages(objective: Objective, start: Point) -> list[Stage]:
+    """Return where each problem begins: at `start`, at the strength that keeps its zeros."""
+    stages = []
+    for b in range(objective.problems.count):
+        problem = np.array([b])
+        subset = objective.take_problems(problem)
+        stages.append(_first_stage(subset, start.take_problems(objective, problem)))
+    return stages
+
+
+def optima_at(
+    objective: Objective, stages: list[Stage], multiple: float, start: Point, monitor: Monitor
+) -> tuple[list[Stage], Result]:
+    """Return each problem's optimum at a multiple of the penalty, and the result of all.
+
+    `start` is a point of all problems, in which iterations are reported while others are to come.
+    """
+    posed, stages, point = objective.at_strength(1 / multiple), list(stages), start
+    converged = objective.constant_problems.copy()
+    for b in np.flatnonzero(~converged):
+        problem = np.array([b])
+        subset = objective.take_problems(problem)
+        report = ProblemsMonitor(monitor, posed, point, problem)
+        optimum = _smooth_optimum if subset.penalty.is_smooth else _optimum
+        stages[b], converged[b] = optimum(subset, stages[b], multiple, report)
+        point = point.with_problems(posed, problem, stages[b].point)
+    return stages, result_from(posed, point, converged, monitor)
 
 
 def _smooth_optimum(
-    objective: Objective, start: Point, monitor: ProblemsMonitor
-) -> tuple[Point, bool]:
+    objective: Objective, stage: Stage, multiple: float, monitor: ProblemsMonitor
+) -> tuple[Stage, bool]:
     """Return the optimum of a problem whose penalty is smooth, and whether it was reached."""
+    posed = _at_multiple(objective, multiple)
+    start = _priced(stage.point, _at_multiple(objective, stage.multiple), posed)
 
     def report(T: Coef, F: float) -> bool:
         monitor.iteration(T, np.array([F]))
@@ -108,37 +130,61 @@ def _smooth_optimum(
 
     rest = monitor.of_all.max_iter - len(monitor.of_all.losses)
     own = Monitor(monitor.of_all.tol, rest, report, monitor.of_all.make_generator)
-    first = first_metric(objective, start.T)
-    minimum = run_rounds(objective, start, first, own, Newton().descend)
-    return minimum.point, bool(minimum.converged[0])
+    minimum = run_rounds(posed, start, first_metric(posed, start.T), own, Newton().descend)
+    return Stage(multiple, minimum.point), bool(minimum.converged[0])
 
 
-def first_stage(objective: Objective, start: Point) -> Stage:
-    """Return where to begin: `start`, at the multiple that keeps its zeros, if all are."""
-    if (start.T * ~objective.penalty.free).any():
+def _first_stage(objective: Objective, start: Point) -> Stage:
+    """Return where a problem begins: `start`, at the multiple that keeps its zeros, if all are."""
+    if objective.penalty.is_smooth or (start.T * ~objective.penalty.free).any():
         return Stage(1.0, start)
-    multiple = max(largest_multiple(objective, start), np.finfo(float).tiny)
+    multiple = max(_largest_multiple(objective, start), np.finfo(float).tiny)
     return Stage(multiple, _priced(start, objective, _at_multiple(objective, multiple)))
 
 
-def optimum_at(
+def _optimum(
     objective: Objective, stage: Stage, multiple: float, monitor: ProblemsMonitor
 ) -> tuple[Stage, bool]:
     """Return the optimum at a multiple of the objective's penalty, and whether it was reached.
 
     `stage` is an optimum, or nearly so, at another multiple, as a rule a larger one.
     """
-    free_gradient = stage.point.gradient * objective.penalty.free
-    if np.abs(free_gradient).max(initial=0) > _BALANCED and stage.multiple > multiple:
-        stage, _ = _moved_to(objective, stage, stage.multiple, monitor, is_last=False)
+    if stage.model is None and stage.multiple > multiple:
+        stage = _balanced(objective, stage, monitor)
     while stage.multiple > _FACTOR * multiple and not monitor.reason:
         stage, _ = _moved_to(objective, stage, stage.multiple / _FACTOR, monitor, is_last=False)
     return _moved_to(objective, stage, multiple, monitor, is_last=True)
 
 
-def largest_multiple(objective: Objective, point: Point) -> float:
+def largest_useful_multiple(objective: Objective, monitor: Monitor) -> float:
+    """Return the least multiple of the penalty at which all that has one is zero, in all problems.
+
+    1 where there is none.
+    """
+    point, largest = Point.at_coefficients(objective, objective.null()), 0.0
+    for b in np.flatnonzero(~objective.constant_problems):
+        problem = np.array([b])
+        subset = objective.take_problems(problem)
+        if subset.penalty.is_smooth:
+            continue
+        stage = _first_stage(subset, point.take_problems(objective, problem))
+        report = ProblemsMonitor(monitor, objective, point, problem)
+        stage = _balanced(subset, stage, report)
+        largest = max(largest, _largest_multiple(subset, stage.point))
+    return largest if largest > 0 else 1.0
+
+
+def _largest_multiple(objective: Objective, point: Point) -> float:
     """Return the multiple of the penalty from which on all that has one stays zero at a point."""
-    return float(objective.penalty.shares(point.gradient).max(initial=0))
+    return float(objective.sparse_penalty.shares(point.gradient).max(initial=0))
+
+
+def _balanced(objective: Objective, stage: Stage, monitor: ProblemsMonitor) -> Stage:
+    """Return the optimum at the stage's multiple, if free coefficients are not at theirs yet."""
+    free_gradient = stage.point.gradient * objective.penalty.free
+    if np.abs(free_gradient).max(initial=0) <= _BALANCED:
+        return stage
+    return _moved_to(objective, stage, stage.multiple, monitor, is_last=False)[0]
 
 
 def _at_multiple(objective: Objective, multiple: float) -> Objective:
@@ -158,7 +204,7 @@ def _priced(point: Point, old: Objective, new: Objective) -> Point:
 def _moved_to(
     objective: Objective, stage: Stage, multiple: float, monitor: ProblemsMonitor, is_last: bool
 ) -> tuple[Stage, bool]:
-    """Return the optimum at another multiple, and whether it was reached; a rough one on the way."""
+    """Return the optimum at another multiple, on the way a rough one, and if it was reached."""
     # 1. The start, and what may not be zero: the sequential strong rule.
     posed = _at_multiple(objective, multiple)
     needed = _needed(posed, stage, multiple)
@@ -184,20 +230,22 @@ def _moved_to(
         if is_solved or is_rough or monitor.reason or n_stalled == _PATIENCE:
             break
         # 4. What else may not be zero joins.
-        shares = posed.penalty.shares(point.gradient)
+        shares = posed.sparse_penalty.shares(point.gradient)
         strays = (shares > 1 + _STRAY) & ~model.inside
         spent += work + costs_of(posed).pass_cost
         if strays.any() or spent > model.cost or n_stalled:
             needed = (needed & model.inside) | strays | (point.T != 0)
             model = None
     is_close = bool(monitor.of_all.proven(point.gap, point.value)[0])
-    return Stage(multiple, point, model, spent, (stage.multiple, stage.point.T)), is_solved or is_close
+    return Stage(
+        multiple, point, model, spent, (stage.multiple, stage.point.T)
+    ), is_solved or is_close
 
 
 def _needed(posed: Objective, stage: Stage, multiple: float) -> Mask:
     """Return which coefficients may not be zero at this multiple, (width, K), at first sight."""
-    penalty, T = posed.penalty, stage.point.T
-    is_zero = np.broadcast_to(penalty.groups.sizes(T), T.shape) == 0
+    penalty, T = posed.sparse_penalty, stage.point.T
+    is_zero = penalty.group_sizes(T) == 0
     shares = np.where(is_zero, penalty.shares(stage.point.gradient), np.inf)
     shares[np.broadcast_to(penalty.free, T.shape)] = 0
     most = int(max(_LEAST_SET, _GROWTH * np.isinf(shares).sum()))
@@ -215,7 +263,7 @@ def _start(objective: Objective, posed: Objective, stage: Stage, multiple: float
     (earlier, T_earlier), T = stage.before, point.T
     share = np.log(multiple / stage.multiple) / np.log(stage.multiple / earlier)
     T_next = T + share * (T - T_earlier)
-    sizes = posed.penalty.groups.sizes
+    sizes = posed.sparse_penalty.group_sizes
     turned = np.square(sizes(T_next + T)) <= np.square(sizes(T_next)) + np.square(sizes(T))
     T_next = np.where(turned & ~posed.penalty.free, 0, T_next)
     expected = Point.at_coefficients(posed, T_next)
@@ -227,11 +275,11 @@ def _taken(posed: Objective, point: Point, model: QuadraticModel, step: Coef) ->
 
     None if a newer model comes first.
     """
-    total, penalty = posed.problems.total, posed.penalty
-    T, allowed = point.T + step, point.value + rounding(point.value)
-    pull = total(penalty.value(T) - penalty.value(point.T))
-    pull -= total(penalty.smooth(T)[0] - penalty.smooth(point.T)[0])
-    predicted = posed.problems.inner(point.gradient, step) + pull
+    T, allowed, total = point.T + step, point.value + rounding(point.value), posed.problems.total
+    growth = total(
+        posed.sparse_penalty.sparse_value(T) - posed.sparse_penalty.sparse_value(point.T)
+    )
+    predicted = posed.problems.inner(point.gradient, step) + growth
     if (-predicted <= _NEAR * point.value).all():
         found = certify_along(posed, point.T, step, model.T0)
         end = Point(T, found.value, found.gradient, found.divergence, found.gap, step)

@@ -108,7 +108,7 @@ class _GroupProblem:
         return None
 
     def _newton_step(self, w: NDArray, r: NDArray, is_active: Mask) -> NDArray:
-        """Return Newton's step, (q,), at w for the active coordinates, none of whose groups is 0."""
+        """Return Newton's step, (q,), at w for active coordinates, none of whose groups is zero."""
         size = np.where(is_active, self.lengths(w)[self.group], 1.0)
         pull, direction = self.l1[self.group] / size, w / size
         A = np.flatnonzero(is_active)

@@ -1,4 +1,4 @@
-"""The model of F that sparse penalties are minimised in: the loss's Hessian in some coefficients."""
+"""The model in which sparse penalties are minimised: the loss's Hessian in some coefficients."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class QuadraticModel:
 
     @classmethod
     def at_point(cls, objective: Objective, point: Point, needed: Mask) -> QuadraticModel:
-        """Return the model at a point of one problem, of the coefficients `needed` and some more."""
-        penalty, shape = objective.penalty, objective.shape
+        """Return the model at a point of one problem: of coefficients `needed`, and some more."""
+        penalty, shape = objective.sparse_penalty, objective.shape
         free = np.broadcast_to(penalty.free, shape)
         inside = _with_likeliest(objective, point.gradient, needed & ~free)
         scores, features = np.nonzero((inside | free).T)
@@ -67,7 +67,7 @@ class QuadraticModel:
         whole_cost = objective.link.hessian_cost(shape[1], len(np.unique(features)))
         row_cost = min(whole_cost, coordinate_hessian_cost(by_score, objective.link.exclusive))
         # 1. Free coefficients apart, which fix the gauge, and the others group by group.
-        numbers = penalty.groups.numbers(shape)[features, scores]
+        numbers = penalty.group_numbers(shape)[features, scores]
         is_free = free[features, scores]
         p, f = np.flatnonzero(~is_free), np.flatnonzero(is_free)
         p = p[np.argsort(numbers[p], kind="stable")]
@@ -88,10 +88,9 @@ class QuadraticModel:
 
     def step(self, objective: Objective, point: Point) -> tuple[Coef, float]:
         """Return the step (width, K) from a point to the model's minimiser, and what it cost."""
-        penalty, at = objective.penalty, (self.features, self.scores)
-        w = point.T[at]
-        ridge = np.broadcast_to(penalty.ridge, point.T.shape)[at]
-        gradient, free_gradient = point.gradient[at], point.gradient[self.free_features, self.free_scores]
+        at, free_at = (self.features, self.scores), (self.free_features, self.free_scores)
+        w, gradient, free_gradient = point.T[at], point.gradient[at], point.gradient[free_at]
+        ridge = np.broadcast_to(objective.penalty.ridge, objective.shape)[at]
         H = self.H + np.diag(ridge) if ridge.any() else self.H
         b = H @ w - gradient + free_gradient @ self.elimination
         step, work = np.zeros_like(point.T), 0.0
@@ -102,13 +101,13 @@ class QuadraticModel:
             work = 30.0 * len(w) ** 2 + np.count_nonzero(new) ** 3
         if free_step.size:
             free_step -= solved(self.free_factor, solved(self.free_factor, free_gradient), True)
-            step[self.free_features, self.free_scores] = free_step
+            step[free_at] = free_step
         return step, work
 
     def _minimiser(self, objective: Objective, H: NDArray, b: NDArray, start: NDArray) -> NDArray:
         """Return the penalised coefficients that minimise the model, (q,)."""
-        l1 = np.broadcast_to(objective.penalty.l1, objective.shape)[self.features, self.scores]
-        numbers = objective.penalty.groups.numbers(objective.shape)[self.features, self.scores]
+        penalty, at, shape = objective.sparse_penalty, (self.features, self.scores), objective.shape
+        l1, numbers = penalty.sparse_strengths(shape)[at], penalty.group_numbers(shape)[at]
         starts = np.flatnonzero(np.diff(numbers, prepend=-1))
         if len(starts) == len(start):
             return lasso_minimiser(H, b, l1, start)
@@ -117,8 +116,8 @@ class QuadraticModel:
 
 def _with_likeliest(objective: Objective, gradient: Coef, needed: Mask) -> Mask:
     """Return the coefficients needed, (width, K), and the likeliest others, in whole groups."""
-    penalty, room = objective.penalty, int(_ROOM * needed.sum()) + _LEAST_ROOM
-    shares = penalty.shares(gradient)
+    room = int(_ROOM * needed.sum()) + _LEAST_ROOM
+    shares = objective.sparse_penalty.shares(gradient)
     shares[needed] = np.inf
     if room >= shares.size:
         return shares > 0
