@@ -82,8 +82,9 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     standardize : bool, default=False
         Whether the penalty is that of columns over their standard deviations, so that units change
         no prediction: a feature's ridge part is multiplied by its variance, its sparse part by its
-        deviation, and coefficients stay in the units of X. Deviations are about the mean, also without an intercept, divide by the sum of
-        the weights s, and count these; a constant column has no penalty.
+        deviation, and coefficients stay in the units of X. Deviations are about the mean, also
+        without an intercept, divide by the sum of the weights s, and count these; a constant column
+        has no penalty.
     fit_intercept : bool, default=True
         Whether there is an intercept b.
     class_weight : dict {class: weight}, "balanced" or None, default=None
