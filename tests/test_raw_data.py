@@ -156,7 +156,7 @@ def test_without_a_hessian_that_fits_in_memory_the_optimum_is_reached_all_the_sa
     model = SoftmaxRegression(C=100.0, solver=solver)
     sample, _ = read_sample(model, X, y, None, None)
     with Threads(1, Limits(value_budget=values[budget])) as threads:
-        result, _ = model._solve(sample.rows(True, threads), sample.encoding, {})
+        result, _ = model._solve(sample.rows(True, threads), sample.encoding, {}, {})
     reached = objective(result.coef.T, result.intercept, X, Y, 100.0)
     assert reached - least <= 1e-8 * least + LOSS_ROUNDING
     assert result.converged.all() and result.gap.sum() <= 1e-8 * least + LOSS_ROUNDING

@@ -82,7 +82,7 @@ def fitted(model, table, y, weight, in_chunks):
 def posed_by(model, columns, y, threads):
     """The objective that solvers see, at C = 1."""
     sample, _ = read_sample(model, columns, y, None, None)
-    return pose(model, sample.rows(True, threads), sample.encoding, np.ones(1))
+    return pose(model, sample.rows(True, threads), sample.encoding, np.ones(1), {})
 
 
 def assert_same_model(model, of_scaled, unit, atol=1e-7):

@@ -213,7 +213,7 @@ def test_so_it_is_where_X_is_too_large_for_a_standardised_copy(distance, power, 
     model = SoftmaxRegression(np.inf, tol=1e-12)
     sample, _ = read_sample(model, X, CLASS, None, None)
     with Threads(1, Limits(kept_bytes=0)) as threads:
-        result, _ = model._solve(sample.rows(True, threads), sample.encoding, {})
+        result, _ = model._solve(sample.rows(True, threads), sample.encoding, {}, {})
     assert result.objective.sum() == pytest.approx(optimum(GRID, Y, np.inf).objective, rel=1e-9)
     assert (result.coef[3] == 0).all()
 

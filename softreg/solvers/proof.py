@@ -57,6 +57,10 @@ def _message(converged: Mask, proven: Mask, diverging: Mask, monitor: Monitor) -
 
 def _gap(objective: Objective, point: Point, monitor: Monitor) -> PerProblem:
     """Return the least of three bounds of F - F* at a point, (B,); inf where there is none."""
+    if not objective.penalty.is_smooth and objective.problems.count > 1:
+        numbers = np.arange(objective.problems.count)[:, None]
+        each = [(objective.take_problems(b), point.take_problems(objective, b)) for b in numbers]
+        return np.concatenate([_gap(*problem, monitor) for problem in each])
     # 1. What the last step has proven; and no F is below zero.
     constant = objective.constant_problems
     free = objective.has_free_features & ~constant
