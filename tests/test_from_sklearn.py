@@ -516,7 +516,7 @@ REFUSED = {
     ),
     "a search over the penalty": (
         GridSearchCV(LogisticRegression(), {"C": [1], "penalty": ["l2", None]}),
-        ("'penalty'", "search over l1_ratio instead"),
+        ("'penalty'", ": search over l1_ratio."),
     ),
     "a search over solvers": (
         GridSearchCV(make_pipeline(LogisticRegression()), {"logisticregression__solver": ["sag"]}),

@@ -70,7 +70,7 @@ def _l1_ratio(params: Params) -> Params:
         shown = ", ".join(f"{name}={validation.shown(params[name])}" for name in names)
         raise ValueError(
             f"{shown} asks for an L1 penalty, and softreg's CV classes choose C for the L2 penalty "
-            "alone: search with GridSearchCV(SoftmaxRegression(l1_ratio=...), {\"C\": [...]}), of "
+            'alone: search with GridSearchCV(SoftmaxRegression(l1_ratio=...), {"C": [...]}), of '
             "labels with SigmoidRegression, or take l1_ratios=[0]."
         )
     return {}
@@ -118,8 +118,8 @@ TABLE: dict[str, Answer] = {
     "C": Answer("the same; `penalty=None` becomes `C=np.inf`", _C),
     "Cs": Answer("the same, also `np.inf`; an integer becomes as many from 1e-4 to 1e4", _Cs),
     "penalty": Answer(
-        '`"l2"` becomes `l1_ratio=0`, `"l1"` `l1_ratio=1`, `"elasticnet"` the `l1_ratio` beside it, '
-        "`None` `C=np.inf`",
+        '`"l2"` becomes `l1_ratio=0`, `"l1"` `l1_ratio=1`, `"elasticnet"` the `l1_ratio` beside '
+        "it, `None` `C=np.inf`",
         _l1_ratio,
     ),
     "l1_ratio": Answer("the same, unless `penalty` is a name that makes it 0 or 1", _l1_ratio),
@@ -397,7 +397,7 @@ def _translated_values(
     params = (estimator.estimator if is_wrapped else estimator).get_params(deep=False)
     became = TABLE[own].becomes(params) if own in TABLE and is_wrapped == (own != name) else {}
     if own not in became:
-        remedy = f"search over {', '.join(became)} instead" if became else "take it out of the search"
+        remedy = f"search over {', '.join(became)}" if became else "take it out of the search"
         raise ValueError(
             f"The search varies {prefix + name!r}, which has no counterpart in softreg: {remedy}."
         )
