@@ -123,6 +123,9 @@ class SparsePenalty(Penalty, Protocol):
     def group_sizes(self, T: Coef) -> Coef:
         """Return the length ||T_g|| of each coefficient's group, (width, K)."""
 
+    def group_products(self, A: Coef, D: Coef) -> Coef:
+        """Return the inner product of each coefficient's group in A and D, (width, K)."""
+
     def group_numbers(self, shape: tuple[int, int]) -> NDArray[np.intp]:
         """Return the number of each coefficient's group, (width, K)."""
 
