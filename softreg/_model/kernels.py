@@ -46,10 +46,10 @@ def softmax_inplace(Z: Array) -> Array:
 
     These are SciPy's softmax and logsumexp in one exponential.
     """
-    peak = Z.max(axis=1)
+    peak = np.maximum.reduce(Z, axis=1)
     Z -= peak[:, None]
     np.exp(Z, out=Z)
-    total = Z.sum(axis=1)
+    total = np.add.reduce(Z, axis=1)
     Z /= total[:, None]
     return peak + np.log(total)
 
@@ -158,14 +158,12 @@ def _softmax_hessian_by_class_pairs(
     """
     J, d = len(P) - 1, X.shape[1]
     k, j = upper_triangle(J)
-    C = P[k]
-    C *= P[j]
-    C *= -weight
-    C[k == j] = curvature_diagonal(P[:-1]) * weight  # nothing cancels
+    C = (k == j)[:, None] - P.take(j, axis=0)  # p (1 - p) on the diagonal: nothing cancels
+    C *= P.take(k, axis=0)
+    C *= weight
     sums = C @ pairs().T if pairs else pair_sums(C, X, chunk_values)
-    H = np.empty((J, d, J, d))
-    H[k, :, j] = H[j, :, k] = symmetric(sums, d)
-    return _with_last_class(H, J, d)
+    blocks = sums.take(places_in_triangle(J), axis=0).take(places_in_triangle(d), axis=2)
+    return _with_last_class(blocks.transpose(0, 2, 1, 3), J, d)
 
 
 def pair_sums(C: Array, X: Array, chunk_values: int) -> Array:
@@ -199,12 +197,13 @@ def upper_triangle(d: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return np.triu_indices(d)
 
 
-def symmetric(triangles: Array, d: int) -> Array:
-    """Return the symmetric matrices (q, d, d) with these upper triangles (q, d (d + 1) / 2)."""
+@cache
+def places_in_triangle(d: int) -> NDArray[np.intp]:
+    """Return where the entries of symmetric matrices of order d are in the triangle, (d, d)."""
     rows, columns = upper_triangle(d)
-    full = np.empty((len(triangles), d, d))
-    full[:, rows, columns] = full[:, columns, rows] = triangles
-    return full
+    places = np.empty((d, d), dtype=np.intp)
+    places[rows, columns] = places[columns, rows] = np.arange(len(rows))
+    return places
 
 
 def _class_pair_cost(K: int, d: int) -> float:
@@ -236,7 +235,7 @@ def _softmax_hessian_by_class_columns(
     for k in range(J):
         block = slice(k * d, (k + 1) * d)
         H[block, block] += diagonal[block]
-    return _with_last_class(H, J, d)
+    return _with_last_class(H.reshape(J, d, J, d), J, d)
 
 
 def _class_column_cost(K: int, d: int) -> float:
@@ -245,11 +244,11 @@ def _class_column_cost(K: int, d: int) -> float:
 
 
 def _with_last_class(H: Array, J: int, d: int) -> Array:
-    """Return the Hessian (K d, K d) of K = J + 1 classes, given that of the first J."""
+    """Return the Hessian (K d, K d) of K = J + 1 classes, given (J, d, J, d) of the first J."""
     full = np.empty((J + 1, d, J + 1, d))
-    full[:J, :, :J] = H.reshape(J, d, J, d)
-    full[:J, :, J] = -full[:J, :, :J].sum(axis=2)
-    full[J] = -full[:J].sum(axis=0)
+    full[:J, :, :J] = H
+    np.negative(np.add.reduce(H, axis=2), out=full[:J, :, J])
+    np.negative(np.add.reduce(full[:J], axis=0), out=full[J])
     return full.reshape((J + 1) * d, -1)
 
 

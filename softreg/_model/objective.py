@@ -279,8 +279,8 @@ class Objective:
         else:
             (H,) = self.rows.sum(LossHessian(self.link, self.rows.block_coefficients(T)))
             H = H / self.problem_weight[:, None, None]
-        diagonal = np.arange(H.shape[1])
-        H[:, diagonal, diagonal] += self._ridge_by_score.reshape(len(H), -1)
+        diagonals = np.einsum("bjj->bj", H)  # a view
+        diagonals += self._ridge_by_score.reshape(len(H), -1)
         self.link.fix_gauge_inplace(H, self.shape[0])
         return H
 

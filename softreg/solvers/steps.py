@@ -43,12 +43,12 @@ def relative_estimate(objective: Objective, point: Point, metric: Metric) -> Per
 
 def estimated_gap(objective: Objective, gradient: Coef, metric: Metric) -> PerProblem:
     """Return the estimate of F - F*, (B,): ||gradient||^2 / 2, the norm being the metric's."""
-    return 0.5 * objective.problems.inner(gradient, metric.unwhiten(metric.whiten(gradient)))
+    return 0.5 * objective.problems.inner(gradient, metric.preconditioned(gradient))
 
 
 def gradient_step(objective: Objective, point: Point, metric: Metric) -> Point:
     """Return the point after one step down the gradient in a metric."""
-    return line_search(objective, point, -metric.unwhiten(metric.whiten(point.gradient)))
+    return line_search(objective, point, -metric.preconditioned(point.gradient))
 
 
 def line_search(objective: Objective, point: Point, step: Coef, length: float = 1.0) -> Point:
@@ -82,7 +82,7 @@ def is_near(objective: Objective, point: Point, metric: Metric, tol: float = 0.0
 
 def near_threshold(metric: Metric, tol: float) -> float:
     """Return the estimate of (F - F*) / F up to which a point is near, for this tolerance."""
-    return float(np.clip(tol, _NEAR, _NEAR_FOR_TOL)) if metric.is_hessian else _NEAR
+    return min(max(tol, _NEAR), _NEAR_FOR_TOL) if metric.is_hessian else _NEAR
 
 
 def newton_step(

@@ -107,7 +107,7 @@ def conjugate_gradients(
     problems = np.arange(all_problems.count)
     all_D, all_residuals = np.zeros_like(gradient), -gradient
     D, residual = all_D, all_residuals
-    direction = metric.unwhiten(metric.whiten(residual))
+    direction = metric.preconditioned(residual)
     first = square = all_problems.inner(residual, direction)
     unsolved = square > 0
     for products in range(most + 1):
@@ -135,7 +135,7 @@ def conjugate_gradients(
         D += length * direction
         residual -= length * image
         # 4. The next direction is conjugate to those before.
-        preconditioned = metric.unwhiten(metric.whiten(residual))
+        preconditioned = metric.preconditioned(residual)
         previous, square = square, objective.problems.inner(residual, preconditioned)
         direction *= objective.problems.spread(_quotient(square, previous, unsolved))
         direction += preconditioned
