@@ -274,8 +274,8 @@ class Objective:
         """Return the Hessian problem by problem, (B, p, p), its gauge fixed (`Link`)."""
         if self._has_equal_scores(T):
             P = self.link.probabilities_inplace(T[-1:].T.copy())
-            row_hessians = self.link.hessian(P, np.ones((1, 1)), np.ones(1))
-            H = np.kron(row_hessians, self.gram())
+            row_hessians, p = self.link.hessian(P, np.ones((1, 1)), np.ones(1)), T.size
+            H = np.einsum("bkl,ij->bkilj", row_hessians, self.gram()).reshape(1, p, p)
         else:
             (H,) = self.rows.sum(LossHessian(self.link, self.rows.block_coefficients(T)))
             H = H / self.problem_weight[:, None, None]

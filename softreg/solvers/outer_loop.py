@@ -18,6 +18,7 @@ import numpy as np
 
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, Places
+from softreg._rows.base import slices
 from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, rounding
 from softreg.solvers.linalg.collinear import identified
 from softreg.solvers.linalg.costs import costs_of
@@ -172,7 +173,8 @@ def _groups(objective: Objective) -> list[Places]:
         return [problems]
     limits = objective.rows.threads.limits
     n_scores = max(limits.fewest_group_scores, limits.kept_scores // objective.rows.n)
-    return np.array_split(problems, min(len(problems), -(-objective.shape[1] // n_scores)))
+    count = min(len(problems), -(-objective.shape[1] // n_scores))
+    return [problems[some] for some in slices(len(problems), count)]
 
 
 def _descended(group: _Group, descend: Descent, monitor: ProblemsMonitor) -> _Group:
