@@ -158,9 +158,9 @@ def _softmax_hessian_by_class_pairs(
     """
     J, d = len(P) - 1, X.shape[1]
     k, j = upper_triangle(J)
-    C = (k == j)[:, None] - P.take(j, axis=0)  # p (1 - p) on the diagonal: nothing cancels
-    C *= P.take(k, axis=0)
-    C *= weight
+    C = P.take(j, axis=0)  # p_k (1 - p_k) on the diagonal, where nothing cancels; else -p_k p_j
+    np.subtract((k == j)[:, None].astype(P.dtype), C, out=C)
+    C *= (P * weight).take(k, axis=0)
     sums = C @ pairs().T if pairs else pair_sums(C, X, chunk_values)
     blocks = sums.take(places_in_triangle(J), axis=0).take(places_in_triangle(d), axis=2)
     return _with_last_class(blocks.transpose(0, 2, 1, 3), J, d)

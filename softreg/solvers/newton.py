@@ -99,12 +99,12 @@ class Newton(Solver):
             solved = monitor.of_all.solved(subset, after)
             left = ~solved & (after.value < before.value)
             last_slope = subset.problems.inner(after.gradient, move)
-            length = _stretched(slope, first_slope, last_slope)[left]
+            length = stretched(slope, first_slope, last_slope)[left]
             problems, previous = problems[left], slope[left]
         return point, metric, n_steps
 
 
-def _stretched(slope: PerProblem, first: PerProblem, last: PerProblem) -> PerProblem:
+def stretched(slope: PerProblem, first: PerProblem, last: PerProblem) -> PerProblem:
     """Return the share of a Newton step at which its slope would have come to zero, (B,).
 
     `slope` is that of the whole step, `first` and `last` those of the share that was taken: each
