@@ -78,9 +78,16 @@ class Problems:
         """Return each score's value of its problem, (K,), given a value per problem (B,)."""
         return np.repeat(per_problem, self.n_scores // self.count)
 
+    def scaled_inplace(self, A: Coef, factor: PerProblem) -> Coef:
+        """Multiply A (width, K) by a factor of each problem, (B,); return A."""
+        by_problem = A.reshape(len(A), self.count, -1)  # a view, with long rows of one factor
+        by_problem *= factor.astype(A.dtype, copy=False)[:, None]
+        return A
+
     def inner(self, A: Coef, D: Coef) -> PerProblem:
         """Return the inner products of two arrays (width, K), problem by problem, (B,)."""
-        return self.total(np.einsum("jk,jk->k", A, D))
+        by_problem = len(A), self.count, -1
+        return np.einsum("jbk,jbk->b", A.reshape(by_problem), D.reshape(by_problem))
 
 
 class Link(Protocol):

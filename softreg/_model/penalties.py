@@ -191,7 +191,7 @@ class Ridge:
         return self.l2 == 0
 
     def value(self, T: Coef) -> PerScore:
-        return 0.5 * (self.l2 * np.square(T)).sum(axis=0)
+        return self.smooth(T)[0]
 
     def smooth(self, T: Coef) -> tuple[PerScore, Coef]:
         G = self.l2 * T

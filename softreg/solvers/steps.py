@@ -205,11 +205,11 @@ class _NewtonEquations:
         numbers = solved[places]
         relative, near = self._relative[numbers], self.near[numbers]
         loose = np.minimum(0.5, relative**0.25)  # superlinear: Nocedal and Wright 2006, (7.3)
-        if not near.any():
-            return ratio <= loose
+        small = ratio**2 * relative <= _RESIDUAL_SHARE * self.tol
+        if not (small & near).any():  # as a rule; gaps take a while
+            return ratio <= np.where(near, _ROUNDING, loose)
         gap = subset.penalised_gap if self._balances_intercepts else subset.imbalance_gap
         allowed = _RESIDUAL_SHARE * max(self.tol, CERTIFIED_GAP) * self.point.value[numbers]
-        small = ratio**2 * relative <= _RESIDUAL_SHARE * self.tol
         exact = (ratio < _ROUNDING) | (small & (gap(residual) <= allowed))
         return np.where(near, exact, ratio <= loose)
 

@@ -25,6 +25,8 @@ from softreg.solvers.linalg.factors import JointEigenbasis, cholesky, positive, 
 # Share of the rows that are drawn with equal chances, so that no row's weight grows more than
 # tenfold beside what it were if all had equal chances.
 _UNIFORM = 0.1
+# Roots of a diagonal beyond this, or its inverse, would overflow in products of single precision.
+_ORDINARY_ROOT = 2.0**32
 
 
 class Metric(Protocol):
@@ -82,10 +84,18 @@ class DiagonalMetric(Metric):
         return cls(np.sqrt(positive(objective.hessian_diagonal(T))))
 
     def whiten(self, G: Coef) -> NDArray:
-        return (G / self.root).ravel()
+        return (G / self._root_in(G.dtype)).ravel()
 
     def unwhiten(self, v: NDArray) -> Coef:
-        return v.reshape(self.root.shape) / self.root
+        return v.reshape(self.root.shape) / self._root_in(v.dtype)
+
+    def _root_in(self, dtype: np.dtype) -> Coef:
+        """Return the roots in a precision: where it is single, within its range."""
+        return self._single_root if dtype == np.float32 else self.root
+
+    @cached_property
+    def _single_root(self) -> Coef:
+        return np.clip(self.root, 1 / _ORDINARY_ROOT, _ORDINARY_ROOT).astype(np.float32)
 
     def refreshed(self, objective: Objective, T: Coef) -> Metric:
         return DiagonalMetric.at_coefficients(objective, T)
