@@ -77,12 +77,13 @@ def softmax_dual(Z: Array, D: Array) -> tuple[Array, Array]:
 
 def exp_minus_abs(Z: Array) -> Array:
     """Return e = exp(-|z|), which cannot overflow and which `sigmoid` and `softplus` share."""
-    return np.exp(-np.abs(Z))
+    e = np.abs(Z)
+    return np.exp(np.negative(e, out=e), out=e)
 
 
 def sigmoid(Z: Array, e: Array, out: Array | None = None) -> Array:
     """Return 1 / (1 + exp(-z)), given e = exp(-|z|)."""
-    return np.divide(np.where(Z < 0, e, 1), 1 + e, out=out)
+    return np.divide(np.maximum(e, np.sign(Z)), 1 + e, out=out)  # e where z < 0, else 1
 
 
 def softplus(Z: Array, e: Array) -> Array:
