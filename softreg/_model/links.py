@@ -259,7 +259,8 @@ class Sigmoid(Link):
         return weighted_grams_cost(K, d)
 
     def hessian(self, P: Scores, X: Array, weight: Array, pairs: Pairs | None = None) -> Array:
-        return weighted_grams(X, curvature_diagonal(P) * weight.astype(P.dtype, copy=False))
+        weights = curvature_diagonal(P) * weight.astype(P.dtype, copy=False)
+        return weighted_grams(X, weights, pairs)
 
     def fix_gauge_inplace(self, H: Array, width: int) -> None:
         pass

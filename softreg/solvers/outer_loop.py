@@ -183,14 +183,13 @@ def _descended(group: _Group, descend: Descent, monitor: ProblemsMonitor) -> _Gr
     end, metric, passes = descend(group.for_descents, start, group.metric, monitor)
     avoidable_passes = max(passes, group.avoidable_passes)
     group = replace(group, point=end, metric=metric, avoidable_passes=avoidable_passes)
-    if group.rough is None or not np.isinf(end.gap).any():
+    if group.rough is None or end is start or not np.isinf(end.gap).any():
         return group
     # Without a certificate, the point is as rough as the objective.
     exact_end = Point.at_coefficients(group.exact, end.T)
     decrease = start.value.sum() - exact_end.value.sum()
     is_noisy = abs((end.value - exact_end.value).sum()) > _NOISY * decrease
-    rough = None if end is not start and is_noisy else group.rough
-    return replace(group, point=exact_end, rough=rough)
+    return replace(group, point=exact_end, rough=None if is_noisy else group.rough)
 
 
 def _stepped(group: _Group, monitor: ProblemsMonitor) -> _Group:
