@@ -65,7 +65,10 @@ class Block(PickledByFields, ABC):
 
     @abstractmethod
     def gather(self, R: Scores) -> Coef:
-        """Return sum_i x_i r_i' of residuals R (K, m), (width, K), in double precision."""
+        """Return sum_i x_i r_i' of residuals R (K, m), (width, K), in double precision.
+
+        Of CSR in single precision, in single precision: such sums serve steps.
+        """
 
     @abstractmethod
     def weighted_squares(self, C: Scores) -> NDArray:
@@ -157,7 +160,7 @@ class RawBlock(Block):
 
     def gather(self, R: Scores) -> Coef:
         intercept = self._summed_scores(R)[: self.coordinates.intercept]
-        return np.concatenate([self._gathered_features(R), intercept])
+        return np.concatenate([self._gathered_features(R), intercept], dtype=self.X.dtype)
 
     def weighted_squares(self, C: Scores) -> NDArray:
         # sum_i c_i x_i^2 (d, K) over sum_i c_i x_i (d, K) over sum_i c_i (1, K)
