@@ -12,6 +12,7 @@ from parts import LABELS, SOURCES, make
 from softreg._model import block_kernels
 from softreg._model.block_kernels import (
     CertificateSums,
+    CoordinateHessian,
     CurvatureGram,
     CurvatureProduct,
     GramProduct,
@@ -24,6 +25,7 @@ from softreg._model.block_kernels import (
     LossHessian,
     LossHessianBlocks,
     LossHessianDiagonal,
+    SparseCertificateSums,
     gram_sum,
 )
 from softreg._rows.base import SumOverRows
@@ -38,6 +40,7 @@ def kernels_of(objective, T, D):
     link, rows = objective.link, objective.rows
     U, V = rows.block_coefficients(T), rows.block_coefficients(D)
     leverage = objective.leverage_kernel(T, np.eye(len(T), 2))
+    features, places = np.array([1, 3]), (np.array([2, 0, 1]), np.zeros(3, dtype=int))
     kernels = [
         Loss(link, U),
         LossAndGradient(link, U),
@@ -46,7 +49,9 @@ def kernels_of(objective, T, D):
         LossHessian(link, U),
         LossHessianBlocks(link, U, slice(1, None)),
         LossHessianDiagonal(link, U),
+        CoordinateHessian(link, U, features, places, not link.exclusive),
         CertificateSums(link, U, V),
+        SparseCertificateSums(link, U, V, U + V, "another point"),
         leverage.trace,
         CurvatureGram(leverage.trace),
         leverage,

@@ -99,7 +99,7 @@ PUBLIC = {
     "softreg.inference": {"LeaveOneOut", "loo"},
     "softreg.chunks": {"Arrays", "Table"},
     "softreg.display": {"CVCurveDisplay", "CoefficientPathDisplay", "LossCurveDisplay"},
-    "softreg.solvers": {"LBFGS", "MiniBatch", "Newton"},
+    "softreg.solvers": {"LBFGS", "MiniBatch", "Newton", "ProximalNewton"},
 }
 
 

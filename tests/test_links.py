@@ -1,5 +1,6 @@
 """Laws of links and penalties: what a row's loss is, and what coefficients cost."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -444,10 +445,13 @@ def test_a_ridge_is_smooth_and_does_not_change_by_rotations():
 
 
 def test_only_penalties_read_strengths():
-    """No other file of the package names the attribute that holds them."""
+    """No other file of the package names the attributes that hold them, but for its own."""
     package = Path(links.__file__).parents[1]
-    readers = {path.name for path in package.rglob("*.py") if ".l2" in path.read_text("utf-8")}
-    assert readers == {"penalties.py"}
+    strengths = re.compile(r"(?<!self)\.(l1|l2|smooth_part)\b|\.(l2|smooth_part)\b")
+    readers = {
+        path.name for path in package.rglob("*.py") if strengths.search(path.read_text("utf-8"))
+    }
+    assert readers == {"penalties.py", "sparse_penalties.py"}
 
 
 @pytest.mark.parametrize("step", [1e-3, 1.0, 1e3])

@@ -14,7 +14,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from scipy import sparse
@@ -220,9 +219,7 @@ def by_column(name: str, values: Any, names: NDArray | None, default: Any) -> An
 
     Columns that a dict leaves out have the default; other values are returned as they are.
     """
-    if not isinstance(values, Mapping | pd.Series) or isinstance(
-        getattr(values, "index", None), pd.RangeIndex
-    ):
+    if not _is_by_name(values):
         return values
     if names is None:
         raise ValueError(
@@ -237,6 +234,17 @@ def by_column(name: str, values: Any, names: NDArray | None, default: Any) -> An
             f"{list(names[:5])}{' ...' if len(names) > 5 else ''}."
         )
     return [given.get(column, default) for column in names]
+
+
+def _is_by_name(values: Any) -> bool:
+    """Return whether values are a dict, or a Series whose index does not count."""
+    if isinstance(values, Mapping):
+        return True
+    if np.ndim(values) != 1 or not hasattr(values, "iloc"):
+        return False
+    import pandas as pd
+
+    return not isinstance(values.index, pd.RangeIndex)
 
 
 def check_l1_ratio(l1_ratio: Any) -> float:
@@ -262,6 +270,8 @@ def check_l1_groups(
             f'l1_groups={shown(groups)} must be None, "feature", or a label for each column of X: '
             "an array, or a dict or Series by column name."
         )
+    import pandas as pd
+
     labels = by_column("l1_groups", groups, names, None)
     missing = pd.isna(np.asarray(labels, dtype=object)).ravel()
     if missing.any():
