@@ -66,12 +66,12 @@ def _l1_ratio(params: Params) -> Params:
     if "l1_ratios" not in params:
         return {"l1_ratio": ratio}
     if np.any(ratio):
-        names = [name for name in ("penalty", "l1_ratios") if name in params]
-        shown = ", ".join(f"{name}={validation.shown(params[name])}" for name in names)
+        name = "penalty" if penalty == "l1" else "l1_ratios"
         raise ValueError(
-            f"{shown} asks for an L1 penalty, and softreg's CV classes choose C for the L2 penalty "
-            'alone: search with GridSearchCV(SoftmaxRegression(l1_ratio=...), {"C": [...]}), of '
-            "labels with SigmoidRegression, or take l1_ratios=[0]."
+            f"{name}={validation.shown(params[name])} asks for an L1 penalty, and softreg's CV "
+            "classes choose C for the L2 penalty alone: search with "
+            'GridSearchCV(SoftmaxRegression(l1_ratio=...), {"C": [...]}), of labels with '
+            "SigmoidRegression, or take l1_ratios=[0]."
         )
     return {}
 
