@@ -26,6 +26,8 @@ __all__ = ["tune_thresholds"]
 _CANDIDATES = 100
 # One class's cut is chosen after another's, over and over, until none moves.
 _MOST_ROUNDS = 10
+# A constant label has a smaller share of F: its intercept alone predicts it, to rounding.
+_LEAST_SHARE = 1e-10
 # Scores beyond this have thresholds that are next to 0 or 1 in double precision.
 _LARGEST_CUT = 36.0
 
@@ -242,7 +244,8 @@ def _scores_of_folds(
             model.fit(sample.data[train], *others)
         for block, scores in model._score_blocks(sample.data[test], None):
             if not by_class:
-                scores[:, (model.coef_ == 0).all(axis=1)] = np.nan
+                is_null = (model.coef_ == 0).all(axis=1)
+                scores[:, is_null & (model.label_objective_ < _LEAST_SHARE)] = np.nan
             yield slice(start + block.start, start + block.stop), scores
         start += len(test)
 

@@ -76,7 +76,8 @@ def loo(
     ------
     NotFittedError, ValueError
         Before `fit`; if the estimator is not at the optimum of these rows (it was fitted to others,
-        or by `MiniBatch`); if the Hessian is too large to factor.
+        or by `MiniBatch`); if the Hessian is too large to factor; if its penalty is sparse
+        (`l1_ratio` above 0): refit folds with ``sklearn.model_selection.cross_val_predict``.
     TypeError
         If `estimator` is not one of softreg, or `offset` is sparse.
 

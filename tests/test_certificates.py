@@ -7,7 +7,7 @@ import pytest
 from parts import SOURCES, make, minimiser, shares, with_penalties
 from problems import IGNORE_UNIDENTIFIED, one_hot, optimum
 from scipy.optimize import linprog
-from sklearn.datasets import load_digits, load_iris, load_wine
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
 
 from softreg import SigmoidRegression, SoftmaxRegression, SoftmaxRegressionCV, regularization_path
@@ -134,7 +134,7 @@ def test_paths_and_cross_validation_say_what_is_proven():
     assert model.proven_ == (model.optimality_gap_ <= 1e-8 * model.objective_)
 
 
-@pytest.mark.parametrize("load", [load_digits, load_wine])
+@pytest.mark.parametrize("load", [load_digits, load_breast_cancer])
 @pytest.mark.parametrize("solver", ["lbfgs", "newton"])
 def test_a_fit_that_is_asked_for_less_is_shorter_and_certified_to_that(solver, load):
     """A larger tol takes no more iterations, 1e-3 fewer than 1e-9, and each gap is within tol."""

@@ -14,7 +14,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from softreg import SigmoidRegression, SoftmaxRegression
+from softreg import SigmoidRegression, SoftmaxRegression, regularization_path
 from softreg.display import CoefficientPathDisplay, CVCurveDisplay, LossCurveDisplay
 from softreg.solvers import MiniBatch
 
@@ -339,6 +339,26 @@ def test_the_path_of_real_fits_with_labels():
     (ax,) = display.axes_
     assert ax.get_title() == "strong"
     assert texts(display.figure_.legends[0])[-1] == "5 other features"
+
+
+def test_the_path_of_a_lasso_counts_what_is_not_zero_above_each_panel():
+    """The first strength of its grid leaves nothing; the upper axis ends with the last count."""
+    lasso = SoftmaxRegression(l1_ratio=1, standardize=True)
+    path = regularization_path(X, Y, 12, estimator=lasso)
+    display = CoefficientPathDisplay.from_path(path)
+    for row, ax in enumerate(display.axes_):
+        (upper,) = ax.child_axes
+        counts = np.count_nonzero(path.coef[:, row], axis=1)
+        ticks = dict(
+            zip(upper.get_xticks(), (t.get_text() for t in upper.get_xticklabels()), strict=True)
+        )
+        assert ticks == {path.Cs[i]: str(counts[i]) for i in np.searchsorted(path.Cs, list(ticks))}
+        assert list(ticks.values())[0] == "0" and list(ticks)[-1] == path.Cs[-1]
+
+
+def test_a_path_without_zeros_has_no_upper_axis():
+    """Ridge coefficients are not zero, and there is nothing to count."""
+    assert not CoefficientPathDisplay.from_path(path_result()).axes_[0].child_axes
 
 
 # The loss

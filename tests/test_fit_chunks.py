@@ -63,6 +63,17 @@ FITS = {
     "C of each label": (SigmoidRegression(C=[0.1, 1.0, 10.0]), X, labels()),
     "CSR, multi-label": (SigmoidRegression(), sp.csr_array(X * (X > 0)), labels()),
 }
+SPARSE_FITS = {
+    "lasso": (SoftmaxRegression(C=0.3, l1_ratio=1, standardize=True), X, y, WEIGHT),
+    "elastic net, CSR": (SoftmaxRegression(0.3, 0.5), sp.csr_array(X * (X > 0)), y),
+    "groups": (SoftmaxRegression(0.3, 1, l1_groups=[0, 0, 1, 2]), X, probabilities()),
+    "groups by column name": (
+        SoftmaxRegression(0.3, 1, l1_groups={"a": 0, "b": 1, "c": 0, "d": 2}),
+        pd.DataFrame(X, columns=list("abcd")),
+        y,
+    ),
+    "lasso of labels": (SigmoidRegression([0.1, 0.3, 1], 1), X, some_unknown(labels()), WEIGHT),
+}
 SOLVERS = pytest.mark.parametrize("solver", ["auto", "lbfgs", "newton"])
 
 
@@ -75,6 +86,16 @@ def test_chunks_give_the_fit_of_one_array(name, solver):
     model = copy.deepcopy(model).set_params(solver=solver)
     chunked = copy.deepcopy(model).fit_chunks(parts(*data))
     assert_same_fit(chunked, model.fit(*data))
+
+
+@pytest.mark.parametrize("name", SPARSE_FITS)
+def test_chunks_give_the_sparse_fit_of_one_array(name):
+    """What is zero in the fit to the whole is zero in that to its parts."""
+    model, *data = SPARSE_FITS[name]
+    chunked = copy.deepcopy(model).fit_chunks(parts(*data))
+    assert_same_fit(chunked, model.fit(*data))
+    assert chunked.proven_ and (model.coef_ == 0).any()
+    np.testing.assert_array_equal(chunked.coef_ == 0, model.coef_ == 0)
 
 
 @SOLVERS

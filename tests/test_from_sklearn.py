@@ -132,6 +132,80 @@ def test_liblinear_without_an_intercept_has_the_same_minimiser():
     assert ours.intercept_ == 0
 
 
+HAS_PENALTY_BY_NAME = LogisticRegression().get_params().get("penalty") == "l2"
+SAGA = {"solver": "saga", "tol": 1e-12, "max_iter": 100_000, "random_state": 0}
+SPARSE = {
+    "lasso by name": ({"penalty": "l1", "C": 0.1}, 1.0),
+    "elastic net": ({"penalty": "elasticnet", "l1_ratio": 0.3, "C": 0.03}, 0.3),
+    "balanced": ({"penalty": "l1", "C": 0.1, "class_weight": "balanced"}, 1.0),
+}
+if not HAS_PENALTY_BY_NAME:
+    SPARSE["lasso by number"] = {"l1_ratio": 1, "C": 0.1}, 1.0
+    SPARSE["elastic net by number"] = {"l1_ratio": 0.3, "C": 0.03}, 0.3
+
+
+def elastic_net(model, X, Y, ratio, C, sample_weight):
+    """F of a fitted model with a sparse part."""
+    ridge_C = np.inf if ratio == 1 else C / (1 - ratio)
+    terms = {"C": ridge_C, "sample_weight": sample_weight}
+    F = objective(model.coef_, model.intercept_, X, Y, **terms)
+    return F + ratio * np.abs(model.coef_).sum() / (C * np.sum(sample_weight))
+
+
+@pytest.mark.parametrize("K", [2, 3])
+@pytest.mark.parametrize("name", SPARSE)
+def test_a_sparse_penalty_becomes_l1_ratio_with_the_same_minimiser(K, name):
+    """F at softreg's optimum is never above that of saga, and saga's zeros are zeros."""
+    (options, ratio), (X, y) = SPARSE[name], DATA[K]
+    theirs = fitted(LogisticRegression(**options, **SAGA), X, y)
+    converted = from_sklearn(LogisticRegression(**options, **SAGA))
+    assert type(converted) is SoftmaxRegression and converted.l1_ratio == ratio
+    ours = tight(converted).fit(X, y)
+    counts = pd.Series(y).value_counts()
+    weight = len(y) / (K * counts) if "class_weight" in options else counts * 0 + 1.0
+    terms = one_hot(y), ratio, options["C"], weight[y].to_numpy()
+    reached, least = (elastic_net(model, X, *terms) for model in (ours, theirs))
+    assert least * (1 - 1e-9) <= reached <= least * (1 + 1e-12)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-5)
+    assert np.array_equal(ours.coef_ == 0, theirs.coef_ == 0) and (ours.coef_ == 0).any()
+
+
+def test_a_lasso_of_liblinear_without_an_intercept_has_the_same_minimiser():
+    """Coordinate descent without an intercept ends at the optimum of the converted model."""
+    X, y = DATA[2]
+    theirs = LogisticRegression(
+        C=0.1, penalty="l1", solver="liblinear", fit_intercept=False, tol=1e-10, max_iter=10000
+    )
+    ours = tight(from_sklearn(theirs)).fit(X, y)
+    np.testing.assert_allclose(ours.coef_, fitted(theirs, X, y).coef_, atol=1e-6)
+
+
+@pytest.mark.parametrize("penalty", ["l2", None])
+def test_a_penalty_by_name_counts_before_the_number(penalty):
+    """scikit-learn ignores l1_ratio beside "l2" and None, with a warning."""
+    converted = from_sklearn(LogisticRegression(penalty=penalty, l1_ratio=0.5))
+    assert converted.l1_ratio == 0 and np.isinf(converted.C) == (penalty is None)
+
+
+def test_a_ratio_that_is_not_set_stays_an_error_of_fit():
+    """An elastic net without a ratio is no model: neither program fits it."""
+    given = LogisticRegression(penalty="elasticnet", solver="saga", l1_ratio=None)
+    with pytest.raises(ValueError, match="l1_ratio"):
+        fitted(given, *DATA[2])
+    with pytest.raises(ValueError, match="l1_ratio=None"):
+        from_sklearn(given).fit(*DATA[2])
+
+
+@pytest.mark.parametrize("wrapper", [OneVsRestClassifier, MultiOutputClassifier])
+def test_a_lasso_for_each_label_becomes_one_sigmoid_regression(wrapper):
+    """Each row of coefficients is the lasso of its own label."""
+    theirs = fitted(wrapper(LogisticRegression(penalty="l1", C=0.1, **SAGA)), XL, YL)
+    ours = tight(from_sklearn(theirs)).fit(XL, YL)
+    assert type(ours) is SigmoidRegression and ours.l1_ratio == 1
+    expected = np.concatenate([model.coef_ for model in theirs.estimators_])
+    np.testing.assert_allclose(ours.coef_, expected, atol=1e-5)
+
+
 def test_what_only_a_solver_of_scikit_learn_reads_is_dropped():
     """solver, tol, max_iter, n_jobs, dual, random_state leave softreg's defaults."""
     kept = {"C": 2.0, "warm_start": True, "class_weight": "balanced"}
@@ -305,6 +379,37 @@ def test_within_others_the_predictions_and_all_names_are_those_of_before(name):
             assert ours.best_params_ == theirs.best_params_
 
 
+def selecting(**options):
+    """A model of the columns that a lasso keeps."""
+    lasso = LogisticRegression(**options, solver="saga", C=0.3, tol=1e-9, max_iter=10000)
+    return make_pipeline(StandardScaler(), SelectFromModel(lasso), StandardScaler(), logistic())
+
+
+def test_the_columns_that_a_lasso_selects_are_those_of_before():
+    """SelectFromModel drops what a lasso makes zero; of another model it keeps the larger ones."""
+    X, y = np.column_stack([X3, X3[:, ::-1] ** 2]), y3
+    kept = {}
+    for penalty, ratio in (("l1", 1), ("elasticnet", 0.5)):
+        given = selecting(penalty=penalty, l1_ratio=ratio)
+        theirs, ours = fitted(given, X, y), tight(from_sklearn(given)).fit(X, y)
+        kept[penalty] = theirs[1].get_support()
+        np.testing.assert_array_equal(ours[1].get_support(), kept[penalty])
+    assert kept["l1"].sum() > kept["elasticnet"].sum()
+
+
+@pytest.mark.parametrize("penalty", ["elasticnet", "deprecated"])
+def test_a_search_over_the_ratio_finds_the_same_one(penalty):
+    """The ratios of a grid, and their name, stay as they were."""
+    if penalty == "deprecated" and HAS_PENALTY_BY_NAME:
+        pytest.skip("the penalty has a name in this scikit-learn")
+    model = LogisticRegression(penalty=penalty, solver="saga", C=0.3, tol=1e-8, max_iter=10000)
+    search = GridSearchCV(model, {"l1_ratio": [0, 0.5, 1.0]}, scoring="neg_log_loss")
+    theirs, ours = fitted(search, *DATA[3]), tight(from_sklearn(search)).fit(*DATA[3])
+    assert ours.best_params_ == theirs.best_params_
+    for key in ("mean_test_score", "rank_test_score"):
+        np.testing.assert_allclose(ours.cv_results_[key], theirs.cv_results_[key], atol=1e-5)
+
+
 def test_within_a_chain_of_labels_each_model_is_converted():
     """A chain keeps its order, and has softreg's estimators of each label."""
     ours = tight(from_sklearn(ClassifierChain(logistic(), order=[2, 0, 1]))).fit(XL, YL)
@@ -396,11 +501,13 @@ REFUSED = {
         LogisticRegression(solver="liblinear"),
         ("liblinear", "fit_intercept=False", "penalises the intercept"),
     ),
-    "L1 by ratio": (LogisticRegression(penalty="elasticnet", l1_ratio=0.5), ("0.5", "L1")),
-    "L1 by name": (LogisticRegression(penalty="l1", solver="saga"), ("'l1'", "L1 penalty")),
+    "L1 by name in the CV class": (
+        LogisticRegressionCV(penalty="l1", solver="saga"),
+        ("'l1'", "L1 penalty", r"GridSearchCV\(SoftmaxRegression\(l1_ratio"),
+    ),
     "L1 in a grid of ratios": (
         LogisticRegressionCV(penalty="elasticnet", l1_ratios=[0, 1]),
-        (r"\[0, 1\]", "L1"),
+        (r"\[0, 1\]", "L1", r"GridSearchCV\(SoftmaxRegression\(l1_ratio"),
     ),
     "no refit": (LogisticRegressionCV(refit=False), ("refit=False", "refit=True")),
     "weights within a wrapper": (
@@ -409,7 +516,7 @@ REFUSED = {
     ),
     "a search over the penalty": (
         GridSearchCV(LogisticRegression(), {"C": [1], "penalty": ["l2", None]}),
-        ("'penalty'", "take it out"),
+        ("'penalty'", ": search over l1_ratio."),
     ),
     "a search over solvers": (
         GridSearchCV(make_pipeline(LogisticRegression()), {"logisticregression__solver": ["sag"]}),

@@ -156,7 +156,25 @@ def test_weighted_gram_matrices_do_not_depend_on_chunks(chunk):
     rng = np.random.default_rng(15)
     X, C = rng.normal(size=(37, 4)), rng.random((3, 37))
     expected = np.einsum("km,mp,mq->kpq", C, X, X)
-    np.testing.assert_allclose(kernels.weighted_grams(X, C, chunk), expected, atol=1e-13)
+    np.testing.assert_allclose(kernels._scaled_grams(X, C, chunk), expected, atol=1e-13)
+    by_pairs = kernels.symmetric(kernels.pair_sums(C, X, chunk), 4)
+    np.testing.assert_allclose(by_pairs, expected, atol=1e-13)
+
+
+@pytest.mark.parametrize(("K", "d", "by_pairs"), [(40, 5, True), (1, 20, False), (3, 60, False)])
+def test_weighted_gram_matrices_use_pairs_of_few_features_for_many_weights(K, d, by_pairs):
+    """sum_i c_ki x_i x_i' either way: pairs are asked for where they are used."""
+    rng = np.random.default_rng(17)
+    X, C, asked = rng.normal(size=(37, d)), rng.random((K, 37)), []
+
+    def pairs():
+        asked.append(True)
+        return np.stack([X[:, j] * X[:, k] for j in range(d) for k in range(j, d)])
+
+    expected = np.einsum("km,mp,mq->kpq", C, X, X)
+    np.testing.assert_allclose(kernels.weighted_grams(X, C, pairs), expected, atol=1e-12)
+    np.testing.assert_allclose(kernels.weighted_grams(X, C), expected, atol=1e-12)
+    assert bool(asked) == by_pairs
 
 
 def test_nothing_cancels_in_the_hessian_of_nearly_saturated_rows_by_class_pairs():

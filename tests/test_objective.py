@@ -330,7 +330,7 @@ def test_products_in_single_precision_are_near_those_in_double(case):
         return
     assert single.objective.rows.dtype == np.float32
     image = single(D)
-    assert image.dtype == np.float64 and (image != exact).any()
+    assert image.dtype == np.float32 and (image != exact).any()
     assert np.abs(image - exact).max() <= 1e-5 * np.abs(exact).max()
 
 

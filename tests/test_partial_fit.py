@@ -358,6 +358,31 @@ def test_solvers_that_read_data_many_times_have_no_partial_fit(solver):
     assert hasattr(SoftmaxRegression(solver=MiniBatch()), "partial_fit")
 
 
+@pytest.mark.parametrize("kind", [SoftmaxRegression, SigmoidRegression])
+def test_what_is_zero_is_not_learned_from_streams(kind):
+    """With l1_ratio above 0 there is no partial_fit, nor MiniBatch; errors name the remedies."""
+    model = kind(l1_ratio=0.5)
+    assert not hasattr(model, "partial_fit")
+    with pytest.raises(AttributeError) as error:
+        model.partial_fit(X, y, classes=CLASSES)
+    assert "l1_ratio=0.5" in str(error.value.__cause__)
+    assert "use fit or fit_chunks, or l1_ratio=0" in str(error.value.__cause__)
+    for solver in ("minibatch", MiniBatch()):
+        model.set_params(solver=solver)
+        for fit in (lambda: model.fit(X, y), lambda: model.fit_chunks([(X, y)])):
+            with pytest.raises(ValueError, match='l1_ratio > 0.*take solver="auto".*or l1_ratio=0'):
+                fit()
+
+
+def test_a_stream_goes_on_from_a_lasso_as_from_any_coefficients():
+    """After a sparse fit, with l1_ratio=0, zeros learn too."""
+    model = SoftmaxRegression(0.05, l1_ratio=1, standardize=True, random_state=0).fit(X, y)
+    zeros = model.coef_ == 0
+    assert zeros.any()
+    model.set_params(l1_ratio=0, standardize=False, C=1.0).partial_fit(X, y)
+    assert model.coef_[zeros].all() and model.n_samples_seen_ == 2 * len(y)
+
+
 def test_labels_after_classes_are_refused():
     """y with columns after y without, or the other way round, is another model."""
     model = SigmoidRegression(random_state=0).partial_fit(X, y, classes=CLASSES)

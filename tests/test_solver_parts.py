@@ -34,6 +34,7 @@ from softreg.solvers.linalg.metrics import (
     by_leverage,
     first_metric,
 )
+from softreg.solvers.newton import stretched
 from softreg.solvers.steps import (
     balanced,
     estimated_gap,
@@ -135,6 +136,7 @@ def test_a_metric_is_the_inverse_of_what_it_stands_for(penalised, name):
     metric, times = (make(penalised, T) for make in METRICS[name])
     G = times(D)
     np.testing.assert_allclose(metric.unwhiten(metric.whiten(G)), D, atol=1e-9)
+    np.testing.assert_allclose(metric.preconditioned(G), D, atol=1e-9)
     assert np.square(metric.whiten(G)).sum() == pytest.approx(np.vdot(D, G), rel=1e-10)
 
 
@@ -714,3 +716,13 @@ def test_balancing_moves_the_coefficients_that_are_free_in_their_own_problem(
     gradient = case.objective.value_and_gradient(after.T)[1]
     assert np.abs(gradient[free]).max() < 1e-9
     assert not (after.T[:-2, 0] - T[:-2, 0])[~free[:-2, 0]].any()
+
+
+def test_newton_steps_are_stretched_to_where_the_secant_of_the_slope_is_zero():
+    """Of a parabola not at all, of exp(-t) from 0 to 1 to e / (e - 1), at most twice."""
+    parabola, exponential, linear = 0.0, -np.exp(-1), -1.0
+    first, last = np.full(3, -1.0), np.array([parabola, exponential, linear])
+    expected = [1, np.e / (np.e - 1), 2]
+    np.testing.assert_allclose(stretched(first, first, last), expected, rtol=1e-15)
+    half = stretched(first, first / 2, np.array([-0.25, 0.0, 0.5]))
+    np.testing.assert_allclose(half, 1, rtol=1e-15)

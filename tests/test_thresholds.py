@@ -375,6 +375,15 @@ def test_a_constant_label_has_a_threshold_and_disturbs_no_other():
     np.testing.assert_allclose(thresholds[:2], alone, atol=1e-5)
 
 
+def test_labels_of_which_a_lasso_leaves_the_intercept_alone_are_tuned():
+    """A constant score is cut below, for F1, as predicting all beats predicting none."""
+    null = SigmoidRegression(C=1e-6, l1_ratio=1)
+    assert not null.fit(X, Y).coef_.any()
+    thresholds = tune_thresholds(null, X, Y)
+    assert (thresholds < Y.mean(axis=0)).all()
+    assert null.set_params(threshold=thresholds).fit(X, Y).predict(X).all()
+
+
 @pytest.mark.parametrize("fitted", [False, True])
 @pytest.mark.parametrize("targets", [HOLES, KINDS, Y[:, 4]], ids=["labels", "classes", "two"])
 def test_tuning_leaves_the_estimator_as_it_was(targets, fitted):

@@ -163,9 +163,9 @@ def codes_in(classes: NDArray, values: NDArray) -> NDArray[np.intp]:
     if not any(classes.dtype.kind in kinds and values.dtype.kind in kinds for kinds in _COMPARABLE):
         code_of = {value: code for code, value in enumerate(classes.tolist())}
         return np.array([code_of.get(value, -1) for value in values.tolist()], dtype=np.intp)
-    order = np.argsort(classes)
+    order = classes.argsort()
     ascending = classes[order]
-    ranks = np.searchsorted(ascending, values).clip(max=len(classes) - 1)
+    ranks = np.minimum(ascending.searchsorted(values), len(classes) - 1)
     codes, unknown = order[ranks], ascending[ranks] != values
     if unknown.any():
         codes[unknown] = -1

@@ -177,7 +177,7 @@ def check_class_order(classes: ArrayLike | None, in_y: NDArray) -> NDArray:
     `in_y` are those of y. They need an order for None alone, and are sorted then.
     """
     order = sorted_classes(in_y) if classes is None else as_dates(column_of(classes), in_y.dtype)
-    if not _are_distinct(order) or (codes_in(order, in_y) < 0).any():
+    if classes is not None and (not _are_distinct(order) or (codes_in(order, in_y) < 0).any()):
         raise ValueError(
             f"classes={shown(classes)} must name each class in y once; y holds {listed(in_y)}."
         )

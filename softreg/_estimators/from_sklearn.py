@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, clone
+from sklearn.feature_selection import SelectFromModel
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.multiclass import OneVsRestClassifier
@@ -52,20 +53,25 @@ def _Cs(params: Params) -> Params:
     return {"Cs": np.logspace(-4, 4, Cs) if isinstance(Cs, numbers.Integral) else Cs}
 
 
-def _only_ridge(params: Params) -> Params:
-    """Return no parameters; ValueError if there is an L1 penalty."""
-    by_name = {"l1": 1.0, "l2": 0.0, None: 0.0}
-    given = params.get("l1_ratio", params.get("l1_ratios"))
-    given = 0.0 if given is None or isinstance(given, str) else given  # its default in the CV class
+def _l1_ratio(params: Params) -> Params:
+    """Return l1_ratio; ValueError if a CV class has an L1 penalty.
+
+    The name of a penalty counts before the number; from 1.8 on there is none at the default.
+    """
     penalty = params.get("penalty", "deprecated")
-    if np.any(by_name.get(penalty, given)) and params.get("C") != np.inf:
-        names = ("penalty", "l1_ratio", "l1_ratios", "C")
-        shown = ", ".join(
-            f"{name}={validation.shown(params[name])}" for name in names if name in params
-        )
+    given = params.get("l1_ratio", params.get("l1_ratios"))
+    if isinstance(given, str) or (given is None and penalty != "elasticnet"):
+        given = 0.0  # its default in the CV class, and in the other one
+    ratio = {"l1": 1.0, "l2": 0.0, None: 0.0}.get(penalty, given)
+    if "l1_ratios" not in params:
+        return {"l1_ratio": ratio}
+    if np.any(ratio):
+        name = "penalty" if penalty == "l1" else "l1_ratios"
         raise ValueError(
-            f"{shown} asks for an L1 penalty, which softreg does not have yet: take the L2 penalty "
-            "(l1_ratio=0) or none (C=np.inf), or stay with scikit-learn."
+            f"{name}={validation.shown(params[name])} asks for an L1 penalty, and softreg's CV "
+            "classes choose C for the L2 penalty alone: search with "
+            'GridSearchCV(SoftmaxRegression(l1_ratio=...), {"C": [...]}), of labels with '
+            "SigmoidRegression, or take l1_ratios=[0]."
         )
     return {}
 
@@ -107,15 +113,21 @@ def _multi_class(params: Params) -> Params:
     return {}
 
 
-_IS_RIDGE = "L2 alone; L1 is an error, until softreg has sparse penalties"
-
 # Each parameter of LogisticRegression and LogisticRegressionCV, of any version from 1.6 on.
 TABLE: dict[str, Answer] = {
     "C": Answer("the same; `penalty=None` becomes `C=np.inf`", _C),
     "Cs": Answer("the same, also `np.inf`; an integer becomes as many from 1e-4 to 1e4", _Cs),
-    "penalty": Answer('`"l2"` or `None` (see `C`); L1 is an error', _only_ridge),
-    "l1_ratio": Answer(_IS_RIDGE, _only_ridge),
-    "l1_ratios": Answer(_IS_RIDGE, _only_ridge),
+    "penalty": Answer(
+        '`"l2"` becomes `l1_ratio=0`, `"l1"` `l1_ratio=1`, `"elasticnet"` the `l1_ratio` beside '
+        "it, `None` `C=np.inf`",
+        _l1_ratio,
+    ),
+    "l1_ratio": Answer("the same, unless `penalty` is a name that makes it 0 or 1", _l1_ratio),
+    "l1_ratios": Answer(
+        "0 alone; L1 is an error, in `penalty` too: search with `GridSearchCV` over "
+        "`SoftmaxRegression(l1_ratio=...)`",
+        _l1_ratio,
+    ),
     "fit_intercept": _same("fit_intercept"),
     "class_weight": _same(
         "class_weight", "the same; a dict within one of the wrappers above is an error"
@@ -180,9 +192,9 @@ def from_sklearn(estimator: Any) -> Any:
     Raises
     ------
     ValueError
-        If a parameter has no counterpart: L1 penalties, a penalised intercept
-        (``solver="liblinear"``), weights of classes as a dict within ``OneVsRestClassifier``, a
-        search over `penalty`, `solver` or what is dropped.
+        If a parameter has no counterpart: L1 penalties of ``LogisticRegressionCV``, a penalised
+        intercept (``solver="liblinear"``), weights of classes as a dict within
+        ``OneVsRestClassifier``, a search over `penalty`, `solver` or what is dropped.
     TypeError
         If `estimator` holds none of these classifiers, or a class derived from them.
 
@@ -293,7 +305,8 @@ def _converted(value: Any) -> Any:
             "know what it changes: derive it from SoftmaxRegression."
         )
     params = value.get_params(deep=False)
-    new = {name: _converted(param) for name, param in params.items()} | _search_space(params)
+    new = {name: _converted(param) for name, param in params.items()}
+    new |= _search_space(params) | _selection_threshold(value, new)
     changed = {name: param for name, param in new.items() if param is not params[name]}
     if changed and isinstance(value, FrozenEstimator):
         raise ValueError(
@@ -301,6 +314,17 @@ def _converted(value: Any) -> Any:
             "softreg estimator, and freeze that."
         )
     return clone(value).set_params(**changed) if changed else value
+
+
+def _selection_threshold(value: Any, new: Params) -> Params:
+    """Return the default threshold of a SelectFromModel over a lasso, which it knows by its class.
+
+    `new` are the converted parameters.
+    """
+    over_lasso = isinstance(value, SelectFromModel) and type(value.estimator) is LogisticRegression
+    if over_lasso and value.threshold is None and new["estimator"].l1_ratio == 1:
+        return {"threshold": 1e-5}
+    return {}
 
 
 def _search_space(params: Params) -> Params:
@@ -371,11 +395,11 @@ def _translated_values(
     is_wrapped = type(estimator) in _ONE_MODEL_A_LABEL
     own = name.removeprefix("estimator__") if is_wrapped else name
     params = (estimator.estimator if is_wrapped else estimator).get_params(deep=False)
-    kept = own in TABLE and own in TABLE[own].becomes(params) and is_wrapped == (own != name)
-    if not kept:
+    became = TABLE[own].becomes(params) if own in TABLE and is_wrapped == (own != name) else {}
+    if own not in became:
+        remedy = f"search over {', '.join(became)}" if became else "take it out of the search"
         raise ValueError(
-            f"The search varies {prefix + name!r}, which has no counterpart in softreg: take it "
-            "out of the search."
+            f"The search varies {prefix + name!r}, which has no counterpart in softreg: {remedy}."
         )
     tried = (clone(estimator).set_params(**{name: value}) for value in values)
     return prefix + own, [getattr(_counterpart(model), own) for model in tried]

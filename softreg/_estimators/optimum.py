@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from softreg._encoding import validation
 from softreg._encoding.answers import Sample
 from softreg._estimators.base import (
     LinearClassifier,
@@ -52,7 +53,7 @@ def optimum_of(
 ) -> Optimum:
     """Return the optimum that an estimator was fitted to, given what its `fit` was.
 
-    ValueError if its coefficients are not at the optimum of these rows.
+    ValueError if its coefficients are not at the optimum of these rows, or its penalty is sparse.
     """
     check_is_fitted(estimator)
     data = estimator._validated(X, reset=False)
@@ -65,6 +66,12 @@ def optimum_of(
     rows = sample.rows(has_intercept(estimator), threads)
     C, features = estimator._inverse_strengths(sample.encoding), feature_attributes(estimator)
     objective = pose(estimator, rows, sample.encoding, C, features)
+    if not objective.penalty.is_smooth:
+        raise ValueError(
+            f"l1_ratio={validation.shown(estimator.l1_ratio)} makes a penalty that has no Hessian, "
+            "which the step that leaves out a row needs: refit folds with "
+            "sklearn.model_selection.cross_val_predict, or take l1_ratio=0."
+        )
     T = objective.working(estimator._dense_coef.T, estimator.intercept_)
     return Optimum(objective, T, metric_at_optimum(objective, T))
 

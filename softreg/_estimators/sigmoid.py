@@ -87,18 +87,18 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
         Inverse strength of the penalty, > 0, of all labels or of each; ``np.inf`` means none.
     l1_ratio : float in [0, 1], default=0.0
         The share a of the sparse part: 0 is the ridge, 1 the lasso, between them the elastic net.
-        Coefficients that the sparse part makes zero are exactly 0.0.
+        Coefficients that the sparse part makes zero are exactly 0.0. Above 0, columns of different
+        units ask for `standardize`.
     l1_groups : None, "feature", array-like of shape (n_features,), dict or Series, default=None
-        What leaves the model together. None: each coefficient by itself. "feature" says the
-        same, as labels are fitted each for itself.
-        Labels, one for each column or by column name: features with
-        the same label, within each label of y. The penalty is the length
-        of a group's coefficients, whatever their number: ``sum_g f_g ||W_g||`` in place of the sum
-        of absolute values. A group has one `penalty_factor`.
+        What leaves a label's model together, where `l1_ratio` is above 0. None, or "feature": each
+        coefficient by itself. Names of groups, one for each column or by column name: features of
+        one group, as the levels of a category. The penalty is the length of a group's coefficients,
+        whatever their number: ``sum_g f_g ||W_g||`` in place of the sum of absolute values. A group
+        has one `penalty_factor`.
     penalty_factor : array-like of shape (n_features,), dict or Series, default=None
-        Factors >= 0 on each feature's penalty, both its parts, also by column name (1 where a dict
-        names none); 0 leaves a feature unpenalised, and with `l1_ratio` above 0 the fit unproven.
-        None is all ones.
+        Factors >= 0 on each feature's penalty, both its parts; by column name it is 1 for those
+        that are not named. 0 leaves a feature unpenalised, and with `l1_ratio` above 0 the fit
+        unproven. None is all ones.
     standardize : bool, default=False
         Whether the penalty is that of columns over their standard deviations, as in
         `SoftmaxRegression`. All labels share the deviations: these count a row's `sample_weight`,
@@ -120,9 +120,9 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
     solver : str or object of `softreg.solvers`, default="auto"
         "auto", "lbfgs", "newton", "proximal-newton" or "minibatch".
         "auto" takes `Newton`, which gives each label steps of its own, for small tables, whose
-        Hessians are cheap, and for columns whose Gram matrix is too large to factor, else `LBFGS`.
-        Where `l1_ratio` is above 0, it takes `ProximalNewton`, the one that can.
-        `MiniBatch` ends near the optimum, for data larger than memory.
+        Hessians are cheap, and for columns whose Gram matrix is too large to factor, else `LBFGS`;
+        where `l1_ratio` is above 0, it takes `ProximalNewton`, the one that can. `MiniBatch` ends
+        near the optimum, for data larger than memory.
         scikit-learn's "newton-cg", "newton-cholesky", "sag" and "saga" mean "auto", as "liblinear"
         does without an intercept, which it penalises; "lbfgs" is softreg's own.
     tol : float, default=1e-9
@@ -164,7 +164,7 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
         F at the solution.
     optimality_gap_ : float, only after `fit` and `fit_chunks`
         A proven bound on how far `objective_` is above its minimum; inf where there is none, as
-        after `MiniBatch`.
+        where a feature without a penalty stands beside `l1_ratio` above 0, or after `MiniBatch`.
     label_objective_ : ndarray of shape (n_labels,), or (1,)
         Each label's part of F; they add up to `objective_`. Only after `fit` and `fit_chunks`.
     label_optimality_gap_ : ndarray of shape (n_labels,), or (1,)
@@ -259,7 +259,8 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
 
     Fits the model of `SigmoidRegression` at each C of a path, then refits it without each fold, all
     labels and folds in the same passes over the data (large problems: in groups). The model at the
-    chosen C is that of the path; nothing is fitted again.
+    chosen C is that of the path; nothing is fitted again. The penalty is the ridge: for `l1_ratio`
+    above 0 take ``GridSearchCV`` over `SigmoidRegression`.
 
     Parameters
     ----------
@@ -287,8 +288,8 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
     per_label : bool, default=False
         Whether each label has a C of its own, chosen by its own scores; of three or more classes,
         one a row, each is a label against the rest.
-    penalty_factor : array-like of shape (n_features,), default=None
-        Factors >= 0 on each feature's penalty; 0 leaves a feature unpenalised. None is all ones.
+    penalty_factor : array-like of shape (n_features,), dict or Series, default=None
+        Factors >= 0 on each feature's penalty, as in `SigmoidRegression`.
     standardize : bool, default=False
         Whether the penalty is that of columns over their standard deviations, as in
         `SigmoidRegression`. Refits take the deviations in the rows that they learn from. Those in

@@ -67,18 +67,19 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
         ``np.inf`` means no penalty. glmnet's lambda is ``1 / (C S)``.
     l1_ratio : float in [0, 1], default=0.0
         The share a of the sparse part: 0 is the ridge, 1 the lasso, between them the elastic net.
-        Coefficients that the sparse part makes zero are exactly 0.0.
+        Coefficients that the sparse part makes zero are exactly 0.0. Above 0, columns of different
+        units ask for `standardize`.
     l1_groups : None, "feature", array-like of shape (n_features,), dict or Series, default=None
-        What leaves the model together. None: each coefficient by itself. "feature": a feature, for
-        all classes (glmnet's "grouped").
-        Labels, one for each column or by column name: features with
-        the same label, for all classes, as the levels of a category. The penalty is the length
-        of a group's coefficients, whatever their number: ``sum_g f_g ||W_g||`` in place of the sum
-        of absolute values. A group has one `penalty_factor`.
+        What leaves the model together, where `l1_ratio` is above 0. None: each coefficient by
+        itself. "feature": a feature, for all classes (glmnet's "grouped"). Labels, one for each
+        column or by column name: features with the same label, for all classes, as the levels of a
+        category. The penalty is the length of a group's coefficients, whatever their number:
+        ``sum_g f_g ||W_g||`` in place of the sum of absolute values. A group has one
+        `penalty_factor`.
     penalty_factor : array-like of shape (n_features,), dict or Series, default=None
-        Factors >= 0 on each feature's penalty, both its parts, also by column name (1 where a dict
-        names none); 0 leaves a feature unpenalised, and with `l1_ratio` above 0 the fit unproven.
-        None is all ones.
+        Factors >= 0 on each feature's penalty, both its parts; by column name it is 1 for those
+        that are not named. 0 leaves a feature unpenalised, and with `l1_ratio` above 0 the fit
+        unproven. None is all ones.
     standardize : bool, default=False
         Whether the penalty is that of columns over their standard deviations, so that units change
         no prediction: a feature's ridge part is multiplied by its variance, its sparse part by its
@@ -100,8 +101,9 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     solver : str or object of `softreg.solvers`, default="auto"
         "auto", "lbfgs", "newton", "proximal-newton" or "minibatch".
         "auto" takes `Newton` for small tables, whose Hessians are cheap, and for columns whose Gram
-        matrix is too large to factor, else `LBFGS`. `MiniBatch` ends near the optimum, for data
-        larger than memory.
+        matrix is too large to factor, else `LBFGS`; where `l1_ratio` is above 0, it takes
+        `ProximalNewton`, the one that can. `MiniBatch` ends near the optimum, for data larger than
+        memory.
         scikit-learn's "newton-cg", "newton-cholesky", "sag" and "saga" mean "auto", as "liblinear"
         does without an intercept, which it penalises; "lbfgs" is softreg's own.
     tol : float, default=1e-9
@@ -127,8 +129,8 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     Attributes
     ----------
     coef_ : ndarray of shape (n_classes, n_features), or (1, n_features) for two classes
-        In the units of X, float64 whatever X is. Three or more rows sum to zero, unless `l1_ratio`
-        is above 0, where the optimum may have no other.
+        In the units of X, float64 whatever X is. Three or more rows sum to zero where `l1_ratio`
+        is 0.
     intercept_ : ndarray of shape (n_classes,), or (1,) for two classes
     classes_ : ndarray of shape (n_classes,)
     n_features_in_ : int
@@ -139,7 +141,8 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
         F at the solution.
     optimality_gap_ : float, only after `fit` and `fit_chunks`
         Proven bound: F is at most this much above the optimum; inf where nothing is proven, as
-        where features without a penalty separate classes, or after `MiniBatch`.
+        where features without a penalty separate classes or stand beside `l1_ratio` above 0, or
+        after `MiniBatch`.
     converged_ : bool, only after `fit` and `fit_chunks`
         Whether the optimum was reached, by the rule of `tol`; False after `MiniBatch`.
     proven_ : bool, only after `fit` and `fit_chunks`
@@ -165,7 +168,9 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     References
     ----------
     Hastie, Tibshirani and Friedman (2009), "The Elements of Statistical Learning", 2nd edition,
-    sections 4.4 and 18.3.
+    sections 4.4 and 18.3. Zou and Hastie (2005), "Regularization and variable selection via the
+    elastic net", Journal of the Royal Statistical Society B 67, 301-320. Yuan and Lin (2006),
+    "Model selection and estimation in regression with grouped variables", ibid. 68, 49-67.
 
     Examples
     --------
@@ -176,6 +181,12 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
     >>> model.converged_, model.coef_.shape
     (True, (3, 13))
     >>> model.proven_, bool(model.optimality_gap_ <= 1e-8 * model.objective_)
+    (True, True)
+
+    A lasso, as certified, which leaves columns out:
+
+    >>> lasso = SoftmaxRegression(C=0.05, l1_ratio=1, l1_groups="feature", standardize=True)
+    >>> bool((lasso.fit(X, y).coef_ == 0).all(axis=0).any()), lasso.proven_
     (True, True)
     """
 
@@ -224,6 +235,7 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
     folds in the same passes over the data (large problems: in groups). Along C each fit starts from
     the line through the two before it; the refits start at the fit to all rows, whose metric is
     their preconditioner. The model at the chosen C is that of the path; nothing is fitted again.
+    The penalty is the ridge: for `l1_ratio` above 0 take ``GridSearchCV`` over `SoftmaxRegression`.
 
     Parameters
     ----------
@@ -248,8 +260,8 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
     select : {"best", "1se"}, default="best"
         The C of the best mean score (the smallest of equals), or the smallest C whose mean score is
         within one standard error of it.
-    penalty_factor : array-like of shape (n_features,), default=None
-        Factors >= 0 on each feature's penalty; 0 leaves a feature unpenalised. None is all ones.
+    penalty_factor : array-like of shape (n_features,), dict or Series, default=None
+        Factors >= 0 on each feature's penalty, as in `SoftmaxRegression`.
     standardize : bool, default=False
         Whether the penalty is that of columns over their standard deviations, as in
         `SoftmaxRegression`. Refits take the deviations in the rows that they learn from. Those in

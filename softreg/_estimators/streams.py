@@ -162,7 +162,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             in the first chunk. The estimator stays as it was.
         AttributeError
             If `solver` is none of "auto", "minibatch" and `solvers.MiniBatch` objects, or
-            ``class_weight="balanced"``, or ``standardize=True``.
+            ``class_weight="balanced"``, or ``standardize=True``, or `l1_ratio` is above 0.
 
         Examples
         --------

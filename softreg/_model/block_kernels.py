@@ -191,12 +191,13 @@ class SparseCertificateSums(PointKernel):
         Z, D = block.scores(self.U), block.linear_scores(self.V)
         change = self.link.curvature_product(P, D)
         D += Z
-        Q, divergence = self.link.dual_probabilities_along(
-            self.link.probabilities_inplace(Z), change, D
-        )
+        P_before = self.link.probabilities_inplace(Z)
+        Q, divergence = self.link.dual_probabilities_along(P_before, change, D)
         block.Y.subtract_targets_inplace(Q)
         loss = self.link.loss_and_residual_inplace(D, block.Y)
-        gradient, dual = block.gather(block.weighted(D)), block.gather(block.weighted(Q))
+        # Both in one product, which reads X once.
+        both = np.concatenate([block.weighted(D), block.weighted(Q)])
+        gradient, dual = np.hsplit(block.gather(both), 2)
         return weighted_totals(block, loss), gradient, weighted_totals(block, divergence), dual
 
 

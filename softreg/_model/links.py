@@ -9,6 +9,7 @@ in ``_inplace`` overwrite their first argument.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Protocol
 
 import numpy as np
@@ -69,7 +70,7 @@ class Problems:
 
     def total(self, per_score: PerScore) -> PerProblem:
         """Return the sums over the scores of each problem, (B,), of a value per score (K,)."""
-        return per_score.reshape(self.count, -1).sum(axis=1)
+        return np.add.reduce(per_score.reshape(self.count, -1), axis=1)
 
     def any(self, per_score: Mask) -> Mask:
         """Return for each problem whether any of its scores is marked in a mask (K,), (B,)."""
@@ -79,9 +80,16 @@ class Problems:
         """Return each score's value of its problem, (K,), given a value per problem (B,)."""
         return np.repeat(per_problem, self.n_scores // self.count)
 
+    def scaled_inplace(self, A: Coef, factor: PerProblem) -> Coef:
+        """Multiply A (width, K) by a factor of each problem, (B,); return A."""
+        by_problem = A.reshape(len(A), self.count, -1)  # a view, with long rows of one factor
+        by_problem *= factor.astype(A.dtype, copy=False)[:, None]
+        return A
+
     def inner(self, A: Coef, D: Coef) -> PerProblem:
         """Return the inner products of two arrays (width, K), problem by problem, (B,)."""
-        return self.total(np.einsum("jk,jk->k", A, D))
+        by_problem = len(A), self.count, -1
+        return np.einsum("jbk,jbk->b", A.reshape(by_problem), D.reshape(by_problem))
 
 
 class Link(Protocol):
@@ -203,18 +211,17 @@ class Softmax(Link):
         return self.fits * softmax_hessian_cost(K // self.fits, d)
 
     def hessian(self, P: Scores, X: Array, weight: Array, pairs: Pairs | None = None) -> Array:
-        weights = (np.ones((self.fits, 1)) * weight).astype(P.dtype, copy=False)
-        fits = zip(self._by_fit(P), weights, strict=True)
+        weight = weight.astype(P.dtype, copy=False)
+        fits = zip(self._by_fit(P), repeat(weight) if weight.ndim == 1 else weight, strict=False)
         return np.array([softmax_hessian(P_of_fit, X, w, pairs) for P_of_fit, w in fits])
 
     def fix_gauge_inplace(self, H: Array, width: int) -> None:
         # Adding the same vector to all classes moves no probability. Along those directions H is
         # the penalty alone, zero for the intercept; a gradient never points along them, so any
         # positive curvature there leaves every step as it is.
-        K, j = H.shape[1] // width, np.arange(width)
-        diagonals = np.diagonal(H, axis1=1, axis2=2).reshape(len(H), K, width)
-        curvature = diagonals.sum(axis=1).T / K**2
-        H.reshape(len(H), K, width, K, width)[:, :, j, :, j] += curvature[:, :, None, None]
+        K = H.shape[1] // width
+        diagonals = np.einsum("bkjlj->bklj", H.reshape(-1, K, width, K, width))  # a view
+        diagonals += np.einsum("bkkj->bj", diagonals)[:, None, None] / K**2
 
     def null_scores(self, mean_target: PerScore) -> PerScore:
         return self.centred(np.log(np.maximum(mean_target, _RAREST)))
@@ -270,7 +277,8 @@ class Sigmoid(Link):
         return weighted_grams_cost(K, d)
 
     def hessian(self, P: Scores, X: Array, weight: Array, pairs: Pairs | None = None) -> Array:
-        return weighted_grams(X, curvature_diagonal(P) * weight.astype(P.dtype, copy=False))
+        weights = curvature_diagonal(P) * weight.astype(P.dtype, copy=False)
+        return weighted_grams(X, weights, pairs)
 
     def fix_gauge_inplace(self, H: Array, width: int) -> None:
         pass

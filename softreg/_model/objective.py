@@ -282,13 +282,13 @@ class Objective:
         """Return the Hessian problem by problem, (B, p, p), its gauge fixed (`Link`)."""
         if self._has_equal_scores(T):
             P = self.link.probabilities_inplace(T[-1:].T.copy())
-            row_hessians = self.link.hessian(P, np.ones((1, 1)), np.ones(1))
-            H = np.kron(row_hessians, self.gram())
+            row_hessians, p = self.link.hessian(P, np.ones((1, 1)), np.ones(1)), T.size
+            H = np.einsum("bkl,ij->bkilj", row_hessians, self.gram()).reshape(1, p, p)
         else:
             (H,) = self.rows.sum(LossHessian(self.link, self.rows.block_coefficients(T)))
             H = H / self.problem_weight[:, None, None]
-        diagonal = np.arange(H.shape[1])
-        H[:, diagonal, diagonal] += self._ridge_by_score.reshape(len(H), -1)
+        diagonals = np.einsum("bjj->bj", H)  # a view
+        diagonals += self._ridge_by_score.reshape(len(H), -1)
         self.link.fix_gauge_inplace(H, self.shape[0])
         return H
 

@@ -123,6 +123,9 @@ class SparsePenalty(Penalty, Protocol):
     def group_sizes(self, T: Coef) -> Coef:
         """Return the length ||T_g|| of each coefficient's group, (width, K)."""
 
+    def group_products(self, A: Coef, D: Coef) -> Coef:
+        """Return the inner product of each coefficient's group in A and D, (width, K)."""
+
     def group_numbers(self, shape: tuple[int, int]) -> NDArray[np.intp]:
         """Return the number of each coefficient's group, (width, K)."""
 
@@ -224,10 +227,11 @@ class Ridge:
         return self.l2 == 0
 
     def value(self, T: Coef) -> PerScore:
-        return 0.5 * (self.l2 * np.square(T)).sum(axis=0)
+        return self.smooth(T)[0]
 
     def smooth(self, T: Coef) -> tuple[PerScore, Coef]:
-        return self.value(T), self.l2 * T
+        G = self.l2 * T
+        return 0.5 * np.add.reduce(G * T), G
 
     def prox(self, T: Coef, step: float) -> Coef:
         return T / (1 + step * self.l2)

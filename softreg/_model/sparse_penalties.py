@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from softreg._model.penalties import (
     Ridge,
     finite_quotient,
 )
-from softreg._rows.arrays import Coef, Mask, PerScore, Places
+from softreg._rows.arrays import Coef, Mask, PerScore, Places, nonzero_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,15 +32,19 @@ class Groups:
     labels: NDArray[np.intp] | None = None
     over_scores: bool = False
 
+    def products(self, A: Coef, D: Coef) -> Coef:
+        """Return the inner products of each coefficient's group in A and D, (width, K or 1)."""
+        products = np.einsum("jk,jk->j", A, D)[:, None] if self.over_scores else A * D
+        if self.labels is None:
+            return products
+        totals = np.zeros((self.labels.max(initial=-1) + 1, products.shape[1]))
+        np.add.at(totals, self.labels, products)
+        return totals[self.labels]
+
     def sizes(self, T: Coef) -> Coef:
         """Return the length of each coefficient's group, (width, K), or (width, 1) over scores."""
-        if self.labels is None:
-            return np.sqrt(np.square(T).sum(axis=1, keepdims=True)) if self.over_scores else abs(T)
-        squares = np.square(T)
-        squares = squares.sum(axis=1, keepdims=True) if self.over_scores else squares
-        totals = np.zeros((self.labels.max(initial=-1) + 1, squares.shape[1]))
-        np.add.at(totals, self.labels, squares)
-        return np.sqrt(totals)[self.labels]
+        is_each = self.labels is None and not self.over_scores
+        return np.abs(T) if is_each else np.sqrt(self.products(T, T))
 
     def numbers(self, shape: tuple[int, int]) -> NDArray[np.intp]:
         """Return the number of each coefficient's group, (width, K)."""
@@ -161,10 +166,14 @@ class ElasticNet:
         return (self.l1 == 0) & (self.smooth_part.l2 == 0)
 
     def value(self, T: Coef) -> PerScore:
-        return self.smooth_part.value(T) + self.sparse_value(T)
+        smooth_value = self.smooth_part.value(T) if self._has_ridge else 0.0
+        return smooth_value + self.sparse_value(T)
 
     def group_sizes(self, T: Coef) -> Coef:
         return np.broadcast_to(self.groups.sizes(T), T.shape)
+
+    def group_products(self, A: Coef, D: Coef) -> Coef:
+        return np.broadcast_to(self.groups.products(A, D), A.shape)
 
     def group_numbers(self, shape: tuple[int, int]) -> NDArray[np.intp]:
         return self.groups.numbers(shape)
@@ -173,7 +182,7 @@ class ElasticNet:
         return np.broadcast_to(self.l1, shape)
 
     def sparse_value(self, T: Coef) -> PerScore:
-        some = np.flatnonzero(T.any(axis=1))
+        some = nonzero_rows(T)
         lengths = np.abs(T[some])
         size = self.groups.take(some).sizes(lengths)
         # Each coefficient counts its share T^2 / ||T_g|| of its group's length.
@@ -181,7 +190,14 @@ class ElasticNet:
         return (self.l1[some] * share * lengths).sum(axis=0)
 
     def smooth(self, T: Coef) -> tuple[PerScore, Coef]:
-        return self.smooth_part.smooth(T)
+        if self._has_ridge:
+            return self.smooth_part.smooth(T)
+        return np.zeros(T.shape[1]), np.broadcast_to(0.0, T.shape)
+
+    @cached_property
+    def _has_ridge(self) -> bool:
+        """Whether there is a smooth part."""
+        return bool(self.smooth_part.l2.any())
 
     def prox(self, T: Coef, step: float) -> Coef:
         return self.smooth_part.prox(self._shrunk(T, step * self.l1), step)
@@ -203,6 +219,8 @@ class ElasticNet:
         return np.where(unbalanced, np.inf, self.conjugate_of_penalised(G))
 
     def conjugate_of_penalised(self, G: Coef) -> PerScore:
+        if not self._has_ridge:
+            return np.where((self.shares(G) > 1).any(axis=0), np.inf, 0.0)
         excess = np.square(self._shrunk(G, self.l1))
         l2 = np.broadcast_to(self.smooth_part.l2, excess.shape)
         cost = np.divide(excess, 2 * l2, out=np.where(excess > 0, np.inf, 0.0), where=l2 > 0)

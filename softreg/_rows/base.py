@@ -295,8 +295,7 @@ class SumOverRows:
 
 def slices(n: int, count: int) -> list[slice]:
     """Return `count` slices of nearly equal length, one after another, that cover n rows."""
-    edges = np.linspace(0, n, count + 1).astype(int)
-    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
 
 
 def add_inplace(total: list, more: Sequence) -> None:

@@ -175,16 +175,16 @@ class Coordinates:
 
     def raw_coefficients(self, T: Coef) -> Coef:
         """Return W over b, (width, K), of the coefficients T."""
-        U = T * self._unit
+        U = T * self._unit.astype(T.dtype)
         if self.intercept:
-            U[-1] -= self.centre @ U[:-1]
+            U[-1] -= self.centre.astype(T.dtype) @ U[:-1]
         return U
 
     def pull_back(self, G: Coef) -> Coef:
         """Return the gradient in T, (width, K), of the gradient G (width, K) in W over b."""
-        T = G * self._unit
+        T = G * self._unit.astype(G.dtype)
         if self.intercept:
-            T[:-1] -= np.outer(self.centre / self.scale, G[-1])
+            T[:-1] -= np.outer((self.centre / self.scale).astype(G.dtype), G[-1])
         return T
 
     def matrix(self) -> NDArray:

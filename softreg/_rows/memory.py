@@ -192,8 +192,9 @@ class MemoryRows(Rows):
 
     def _with_weight(self, rows: slice) -> slice | Places:
         """Return where the rows of a slice are that have weight: the slice itself if all have."""
-        has_weight = self.weight is None or self.weight[rows] > 0
-        return rows if np.all(has_weight) else rows.start + np.flatnonzero(has_weight)
+        if self.weight is None or (has_weight := self.weight[rows] > 0).all():
+            return rows
+        return rows.start + np.flatnonzero(has_weight)
 
     @cached_property
     def _blocks(self) -> dict[int, Block]:

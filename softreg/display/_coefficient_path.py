@@ -23,11 +23,14 @@ from softreg.display._parts import (
     set_log_C_axis,
 )
 
+_COUNTS = 5  # Places at which an upper axis counts coefficients: what a narrow panel holds.
 _MOST_GREY_LINES = 500  # In each of 12 panels they take 3 s to draw; more hide one another.
 
 
 class CoefficientPathDisplay:
     """Coefficients against C, a panel for each class and a line for each feature.
+
+    Of a sparse path an axis above each panel counts the coefficients that are not zero.
 
     Parameters
     ----------
@@ -214,6 +217,9 @@ class CoefficientPathDisplay:
         chosen_name = _chosen_name(self.chosen_C, rows)
         for panel, row, curves in zip(self.axes_, rows, coef.swapaxes(0, 1), strict=True):
             lines = _draw_paths(panel, self.Cs, curves, named, self.feature_names)
+            counts = np.count_nonzero(self.coef_path[:, row], axis=1)
+            if np.ptp(counts):
+                _add_counts(panel, self.Cs, counts)
             if self.chosen_C is not None:
                 style = {"color": "black", "linestyle": (0, (1, 1)), "linewidth": 1, "zorder": 1.1}
                 place = places_of_Cs(self.chosen_C[row], self.Cs)
@@ -232,6 +238,18 @@ def _chosen_name(chosen_C: NDArray | None, rows: list[int]) -> str:
     if chosen_C is None or len({*chosen_C[rows]}) > 1:
         return "C chosen for the label"
     return f"chosen: C = {chosen_C[rows[0]]:.3g}"
+
+
+def _add_counts(ax: Any, Cs: NDArray, counts: NDArray) -> None:
+    """Add an upper axis with the counts (n_Cs,) at some of the C, evenly spaced in log C."""
+    places = places_of_Cs(Cs, Cs)
+    spread = np.geomspace(places[0], places[-1], _COUNTS)
+    shown = np.unique(np.abs(np.log(places[:, None] / spread)).argmin(axis=0))
+    upper = ax.secondary_xaxis("top")
+    upper.set_xticks(places[shown], counts[shown], minor=False, fontsize="small")
+    upper.set_xticks([], minor=True)
+    upper.tick_params(length=2)
+    upper.set_xlabel("nonzero coefficients", fontsize="small")
 
 
 def _draw_paths(ax: Any, Cs: NDArray, curves: NDArray, named: NDArray, names: NDArray) -> list:

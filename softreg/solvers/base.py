@@ -54,7 +54,7 @@ class Point:
         """Return the point at T, to which `step` (width, K) led, if any: one pass."""
         with np.errstate(over="ignore", invalid="ignore"):  # after too long a step: F is no less
             value, gradient = objective.value_and_gradient(T)
-        unknown = np.full_like(value, np.inf)
+        unknown = np.full(len(value), np.inf)
         return cls(T, value, gradient, unknown, unknown, np.zeros_like(T) if step is None else step)
 
     def take_problems(self, objective: Objective, problems: Places) -> Point:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from softreg._model.objective import Objective
-from softreg._rows.arrays import Coef
+from softreg._rows.arrays import Coef, PerProblem
 from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, Solver
 from softreg.solvers.lbfgs import LBFGS
 from softreg.solvers.linalg.costs import costs_of
@@ -19,6 +19,12 @@ from softreg.solvers.steps import after_step, near_threshold
 # where F falls, as that of saturated rows; where classes are nearly separated an eighth is taken at
 # times, and leads on (measured).
 _FRACTION = 1 / 32
+# Where classes are nearly separated F falls like an exponential: by the same factor in each step,
+# which could be longer. While the estimate of F - F* is above this share of the one before, steps
+# are stretched to where the last one's slope would have come to zero, up to so many times their
+# length: a ninth of the steps is saved (measured, alike for shares of .1 to .2).
+_SLOW, _LONGEST = 0.15, 2.0
+_TINY = np.finfo(float).tiny
 
 
 def plain_newton_pays(objective: Objective) -> bool:
@@ -66,24 +72,44 @@ class Newton(Solver):
         rough, start, first = objective, point, metric
         objective = objective.in_double()
         problems, n_steps = np.arange(objective.problems.count), 0
+        length: PerProblem = np.ones(len(problems))
+        previous: PerProblem = np.full(len(problems), -np.inf)
         while problems.size and not monitor.reason:
             subset = objective.take_problems(problems)
             before = point.take_problems(objective, problems)
             # 1. Newton's equations, by the Cholesky factor of the Hessian.
             hessian = metric.refreshed(subset, before.T)
             metric = hessian if subset is objective else metric
-            step = -hessian.unwhiten(hessian.whiten(before.gradient))
-            # 2. As much of the step as decreases F; near the optimum all, with a certificate.
-            estimate = -0.5 * subset.problems.inner(before.gradient, step)
-            near = estimate <= near_threshold(hessian, monitor.of_all.tol) * before.value
+            step = -hessian.preconditioned(before.gradient)
+            slope = subset.problems.inner(before.gradient, step)
+            # 2. As much of the step as decreases F, stretched where that has paid; near the optimum
+            #    just the step, with a certificate.
+            near = -0.5 * slope <= near_threshold(hessian, monitor.of_all.tol) * before.value
+            length[near | (slope >= _SLOW * previous)] = 1
+            step *= subset.problems.spread(length)
             after = after_step(subset, before, hessian, step, near)
-            move, whole = (np.abs(A).max(axis=0) for A in (after.T - before.T, step))
-            if (move < _FRACTION * whole).any():
+            move = after.T - before.T
+            first_slope = subset.problems.inner(before.gradient, move)
+            if (first_slope > _FRACTION * slope).any():
                 end, first, n_passes = LBFGS().descend(rough, start, first, monitor)
                 return end, first, n_steps + n_passes
             point, n_steps = point.with_problems(objective, problems, after), n_steps + 1
             monitor.iteration(point.T, point.value)
             # 3. Problems that are proven optimal leave, and those that do not move.
             solved = monitor.of_all.solved(subset, after)
-            problems = problems[~solved & (after.value < before.value)]
+            left = ~solved & (after.value < before.value)
+            last_slope = subset.problems.inner(after.gradient, move)
+            length = stretched(slope, first_slope, last_slope)[left]
+            problems, previous = problems[left], slope[left]
         return point, metric, n_steps
+
+
+def stretched(slope: PerProblem, first: PerProblem, last: PerProblem) -> PerProblem:
+    """Return the share of a Newton step at which its slope would have come to zero, (B,).
+
+    `slope` is that of the whole step, `first` and `last` those of the share that was taken: each
+    along itself, at its start and its end. At least 1, at most `_LONGEST`.
+    """
+    squared = np.square(first)
+    fall = np.maximum(slope * (first - last), squared / _LONGEST)
+    return np.maximum(squared / (fall + _TINY), 1)

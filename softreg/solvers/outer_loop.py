@@ -18,6 +18,7 @@ import numpy as np
 
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, Places
+from softreg._rows.base import slices
 from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, rounding
 from softreg.solvers.linalg.collinear import identified
 from softreg.solvers.linalg.costs import costs_of
@@ -172,7 +173,8 @@ def _groups(objective: Objective) -> list[Places]:
         return [problems]
     limits = objective.rows.threads.limits
     n_scores = max(limits.fewest_group_scores, limits.kept_scores // objective.rows.n)
-    return np.array_split(problems, min(len(problems), -(-objective.shape[1] // n_scores)))
+    count = min(len(problems), -(-objective.shape[1] // n_scores))
+    return [problems[some] for some in slices(len(problems), count)]
 
 
 def _descended(group: _Group, descend: Descent, monitor: ProblemsMonitor) -> _Group:
@@ -181,14 +183,13 @@ def _descended(group: _Group, descend: Descent, monitor: ProblemsMonitor) -> _Gr
     end, metric, passes = descend(group.for_descents, start, group.metric, monitor)
     avoidable_passes = max(passes, group.avoidable_passes)
     group = replace(group, point=end, metric=metric, avoidable_passes=avoidable_passes)
-    if group.rough is None or not np.isinf(end.gap).any():
+    if group.rough is None or end is start or not np.isinf(end.gap).any():
         return group
     # Without a certificate, the point is as rough as the objective.
     exact_end = Point.at_coefficients(group.exact, end.T)
     decrease = start.value.sum() - exact_end.value.sum()
     is_noisy = abs((end.value - exact_end.value).sum()) > _NOISY * decrease
-    rough = None if end is not start and is_noisy else group.rough
-    return replace(group, point=exact_end, rough=rough)
+    return replace(group, point=exact_end, rough=None if is_noisy else group.rough)
 
 
 def _stepped(group: _Group, monitor: ProblemsMonitor) -> _Group:

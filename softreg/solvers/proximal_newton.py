@@ -196,7 +196,8 @@ def _priced(point: Point, old: Objective, new: Objective) -> Point:
     """Return the point with F and the gradient of another penalty: no pass over the data."""
     T, total = point.T, new.problems.total
     change = total(new.penalty.value(T) - old.penalty.value(T))
-    gradient = point.gradient + (new.penalty.smooth(T)[1] - old.penalty.smooth(T)[1])
+    ridge_change = new.penalty.ridge - old.penalty.ridge
+    gradient = point.gradient + ridge_change * T if ridge_change.any() else point.gradient
     unknown = np.full_like(point.value, np.inf)
     return Point(T, point.value + change, gradient, unknown, unknown, np.zeros_like(T))
 
@@ -250,7 +251,7 @@ def _needed(posed: Objective, stage: Stage, multiple: float) -> Mask:
     shares[np.broadcast_to(penalty.free, T.shape)] = 0
     most = int(max(_LEAST_SET, _GROWTH * np.isinf(shares).sum()))
     least = max(2 - stage.multiple / multiple, _STRAY)
-    if most < shares.size:
+    if np.count_nonzero(shares >= least) > most:
         least = max(least, np.partition(shares.ravel(), -most)[-most])
     return shares >= min(least, np.finfo(float).max)
 
@@ -263,8 +264,7 @@ def _start(objective: Objective, posed: Objective, stage: Stage, multiple: float
     (earlier, T_earlier), T = stage.before, point.T
     share = np.log(multiple / stage.multiple) / np.log(stage.multiple / earlier)
     T_next = T + share * (T - T_earlier)
-    sizes = posed.sparse_penalty.group_sizes
-    turned = np.square(sizes(T_next + T)) <= np.square(sizes(T_next)) + np.square(sizes(T))
+    turned = posed.sparse_penalty.group_products(T_next, T) <= 0
     T_next = np.where(turned & ~posed.penalty.free, 0, T_next)
     expected = Point.at_coefficients(posed, T_next)
     return expected if (expected.value < point.value).all() else point

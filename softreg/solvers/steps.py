@@ -43,12 +43,12 @@ def relative_estimate(objective: Objective, point: Point, metric: Metric) -> Per
 
 def estimated_gap(objective: Objective, gradient: Coef, metric: Metric) -> PerProblem:
     """Return the estimate of F - F*, (B,): ||gradient||^2 / 2, the norm being the metric's."""
-    return 0.5 * objective.problems.inner(gradient, metric.unwhiten(metric.whiten(gradient)))
+    return 0.5 * objective.problems.inner(gradient, metric.preconditioned(gradient))
 
 
 def gradient_step(objective: Objective, point: Point, metric: Metric) -> Point:
     """Return the point after one step down the gradient in a metric."""
-    return line_search(objective, point, -metric.unwhiten(metric.whiten(point.gradient)))
+    return line_search(objective, point, -metric.preconditioned(point.gradient))
 
 
 def line_search(objective: Objective, point: Point, step: Coef, length: float = 1.0) -> Point:
@@ -82,7 +82,7 @@ def is_near(objective: Objective, point: Point, metric: Metric, tol: float = 0.0
 
 def near_threshold(metric: Metric, tol: float) -> float:
     """Return the estimate of (F - F*) / F up to which a point is near, for this tolerance."""
-    return float(np.clip(tol, _NEAR, _NEAR_FOR_TOL)) if metric.is_hessian else _NEAR
+    return min(max(tol, _NEAR), _NEAR_FOR_TOL) if metric.is_hessian else _NEAR
 
 
 def newton_step(
@@ -205,11 +205,11 @@ class _NewtonEquations:
         numbers = solved[places]
         relative, near = self._relative[numbers], self.near[numbers]
         loose = np.minimum(0.5, relative**0.25)  # superlinear: Nocedal and Wright 2006, (7.3)
-        if not near.any():
-            return ratio <= loose
+        small = ratio**2 * relative <= _RESIDUAL_SHARE * self.tol
+        if not (small & near).any():  # as a rule; gaps take a while
+            return ratio <= np.where(near, _ROUNDING, loose)
         gap = subset.penalised_gap if self._balances_intercepts else subset.imbalance_gap
         allowed = _RESIDUAL_SHARE * max(self.tol, CERTIFIED_GAP) * self.point.value[numbers]
-        small = ratio**2 * relative <= _RESIDUAL_SHARE * self.tol
         exact = (ratio < _ROUNDING) | (small & (gap(residual) <= allowed))
         return np.where(near, exact, ratio <= loose)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from uuid import uuid4
 
 import numpy as np
@@ -21,6 +22,8 @@ _SHARE_TO_LEAVE = 0.25
 # A longer step belongs to saturated rows, whose curvature does not say where they stop being
 # saturated: it is replaced by zero.
 _LONGEST_STEP = 1e30
+# The squares of steps against a stronger penalty may overflow in single precision.
+_STRONGEST_IN_SINGLE = 2.0**60
 # (objective of the problems still in the products, their places among all, their residuals
 # (width, K), the residuals' norms in the metric over those of the gradients, (B,)) -> whether each
 # system is solved well enough, (B,).
@@ -47,16 +50,23 @@ class HessianProduct:
     def __call__(self, D: Coef) -> Coef:
         """Return H(T) D, (width, K)."""
         objective, rows = self.objective, self.objective.rows
-        U, V = rows.block_coefficients(self.T), rows.block_coefficients(D)
-        (gathered,) = rows.sum(CurvatureProduct(objective.link, U, V, self.point_key))
-        image = rows.working_gradient(gathered) / objective.score_weight
-        image += objective.penalty.ridge * D
+        V = rows.block_coefficients(D)
+        (gathered,) = rows.sum(CurvatureProduct(objective.link, self._U, V, self.point_key))
+        image = rows.working_gradient(gathered)
+        image /= objective.score_weight.astype(image.dtype)
+        image += objective.penalty.ridge.astype(D.dtype) * D
         return image if self.confined_to is None else image * self.confined_to
+
+    @cached_property
+    def _U(self) -> Coef:
+        """T as blocks take it, (width, K)."""
+        return self.objective.rows.block_coefficients(self.T)
 
     def for_steps(self) -> HessianProduct:
         """Return the product in single precision where that takes half the time, else itself."""
         rows = self.objective.rows.for_steps()
-        if rows.dtype == self.objective.rows.dtype:
+        too_strong = self.objective.penalty.ridge.max() > _STRONGEST_IN_SINGLE
+        if too_strong or rows.dtype == self.objective.rows.dtype:
             return self
         return replace(self, objective=replace(self.objective, rows=rows))
 
@@ -101,13 +111,15 @@ def conjugate_gradients(
 
     The systems of different problems share nothing but the passes over the data: step lengths
     differ, and a system that is solved well enough is not changed any more. After `most` products
-    D is a descent direction all the same (Golub and Van Loan 2013, algorithm 11.5.1).
+    D is a descent direction all the same (Golub and Van Loan 2013, algorithm 11.5.1). All arrays
+    have the precision of the products.
     """
     all_problems = product.objective.problems
     problems = np.arange(all_problems.count)
-    all_D, all_residuals = np.zeros_like(gradient), -gradient
+    all_residuals = -gradient.astype(product.objective.rows.dtype, copy=False)
+    all_D = np.zeros_like(all_residuals)
     D, residual = all_D, all_residuals
-    direction = metric.unwhiten(metric.whiten(residual))
+    direction = metric.preconditioned(residual)
     first = square = all_problems.inner(residual, direction)
     unsolved = square > 0
     for products in range(most + 1):
@@ -131,13 +143,13 @@ def conjugate_gradients(
         image = product(direction)
         curvature = objective.problems.inner(direction, image)
         unsolved = unsolved & (curvature > 0)
-        length = objective.problems.spread(_quotient(square, curvature, unsolved))
-        D += length * direction
-        residual -= length * image
+        length = _quotient(square, curvature, unsolved)
+        D += objective.problems.scaled_inplace(direction.copy(), length)
+        residual -= objective.problems.scaled_inplace(image, length)
         # 4. The next direction is conjugate to those before.
-        preconditioned = metric.unwhiten(metric.whiten(residual))
+        preconditioned = metric.preconditioned(residual)
         previous, square = square, objective.problems.inner(residual, preconditioned)
-        direction *= objective.problems.spread(_quotient(square, previous, unsolved))
+        objective.problems.scaled_inplace(direction, _quotient(square, previous, unsolved))
         direction += preconditioned
     # 5. What is left joins the solved systems; steps that overflowed are none.
     scores = all_problems.scores(problems)

@@ -19,6 +19,11 @@ def solved(factor: NDArray, b: NDArray, transposed: bool = False) -> NDArray:
     return linalg.lapack.dtrtrs(factor, b, lower=1, trans=int(transposed))[0]
 
 
+def twice_solved(factor: NDArray, b: NDArray) -> NDArray:
+    """Return (L L')^-1 b of a lower Cholesky factor L."""
+    return linalg.lapack.dpotrs(factor, b, lower=1)[0]
+
+
 def positive(diagonal: NDArray) -> NDArray:
     """Return a diagonal whose zeros (constant columns, saturated rows) are ones."""
     return np.where(diagonal > FLAT, diagonal, 1.0)

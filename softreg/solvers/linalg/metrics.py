@@ -8,8 +8,9 @@ preconditioned gradient M^-1 G.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol
 
 import numpy as np
@@ -19,11 +20,13 @@ from softreg._model.links import Link
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, PerRow, PerScore, Places
 from softreg.solvers.linalg.costs import costs_of
-from softreg.solvers.linalg.factors import JointEigenbasis, cholesky, positive, solved
+from softreg.solvers.linalg.factors import JointEigenbasis, cholesky, positive, solved, twice_solved
 
 # Share of the rows that are drawn with equal chances, so that no row's weight grows more than
 # tenfold beside what it were if all had equal chances.
 _UNIFORM = 0.1
+# Roots of a diagonal beyond this, or its inverse, would overflow in products of single precision.
+_ORDINARY_ROOT = 2.0**32
 
 
 class Metric(Protocol):
@@ -43,6 +46,10 @@ class Metric(Protocol):
     def unwhiten(self, v: NDArray) -> Coef:
         """Return the step (width, K) of whitened variables v (width K,)."""
 
+    def preconditioned(self, G: Coef) -> Coef:
+        """Return M^-1 G, the gradient G (width, K) made a step."""
+        return self.unwhiten(self.whiten(G))
+
     def refreshed(self, objective: Objective, T: Coef) -> Metric:
         """Return the Hessian at T as a metric, or the nearest metric that is cheap enough."""
 
@@ -60,7 +67,7 @@ class Metric(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class DiagonalMetric:
+class DiagonalMetric(Metric):
     """The Hessian's diagonal, where coefficients are too many for any factor.
 
     Attributes
@@ -77,10 +84,18 @@ class DiagonalMetric:
         return cls(np.sqrt(positive(objective.hessian_diagonal(T))))
 
     def whiten(self, G: Coef) -> NDArray:
-        return (G / self.root).ravel()
+        return (G / self._root_in(G.dtype)).ravel()
 
     def unwhiten(self, v: NDArray) -> Coef:
-        return v.reshape(self.root.shape) / self.root
+        return v.reshape(self.root.shape) / self._root_in(v.dtype)
+
+    def _root_in(self, dtype: np.dtype) -> Coef:
+        """Return the roots in a precision: where it is single, within its range."""
+        return self._single_root if dtype == np.float32 else self.root
+
+    @cached_property
+    def _single_root(self) -> Coef:
+        return np.clip(self.root, 1 / _ORDINARY_ROOT, _ORDINARY_ROOT).astype(np.float32)
 
     def refreshed(self, objective: Objective, T: Coef) -> Metric:
         return DiagonalMetric.at_coefficients(objective, T)
@@ -99,7 +114,7 @@ class DiagonalMetric:
 
 
 @dataclass(frozen=True, eq=False)
-class GramMetric:
+class GramMetric(Metric):
     """c G + ridge, the same for all scores, with the Gram matrix G = `Objective.gram`.
 
     c is the mean over the scores of p_k (1 - p_k) at the null model; the ridge, too, is their mean.
@@ -142,7 +157,7 @@ class GramMetric:
 
 
 @dataclass(frozen=True, eq=False)
-class EigenbasisMetric:
+class EigenbasisMetric(Metric):
     """c_k G + ridge_k for each problem k of one score, with the Gram matrix G.
 
     All of them are diagonal in the `JointEigenbasis` of c G and the ridge, with the means c and
@@ -190,7 +205,7 @@ class EigenbasisMetric:
 
 
 @dataclass(frozen=True, eq=False)
-class HessianMetric:
+class HessianMetric(Metric):
     """The Hessian at some T, or its blocks class by class, from all rows or from a sample.
 
     Moves of all classes alike change no probability. Along them the Hessian is all but flat, which
@@ -228,20 +243,26 @@ class HessianMetric:
         return cls([cholesky(H) for H in matrices], len(T), objective.link)
 
     def whiten(self, G: Coef) -> NDArray:
-        return self._solved(self.link.centred(G).T, transposed=False).ravel()
+        return self._solved(self.link.centred(G).T, solved).ravel()
 
     def unwhiten(self, v: NDArray) -> Coef:
-        step = self._solved(v, transposed=True)
-        return self.link.centred(step.reshape(-1, self.width).T)
+        return self._step(self._solved(v, partial(solved, transposed=True)))
 
-    def _solved(self, v: NDArray, transposed: bool) -> NDArray:
-        """Return L^-1 v or L'^-1 v, one row for each factor, of v (width K,)."""
+    def preconditioned(self, G: Coef) -> Coef:
+        return self._step(self._solved(self.link.centred(G).T, twice_solved))
+
+    def _step(self, rows: NDArray) -> Coef:
+        """Return the step (width, K), centred, of one row for each factor."""
+        return self.link.centred(rows.reshape(-1, self.width).T)
+
+    def _solved(self, v: NDArray, solve: Callable[[NDArray, NDArray], NDArray]) -> NDArray:
+        """Return what `solve` makes of each factor and its part of v (width K,), as its row."""
         rows = v.reshape(len(self.factors), -1)
         if len(rows) == 1:
-            return solved(self.factors[0], rows.T, transposed).T
+            return solve(self.factors[0], rows.T).T
         out = np.empty_like(rows)
         for factor, places in self._places_of_factors.values():
-            out[places] = solved(factor, rows[places].T, transposed).T
+            out[places] = solve(factor, rows[places].T).T
         return out
 
     @cached_property
