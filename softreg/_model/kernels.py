@@ -123,7 +123,8 @@ def weighted_grams(X: Array, C: Array, pairs: Pairs | None = None) -> Array:
     """
     K, d = len(C), X.shape[1]
     if _pair_gram_cost(K, d) < _scaled_gram_cost(K, d):
-        return symmetric(C @ pairs().T if pairs else pair_sums(C, X), d)
+        sums = C @ pairs().T if pairs else pair_sums(C, X)
+        return sums.take(places_in_triangle(d), axis=1)
     return _scaled_grams(X, C)
 
 
