@@ -21,7 +21,7 @@ MAP = """\
 __init__      the public names, nothing else
 _estimators/  WHAT USERS CALL: base, fit, streams, cv, metadata, softmax, sigmoid, optimum,
               regularization_path, from_sklearn
-_selection/   WHICH STRENGTH: path, refits, scoring, scorers, held_out, cv_scores,
+_selection/   WHICH STRENGTH: path, refit_steps, refits, scoring, scorers, held_out, cv_scores,
               leave_one_out
 solvers/      HOW (public): base, auto, outer_loop, proof, steps, lbfgs, newton
   linalg/     metrics, costs, factors, collinear, conjugate_gradients
