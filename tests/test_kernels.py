@@ -29,7 +29,8 @@ from softreg._model.block_kernels import (
     gram_sum,
 )
 from softreg._rows.base import SumOverRows
-from softreg._selection.refits import in_float32, refit_problems
+from softreg._selection.refit_steps import refit_problems
+from softreg._selection.refits import in_float32
 from softreg.solvers.base import Point
 from softreg.solvers.linalg.metrics import first_metric
 from softreg.solvers.steps import balanced, newton_step
@@ -146,6 +147,6 @@ def test_what_blocks_keep_of_their_scores_goes_with_the_product(one_thread):
     rough = in_float32(objective)
     newton_step(objective, start, metric, 1e-9)
     balanced(objective, start)
-    refit_problems(objective, rough, T, metric, 1e-9)
+    refit_problems(objective, rough, start, metric, 1e-9)
     for rows in (objective.rows, rough.rows):
         assert rows.score_stores and not any(rows.score_stores.values())

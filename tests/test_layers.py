@@ -21,11 +21,11 @@ MAP = """\
 __init__      the public names, nothing else
 _estimators/  WHAT USERS CALL: base, fit, streams, cv, metadata, softmax, sigmoid, optimum,
               regularization_path, from_sklearn
-_selection/   WHICH STRENGTH: path, sparse_path, refits, scoring, scorers, held_out, cv_scores,
-              leave_one_out
+_selection/   WHICH STRENGTH: path, sparse_path, refits, refit_steps, scoring, scorers, held_out,
+              cv_scores, leave_one_out
 solvers/      HOW (public): base, auto, outer_loop, proof, steps, lbfgs, newton, proximal_newton
   linalg/     metrics, costs, factors, collinear, conjugate_gradients, quadratic_model,
-              active_sets, group_newton
+              implicit_model, active_sets, group_newton
   minibatch/  solver, update, gradient, curvature, stream_state, class_candidates
 _encoding/    WHAT y MEANS, and every check: validation, column_faults, target_checks,
               class_values, answers, classes, labels, chunk_survey

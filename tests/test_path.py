@@ -9,6 +9,7 @@ from problems import PROBLEMS, objective, one_hot, overlapping, solved
 from sklearn.datasets import load_iris, load_wine
 
 from softreg import SigmoidRegression, SoftmaxRegression, SoftmaxRegressionCV, regularization_path
+from softreg._model.links import Problems
 from softreg._rows.threads import Limits, Threads
 from softreg._selection.path import C_values, extrapolated, path_points
 from softreg._selection.refits import Fold, FoldRefits, refits_in_groups
@@ -73,14 +74,28 @@ def test_strengths_may_lie_close_together_or_far_apart(one_thread, spacing):
         np.testing.assert_allclose(last.result.objective, alone.result.objective, rtol=1e-11)
 
 
-def test_a_trail_that_is_straight_in_log_c_is_followed():
-    """After one point the same is expected, after two a line in log C through the last two."""
-    slope, start = np.random.default_rng(1).normal(size=(2, 3, 2))
-    first = (0.1, 99 * np.ones((3, 2)))
-    np.testing.assert_array_equal(extrapolated([first], 5.0), first[1])
-    points = [first, *((C, start + np.log(C) * slope) for C in (1.0, 10.0, 20.0))]
-    for C in (20.0, 1e3):
-        np.testing.assert_allclose(extrapolated(points, C), start + np.log(C) * slope, rtol=1e-12)
+def test_a_trail_that_is_a_polynomial_in_log_c_is_followed():
+    """After one point the same is expected, after two a line, then what each problem's trail is."""
+    Cs, problems = np.array([0.1, 1.0, 10.0, 20.0, 50.0]), Problems(3, 6)
+    degrees, factors = np.repeat([0, 1, 2], 2), np.random.default_rng(1).normal(size=(3, 4, 6))
+
+    def trail(C):
+        used = np.arange(3)[:, None] <= degrees
+        return np.einsum("p,pjk,pk->jk", np.log(C) ** np.arange(3), factors, used)
+
+    points = [(C, trail(C)) for C in Cs]
+    np.testing.assert_array_equal(extrapolated(points[:1], 5.0, problems), points[0][1])
+    line = extrapolated(points[:2], 5.0, problems)[:, degrees < 2]
+    np.testing.assert_allclose(line, trail(5.0)[:, degrees < 2], rtol=1e-12)
+    for C in (50.0, 1e3):
+        expected = extrapolated(points[:4], C, problems)
+        np.testing.assert_allclose(expected, trail(C), rtol=1e-9, atol=1e-9)
+
+
+def test_a_trail_that_no_polynomial_foretells_is_expected_where_it_is():
+    """Of coefficients that go back and forth, no step is worth continuing."""
+    points = [(10.0**k, np.full((2, 3), (-1.0) ** k)) for k in range(4)]
+    np.testing.assert_array_equal(extrapolated(points, 1e4, Problems(1, 3)), points[-1][1])
 
 
 # ---- Grids --------------------------------------------------------------------------------------

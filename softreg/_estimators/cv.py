@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Self
@@ -124,11 +124,10 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             rows = sample.rows(has_intercept(self), threads)
             objective = pose(self, rows, sample.encoding, np.ones(1), features)
             labelled = as_labels(sample) if self._has_C_per_label(sample.encoding) else sample
-            scores_at = self._held_out_scores(objective, labelled, X, y, metadata, by_row)
+            scores_at, n_refits = self._held_out_scores(objective, labelled, X, y, metadata, by_row)
             Cs = C_values(objective, Cs)
-            results, scored = self._scored_path(
-                objective, Cs, labelled.encoding, scores_at, features
-            )
+            path = path_points(objective, Cs, partial(monitor_of, self), n_refits)
+            results, scored = self._scored_path(path, labelled.encoding, scores_at, features)
             # Where nothing varies any C will do, and it need not have a score.
             constant = objective.constant_problems
         indifferent = constant if scored.values.ndim > 2 else constant.all()
@@ -230,16 +229,17 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
 
     def _held_out_scores(
         self, objective: Objective, sample: Sample, X: Any, y: Any, metadata: Metadata, by_row: bool
-    ) -> ScoresAt:
-        """Return what scores rows by fits without them, of a sample encoded as it is scored.
+    ) -> tuple[ScoresAt, int]:
+        """Return what scores rows by fits without them, and how many fits that takes at each C.
 
+        The sample is encoded as it is scored.
         `by_row` says whether each row is left out alone, or each fold of `cv`.
         """
         encoding, answers = sample.encoding, sample.answers
         per_label = self._has_C_per_label(encoding)
         scores_at: ScoresAt
         if by_row:
-            count = answers.y.shape[0]
+            count, n_refits = answers.y.shape[0], 0  # but for the few rows that have to be refitted
             scores_at = partial(row_scores, LogLoss(encoding, answers, per_label))
         else:
             scorer = held_out_scorer(
@@ -247,6 +247,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             )
             folds = folds_of(self.cv, X, y, answers, metadata.splitter)
             tol, count = max(validation.check_tol(self.tol), _REFIT_TOL), len(folds)
+            n_refits = count
             refits = refits_in_groups(objective, folds, tol, standardizes(self))
             scores_at = partial(fold_scores, refits, scorer)
         if self.select == "1se" and count < 2:
@@ -255,12 +256,11 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
                 f'cv={validation.shown(self.cv)} gives {count}; choose select="best", or more '
                 "folds."
             )
-        return scores_at
+        return scores_at, n_refits
 
     def _scored_path(
         self,
-        objective: Objective,
-        Cs: NDArray,
+        path: Iterable[PathPoint],
         encoding: Encoding,
         scores_at: ScoresAt,
         features: dict[str, Any],
@@ -271,7 +271,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         fitted attributes that describe the columns of X.
         """
         results, scored, verbose = [], [], validation.check_verbose(self.verbose)
-        for path_point in path_points(objective, Cs, partial(monitor_of, self)):
+        for path_point in path:
             C, result = path_point.C, path_point.result
             validation.check_no_overflow(result.objective, result.coef)
             classifier = copy.copy(self)  # without what an earlier fit left

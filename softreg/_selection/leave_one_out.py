@@ -19,7 +19,9 @@ from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Scores
 from softreg._rows.base import slices
 from softreg._rows.blocks import Block
-from softreg._selection.refits import groups_within, refit_problems, rows_in_memory
+from softreg._selection.refit_steps import refit_problems
+from softreg._selection.refits import groups_within, rows_in_memory
+from softreg.solvers.base import Point
 from softreg.solvers.linalg.factors import cholesky, solved
 from softreg.solvers.linalg.metrics import Metric
 
@@ -204,7 +206,7 @@ def _scores_by_refits(
     if not len(solvable):
         return scores
     refits, count = refits.take_problems(solvable), len(solvable)
-    start = np.tile(T, count)
+    start = Point.at_coefficients(refits, np.tile(T, count))
     found = refit_problems(refits, refits, start, metric.repeated(count), _REFIT_TOL)
     kernel = _ScoresByOwnFit(found.T.reshape(len(T), count, -1))
     scores = scores.copy()

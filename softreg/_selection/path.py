@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from softreg._model.links import Problems
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
 from softreg.solvers.auto import smooth_solver
@@ -25,7 +27,9 @@ _GAIN, _SHRINKAGE = 0.01, 1e-4
 # As in scikit-learn, where no C changes anything.
 _DEFAULT_ENDS = (1e-4, 1e4)
 # Beyond this estimate of (F - F*) / F the solver's own descent is faster than Newton's steps.
-_NEAR = 0.1
+NEAR = 0.1
+# Coefficients are expected on polynomials through so many points of a path at most.
+MOST_NODES = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,32 +52,45 @@ class PathPoint:
     result: Result
 
 
-def extrapolated(points: Sequence[tuple[float, Coef]], C: float) -> Coef:
+def extrapolated(points: Sequence[tuple[float, Coef]], C: float, problems: Problems) -> Coef:
     """Return the coefficients expected at the next C, given the latest points (C, T) of a path.
 
-    On the line through the last two in log C, or those of the only one, or if C is inf the last
-    ones. Coefficients are nearly straight in log C, or become so where classes separate.
+    On the polynomial in log C through the last one, two or three of them: through as many, problem
+    by problem, as would have foretold the last one best. If C is inf, the last ones.
     """
-    latest_C, latest_T = points[-1]
-    if len(points) == 1 or np.isinf(C):
-        return latest_T
-    earlier_C, earlier_T = points[-2]
-    share = (np.log(C) - np.log(latest_C)) / (np.log(latest_C) - np.log(earlier_C))
-    return latest_T + share * (latest_T - earlier_T)
+    *earlier, (latest_C, latest) = points
+    if np.isinf(C) or not earlier:
+        return latest
+    if len(earlier) == 1:
+        return _on_polynomial(points, C)
+    counts = range(1, min(len(earlier), MOST_NODES) + 1)
+    errors = [_on_polynomial(earlier[-count:], latest_C) - latest for count in counts]
+    best = np.argmin([problems.inner(error, error) for error in errors], axis=0)
+    expected = [_on_polynomial(points[-count:], C) for count in counts]
+    return np.choose(problems.spread(best), expected)
+
+
+def _on_polynomial(points: Sequence[tuple[float, Coef]], C: float) -> Coef:
+    """Return T at C on the polynomial in log C through points (C, T): Lagrange's formula."""
+    expected = np.zeros_like(points[0][1])
+    for a, T in points:
+        expected += math.prod(math.log(C / b) / math.log(a / b) for b, _ in points if b != a) * T
+    return expected
 
 
 def path_points(
-    objective: Objective, Cs: NDArray, new_monitor: Callable[[], Monitor]
+    objective: Objective, Cs: NDArray, new_monitor: Callable[[], Monitor], n_refits: int = 0
 ) -> Iterator[PathPoint]:
     """Yield the optimum of an objective whose penalty is divided by each C, ascending.
 
     Along the path the start is extrapolated, and the metric, however old, follows the penalty.
+    It is refreshed where that saves `n_refits` fits, which take it over, more than it costs.
     """
     trail: list[tuple[float, Coef]] = []
     previous = None
     for C in Cs:
         posed, monitor = objective.at_strength(C), new_monitor()
-        expected = extrapolated(trail, C) if trail else posed.null()
+        expected = extrapolated(trail, C, posed.problems) if trail else posed.null()
         penalised, expected = identified(posed, expected)
         # 1. Where to start, and in which metric: nothing may be left of a Hessian without penalty.
         is_near, descend = False, smooth_solver(penalised).descend
@@ -84,7 +101,7 @@ def path_points(
         else:
             change = penalised.penalty.ridge - previous.objective.penalty.ridge
             metric = previous.metric.with_ridge_change(penalised, change)
-            is_near = bool((relative_estimate(penalised, start, metric) <= _NEAR).all())
+            is_near = bool((relative_estimate(penalised, start, metric) <= NEAR).all())
         if is_saturated(penalised, start, metric):
             start = through_temperatures(penalised, start, monitor, descend)
             metric, is_near = first_metric(penalised, start.T), False
@@ -92,10 +109,12 @@ def path_points(
         descend = Newton().descend if is_near else descend
         minimum = run_rounds(penalised, start, metric, monitor, descend)
         # 3. Lead on to the next C.
-        T = minimum.point.T
+        T, metric = minimum.point.T, minimum.metric
+        if n_refits * minimum.avoidable_passes > metric.refresh_passes(penalised):
+            metric = metric.refreshed(penalised, T)
         result = result_from(penalised, minimum.point, minimum.converged, monitor)
-        trail = [*trail[-1:], (C, T)]
-        previous = PathPoint(C, penalised, T, minimum.metric, result)
+        trail = [*trail[-MOST_NODES:], (C, T)]
+        previous = PathPoint(C, penalised, T, metric, result)
         yield previous
 
 

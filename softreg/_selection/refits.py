@@ -11,17 +11,16 @@ from numpy.typing import NDArray
 from softreg._model.links import Link
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
-from softreg._rows.arrays import Coef, Places
+from softreg._rows.arrays import Coef
 from softreg._rows.blocks import Block
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows
-from softreg._selection.path import PathPoint, extrapolated
+from softreg._selection.path import MOST_NODES, NEAR, PathPoint, extrapolated
+from softreg._selection.refit_steps import MOST_ITERATIONS, Refitted, refit_problems
 from softreg.solvers.auto import choose_solver
 from softreg.solvers.base import Monitor, Point
-from softreg.solvers.linalg.conjugate_gradients import HessianProduct, conjugate_gradients
-from softreg.solvers.linalg.metrics import Metric, first_metric
-from softreg.solvers.outer_loop import run_rounds
-from softreg.solvers.steps import line_search, relative_estimate
+from softreg.solvers.linalg.metrics import Metric
+from softreg.solvers.steps import relative_estimate
 
 # The intercept of a class that a fold lacks: below any score, so that it adds nothing.
 _UNSEEN_INTERCEPT = -1e3
@@ -47,13 +46,6 @@ class FoldFit(NamedTuple):
     T: Coef
     n_iter: int
     scores: NDArray
-
-
-class Refitted(NamedTuple):
-    """Coefficients (width, K) of refits, and the iterations that each problem took, (B,)."""
-
-    T: Coef
-    n_iter: NDArray[np.intp]
 
 
 class FoldRefits:
@@ -97,18 +89,33 @@ class FoldRefits:
     def _refitted(self, path_point: PathPoint) -> Refitted:
         """Return all refits at a point of the path, with coefficients (width, folds * K)."""
         C, count = path_point.C, len(self.folds)
-        start = T_of_all = np.tile(path_point.T, count)
-        if self._displacements:
-            start = T_of_all + extrapolated(self._displacements, C)
-        refitted = refit_problems(
-            self._refits.at_strength(C),
-            self._refits_in_float32.at_strength(C),
-            self._without_unseen(start),
-            path_point.metric.repeated(count),
-            self._tol,
-        )
-        self._displacements = [*self._displacements[-1:], (C, refitted.T - T_of_all)]
+        objective, metric = self._refits.at_strength(C), path_point.metric.repeated(count)
+        T_of_all = np.tile(path_point.T, count)
+        start = self._start(objective, C, T_of_all, metric)
+        in_float32 = self._refits_in_float32.at_strength(C)
+        refitted = refit_problems(objective, in_float32, start, metric, self._tol)
+        trail = self._displacements[-MOST_NODES:]
+        self._displacements = [*trail, (C, refitted.T - T_of_all)]
         return refitted
+
+    def _start(self, objective: Objective, C: float, T_of_all: Coef, metric: Metric) -> Point:
+        """Return where the refits are expected, given the fit to all rows, (width, folds * K).
+
+        Where that is far from their optimum, they are displaced as at the latest C, if F is less
+        there.
+        """
+        if not self._displacements:
+            return Point.at_coefficients(objective, self._without_unseen(T_of_all))
+        change = extrapolated(self._displacements, C, objective.problems)
+        start = Point.at_coefficients(objective, self._without_unseen(T_of_all + change))
+        far = np.flatnonzero(~(relative_estimate(objective, start, metric) <= NEAR))
+        if not far.size:
+            return start
+        T = self._without_unseen(T_of_all + self._displacements[-1][1])
+        subset = objective.take_problems(far)
+        latest = Point.at_coefficients(subset, objective.problems.columns(T, far))
+        less = np.flatnonzero(~(start.value[far] <= latest.value))
+        return start.with_problems(objective, far[less], latest.take_problems(subset, less))
 
     def _unpenalised(self, link: Link) -> Refitted:
         """Return the fits without a penalty, made one by one."""
@@ -118,7 +125,7 @@ class FoldRefits:
             of_fold = rows.replaced(coordinates=raw, weight=rows.weights * fold.train)
             penalty = Ridge.none(len(raw.scale))
             objective = Objective.in_working_coordinates(link, of_fold, penalty)
-            monitor = Monitor(self._tol, _MOST_ITERATIONS)
+            monitor = Monitor(self._tol, MOST_ITERATIONS)
             fit = choose_solver(objective).minimise(objective, objective.null(), monitor)
             coefficients.append(rows.coordinates.working(fit.coef, fit.intercept))
             n_iter.append(fit.n_iter)
@@ -217,104 +224,6 @@ class _HeldOutScores:
         if self.unseen.any():
             self.link.set_unseen_inplace(Z, self.unseen, self.weight)
         return Z.T
-
-
-# Newton's equations are solved until the next estimate is a tenth of the tolerance, or this share
-# of their right-hand sides is left.
-_LEAST_RESIDUAL = 0.05
-# Steps that take three quarters off the estimate are good enough to go on with.
-_SUFFICIENT_RATIO = 0.25
-# What so many steps do not solve differs too much from the fit to all rows for its metric.
-_MOST_PRODUCTS, _MOST_STEPS = 100, 6
-# Iterations after which a fit that has no end, as where free features separate classes, is left.
-_MOST_ITERATIONS = 200
-
-
-def refit_problems(
-    objective: Objective, rough: Objective, start: Coef, metric: Metric, tol: float
-) -> Refitted:
-    """Return coefficients (width, K) at which each F is estimated to be least, within tol F.
-
-    Newton's steps by conjugate gradients in a metric, such as that of a fit to all rows; problems
-    that these do not solve are solved alone. `rough` is the objective `in_float32`, whose products
-    serve the steps as long as each takes enough off the estimate.
-    """
-    point = Point.at_coefficients(objective, start)
-    unsolved = np.flatnonzero(~objective.constant_problems)
-    previous = np.full(objective.problems.count, np.inf)
-    underestimated, n_iter = np.ones_like(previous), np.zeros(len(previous), dtype=np.intp)
-    for _ in range(_MOST_STEPS):
-        # 1. Leave out the problems that are solved.
-        unsolved, estimate = _unsolved(unsolved, objective, point, metric, tol / underestimated)
-        if not unsolved.size:
-            return Refitted(point.T, n_iter)
-        # 2. Products in double precision where those in single no longer get anywhere.
-        if not (estimate <= _SUFFICIENT_RATIO * previous[unsolved]).all():
-            rough = objective
-        # 3. Newton's step, only as accurate as the estimate needs.
-        subset, subset_point, subset_metric = _take_problems(unsolved, objective, point, metric)
-        residual = np.clip(np.sqrt(0.1 * tol / estimate), _LEAST_RESIDUAL, 0.5)
-        step = _newton_step(rough.take_problems(unsolved), subset_point, subset_metric, residual)
-        # 4. The step's own energy shows by how much the metric underestimates F - F*, where the
-        #    rows left out had held up the curvature.
-        energy = -0.5 * subset.problems.inner(subset_point.gradient, step)
-        energy /= np.maximum(subset_point.value, np.finfo(float).tiny)
-        underestimated[unsolved], previous[unsolved] = np.maximum(1, energy / estimate), estimate
-        # 5. Go along it as far as F falls.
-        reached = line_search(subset, subset_point, step)
-        point = point.with_problems(objective, unsolved, reached)
-        n_iter[unsolved] += 1
-    unsolved, _ = _unsolved(unsolved, objective, point, metric, tol / underestimated)
-    monitor = Monitor(tol, _MOST_ITERATIONS)
-    point = _solved_by_rounds(objective, point, unsolved, monitor)
-    n_iter[unsolved] += len(monitor.losses)
-    return Refitted(point.T, n_iter)
-
-
-def _unsolved(
-    problems: Places, objective: Objective, point: Point, metric: Metric, tol: NDArray
-) -> tuple[NDArray, NDArray]:
-    """Return those of some problems whose estimate of (F - F*) / F exceeds `tol` (B,), and it."""
-    if not problems.size:
-        return problems, np.empty(0)
-    estimate = relative_estimate(*_take_problems(problems, objective, point, metric))
-    above = estimate > tol[problems]
-    return problems[above], estimate[above]
-
-
-def _take_problems(
-    problems: Places, objective: Objective, point: Point, metric: Metric
-) -> tuple[Objective, Point, Metric]:
-    """Return the objective, point and metric of some of the problems."""
-    return (
-        objective.take_problems(problems),
-        point.take_problems(objective, problems),
-        metric.take_problems(objective, problems),
-    )
-
-
-def _newton_step(objective: Objective, point: Point, metric: Metric, residual: NDArray) -> NDArray:
-    """Return Newton's step (width, K), but for a share (B,) of its equations' right-hand sides."""
-
-    def enough(_objective: Objective, problems: Places, _left: NDArray, ratio: NDArray) -> NDArray:
-        return ratio <= residual[problems]
-
-    product = HessianProduct(objective, point.T)
-    step, _, _ = conjugate_gradients(product, point.gradient, metric, enough, _MOST_PRODUCTS)
-    product.forget()
-    return step
-
-
-def _solved_by_rounds(
-    objective: Objective, point: Point, problems: Places, monitor: Monitor
-) -> Point:
-    """Return the point with some of the problems at their optimum, by rounds of the outer loop."""
-    if not problems.size:
-        return point
-    subset, start = objective.take_problems(problems), point.take_problems(objective, problems)
-    descend = choose_solver(subset).descend
-    minimum = run_rounds(subset, start, first_metric(subset, start.T), monitor, descend)
-    return point.with_problems(objective, problems, minimum.point)
 
 
 def in_float32(objective: Objective) -> Objective:

@@ -116,11 +116,13 @@ class Minimum:
     point : Point, of all problems
     converged : ndarray (B,) of bool
     metric : Metric, the latest of all problems
+    avoidable_passes : float, how many passes a better one might have saved of the last step
     """
 
     point: Point
     converged: Mask
     metric: Metric
+    avoidable_passes: float
 
 
 def run_outer_loop(objective: Objective, start: Coef, monitor: Monitor, descend: Descent) -> Result:
@@ -143,7 +145,7 @@ def run_rounds(
     if costs_of(objective).single_precision_pays:
         objective = objective.for_descents()
     rough, point = None if exact is objective else objective, start
-    converged, latest = objective.constant_problems.copy(), first
+    converged, latest, avoidable = objective.constant_problems.copy(), first, 0.0
     for members in _groups(objective):
         every = _Group(problems, exact, rough, start, first, first, np.zeros_like(problems))
         group: _Group | None = every.take_problems(members)
@@ -153,11 +155,12 @@ def run_rounds(
             if not monitor.reason:
                 group = _stepped(group, report)
             point = point.with_problems(exact, group.problems, group.point)
-            latest = group.metric if len(group.problems) == len(problems) else latest
+            if len(group.problems) == len(problems):
+                latest, avoidable = group.metric, group.avoidable_passes
             rough = None if group.rough is None else rough
             solved, group = _without_solved(before, group, monitor)
             converged[before.problems[solved]] = True
-    return Minimum(point, converged, latest)
+    return Minimum(point, converged, latest, avoidable)
 
 
 def _groups(objective: Objective) -> list[Places]:
@@ -199,7 +202,7 @@ def _stepped(group: _Group, monitor: ProblemsMonitor) -> _Group:
     """
     objective, start = group.exact, group.point
     if monitor.of_all.reached(start.estimate, start.gap, start.value).all():
-        return group
+        return replace(group, avoidable_passes=0.0)
     metric = _refreshed_if_it_pays(group)
     is_recent = metric.is_hessian and not is_near(objective, start, metric).all()
     end, n_products = newton_step(objective, start, metric, monitor.of_all.tol)
