@@ -166,6 +166,15 @@ class Objective:
             score_weight=self.score_weight[scores],
         )
 
+    def take_features(self, features: Places) -> Objective:
+        """Return the objective of some features, ascending, the coefficients of others being 0.
+
+        Its coefficients are those rows of T, and the intercept's.
+        """
+        places = np.append(features, np.arange(len(self.rows.coordinates.scale), self.shape[0]))
+        rows, penalty = self.rows.take_features(features), self.penalty.take_features(places)
+        return replace(self, rows=rows, penalty=penalty, spaces=())
+
     def on_rows(self, rows: Rows) -> Objective:
         """Return the objective of other rows, at the same strength in the user's units."""
         weight, mean_weight = rows.totals.score_divisor, float(rows.totals.score_weight.mean())

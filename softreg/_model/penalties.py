@@ -52,6 +52,9 @@ class Penalty(Protocol):
     def take_scores(self, scores: Places) -> Penalty:
         """Return the penalty of some scores."""
 
+    def take_features(self, features: Places) -> Penalty:
+        """Return the penalty of some rows of T, among which all others are zero."""
+
     def repeated(self, count: int) -> Penalty:
         """Return the penalty of `count` copies of the scores."""
 
@@ -193,6 +196,9 @@ class Ridge:
 
     def take_scores(self, scores: Places) -> Ridge:
         return self if self.l2.shape[1] == 1 else Ridge(self.l2[:, scores])
+
+    def take_features(self, features: Places) -> Ridge:
+        return Ridge(self.l2[features])
 
     def repeated(self, count: int) -> Ridge:
         return self if self.l2.shape[1] == 1 else Ridge(np.tile(self.l2, count))

@@ -135,6 +135,10 @@ class ElasticNet:
         l1 = self.l1 if self.l1.shape[1] == 1 else self.l1[:, scores]
         return replace(self, smooth_part=smooth_part, l1=l1)._simplest()
 
+    def take_features(self, features: Places) -> ElasticNet:
+        smooth_part = self.smooth_part.take_features(features)
+        return ElasticNet(smooth_part, self.l1[features], self.groups.take(features))
+
     def repeated(self, count: int) -> ElasticNet:
         l1 = self.l1 if self.l1.shape[1] == 1 else np.tile(self.l1, count)
         return replace(self, smooth_part=self.smooth_part.repeated(count), l1=l1)

@@ -82,6 +82,12 @@ class Totals:
             largest_offset=self.largest_offset[scores],
         )
 
+    def take_features(self, features: Places) -> Totals:
+        """Return the totals of the same rows with some features."""
+        share = len(features) / len(self.moments.value)
+        moments = self.moments.take(features)
+        return replace(self, n_values=share * self.n_values, moments=moments)
+
     @property
     def weight(self) -> float:
         """Sum of the weights."""
@@ -184,6 +190,10 @@ class Rows(ABC):
     @abstractmethod
     def take_scores(self, scores: Places) -> Self:
         """Return the same rows with the targets of some scores, in the same blocks."""
+
+    @abstractmethod
+    def take_features(self, features: Places) -> Self:
+        """Return the same rows with some features, ascending, and their coordinates."""
 
     @abstractmethod
     def batches(self, size: int, random: np.random.Generator | None) -> Iterator[Rows]:

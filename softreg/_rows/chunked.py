@@ -133,6 +133,15 @@ class ChunkedRows(Rows):
             empty_chunk=self.empty_chunk.take_scores(scores),
         )
 
+    def take_features(self, features: Places) -> Self:
+        source = self.source
+        return self.replaced(
+            source=EachPass(lambda: (chunk.take_features(features) for chunk in source)),
+            known_totals=self.totals.take_features(features),
+            empty_chunk=self.empty_chunk.take_features(features),
+            coordinates=self.coordinates.take(features),
+        )
+
     def sampled(self, importance: RowKernel, chance: Chance) -> ChunkedRows:
         (total,) = self.sum(SumOverRows(importance))
         samples = []

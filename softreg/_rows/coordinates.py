@@ -102,8 +102,9 @@ class Coordinates:
         return Coordinates(np.where(far, centre, 0.0), np.where(odd, size, 1.0), self.intercept)
 
     def take(self, features: Places) -> Coordinates:
-        """Return the coordinates of some features, as dense blocks of these have them."""
-        return Coordinates(self.centre[features], self.scale[features], self.intercept)
+        """Return the coordinates of some features."""
+        stored = None if self.stored is None else self.stored.take(features)
+        return Coordinates(self.centre[features], self.scale[features], self.intercept, stored)
 
     @cached_property
     def of_sparse_blocks(self) -> Coordinates:

@@ -276,6 +276,14 @@ class MemoryRows(Rows):
             Y=self.Y.take_scores(scores), offset=offset, known_totals=totals, score_stores=stores
         )
 
+    def take_features(self, features: Places) -> Self:
+        known = self.known_totals
+        return self.replaced(
+            X=self.X[:, features],
+            coordinates=self.coordinates.take(features),
+            known_totals=None if known is None else known.take_features(features),
+        )
+
     def repeated(self, counts: NDArray) -> Self:
         """Return the same rows for several fits, in each of which they count `counts` (fits, n).
 

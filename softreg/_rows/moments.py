@@ -80,6 +80,17 @@ class Moments:
             is_stored=is_stored,
         )
 
+    def take(self, features: Places) -> Moments:
+        """Return the moments of some columns."""
+        return replace(
+            self,
+            value=self.value[features],
+            varies=self.varies[features],
+            excess=self.excess[features],
+            deviation=self.deviation[features],
+            is_stored=None if self.is_stored is None else self.is_stored[features],
+        )
+
     @property
     def mean(self) -> NDArray[np.float64]:
         """The weighted mean of each column, (d,)."""

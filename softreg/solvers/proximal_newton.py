@@ -12,8 +12,9 @@ from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask
 from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, Solver, rounding
 from softreg.solvers.linalg.costs import costs_of
+from softreg.solvers.linalg.implicit_model import ImplicitModel
 from softreg.solvers.linalg.metrics import first_metric
-from softreg.solvers.linalg.quadratic_model import QuadraticModel
+from softreg.solvers.linalg.quadratic_model import QuadraticModel, with_likeliest
 from softreg.solvers.newton import Newton
 from softreg.solvers.outer_loop import run_rounds
 from softreg.solvers.proof import result_from
@@ -31,8 +32,13 @@ _STRAY = 1e-7
 # A gradient of free coefficients that is zero, nearly.
 _BALANCED = 1e-8
 _MOST_HALVINGS = 40
+# Hessians up to this order are made, also where they have a lower rank.
+_LARGE = 500
 # Steps in a row that may lower F by no more than rounding.
 _PATIENCE = 3
+
+
+Model = QuadraticModel | ImplicitModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +49,14 @@ class Stage:
     ----------
     multiple : float, of the penalty
     point : Point, with F and gradients at that multiple
-    model : QuadraticModel or None, the latest
+    model : Model or None, the latest
     spent : float, multiply-adds of steps in it since it was made, which a newer one might save
     before : tuple (multiple, T) or None, the optimum before that
     """
 
     multiple: float
     point: Point
-    model: QuadraticModel | None = None
+    model: Model | None = None
     spent: float = 0.0
     before: tuple[float, Coef] | None = None
 
@@ -216,7 +222,7 @@ def _moved_to(
     while not monitor.reason:
         # 2. The model, and a step to its minimum.
         if model is None:
-            model, spent = QuadraticModel.at_point(posed, point, needed), 0.0
+            model, spent = model_at(posed, point, needed), 0.0
         step, work = model.step(posed, point)
         end = _taken(posed, point, model, step)
         if end is None:  # F would rise by a model of elsewhere
@@ -241,6 +247,20 @@ def _moved_to(
     is_close = bool(monitor.of_all.reached(point.estimate, 0.0, point.value)[0])
     is_reached = is_solved or (n_stalled == _PATIENCE and is_close)
     return Stage(multiple, point, model, spent, (stage.multiple, stage.point.T)), is_reached
+
+
+def model_at(posed: Objective, point: Point, needed: Mask) -> Model:
+    """Return the model at a point, of the coefficients `needed` and some more.
+
+    Implicit where the Hessian is too large, or its order so far above its rank that products with
+    it cost less than factors.
+    """
+    inside = with_likeliest(posed, point.gradient, needed)
+    order = np.count_nonzero(inside)
+    rank = posed.rows.n * max(1, posed.shape[1] - 1)
+    if order**2 > posed.rows.value_budget or order > max(rank, _LARGE):
+        return ImplicitModel(point.T, inside)
+    return QuadraticModel.at_point(posed, point, inside)
 
 
 def _needed(posed: Objective, stage: Stage, multiple: float) -> Mask:
@@ -270,7 +290,7 @@ def _start(objective: Objective, posed: Objective, stage: Stage, multiple: float
     return expected if (expected.value < point.value).all() else point
 
 
-def _taken(posed: Objective, point: Point, model: QuadraticModel, step: Coef) -> Point | None:
+def _taken(posed: Objective, point: Point, model: Model, step: Coef) -> Point | None:
     """Return the point after as much of a step as lowers F, with a certificate where it is near.
 
     None if a newer model comes first.

@@ -56,11 +56,10 @@ class QuadraticModel:
     cost: float
 
     @classmethod
-    def at_point(cls, objective: Objective, point: Point, needed: Mask) -> QuadraticModel:
-        """Return the model at a point of one problem: of coefficients `needed`, and some more."""
+    def at_point(cls, objective: Objective, point: Point, inside: Mask) -> QuadraticModel:
+        """Return the model at a point of one problem, of the coefficients `inside`."""
         penalty, shape = objective.sparse_penalty, objective.shape
         free = np.broadcast_to(penalty.free, shape)
-        inside = _with_likeliest(objective, point.gradient, needed & ~free)
         scores, features = np.nonzero((inside | free).T)
         H = objective.coordinate_hessian(point.T, features, scores)
         by_score = np.bincount(scores, minlength=shape[1])
@@ -114,11 +113,11 @@ class QuadraticModel:
         return group_lasso_minimiser(H, b, l1[starts], starts, start)
 
 
-def _with_likeliest(objective: Objective, gradient: Coef, needed: Mask) -> Mask:
+def with_likeliest(objective: Objective, gradient: Coef, needed: Mask) -> Mask:
     """Return the coefficients needed, (width, K), and the likeliest others, in whole groups."""
     room = int(_ROOM * needed.sum()) + _LEAST_ROOM
     shares = objective.sparse_penalty.shares(gradient)
-    shares[needed] = np.inf
+    shares[needed & (shares > 0)] = np.inf
     if room >= shares.size:
         return shares > 0
     least = np.partition(shares.ravel(), -room)[-room]
