@@ -93,7 +93,7 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
         it names all that y holds. "balanced" gives all classes that have any the same total weight,
         ``S`` divided by their number.
     label_smoothing : float in [0, 1), default=0.0
-        Replaces targets y by ``(1 - a) y + a / n_classes``.
+        The share e of smoothing: targets y are replaced by ``(1 - e) y + e / n_classes``.
     classes : array-like of shape (n_classes,), default=None
         The classes in the order of the columns of coefficients and probabilities, also of those
         that y lacks, as a fold may: their probability is next to 0. None: sorted labels; for class
