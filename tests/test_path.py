@@ -6,6 +6,7 @@ import pytest
 import scipy.sparse as sp
 from parts import SOURCES, TARGETS, close, elsewhere, make, minimiser, newton
 from problems import PROBLEMS, objective, one_hot, overlapping, solved
+from sklearn.base import clone
 from sklearn.datasets import load_iris, load_wine
 
 from softreg import SigmoidRegression, SoftmaxRegression, SoftmaxRegressionCV, regularization_path
@@ -335,6 +336,51 @@ def test_the_frame_holds_every_coefficient_once(kind):
         assert set(table[table["C"] == C]["objective"]) == {path.objective[i]}
     unnamed = regularization_path(X, y, [1.0], estimator=estimator, **terms)
     assert unnamed.feature_names.tolist() == ["x0", "x1", "x2", "x3"]
+
+
+SPARSE = {
+    "lasso": SoftmaxRegression(l1_ratio=1, standardize=True, tol=1e-12),
+    "features": SoftmaxRegression(l1_ratio=1, l1_groups="feature", tol=1e-12),
+    "elastic net of labels": SigmoidRegression(l1_ratio=0.5, standardize=True, tol=1e-12),
+}
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_a_sparse_path_is_that_of_single_fits_from_where_all_is_zero(name):
+    """Every point is proven, has the F and zeros of its own fit, and the grid spans the ratio."""
+    model = SPARSE[name]
+    path = regularization_path(X, y, 6, ratio=0.01, estimator=model)
+    np.testing.assert_allclose(path.Cs[-1] / path.Cs[0], 100)
+    assert path.proven.all() and (path.optimality_gap <= 1e-8 * path.objective).all()
+    assert path.n_nonzero_features[0] == 0 < path.n_nonzero_features[1]
+    assert sp.issparse(path.coefficients) and path.coef.shape == (6, 3, 4)
+    for i, C in enumerate(path.Cs):
+        alone = clone(model).set_params(C=C).fit(X, y)
+        np.testing.assert_allclose(path.objective[i], alone.objective_, rtol=1e-9)
+        np.testing.assert_allclose(path.predict_proba(X, C), alone.predict_proba(X), atol=1e-5)
+        assert path.n_nonzero_features[i] == (path.coef[i] != 0).any(axis=0).sum()
+        np.testing.assert_array_equal(path.coef[i] == 0, alone.coef_ == 0)
+    frame = path.to_frame().groupby("C").first()
+    np.testing.assert_array_equal(frame["n_nonzero_features"], path.n_nonzero_features)
+
+
+def test_a_path_predicts_at_its_own_strengths_only():
+    """No penalty is one of them; others are refused with the nearest."""
+    path = regularization_path(X, y, [0.1, 10, np.inf])
+    with_offset = path.predict_proba(X, np.inf, offset=np.ones((len(y), 3)))
+    np.testing.assert_allclose(with_offset, path.predict_proba(X, np.inf), atol=1e-12)
+    alone = SoftmaxRegression(C=10).fit(X, y)
+    np.testing.assert_allclose(path.predict_proba(X, 10), alone.predict_proba(X), atol=1e-4)
+    for C, message in ((3.0, "C=3.0 .*nearest of Cs is 10.0"), (1e9, "is inf"), (-1, "C=-1 .*> 0")):
+        with pytest.raises(ValueError, match=message):
+            path.predict_proba(X, C)
+
+
+@pytest.mark.parametrize("ratio", [0, 1, -0.1, "0.1", np.nan, True])
+def test_a_ratio_that_spans_nothing_is_refused(ratio):
+    """It is a share of the largest useful strength."""
+    with pytest.raises(ValueError, match="ratio=.* between 0 and 1"):
+        regularization_path(X, y, 3, ratio=ratio, estimator=SoftmaxRegression(l1_ratio=1))
 
 
 def test_a_path_leaves_the_estimator_as_it_was():

@@ -104,13 +104,13 @@ class RegularizationPath:
         ValueError
             If C is not of the path, or X has other features.
         """
-        found = np.flatnonzero(np.isclose(self.Cs, C, rtol=1e-12, atol=0) | (self.Cs == C))
-        if not found.size:
-            nearest = self.Cs[np.argmin(np.abs(np.log(self.Cs) - np.log(C)))]
+        strength = 1 / validation.check_C(C)[0]
+        at, K = int(np.argmin(np.abs(1 / self.Cs - strength))), self.intercept.shape[1]
+        if not np.isclose(1 / self.Cs[at], strength, rtol=1e-12, atol=0):
             raise ValueError(
-                f"C={validation.shown(C)} is not of the path; the nearest of Cs is {nearest!r}."
+                f"C={validation.shown(C)} is not of the path; the nearest of Cs is "
+                f"{validation.shown(self.Cs[at])}."
             )
-        at, K = int(found[0]), self.intercept.shape[1]
         fitted = {
             "coef_": self.coefficients[at * K : (at + 1) * K],
             "intercept_": self.intercept[at],

@@ -178,8 +178,9 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
         part of F. Where it does not, `converged_` rests on an estimate. Only after `fit` and
         `fit_chunks`.
     loss_curve_ : ndarray of shape (n_iter,)
-        F after each iteration, where the start is far off first that of smoother losses, which are
-        no less; after `partial_fit` the mean loss of each chunk before it was learned from.
+        F after each iteration, where the start is far off first that of smoother losses, or, with
+        `l1_ratio` above 0, of stronger penalties, which are no less; after `partial_fit` the mean
+        loss of each chunk before it was learned from.
     validation_curve_ : ndarray of shape (n_iter,)
         Mean loss of rows held out, after each epoch; only after `MiniBatch` with early stopping.
     n_samples_seen_ : int

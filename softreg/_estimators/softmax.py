@@ -93,7 +93,7 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
         it names all that y holds. "balanced" gives all classes that have any the same total weight,
         ``S`` divided by their number.
     label_smoothing : float in [0, 1), default=0.0
-        Replaces targets y by ``(1 - a) y + a / n_classes``.
+        The share e of smoothing: targets y are replaced by ``(1 - e) y + e / n_classes``.
     classes : array-like of shape (n_classes,), default=None
         The classes in the order of the columns of coefficients and probabilities, also of those
         that y lacks, as a fold may: their probability is next to 0. None: sorted labels; for class
@@ -149,8 +149,9 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
         Whether the gap proves what `tol` asks for: it is at most ``max(tol, 1e-8)`` times F. Where
         it is not, `converged_` rests on an estimate.
     loss_curve_ : ndarray of shape (n_iter,)
-        F after each iteration, where the start is far off first that of smoother losses, which are
-        no less; after `partial_fit` the mean loss of each chunk before it was learned from.
+        F after each iteration, where the start is far off first that of smoother losses, or, with
+        `l1_ratio` above 0, of stronger penalties, which are no less; after `partial_fit` the mean
+        loss of each chunk before it was learned from.
     validation_curve_ : ndarray of shape (n_iter,)
         Mean loss of rows held out, after each epoch; only after `MiniBatch` with early stopping.
     n_samples_seen_ : int

@@ -19,6 +19,8 @@ from softreg.solvers.proximal_newton import (
 # The largest C of a grid is the least over this; where columns are more than rows, over the second
 # (as in glmnet).
 _SPAN, _SPAN_OF_WIDE = 1e-4, 1e-2
+# The least C is below the largest of no use by this share, more than rounding of gradients.
+_MARGIN = 1e-10
 
 
 def sparse_path_results(
@@ -52,7 +54,7 @@ def sparse_C_values(
     if not isinstance(Cs, int):
         return Cs
     exact = objective.in_double()
-    multiple = largest_useful_multiple(exact, new_monitor())
+    multiple = largest_useful_multiple(exact, new_monitor()) * (1 + _MARGIN)
     wide = len(exact.rows.coordinates.scale) > exact.rows.totals.n
     span = ratio if ratio is not None else (_SPAN_OF_WIDE if wide else _SPAN)
     return np.geomspace(1 / multiple, 1 / (multiple * span), Cs)
