@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg._model.kernels import coordinate_hessian, feature_pairs, gram, weighted_grams
+from softreg._model.kernels import feature_pairs, gram, weighted_grams
 from softreg._model.links import Link
 from softreg._rows.arrays import Coef, PerProblem, PerRow, PerScore, Places, RowLosses, Scores
 from softreg._rows.blocks import Block
@@ -109,23 +109,32 @@ class CoordinateHessian(PointKernel):
 
     Attributes
     ----------
-    features : ndarray (p,), ascending, from whose columns, and the intercept's, they are
-    places : ndarrays (q,) and (q,), their places among these columns, and their scores, ascending
+    features, scores : ndarrays (q,), scores ascending; the intercept's place is after all features
     whole : bool, whether all scores' products of the columns are made, of which some are taken
     """
 
     features: Places
-    places: tuple[Places, Places]
+    scores: Places
     whole: bool
 
     def __call__(self, block: Block) -> tuple[NDArray]:
         """Return the weighted sum over a block."""
-        P, X = self.probabilities(block), block.columns(self.features)
+        P, features, scores = self.probabilities(block), self.features, self.scores
         if self.whole:
-            at = self.places[0] + X.shape[1] * self.places[1]
+            columns, at = np.unique(features, return_inverse=True)
+            X = block.columns(columns[columns < len(block.coordinates.centre)])
+            at = at + X.shape[1] * scores
             return (self.link.hessian(P, X, block.weights())[0][at[:, None], at],)
-        weight = np.broadcast_to(block.weights(), (1, len(X)))[0]
-        return (coordinate_hessian(P, X, weight, self.places, self.link.exclusive),)
+        H = np.zeros((len(features), len(features)))
+        roots = np.sqrt(block.weights())
+        if self.link.exclusive:
+            H -= block.coordinate_products(P * roots, features, scores)
+        curvature = np.sqrt(self.link.curvature_diagonal(P)) * roots
+        for k in np.unique(scores):
+            at = np.flatnonzero(scores == k)
+            # Apart, as p - p^2 would cancel.
+            H[np.ix_(at, at)] = block.coordinate_products(curvature, features[at], scores[at])
+        return (H,)
 
 
 @dataclass(frozen=True, eq=False)

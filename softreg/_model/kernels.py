@@ -7,7 +7,6 @@ argument. (Products with features are those of `Block`.)
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from functools import cache
 
@@ -294,38 +293,6 @@ def _with_last_class(H: Array, J: int, d: int) -> Array:
 
 
 # ---- Hessians in some of the coefficients -------------------------------------------------------
-
-
-def coordinate_hessian(
-    P: Array,
-    X: Array,
-    weight: Array,
-    places: tuple[NDArray, NDArray],
-    is_exclusive: bool,
-    chunk_values: int = _CHUNK_VALUES,
-) -> Array:
-    """Return sum_i w_i H_i[k, l] x_ij x_ir over coefficients (j, k) and (r, l), (q, q).
-
-    H_i = diag(p_i (1 - p_i)), less p_ik p_il off the diagonal if classes exclude each other. X is
-    (m, d), weights are (m,); `places` are the features (q,) and the scores (q,), ascending.
-    """
-    (features, scores), m = places, len(X)
-    q, (K, ends) = len(features), (len(P), np.searchsorted(scores, np.arange(len(P) + 1)))
-    H, step = np.zeros((q, q)), min(m, max(chunk_values // max(q, 1), q // 2, 1))
-    within = [np.zeros((b - a, b - a)) for a, b in itertools.pairwise(ends)]
-    for rows in (slice(start, min(start + step, m)) for start in range(0, m, step)):
-        x, root = np.ascontiguousarray(X[rows].T), np.sqrt(weight[rows])
-        if is_exclusive:
-            columns = x[features]
-            columns *= P[scores, rows] * root
-            H -= columns @ columns.T
-        for k in range(K):
-            some = x[features[ends[k] : ends[k + 1]]]
-            some *= np.sqrt(curvature_diagonal(P[k, rows])) * root
-            within[k] += some @ some.T
-    for k, (a, b) in enumerate(itertools.pairwise(ends)):
-        H[a:b, a:b] = within[k]  # apart, as p - p^2 would cancel
-    return H
 
 
 def coordinate_hessian_cost(n_by_score: NDArray, is_exclusive: bool) -> float:

@@ -313,19 +313,29 @@ class Objective:
         They are those of `features` (q,), the intercept's among them if there is one, in `scores`
         (q,), ascending.
         """
-        K, d = self.shape[1], len(self.rows.coordinates.scale)
-        columns = np.union1d(features, np.arange(d, self.shape[0]))
-        by_score = np.bincount(scores, minlength=K)
-        whole_cost = self.link.hessian_cost(K, len(columns))
-        kernel = CoordinateHessian(
-            self.link,
-            self.rows.block_coefficients(T),
-            columns[columns < d],
-            (np.searchsorted(columns, features), scores),
-            whole_cost < coordinate_hessian_cost(by_score, self.link.exclusive),
-        )
-        (H,) = self.rows.sum(kernel)
+        by_score = np.bincount(scores, minlength=self.shape[1])
+        whole = self._whole_cost(len(np.unique(features))) < self._coordinate_cost(by_score)
+        U = self.rows.block_coefficients(T)
+        (H,) = self.rows.sum(CoordinateHessian(self.link, U, features, scores, whole))
         return H / self.problem_weight[0]
+
+    def coordinate_hessian_cost(self, inside: Mask) -> float:
+        """Return the multiply-adds of `coordinate_hessian` in coefficients `inside`, (width, K)."""
+        n_features = int(np.count_nonzero(inside.any(axis=1)))
+        return min(self._whole_cost(n_features), self._coordinate_cost(inside.sum(axis=0)))
+
+    def _whole_cost(self, n_features: int) -> float:
+        """Return what all scores' products of so many features cost: dense columns are needed."""
+        if self.rows.is_sparse:
+            return np.inf
+        return self.rows.n * self.link.hessian_cost(self.shape[1], n_features)
+
+    def _coordinate_cost(self, by_score: NDArray) -> float:
+        """Return what the products of coefficients cost, so many (K,) of each score."""
+        density = self.rows.n_values / (self.rows.n * max(1, len(self.rows.coordinates.scale)))
+        share = min(density, 1.0) if self.rows.is_sparse else 1.0
+        within = coordinate_hessian_cost(share * by_score, self.link.exclusive)
+        return self.rows.n * within
 
     def hessian_blocks(self, T: Coef, scores: slice = slice(None)) -> NDArray:
         """Return the Hessian's diagonal blocks of some scores, (scores, width, width)."""

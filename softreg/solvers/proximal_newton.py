@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from softreg._model.certificate import certify_along
+from softreg._model.kernels import THIN_PRODUCT_COST
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask
 from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, Solver, rounding
@@ -20,7 +21,7 @@ from softreg.solvers.outer_loop import run_rounds
 from softreg.solvers.proof import result_from
 
 # From the strength at which all is zero to the one that is asked for, by this factor at most.
-_FACTOR = 8.0
+_FACTOR = 3.0
 # On the way there, a strength is left when a step has lowered F by less than this share.
 _ROUGH = 1e-3
 # A working set grows to this many times the coefficients that are not zero, or to so many.
@@ -32,8 +33,8 @@ _STRAY = 1e-7
 # A gradient of free coefficients that is zero, nearly.
 _BALANCED = 1e-8
 _MOST_HALVINGS = 40
-# Hessians up to this order are made, also where they have a lower rank.
-_LARGE = 500
+# Products with a Hessian that a step takes, times the steps that one which is made would serve.
+_PRODUCTS = 1000
 # Steps in a row that may lower F by no more than rounding.
 _PATIENCE = 3
 
@@ -256,9 +257,12 @@ def model_at(posed: Objective, point: Point, needed: Mask) -> Model:
     it cost less than factors.
     """
     inside = with_likeliest(posed, point.gradient, needed)
-    order = np.count_nonzero(inside)
-    rank = posed.rows.n * max(1, posed.shape[1] - 1)
-    if order**2 > posed.rows.value_budget or order > max(rank, _LARGE):
+    order, K = np.count_nonzero(inside), posed.shape[1]
+    n_features = np.count_nonzero(inside.any(axis=1))
+    values = posed.rows.n_values * n_features / len(posed.rows.coordinates.scale)
+    products_cost = _PRODUCTS * 2 * THIN_PRODUCT_COST * values * K
+    too_large = order**2 > posed.rows.value_budget
+    if too_large or posed.coordinate_hessian_cost(inside) + order**3 / 3 > products_cost:
         return ImplicitModel(point.T, inside)
     return QuadraticModel.at_point(posed, point, inside)
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg._model.kernels import coordinate_hessian_cost
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, Places
 from softreg.solvers.base import Point
@@ -62,9 +61,6 @@ class QuadraticModel:
         free = np.broadcast_to(penalty.free, shape)
         scores, features = np.nonzero((inside | free).T)
         H = objective.coordinate_hessian(point.T, features, scores)
-        by_score = np.bincount(scores, minlength=shape[1])
-        whole_cost = objective.link.hessian_cost(shape[1], len(np.unique(features)))
-        row_cost = min(whole_cost, coordinate_hessian_cost(by_score, objective.link.exclusive))
         # 1. Free coefficients apart, which fix the gauge, and the others group by group.
         numbers = penalty.group_numbers(shape)[features, scores]
         is_free = free[features, scores]
@@ -82,7 +78,8 @@ class QuadraticModel:
         reduced[np.diag_indices_from(reduced)] += _RAISED_FLAT
         elimination = solved(factor, half, transposed=True) if f.size else between
         places = features[p], scores[p], features[f], scores[f]
-        cost = objective.rows.n * row_cost + len(scores) ** 2 * len(f) + _OVERHEAD
+        cost = objective.coordinate_hessian_cost(inside | free)
+        cost += len(scores) ** 2 * len(f) + _OVERHEAD
         return cls(point.T, inside, *places, reduced, elimination, factor, cost)
 
     def step(self, objective: Objective, point: Point) -> tuple[Coef, float]:
