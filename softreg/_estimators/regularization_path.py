@@ -108,7 +108,7 @@ class RegularizationPath:
         if not found.size:
             nearest = self.Cs[np.argmin(np.abs(np.log(self.Cs) - np.log(C)))]
             raise ValueError(
-                f"C={validation.shown(C)} is not of the path; the nearest of Cs is {nearest!r}."
+                f"C={validation.shown(C)} is not of the path; the nearest of Cs is {float(nearest)!r}."
             )
         at, K = int(found[0]), self.intercept.shape[1]
         fitted = {
