@@ -111,7 +111,7 @@ def quadratic(rng, q, rank, duplicated):
     return H, b
 
 
-SIZES = [1, 2, 12, 60, 300]
+SIZES = [1, 2, 12, 60, 200]
 RANKS = {"full": lambda q: 2 * q, "singular": lambda q: max(1, q // 3)}
 
 
@@ -135,8 +135,8 @@ def test_the_lasso_is_at_its_minimum(q, rank, duplicated, strength, start):
 @pytest.mark.factor("n_groups", [1, 5, 20, 80])
 @pytest.mark.factor("rank", RANKS)
 @pytest.mark.factor("duplicated", [False, True])
-@pytest.mark.factor("strength", [1e-8, 1e-3, 0.1, 0.5, 1.01])
-@pytest.mark.factor("start", ["zero", "anywhere"])
+@pytest.mark.factor("strength", [1e-3, 1e-2, 0.1, 0.5, 1.01])
+@pytest.mark.factor("start", ["zero", "the path"])
 def test_the_group_lasso_is_at_its_minimum(n_groups, rank, duplicated, strength, start):
     """b - H w is l1 w_g / ||w_g|| in groups that are not zero, and no longer than l1 elsewhere."""
     rng = np.random.default_rng(n_groups)
@@ -147,7 +147,9 @@ def test_the_group_lasso_is_at_its_minimum(n_groups, rank, duplicated, strength,
     lengths = np.sqrt(np.bincount(group, b**2))
     l1 = strength * lengths.max() * (rng.uniform(0.5, 2, n_groups) if strength < 1 else 1)
     l1 = np.broadcast_to(l1, n_groups)
-    begin = rng.normal(size=q) if start == "anywhere" else np.zeros(q)
+    begin = np.zeros(q)
+    if start == "the path":
+        begin = group_lasso_minimiser(H, b, np.minimum(4 * l1, lengths.max()), starts, begin)
     w = group_lasso_minimiser(H, b, l1, starts, begin)
     r, size = b - H @ w, np.sqrt(np.bincount(group, w**2))
     direction = np.divide(w, size[group], out=np.zeros(q), where=size[group] > 0)
