@@ -106,9 +106,9 @@ class RegularizationPath:
         """
         found = np.flatnonzero(np.isclose(self.Cs, C, rtol=1e-12, atol=0) | (self.Cs == C))
         if not found.size:
-            nearest = self.Cs[np.argmin(np.abs(np.log(self.Cs) - np.log(C)))]
+            nearest = float(self.Cs[np.argmin(np.abs(np.log(self.Cs) - np.log(C)))])
             raise ValueError(
-                f"C={validation.shown(C)} is not of the path; the nearest of Cs is {float(nearest)!r}."
+                f"C={validation.shown(C)} is not of the path; the nearest of Cs is {nearest!r}."
             )
         at, K = int(found[0]), self.intercept.shape[1]
         fitted = {

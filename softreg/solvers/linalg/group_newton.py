@@ -16,8 +16,8 @@ _ROUNDING = 1e-10
 _MOST_STEPS = 200
 # What rounding may raise the objective by, relative.
 _RISE = 1e-14
-# Shares of the diagonal of H by which Newton's steps are damped, from the first to the last, and how
-# they grow from try to try: where coordinates outnumber the rank of H, lengths have no curvature.
+# Shares of the diagonal of H by which Newton's steps are damped, from the least to the most, and
+# how they grow: where coordinates outnumber the rank of H, lengths have no curvature.
 _DAMPED, _MOST_DAMPED, _MORE = 1e-10, 1e3, 4.0
 
 
