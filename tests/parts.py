@@ -17,6 +17,7 @@ from scipy.special import expit, logsumexp, softmax
 from softreg._model.links import Sigmoid, Softmax
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
+from softreg._model.sparse_penalties import ElasticNet, Groups
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import DenseRows, SparseRows
 from softreg._rows.targets import ClassTargets, LabelTargets, TargetMatrix, Targets
@@ -185,6 +186,15 @@ PENALTIES = {
     "no penalty": [np.inf],
     "L2 of each": [0.5, 3.0, 0.05],
     "L2 of some": [0.5, np.inf, 0.05],
+}
+# Penalties that are not smooth: C, l1_ratio, groups of the six features.
+SPARSE_PENALTIES = {
+    "lasso": ([0.1], 1.0, Groups()),
+    "elastic net": ([0.05], 0.4, Groups()),
+    "by feature": ([0.1], 1.0, Groups(None, True)),
+    "groups over scores": ([0.05], 0.7, Groups(np.array([0, 1, 1, 2, 0, 3]), True)),
+    "groups within scores": ([0.05], 0.7, Groups(np.array([0, 1, 1, 2, 0, 3]))),
+    "lasso of each": ([0.5, 3.0, 0.05], 1.0, Groups()),
 }
 
 
@@ -371,10 +381,11 @@ def make(
     s = rng.uniform(size=len(X)) * 3 * (rng.random(len(X)) < 0.9) if weighted else None
     o = rng.normal(size=Y.shape) if offset else None
     raw = Coordinates.raw(X.shape[1], intercept)
-    kind, X_rows = (SparseRows, sp.csr_array(X)) if source == "sparse" else (DenseRows, X)
-    rows = kind(X_rows, y, s, o, raw, threads, np.dtype(dtype))
-    C = np.array(PENALTIES[penalty])
-    norm = Ridge.from_C(C, factors)
+    of_rows, X_rows = (SparseRows, sp.csr_array(X)) if source == "sparse" else (DenseRows, X)
+    rows = of_rows(X_rows, y, s, o, raw, threads, np.dtype(dtype))
+    values, *sparse_terms = SPARSE_PENALTIES.get(penalty) or [PENALTIES[penalty]]
+    C = np.array(values)
+    norm = (ElasticNet if sparse_terms else Ridge).from_C(C, factors, *sparse_terms)
     weight = np.ones(len(X)) if s is None else s
     return Case(
         Objective.in_working_coordinates(link, rows, norm),

@@ -99,72 +99,166 @@ REFUSED_BY_ALL = {
     ),
     "sparse offset": ({}, {"offset": sp.csr_array(Y)}, ("offset", "sparse|csr", "dense|toarray")),
 }
-REFUSED = REFUSED_BY_ALL | {
-    "one class": ({}, {"y": ["ash"] * 120}, ("y", "ash", "class", "two|2|at least|more than one")),
-    "targets that miss 1": (
+FRAME = pd.DataFrame(X, columns=list("abcd"))
+# Refused by estimators that have l1_ratio.
+REFUSED_AS_SPARSE = {
+    "l1_ratio < 0": ({"l1_ratio": -0.1}, {}, ("l1_ratio", r"-0\.1", r"from 0 .* to 1")),
+    "l1_ratio > 1": ({"l1_ratio": 1.5}, {}, ("l1_ratio", r"1\.5", r"from 0 .* to 1")),
+    "l1_ratio NaN": ({"l1_ratio": np.nan}, {}, ("l1_ratio", "nan", r"from 0 .* to 1")),
+    "l1_ratio a word": ({"l1_ratio": "lasso"}, {}, ("l1_ratio", "lasso", r"from 0 .* to 1")),
+    "l1_ratio None": ({"l1_ratio": None}, {}, ("l1_ratio", "None", r"from 0 .* to 1")),
+    "l1_ratio a list": (
+        {"l1_ratio": [0.5, 1]},
         {},
-        {"y": soft([0.5, 0.2, 0.2], [1.0, 0.0, 0.0])},
-        ("y", r"0\.9", "sum to 1", "row|normali"),
+        ("l1_ratio", r"\[0\.5, 1\]", r"from 0 .* to 1"),
     ),
-    "targets below 0": (
+    "groups a word": ({"l1_groups": "features"}, {}, ("l1_groups", "features", '"feature"')),
+    "groups a number": ({"l1_groups": 3}, {}, ("l1_groups", "3", '"feature"', "each column")),
+    "too few groups": ({"l1_groups": [0, 1, 1]}, {}, ("l1_groups", "3", "4", "column")),
+    "a matrix of groups": (
+        {"l1_groups": np.zeros((3, 4), dtype=int)},
         {},
-        {"y": soft([1.25, -0.25, 0.0])},
-        ("y", r"-0\.25", r"negative|\[0, 1\]|between 0 and 1"),
+        ("l1_groups", r"\(3, 4\)", "one label per column"),
     ),
-    "NaN in targets": ({}, {"y": soft([np.nan, 0.5, 0.5])}, ("y", "NaN")),
-    "several labels a row": (
+    "negative groups": (
+        {"l1_groups": [0, -1, 1, 1]},
         {},
-        {"y": soft([1.0, 1.0, 0.0])},
-        ("y", "multi-?label", "exactly one|OneVsRest|MultiOutput|use"),
+        ("l1_groups", r"\[0, -1, 1, 1\]", "negative", "a label of its own"),
     ),
-    "several labels a row, sparse": (
+    "a group NaN": (
+        {"l1_groups": [0, np.nan, 1, 1]},
         {},
-        {"y": sp.csr_array(soft([1, 1, 0]))},
-        ("y", "sparse|multi-?label"),
+        ("l1_groups", "column 1", "a label of its own"),
     ),
-    "classes of the wrong number": (
-        {"classes": ["ash", "birch"]},
-        {"y": soft([0.5, 0.25, 0.25])},
-        ("classes", "2", "3"),
-    ),
-    "inf weight": ({}, {"sample_weight": changed(ROWS, 5, np.inf)}, ("sample.weight", "inf")),
-    "C = 0": ({"C": 0.0}, {}, ("C", r"\b0", "positive|> 0|greater|range|inf")),
-    "C < 0": ({"C": -2.5}, {}, ("C", r"-2\.5", "positive|> 0|greater|range|inf")),
-    "C = NaN": ({"C": np.nan}, {}, ("C", "nan", "positive|> 0|greater|range|inf")),
-    "C a word": ({"C": "strong"}, {}, ("C", "strong", "number|float|real|positive|range")),
-    "C beyond all penalties": (
-        {"C": 1e-320},
+    "a group None": (
+        {"l1_groups": ["x", "y", None, "x"]},
         {},
-        ("penalty", "C=1e-320|C=9", "finite", "larger C"),
+        ("l1_groups", "column 2", "a label of its own"),
     ),
-    "C too small for the factors": (
-        {"C": 1e-200, "penalty_factor": [1.0, 1e200, 1.0, 1.0]},
+    "groups by name of an array": (
+        {"l1_groups": dict.fromkeys("abcd", 0)},
         {},
-        ("penalty_factor / C", "1e-200", "larger C"),
+        ("l1_groups", "column name", "DataFrame", "one value for each column"),
     ),
-    "standardize a word": ({"standardize": "no"}, {}, ("standardize", "no", "True or False")),
-    "standardize None": ({"standardize": None}, {}, ("standardize", "None", "True or False")),
-    "warm start 3": ({"warm_start": 3}, {}, ("warm_start", "3", "True or False")),
-    "label_smoothing = 1": (
-        {"label_smoothing": 1.0},
+    "groups that lack a column": (
+        {"l1_groups": {"a": 0, "b": 0, "d": 1}},
+        {"X": FRAME},
+        ("l1_groups", "'c'", "a label of its own"),
+    ),
+    "groups of unknown columns": (
+        {"l1_groups": pd.Series(0, index=list("abce"))},
+        {"X": FRAME},
+        ("l1_groups", "'e'", "X lacks", "'d'"),
+    ),
+    "factors of unknown columns": (
+        {"penalty_factor": {"a": 1.0, "z": 2.0}},
+        {"X": FRAME},
+        ("penalty_factor", "'z'", "X lacks", "'a'"),
+    ),
+    "factors by name of an array": (
+        {"penalty_factor": {"a": 1.0}},
         {},
-        ("label_smoothing", r"1\.0", r"\[0(\.0)?, 1"),
+        ("penalty_factor", "column name", "DataFrame"),
     ),
-    "label_smoothing < 0": (
-        {"label_smoothing": -0.1},
+    "two factors in a group": (
+        {"l1_groups": [0, 1, 1, 2], "penalty_factor": [1, 2, 3, 4]},
         {},
-        ("label_smoothing", r"-0\.1", r"\[0(\.0)?, 1"),
+        ("penalty_factor", "l1_groups", "column 2", "one factor"),
     ),
-    "NaN factor": (
-        {"penalty_factor": [1.0, np.nan, 1.0, 1.0]},
+    "a smooth solver": (
+        {"l1_ratio": 0.5, "solver": "lbfgs"},
         {},
-        ("penalty_factor", "nan", "finite|negative|>= 0|number"),
+        ("solver", "lbfgs", "l1_ratio > 0", "auto", "proximal-newton", "l1_ratio=0"),
     ),
-    "unknown solver": ({"solver": "adam"}, {}, ("solver", "adam", "auto", "lbfgs", "newton")),
-    "a solver of another kind": ({"solver": 3}, {}, ("solver", "3", "lbfgs", "newton")),
-    "offset too short": ({}, {"offset": np.zeros((7, 3))}, ("offset", r"\(7, 3\)", r"\(120, 3\)")),
-    "rows that do not match": ({}, {"y": y[:50]}, ("50", "120")),
+    "a smooth solver's configuration": (
+        {"l1_ratio": 1, "solver": LBFGS()},
+        {},
+        ("solver", r"LBFGS\(\)", "auto", "proximal-newton", "l1_ratio=0"),
+    ),
+    "mini-batches": (
+        {"l1_ratio": 0.5, "solver": "minibatch"},
+        {},
+        ("solver", "minibatch", "auto", "proximal-newton", "l1_ratio=0"),
+    ),
 }
+REFUSED = (
+    REFUSED_BY_ALL
+    | REFUSED_AS_SPARSE
+    | {
+        "one class": (
+            {},
+            {"y": ["ash"] * 120},
+            ("y", "ash", "class", "two|2|at least|more than one"),
+        ),
+        "targets that miss 1": (
+            {},
+            {"y": soft([0.5, 0.2, 0.2], [1.0, 0.0, 0.0])},
+            ("y", r"0\.9", "sum to 1", "row|normali"),
+        ),
+        "targets below 0": (
+            {},
+            {"y": soft([1.25, -0.25, 0.0])},
+            ("y", r"-0\.25", r"negative|\[0, 1\]|between 0 and 1"),
+        ),
+        "NaN in targets": ({}, {"y": soft([np.nan, 0.5, 0.5])}, ("y", "NaN")),
+        "several labels a row": (
+            {},
+            {"y": soft([1.0, 1.0, 0.0])},
+            ("y", "multi-?label", "exactly one|OneVsRest|MultiOutput|use"),
+        ),
+        "several labels a row, sparse": (
+            {},
+            {"y": sp.csr_array(soft([1, 1, 0]))},
+            ("y", "sparse|multi-?label"),
+        ),
+        "classes of the wrong number": (
+            {"classes": ["ash", "birch"]},
+            {"y": soft([0.5, 0.25, 0.25])},
+            ("classes", "2", "3"),
+        ),
+        "inf weight": ({}, {"sample_weight": changed(ROWS, 5, np.inf)}, ("sample.weight", "inf")),
+        "C = 0": ({"C": 0.0}, {}, ("C", r"\b0", "positive|> 0|greater|range|inf")),
+        "C < 0": ({"C": -2.5}, {}, ("C", r"-2\.5", "positive|> 0|greater|range|inf")),
+        "C = NaN": ({"C": np.nan}, {}, ("C", "nan", "positive|> 0|greater|range|inf")),
+        "C a word": ({"C": "strong"}, {}, ("C", "strong", "number|float|real|positive|range")),
+        "C beyond all penalties": (
+            {"C": 1e-320},
+            {},
+            ("penalty", "C=1e-320|C=9", "finite", "larger C"),
+        ),
+        "C too small for the factors": (
+            {"C": 1e-200, "penalty_factor": [1.0, 1e200, 1.0, 1.0]},
+            {},
+            ("penalty_factor / C", "1e-200", "larger C"),
+        ),
+        "standardize a word": ({"standardize": "no"}, {}, ("standardize", "no", "True or False")),
+        "standardize None": ({"standardize": None}, {}, ("standardize", "None", "True or False")),
+        "warm start 3": ({"warm_start": 3}, {}, ("warm_start", "3", "True or False")),
+        "label_smoothing = 1": (
+            {"label_smoothing": 1.0},
+            {},
+            ("label_smoothing", r"1\.0", r"\[0(\.0)?, 1"),
+        ),
+        "label_smoothing < 0": (
+            {"label_smoothing": -0.1},
+            {},
+            ("label_smoothing", r"-0\.1", r"\[0(\.0)?, 1"),
+        ),
+        "NaN factor": (
+            {"penalty_factor": [1.0, np.nan, 1.0, 1.0]},
+            {},
+            ("penalty_factor", "nan", "finite|negative|>= 0|number"),
+        ),
+        "unknown solver": ({"solver": "adam"}, {}, ("solver", "adam", "auto", "lbfgs", "newton")),
+        "a solver of another kind": ({"solver": 3}, {}, ("solver", "3", "lbfgs", "newton")),
+        "offset too short": (
+            {},
+            {"offset": np.zeros((7, 3))},
+            ("offset", r"\(7, 3\)", r"\(120, 3\)"),
+        ),
+        "rows that do not match": ({}, {"y": y[:50]}, ("50", "120")),
+    }
+)
 WRONG_KIND = {"sparse offset", "a solver of another kind", "C a word"}
 
 
@@ -198,6 +292,27 @@ def test_bad_input_is_refused_by_name_value_and_remedy(case):
     with pytest.raises(expected) as error:
         SoftmaxRegression(**parameters).fit(**({"X": X, "y": y} | arguments))
     assert says(str(error.value), parts), str(error.value)
+
+
+@pytest.mark.parametrize("case", REFUSED_AS_SPARSE)
+def test_labels_refuse_the_same_sparse_penalties(case):
+    """In the same words, also where the fit is one of chunks."""
+    parameters, arguments, parts = REFUSED_AS_SPARSE[case]
+    model, of = SigmoidRegression(**parameters), {"X": X, "y": Y} | arguments
+    for fit in (lambda: model.fit(**of), lambda: model.fit_chunks([(of["X"], of["y"])])):
+        with pytest.raises(ValueError) as error:
+            fit()
+        assert says(str(error.value), parts), str(error.value)
+        assert "\n" not in str(error.value) and len(re.findall(r"\. [A-Z]", str(error.value))) == 0
+
+
+def test_streams_refuse_sparse_penalties():
+    """partial_fit sees each row once, and says what to use in its place."""
+    with pytest.raises(AttributeError) as error:
+        SoftmaxRegression(l1_ratio=0.5).partial_fit(X, y)
+    assert not hasattr(SigmoidRegression(l1_ratio=0.5), "partial_fit")
+    parts = ("l1_ratio", r"0\.5", "fit or fit_chunks", "l1_ratio=0")
+    assert says(str(error.value.__cause__ or error.value), parts), error.value
 
 
 @pytest.mark.parametrize("case", REFUSED)

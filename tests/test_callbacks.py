@@ -19,7 +19,12 @@ from softreg import SigmoidRegression, SoftmaxRegression
 callback = pytest.importorskip("sklearn.callback", reason="callbacks came with scikit-learn 1.9")
 
 X, y = overlapping()
-SOLVERS = pytest.mark.parametrize("solver", ["lbfgs", "newton"])
+SOLVERS = pytest.mark.parametrize("solver", ["lbfgs", "newton", "proximal-newton"])
+
+
+def options(solver):
+    """A model that the solver fits: an elastic net if it can."""
+    return {"solver": solver, "l1_ratio": 0.5 if solver == "proximal-newton" else 0.0}
 
 
 class Recorder:
@@ -60,7 +65,7 @@ def test_every_iteration_is_a_task(solver):
     There are n_iter_ iterations, and one that never ran.
     """
     ours, theirs = Recorder(), Recorder()
-    model = SoftmaxRegression(solver=solver).set_callbacks(ours).fit(X, y)
+    model = SoftmaxRegression(**options(solver)).set_callbacks(ours).fit(X, y)
     LogisticRegression(max_iter=1000).set_callbacks(theirs).fit(X, y)
     for recorder in (ours, theirs):
         iterations = ["iteration begins", "iteration ends"] * (len(recorder.models) + 1)
@@ -112,7 +117,7 @@ def test_hooks_get_what_those_of_scikit_learn_get(weight):
 def test_an_iteration_begins_with_the_model_that_the_one_before_ended_with(solver):
     """The first begins at class frequencies, where the fit starts."""
     recorder = Recorder()
-    SoftmaxRegression(solver=solver).set_callbacks(recorder).fit(X, y)
+    SoftmaxRegression(**options(solver)).set_callbacks(recorder).fit(X, y)
     frequencies = np.bincount(y) / len(y)
     np.testing.assert_allclose(recorder.starts[0].predict_proba(X[:1])[0], frequencies)
     for start, end in zip(recorder.starts[1:], recorder.models, strict=True):
@@ -122,7 +127,7 @@ def test_an_iteration_begins_with_the_model_that_the_one_before_ended_with(solve
 
 @pytest.mark.parametrize("stopped_by", ["max_iter", "a callback"])
 @pytest.mark.parametrize("n_iter", [1, 2, 3, 5])
-@pytest.mark.parametrize("solver", ["lbfgs", "newton", "minibatch"])
+@pytest.mark.parametrize("solver", ["lbfgs", "newton", "proximal-newton", "minibatch"])
 @pytest.mark.parametrize("kind", [SoftmaxRegression, SigmoidRegression])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_stopped_fit_is_the_model_after_its_last_iteration(
@@ -134,7 +139,7 @@ def test_a_stopped_fit_is_the_model_after_its_last_iteration(
     by_callback = stopped_by == "a callback"
     recorder = Recorder(stop_after=n_iter if by_callback else None)
     parameters = {"max_iter": None if by_callback else n_iter, "tol": 0.0, "random_state": 0}
-    model = kind(solver=solver, **parameters).set_callbacks(recorder)
+    model = kind(**options(solver), **parameters).set_callbacks(recorder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(X, y)
@@ -154,7 +159,7 @@ def test_every_iteration_has_a_model_that_predicts(dtype, K, solver):
     X, y = overlapping(K=K)
     X = X.astype(dtype)
     recorder = Recorder()
-    model = SoftmaxRegression(C=np.inf, solver=solver).set_callbacks(recorder).fit(X, y)
+    model = SoftmaxRegression(C=np.inf, **options(solver)).set_callbacks(recorder).fit(X, y)
     losses = [log_loss(y, stage.predict_proba(X)) for stage in recorder.models]
     assert losses[0] > losses[-1] == pytest.approx(model.objective_, rel=1e-6)
     for stage in recorder.models:
@@ -166,8 +171,8 @@ def test_every_iteration_has_a_model_that_predicts(dtype, K, solver):
 @SOLVERS
 def test_callbacks_only_look(solver):
     """The fit is the same to the last bit with and without a callback."""
-    watched = SoftmaxRegression(solver=solver).set_callbacks(Recorder()).fit(X, y)
-    alone = SoftmaxRegression(solver=solver).fit(X, y)
+    watched = SoftmaxRegression(**options(solver)).set_callbacks(Recorder()).fit(X, y)
+    alone = SoftmaxRegression(**options(solver)).fit(X, y)
     np.testing.assert_array_equal(watched.coef_, alone.coef_)
     assert watched.n_iter_ == alone.n_iter_
 
@@ -176,7 +181,7 @@ def test_callbacks_only_look(solver):
 def test_a_callback_that_returns_true_stops_the_fit(solver):
     """The fit ends after that iteration, usable, unconverged, and without a warning."""
     recorder = Recorder(stop_after=2)
-    model = SoftmaxRegression(solver=solver, tol=1e-15).set_callbacks(recorder).fit(X, y)
+    model = SoftmaxRegression(**options(solver), tol=1e-15).set_callbacks(recorder).fit(X, y)
     assert model.n_iter_ == len(recorder.models) == 2
     assert model.converged_ is False
     assert recorder.hooks[-2:] == ["fit ends", "teardown"]
@@ -188,7 +193,7 @@ def test_a_callback_that_returns_true_stops_the_fit(solver):
 def test_an_error_in_a_callback_leaves_everything_as_it_was(error, solver):
     """The error comes through, after teardown; BLAS threads and the fitted model are untouched."""
     blas = ThreadpoolController().select(user_api="blas")
-    model = SoftmaxRegression(solver=solver).fit(X, y)
+    model = SoftmaxRegression(**options(solver)).fit(X, y)
     coef, threads = model.coef_, [library["num_threads"] for library in blas.info()]
     recorder = Recorder(error=error)
     with pytest.raises(type(error)):

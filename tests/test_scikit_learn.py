@@ -39,7 +39,10 @@ FINAL = [
     SoftmaxRegressionCV(cv=KFold(3)),
     SigmoidRegressionCV(cv=KFold(3)),
 ]
+SPARSE = [SoftmaxRegression(l1_ratio=1.0), SigmoidRegression(l1_ratio=0.5, l1_groups="feature")]
 CONFIGURED = [
+    *SPARSE,
+    SoftmaxRegression(l1_ratio=1.0, l1_groups="feature", standardize=True),
     SoftmaxRegression(solver="lbfgs"),
     SoftmaxRegression(solver="newton"),
     SoftmaxRegression(C=0.1, class_weight="balanced", label_smoothing=0.1, warm_start=True),
@@ -57,9 +60,10 @@ def name_of(part):
 
 
 def pytest_generate_tests(metafunc):
-    """Every check of the final classes; under --exhaustive, of their configurations too."""
+    """Every check of the final classes and of the lasso; under --exhaustive, of all others too."""
     if metafunc.function is test_scikit_learns_own_checks_pass:
-        estimators = FINAL + (CONFIGURED if metafunc.config.getoption("exhaustive") else [])
+        is_exhaustive = metafunc.config.getoption("exhaustive")
+        estimators = FINAL + (CONFIGURED if is_exhaustive else SPARSE)
         pairs = [pair for one in estimators for pair in estimator_checks_generator(one)]
         metafunc.parametrize(("estimator", "check"), pairs, ids=name_of)
 

@@ -10,7 +10,7 @@ import numpy as np
 from softreg._model.certificate import certify_along
 from softreg._model.kernels import THIN_PRODUCT_COST
 from softreg._model.objective import Objective
-from softreg._rows.arrays import Coef, Mask
+from softreg._rows.arrays import Coef, Mask, PerProblem
 from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, Solver, rounding
 from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.linalg.implicit_model import ImplicitModel
@@ -216,7 +216,7 @@ def _moved_to(
     # 1. The start, and what may not be zero: the sequential strong rule.
     posed = _at_multiple(objective, multiple)
     needed = _needed(posed, stage, multiple)
-    point = _start(objective, posed, stage, multiple)
+    point = _start(objective, posed, stage, multiple, monitor)
     model, spent, n_stalled, is_solved = stage.model, stage.spent, 0, False
     if model is not None and (spent > model.cost or (needed & ~model.inside).any()):
         model = None
@@ -229,7 +229,7 @@ def _moved_to(
         if end is None:  # F would rise by a model of elsewhere
             model, needed = None, needed | (point.T != 0)
             continue
-        monitor.iteration(end.T, end.value)
+        monitor.iteration(end.T, end.value if is_last else _value_there(posed, end, monitor))
         fall, point = point.value - end.value, end
         n_stalled = n_stalled + 1 if fall[0] <= rounding(end.value)[0] else 0
         # 3. Whether that is the optimum.
@@ -280,10 +280,17 @@ def _needed(posed: Objective, stage: Stage, multiple: float) -> Mask:
     return shares >= min(least, np.finfo(float).max)
 
 
-def _start(objective: Objective, posed: Objective, stage: Stage, multiple: float) -> Point:
+def _value_there(posed: Objective, point: Point, monitor: ProblemsMonitor) -> PerProblem:
+    """Return F at a point of the strength that is asked for, on the way to it."""
+    return _priced(point, posed, monitor.objective.take_problems(monitor.problems)).value
+
+
+def _start(
+    objective: Objective, posed: Objective, stage: Stage, multiple: float, monitor: ProblemsMonitor
+) -> Point:
     """Return the stage's point, or the one on its path's secant, if F is less there."""
     point = _priced(stage.point, _at_multiple(objective, stage.multiple), posed)
-    if stage.before is None or stage.before[0] == stage.multiple:
+    if monitor.reason or stage.before is None or stage.before[0] == stage.multiple:
         return point
     (earlier, T_earlier), T = stage.before, point.T
     share = np.log(multiple / stage.multiple) / np.log(stage.multiple / earlier)

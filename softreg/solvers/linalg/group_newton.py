@@ -14,8 +14,11 @@ from softreg.solvers.linalg.factors import cholesky, solved
 # Violations of the optimality conditions below this share of a strength are rounding.
 _ROUNDING = 1e-10
 _MOST_STEPS = 200
-# Shares of a Newton step that are tried, and what rounding may raise the objective by, relative.
-_SHARES, _RISE = (1.0, 1 / 3, 1 / 9), 1e-14
+# What rounding may raise the objective by, relative.
+_RISE = 1e-14
+# Shares of the diagonal of H by which Newton's steps are damped, from the least to the most, and
+# how they grow: where coordinates outnumber the rank of H, lengths have no curvature.
+_DAMPED, _MOST_DAMPED, _MORE = 1e-10, 1e3, 4.0
 
 
 def group_lasso_minimiser(
@@ -30,11 +33,11 @@ def group_lasso_minimiser(
     minimised over a bound of its Hessian.
     """
     problem = _GroupProblem(H, b, l1, starts)
-    w, r = start, b - H @ start
+    w, r, damping = start, b - H @ start, 0.0
     for _ in range(_MOST_STEPS):
         if problem.violation(w, r) <= _ROUNDING:
             break
-        new = problem.newton(w, r)
+        new, damping = problem.newton(w, r, damping)
         if new is None:
             new = problem.sweep(w, r)
         if (new == w).all():
@@ -83,38 +86,40 @@ class _GroupProblem:
         rest = self.lengths(r - pull[self.group] * w)
         return float((np.where(size > 0, rest, np.maximum(rest - self.l1, 0)) / self.l1).max())
 
-    def newton(self, w: NDArray, r: NDArray) -> NDArray | None:
+    def newton(self, w: NDArray, r: NDArray, damping: float) -> tuple[NDArray | None, float]:
         """Return the point after Newton's step on the groups that a gradient step leaves.
 
-        None if the objective does not fall.
+        It is damped (Levenberg and Marquardt) by as much as it takes, from `damping` on. None if
+        the objective does not fall; and the damping to begin the next step with.
         """
         # 1. The groups; newcomers begin where the gradient step takes them.
         moved = self.steepness[self.group] * w + r
         reach, on = self.lengths(moved), self.lengths(w) > 0
         is_active = (reach > self.l1)[self.group]
         if not is_active.any():
-            return np.zeros_like(w) if on.any() else None
+            return (np.zeros_like(w) if on.any() else None), 0.0
         shrink = np.maximum(1 - self.l1 / np.maximum(reach, self.l1), 0) / self.steepness
         start = np.where(on[self.group], w, shrink[self.group] * moved) * is_active
-        # 2. Newton's step for them, and as much of it as lowers the objective.
-        step = self._newton_step(start, self.b - self.H @ start, is_active)
-        value = self.value(w, r)
-        for share in _SHARES:
-            new = start + share * step
+        # 2. Newton's step for them, so short that it lowers the objective.
+        residual, value, first = self.b - self.H @ start, self.value(w, r), damping
+        while damping <= _MOST_DAMPED:
+            new = start + self._newton_step(start, residual, is_active, damping)
             turned = np.add.reduceat(new * start, self.starts) <= 0
             new[turned[self.group]] = 0  # past its zero: out
             if self.value(new, self.b - self.H @ new) <= value + _RISE * abs(value):
-                return new
-        return None
+                is_short = damping > first or damping == 0
+                return new, damping if is_short else (damping > _DAMPED) * damping / 10
+            damping = max(_MORE * damping, _DAMPED)
+        return None, 0.0
 
-    def _newton_step(self, w: NDArray, r: NDArray, is_active: Mask) -> NDArray:
+    def _newton_step(self, w: NDArray, r: NDArray, is_active: Mask, damping: float) -> NDArray:
         """Return Newton's step, (q,), at w for active coordinates, none of whose groups is zero."""
         size = np.where(is_active, self.lengths(w)[self.group], 1.0)
         pull, direction = self.l1[self.group] / size, w / size
         A = np.flatnonzero(is_active)
         u, c, g = direction[A], pull[A], self.group[A]
         M = self.H[A[:, None], A] - np.where(g[:, None] == g, np.outer(c * u, u), 0)
-        M[np.diag_indices_from(M)] += c
+        M[np.diag_indices_from(M)] += c + damping * self.H.diagonal()[A]
         factor, step = cholesky(M), np.zeros_like(w)
         slope = r[A] - self.l1[g] * u
         step[A] = solved(factor, solved(factor, slope), transposed=True)

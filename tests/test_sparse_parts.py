@@ -1,0 +1,234 @@
+"""Laws of what proximal Newton is made of: Hessians in some coefficients, models, certificates."""
+
+import numpy as np
+import pytest
+from parts import LABELS, ROUNDING, SOURCES, SPARSE_PENALTIES, TARGETS, close, make
+from scipy.special import log_expit, log_softmax, xlogy
+
+from softreg._model.block_kernels import CoordinateHessian
+from softreg._model.certificate import certify_along
+from softreg._model.kernels import coordinate_hessian
+from softreg._model.links import Sigmoid, Softmax
+from softreg.solvers import ProximalNewton
+from softreg.solvers.base import Monitor
+from softreg.solvers.linalg.active_sets import lasso_minimiser
+from softreg.solvers.linalg.conjugate_gradients import HessianProduct
+from softreg.solvers.linalg.group_newton import group_lasso_minimiser
+
+# ---- Hessians in some coefficients --------------------------------------------------------------
+
+
+def some_coefficients(rng, case, width):
+    """Features and scores of some coefficients of a problem, scores ascending."""
+    K = case.owner.shape[0] // case.owner.shape[1]
+    inside = rng.random((K, width)) < 0.5
+    inside[0, 1] = True
+    inside[:, 6:] |= rng.random((K, 1)) < 0.8  # the intercept's
+    return np.nonzero(inside)[::-1]
+
+
+@pytest.mark.factor("whole", [False, True, None])
+def test_the_hessian_in_some_coefficients_is_a_part_of_the_whole(case, whole):
+    """Both ways of making it, and the cheaper one, problem by problem; without the penalty's."""
+    objective, T, K = case.ungauged, case.point(), case.objective.shape[1]
+    features, scores = some_coefficients(np.random.default_rng(1), case, len(T))
+    for b, H in enumerate(objective.hessian(T)):
+        problem = objective.take_problems(np.array([b]))
+        at = np.flatnonzero(case.owner[:, b])
+        places = scores * len(T) + features
+        ridge = np.broadcast_to(objective.penalty.ridge, (len(T), K))[features, at[scores]]
+        expected = H[places[:, None], places] - np.diag(ridge)
+        if whole is None:
+            found = problem.coordinate_hessian(T[:, at], features, scores)
+        else:
+            columns = np.unique(np.append(features, np.arange(6, len(T))))
+            kernel = CoordinateHessian(
+                problem.link,
+                problem.rows.block_coefficients(T[:, at]),
+                columns[columns < 6],
+                (np.searchsorted(columns, features), scores),
+                whole,
+            )
+            found = problem.rows.sum(kernel)[0] / problem.problem_weight[0]
+        close(found, expected, ROUNDING[case.dtype])
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_rows_are_taken_a_few_at_a_time_without_a_difference(exclusive):
+    """However few values a part of the rows may have."""
+    rng = np.random.default_rng(2)
+    P, X, weight = rng.dirichlet(np.ones(3), 50).T, rng.normal(size=(50, 4)), rng.uniform(size=50)
+    places = np.array([0, 2, 3, 1, 0]), np.array([0, 0, 1, 2, 2])
+    parts, whole = (
+        coordinate_hessian(P, X, weight, places, exclusive, values) for values in (1, 10**6)
+    )
+    np.testing.assert_allclose(parts, whole, rtol=1e-12)
+
+
+# ---- Dual probabilities -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0.0, 0.1, 3.0, 100.0])
+@pytest.mark.parametrize("link", [Softmax(), Softmax(2), Sigmoid()], ids=["one", "two", "sigmoid"])
+def test_dual_probabilities_along_a_change_are_those_and_their_divergence(link, size):
+    """Q = P + change where that is a probability, else the nearest in its bounds; KL(q || p(z))."""
+    rng = np.random.default_rng(3)
+    Z, change = rng.normal(size=(2, 6, 40)) * [[[3.0]], [[size]]]
+    n_fits = link.problems(6) if isinstance(link, Softmax) else 1
+    by_fit = (n_fits, 6 // n_fits, 40)
+    P = link.probabilities_inplace(rng.normal(size=(6, 40)))
+    if isinstance(link, Softmax):
+        change = (change.reshape(by_fit) - change.reshape(by_fit).mean(axis=1)[:, None]).reshape(
+            6, 40
+        )
+    Q, divergence = link.dual_probabilities_along(P, change, Z)
+    assert ((Q >= 0) & (Q <= 1)).all()
+    inside = (P + change >= 0) & (P + change <= 1)
+    if isinstance(link, Softmax):
+        of_fit, log_p = Q.reshape(by_fit), log_softmax(Z.reshape(by_fit), axis=1)
+        np.testing.assert_allclose(of_fit.sum(axis=1), 1, rtol=1e-13)
+        expected = (xlogy(of_fit, of_fit) - of_fit * log_p).sum(axis=1)
+        inside = np.repeat(inside.reshape(by_fit).all(axis=1), 6 // n_fits, axis=0)
+        inside = inside.reshape(6, 40)
+    else:
+        cross = Q * log_expit(Z) + (1 - Q) * log_expit(-Z)
+        expected = xlogy(Q, Q) + xlogy(1 - Q, 1 - Q) - cross
+    np.testing.assert_allclose(Q[inside], (P + change)[inside], atol=1e-15)
+    assert inside.all() if size == 0 else inside.any() or size > 1
+    np.testing.assert_allclose(divergence, expected, rtol=1e-12, atol=1e-13)
+
+
+# ---- Quadratic models ---------------------------------------------------------------------------
+
+
+def quadratic(rng, q, rank, duplicated):
+    """A Hessian of this rank, and a slope that it can balance."""
+    A = rng.normal(size=(rank, q)) * 10 ** rng.uniform(-1, 1, q)
+    if duplicated:
+        A[:, q // 2 :] = A[:, : q - q // 2]
+    H, b = A.T @ A, A.T @ rng.normal(size=rank)
+    H[np.diag_indices(q)] *= 1 + 1e-11
+    return H, b
+
+
+SIZES = [1, 2, 12, 60, 200]
+RANKS = {"full": lambda q: 2 * q, "singular": lambda q: max(1, q // 3)}
+
+
+@pytest.mark.factor("q", SIZES)
+@pytest.mark.factor("rank", RANKS)
+@pytest.mark.factor("duplicated", [False, True])
+@pytest.mark.factor("strength", [1e-8, 1e-3, 0.1, 0.5, 1.5])
+@pytest.mark.factor("start", ["zero", "anywhere"])
+def test_the_lasso_is_at_its_minimum(q, rank, duplicated, strength, start):
+    """b - H w is l1 sign(w) where w is not zero, and no larger than l1 elsewhere."""
+    rng = np.random.default_rng(q)
+    H, b = quadratic(rng, q, RANKS[rank](q), duplicated)
+    l1 = strength * np.abs(b).max() * (rng.uniform(0.5, 2, q) if strength < 1 else np.ones(q))
+    w = lasso_minimiser(H, b, l1, rng.normal(size=q) if start == "anywhere" else np.zeros(q))
+    r, rounding = b - H @ w, 1e-9 * l1 + 1e-13 * np.abs(b).max()
+    assert (np.abs(r) <= l1 + rounding).all()
+    assert (np.abs(r - l1 * np.sign(w)) <= rounding)[w != 0].all()
+    assert w.any() == (strength < 1)
+
+
+@pytest.mark.factor("n_groups", [1, 5, 20, 80])
+@pytest.mark.factor("rank", RANKS)
+@pytest.mark.factor("duplicated", [False, True])
+@pytest.mark.factor("strength", [1e-3, 1e-2, 0.1, 0.5, 1.01])
+@pytest.mark.factor("start", ["zero", "the path"])
+def test_the_group_lasso_is_at_its_minimum(n_groups, rank, duplicated, strength, start):
+    """b - H w is l1 w_g / ||w_g|| in groups that are not zero, and no longer than l1 elsewhere."""
+    rng = np.random.default_rng(n_groups)
+    starts = np.append(0, np.cumsum(rng.integers(1, 6, n_groups - 1)))
+    q = starts[-1] + 3
+    H, b = quadratic(rng, q, RANKS[rank](q), duplicated)
+    group = np.searchsorted(starts, np.arange(q), side="right") - 1
+    lengths = np.sqrt(np.bincount(group, b**2))
+    l1 = strength * lengths.max() * (rng.uniform(0.5, 2, n_groups) if strength < 1 else 1)
+    l1 = np.broadcast_to(l1, n_groups)
+    begin = np.zeros(q)
+    if start == "the path":
+        begin = group_lasso_minimiser(H, b, np.minimum(4 * l1, lengths.max()), starts, begin)
+    w = group_lasso_minimiser(H, b, l1, starts, begin)
+    r, size = b - H @ w, np.sqrt(np.bincount(group, w**2))
+    direction = np.divide(w, size[group], out=np.zeros(q), where=size[group] > 0)
+    rounding = 1e-8 * l1 + 1e-13 * lengths.max()
+    rest = np.sqrt(np.bincount(group, (r - l1[group] * direction) ** 2))
+    assert (np.where(size > 0, rest, rest - l1) <= rounding).all()
+    assert w.any() == (strength < 1)
+
+
+# ---- Certificates -------------------------------------------------------------------------------
+
+SEVERAL_PROBLEMS = [*LABELS, "softmax, two fits"]
+OVER_SCORES = ["by feature", "groups over scores"]
+KINDS = [
+    (targets, penalty)
+    for targets in TARGETS
+    for penalty in SPARSE_PENALTIES
+    if (targets not in SEVERAL_PROBLEMS or penalty not in OVER_SCORES)
+    and (targets in LABELS or penalty != "lasso of each")
+]
+PENALISED = np.array([1.0, 2.0, 2.0, 0.5, 1.0, 3.0])
+
+
+def sparse_case(threads, kind, source, **options):
+    """A case whose penalty is sparse; and without free features, if its factors have no zero."""
+    options = {"weighted": True, "offset": True, "factors": PENALISED} | options
+    return make(threads, kind[0], source, penalty=kind[1], **options)
+
+
+def optimum_of(objective):
+    """T at the optimum, to rounding: its conditions hold, by the laws of gradient and violation."""
+    monitor, T = Monitor(0.0, 200), objective.null()
+    result = ProximalNewton().minimise(objective, T, monitor)
+    T = objective.working(result.coef, result.intercept)
+    gradient = objective.value_and_gradient(T)[1] - objective.penalty.smooth(T)[1]
+    assert objective.penalty.violation(T, gradient).max() < 1e-7
+    return T
+
+
+def balanced(objective, T, step, metric_T):
+    """The step, and what makes the linearised residuals balance in the intercept."""
+    for _ in range(3):
+        imbalance = certify_along(objective, T, step, metric_T).imbalance
+        step = step - HessianProduct(objective, metric_T).balancing_step(imbalance)
+    return step
+
+
+@pytest.mark.factor("kind", KINDS)
+@pytest.mark.factor("source", SOURCES)
+@pytest.mark.factor("intercept", [False, True])
+@pytest.mark.factor("distance", [0.0, 1e-3, 0.1, 0.5])
+@pytest.mark.factor("metric", ["new", "old"])
+def test_the_bound_along_a_step_is_above_the_distance_to_the_optimum(
+    source_threads, kind, source, intercept, distance, metric
+):
+    """F - F* <= gap at any point, after any step, by any metric; next to nothing at the optimum."""
+    case = sparse_case(source_threads, kind, source, intercept=intercept)
+    objective = case.objective
+    best = optimum_of(objective)
+    least = objective.value(best)
+    T = best + distance * case.direction(2)
+    metric_T = T if metric == "new" else best + 0.3 * case.direction(3)
+    step = balanced(objective, T, 0.2 * distance * case.direction(4), metric_T)
+    found = certify_along(objective, T, step, metric_T)
+    value, gradient = objective.value_and_gradient(T + step)
+    np.testing.assert_allclose(found.value, value, rtol=1e-12)
+    close(found.gradient, gradient, 1e-12)
+    assert (value - least <= found.gap + 1e-12).all()
+    if distance == 0 and metric == "new":
+        assert (found.gap < 1e-5 * value + 1e-12).all()
+    if distance == 1e-3:
+        assert (found.gap < 0.2 * value).all()
+
+
+@pytest.mark.factor("kind", KINDS)
+@pytest.mark.factor("source", SOURCES)
+def test_free_features_have_no_bound_until_they_are_balanced(source_threads, kind, source):
+    """No gap less than F then, which is one, as no F is below zero."""
+    case = sparse_case(source_threads, kind, source, factors=np.array([1, 2, 2, 0.5, 1, 0.0]))
+    T, D = case.point(), case.direction()
+    found = certify_along(case.objective, T, D, T)
+    assert (found.gap >= found.value * (1 - 1e-12)).all()
