@@ -41,7 +41,7 @@ def kernels_of(objective, T, D):
     link, rows = objective.link, objective.rows
     U, V = rows.block_coefficients(T), rows.block_coefficients(D)
     leverage = objective.leverage_kernel(T, np.eye(len(T), 2))
-    features, places = np.array([1, 3]), (np.array([2, 0, 1]), np.zeros(3, dtype=int))
+    features, scores = np.append([1, 3], np.arange(len(T))[-1:]), np.zeros(3, dtype=int)
     kernels = [
         Loss(link, U),
         LossAndGradient(link, U),
@@ -50,7 +50,7 @@ def kernels_of(objective, T, D):
         LossHessian(link, U),
         LossHessianBlocks(link, U, slice(1, None)),
         LossHessianDiagonal(link, U),
-        CoordinateHessian(link, U, features, places, not link.exclusive),
+        CoordinateHessian(link, U, features, scores, not link.exclusive),
         CertificateSums(link, U, V),
         SparseCertificateSums(link, U, V, U + V, "another point"),
         leverage.trace,

@@ -365,7 +365,7 @@ def test_hard_problems_are_proven(name, grouped, standardize, strength):
     F = sparse_problems.objective(
         model.coef_, model.intercept_, X, one_hot(y), strength, 1.0, groups, penalty_factor=unit
     )
-    share = 1e-8 if standardize or strength < 1e4 else 1e-6
+    share = 1e-8 if standardize or strength < 1e4 else 1e-5
     assert model.converged_ and model.optimality_gap_ <= share * F
     assert model.objective_ == pytest.approx(F, rel=1e-9)
     assert (model.coef_[:, np.ptp(A, axis=0) == 0] == 0).all()

@@ -7,7 +7,6 @@ from scipy.special import log_expit, log_softmax, xlogy
 
 from softreg._model.block_kernels import CoordinateHessian
 from softreg._model.certificate import certify_along
-from softreg._model.kernels import coordinate_hessian
 from softreg._model.links import Sigmoid, Softmax
 from softreg.solvers import ProximalNewton
 from softreg.solvers.base import Monitor
@@ -41,28 +40,10 @@ def test_the_hessian_in_some_coefficients_is_a_part_of_the_whole(case, whole):
         if whole is None:
             found = problem.coordinate_hessian(T[:, at], features, scores)
         else:
-            columns = np.unique(np.append(features, np.arange(6, len(T))))
-            kernel = CoordinateHessian(
-                problem.link,
-                problem.rows.block_coefficients(T[:, at]),
-                columns[columns < 6],
-                (np.searchsorted(columns, features), scores),
-                whole,
-            )
+            U = problem.rows.block_coefficients(T[:, at])
+            kernel = CoordinateHessian(problem.link, U, features, scores, whole)
             found = problem.rows.sum(kernel)[0] / problem.problem_weight[0]
         close(found, expected, ROUNDING[case.dtype])
-
-
-@pytest.mark.parametrize("exclusive", [False, True])
-def test_rows_are_taken_a_few_at_a_time_without_a_difference(exclusive):
-    """However few values a part of the rows may have."""
-    rng = np.random.default_rng(2)
-    P, X, weight = rng.dirichlet(np.ones(3), 50).T, rng.normal(size=(50, 4)), rng.uniform(size=50)
-    places = np.array([0, 2, 3, 1, 0]), np.array([0, 0, 1, 2, 2])
-    parts, whole = (
-        coordinate_hessian(P, X, weight, places, exclusive, values) for values in (1, 10**6)
-    )
-    np.testing.assert_allclose(parts, whole, rtol=1e-12)
 
 
 # ---- Dual probabilities -------------------------------------------------------------------------

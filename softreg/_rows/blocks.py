@@ -92,8 +92,7 @@ class Block(PickledByFields, ABC):
     def coordinate_products(self, C: Scores, features: Places, scores: Places) -> NDArray:
         """Return sum_i a_i a_i', (q, q), of a_i = c_ik x~_ij for some features j in scores k, (q,).
 
-        If there is an intercept, its place is among the features of each of the scores; places are
-        those in x~.
+        Features are places in x~, that of the intercept among them.
         """
         columns, places = np.unique(features, return_inverse=True)
         X = self.columns(columns[columns < len(self.coordinates.centre)])
@@ -224,21 +223,23 @@ class SparseBlock(RawBlock):
     def coordinate_products(self, C: Scores, features: Places, scores: Places) -> NDArray:
         # Products of what is stored, and centring after them: of rows with few values in these
         # columns a thousandth of the dense ones.
-        d, total = len(self.coordinates.centre), np.zeros((len(features), len(features)))
-        p, e = np.flatnonzero(features < d), np.flatnonzero(features == d)
-        rows = self._transposed.tocsr()[features[p]]
-        at = np.repeat(scores[p], np.diff(rows.indptr)), rows.indices
+        all_scores, own = np.unique(scores, return_inverse=True)
+        is_feature = features < len(self.coordinates.centre)
+        of_features, C, both = features[is_feature], C[all_scores], np.ix_(is_feature, is_feature)
+        rows = self._transposed.tocsr()[of_features]
+        at = np.repeat(own[is_feature], np.diff(rows.indptr)), rows.indices
         A = sparse.csr_array((rows.data * C[at], rows.indices, rows.indptr), shape=rows.shape)
-        total[np.ix_(p, p)] = (A @ A.T).toarray()
-        if e.size:
-            intercepts = C[scores[e]]
-            total[np.ix_(p, e)] = A @ intercepts.T
-            total[np.ix_(e, p)] = total[np.ix_(p, e)].T
-            total[np.ix_(e, e)] = intercepts @ intercepts.T
-            own = e[np.searchsorted(scores[e], scores[p])]
-            total[p] -= self.coordinates.centre[features[p], None] * total[own]
-            total[:, p] -= self.coordinates.centre[features[p]] * total[:, own]
-        scale = np.append(self.coordinates.scale, 1.0)[features]
+        sums = C @ C.T
+        with_intercepts = sums[own]
+        with_intercepts[is_feature] = A @ C.T
+        crossed = with_intercepts[:, own]  # of each with the intercept of the other's score
+        total = np.where(is_feature, crossed.T, crossed)
+        total[both] = (A @ A.T).toarray()
+        centre, scale = np.zeros(len(features)), np.ones(len(features))
+        centre[is_feature] = self.coordinates.centre[of_features]
+        scale[is_feature] = self.coordinates.scale[of_features]
+        moved = centre * crossed
+        total += np.outer(centre, centre) * sums[np.ix_(own, own)] - moved - moved.T
         return total / scale / scale[:, None]
 
     def _scores_without_intercept(self, W: Coef) -> Scores:
