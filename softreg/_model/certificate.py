@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,21 +63,25 @@ def certify(objective: Objective, T: Coef, step: Coef) -> Certificate:
     )
 
 
-def certify_along(objective: Objective, T: Coef, step: Coef, metric_T: Coef) -> Certificate:
+def certify_along(
+    objective: Objective, T: Coef, step: Coef, metric_T: Coef, point_key: Hashable
+) -> Certificate:
     """Return `certify` of a sparse penalty, in one pass.
 
     The probabilities q_i are linearised by the rows' Hessians at `metric_T` (width, K), from which
-    the step was computed. With residuals r_i = q_i - y_i, A their gradient, and the penalty's
-    conjugate c, the dual objective at them is::
+    the step was computed; blocks keep the probabilities there under `point_key`. With residuals
+    r_i = q_i - y_i, A (width, K) their gradient, and the penalty's conjugate c, the dual objective
+    at them is::
 
         D(r) = loss - KL - <A, T + step> - c(A)
 
-    Where c is not finite, residuals t r_i with 0 < t <= 1 have one that is (0 within its balls):
-    as the loss's conjugate is convex, and at most 0 at r = 0,  D(t r) >= t (loss - KL - <A, T>).
+    Where c(A) is not finite, c(t A) is zero for some 0 < t <= 1, and the residuals t r_i serve: as
+    the loss's conjugate is convex, and at most 0 at r = 0,
+    D(t r) >= t (loss - KL - <A, T + step>).
     """
     rows, new, penalty = objective.rows, T + step, objective.sparse_penalty
     U, V, M = (rows.block_coefficients(coefficients) for coefficients in (T, step, metric_T))
-    kernel = SparseCertificateSums(objective.link, U, V, M, id(metric_T))
+    kernel = SparseCertificateSums(objective.link, U, V, M, point_key)
     loss, gathered, divergence, dual = rows.sum(kernel)
     mean_divergence = np.maximum(0.0, divergence / objective.problem_weight)
     smooth_gradient, value = penalty.smooth(new)[1], objective.penalised(loss, new)

@@ -277,12 +277,9 @@ class MemoryRows(Rows):
         )
 
     def take_features(self, features: Places) -> Self:
-        known = self.known_totals
-        return self.replaced(
-            X=self.X[:, features],
-            coordinates=self.coordinates.take(features),
-            known_totals=None if known is None else known.take_features(features),
-        )
+        X, coordinates = self.X[:, features], self.coordinates.take(features)
+        totals = None if self.known_totals is None else self.known_totals.take_features(features)
+        return self.replaced(X=X, coordinates=coordinates, known_totals=totals)
 
     def repeated(self, counts: NDArray) -> Self:
         """Return the same rows for several fits, in each of which they count `counts` (fits, n).

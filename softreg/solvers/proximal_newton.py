@@ -312,7 +312,7 @@ def _taken(posed: Objective, point: Point, model: Model, step: Coef) -> Point | 
     )
     predicted = posed.problems.inner(point.gradient, step) + growth
     if (-predicted <= _NEAR * point.value).all():
-        found = certify_along(posed, point.T, step, model.T0)
+        found = certify_along(posed, point.T, step, model.T0, model.point_key)
         end = Point(T, found.value, found.gradient, found.divergence, found.gap, step)
     else:
         end = Point.at_coefficients(posed, T, step)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from functools import cached_property
+from uuid import uuid4
 
 import numpy as np
 
@@ -32,11 +33,13 @@ class ImplicitModel:
     T0 : ndarray (width, K)
     inside : ndarray (width, K) of bool
     cost : float, 0: it is made anew for each step
+    point_key : hashable, the key under which blocks keep the probabilities at T0
     """
 
     T0: Coef
     inside: Mask
     cost: float = 0.0
+    point_key: Hashable = field(default_factory=uuid4)
 
     def step(self, objective: Objective, point: Point) -> tuple[Coef, float]:
         """Return the step (width, K) from `point`, at T0, to the model's minimiser, and 0."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +43,7 @@ class QuadraticModel:
     elimination : ndarray (f, q), minus what each step moves the free ones
     free_factor : ndarray (f, f), lower Cholesky factor of the free coefficients' Hessian
     cost : float, multiply-adds that it took to make
+    point_key : hashable, the key under which blocks keep the probabilities at T0
     """
 
     T0: Coef
@@ -53,6 +56,7 @@ class QuadraticModel:
     elimination: NDArray
     free_factor: NDArray
     cost: float
+    point_key: Hashable = field(default_factory=uuid4)
 
     @classmethod
     def at_point(cls, objective: Objective, point: Point, inside: Mask) -> QuadraticModel:
