@@ -98,8 +98,12 @@ class Penalty(Protocol):
     def smooth(self, T: Coef) -> tuple[PerScore, Coef]:
         """Return the value (K,) and the gradient (width, K) of its smooth part at T."""
 
-    def prox(self, T: Coef, step: float) -> Coef:
-        """Return argmin_U ||U - T||^2 / 2 + step * penalty(U)."""
+    def prox(self, T: Coef, step: float | Coef) -> Coef:
+        """Return argmin_U ||U - T||^2 / 2 + step * penalty(U).
+
+        Steps (width, K) are those of each coefficient, the same throughout a group: the first term
+        is then that of ||(U - T) / sqrt(step)||^2 / 2, and the second the penalty alone.
+        """
 
     def violation(self, T: Coef, G: Coef) -> Coef:
         """Return the distance of zero from G + the subdifferential at T, (width, K), >= 0.
@@ -239,7 +243,7 @@ class Ridge:
         G = self.l2 * T
         return 0.5 * np.add.reduce(G * T), G
 
-    def prox(self, T: Coef, step: float) -> Coef:
+    def prox(self, T: Coef, step: float | Coef) -> Coef:
         return T / (1 + step * self.l2)
 
     def violation(self, T: Coef, G: Coef) -> Coef:

@@ -203,7 +203,7 @@ class ElasticNet:
         """Whether there is a smooth part."""
         return bool(self.smooth_part.l2.any())
 
-    def prox(self, T: Coef, step: float) -> Coef:
+    def prox(self, T: Coef, step: float | Coef) -> Coef:
         return self.smooth_part.prox(self._shrunk(T, step * self.l1), step)
 
     def violation(self, T: Coef, G: Coef) -> Coef:

@@ -128,8 +128,7 @@ class _Model:
 
     def violation(self, iterate: _Iterate) -> float:
         """Return the largest violation of the optimality conditions, as a share of its strength."""
-        loss_gradient = iterate.gradient - self.objective.penalty.ridge * iterate.T
-        violations = self.objective.penalty.violation(iterate.T, loss_gradient)
+        violations = self.objective.penalty.violation(iterate.T, self._loss_gradient(iterate))
         unit = np.where(self.l1 > 0, self.l1, 1.0)
         return float((violations / unit).max(where=self.inside, initial=0))
 
@@ -138,12 +137,14 @@ class _Model:
         return _Iterate(new, iterate.gradient + self.product(new - iterate.T))
 
     def after_prox(self, iterate: _Iterate, steepness: Coef) -> Coef:
-        """Return the coefficients after a gradient step of 1 / steepness and the prox."""
-        moved = steepness * iterate.T - iterate.gradient
-        size = self.objective.sparse_penalty.group_sizes(moved)
-        kept = np.divide(self.l1, size, out=np.ones_like(moved), where=size > self.l1)
-        kept = np.where(self.l1 > 0, 1 - kept, 1.0)
-        return np.where(self.inside, kept * moved / steepness, iterate.T)
+        """Return the coefficients after a step of 1 / steepness down the loss, and the prox."""
+        moved = iterate.T - self._loss_gradient(iterate) / steepness
+        new = self.objective.penalty.prox(moved, 1 / steepness)
+        return np.where(self.inside, new, iterate.T)
+
+    def _loss_gradient(self, iterate: _Iterate) -> Coef:
+        """Return the gradient of the loss's quadratic model, without the ridge's, (width, K)."""
+        return iterate.gradient - self.objective.penalty.ridge * iterate.T
 
     def support(self, iterate: _Iterate) -> Mask:
         """Return which coefficients a gradient step leaves, (width, K)."""
