@@ -208,13 +208,13 @@ def check_penalty_factor(factor: Any, n_features: int, names: NDArray | None = N
     """
     if factor is None:
         return np.ones(n_features)
-    f = _doubles(by_column("penalty_factor", factor, names, 1.0), "penalty_factor")
+    f = _doubles(_by_column("penalty_factor", factor, names, 1.0), "penalty_factor")
     check_shape("penalty_factor", f, n_features, meaning=", one factor per column of X")
     check_nonnegative("penalty_factor", f, "0 means no penalty")
     return f
 
 
-def by_column(name: str, values: Any, names: NDArray | None, default: Any) -> Any:
+def _by_column(name: str, values: Any, names: NDArray | None, default: Any) -> Any:
     """Return the values of all columns, in their order, of a dict or Series by column name.
 
     Columns that a dict leaves out have the default; other values are returned as they are.
@@ -226,8 +226,8 @@ def by_column(name: str, values: Any, names: NDArray | None, default: Any) -> An
             f"{name} is by column name, and the columns of X have none: pass a DataFrame whose "
             "column names are texts, or one value for each column."
         )
-    given = dict(values.items())
-    unknown = [key for key in given if key not in set(names)]
+    given, known = dict(values.items()), set(names)
+    unknown = [key for key in given if key not in known]
     if unknown:
         raise ValueError(
             f"{name} names the columns {unknown[:5]}, which X lacks; its columns are "
@@ -240,7 +240,7 @@ def _is_by_name(values: Any) -> bool:
     """Return whether values are a dict, or a Series whose index does not count."""
     if isinstance(values, Mapping):
         return True
-    if np.ndim(values) != 1 or not hasattr(values, "iloc"):
+    if not hasattr(values, "iloc") or values.ndim != 1:
         return False
     import pandas as pd
 
@@ -256,46 +256,50 @@ def check_l1_ratio(l1_ratio: Any) -> float:
     )
 
 
-def check_l1_groups(
-    groups: Any, n_features: int, names: NDArray | None, factor: NDArray
-) -> NDArray | None:
+def check_l1_groups(groups: Any, names: NDArray | None, factor: NDArray) -> NDArray | None:
     """Return the numbers of the features' groups, (n_features,), or None: features by themselves.
 
-    Features of a group have one factor.
+    They may be given by `names`, those of the columns; `factor` is the checked penalty_factor
+    (n_features,), one for each group.
     """
     if groups is None or (isinstance(groups, str) and groups == "feature"):
         return None
-    if isinstance(groups, str) or np.ndim(groups) == 0 and not isinstance(groups, Mapping):
+    is_single = np.asarray(groups, dtype=object).ndim == 0 and not isinstance(groups, Mapping)
+    if isinstance(groups, str) or is_single:
         raise ValueError(
             f'l1_groups={shown(groups)} must be None, "feature", or a label for each column of X: '
             "an array, or a dict or Series by column name."
         )
-    import pandas as pd
-
-    labels = by_column("l1_groups", groups, names, None)
-    missing = pd.isna(np.asarray(labels, dtype=object)).ravel()
-    if missing.any():
-        column = int(np.argmax(missing))
-        raise ValueError(
-            f"l1_groups has no label for column {column if names is None else names[column]!r}; "
-            "give a column that is by itself a label of its own."
-        )
-    numbers = pd.factorize(np.asarray(labels, dtype=object).ravel())[0]
-    check_shape("l1_groups", np.asarray(labels), n_features, meaning=", one label per column of X")
-    kind = np.asarray(labels).dtype.kind
-    if kind in "if" and np.asarray(labels).min(initial=0) < 0:
-        raise ValueError(
-            f"l1_groups={shown(groups)} has negative labels, which name no group: give a column "
-            "that is by itself a label of its own."
-        )
-    first = np.unique(numbers, return_index=True)[1]
-    other = np.flatnonzero(factor != factor[first[numbers]])
+    labels = np.asarray(_by_column("l1_groups", groups, names, None), dtype=object)
+    group_numbers = _checked_group_numbers(labels, names, len(factor))
+    first = np.unique(group_numbers, return_index=True)[1]
+    other = np.flatnonzero(factor != factor[first[group_numbers]])
     if other.size:
         raise ValueError(
             f"penalty_factor differs within a group of l1_groups, as at column {other[0]}: give "
             "all columns of a group one factor, or other groups."
         )
-    return numbers
+    return group_numbers
+
+
+def _checked_group_numbers(
+    labels: NDArray, names: NDArray | None, n_features: int
+) -> NDArray[np.intp]:
+    """Return the number of each label of l1_groups, objects, from 0: (n_features,)."""
+    import pandas as pd
+
+    check_shape("l1_groups", labels, n_features, meaning=", one label per column of X")
+    missing, remedy = pd.isna(labels), "give a column that is by itself a label of its own"
+    if missing.any():
+        column = int(np.argmax(missing))
+        column_name = shown(column if names is None else names[column])
+        raise ValueError(f"l1_groups has no label for column {column_name}; {remedy}.")
+    if any(_is_number(label) and label < 0 for label in labels):
+        raise ValueError(
+            f"l1_groups={shown(labels)} has negative labels, which name no group: {remedy}."
+        )
+    with noting("l1_groups must be labels, such as numbers or texts, one for each column of X."):
+        return pd.factorize(labels)[0]
 
 
 def without_duplicates(X: Any) -> Any:
@@ -330,6 +334,12 @@ def check_Cs(Cs: Any) -> int | NDArray:
     strengths = values.astype(np.float64)
     check_strengths(strengths)
     return np.unique(strengths)
+
+
+def check_ratio(ratio: Any) -> None:
+    """Raise a ValueError unless the ratio of the ends of a path's grid is None or in (0, 1)."""
+    if not (ratio is None or (_is_number(ratio) and 0 < ratio < 1)):
+        raise ValueError(f"ratio={shown(ratio)} must be a number between 0 and 1.")
 
 
 def check_groups(groups: Any, n: int) -> Any:

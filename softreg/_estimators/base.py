@@ -488,7 +488,7 @@ def penalty_of(
     names = features.get("feature_names_in_")
     factor = validation.check_penalty_factor(estimator.penalty_factor, len(unit), names)
     l1_ratio = validation.check_l1_ratio(estimator.l1_ratio)
-    labels = validation.check_l1_groups(estimator.l1_groups, len(unit), names, factor)
+    labels = validation.check_l1_groups(estimator.l1_groups, names, factor)
     groups = Groups(labels, over_scores and estimator.l1_groups is not None)
     return ElasticNet.from_C(C, factor * (unit > 0), l1_ratio, groups)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -217,8 +216,7 @@ def regularization_path(
             f'estimator={model!r} must have solver="auto": a path has steps of its own.'
         )
     n_or_values = validation.check_Cs(Cs)
-    if ratio is not None and not (isinstance(ratio, numbers.Real) and 0 < ratio < 1):
-        raise ValueError(f"ratio={validation.shown(ratio)} must be a number between 0 and 1.")
+    validation.check_ratio(ratio)
     results, passes = [], [0]
     sample, features = read_sample(model, X, y, sample_weight, offset)
     with threads_of(model) as threads:
@@ -230,9 +228,7 @@ def regularization_path(
             results.append(result)
             passes.append(threads.passes)
     last = prediction_attributes(sample.encoding, results[-1].coef, results[-1].intercept)
-    names = features.get("feature_names_in_")
-    if names is None:
-        names = np.array([f"x{j}" for j in range(features["n_features_in_"])])
+    unnamed = np.array([f"x{j}" for j in range(features["n_features_in_"])])
     return RegularizationPath(
         Cs=C_path,
         coefficients=_stacked(results, objective.penalty.is_smooth),
@@ -243,7 +239,7 @@ def regularization_path(
         proven=np.array([result.proven.all() for result in results]),
         n_passes=np.diff(passes),
         classes=sample.encoding.classes,
-        feature_names=names,
+        feature_names=features.get("feature_names_in_", unnamed),
         estimator=model._with_attributes(features | last),
     )
 
