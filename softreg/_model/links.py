@@ -127,7 +127,11 @@ class Link(Protocol):
     def dual_probabilities_along(
         self, P: Scores, change: Scores, Z: Scores
     ) -> tuple[Scores, RowLosses]:
-        """Return Q = P + change, likewise, and KL(q || p(z)), (B, m)."""
+        """Return the probabilities Q = P + change, (K, m), and KL(q || p(z)), (B, m).
+
+        Q is kept in the domain of the conjugate loss. P need not be the probabilities of the scores
+        Z (K, m), nor near them.
+        """
 
     def problems(self, K: int) -> int:
         """Return B, how many problems, which share nothing but X, K scores make."""

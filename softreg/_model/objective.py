@@ -325,13 +325,16 @@ class Objective:
         return min(self._whole_cost(n_features), self._coordinate_cost(inside.sum(axis=0)))
 
     def _whole_cost(self, n_features: int) -> float:
-        """Return what all scores' products of so many features cost: dense columns are needed."""
+        """Return the multiply-adds of the Hessian in all scores' coefficients of so many features.
+
+        inf for CSR, as it takes dense columns.
+        """
         if self.rows.is_sparse:
             return np.inf
         return self.rows.n * self.link.hessian_cost(self.shape[1], n_features)
 
     def _coordinate_cost(self, by_score: NDArray) -> float:
-        """Return what the products of coefficients cost, so many (K,) of each score."""
+        """Return the multiply-adds of products of coefficients, so many (K,) of each score."""
         density = self.rows.n_values / (self.rows.n * max(1, len(self.rows.coordinates.scale)))
         share = min(density, 1.0) if self.rows.is_sparse else 1.0
         within = coordinate_hessian_cost(share * by_score, self.link.exclusive)

@@ -43,8 +43,8 @@ class Groups:
 
     def sizes(self, T: Coef) -> Coef:
         """Return the length of each coefficient's group, (width, K), or (width, 1) over scores."""
-        is_each = self.labels is None and not self.over_scores
-        return np.abs(T) if is_each else np.sqrt(self.products(T, T))
+        are_single = self.labels is None and not self.over_scores
+        return np.abs(T) if are_single else np.sqrt(self.products(T, T))
 
     def numbers(self, shape: tuple[int, int]) -> NDArray[np.intp]:
         """Return the number of each coefficient's group, (width, K)."""

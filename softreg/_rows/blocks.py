@@ -223,23 +223,23 @@ class SparseBlock(RawBlock):
     def coordinate_products(self, C: Scores, features: Places, scores: Places) -> NDArray:
         # Products of what is stored, and centring after them: of rows with few values in these
         # columns a thousandth of the dense ones.
-        all_scores, own = np.unique(scores, return_inverse=True)
+        all_scores, at_score = np.unique(scores, return_inverse=True)
         is_feature = features < len(self.coordinates.centre)
         of_features, C, both = features[is_feature], C[all_scores], np.ix_(is_feature, is_feature)
         rows = self._transposed.tocsr()[of_features]
-        at = np.repeat(own[is_feature], np.diff(rows.indptr)), rows.indices
+        at = np.repeat(at_score[is_feature], np.diff(rows.indptr)), rows.indices
         A = sparse.csr_array((rows.data * C[at], rows.indices, rows.indptr), shape=rows.shape)
         sums = C @ C.T
-        with_intercepts = sums[own]
+        with_intercepts = sums[at_score]
         with_intercepts[is_feature] = A @ C.T
-        crossed = with_intercepts[:, own]  # of each with the intercept of the other's score
+        crossed = with_intercepts[:, at_score]  # of each with the intercept of the other's score
         total = np.where(is_feature, crossed.T, crossed)
         total[both] = (A @ A.T).toarray()
         centre, scale = np.zeros(len(features)), np.ones(len(features))
         centre[is_feature] = self.coordinates.centre[of_features]
         scale[is_feature] = self.coordinates.scale[of_features]
         moved = centre * crossed
-        total += np.outer(centre, centre) * sums[np.ix_(own, own)] - moved - moved.T
+        total += np.outer(centre, centre) * sums[np.ix_(at_score, at_score)] - moved - moved.T
         return total / scale / scale[:, None]
 
     def _scores_without_intercept(self, W: Coef) -> Scores:

@@ -22,17 +22,17 @@ _DAMPED, _MOST_DAMPED, _MORE = 1e-10, 1e3, 4.0
 
 
 def group_lasso_minimiser(
-    H: NDArray, b: NDArray, l1: NDArray, starts: NDArray, start: NDArray
+    H: NDArray, b: NDArray, l1: NDArray, firsts: NDArray, start: NDArray
 ) -> NDArray:
     """Return argmin_w w'Hw / 2 - b'w + sum_g l1_g ||w_g||, (q,), from `start` (q,).
 
-    The coordinates of a group lie side by side, from `starts` (G,) on; `l1` is (G,), > 0. A
+    The coordinates of a group lie side by side, from `firsts` (G,) on; `l1` is (G,), > 0. A
     gradient step chooses the groups that are not zero; on them the objective is smooth, and
     Newton's step follows (semismooth Newton: Milzarek and Ulbrich 2014, SIAM Journal on
     Optimization 24, 298-333). Where that does not lower the objective, each group in turn is
     minimised over a bound of its Hessian.
     """
-    problem = _GroupProblem(H, b, l1, starts)
+    problem = _GroupProblem(H, b, l1, firsts)
     w, r, damping = start, b - H @ start, 0.0
     for _ in range(_MOST_STEPS):
         if problem.violation(w, r) <= _ROUNDING:
@@ -52,28 +52,28 @@ class _GroupProblem:
 
     Attributes
     ----------
-    H, b, l1, starts : as in `group_lasso_minimiser`
+    H, b, l1, firsts : as in `group_lasso_minimiser`
     """
 
     H: NDArray
     b: NDArray
     l1: NDArray
-    starts: NDArray[np.intp]
+    firsts: NDArray[np.intp]
 
     @cached_property
     def group(self) -> NDArray[np.intp]:
         """The group of each coordinate, (q,)."""
-        return np.repeat(np.arange(len(self.starts)), np.diff(self.starts, append=len(self.b)))
+        return np.repeat(np.arange(len(self.firsts)), np.diff(self.firsts, append=len(self.b)))
 
     @cached_property
     def steepness(self) -> NDArray:
         """A bound of the largest eigenvalue of each group's block of H, (G,)."""
-        sums = np.add.reduceat(np.abs(self.H), self.starts, axis=1)
-        return np.maximum.reduceat(sums[np.arange(len(self.b)), self.group], self.starts)
+        sums = np.add.reduceat(np.abs(self.H), self.firsts, axis=1)
+        return np.maximum.reduceat(sums[np.arange(len(self.b)), self.group], self.firsts)
 
     def lengths(self, w: NDArray) -> NDArray:
         """Return ||w_g||, (G,)."""
-        return np.sqrt(np.add.reduceat(np.square(w), self.starts))
+        return np.sqrt(np.add.reduceat(np.square(w), self.firsts))
 
     def value(self, w: NDArray, r: NDArray) -> float:
         """Return the objective at w, (q,), where the residual is r."""
@@ -104,7 +104,7 @@ class _GroupProblem:
         residual, value, first = self.b - self.H @ start, self.value(w, r), damping
         while damping <= _MOST_DAMPED:
             new = start + self._newton_step(start, residual, is_active, damping)
-            turned = np.add.reduceat(new * start, self.starts) <= 0
+            turned = np.add.reduceat(new * start, self.firsts) <= 0
             new[turned[self.group]] = 0  # past its zero: out
             if self.value(new, self.b - self.H @ new) <= value + _RISE * abs(value):
                 is_short = damping > first or damping == 0
@@ -128,8 +128,8 @@ class _GroupProblem:
     def sweep(self, w: NDArray, r: NDArray) -> NDArray:
         """Return the point after each group, in turn, was minimised over a bound of its H."""
         w, r = w.copy(), r.copy()
-        ends = np.append(self.starts[1:], len(w))
-        for g, (a, z) in enumerate(zip(self.starts, ends, strict=True)):
+        ends = np.append(self.firsts[1:], len(w))
+        for g, (a, z) in enumerate(zip(self.firsts, ends, strict=True)):
             moved = w[a:z] + r[a:z] / self.steepness[g]
             length = float(np.sqrt(moved @ moved))
             least = self.l1[g] / self.steepness[g]

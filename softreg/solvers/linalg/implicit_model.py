@@ -21,6 +21,7 @@ _ACCURACY = 1e-10
 _MOST_PRODUCTS, _MOST_ROUNDS = 500, 60
 # Shares of a Newton step that are tried; what rounding may raise the model by, relative.
 _SHARES, _RISE = (1.0, 0.5, 0.25, 0.1, 0.03), 1e-13
+# A prox step of 2^-40 moves nothing: it is given up.
 _MOST_HALVINGS = 40
 
 
@@ -55,7 +56,7 @@ class ImplicitModel:
         """Return the step (m, K) of the features that move, and of the intercept."""
         product = HessianProduct(objective, T)
         inside = self.inside[moving] | objective.penalty.free
-        model = _Model(objective, product, _Iterate(T, gradient), inside)
+        model = _Subproblem(objective, product, _Iterate(T, gradient), inside)
         guesses: set[bytes] = set()
         iterate = model.start
         for _ in range(_MOST_ROUNDS):
@@ -88,7 +89,7 @@ class _Iterate:
 
 
 @dataclass(frozen=True, eq=False)
-class _Model:
+class _Subproblem:
     """m(T) = <G, T - T0> + <T - T0, H (T - T0)> / 2 + sum_g l1_g ||T_g||.
 
     Attributes
@@ -210,7 +211,8 @@ def _conjugate_gradients(
 ) -> Coef:
     """Return x with times(x) = right, (width, K), to an accuracy relative to `right`.
 
-    Golub and Van Loan (2013), algorithm 11.5.1.
+    Golub and Van Loan (2013), algorithm 11.5.1, for one system, that of a support:
+    `conjugate_gradients` solves those of many problems, of whole Hessians and in a metric.
     """
     x, r = np.zeros_like(right), right.copy()
     direction = precondition(r)

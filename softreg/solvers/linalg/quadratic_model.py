@@ -18,12 +18,14 @@ from softreg.solvers.linalg.group_newton import group_lasso_minimiser
 
 # A model holds what is needed now and the likeliest third as many (measured in a trial: 20 to 40
 # Hessians for 99 strengths), and some more where these are few.
-_ROOM, _LEAST_ROOM = 1.3, 20
+_SIZE, _SPARE = 1.3, 20
 # Raises the diagonal, relative and absolute, where directions are flat: all classes of a feature,
 # collinear columns.
 _RAISED, _RAISED_FLAT = 1e-11, 1e-14
 # The Python around a new model, in multiply-adds.
 _OVERHEAD = 2e6
+# Products with H that a dozen guesses of what is not zero take, about, and their selections of it.
+_PRODUCTS = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +100,7 @@ class QuadraticModel:
         if len(w):
             new = self._minimiser(objective, H, b, w)
             step[at], free_step = new - w, -self.elimination @ (new - w)
-            work = 30.0 * len(w) ** 2 + np.count_nonzero(new) ** 3
+            work = _PRODUCTS * len(w) ** 2 + np.count_nonzero(new) ** 3
         if free_step.size:
             free_step -= solved(self.free_factor, solved(self.free_factor, free_gradient), True)
             step[free_at] = free_step
@@ -108,18 +110,18 @@ class QuadraticModel:
         """Return the penalised coefficients that minimise the model, (q,)."""
         penalty, at, shape = objective.sparse_penalty, (self.features, self.scores), objective.shape
         l1, numbers = penalty.sparse_strengths(shape)[at], penalty.group_numbers(shape)[at]
-        starts = np.flatnonzero(np.diff(numbers, prepend=-1))
-        if len(starts) == len(start):
+        firsts = np.flatnonzero(np.diff(numbers, prepend=-1))
+        if len(firsts) == len(start):
             return lasso_minimiser(H, b, l1, start)
-        return group_lasso_minimiser(H, b, l1[starts], starts, start)
+        return group_lasso_minimiser(H, b, l1[firsts], firsts, start)
 
 
 def with_likeliest(objective: Objective, gradient: Coef, needed: Mask) -> Mask:
     """Return the coefficients needed, (width, K), and the likeliest others, in whole groups."""
-    room = int(_ROOM * needed.sum()) + _LEAST_ROOM
+    size = int(_SIZE * needed.sum()) + _SPARE
     shares = objective.sparse_penalty.shares(gradient)
     shares[needed & (shares > 0)] = np.inf
-    if room >= shares.size:
+    if size >= shares.size:
         return shares > 0
-    least = np.partition(shares.ravel(), -room)[-room]
+    least = np.partition(shares.ravel(), -size)[-size]
     return (shares >= least) & (shares > 0)
