@@ -35,14 +35,14 @@ from softreg.solvers.outer_loop import run_rounds
 from softreg.solvers.proof import result_from
 
 # From the strength at which all is zero to the one that is asked for, by this factor at most: fits
-# take as long with 2, and up to six times as long with 10 (measured on digits, 80 x 2,000 and
-# 4,000 x 60, as are the others below).
+# take as long with 2, but with 10 that of 80 x 2,000 takes four times as long (measured on it, on
+# digits and on 4,000 x 60, as what follows is).
 _FACTOR = 3.0
 # On the way there, a strength is left when a step has lowered F by less than this share: with 1e-1
 # and 1e-6 fits take about as long (measured).
 _ROUGH = 1e-3
 # A working set grows to this many times the coefficients that are not zero, or to so many: with 4
-# fits take up to twice as long, with 2,000 up to ten times as long (measured).
+# digits takes a quarter longer, with 2,000 that of 80 x 2,000 eight times as long (measured).
 _GROWTH, _LEAST_SET = 2.0, 300
 # A step that is to lower F by more than this share is too long for its certificate to be worth what
 # it takes beyond F and the gradient: no proof comes of it.
