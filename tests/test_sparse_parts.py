@@ -1,7 +1,5 @@
 """Laws of what proximal Newton is made of: Hessians in some coefficients, models, certificates."""
 
-from uuid import uuid4
-
 import numpy as np
 import pytest
 from parts import LABELS, ROUNDING, SOURCES, SPARSE_PENALTIES, TARGETS, close, make, shares
@@ -175,7 +173,7 @@ def optimum_of(objective):
 def balanced(objective, T, step, metric_T):
     """The step, and what makes the linearised residuals balance in the intercept."""
     for _ in range(3):
-        imbalance = certify_along(objective, T, step, metric_T, uuid4()).imbalance
+        imbalance = certify_along(objective, T, step, metric_T).imbalance
         step = step - HessianProduct(objective, metric_T).balancing_step(imbalance)
     return step
 
@@ -196,7 +194,7 @@ def test_the_bound_along_a_step_is_above_the_distance_to_the_optimum(
     T = best + distance * case.direction(2)
     metric_T = T if metric == "new" else best + 0.3 * case.direction(3)
     step = balanced(objective, T, 0.2 * distance * case.direction(4), metric_T)
-    found = certify_along(objective, T, step, metric_T, uuid4())
+    found = certify_along(objective, T, step, metric_T)
     value, gradient = objective.value_and_gradient(T + step)
     np.testing.assert_allclose(found.value, value, rtol=1e-12)
     close(found.gradient, gradient, 1e-12)
@@ -213,7 +211,7 @@ def test_free_features_have_no_bound_until_they_are_balanced(source_threads, kin
     """No gap less than F then, which is one, as no F is below zero."""
     case = sparse_case(source_threads, kind, source, factors=np.array([1, 2, 2, 0.5, 1, 0.0]))
     T, D = case.point(), case.direction()
-    found = certify_along(case.objective, T, D, T, uuid4())
+    found = certify_along(case.objective, T, D, T)
     assert (found.gap >= found.value * (1 - 1e-12)).all()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,14 +65,18 @@ def certify(objective: Objective, T: Coef, step: Coef) -> Certificate:
 
 
 def certify_along(
-    objective: Objective, T: Coef, step: Coef, metric_T: Coef, point_key: Hashable
+    objective: Objective,
+    T: Coef,
+    step: Coef,
+    metric_T: Coef,
+    point_key: Hashable | None = None,
 ) -> Certificate:
     """Return `certify` of a sparse penalty, in one pass.
 
     The probabilities q_i are linearised by the rows' Hessians at `metric_T` (width, K), from which
-    the step was computed; blocks keep the probabilities there under `point_key`. With residuals
-    r_i = q_i - y_i, A (width, K) their gradient, and the penalty's conjugate c, the dual objective
-    at them is::
+    the step was computed; blocks keep the probabilities there under `point_key`, by default one of
+    this call alone. With residuals r_i = q_i - y_i, A (width, K) their gradient, and the penalty's
+    conjugate c, the dual objective at them is::
 
         D(r) = loss - KL - <A, T + step> - c(A)
 
@@ -81,7 +86,7 @@ def certify_along(
     """
     rows, new, penalty = objective.rows, T + step, objective.sparse_penalty
     U, V, M = (rows.block_coefficients(coefficients) for coefficients in (T, step, metric_T))
-    kernel = SparseCertificateSums(objective.link, U, V, M, point_key)
+    kernel = SparseCertificateSums(objective.link, U, V, M, point_key or uuid4())
     loss, gathered, divergence, dual = rows.sum(kernel)
     mean_divergence = np.maximum(0.0, divergence / objective.problem_weight)
     smooth_gradient, value = penalty.smooth(new)[1], objective.penalised(loss, new)
