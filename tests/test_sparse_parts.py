@@ -231,3 +231,16 @@ def test_residuals_made_smaller_bound_f_no_better_than_they_may(one_thread, shar
     excess = np.log(2) - (np.log1p(np.exp(-w)) + l1 * w)
     assert excess <= found.gap[0] <= np.log(2)
     assert found.gap[0] == pytest.approx(np.log(2) * (1 - 2 * l1), rel=1e-9)
+
+
+@pytest.mark.factor("kind", KINDS)
+@pytest.mark.factor("source", SOURCES)
+def test_a_certificate_is_of_the_values_of_its_point_not_of_the_array(source_threads, kind, source):
+    """An array whose values have changed since has the certificate of a new one with these."""
+    case = sparse_case(source_threads, kind, source)
+    T, step, metric_T = case.point(), case.direction(2), case.point() + case.direction(3)
+    certify_along(case.objective, T, step, metric_T)
+    metric_T += case.direction(4)
+    found = certify_along(case.objective, T, step, metric_T)
+    expected = certify_along(case.objective, T, step, metric_T.copy())
+    np.testing.assert_array_equal(found.imbalance, expected.imbalance)
