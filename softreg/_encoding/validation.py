@@ -230,8 +230,8 @@ def _by_column(name: str, values: Any, names: NDArray | None, default: Any) -> A
     unknown = [key for key in given if key not in known]
     if unknown:
         raise ValueError(
-            f"{name} names the columns {unknown[:5]}, which X lacks; its columns are "
-            f"{list(names[:5])}{' ...' if len(names) > 5 else ''}."
+            f"{name} names the columns {shown(unknown[:5])}, which X lacks; its columns are "
+            f"{shown(names[:5])}{' ...' if len(names) > 5 else ''}."
         )
     return [given.get(column, default) for column in names]
 

@@ -243,7 +243,10 @@ class Objective:
         return self.centred(self.rows.coordinates.working(W, b))
 
     def centred(self, T: Coef) -> Coef:
-        """Return T of the same F in which what a sparse penalty leaves free, or all, is centred."""
+        """Return T (width, K) of the same F with each feature's mean over the classes taken off.
+
+        Under a sparse penalty, that of features without a penalty, and of the intercept, alone.
+        """
         if self.penalty.is_smooth:
             return self.link.centred(T)
         return np.where(np.all(self.penalty.free, axis=1)[:, None], self.link.centred(T), T)

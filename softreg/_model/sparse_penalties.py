@@ -33,7 +33,7 @@ class Groups:
     over_scores: bool = False
 
     def products(self, A: Coef, D: Coef) -> Coef:
-        """Return the inner products of each coefficient's group in A and D, (width, K or 1)."""
+        """Return the inner product of each coefficient's group in two T, (width, K or 1)."""
         products = np.einsum("jk,jk->j", A, D)[:, None] if self.over_scores else A * D
         if self.labels is None:
             return products

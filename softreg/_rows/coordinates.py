@@ -77,9 +77,9 @@ class Coordinates:
         return Coordinates(centre, scale, self.intercept, stored)
 
     def with_joint_scales(self, joined: NDArray, unit: NDArray | float) -> Coordinates:
-        """Return the coordinates with the largest scale of features with the same label, (d,).
+        """Return the coordinates in which features of a label in `joined` (d,) share a scale.
 
-        In units (d,) of theirs: scales are then these times a power of two.
+        It is `unit` (d,) times a power of two, the largest of those that are nearest the old ones.
         """
         varies = np.isfinite(self.scale)
         exponent = np.rint(np.log2(np.where(varies, self.scale / unit, 1.0)))

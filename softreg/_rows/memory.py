@@ -307,9 +307,8 @@ class MemoryRows(Rows):
         return self.Y[rows], weight, offset
 
     def sampled(self, importance: RowKernel, chance: Chance) -> Self:
-        row_importance = self.map_rows_with_weight(importance)
-        chances = chance(row_importance, row_importance.sum())
-        return self.sampled_with(chances, np.random.default_rng(0))
+        sizes = self.map_rows_with_weight(importance)
+        return self.sampled_with(chance(sizes, sizes.sum()), np.random.default_rng(0))
 
     def sampled_with(self, chances: PerRow, random: np.random.Generator) -> Self:
         """Return rows drawn independently, with chances that divide their weights.
