@@ -126,6 +126,9 @@ class ElasticNet:
         l1 = self._kept(finite_quotient(self.l1, divisor))
         return replace(self, smooth_part=self.smooth_part.divided(weight), l1=l1)
 
+    def at_temperature(self, t: float) -> ElasticNet:
+        return replace(self, smooth_part=self.smooth_part.at_temperature(t))
+
     def _kept(self, strengths: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return other strengths for these ones; what has a penalty keeps the least of one."""
         return np.maximum(strengths, FAINTEST * (self.l1 > 0))
