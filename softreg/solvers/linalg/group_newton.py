@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._rows.arrays import Mask
+from softreg.solvers.linalg.active_sets import GRADIENT_ROUNDING
 from softreg.solvers.linalg.factors import cholesky, solved
 
 # Violations of the optimality conditions below this share of a strength are rounding.
@@ -35,7 +36,7 @@ def group_lasso_minimiser(
     problem = _GroupProblem(H, b, l1, starts)
     w, r, damping = start, b - H @ start, 0.0
     for _ in range(_MOST_STEPS):
-        if problem.violation(w, r) <= _ROUNDING:
+        if problem.violation(w, r) <= 1:
             break
         new, damping = problem.newton(w, r, damping)
         if new is None:
@@ -66,6 +67,11 @@ class _GroupProblem:
         return np.repeat(np.arange(len(self.starts)), np.diff(self.starts, append=len(self.b)))
 
     @cached_property
+    def allowed(self) -> NDArray:
+        """The distances from stationarity that are rounding, (G,)."""
+        return _ROUNDING * self.l1 + GRADIENT_ROUNDING * np.abs(self.b).max()
+
+    @cached_property
     def steepness(self) -> NDArray:
         """A bound of the largest eigenvalue of each group's block of H, (G,)."""
         sums = np.add.reduceat(np.abs(self.H), self.starts, axis=1)
@@ -80,11 +86,11 @@ class _GroupProblem:
         return float(-w @ (r + self.b) / 2 + self.l1 @ self.lengths(w))
 
     def violation(self, w: NDArray, r: NDArray) -> float:
-        """Return the largest distance from stationarity of a group, in shares of its strength."""
+        """Return the largest distance of a group from stationarity, in shares of the allowed."""
         size = self.lengths(w)
         pull = np.divide(self.l1, size, out=np.zeros_like(size), where=size > 0)
         rest = self.lengths(r - pull[self.group] * w)
-        return float((np.where(size > 0, rest, np.maximum(rest - self.l1, 0)) / self.l1).max())
+        return float((np.where(size > 0, rest, np.maximum(rest - self.l1, 0)) / self.allowed).max())
 
     def newton(self, w: NDArray, r: NDArray, damping: float) -> tuple[NDArray | None, float]:
         """Return the point after Newton's step on the groups that a gradient step leaves.
