@@ -234,7 +234,8 @@ class ElasticNet:
         return np.where(self.free, 0.0, cost).sum(axis=0)
 
     def shares(self, G: Coef) -> Coef:
-        return self.group_sizes(G) / np.where(self.free, np.inf, self.l1)
+        with np.errstate(over="ignore"):  # of strengths that are next to nothing
+            return self.group_sizes(G) / np.where(self.free, np.inf, self.l1)
 
     def feasible_share(self, G: Coef) -> PerScore:
         share = 1 / np.maximum(1.0, self.shares(G).max(axis=0, initial=0))
