@@ -207,11 +207,11 @@ class Objective:
 
         That loss is no less than loss(z), which it approaches as t falls, and bends over t times
         longer distances. Its F at t V, over t, is the mean loss of V with offsets o / t, and t
-        times the penalty of V, which has to be quadratic.
+        times the ridge of V; lengths stay as they are.
         """
         rows, offset = self.rows, self.rows.offset
         rows = rows if offset is None else rows.replaced(offset=offset / t)
-        return replace(self, rows=rows, penalty=self.penalty.divided(np.array([1 / t])))
+        return replace(self, rows=rows, penalty=self.penalty.at_temperature(t))
 
     def unpenalised(self) -> Objective:
         """Return the objective without a penalty: the mean loss."""

@@ -49,6 +49,9 @@ class Penalty(Protocol):
     def divided(self, weight: PerScore) -> Penalty:
         """Return the penalty with each score's part divided by its weight, (K,) or (1,)."""
 
+    def at_temperature(self, t: float) -> Penalty:
+        """Return V -> penalty(t * V) / t."""
+
     def take_scores(self, scores: Places) -> Penalty:
         """Return the penalty of some scores."""
 
@@ -193,6 +196,9 @@ class Ridge:
     def divided(self, weight: PerScore) -> Ridge:
         divisor = weight[:1] if (weight == weight[0]).all() else weight
         return Ridge(self._kept(finite_quotient(self.l2, divisor)))
+
+    def at_temperature(self, t: float) -> Ridge:
+        return self.divided(np.array([1 / t]))
 
     def _kept(self, strengths: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return other strengths for these ones; what has a penalty keeps the least of one."""

@@ -126,6 +126,9 @@ class ElasticNet:
         l1 = self._kept(finite_quotient(self.l1, divisor))
         return replace(self, smooth_part=self.smooth_part.divided(weight), l1=l1)
 
+    def at_temperature(self, t: float) -> ElasticNet:
+        return replace(self, smooth_part=self.smooth_part.at_temperature(t))
+
     def _kept(self, strengths: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return other strengths for these ones; what has a penalty keeps the least of one."""
         return np.maximum(strengths, FAINTEST * (self.l1 > 0))
@@ -231,7 +234,8 @@ class ElasticNet:
         return np.where(self.free, 0.0, cost).sum(axis=0)
 
     def shares(self, G: Coef) -> Coef:
-        return self.group_sizes(G) / np.where(self.free, np.inf, self.l1)
+        with np.errstate(over="ignore"):  # of strengths that are next to nothing
+            return self.group_sizes(G) / np.where(self.free, np.inf, self.l1)
 
     def feasible_share(self, G: Coef) -> PerScore:
         share = 1 / np.maximum(1.0, self.shares(G).max(axis=0, initial=0))

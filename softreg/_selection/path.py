@@ -17,7 +17,12 @@ from softreg.solvers.base import Monitor, Point, Result
 from softreg.solvers.linalg.collinear import identified
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.newton import Newton
-from softreg.solvers.outer_loop import is_saturated, run_rounds, through_temperatures
+from softreg.solvers.outer_loop import (
+    is_saturated,
+    rounds_with,
+    run_rounds,
+    through_temperatures,
+)
 from softreg.solvers.proof import result_from
 from softreg.solvers.steps import relative_estimate
 
@@ -103,7 +108,7 @@ def path_points(
             metric = previous.metric.with_ridge_change(penalised, change)
             is_near = bool((relative_estimate(penalised, start, metric) <= NEAR).all())
         if is_saturated(penalised, start, metric):
-            start = through_temperatures(penalised, start, monitor, descend)
+            start = through_temperatures(penalised, start, monitor, rounds_with(descend))
             metric, is_near = first_metric(penalised, start.T), False
         # 2. Descend from there; near the optimum Newton's steps are the fastest.
         descend = Newton().descend if is_near else descend

@@ -29,6 +29,8 @@ from softreg.solvers.steps import estimated_gap, gradient_step, is_near, newton_
 # (objective, point, metric, monitor) -> the point to which a solver descends in the metric, the
 # latest metric, and how many passes a better metric might have saved.
 Descent = Callable[[Objective, Point, Metric, ProblemsMonitor], tuple[Point, Metric, int]]
+# (objective, start, monitor) -> about the optimum, (width, K).
+Optimum = Callable[[Objective, Coef, Monitor], Coef]
 
 # How many rounds in a row may lower F by no more than rounding: a metric that was refreshed that
 # often will not help any more.
@@ -131,7 +133,7 @@ def run_outer_loop(objective: Objective, start: Coef, monitor: Monitor, descend:
     point = Point.at_coefficients(objective.in_double(), start)
     metric = first_metric(objective, start)
     if is_saturated(objective, point, metric):
-        point = through_temperatures(objective, point, monitor, descend)
+        point = through_temperatures(objective, point, monitor, rounds_with(descend))
         metric = first_metric(objective, point.T)
     minimum = run_rounds(objective, point, metric, monitor, descend)
     return result_from(objective, minimum.point, minimum.converged, monitor)
@@ -257,10 +259,15 @@ def is_saturated(objective: Objective, point: Point, metric: Metric) -> bool:
     As by offsets in the hundreds, or coefficients of other data. The curvature of such rows is zero
     to rounding, and says nothing of where it is not.
     """
-    if not _ENORMOUS < _excess(objective, point) < np.inf:
+    if not is_enormous(objective, point):
         return False  # as a rule, and before the metric has to be factored
     estimate = estimated_gap(objective.in_double(), point.gradient, metric)
     return bool((estimate > _SETTLED).any())
+
+
+def is_enormous(objective: Objective, point: Point) -> bool:
+    """Return whether F is that of rows which are saturated at wrong answers, optimal or not."""
+    return _ENORMOUS < _excess(objective, point) < np.inf
 
 
 def _excess(objective: Objective, point: Point) -> float:
@@ -271,7 +278,7 @@ def _excess(objective: Objective, point: Point) -> float:
 
 
 def through_temperatures(
-    objective: Objective, start: Point, monitor: Monitor, descend: Descent
+    objective: Objective, start: Point, monitor: Monitor, optimum: Optimum
 ) -> Point:
     """Return a point nearer the optimum than one at which rows are saturated.
 
@@ -283,12 +290,12 @@ def through_temperatures(
     count = int(np.ceil(stages))
     for t in np.geomspace(float(_COOLING) ** count, _COOLING, count):
         if not monitor.reason:
-            T = _optimum_at_temperature(objective, T, t, monitor, descend)
+            T = _optimum_at_temperature(objective, T, t, monitor, optimum)
     return Point.at_coefficients(objective.in_double(), T)
 
 
 def _optimum_at_temperature(
-    objective: Objective, start: Coef, t: float, monitor: Monitor, descend: Descent
+    objective: Objective, start: Coef, t: float, monitor: Monitor, optimum: Optimum
 ) -> Coef:
     """Return about the optimum (width, K) at temperature t, from `start` (width, K)."""
 
@@ -299,6 +306,16 @@ def _optimum_at_temperature(
         return is_slow or bool(monitor.reason)
 
     stage = Monitor(_COOLING_TOL, _MOST_AT_A_TEMPERATURE, report, monitor.make_generator)
-    tempered, V = objective.at_temperature(t), start / t
-    point = Point.at_coefficients(tempered.in_double(), V)
-    return t * run_rounds(tempered, point, first_metric(tempered, V), stage, descend).point.T
+    return t * optimum(objective.at_temperature(t), start / t, stage)
+
+
+def rounds_with(descend: Descent) -> Optimum:
+    """Return the function that finds optima by rounds of descents."""
+
+    def optimum(objective: Objective, start: Coef, monitor: Monitor) -> Coef:
+        point = Point.at_coefficients(objective.in_double(), start)
+        return run_rounds(
+            objective, point, first_metric(objective, start), monitor, descend
+        ).point.T
+
+    return optimum

@@ -93,8 +93,10 @@ def _diverging(objective: Objective, point: Point, converged: Mask) -> Mask:
     """
     if not objective.has_free_features.any():
         return np.zeros(objective.shape[1], dtype=bool)
-    step = objective.rows.block_coefficients(objective.link.centred(point.step))
-    moves = objective.rows.maximum(LargestMove(step))
+    step, unseen = objective.link.centred(point.step), objective.unseen_scores
+    if objective.link.exclusive and unseen.any():  # of these F notices no move
+        step = np.where(unseen, 0, step - step[:, ~unseen].mean(axis=1, keepdims=True))
+    moves = objective.rows.maximum(LargestMove(objective.rows.block_coefficients(step)))
     largest = moves.reshape(objective.problems.count, -1).max(axis=1)
     may_diverge = converged & objective.has_free_features & ~objective.constant_problems
     runaway = may_diverge & (largest > _RUNAWAY)

@@ -31,13 +31,15 @@ from softreg.solvers.linalg.implicit_model import ImplicitModel
 from softreg.solvers.linalg.metrics import first_metric
 from softreg.solvers.linalg.quadratic_model import QuadraticModel, with_likeliest
 from softreg.solvers.newton import Newton
-from softreg.solvers.outer_loop import run_rounds
+from softreg.solvers.outer_loop import is_enormous, run_rounds, through_temperatures
 from softreg.solvers.proof import result_from
 
 # From the strength at which all is zero to the one that is asked for, by this factor at most: fits
 # take as long with 2, but with 10 that of 80 x 2,000 takes four times as long (measured on it, on
 # digits and on 4,000 x 60, as what follows is).
 _FACTOR = 3.0
+# From no farther than this, where the sparse part is next to nothing.
+_FARTHEST = 1e15
 # On the way there, a strength is left when a step has lowered F by less than this share: with 1e-1
 # and 1e-6 fits take about as long (measured).
 _ROUGH = 1e-3
@@ -111,8 +113,40 @@ class ProximalNewton(Solver):
         if objective.penalty.is_smooth:
             return Newton().minimise(objective, start, monitor)
         exact = objective.in_double()
-        point = Point.at_coefficients(exact, start)
+        point = _unsaturated(exact, Point.at_coefficients(exact, start), monitor)
         return optima_at(exact, first_stages(exact, point), 1.0, point, monitor)[1]
+
+
+def _unsaturated(objective: Objective, start: Point, monitor: Monitor) -> Point:
+    """Return a point nearer the optimum in problems whose rows are saturated at wrong answers."""
+    point = start
+    for b in np.flatnonzero(~objective.constant_problems):
+        problem = np.array([b])
+        subset, part = objective.take_problems(problem), start.take_problems(objective, problem)
+        if is_enormous(subset, part):
+            inner = _inner_monitor(ProblemsMonitor(monitor, objective, point, problem))
+            end = through_temperatures(subset, part, inner, _optimum_from)
+            point = point.with_problems(objective, problem, end)
+    return point
+
+
+def _optimum_from(objective: Objective, start: Coef, monitor: Monitor) -> Coef:
+    """Return about the optimum of one problem, (width, K), from a start that is not far from it."""
+    point = Point.at_coefficients(objective, start)
+    optimum = _smooth_optimum if objective.penalty.is_smooth else _optimum
+    report = ProblemsMonitor(monitor, objective, point, np.array([0]))
+    return optimum(objective, Stage(1.0, point), 1.0, report)[0].point.T
+
+
+def _inner_monitor(monitor: ProblemsMonitor) -> Monitor:
+    """Return a monitor of some problems by themselves, that reports to the one of all."""
+
+    def report(T: Coef, F: float) -> bool:
+        monitor.iteration(T, np.array([F]))
+        return bool(monitor.reason)
+
+    rest = monitor.of_all.max_iter - len(monitor.of_all.losses)
+    return Monitor(monitor.of_all.tol, rest, report, monitor.of_all.make_generator)
 
 
 def first_stages(objective: Objective, start: Point) -> list[Stage]:
@@ -150,13 +184,7 @@ def _smooth_optimum(
     """Return the optimum of a problem whose penalty is smooth, and whether it was reached."""
     posed = _at_multiple(objective, multiple)
     start = _under_penalty(stage.point, _at_multiple(objective, stage.multiple), posed)
-
-    def report(T: Coef, F: float) -> bool:
-        monitor.iteration(T, np.array([F]))
-        return bool(monitor.reason)
-
-    rest = monitor.of_all.max_iter - len(monitor.of_all.losses)
-    inner = Monitor(monitor.of_all.tol, rest, report, monitor.of_all.make_generator)
+    inner = _inner_monitor(monitor)
     minimum = run_rounds(posed, start, first_metric(posed, start.T), inner, Newton().descend)
     return Stage(multiple, minimum.point), bool(minimum.converged[0])
 
@@ -165,7 +193,7 @@ def _first_stage(objective: Objective, start: Point) -> Stage:
     """Return where a problem begins: `start`, at the multiple that keeps its zeros, if all are."""
     if objective.penalty.is_smooth or (start.T * ~objective.penalty.free).any():
         return Stage(1.0, start)
-    multiple = max(_largest_multiple(objective, start), np.finfo(float).tiny)
+    multiple = np.clip(_largest_multiple(objective, start), np.finfo(float).tiny, _FARTHEST)
     return Stage(multiple, _under_penalty(start, objective, _at_multiple(objective, multiple)))
 
 

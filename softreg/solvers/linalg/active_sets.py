@@ -10,6 +10,8 @@ from softreg.solvers.linalg.factors import cholesky, solved
 
 # Violations of the optimality conditions below this share of a strength are rounding.
 _ROUNDING = 1e-10
+# And those below this share of b, where strengths are next to nothing.
+GRADIENT_ROUNDING = 1e-15
 # Guesses of the active set as a whole, before it is searched for; searches that follow.
 _MOST_GUESSES, _MOST_SEARCHES = 12, 1000
 
@@ -23,7 +25,7 @@ def lasso_minimiser(H: NDArray, b: NDArray, l1: NDArray, start: NDArray) -> NDAr
     set is searched for with an objective that always falls (Lee and others 2007, "Efficient sparse
     coding algorithms", Advances in Neural Information Processing Systems 19, algorithm 1).
     """
-    h, w, guesses = H.diagonal(), start, set()
+    h, w, guesses, allowed = H.diagonal(), start, set(), _allowed(b, l1)
     r = b - H @ w
     for _ in range(_MOST_GUESSES):
         moved = h * w + r
@@ -37,9 +39,14 @@ def lasso_minimiser(H: NDArray, b: NDArray, l1: NDArray, start: NDArray) -> NDAr
         w[active] = _stationary(H, b, l1, active, signs)
         r = b - H @ w
         r[active] = signs * l1[active]
-        if (w[active] * signs > 0).all() and (np.abs(r) <= l1 * (1 + _ROUNDING)).all():
+        if (w[active] * signs > 0).all() and (np.abs(r) <= allowed).all():
             return w
     return _searched(H, b, l1, start)
+
+
+def _allowed(b: NDArray, l1: NDArray) -> NDArray:
+    """Return the gradients that keep a zero, (q,): up to their strength, but for rounding."""
+    return l1 * (1 + _ROUNDING) + GRADIENT_ROUNDING * np.abs(b).max(initial=0)
 
 
 def _stationary(H: NDArray, b: NDArray, l1: NDArray, active: Places, signs: NDArray) -> NDArray:
@@ -52,7 +59,7 @@ def _stationary(H: NDArray, b: NDArray, l1: NDArray, active: Places, signs: NDAr
 
 def _searched(H: NDArray, b: NDArray, l1: NDArray, start: NDArray) -> NDArray:
     """Return the minimiser, from `start`, by steps each of which lowers the objective."""
-    w, limit = start.copy(), len(start)
+    w, limit, allowed = start.copy(), len(start), _allowed(b, l1)
     for _ in range(_MOST_SEARCHES):
         # 1. The best point on the way to the stationary one, until signs stay as they are.
         active = np.flatnonzero(w)
@@ -61,9 +68,9 @@ def _searched(H: NDArray, b: NDArray, l1: NDArray, start: NDArray) -> NDArray:
             continue
         # 2. Those that should not be zero join: all, or only the worst where that has not helped.
         r = b - H @ w
-        excess = np.where(w == 0, np.abs(r) / l1 - 1, -1.0)
+        excess = np.where((w == 0) & (np.abs(r) > allowed), np.abs(r) / l1 - 1, -1.0)
         worst = np.argsort(-excess)[:limit]
-        joining = worst[excess[worst] > _ROUNDING]
+        joining = worst[excess[worst] > 0]
         if not joining.size:
             break
         active = np.union1d(np.flatnonzero(w), joining)

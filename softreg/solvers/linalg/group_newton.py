@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._rows.arrays import Mask
+from softreg.solvers.linalg.active_sets import GRADIENT_ROUNDING
 from softreg.solvers.linalg.factors import cholesky, solved
 
 # Violations of the optimality conditions below this share of a strength are rounding.
@@ -39,7 +40,7 @@ def group_lasso_minimiser(
     for _ in range(_MOST_STEPS):
         before, value = value, problem.value(w, r)
         n_stalled = 0 if value < before - _RISE * abs(value) else n_stalled + 1
-        if problem.violation(w, r) <= _ROUNDING or n_stalled == _PATIENCE:
+        if problem.violation(w, r) <= 1 or n_stalled == _PATIENCE:
             break
         new, damping = problem.newton(w, r, damping)
         if new is None:
@@ -70,6 +71,11 @@ class _GroupProblem:
         return np.repeat(np.arange(len(self.firsts)), np.diff(self.firsts, append=len(self.b)))
 
     @cached_property
+    def allowed(self) -> NDArray:
+        """The distances from stationarity that are rounding, (G,)."""
+        return _ROUNDING * self.l1 + GRADIENT_ROUNDING * np.abs(self.b).max()
+
+    @cached_property
     def steepness(self) -> NDArray:
         """A bound of the largest eigenvalue of each group's block of H, (G,)."""
         sums = np.add.reduceat(np.abs(self.H), self.firsts, axis=1)
@@ -84,11 +90,11 @@ class _GroupProblem:
         return float(-w @ (r + self.b) / 2 + self.l1 @ self.lengths(w))
 
     def violation(self, w: NDArray, r: NDArray) -> float:
-        """Return the largest distance from stationarity of a group, in shares of its strength."""
+        """Return the largest distance of a group from stationarity, in shares of the allowed."""
         size = self.lengths(w)
         pull = np.divide(self.l1, size, out=np.zeros_like(size), where=size > 0)
         rest = self.lengths(r - pull[self.group] * w)
-        return float((np.where(size > 0, rest, np.maximum(rest - self.l1, 0)) / self.l1).max())
+        return float((np.where(size > 0, rest, np.maximum(rest - self.l1, 0)) / self.allowed).max())
 
     def newton(self, w: NDArray, r: NDArray, damping: float) -> tuple[NDArray | None, float]:
         """Return the point after Newton's step on the groups that a gradient step leaves.

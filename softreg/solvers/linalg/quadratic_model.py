@@ -119,8 +119,10 @@ class QuadraticModel:
 def with_likeliest(objective: Objective, gradient: Coef, needed: Mask) -> Mask:
     """Return the coefficients needed, (width, K), and the likeliest others, in whole groups."""
     size = int(_SIZE * needed.sum()) + _SPARE
-    shares = objective.sparse_penalty.shares(gradient)
-    shares[needed & (shares > 0)] = np.inf
+    penalty = objective.sparse_penalty
+    shares = penalty.shares(gradient)
+    # Their gradients may be zero, where rows are saturated.
+    shares[(penalty.group_sizes(needed * 1.0) > 0) & ~penalty.free] = np.inf
     if size >= shares.size:
         return shares > 0
     least = np.partition(shares.ravel(), -size)[-size]
