@@ -321,7 +321,8 @@ def _start(
     if monitor.reason or stage.before is None or stage.before[0] == stage.multiple:
         return point
     (earlier, T_earlier), T = stage.before, point.T
-    share = np.log(multiple / stage.multiple) / np.log(stage.multiple / earlier)
+    here, there, before = np.log([stage.multiple, multiple, earlier])
+    share = (there - here) / (here - before)
     T_next = T + share * (T - T_earlier)
     turned = posed.sparse_penalty.group_products(T_next, T) <= 0
     T_next = np.where(turned & ~posed.penalty.free, 0, T_next)
