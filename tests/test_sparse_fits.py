@@ -474,3 +474,13 @@ def test_features_without_a_penalty_do_not_separate_a_class_without_weight():
     factor = np.array([0, 0, 0, 1, 1, 1, 1, 1.0])
     model = SoftmaxRegression(C, 1.0, l1_groups="feature", penalty_factor=factor)
     assert model.fit(counts, soft).converged_
+
+
+def test_a_label_without_a_penalty_beside_a_sparse_one_reaches_its_optimum_of_collinear_columns():
+    """Columns of far units, and combinations of them: F is the unpenalised fit's without these."""
+    A = X[:, :3] * [1e-6, 1.0, 1e6]
+    model = SigmoidRegression([C, np.inf], 1.0, standardize=True)
+    model.fit(np.column_stack([A, A, A @ [[1, 0], [0, 1], [0, 1e-6]]]), Y[:, :2])
+    assert model.converged_
+    expected = SigmoidRegression(np.inf).fit(A, Y[:, :2]).label_objective_[1]
+    assert model.label_objective_[1] == pytest.approx(expected, rel=1e-8)

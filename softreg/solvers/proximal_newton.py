@@ -12,6 +12,7 @@ from softreg._model.kernels import THIN_PRODUCT_COST
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, PerProblem
 from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, Solver, rounding
+from softreg.solvers.linalg.collinear import identified
 from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.linalg.implicit_model import ImplicitModel
 from softreg.solvers.linalg.metrics import first_metric
@@ -165,6 +166,8 @@ def _smooth_optimum(
     posed = _at_multiple(objective, multiple)
     start = _priced(stage.point, _at_multiple(objective, stage.multiple), posed)
     own = _own_monitor(monitor)
+    posed, T = identified(posed, start.T)
+    start = start if T is start.T else Point.at_coefficients(posed, T)
     minimum = run_rounds(posed, start, first_metric(posed, start.T), own, Newton().descend)
     return Stage(multiple, minimum.point), bool(minimum.converged[0])
 
