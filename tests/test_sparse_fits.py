@@ -425,3 +425,62 @@ def test_a_grid_search_chooses_the_share():
     grid = {"l1_ratio": [0, 0.5, 1.0], "l1_groups": [None, "feature"]}
     search = GridSearchCV(SoftmaxRegression(C), grid, cv=3, scoring="neg_log_loss").fit(X, y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+# ---- Numbers far from one -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1e2, 1e4, 1e6])
+def test_offsets_that_saturate_every_row_have_their_optimum(kind, size):
+    """Where curvature is zero at the start, of scores in the thousands, too."""
+    offset = size * np.random.default_rng(2).normal(size=(150, 3))
+    model = softmax(kind, tol=1e-9).fit(X, y, offset=offset)
+    assert model.converged_
+    smooth = SoftmaxRegression(C, tol=1e-9).fit(X, y, offset=offset)
+    terms = (X, Y, C, *kind[:1], kind[2](3))
+    bound = sparse_problems.objective(smooth.coef_, smooth.intercept_, *terms, offset=offset)
+    F = sparse_problems.objective(model.coef_, model.intercept_, *terms, offset=offset)
+    assert model.objective_ == pytest.approx(F, rel=1e-11)
+    assert bound * (1 + 1e-8) >= F
+    assert model.optimality_gap_ <= 1e-8 * F
+
+
+@pytest.mark.parametrize("offset", [5.0, 744.0, 1e5])
+def test_one_row_has_the_optimum_of_the_formula(offset):
+    """log(1 + e^(o - 2 w)) + w / C: at the optimum the probability is 1 / (2 C)."""
+    C = 600.0
+    model = SigmoidRegression(C, 1.0, fit_intercept=False)
+    model.fit([[-2.0, 1.0, 0.5]], [[0.0, 1.0]], offset=[[offset, 0.0]])
+    probability = 1 / (2 * C)
+    w = (offset - np.log(probability / (1 - probability))) / 2
+    np.testing.assert_allclose(model.coef_[0], [w, 0, 0], rtol=1e-6)
+    assert model.proven_
+
+
+@pytest.mark.parametrize("l1_groups", [None, "feature", LABELS])
+@pytest.mark.parametrize("l1_ratio", [1e-300, 1e-100])
+def test_a_share_that_is_nearly_no_number_is_the_ridge(l1_ratio, l1_groups):
+    """The length of the way from the strength that keeps all zero does not matter."""
+    model = SoftmaxRegression(C, l1_ratio, l1_groups=l1_groups).fit(X, y)
+    assert model.objective_ == pytest.approx(SoftmaxRegression(C).fit(X, y).objective_, rel=1e-8)
+    assert model.proven_
+
+
+def test_features_without_a_penalty_do_not_separate_a_class_without_weight():
+    """Its scores go anywhere, unnoticed; the other classes have an optimum, which is reached."""
+    rng = np.random.default_rng(3)
+    counts = X * (rng.random(X.shape) < 0.2)
+    soft = np.column_stack([rng.dirichlet(np.ones(3), size=len(X)), np.zeros(len(X))])
+    factor = np.array([0, 0, 0, 1, 1, 1, 1, 1.0])
+    model = SoftmaxRegression(C, 1.0, l1_groups="feature", penalty_factor=factor)
+    assert model.fit(counts, soft).converged_
+
+
+def test_a_label_without_a_penalty_beside_a_sparse_one_reaches_its_optimum_of_collinear_columns():
+    """Columns of far units, and combinations of them: F is the unpenalised fit's without these."""
+    A = X[:, :3] * [1e-6, 1.0, 1e6]
+    model = SigmoidRegression([C, np.inf], 1.0, standardize=True)
+    model.fit(np.column_stack([A, A, A @ [[1, 0], [0, 1], [0, 1e-6]]]), Y[:, :2])
+    assert model.converged_
+    expected = SigmoidRegression(np.inf).fit(A, Y[:, :2]).label_objective_[1]
+    assert model.label_objective_[1] == pytest.approx(expected, rel=1e-8)

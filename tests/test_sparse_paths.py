@@ -173,3 +173,13 @@ def test_the_grid_s_ratio_lies_between_zero_and_one(ratio):
     """Anything else is refused by name and value."""
     with pytest.raises(ValueError, match=r"ratio=.* between 0 and 1"):
         regularization_path(X, y, 5, estimator=SoftmaxRegression(l1_ratio=1), ratio=ratio)
+
+
+def test_columns_of_zeros_have_a_path():
+    """All coefficients are zero at every C, and F is that of the intercepts."""
+    path = regularization_path(
+        np.zeros((4, 2)), [0, 0, 1, 2], [0.1, 1, 10], estimator=SoftmaxRegression(l1_ratio=0.5)
+    )
+    assert path.coefficients.nnz == 0
+    np.testing.assert_allclose(path.objective, 1.5 * np.log(2), rtol=1e-12)
+    assert path.proven.all()

@@ -26,6 +26,7 @@ from softreg._model.kernels import THIN_PRODUCT_COST
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, PerProblem
 from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, Solver, rounding
+from softreg.solvers.linalg.collinear import identified
 from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.linalg.implicit_model import ImplicitModel
 from softreg.solvers.linalg.metrics import first_metric
@@ -185,6 +186,8 @@ def _smooth_optimum(
     posed = _at_multiple(objective, multiple)
     start = _under_penalty(stage.point, _at_multiple(objective, stage.multiple), posed)
     inner = _inner_monitor(monitor)
+    posed, T = identified(posed, start.T)
+    start = start if T is start.T else Point.at_coefficients(posed, T)
     minimum = run_rounds(posed, start, first_metric(posed, start.T), inner, Newton().descend)
     return Stage(multiple, minimum.point), bool(minimum.converged[0])
 
@@ -354,7 +357,8 @@ def _start(
     if monitor.reason or stage.before is None or stage.before[0] == stage.multiple:
         return point
     (earlier, T_earlier), T = stage.before, point.T
-    share = np.log(multiple / stage.multiple) / np.log(stage.multiple / earlier)
+    here, there, before = np.log([stage.multiple, multiple, earlier])
+    share = (there - here) / (here - before)
     T_next = T + share * (T - T_earlier)
     turned = posed.sparse_penalty.group_products(T_next, T) <= 0
     T_next = np.where(turned & ~posed.penalty.free, 0, T_next)

@@ -110,6 +110,9 @@ class _GroupProblem:
             return (np.zeros_like(w) if on.any() else None), 0.0
         shrink = np.maximum(1 - self.l1 / np.maximum(reach, self.l1), 0) / self.steepness
         start = np.where(on[self.group], w, shrink[self.group] * moved) * is_active
+        is_active &= (self.lengths(start) > 0)[self.group]
+        if not is_active.any():  # their squares are no numbers
+            return None, 0.0
         # 2. Newton's step for them, so short that it lowers the objective.
         residual, value, first = self.b - self.H @ start, self.value(w, r), damping
         while damping <= _MOST_DAMPED:
