@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from parts import LABELS, ROUNDING, SOURCES, SPARSE_PENALTIES, TARGETS, close, make
+from parts import LABELS, ROUNDING, SOURCES, SPARSE_PENALTIES, TARGETS, close, make, shares
 from scipy.special import log_expit, log_softmax, xlogy
 
 from softreg._model.block_kernels import CoordinateHessian
@@ -213,3 +213,21 @@ def test_free_features_have_no_bound_until_they_are_balanced(source_threads, kin
     T, D = case.point(), case.direction()
     found = certify_along(case.objective, T, D, T)
     assert (found.gap >= found.value * (1 - 1e-12)).all()
+
+
+@pytest.mark.parametrize("share", [1e-1, 1e-2, 1e-3, 1e-4])
+def test_residuals_made_smaller_bound_f_no_better_than_they_may(one_thread, share):
+    """Of separated classes at w = 0, whose gradient is far beyond its strength: F* is tiny.
+
+    With x = +-1 and y its sign, F* is the least of log(1 + exp(-w)) + l1 w: known by its equation.
+    """
+    x = np.repeat([[-1.0], [1.0]], 20, axis=0)
+    targets = Sigmoid(), shares(lambda rng, n: (x > 0) * 1.0)
+    case = make(one_thread, targets, X=x, penalty="lasso", factors=np.array([2.0 * share]))
+    l1 = 2 * share / (0.1 * 40)  # factor / (C S); the gradient at zero is 1/2
+    w = np.log(1 / l1 - 1)
+    T, zero = case.objective.null(), np.zeros((2, 1))
+    found = certify_along(case.objective, T, zero, T)
+    excess = np.log(2) - (np.log1p(np.exp(-w)) + l1 * w)
+    assert excess <= found.gap[0] <= np.log(2)
+    assert found.gap[0] == pytest.approx(np.log(2) * (1 - 2 * l1), rel=1e-9)

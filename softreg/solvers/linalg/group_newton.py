@@ -14,6 +14,8 @@ from softreg.solvers.linalg.factors import cholesky, solved
 # Violations of the optimality conditions below this share of a strength are rounding.
 _ROUNDING = 1e-10
 _MOST_STEPS = 200
+# Steps in a row that may lower the objective by no more than rounding.
+_PATIENCE = 4
 # What rounding may raise the objective by, relative.
 _RISE = 1e-14
 # Shares of the diagonal of H by which Newton's steps are damped, from the least to the most, and
@@ -33,9 +35,11 @@ def group_lasso_minimiser(
     minimised over a bound of its Hessian.
     """
     problem = _GroupProblem(H, b, l1, starts)
-    w, r, damping = start, b - H @ start, 0.0
+    w, r, damping, n_stalled, value = start, b - H @ start, 0.0, 0, np.inf
     for _ in range(_MOST_STEPS):
-        if problem.violation(w, r) <= _ROUNDING:
+        before, value = value, problem.value(w, r)
+        n_stalled = 0 if value < before - _RISE * abs(value) else n_stalled + 1
+        if problem.violation(w, r) <= _ROUNDING or n_stalled == _PATIENCE:
             break
         new, damping = problem.newton(w, r, damping)
         if new is None:
