@@ -35,6 +35,9 @@ _BALANCED = 1e-8
 _MOST_HALVINGS = 40
 # Products with a Hessian that a step takes, times the steps that one which is made would serve.
 _PRODUCTS = 1000
+# An implicit model is solved until violations of its optimality conditions, relative to a strength,
+# are this share of `tol` (residuals are shrunk by as much to be feasible), or rounding.
+_SHARE_OF_TOL, _ROUNDING = 0.1, 1e-10
 # Steps in a row that may lower F by no more than rounding.
 _PATIENCE = 3
 
@@ -223,7 +226,7 @@ def _moved_to(
     while not monitor.reason:
         # 2. The model, and a step to its minimum.
         if model is None:
-            model, spent = model_at(posed, point, needed), 0.0
+            model, spent = model_at(posed, point, needed, monitor.of_all.tol), 0.0
         step, work = model.step(posed, point)
         end = _taken(posed, point, model, step)
         if end is None:  # F would rise by a model of elsewhere
@@ -238,8 +241,8 @@ def _moved_to(
         if is_solved or is_rough or monitor.reason or n_stalled == _PATIENCE:
             break
         # 4. What else may not be zero joins.
-        shares = posed.sparse_penalty.shares(point.gradient)
-        strays = (shares > 1 + _STRAY) & ~model.inside
+        shares = np.where(model.inside, 0, posed.sparse_penalty.shares(point.gradient))
+        strays = _largest(shares, 1 + _STRAY, int(np.count_nonzero(point.T)))
         spent += work + costs_of(posed).pass_cost
         if strays.any() or spent > model.cost or n_stalled:
             needed = (needed & model.inside) | strays | (point.T != 0)
@@ -250,8 +253,8 @@ def _moved_to(
     return Stage(multiple, point, model, spent, (stage.multiple, stage.point.T)), is_reached
 
 
-def model_at(posed: Objective, point: Point, needed: Mask) -> Model:
-    """Return the model at a point, of the coefficients `needed` and some more.
+def model_at(posed: Objective, point: Point, needed: Mask, tol: float) -> Model:
+    """Return the model at a point, of the coefficients `needed` and some more, for a gap of `tol`.
 
     Implicit where the Hessian is too large, or its order so far above its rank that products with
     it cost less than factors.
@@ -263,7 +266,7 @@ def model_at(posed: Objective, point: Point, needed: Mask) -> Model:
     products_cost = _PRODUCTS * 2 * THIN_PRODUCT_COST * values * K
     too_large = order**2 > posed.rows.value_budget
     if too_large or posed.coordinate_hessian_cost(inside) + order**3 / 3 > products_cost:
-        return ImplicitModel(point.T, inside)
+        return ImplicitModel(point.T, inside, max(_SHARE_OF_TOL * tol, _ROUNDING))
     return QuadraticModel.at_point(posed, point, inside)
 
 
@@ -273,8 +276,13 @@ def _needed(posed: Objective, stage: Stage, multiple: float) -> Mask:
     is_zero = penalty.group_sizes(T) == 0
     shares = np.where(is_zero, penalty.shares(stage.point.gradient), np.inf)
     shares[np.broadcast_to(penalty.free, T.shape)] = 0
-    most = int(max(_LEAST_SET, _GROWTH * np.isinf(shares).sum()))
     least = max(2 - stage.multiple / multiple, _STRAY)
+    return _largest(shares, least, int(np.isinf(shares).sum()))
+
+
+def _largest(shares: Coef, least: float, n_nonzero: int) -> Mask:
+    """Return which shares (width, K) are `least` or more: the largest, where these are too many."""
+    most = int(max(_LEAST_SET, _GROWTH * n_nonzero))
     if np.count_nonzero(shares >= least) > most:
         least = max(least, np.partition(shares.ravel(), -most)[-most])
     return shares >= min(least, np.finfo(float).max)
