@@ -484,3 +484,16 @@ def test_a_label_without_a_penalty_beside_a_sparse_one_reaches_its_optimum_of_co
     assert model.converged_
     expected = SigmoidRegression(np.inf).fit(A, Y[:, :2]).label_objective_[1]
     assert model.label_objective_[1] == pytest.approx(expected, rel=1e-8)
+
+
+def test_a_gap_that_proves_nothing_is_no_convergence():
+    """Units of one group that are 1e300 apart: the ridge alone lowers F, and the fit says so."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 4))
+    y = (X.sum(axis=1) + rng.normal(size=60) > 0) * 1
+    X *= [1e120, 1.0, 1e-120, 1e-180]
+    model = SoftmaxRegression(0.1, 1e-12, l1_groups=np.zeros(4, dtype=int))
+    with pytest.warns(ConvergenceWarning, match="rounding"):
+        model.fit(X, y)
+    assert not (model.converged_ or model.proven_)
+    assert model.objective_ > SoftmaxRegression(0.1).fit(X, y).objective_ + 1e-3
