@@ -157,7 +157,7 @@ class Attempt(NamedTuple):
     def cells(self, own_seconds: float, within: float) -> list[str]:
         """Setting, seconds, gap, MB, the ratio of its seconds to softreg's or a bound of it."""
         ended = self.gap < math.inf
-        ratio = ("" if self.gap <= within else "> ") + f"{self.seconds / own_seconds:.3g}"
+        ratio = ("" if ended and self.gap <= within else "> ") + f"{self.seconds / own_seconds:.3g}"
         seconds = ("" if ended else "> ") + f"{self.seconds:.3g}"
         known = [f"{self.gap:.0e}", f"{self.peak / 1e6:.0f}"] if ended else ["", ""]
         return [f"{self.setting:.0e}", seconds, *known, ratio]
