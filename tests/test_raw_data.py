@@ -264,14 +264,17 @@ def test_offsets_that_are_the_same_in_all_rows_take_no_more_iterations(constant)
 @pytest.mark.parametrize("eps", [1e-10, 1e-9, 1e-8])
 @pytest.mark.parametrize("seed", range(3))
 def test_nearly_collinear_columns_without_a_penalty_reach_the_optimum(eps, seed):
-    """A fifth column that is all but a sum of the others: F is no greater than without it."""
+    """A fifth column that is all but a sum of the others: F is no greater than without it.
+
+    Rounding decides whether that takes 20 or 800 iterations; a fit that creeps takes 10,000.
+    """
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(100, 4))
     extra = X @ rng.normal(size=4) + eps * rng.normal(size=100)
     y = (X @ rng.normal(size=(4, 2)) + rng.gumbel(size=(100, 2))).argmax(axis=1)
     without = SoftmaxRegression(C=np.inf).fit(X, y)
     model = SoftmaxRegression(C=np.inf).fit(np.column_stack([X, extra]), y)
-    assert model.objective_ <= without.objective_ * (1 + 1e-9) and model.n_iter_ <= 500
+    assert model.objective_ <= without.objective_ * (1 + 1e-9) and model.n_iter_ <= 2000
 
 
 def test_too_few_iterations_are_named_as_the_user_gave_them():
