@@ -15,7 +15,7 @@ from softreg._rows.arrays import Coef, Mask, PerScore, Places
 BALANCED = 1e-10
 # The least number that is not zero, and the root of the largest strength of a column with deviation
 # one, beyond which products and sums of strengths overflow.
-FAINTEST, STRONGEST_ROOT = np.nextafter(0.0, 1.0), 2.0**450
+_FAINTEST, STRONGEST_ROOT = np.nextafter(0.0, 1.0), 2.0**450
 
 
 class Penalty(Protocol):
@@ -187,25 +187,20 @@ class Ridge:
         # Exponents by themselves, as the squares of scales may overflow where the result does not.
         (mantissa, exponent), unit = np.frexp(scale[:, None]), np.frexp(weight_unit)[1] - 1
         scaled = np.ldexp(self.l2 / np.square(mantissa), -2 * exponent - unit)
-        penalised = np.where(np.isfinite(scale)[:, None], self._kept(scaled), 0.0)
+        penalised = np.where(np.isfinite(scale)[:, None], kept_strengths(scaled, self.l2), 0.0)
         return Ridge(np.concatenate([penalised, np.zeros((int(intercept), self.l2.shape[1]))]))
 
     def least_scale(self, weight_unit: float) -> NDArray[np.float64]:
         return np.sqrt(self.l2.max(axis=1)) / (np.sqrt(weight_unit) * STRONGEST_ROOT)
 
     def divided(self, weight: PerScore) -> Ridge:
-        divisor = weight[:1] if (weight == weight[0]).all() else weight
-        return Ridge(self._kept(finite_quotient(self.l2, divisor)))
+        return Ridge(divided_strengths(self.l2, weight))
 
     def at_temperature(self, t: float) -> Ridge:
         return self.divided(np.array([1 / t]))
 
-    def _kept(self, strengths: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return other strengths for these ones; what has a penalty keeps the least of one."""
-        return np.maximum(strengths, FAINTEST * (self.l2 > 0))
-
     def take_scores(self, scores: Places) -> Ridge:
-        return self if self.l2.shape[1] == 1 else Ridge(self.l2[:, scores])
+        return Ridge(strengths_of_scores(self.l2, scores))
 
     def take_features(self, features: Places) -> Ridge:
         return Ridge(self.l2[features])
@@ -214,7 +209,7 @@ class Ridge:
         return self if self.l2.shape[1] == 1 else Ridge(np.tile(self.l2, count))
 
     def on_multiples(self, multiple: Coef) -> Ridge:
-        return Ridge(self._kept(self.l2 * np.square(multiple)))
+        return Ridge(kept_strengths(self.l2 * np.square(multiple), self.l2))
 
     def fixing(self, features: Places, scores: Places) -> Ridge:
         l2 = self.l2.copy()
@@ -262,6 +257,24 @@ class Ridge:
     def conjugate_of_penalised(self, G: Coef) -> PerScore:
         with np.errstate(over="ignore"):  # of penalties that are next to none
             return (np.square(G) / np.where(self.free, np.inf, 2 * self.l2)).sum(axis=0)
+
+
+def kept_strengths(
+    strengths: NDArray[np.float64], given: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return other strengths for given ones; what has a penalty keeps the least of one."""
+    return np.maximum(strengths, _FAINTEST * (given > 0))
+
+
+def divided_strengths(strengths: NDArray[np.float64], weight: PerScore) -> NDArray[np.float64]:
+    """Return strengths (width, 1 or K) with each score's divided by its weight, (K,) or (1,)."""
+    divisor = weight[:1] if (weight == weight[0]).all() else weight
+    return kept_strengths(finite_quotient(strengths, divisor), strengths)
+
+
+def strengths_of_scores(strengths: NDArray[np.float64], scores: Places) -> NDArray[np.float64]:
+    """Return the strengths of some scores: those that are the same for all, (width, 1), stay."""
+    return strengths if strengths.shape[1] == 1 else strengths[:, scores]
 
 
 def finite_quotient(strengths: NDArray[np.float64], divisor: NDArray) -> NDArray[np.float64]:

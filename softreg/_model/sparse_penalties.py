@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from softreg._model.penalties import (
     BALANCED,
-    FAINTEST,
     STRONGEST_ROOT,
     Penalty,
     Ridge,
+    divided_strengths,
     finite_quotient,
+    kept_strengths,
+    strengths_of_scores,
 )
 from softreg._rows.arrays import Coef, Mask, PerScore, Places, nonzero_rows
 
@@ -110,7 +112,7 @@ class ElasticNet:
         # A constant feature has no gradient, so that any strength keeps it at zero.
         (mantissa, exponent), unit = np.frexp(scale[:, None]), np.frexp(weight_unit)[1] - 1
         scaled = np.ldexp(self.l1 / mantissa, -exponent - unit)
-        l1 = np.where(varies[:, None], self._kept(scaled), 1.0)
+        l1 = np.where(varies[:, None], kept_strengths(scaled, self.l1), 1.0)
         return ElasticNet(
             self.smooth_part.for_scaled_features(scale, intercept, weight_unit),
             np.concatenate([l1, np.zeros((int(intercept), l1.shape[1]))]),
@@ -122,20 +124,15 @@ class ElasticNet:
         return np.maximum(self.smooth_part.least_scale(weight_unit), lasso)
 
     def divided(self, weight: PerScore) -> ElasticNet:
-        divisor = weight[:1] if (weight == weight[0]).all() else weight
-        l1 = self._kept(finite_quotient(self.l1, divisor))
+        l1 = divided_strengths(self.l1, weight)
         return replace(self, smooth_part=self.smooth_part.divided(weight), l1=l1)
 
     def at_temperature(self, t: float) -> ElasticNet:
         return replace(self, smooth_part=self.smooth_part.at_temperature(t))
 
-    def _kept(self, strengths: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return other strengths for these ones; what has a penalty keeps the least of one."""
-        return np.maximum(strengths, FAINTEST * (self.l1 > 0))
-
     def take_scores(self, scores: Places) -> Penalty:
         smooth_part = self.smooth_part.take_scores(scores)
-        l1 = self.l1 if self.l1.shape[1] == 1 else self.l1[:, scores]
+        l1 = strengths_of_scores(self.l1, scores)
         return replace(self, smooth_part=smooth_part, l1=l1)._simplest()
 
     def take_features(self, features: Places) -> ElasticNet:
@@ -148,7 +145,8 @@ class ElasticNet:
 
     def on_multiples(self, multiple: Coef) -> ElasticNet:
         smooth_part = self.smooth_part.on_multiples(multiple)
-        return replace(self, smooth_part=smooth_part, l1=self._kept(self.l1 * multiple))
+        l1 = kept_strengths(self.l1 * multiple, self.l1)
+        return replace(self, smooth_part=smooth_part, l1=l1)
 
     def fixing(self, features: Places, scores: Places) -> ElasticNet:
         return replace(self, smooth_part=self.smooth_part.fixing(features, scores))
@@ -222,8 +220,11 @@ class ElasticNet:
         return T * (1 - ratio)
 
     def conjugate(self, G: Coef) -> PerScore:
-        unbalanced = (self.free & (np.abs(G) > BALANCED)).any(axis=0)
-        return np.where(unbalanced, np.inf, self.conjugate_of_penalised(G))
+        return np.where(self._is_unbalanced(G), np.inf, self.conjugate_of_penalised(G))
+
+    def _is_unbalanced(self, G: Coef) -> Mask:
+        """Return in which scores a coefficient without a penalty has a G that is not zero, (K,)."""
+        return np.any(self.free & (np.abs(G) > BALANCED), axis=0)
 
     def conjugate_of_penalised(self, G: Coef) -> PerScore:
         if not self._has_ridge:
@@ -239,4 +240,4 @@ class ElasticNet:
 
     def feasible_share(self, G: Coef) -> PerScore:
         share = 1 / np.maximum(1.0, self.shares(G).max(axis=0, initial=0))
-        return np.where((self.free & (np.abs(G) > BALANCED)).any(axis=0), 0.0, share)
+        return np.where(self._is_unbalanced(G), 0.0, share)

@@ -16,6 +16,7 @@ before. At each strength:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -24,7 +25,7 @@ import numpy as np
 from softreg._model.certificate import certify_along
 from softreg._model.kernels import THIN_PRODUCT_COST
 from softreg._model.objective import Objective
-from softreg._rows.arrays import Coef, Mask, PerProblem
+from softreg._rows.arrays import Coef, Mask, PerProblem, Places
 from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, Solver, rounding
 from softreg.solvers.linalg.collinear import identified
 from softreg.solvers.linalg.costs import costs_of
@@ -127,9 +128,8 @@ class ProximalNewton(Solver):
 def _unsaturated(objective: Objective, start: Point, monitor: Monitor) -> Point:
     """Return a point nearer the optimum in problems whose rows are saturated at wrong answers."""
     point = start
-    for b in np.flatnonzero(~objective.constant_problems):
-        problem = np.array([b])
-        subset, part = objective.take_problems(problem), start.take_problems(objective, problem)
+    for problem, subset in _unsolved_problems(objective):
+        part = start.take_problems(objective, problem)
         if is_enormous(subset, part):
             inner = _inner_monitor(ProblemsMonitor(monitor, objective, point, problem))
             end = through_temperatures(subset, part, inner, _optimum_from)
@@ -140,9 +140,15 @@ def _unsaturated(objective: Objective, start: Point, monitor: Monitor) -> Point:
 def _optimum_from(objective: Objective, start: Coef, monitor: Monitor) -> Coef:
     """Return about the optimum of one problem, (width, K), from a start that is not far from it."""
     point = Point.at_coefficients(objective, start)
-    optimum = _smooth_optimum if objective.penalty.is_smooth else _optimum
     report = ProblemsMonitor(monitor, objective, point, np.array([0]))
-    return optimum(objective, Stage(1.0, point), 1.0, report)[0].point.T
+    return _optimum(objective, Stage(1.0, point), 1.0, report)[0].point.T
+
+
+def _unsolved_problems(objective: Objective) -> Iterator[tuple[Places, Objective]]:
+    """Yield the number, (1,), and the objective of each problem whose targets are not constant."""
+    for b in np.flatnonzero(~objective.constant_problems):
+        problem = np.array([b])
+        yield problem, objective.take_problems(problem)
 
 
 def _inner_monitor(monitor: ProblemsMonitor) -> Monitor:
@@ -175,12 +181,9 @@ def optima_at(
     """
     posed, stages, point = _at_multiple(objective, multiple), list(stages), start
     converged = objective.constant_problems.copy()
-    for b in np.flatnonzero(~converged):
-        problem = np.array([b])
-        subset = objective.take_problems(problem)
-        report = ProblemsMonitor(monitor, posed, point, problem)
-        optimum = _smooth_optimum if subset.penalty.is_smooth else _optimum
-        stages[b], converged[b] = optimum(subset, stages[b], multiple, report)
+    for problem, subset in _unsolved_problems(objective):
+        b, report = problem[0], ProblemsMonitor(monitor, posed, point, problem)
+        stages[b], converged[b] = _optimum(subset, stages[b], multiple, report)
         point = point.with_problems(posed, problem, stages[b].point)
     return stages, result_from(posed, point, converged, monitor)
 
@@ -213,6 +216,8 @@ def _optimum(
 
     `stage` is an optimum, or nearly so, at another multiple, as a rule a larger one.
     """
+    if objective.penalty.is_smooth:
+        return _smooth_optimum(objective, stage, multiple, monitor)
     if stage.model is None and stage.multiple > multiple:
         stage = _with_balance(objective, stage, monitor)
     while stage.multiple > _FACTOR * multiple and not monitor.reason:
@@ -226,9 +231,7 @@ def largest_useful_multiple(objective: Objective, monitor: Monitor) -> float:
     1 where there is none.
     """
     point, largest = Point.at_coefficients(objective, objective.null()), 0.0
-    for b in np.flatnonzero(~objective.constant_problems):
-        problem = np.array([b])
-        subset = objective.take_problems(problem)
+    for problem, subset in _unsolved_problems(objective):
         if subset.penalty.is_smooth:
             continue
         stage = _first_stage(subset, point.take_problems(objective, problem))
