@@ -95,7 +95,7 @@ def test_every_method_answers_as_logistic_regression_does(K):
 
 @pytest.mark.parametrize("kind", [SoftmaxRegression, SigmoidRegression])
 def test_n_iter_is_an_array_as_that_of_logistic_regression(kind):
-    """`n_iter_` is (1,) after any fit, epochs and chunks too; of the CV classes (n_ratios, n_Cs)."""
+    """`n_iter_` is (1,) after any fit, by epochs or chunks, of the CV classes (n_ratios, n_Cs)."""
     X, y = overlapping()
     shape = LogisticRegression().fit(X, y).n_iter_.shape
     epochs = kind(solver=MiniBatch(n_epochs=3), random_state=0)

@@ -45,10 +45,6 @@ from softreg._selection.scoring.scorers import held_out_scorer
 from softreg._selection.scoring.scores import LogLoss, as_labels, stacked
 from softreg.solvers.base import Result
 
-# Refits to this estimate of (F - F*) / F have mean scores within 2e-5 of converged ones, also where
-# classes are nearly separated (digits at C = 10,000); that is far below the noise of any score.
-_REFIT_TOL = 1e-9
-
 
 class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
     """A linear classifier whose C and l1_ratio are chosen on held-out rows."""
@@ -241,8 +237,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
                 self.scoring, X, y, encoding, answers, metadata.scorer, per_label
             )
             folds = folds_of(self.cv, X, y, answers, metadata.splitter)
-            tol = max(validation.check_tol(self.tol), _REFIT_TOL)
-            held_out = FoldScores(folds, scorer, classifier, tol, standardizes(self))
+            held_out = FoldScores(folds, scorer, classifier, standardizes(self))
         if self.select == "1se" and held_out.count < 2:
             raise ValueError(
                 'select="1se" needs the standard error of two or more scores, and '

