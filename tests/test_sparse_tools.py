@@ -106,8 +106,8 @@ def test_sparse_coefficients_answer_as_their_array_does(estimator, container):
 
 
 def test_a_search_over_shares_and_groups_scores_what_it_says():
-    """Each pair by hand; groups are no groups, features, names in a dict and in a Series."""
-    kinds = [None, "feature", GROUPS, pd.Series(GROUPS)]
+    """Each pair by hand; groups are no groups, features, names and labels."""
+    kinds = [None, "feature", GROUPS, np.array(list(GROUPS.values()))]
     grid = {"l1_ratio": [0.0, 0.5, 1.0], "l1_groups": kinds}
     folds = StratifiedKFold(2)
     lasso = clone(LASSO).set_params(C=0.1)
