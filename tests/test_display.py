@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
@@ -45,8 +46,10 @@ def cv_estimator(**changes):
 
 
 def path_result(**changes):
-    """What `regularization_path` returns."""
-    fields = {"Cs": CS, "coef": PATH, "classes": LABELS, "feature_names": np.array(list("abcde"))}
+    """What `regularization_path` returns, of coefficients (n_Cs, n_rows, n_features)."""
+    coef = changes.pop("coef", PATH)
+    fields = {"Cs": CS, "coefficients": coef.reshape(-1, coef.shape[2]), "intercept": coef[..., 0]}
+    fields |= {"classes": LABELS, "feature_names": np.array(list("abcde"))}
     return SimpleNamespace(**fields | changes)
 
 
@@ -262,7 +265,7 @@ def test_only_the_largest_features_are_named_the_largest_first():
     (legend,) = display.figure_.legends
     assert texts(legend) == ["b", "c", "3 other features"]
     grey = [one.get_ydata() for one in display.axes_[2].get_lines() if one.get_color() == "0.75"]
-    np.testing.assert_array_equal(grey, coef[:, 2, [0, 3, 4]].T)
+    np.testing.assert_array_equal(grey, [[0, v, 0, np.nan] for v in (2, 1, 0.1)])
     display = CoefficientPathDisplay.from_path(
         path_result(coef=coef), top=2, scale=[1, 0.1, 1, 90, 1]
     )
@@ -341,13 +344,63 @@ def test_the_path_of_real_fits_with_labels():
     assert texts(display.figure_.legends[0])[-1] == "5 other features"
 
 
+def test_the_features_that_enter_first_are_named_first():
+    """By the least C at which a class that is drawn has a coefficient; those that never do, not."""
+    coef = np.zeros((4, 3, 5))
+    coef[3:, 0, 0], coef[2:, 1, 2], coef[1:, 2, 4], coef[2:, 2, 3] = 9, 0.1, 0.2, 3
+    display = CoefficientPathDisplay(Cs=CS, coef_path=coef, classes=LABELS).plot()
+    assert texts(display.figure_.legends[0]) == ["x4", "x3", "x2", "x0"]
+    display.plot(top=2)
+    assert texts(display.figure_.legends[0]) == ["x4", "x3", "2 other features"]
+    assert texts(display.plot(classes="dress").figure_.legends[0]) == ["x2"]
+    display = CoefficientPathDisplay.from_path(path_result(coef=coef), scale=[1, 1, 80, 1, 1])
+    assert texts(display.figure_.legends[0]) == ["e", "c", "d", "a"]
+    assert display.coef_path.shape == (4, 3, 4)
+
+
+def test_a_line_begins_and_ends_where_its_feature_does():
+    """At the zero before the first coefficient and at the one behind the last; none elsewhere."""
+    coef = np.array([0, 0, 1, 2, 0, 0, 0, 3.0])[:, None, None]
+    Cs = np.logspace(-3, 4, 8)
+    display = CoefficientPathDisplay(Cs=Cs, coef_path=coef, classes=["a"]).plot()
+    expected = [np.nan, 0, 1, 2, 0, np.nan, 0, 3]
+    np.testing.assert_array_equal(line(display.axes_[0], "x0").get_ydata(), expected)
+    named_none = display.plot(top=0).axes_[0].get_lines()[-1]
+    np.testing.assert_array_equal(named_none.get_ydata(), expected)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+def test_a_path_without_any_coefficient_is_a_line_at_zero(container):
+    """Below the largest C of no use there is nothing to name, and nothing crashes."""
+    path = path_result(coefficients=container(np.zeros((12, 5))))
+    for display in (
+        CoefficientPathDisplay.from_path(path),
+        CoefficientPathDisplay(Cs=CS, coef_path=0 * PATH, classes=LABELS).plot(),
+    ):
+        assert texts(display.figure_.legends[0]) == []
+        display.figure_.draw_without_rendering()
+        assert [len(ax.get_lines()) for ax in display.axes_] == [1, 1, 1]
+
+
+def test_rows_may_have_grids_of_their_own():
+    """As labels whose C were chosen of different ratios: each panel has its own."""
+    Cs = CS * np.array([[1], [10], [1]])
+    display = CoefficientPathDisplay(Cs=Cs, coef_path=PATH, classes=LABELS, chosen_C=[1, 10, 0.1])
+    for ax, grid, C in zip(display.plot().axes_, Cs, (1, 10, 0.1), strict=True):
+        np.testing.assert_array_equal(line(ax, "x0").get_xdata(), grid)
+        assert list(line(ax, "C chosen for the label").get_xdata()) == [C, C]
+
+
 def test_the_path_of_a_lasso_counts_what_is_not_zero_above_each_panel():
     """The first strength of its grid leaves nothing; the upper axis ends with the last count."""
     lasso = SoftmaxRegression(l1_ratio=1, standardize=True)
     path = regularization_path(X, Y, 12, estimator=lasso)
-    display = CoefficientPathDisplay.from_path(path)
+    display = CoefficientPathDisplay.from_path(path, chosen_C=path.Cs[7])
+    chosen = f"chosen: C = {path.Cs[7]:.3g}"
+    assert texts(display.figure_.legends[0])[-1] == chosen
     for row, ax in enumerate(display.axes_):
         (upper,) = ax.child_axes
+        assert upper.get_xlabel() == "features in" and line(ax, chosen).get_xdata()[0] == path.Cs[7]
         counts = np.count_nonzero(path.coef[:, row], axis=1)
         ticks = dict(
             zip(upper.get_xticks(), (t.get_text() for t in upper.get_xticklabels()), strict=True)
@@ -534,6 +587,8 @@ BAD = [
     (CVCurveDisplay, SCORES, {"Cs": [1, 2, 3, np.nan]}, "Cs must be > 0, got nan"),
     (CVCurveDisplay, SCORES, {"Cs": [1, 3, 2, 4]}, "Cs must be in ascending order; got "),
     (CoefficientPathDisplay, PATHS, {"Cs": CS[::-1]}, "Cs must be in ascending order; got "),
+    (CoefficientPathDisplay, PATHS, {"Cs": [CS, CS]}, r"coef_path must have shape \(4, 2, n_feat"),
+    (CoefficientPathDisplay, PATHS, {"Cs": [CS, CS, CS[::-1]]}, "Cs must be in ascending order"),
     (CVCurveDisplay, SCORES, {"Cs": []}, r"Cs must have shape \(n_Cs,\); got \(0,\)"),
     (CVCurveDisplay, SCORES, {"mean_score": [1, 2]}, r"mean_score must have shape \(4,\)"),
     (CVCurveDisplay, SCORES, {"se_score": SE[:, None]}, r"se_score must have shape \(4,\); got"),

@@ -25,6 +25,7 @@ _MOST_PANELS = 12  # Four columns of three: what a page shows legibly.
 _TITLE_WIDTH = 26  # Characters over the narrowest panel.
 _MOST_TICKS = 6  # Powers of ten under the narrowest panel.
 _LONGEST_NAME = 40  # Characters: wider legends leave the panels no space.
+_COUNTS = 5  # Places at which an upper axis counts features: what the narrowest panel holds.
 
 
 def number_array(name: str, values: ArrayLike, *shape: int | str) -> NDArray:
@@ -34,11 +35,11 @@ def number_array(name: str, values: ArrayLike, *shape: int | str) -> NDArray:
     return array
 
 
-def ascending_Cs(Cs: ArrayLike) -> NDArray:
-    """Return inverse strengths (n_Cs,) that are > 0 and ascending."""
-    array = number_array("Cs", Cs, "n_Cs")
+def ascending_Cs(Cs: ArrayLike, *grids: int | str) -> NDArray:
+    """Return inverse strengths that are > 0 and ascending, (n_Cs,), or (n, n_Cs) of n `grids`."""
+    array = number_array("Cs", Cs, *grids[: np.ndim(Cs) > 1], "n_Cs")
     validation.check_strengths(array)
-    if (np.diff(array) < 0).any():
+    if (array[..., 1:] < array[..., :-1]).any():
         raise ValueError(f"Cs must be in ascending order; got {array.tolist()}.")
     return array
 
@@ -66,6 +67,20 @@ def set_log_C_axis(ax: Any, Cs: NDArray) -> None:
         ax.set_xlim(places[-1] / 10, places[-1] * 10)
     ax.xaxis.set(major_locator=FixedLocator(places), major_formatter=FixedFormatter([*names, "∞"]))
     ax.minorticks_off()
+
+
+def add_counts(ax: Any, Cs: NDArray, counts: NDArray, name: str = "features in") -> None:
+    """Add an upper axis with counts (n_Cs,) at some of the C, evenly spaced, unless all are one."""
+    if not np.ptp(counts):
+        return
+    places = places_of_Cs(Cs, Cs)
+    spread = np.geomspace(places[0], places[-1], _COUNTS)
+    shown = np.unique(np.abs(np.log(places[:, None] / spread)).argmin(axis=0))
+    upper = ax.secondary_xaxis("top")
+    upper.set_xticks(places[shown], counts[shown], minor=False, fontsize="small")
+    upper.set_xticks([], minor=True)
+    upper.tick_params(length=2)
+    upper.set_xlabel(name, fontsize="small")
 
 
 def name_array(name: str, values: ArrayLike, n: int) -> NDArray:
