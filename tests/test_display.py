@@ -409,6 +409,15 @@ def test_the_path_of_a_lasso_counts_what_is_not_zero_above_each_panel():
         assert list(ticks.values())[0] == "0" and list(ticks)[-1] == path.Cs[-1]
 
 
+def test_a_class_without_features_has_an_upper_axis_of_zeros_beside_the_others():
+    """If the features that are in change in any class, all panels say how many they are."""
+    coef = np.zeros((4, 3, 5))
+    coef[2:, 1, 0] = 1
+    display = CoefficientPathDisplay(Cs=CS, coef_path=coef, classes=LABELS).plot()
+    counts = [[t.get_text() for t in a.child_axes[0].get_xticklabels()] for a in display.axes_]
+    assert counts == [list("0000"), list("0011"), list("0000")]
+
+
 def test_a_path_without_zeros_has_no_upper_axis():
     """Ridge coefficients are not zero, and there is nothing to count."""
     assert not CoefficientPathDisplay.from_path(path_result()).axes_[0].child_axes

@@ -239,12 +239,14 @@ class CoefficientPathDisplay:
         )
         chosen_name = _chosen_name(self.chosen_C, rows)
         grids = np.broadcast_to(self.Cs, (n_rows, len(coef)))
+        counts = np.count_nonzero(self.coef_path, axis=2)
         for panel, row, curves in zip(self.axes_, rows, coef.swapaxes(0, 1), strict=True):
             Cs = grids[row]
             set_log_C_axis(panel, Cs)
             lines = _draw_named(panel, Cs, curves[:, named], self.feature_names[named])
             lines += _draw_others(panel, Cs, curves[:, others])
-            add_counts(panel, Cs, np.count_nonzero(self.coef_path[:, row], axis=1))
+            if np.ptp(counts, axis=0).any():
+                add_counts(panel, Cs, counts[:, row])
             if self.chosen_C is not None:
                 style = {"color": "black", "linestyle": (0, (1, 1)), "linewidth": 1, "zorder": 1.1}
                 place = places_of_Cs(self.chosen_C[row], Cs)

@@ -70,9 +70,7 @@ def set_log_C_axis(ax: Any, Cs: NDArray) -> None:
 
 
 def add_counts(ax: Any, Cs: NDArray, counts: NDArray, name: str = "features in") -> None:
-    """Add an upper axis with counts (n_Cs,) at some of the C, evenly spaced, unless all are one."""
-    if not np.ptp(counts):
-        return
+    """Add an upper axis with counts (n_Cs,) at some of the C, evenly spaced."""
     places = places_of_Cs(Cs, Cs)
     spread = np.geomspace(places[0], places[-1], _COUNTS)
     shown = np.unique(np.abs(np.log(places[:, None] / spread)).argmin(axis=0))
