@@ -11,11 +11,11 @@ from scipy import sparse
 from softreg._encoding import validation
 from softreg.display._parts import (
     C_AXIS,
-    COLOURS,
     add_counts,
     ascending_Cs,
     labelled_panels,
     legible_name,
+    line_style,
     name_array,
     number_array,
     panel_title,
@@ -124,6 +124,8 @@ class CoefficientPathDisplay:
     ) -> CoefficientPathDisplay:
         """Draw the path of a fitted `SoftmaxRegressionCV` or `SigmoidRegressionCV`.
 
+        Of several ratios it is that of `l1_ratio_`, which each label may have of its own.
+
         Parameters
         ----------
         estimator : fitted `SoftmaxRegressionCV` or `SigmoidRegressionCV`
@@ -139,12 +141,16 @@ class CoefficientPathDisplay:
         TypeError
             If it is one without a path.
         """
-        stored = ("Cs_", "coef_path_", "classes_", "C_")
-        Cs, coef, names, chosen = read_attributes(estimator, "a fitted CV estimator", *stored)
+        stored = ("Cs_", "coef_path_", "l1_ratios_", "l1_ratio_", "classes_", "C_")
+        expected = "a fitted CV estimator"
+        Cs, coef, ratios, ratio, names, chosen = read_attributes(estimator, expected, *stored)
         features = getattr(estimator, "feature_names_in_", None)
+        rows = np.arange(coef.shape[2])
+        # The path of the ratio that was chosen, for all rows or each.
+        of_row = np.argmax(ratios == np.reshape(ratio, (-1, 1)), axis=1) + 0 * rows
         display = cls(
-            Cs=Cs,
-            coef_path=coef,
+            Cs=np.broadcast_to(Cs, coef.shape[:2])[of_row],
+            coef_path=coef[of_row, :, rows].swapaxes(0, 1),
             classes=names,
             feature_names=features,
             scale=scale,
@@ -234,8 +240,9 @@ class CoefficientPathDisplay:
         named, others = features[:count], features[count:]
         y_label = f"Coefficient per {unit}\nof the feature"
         title = f"Coefficients against C{note}"
+        entries = len(named) + 2
         self.axes_ = labelled_panels(
-            ax, len(rows), C_AXIS, y_label, title=title, legend_entries=len(named) + 2
+            ax, len(rows), C_AXIS, y_label, title=title, beside=entries, share_y=True
         )
         chosen_name = _chosen_name(self.chosen_C, rows)
         grids = np.broadcast_to(self.Cs, (n_rows, len(coef)))
@@ -246,7 +253,7 @@ class CoefficientPathDisplay:
             lines = _draw_named(panel, Cs, curves[:, named], self.feature_names[named])
             lines += _draw_others(panel, Cs, curves[:, others])
             if np.ptp(counts, axis=0).any():
-                add_counts(panel, Cs, counts[:, row])
+                add_counts(panel, places_of_Cs(Cs, Cs), counts[:, row])
             if self.chosen_C is not None:
                 style = {"color": "black", "linestyle": (0, (1, 1)), "linewidth": 1, "zorder": 1.1}
                 place = places_of_Cs(self.chosen_C[row], Cs)
@@ -292,10 +299,8 @@ def _draw_named(ax: Any, Cs: NDArray, curves: NDArray, names: NDArray) -> list:
     ax.axhline(0, color="0.6", linewidth=0.8)
     lines = []
     for rank, curve in enumerate(_from_entry(curves).T):
-        round_number, place = divmod(rank, len(COLOURS))
-        style = {"color": COLOURS[place], "linestyle": ("-", "--", ":", "-.")[round_number % 4]}
-        style |= {"label": legible_name(names[rank]), "marker": "." if len(Cs) == 1 else ""}
-        lines += ax.plot(places_of_Cs(Cs, Cs), curve, **style)
+        style = {"label": legible_name(names[rank]), "marker": "." if len(Cs) == 1 else ""}
+        lines += ax.plot(places_of_Cs(Cs, Cs), curve, **style, **line_style(rank))
     return lines
 
 
