@@ -22,7 +22,7 @@ __init__      the public names, nothing else
 _estimators/  WHAT USERS CALL: base, fit, streams, cv, metadata, softmax, sigmoid, optimum,
               regularization_path, from_sklearn
 _selection/   WHICH STRENGTH: path, sparse_path, refits, refit_steps, scoring, scorers, held_out,
-              cv_scores, leave_one_out
+              cv_scores, leave_one_out, manifold
 solvers/      HOW (public): base, auto, outer_loop, proof, steps, lbfgs, newton, proximal_newton
   linalg/     metrics, costs, factors, collinear, conjugate_gradients, quadratic_model,
               implicit_model, active_sets, group_newton

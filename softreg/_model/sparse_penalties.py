@@ -200,7 +200,8 @@ class ElasticNet:
         pull = np.divide(l1, size, out=np.zeros_like(size), where=l1 > 0)
         u = np.divide(T[at], size, out=np.zeros_like(size), where=l1 > 0)
         H = np.where(number[:, None] == number, np.outer(-pull * u, u), 0)
-        H[np.diag_indices_from(H)] += pull + l2
+        H[np.diag_indices_from(H)] += pull  # by itself: in groups of one it cancels
+        H[np.diag_indices_from(H)] += l2
         return H
 
     def sparse_value(self, T: Coef) -> PerScore:

@@ -195,27 +195,27 @@ class _ProxMoves:
         block.Y.subtract_targets_inplace(V)
         V = block.weighted(V).T
         moves = np.empty(m)
-        for cut in slices(m, -(-m * max(self.T.size, 1) // self.values_at_once)):
-            moves[cut] = self._moves(X[cut], V[cut])
-        return moves
+        with np.errstate(over="ignore", invalid="ignore"):  # of rows that weigh nothing
+            for cut in slices(m, -(-m * max(self.T.size, 1) // self.values_at_once)):
+                moves[cut] = self._moves(X[cut], V[cut])
+        return np.where(np.broadcast_to(block.weights(), (1, m))[0] > 0, moves, 0)
 
     def _moves(self, X: NDArray, V: NDArray) -> NDArray:
-        """Return the largest move of the scores of rows X (m, width), given their v_i (m, K)."""
+        """Return the largest move of a score of each row X (m, width), given their v_i (m, K)."""
         near, steepness = self.surroundings, self.surroundings.steepness
-        at = slice(None), near.features, near.scores
+        at = near.features, near.scores
         # 1. The step, and the gradient at its end.
         own = V[:, near.scores] * X[:, near.features]
         step = own[:, near.active] @ self.inverse
         gradient = near.gradient + step @ near.between - own / self.weight
-        # 2. The prox step from there.
-        T = np.zeros((len(X), *self.T.shape))
-        T[at] = self.T[at[1:]]
-        T[:, near.features[near.active], near.scores[near.active]] += step
-        start = T.copy()
-        T[at] -= gradient / steepness[at[1:]]
-        return np.abs(np.einsum("mj,mjk->mk", X, self.penalty.prox(T, 1 / steepness) - start)).max(
-            axis=1
-        )
+        # 2. The prox step from there: where coefficients end without it, and with it.
+        end = np.zeros((len(X), *self.T.shape))
+        end[:, *at] = self.T[at]
+        end[:, near.features[near.active], near.scores[near.active]] += step
+        down = end.copy()
+        down[:, *at] -= gradient / steepness[at]
+        moved = self.penalty.prox(down, 1 / steepness) - end
+        return np.abs(np.einsum("mj,mjk->mk", X, moved)).max(axis=1)
 
 
 def leave_one_out_with_refits(

@@ -64,7 +64,7 @@ class Manifold:
     T : ndarray (width, K), the optimum
     runs : tuple of Run, the features of such coefficients, score by score of a problem
     inverses : ndarray (B, p, p), of the Hessians of S F in them, score after score
-    surroundings : Surroundings or None, if nothing is zero by the penalty
+    surroundings : Surroundings, or None under a smooth penalty
     """
 
     problems: Places
