@@ -93,7 +93,8 @@ def _sparse_optimum(objective: Objective, T: NDArray) -> Optimum:
         monitor = Monitor(CERTIFIED_GAP, max_iter=1)
         (end,), _ = optima_at(subset, [Stage(1.0, point)], 1.0, point, monitor)
         T[:, exact.problems.scores(problem)] = end.point.T
-        excess[b] = (point.value - end.point.value)[0] / point.value[0]
+        least = np.finfo(float).tiny
+        excess[b] = ((point.value - end.point.value) / np.maximum(point.value, least))[0]
     _check_excess(objective, excess)
     return Optimum(objective, T, None)
 

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from softreg._model.links import Link
 from softreg._model.objective import Objective
-from softreg._model.penalties import SparsePenalty
-from softreg._rows.arrays import Coef, PerProblem, Scores
+from softreg._rows.arrays import Coef, Scores
 from softreg._rows.base import slices
 from softreg._rows.blocks import Block
 from softreg._selection.manifold import Manifold, Run, Surroundings, manifolds
@@ -102,17 +101,8 @@ def _unsettled(manifold: Manifold, left_out: NDArray) -> NDArray:
     rows = rows_in_memory(objective)
     if surroundings is None:
         return np.zeros((rows.n, objective.problems.count))
-    kernel = _ProxMoves(
-        objective.link,
-        rows.block_coefficients(manifold.T),
-        left_out,
-        manifold.T,
-        surroundings,
-        manifold.inverses[0],
-        objective.sparse_penalty,
-        objective.problem_weight,
-        rows.threads.limits.block_values,
-    )
+    U, at_once = rows.block_coefficients(manifold.T), rows.threads.limits.block_values
+    kernel = _ProxMoves(objective.link, U, left_out, surroundings, at_once)
     return rows.map_rows(kernel)[:, None]
 
 
@@ -155,67 +145,39 @@ class _NewtonStep:
 
 @dataclass(frozen=True, eq=False)
 class _ProxMoves:
-    """Kernel: how far a prox step moves the scores of each row from the step without it, (m,).
+    """Kernel: how far a prox step moves the scores of each row after the step without it, (m,).
 
-    It does not where coefficients that are not zero keep their signs, or groups nearly their
-    directions, and gradients of those that are zero stay within their strengths. Without a row,
-    the step of the p coefficients that are not zero is d = H^-1 v_i (x) x_i, and the loss's
-    gradient in the r `surroundings` changes by H_loss d - v_i (x) x_i, with
-    v_i = s_i (g_i + h_i (z~_i - z_i)).
+    The gradient of the row that is left out is v_i (x) x_i at the end of the step, where
+    v_i = s_i (g_i + h_i (z~_i - z_i)) is linear as Newton's equations are.
 
     Attributes
     ----------
     link : Link, of one problem
     U : ndarray, the coefficients of the fit to all rows, as `Rows.block_coefficients` gives them
     left_out : ndarray (n, K), the scores of all rows, each by the fit without it
-    T : ndarray (width, K), the fit to all rows
     surroundings : Surroundings
-    inverse : ndarray (p, p), H^-1
-    penalty : SparsePenalty
-    weight : ndarray (1,), S
     values_at_once : int, about as many exist at a time, so that they stay near a core
     """
 
     link: Link
     U: Coef
     left_out: NDArray
-    T: Coef
     surroundings: Surroundings
-    inverse: NDArray
-    penalty: SparsePenalty
-    weight: PerProblem
     values_at_once: int
 
     def __call__(self, block: Block) -> NDArray:
         Z, X = block.scores(self.U), block.features()
-        m = len(X)
+        m, width = X.shape
         change = self.left_out[block.start : block.start + m].T - Z
         P = self.link.probabilities_inplace(Z)
         V = self.link.curvature_product(P, change) + P
         block.Y.subtract_targets_inplace(V)
-        V = block.weighted(V).T
-        moves = np.empty(m)
+        V, moves = block.weighted(V).T, np.empty(m)
         with np.errstate(over="ignore", invalid="ignore"):  # of rows that weigh nothing
-            for cut in slices(m, -(-m * max(self.T.size, 1) // self.values_at_once)):
-                moves[cut] = self._moves(X[cut], V[cut])
+            for cut in slices(m, -(-m * max(1, width * len(Z)) // self.values_at_once)):
+                of_T = self.surroundings.prox_moves(X[cut], V[cut])
+                moves[cut] = np.abs(np.einsum("mj,mjk->mk", X[cut], of_T)).max(axis=1)
         return np.where(np.broadcast_to(block.weights(), (1, m))[0] > 0, moves, 0)
-
-    def _moves(self, X: NDArray, V: NDArray) -> NDArray:
-        """Return the largest move of a score of each row X (m, width), given their v_i (m, K)."""
-        near, steepness = self.surroundings, self.surroundings.steepness
-        at = near.features, near.scores
-        # 1. The step, and the gradient at its end.
-        own = V[:, near.scores] * X[:, near.features]
-        step = own[:, near.active] @ self.inverse
-        gradient = near.gradient + step @ near.between - own / self.weight
-        # 2. The prox step from there: where coefficients end without it, and with it.
-        end = np.zeros((len(X), *self.T.shape))
-        end[:, *at] = self.T[at]
-        end[:, near.features[near.active], near.scores[near.active]] += step
-        down = end.copy()
-        down[:, *at] -= gradient / steepness[at]
-        moved = self.penalty.prox(down, 1 / steepness) - end
-        return np.abs(np.einsum("mj,mjk->mk", X, moved)).max(axis=1)
 
 
 def leave_one_out_with_refits(
@@ -225,9 +187,9 @@ def leave_one_out_with_refits(
 
     That is the share `tolerated`. `metric` is one of the fit to all rows, or None if its penalty is
     sparse. By how much a row's loss changes is wrong by about the change of its scores, as a share,
-    or by all of it, and by what the penalty would still move: the worst rows are refitted. Those
-    that alone have their class, or answer to a label, stay as they are: without them there is no
-    optimum.
+    or by all of it; where the step changes what is zero, the loss is also wrong by its slope times
+    how far the penalty would still move the scores. The worst rows are refitted. Those that alone
+    have their class, or answer to a label, stay as they are: without them there is no optimum.
     """
     left_out, objective = leave_one_out(objective, T), objective.in_double()
     rows, unsettled = rows_in_memory(objective), left_out.unsettled

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._model.objective import Objective
+from softreg._model.penalties import SparsePenalty
 from softreg._rows.arrays import Coef, Mask, Places
 from softreg.solvers.linalg.factors import cholesky, positive, solved
 from softreg.solvers.linalg.quadratic_model import with_likeliest
@@ -31,23 +32,51 @@ class Run(NamedTuple):
 class Surroundings:
     """A problem's coefficients that are not zero, and of the zeros those nearest to their strength.
 
-    Gradients and Hessians are those of the mean loss, without the penalty.
+    Gradients and Hessians H_loss are those of the mean loss, without the penalty; H is that of F.
 
     Attributes
     ----------
+    penalty : SparsePenalty
+    T : ndarray (width, K), the optimum
+    weight : float, S
     features, scores : ndarrays (r,), scores ascending
     active : ndarray (p,), the places among these of the coefficients that are not zero
     gradient : ndarray (r,)
-    between : ndarray (p, r), rows of the Hessian
+    between : ndarray (p, r), rows of H_loss
+    inverse : ndarray (p, p), H^-1
     steepness : ndarray (width, K), the curvature of each coefficient's group, averaged in it
     """
 
+    penalty: SparsePenalty
+    T: Coef
+    weight: float
     features: Places
     scores: Places
     active: Places
     gradient: NDArray
     between: NDArray
+    inverse: NDArray
     steepness: Coef
+
+    def prox_moves(self, X: NDArray, V: NDArray) -> Coef:
+        """Return how prox steps move the coefficients that rows' steps lead to, (m, width, K).
+
+        A row x of X (m, width) whose part of the gradient is v (x) x, with v in V (m, K), is left
+        out by the step d = H^-1 v (x) x / S of coefficients that are not zero, which changes the
+        gradient by H_loss d - v (x) x / S. The prox step moves nothing where these keep their
+        signs, or groups nearly their directions, and where gradients of zeros stay within their
+        strengths.
+        """
+        at = self.features, self.scores
+        own = V[:, self.scores] * X[:, self.features] / self.weight
+        step = own[:, self.active] @ self.inverse
+        gradient = self.gradient + step @ self.between - own
+        end = np.zeros((len(X), *self.T.shape))
+        end[:, *at] = self.T[at]
+        end[:, self.features[self.active], self.scores[self.active]] += step
+        down = end.copy()
+        down[:, *at] -= gradient / self.steepness[at]
+        return self.penalty.prox(down, 1 / self.steepness) - end
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,19 +131,23 @@ class Manifold:
         at = np.flatnonzero(active[features, scores])
         H_active = H[at[:, None], at] + penalty.curvature(T, features[at], scores[at])
         _fix_gauge_inplace(objective, H_active, active)
+        inverses, weight = _inverses(objective, H_active[None]), float(objective.problem_weight[0])
         # 4. What tells whether zeros stay zero.
         diagonal = np.ones(T.shape)
         diagonal[features, scores] = positive(H.diagonal())
         total = penalty.group_products(np.sqrt(diagonal), np.sqrt(diagonal))
         surroundings = Surroundings(
+            penalty,
+            T,
+            weight,
             features,
             scores,
             at,
-            gradient[features, scores],
-            H[at],
-            penalty.group_products(diagonal, diagonal) / total,
+            gradient=gradient[features, scores],
+            between=H[at],
+            inverse=weight * inverses[0],
+            steepness=penalty.group_products(diagonal, diagonal) / total,
         )
-        inverses = _inverses(objective, H_active[None])
         return cls(problems, objective, T, _runs(active), inverses, surroundings)
 
 
