@@ -6,6 +6,8 @@ import scipy.sparse as sp
 import sparse_problems
 from parts import LABELS, SOURCES, SPARSE_PENALTIES, TARGETS, close, elsewhere, make
 from problems import PROBLEMS, one_hot, overlapping
+from scipy.optimize import brentq
+from scipy.special import expit
 
 from softreg import SigmoidRegression, SoftmaxRegression, inference
 from softreg._estimators.base import threads_of
@@ -112,7 +114,7 @@ def problems_of(case, T):
 def test_scores_are_those_of_newtons_step_in_what_is_not_zero(sparse):
     """z~_i = z_i + x_i' (H - H_i)^-1 g_i, H with the curvature of lengths, where T is not zero.
 
-    Leverages are trace(H^-1 H_i) there.
+    Leverages are trace(H^-1 H_i) there. A row that weighs nothing is left where it is.
     """
     case, T = sparse
     left, Z = leave_one_out(case.objective, T), case.features @ T + case.offset
@@ -123,6 +125,8 @@ def test_scores_are_those_of_newtons_step_in_what_is_not_zero(sparse):
         inverse = np.linalg.pinv(problem.H[places], rcond=1e-12, hermitian=True)
         shares = [np.trace(inverse @ problem.loss_hessian([i])[places]) for i in range(len(Z))]
         close(left.leverage[:, b], np.array(shares), 1e-7)
+        idle = case.w[:, scores].sum(axis=1) == 0
+        assert idle.any() and not left.unsettled[idle, b].any()
 
 
 def optimum(objective):
@@ -297,6 +301,33 @@ def test_refits_leave_the_whole_row_out(groups):
     found, refitted = left_out_losses(model, X, one_hot(y), 0.0)
     assert refitted.all()
     np.testing.assert_allclose(found, refitted_losses(model, numbers, X, one_hot(y)), rtol=1e-5)
+
+
+def test_rows_without_which_a_zero_does_not_stay_are_refitted():
+    """Also where the step is none: of one column whose coefficient is just zero, no intercept.
+
+    Without a row that holds the gradient below its strength, it is not: |w| is then where the
+    gradient of the others' loss is 1 / C.
+    """
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=30), rng.integers(2, size=30)
+    gradient = x @ (0.5 - y)
+    model = SoftmaxRegression(0.999 / abs(gradient), 1.0, fit_intercept=False, tol=1e-12)
+    found, refitted = left_out_losses(model, x[:, None], one_hot(y), 0.0)
+    assert model.coef_ == 0
+    enters = np.abs(gradient - x * (0.5 - y)) > 1 / model.C
+    np.testing.assert_array_equal(refitted, enters)
+    expected = np.full(30, np.log(2))
+    for i in np.flatnonzero(enters):
+        kept, sign = np.arange(30) != i, -np.sign(gradient)
+
+        def slope(w, kept=kept, sign=sign):
+            return x[kept] @ (expit(x[kept] * w) - y[kept]) + sign / model.C
+
+        w = brentq(slope, *sorted((0, sign * 10)), xtol=1e-12)
+        expected[i] = np.logaddexp(0, -(2 * y[i] - 1) * x[i] * w)
+    assert 0 < enters.sum() < 30 and np.ptp(expected) > 0.01
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_each_label_is_left_out_by_itself():
