@@ -162,12 +162,9 @@ def manifolds(objective: Objective, T: Coef) -> Iterator[Manifold]:
         return
     for b in range(B):
         problem = np.array([b])
-        subset, T_of_problem = (
-            objective.take_problems(problem),
-            objective.problems.columns(T, problem),
-        )
+        subset = objective.take_problems(problem)
         make = Manifold.of_all if subset.penalty.is_smooth else Manifold.of_nonzero
-        yield make(subset, T_of_problem, problem)
+        yield make(subset, objective.problems.columns(T, problem), problem)
 
 
 def _check_size(objective: Objective, count: int, order: int) -> None:
