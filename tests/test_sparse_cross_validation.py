@@ -328,7 +328,7 @@ def test_rows_left_out_alone_have_the_scores_of_their_refits(groups):
             plain = SoftmaxRegression(C, l1_ratio=ratio, **parameters)
             expected = cross_val_score(plain, A, b, cv=KFold(50), scoring=log_probability)
             assert model.mean_score_[row, at] == pytest.approx(expected.mean(), rel=0.01)
-    assert model.C_ == model.Cs_[0][np.argmax(model.mean_score_.max(axis=0))]
+    assert model.Cs_[0][np.argmax(model.mean_score_.max(axis=0))] == model.C_
 
 
 def log_probability(estimator, A, b):
