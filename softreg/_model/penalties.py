@@ -130,6 +130,9 @@ class SparsePenalty(Penalty, Protocol):
     Beside a smooth part it is sum_g l1_g ||T_g||.
     """
 
+    def take_features(self, features: Places) -> SparsePenalty:
+        """Return the penalty of some rows of T, among which all others are zero."""
+
     def group_sizes(self, T: Coef) -> Coef:
         """Return the length ||T_g|| of each coefficient's group, (width, K)."""
 

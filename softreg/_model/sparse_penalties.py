@@ -166,7 +166,7 @@ class ElasticNet:
     def ridge_by_score(self) -> PerScore:
         return self.smooth_part.ridge_by_score
 
-    @property
+    @cached_property
     def free(self) -> Mask:
         return (self.l1 == 0) & (self.smooth_part.l2 == 0)
 
@@ -224,7 +224,13 @@ class ElasticNet:
 
     def _is_unbalanced(self, G: Coef) -> Mask:
         """Return in which scores a coefficient without a penalty has a G that is not zero, (K,)."""
-        return np.any(self.free & (np.abs(G) > BALANCED), axis=0)
+        some = self._free_rows
+        return np.any(self.free[some] & (np.abs(G[some]) > BALANCED), axis=0)
+
+    @cached_property
+    def _free_rows(self) -> Places:
+        """The rows of T that hold a coefficient without a penalty."""
+        return nonzero_rows(self.free)
 
     def conjugate_of_penalised(self, G: Coef) -> PerScore:
         if not self._has_ridge:
@@ -236,7 +242,12 @@ class ElasticNet:
 
     def shares(self, G: Coef) -> Coef:
         with np.errstate(over="ignore"):  # of strengths that are next to nothing
-            return self.group_sizes(G) / np.where(self.free, np.inf, self.l1)
+            return self.group_sizes(G) / self._largest_gradient
+
+    @cached_property
+    def _largest_gradient(self) -> NDArray[np.float64]:
+        """The length of a group's gradient up to which it is zero, in the shape of `l1`."""
+        return np.where(self.free, np.inf, self.l1)
 
     def feasible_share(self, G: Coef) -> PerScore:
         share = 1 / np.maximum(1.0, self.shares(G).max(axis=0, initial=0))
