@@ -12,8 +12,8 @@ from softreg.solvers.linalg.factors import cholesky, solved
 _ROUNDING = 1e-10
 # And those below this share of b, where strengths are next to nothing.
 GRADIENT_ROUNDING = 1e-15
-# Guesses of the active set as a whole, before it is searched for; searches that follow.
-_MOST_GUESSES, _MOST_SEARCHES = 12, 1000
+# Steps of the search for the active set.
+_MOST_SEARCHES = 1000
 
 
 def lasso_minimiser(H: NDArray, b: NDArray, l1: NDArray, start: NDArray) -> NDArray:
@@ -21,27 +21,29 @@ def lasso_minimiser(H: NDArray, b: NDArray, l1: NDArray, start: NDArray) -> NDAr
 
     Each guess of which w_j are not zero, and of their signs, comes from a gradient step at the
     minimiser for the guess before (primal-dual active sets: Hintermueller, Ito and Kunisch 2002,
-    SIAM Journal on Optimization 13, 865-888): a few guesses as a rule, but they may cycle. Then the
-    set is searched for with an objective that always falls (Lee and others 2007, "Efficient sparse
-    coding algorithms", Advances in Neural Information Processing Systems 19, algorithm 1).
+    SIAM Journal on Optimization 13, 865-888): a few guesses as a rule, but they may cycle. So once
+    no more coefficients are right than by the guess before, the set is searched for with an
+    objective that always falls (Lee and others 2007, "Efficient sparse coding algorithms", Advances
+    in Neural Information Processing Systems 19, algorithm 1).
     """
-    h, w, guesses, allowed = H.diagonal(), start, set(), _allowed(b, l1)
+    h, w, most_right, allowed = H.diagonal(), start, -1, _allowed(b, l1)
     r = b - H @ w
-    for _ in range(_MOST_GUESSES):
+    while True:
         moved = h * w + r
         active = np.flatnonzero(np.abs(moved) > l1)
         signs = np.sign(moved[active])
-        guess = active.tobytes() + signs.tobytes()
-        if guess in guesses:
-            break
-        guesses.add(guess)
         w = np.zeros_like(start)
         w[active] = _stationary(H, b, l1, active, signs)
         r = b - H @ w
         r[active] = signs * l1[active]
-        if (w[active] * signs > 0).all() and (np.abs(r) <= allowed).all():
+        is_right = np.abs(r) <= allowed
+        is_right[active] = w[active] * signs > 0
+        n_right = np.count_nonzero(is_right)
+        if n_right == len(w):
             return w
-    return _searched(H, b, l1, start)
+        if n_right <= most_right:
+            return _searched(H, b, l1, start)
+        most_right = n_right
 
 
 def _allowed(b: NDArray, l1: NDArray) -> NDArray:
