@@ -124,8 +124,8 @@ class ElasticNet:
         return np.maximum(self.smooth_part.least_scale(weight_unit), lasso)
 
     def divided(self, weight: PerScore) -> ElasticNet:
-        l1 = divided_strengths(self.l1, weight)
-        return replace(self, smooth_part=self.smooth_part.divided(weight), l1=l1)
+        smooth_part = self.smooth_part.divided(weight) if self._has_ridge else self.smooth_part
+        return replace(self, smooth_part=smooth_part, l1=divided_strengths(self.l1, weight))
 
     def at_temperature(self, t: float) -> ElasticNet:
         return replace(self, smooth_part=self.smooth_part.at_temperature(t))
@@ -175,10 +175,10 @@ class ElasticNet:
         return smooth_value + self.sparse_value(T)
 
     def group_sizes(self, T: Coef) -> Coef:
-        return np.broadcast_to(self.groups.sizes(T), T.shape)
+        return _of_shape(self.groups.sizes(T), T.shape)
 
     def group_products(self, A: Coef, D: Coef) -> Coef:
-        return np.broadcast_to(self.groups.products(A, D), A.shape)
+        return _of_shape(self.groups.products(A, D), A.shape)
 
     def group_numbers(self, shape: tuple[int, int]) -> NDArray[np.intp]:
         return self.groups.numbers(shape)
@@ -252,3 +252,9 @@ class ElasticNet:
     def feasible_share(self, G: Coef) -> PerScore:
         share = 1 / np.maximum(1.0, self.shares(G).max(axis=0, initial=0))
         return np.where(self._is_unbalanced(G), 0.0, share)
+
+
+def _of_shape(values: NDArray, shape: tuple[int, ...]) -> NDArray:
+    """Return values (width, K), given these or those that all scores share, (width, 1)."""
+    # Asked first: NumPy's function takes longer than work on thousands of values.
+    return values if values.shape == shape else np.broadcast_to(values, shape)

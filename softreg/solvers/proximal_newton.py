@@ -295,7 +295,7 @@ def _followed_to(
         fall, point = point.value - end.value, end
         n_stalled = n_stalled + 1 if fall[0] <= rounding(end.value)[0] else 0
         # 3. Whether that is the optimum, or near enough to it.
-        is_solved = bool(monitor.of_all.solved(posed, point)[0])
+        is_solved = bool(monitor.of_all.solved(objective, point)[0])
         is_rough = not is_last and fall[0] <= _ROUGH * point.value[0]
         if is_solved or is_rough or monitor.reason or n_stalled == _PATIENCE:
             break
@@ -307,7 +307,7 @@ def _followed_to(
             needed = (needed & model.inside) | violating | (point.T != 0)
             model = None
     # 5. Where rounding keeps F from falling, it may also hide the last of the proof, not all of it.
-    is_near = posed.has_free_features | (point.gap <= _UNHIDDEN * point.value)
+    is_near = objective.has_free_features | (point.gap <= _UNHIDDEN * point.value)
     is_close = bool((is_near & monitor.of_all.reached(point.estimate, 0.0, point.value))[0])
     is_reached = is_solved or (n_stalled == _PATIENCE and is_close)
     return Stage(multiple, point, model, spent, (stage.multiple, stage.point.T)), is_reached

@@ -38,7 +38,7 @@ def lasso_minimiser(H: NDArray, b: NDArray, l1: NDArray, start: NDArray) -> NDAr
         r[active] = signs * l1[active]
         is_right = np.abs(r) <= allowed
         is_right[active] = w[active] * signs > 0
-        n_right = np.count_nonzero(is_right)
+        n_right = int(np.count_nonzero(is_right))
         if n_right == len(w):
             return w
         if n_right <= most_right:
