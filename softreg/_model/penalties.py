@@ -137,7 +137,10 @@ class SparsePenalty(Penalty, Protocol):
         """Return the length ||T_g|| of each coefficient's group, (width, K)."""
 
     def group_products(self, A: Coef, D: Coef) -> Coef:
-        """Return the inner product of each coefficient's group in A and D, (width, K)."""
+        """Return the inner product of each coefficient's group in A and D, (width, K).
+
+        (width, 1) where a group holds the coefficients of all scores.
+        """
 
     def group_numbers(self, shape: tuple[int, int]) -> NDArray[np.intp]:
         """Return the number of each coefficient's group, (width, K)."""

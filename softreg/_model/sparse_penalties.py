@@ -178,7 +178,7 @@ class ElasticNet:
         return _of_shape(self.groups.sizes(T), T.shape)
 
     def group_products(self, A: Coef, D: Coef) -> Coef:
-        return _of_shape(self.groups.products(A, D), A.shape)
+        return self.groups.products(A, D)
 
     def group_numbers(self, shape: tuple[int, int]) -> NDArray[np.intp]:
         return self.groups.numbers(shape)

@@ -59,7 +59,7 @@ _MOST_HALVINGS = 40
 _PRODUCTS = 1000
 # An implicit model is solved until violations of its optimality conditions, relative to a strength,
 # are this share of `tol` (residuals are shrunk by as much to be feasible), or rounding.
-_SHARE_OF_TOL, _ROUNDING = 0.1, 1e-10
+_SHARE_OF_TOL, _ROUNDING = 0.3, 1e-10
 # Steps in a row that may lower F by no more than rounding.
 _PATIENCE = 3
 # A gap above this share of F is no proof that rounding hides: the model may know nothing of where F
@@ -278,7 +278,7 @@ def _followed_to(
     needed = _working_set(posed, stage, multiple)
     point = _start(objective, posed, stage, multiple, monitor)
     model, spent, n_stalled, is_solved = stage.model, stage.spent, 0, False
-    if model is not None and (spent > model.cost or (needed & ~model.inside).any()):
+    if model is not None and (spent >= model.cost or (needed & ~model.inside).any()):
         model = None
     while not monitor.reason:
         # 2. The model, and a step to its minimum.
@@ -326,7 +326,7 @@ def model_at(posed: Objective, point: Point, needed: Mask, tol: float) -> Model:
     products_cost = _PRODUCTS * 2 * THIN_PRODUCT_COST * values * K
     too_large = order**2 > posed.rows.value_budget
     if too_large or posed.coordinate_hessian_cost(inside) + order**3 / 3 > products_cost:
-        return ImplicitModel(point.T, inside, max(_SHARE_OF_TOL * tol, _ROUNDING))
+        return ImplicitModel(point.T, needed, max(_SHARE_OF_TOL * tol, _ROUNDING))
     return QuadraticModel.at_point(posed, point, inside)
 
 

@@ -54,7 +54,8 @@ class HessianProduct:
         (gathered,) = rows.sum(CurvatureProduct(objective.link, self._U, V, self.point_key))
         image = rows.working_gradient(gathered)
         image /= objective.score_weight.astype(image.dtype)
-        image += objective.penalty.ridge.astype(D.dtype) * D
+        if objective.has_ridge:
+            image += objective.penalty.ridge.astype(D.dtype) * D
         return image if self.confined_to is None else image * self.confined_to
 
     @cached_property

@@ -49,7 +49,9 @@ class ImplicitModel:
         features = moving[moving < len(objective.rows.coordinates.scale)]
         subset = objective.take_features(features)
         step = np.zeros_like(point.T)
-        step[moving] = self._step_of(subset, point.T[moving], point.gradient[moving], moving)
+        # In the order of gradients, in which arithmetic on both takes half the time.
+        T, gradient = np.asfortranarray(point.T[moving]), np.asfortranarray(point.gradient[moving])
+        step[moving] = self._step_of(subset, T, gradient, moving)
         return step, 0.0
 
     def _step_of(self, objective: Objective, T: Coef, gradient: Coef, moving: Places) -> Coef:
