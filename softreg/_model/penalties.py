@@ -133,6 +133,9 @@ class SparsePenalty(Penalty, Protocol):
     def take_features(self, features: Places) -> SparsePenalty:
         """Return the penalty of some rows of T, among which all others are zero."""
 
+    def has_groups(self, n_scores: int) -> bool:
+        """Return whether a group holds several coefficients, of so many scores."""
+
     def group_sizes(self, T: Coef) -> Coef:
         """Return the length ||T_g|| of each coefficient's group, (width, K)."""
 

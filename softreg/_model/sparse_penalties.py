@@ -174,6 +174,9 @@ class ElasticNet:
         smooth_value = self.smooth_part.value(T) if self._has_ridge else 0.0
         return smooth_value + self.sparse_value(T)
 
+    def has_groups(self, n_scores: int) -> bool:
+        return self.groups.labels is not None or (self.groups.over_scores and n_scores > 1)
+
     def group_sizes(self, T: Coef) -> Coef:
         return _of_shape(self.groups.sizes(T), T.shape)
 

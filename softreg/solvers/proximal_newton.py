@@ -55,8 +55,10 @@ _VIOLATION = 1e-7
 _BALANCED = 1e-8
 # A step of 2^-40 moves nothing: it is given up.
 _MOST_HALVINGS = 40
-# Products with a Hessian for one step, some hundred, times the steps that one which is made serves.
-_PRODUCTS = 1000
+# Products with a Hessian for one step, some hundred, times the steps that one which is made serves;
+# the Python around each, in multiply-adds; and the factors of its order that as many steps take in
+# place of products, where there are groups (measured on twelve paths).
+_PRODUCTS, _OVERHEAD, _FACTORS_OF_GROUPS = 1000, 1e6, 16
 # An implicit model is solved until violations of its optimality conditions, relative to a strength,
 # are this share of `tol` (residuals are shrunk by as much to be feasible), or rounding.
 _SHARE_OF_TOL, _ROUNDING = 0.3, 1e-10
@@ -323,9 +325,10 @@ def model_at(posed: Objective, point: Point, needed: Mask, tol: float) -> Model:
     order, K = np.count_nonzero(inside), posed.shape[1]
     n_features = np.count_nonzero(inside.any(axis=1))
     values = posed.rows.n_values * n_features / len(posed.rows.coordinates.scale)
-    products_cost = _PRODUCTS * 2 * THIN_PRODUCT_COST * values * K
-    too_large = order**2 > posed.rows.value_budget
-    if too_large or posed.coordinate_hessian_cost(inside) + order**3 / 3 > products_cost:
+    products_cost = _PRODUCTS * (2 * THIN_PRODUCT_COST * values * K + _OVERHEAD)
+    n_factors = _FACTORS_OF_GROUPS if posed.sparse_penalty.has_groups(K) else 1
+    cost = posed.coordinate_hessian_cost(inside) + n_factors * order**3 / 3
+    if cost > products_cost or order**2 > posed.rows.value_budget:
         return ImplicitModel(point.T, needed, max(_SHARE_OF_TOL * tol, _ROUNDING))
     return QuadraticModel.at_point(posed, point, inside)
 
