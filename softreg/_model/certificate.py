@@ -89,8 +89,7 @@ def certify_along(
     kernel = SparseCertificateSums(objective.link, U, V, M, point_key or uuid4())
     loss, gathered, divergence, dual = rows.sum(kernel)
     mean_divergence = np.maximum(0.0, divergence / objective.problem_weight)
-    imbalance, problems = objective.gradient(dual, new), objective.problems
-    A = imbalance - penalty.smooth(new)[1] if objective.has_ridge else imbalance
+    A, problems = objective.loss_gradient(dual), objective.problems
     dual_of_loss = loss / objective.problem_weight - mean_divergence - problems.inner(A, new)
     share = penalty.feasible_share(A).reshape(problems.count, -1).min(axis=1)
     bound = share * dual_of_loss
@@ -101,7 +100,7 @@ def certify_along(
         value=value,
         gradient=objective.gradient(gathered, new),
         divergence=mean_divergence,
-        imbalance=imbalance,
+        imbalance=A + penalty.ridge * new if objective.has_ridge else A,
         gap=np.maximum(value - bound, 0.0) + objective.intercept_gap(A),
     )
 

@@ -286,10 +286,14 @@ class Objective:
 
     def gradient(self, gathered: Coef, T: Coef) -> Coef:
         """Return the smooth part's gradient at T, (width, K), given the sum of `Block.gather`."""
-        G = self.rows.working_gradient(gathered) / self.score_weight
+        G = self.loss_gradient(gathered)
         if self.has_ridge:
-            G += self.penalty.smooth(T)[1]
+            G += self.penalty.ridge * T
         return G
+
+    def loss_gradient(self, gathered: Coef) -> Coef:
+        """Return the loss's gradient, (width, K), given the sum of `Block.gather`."""
+        return self.rows.working_gradient(gathered) / self.score_weight
 
     @cached_property
     def has_ridge(self) -> bool:

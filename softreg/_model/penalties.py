@@ -163,6 +163,12 @@ class SparsePenalty(Penalty, Protocol):
     def feasible_share(self, G: Coef) -> PerScore:
         """Return the largest t <= 1 at which the conjugate of t G is zero, (K,)."""
 
+    def allowed_excess(self, count: int, conjugate: float) -> float:
+        """Return how far beyond their l1, in shares of it, so many lengths in G may be.
+
+        The conjugate of G is then no more than this one.
+        """
+
 
 @dataclass(frozen=True, eq=False)
 class Ridge:

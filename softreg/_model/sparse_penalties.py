@@ -171,8 +171,11 @@ class ElasticNet:
         return (self.l1 == 0) & (self.smooth_part.l2 == 0)
 
     def value(self, T: Coef) -> PerScore:
-        smooth_value = self.smooth_part.value(T) if self._has_ridge else 0.0
-        return smooth_value + self.sparse_value(T)
+        value = self.sparse_value(T)
+        if self._has_ridge:
+            some = nonzero_rows(T)
+            value += self.smooth_part.take_features(some).value(T[some])
+        return value
 
     def has_groups(self, n_scores: int) -> bool:
         return self.groups.labels is not None or (self.groups.over_scores and n_scores > 1)
@@ -236,12 +239,15 @@ class ElasticNet:
         return nonzero_rows(self.free)
 
     def conjugate_of_penalised(self, G: Coef) -> PerScore:
+        are_beyond = self.shares(G) > 1
         if not self._has_ridge:
-            return np.where((self.shares(G) > 1).any(axis=0), np.inf, 0.0)
-        excess = np.square(self._shrunk(G, self.l1))
-        l2 = np.broadcast_to(self.smooth_part.l2, excess.shape)
+            return np.where(are_beyond.any(axis=0), np.inf, 0.0)
+        some = nonzero_rows(are_beyond)
+        part = self.take_features(some)
+        excess = np.square(part._shrunk(G[some], part.l1))
+        l2 = np.broadcast_to(part.smooth_part.l2, excess.shape)
         cost = np.divide(excess, 2 * l2, out=np.where(excess > 0, np.inf, 0.0), where=l2 > 0)
-        return np.where(self.free, 0.0, cost).sum(axis=0)
+        return np.where(part.free, 0.0, cost).sum(axis=0)
 
     def shares(self, G: Coef) -> Coef:
         with np.errstate(over="ignore"):  # of strengths that are next to nothing
@@ -251,6 +257,13 @@ class ElasticNet:
     def _largest_gradient(self) -> NDArray[np.float64]:
         """The length of a group's gradient up to which it is zero, in the shape of `l1`."""
         return np.where(self.free, np.inf, self.l1)
+
+    def allowed_excess(self, count: int, conjugate: float) -> float:
+        # The conjugate is (excess l1)^2 / (2 l2) of each.
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            each = np.square(self.l1) / (2 * self.smooth_part.l2)
+            largest = np.max(each, where=self.l1 > 0, initial=0)
+            return float(np.sqrt(conjugate / (count * largest)))
 
     def feasible_share(self, G: Coef) -> PerScore:
         share = 1 / np.maximum(1.0, self.shares(G).max(axis=0, initial=0))

@@ -29,6 +29,7 @@ from softreg._rows.arrays import Coef, Mask, PerProblem, Places, nonzero_rows
 from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, Solver, rounding
 from softreg.solvers.linalg.collinear import identified
 from softreg.solvers.linalg.costs import costs_of
+from softreg.solvers.linalg.group_newton import ROUNDING
 from softreg.solvers.linalg.implicit_model import ImplicitModel
 from softreg.solvers.linalg.metrics import first_metric
 from softreg.solvers.linalg.quadratic_model import QuadraticModel, with_likeliest
@@ -59,9 +60,9 @@ _MOST_HALVINGS = 40
 # the Python around each, in multiply-adds; and the factors of its order that as many steps take in
 # place of products, where there are groups (measured on twelve paths).
 _PRODUCTS, _OVERHEAD, _FACTORS_OF_GROUPS = 1000, 1e6, 16
-# An implicit model is solved until violations of its optimality conditions, relative to a strength,
-# are this share of `tol` (residuals are shrunk by as much to be feasible), or rounding.
-_SHARE_OF_TOL, _ROUNDING = 0.3, 1e-10
+# Models are solved until what violations of their optimality conditions add to the gap is this
+# share of what is asked for; and as a share of a strength at the most.
+_SHARE_OF_TOL, _LOOSEST = 0.3, 1e-3
 # Steps in a row that may lower F by no more than rounding.
 _PATIENCE = 3
 # A gap above this share of F is no proof that rounding hides: the model may know nothing of where F
@@ -280,13 +281,14 @@ def _followed_to(
     needed = _working_set(posed, stage, multiple)
     point = _start(objective, posed, stage, multiple, monitor)
     model, spent, n_stalled, is_solved = stage.model, stage.spent, 0, False
+    tol = monitor.of_all.tol if is_last else _ROUGH
     if model is not None and (spent >= model.cost or (needed & ~model.inside).any()):
         model = None
     while not monitor.reason:
         # 2. The model, and a step to its minimum.
         if model is None:
-            model, spent = model_at(posed, point, needed, monitor.of_all.tol), 0.0
-        step, work = model.step(posed, point)
+            model, spent = model_at(posed, point, needed), 0.0
+        step, work = model.step(posed, point, _accuracy(posed, point, model.inside, tol))
         end = _point_after(posed, point, model, step, is_certified=is_last)
         if end is None:
             model, needed = None, needed | (point.T != 0)
@@ -315,8 +317,24 @@ def _followed_to(
     return Stage(multiple, point, model, spent, (stage.multiple, stage.point.T)), is_reached
 
 
-def model_at(posed: Objective, point: Point, needed: Mask, tol: float) -> Model:
-    """Return the model at a point, of the coefficients `needed` and some more, for a gap of `tol`.
+def _accuracy(posed: Objective, point: Point, inside: Mask, tol: float) -> float:
+    """Return how large violations of a model's optimality conditions may be, for a gap of tol F.
+
+    They are shares of strengths: of such a share of F are gaps where residuals are shrunk to be
+    feasible; where there is a ridge, the penalty's conjugate serves, too.
+    """
+    if posed.has_free_features.any():  # which must be in balance
+        return ROUNDING
+    share = _SHARE_OF_TOL * tol
+    allowed = max(share, ROUNDING)
+    if posed.has_ridge:
+        count, conjugate = int(np.count_nonzero(inside)), share * float(point.value[0])
+        allowed = max(allowed, posed.sparse_penalty.allowed_excess(count, conjugate))
+    return min(allowed, _LOOSEST)
+
+
+def model_at(posed: Objective, point: Point, needed: Mask) -> Model:
+    """Return the model at a point, of the coefficients `needed` and some more.
 
     Implicit where the Hessian is too large, or its order so far above its rank that products with
     it cost less than factors.
@@ -329,7 +347,7 @@ def model_at(posed: Objective, point: Point, needed: Mask, tol: float) -> Model:
     n_factors = _FACTORS_OF_GROUPS if posed.sparse_penalty.has_groups(K) else 1
     cost = posed.coordinate_hessian_cost(inside) + n_factors * order**3 / 3
     if cost > products_cost or order**2 > posed.rows.value_budget:
-        return ImplicitModel(point.T, needed, max(_SHARE_OF_TOL * tol, _ROUNDING))
+        return ImplicitModel(point.T, needed)
     return QuadraticModel.at_point(posed, point, inside)
 
 

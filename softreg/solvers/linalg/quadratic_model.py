@@ -14,7 +14,7 @@ from softreg._rows.arrays import Coef, Mask, Places
 from softreg.solvers.base import Point
 from softreg.solvers.linalg.active_sets import lasso_minimiser
 from softreg.solvers.linalg.factors import cholesky, solved
-from softreg.solvers.linalg.group_newton import group_lasso_minimiser
+from softreg.solvers.linalg.group_newton import MatrixForm, group_lasso_minimiser
 
 # A model holds what is needed now and the likeliest third as many (measured in a trial: 20 to 40
 # Hessians for 99 strengths), and some more where these are few.
@@ -91,8 +91,11 @@ class QuadraticModel:
         cost += len(scores) ** 2 * len(f) + _OVERHEAD
         return cls(point.T, inside, *places, reduced, elimination, factor, cost)
 
-    def step(self, objective: Objective, point: Point) -> tuple[Coef, float]:
-        """Return the step (width, K) from a point to the model's minimiser, and what it cost."""
+    def step(self, objective: Objective, point: Point, accuracy: float) -> tuple[Coef, float]:
+        """Return the step (width, K) from a point to the model's minimiser, and what it cost.
+
+        Violations of the optimality conditions, relative to strengths, are `accuracy` at most.
+        """
         at, free_at = (self.features, self.scores), (self.free_features, self.free_scores)
         T, gradient, free_gradient = point.T, point.gradient[at], point.gradient[free_at]
         w = T[at]
@@ -104,7 +107,7 @@ class QuadraticModel:
         step, work = np.zeros_like(T), 0.0
         free_step = np.zeros(len(free_gradient))
         if len(w):
-            new = self._minimiser(objective, H, b, w)
+            new = self._minimiser(objective, H, b, w, accuracy)
             step[at], free_step = new - w, -self.elimination @ (new - w)
             work = _PRODUCTS * len(w) ** 2 + np.count_nonzero(new) ** 3
         if free_step.size:
@@ -112,13 +115,15 @@ class QuadraticModel:
             step[free_at] = free_step
         return step, work
 
-    def _minimiser(self, objective: Objective, H: NDArray, b: NDArray, start: NDArray) -> NDArray:
+    def _minimiser(
+        self, objective: Objective, H: NDArray, b: NDArray, start: NDArray, accuracy: float
+    ) -> NDArray:
         """Return the penalised coefficients that minimise the model, (q,)."""
         strengths = objective.sparse_penalty.sparse_strengths(objective.shape)
         l1, firsts = strengths[self.features, self.scores], self.firsts
         if len(firsts) == len(start):
             return lasso_minimiser(H, b, l1, start)
-        return group_lasso_minimiser(H, b, l1[firsts], firsts, start)
+        return group_lasso_minimiser(MatrixForm(H), b, l1[firsts], firsts, start, accuracy)[0]
 
 
 def with_likeliest(objective: Objective, gradient: Coef, needed: Mask) -> Mask:
