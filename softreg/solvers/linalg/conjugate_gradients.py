@@ -117,9 +117,8 @@ def conjugate_gradients(
     """
     all_problems = product.objective.problems
     problems = np.arange(all_problems.count)
-    all_residuals = -gradient.astype(product.objective.rows.dtype, copy=False)
-    all_D = np.zeros_like(all_residuals)
-    D, residual = all_D, all_residuals
+    residual = all_residuals = -gradient.astype(product.objective.rows.dtype, copy=False)
+    D = all_D = np.zeros_like(residual)
     direction = metric.preconditioned(residual)
     first = square = all_problems.inner(residual, direction)
     unsolved = square > 0
