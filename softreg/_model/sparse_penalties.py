@@ -195,10 +195,11 @@ class ElasticNet:
     def sparse_value(self, T: Coef) -> PerScore:
         some = nonzero_rows(T)
         lengths = np.abs(T[some])
-        size = self.groups.take(some).sizes(lengths)
-        # Each coefficient counts its share T^2 / ||T_g|| of its group's length.
-        share = np.divide(lengths, size, out=np.zeros_like(lengths), where=size > 0)
-        return (self.l1[some] * share * lengths).sum(axis=0)
+        if self.has_groups(T.shape[1]):
+            # Each coefficient counts its share T^2 / ||T_g|| of its group's length.
+            size = self.groups.take(some).sizes(lengths)
+            lengths *= np.divide(lengths, size, out=np.zeros_like(lengths), where=size > 0)
+        return (self.l1[some] * lengths).sum(axis=0)
 
     def smooth(self, T: Coef) -> tuple[PerScore, Coef]:
         if self._has_ridge:

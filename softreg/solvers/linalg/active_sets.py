@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._rows.arrays import Places
-from softreg.solvers.linalg.factors import cholesky, solved
+from softreg.solvers.linalg.factors import cholesky, twice_solved
 
 # Violations of the optimality conditions below this share of a strength are rounding.
 _ROUNDING = 1e-10
@@ -56,7 +56,7 @@ def _stationary(H: NDArray, b: NDArray, l1: NDArray, active: Places, signs: NDAr
     if not active.size:
         return np.zeros(0)
     factor = cholesky(H[active[:, None], active])
-    return solved(factor, solved(factor, b[active] - l1[active] * signs), transposed=True)
+    return twice_solved(factor, b[active] - l1[active] * signs)
 
 
 def _searched(H: NDArray, b: NDArray, l1: NDArray, start: NDArray) -> NDArray:

@@ -13,7 +13,7 @@ from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, Places
 from softreg.solvers.base import Point
 from softreg.solvers.linalg.active_sets import lasso_minimiser
-from softreg.solvers.linalg.factors import cholesky, solved
+from softreg.solvers.linalg.factors import cholesky, solved, twice_solved
 from softreg.solvers.linalg.group_newton import MatrixForm, group_lasso_minimiser
 
 # A model holds what is needed now and the likeliest third as many (measured in a trial: 20 to 40
@@ -111,7 +111,7 @@ class QuadraticModel:
             step[at], free_step = new - w, -self.elimination @ (new - w)
             work = _PRODUCTS * len(w) ** 2 + np.count_nonzero(new) ** 3
         if free_step.size:
-            free_step -= solved(self.free_factor, solved(self.free_factor, free_gradient), True)
+            free_step -= twice_solved(self.free_factor, free_gradient)
             step[free_at] = free_step
         return step, work
 
