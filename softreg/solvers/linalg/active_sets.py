@@ -33,7 +33,7 @@ def lasso_minimiser(H: NDArray, b: NDArray, l1: NDArray, start: NDArray) -> NDAr
         active = np.flatnonzero(np.abs(moved) > l1)
         signs = np.sign(moved[active])
         w = np.zeros_like(start)
-        w[active] = _stationary(H, b, l1, active, signs)
+        w[active] = _solution(H[active[:, None], active], b[active] - l1[active] * signs)
         r = b - H @ w
         r[active] = signs * l1[active]
         is_right = np.abs(r) <= allowed
@@ -51,12 +51,13 @@ def _allowed(b: NDArray, l1: NDArray) -> NDArray:
     return l1 * (1 + _ROUNDING) + GRADIENT_ROUNDING * np.abs(b).max(initial=0)
 
 
-def _stationary(H: NDArray, b: NDArray, l1: NDArray, active: Places, signs: NDArray) -> NDArray:
-    """Return the active w_j where the gradient of w'Hw / 2 - b'w + sum l1 sign w is zero."""
-    if not active.size:
-        return np.zeros(0)
-    factor = cholesky(H[active[:, None], active])
-    return twice_solved(factor, b[active] - l1[active] * signs)
+def _solution(H: NDArray, right: NDArray) -> NDArray:
+    """Return H^-1 right, (q,), refined once, as small strengths tell of small residuals."""
+    if not right.size:
+        return right
+    factor = cholesky(H)
+    w = twice_solved(factor, right)
+    return w + twice_solved(factor, right - H @ w)
 
 
 def _searched(H: NDArray, b: NDArray, l1: NDArray, start: NDArray) -> NDArray:
@@ -95,21 +96,25 @@ def _on_the_way(
     """
     if not active.size:
         return w, True
-    target = _stationary(H, b, l1, active, signs)
-    old, strengths = w[active], l1[active]
-    step = target - old
+    H_active, old, strengths = H[active[:, None], active], w[active], l1[active]
+    target = _solution(H_active, b[active] - strengths * signs)
+    step, slopes = target - old, H_active @ old - b[active]
     with np.errstate(divide="ignore", invalid="ignore"):
         zeros = -old / step
     crossings = np.unique(zeros[(zeros > 0) & (zeros < 1)])
     t = np.append(crossings, 1.0)[:, None]
-    slope = step @ (H[active] @ w - b[active])
-    curvature = step @ (H[active[:, None], active] @ step)
     sizes = np.abs(old + t * step) @ strengths - np.abs(old) @ strengths
-    gains = t[:, 0] * slope + np.square(t[:, 0]) * curvature / 2 + sizes
+    gains = t[:, 0] * (step @ slopes) + np.square(t[:, 0]) * (step @ H_active @ step) / 2 + sizes
     best = int(np.argmin(gains))
-    if gains[best] >= 0:
+    end = np.where(zeros == t[best], 0.0, old + t[best] * step)
+    # Or all of the way, without what went past its zero.
+    kept = np.where(target * signs > 0, target, 0.0)
+    change = kept - old
+    gain = change @ (slopes + H_active @ change / 2) + (np.abs(kept) - np.abs(old)) @ strengths
+    if gain < gains[best]:
+        end = kept
+    elif gains[best] >= 0:
         return w, True
     new = w.copy()
-    new[active] = old + t[best] * step
-    new[active[zeros == t[best]]] = 0
-    return new, best == len(crossings) and not crossings.size
+    new[active] = end
+    return new, not crossings.size
