@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._rows.arrays import Places
-from softreg.solvers.linalg.factors import cholesky, twice_solved
+from softreg.solvers.linalg.factors import refined_solution
 
 # Violations of the optimality conditions below this share of a strength are rounding.
 _ROUNDING = 1e-10
@@ -33,7 +33,7 @@ def lasso_minimiser(H: NDArray, b: NDArray, l1: NDArray, start: NDArray) -> NDAr
         active = np.flatnonzero(np.abs(moved) > l1)
         signs = np.sign(moved[active])
         w = np.zeros_like(start)
-        w[active] = _solution(H[active[:, None], active], b[active] - l1[active] * signs)
+        w[active] = refined_solution(H[active[:, None], active], b[active] - l1[active] * signs)
         r = b - H @ w
         r[active] = signs * l1[active]
         is_right = np.abs(r) <= allowed
@@ -49,15 +49,6 @@ def lasso_minimiser(H: NDArray, b: NDArray, l1: NDArray, start: NDArray) -> NDAr
 def _allowed(b: NDArray, l1: NDArray) -> NDArray:
     """Return the gradients that keep a zero, (q,): up to their strength, but for rounding."""
     return l1 * (1 + _ROUNDING) + GRADIENT_ROUNDING * np.abs(b).max(initial=0)
-
-
-def _solution(H: NDArray, right: NDArray) -> NDArray:
-    """Return H^-1 right, (q,), refined once, as small strengths tell of small residuals."""
-    if not right.size:
-        return right
-    factor = cholesky(H)
-    w = twice_solved(factor, right)
-    return w + twice_solved(factor, right - H @ w)
 
 
 def _searched(H: NDArray, b: NDArray, l1: NDArray, start: NDArray) -> NDArray:
@@ -97,7 +88,7 @@ def _on_the_way(
     if not active.size:
         return w, True
     H_active, old, strengths = H[active[:, None], active], w[active], l1[active]
-    target = _solution(H_active, b[active] - strengths * signs)
+    target = refined_solution(H_active, b[active] - strengths * signs)
     step, slopes = target - old, H_active @ old - b[active]
     with np.errstate(divide="ignore", invalid="ignore"):
         zeros = -old / step

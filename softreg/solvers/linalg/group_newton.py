@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from softreg._rows.arrays import Mask
 from softreg.solvers.linalg.active_sets import GRADIENT_ROUNDING
-from softreg.solvers.linalg.factors import cholesky, twice_solved
+from softreg.solvers.linalg.factors import refined_solution
 
 # Violations of the optimality conditions below this share of a strength are rounding.
 ROUNDING = 1e-10
@@ -112,13 +112,11 @@ class MatrixForm:
 
     def newton_step(self, at: Manifold, slope: NDArray, damping: float, share: float) -> NDArray:
         A, step = np.flatnonzero(at.active), np.zeros_like(slope)
-        if not A.size:
-            return step
         u, pull, group = at.direction[A], at.pull[A], at.groups.numbers[A]
         M = self.H[A[:, None], A]
         M -= np.where(group[:, None] == group, np.outer(pull * u, u), 0)
         M[np.diag_indices_from(M)] += pull + damping * self.diagonal[A]
-        step[A] = twice_solved(cholesky(M), slope[A])
+        step[A] = refined_solution(M, slope[A])
         return step
 
 
