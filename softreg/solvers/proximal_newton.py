@@ -6,8 +6,9 @@ before. At each strength:
 
 1. The start is the optimum before, or the next point of the secant through the last two if F is
    less there. The sequential strong rule chooses the working set: what may not be zero.
-2. The loss's quadratic model in these coefficients, plus the penalty, is minimised exactly. As much
-   of the step there is taken as lowers F, at the last strength with a certificate.
+2. The loss's quadratic model in these coefficients, plus the penalty, is minimised as exactly as
+   the gap needs it. As much of the step there is taken as lowers F, at the last strength with a
+   certificate.
 3. The strength is left when its optimum is proven, or, on the way, when F hardly falls any more.
 4. All gradients are checked: coefficients that violate their strength join. A model serves as long
    as it has all of these, and its steps have cost less than a new one.
