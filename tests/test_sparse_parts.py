@@ -12,7 +12,7 @@ from softreg.solvers import ProximalNewton
 from softreg.solvers.base import Monitor
 from softreg.solvers.linalg.active_sets import lasso_minimiser
 from softreg.solvers.linalg.conjugate_gradients import HessianProduct
-from softreg.solvers.linalg.group_newton import group_lasso_minimiser
+from softreg.solvers.linalg.group_newton import MatrixForm, group_lasso_minimiser
 
 # ---- Hessians in some coefficients --------------------------------------------------------------
 
@@ -130,8 +130,9 @@ def test_the_group_lasso_is_at_its_minimum(n_groups, rank, duplicated, strength,
     l1 = np.broadcast_to(l1, n_groups)
     begin = np.zeros(q)
     if start == "the path":
-        begin = group_lasso_minimiser(H, b, np.minimum(4 * l1, lengths.max()), starts, begin)
-    w = group_lasso_minimiser(H, b, l1, starts, begin)
+        larger = np.minimum(4 * l1, lengths.max())
+        begin, _ = group_lasso_minimiser(MatrixForm(H), b, larger, starts, begin, 1e-10)
+    w, _ = group_lasso_minimiser(MatrixForm(H), b, l1, starts, begin, 1e-10)
     r, size = b - H @ w, np.sqrt(np.bincount(group, w**2))
     direction = np.divide(w, size[group], out=np.zeros(q), where=size[group] > 0)
     rounding = 1e-8 * l1 + 1e-13 * lengths.max()

@@ -205,6 +205,15 @@ def test_a_feasible_share_of_gradients_has_no_conjugate(case):
     np.testing.assert_array_equal(case.penalty.feasible_share(G + case.free)[unbalanced], 0)
 
 
+def test_gradients_beyond_their_strengths_by_the_allowed_excess_have_no_larger_conjugate(case):
+    """Of lengths (1 + v) l1 in all groups it is what was asked for at most; no ridge, no v."""
+    G = case.subgradient(0 * case.l1, 11, inside=1 - 1e-12) * ~case.free
+    excess = case.penalty.allowed_excess(G.size, 0.01)
+    conjugate = case.penalty.conjugate((1 + excess) * G).sum()
+    assert conjugate <= 0.01
+    assert (excess > 0) == (conjugate > 0) == case.l2.any()
+
+
 @pytest.mark.parametrize("scores", [[0], [1], [0, 2]], ids=str)
 def test_the_penalty_of_some_scores_is_that_of_their_columns(case, scores):
     """Of groups within scores; where none has a sparse part, the ridge alone."""

@@ -205,8 +205,8 @@ class SparseCertificateSums(PointKernel):
         block.Y.subtract_targets_inplace(Q)
         loss = self.link.loss_and_residual_inplace(D, block.Y)
         # Both in one product, which reads X once.
-        both = np.concatenate([block.weighted(D), block.weighted(Q)])
-        gradient, dual = np.hsplit(block.gather(both), 2)
+        both = block.gather(np.concatenate([block.weighted(D), block.weighted(Q)]))
+        gradient, dual = both[:, : len(D)], both[:, len(D) :]
         return weighted_totals(block, loss), gradient, weighted_totals(block, divergence), dual
 
 

@@ -89,18 +89,18 @@ def certify_along(
     kernel = SparseCertificateSums(objective.link, U, V, M, point_key or uuid4())
     loss, gathered, divergence, dual = rows.sum(kernel)
     mean_divergence = np.maximum(0.0, divergence / objective.problem_weight)
-    smooth_gradient, value = penalty.smooth(new)[1], objective.penalised(loss, new)
-    imbalance = objective.gradient(dual, new)
-    A, problems = imbalance - smooth_gradient, objective.problems
+    A, problems = objective.loss_gradient(dual), objective.problems
     dual_of_loss = loss / objective.problem_weight - mean_divergence - problems.inner(A, new)
     share = penalty.feasible_share(A).reshape(problems.count, -1).min(axis=1)
-    conjugate = problems.total(penalty.conjugate(A))
-    bound = np.maximum(dual_of_loss - conjugate, share * dual_of_loss)
+    bound = share * dual_of_loss
+    if objective.has_ridge:  # else c(A) is zero or not finite
+        bound = np.maximum(bound, dual_of_loss - problems.total(penalty.conjugate(A)))
+    value = objective.penalised(loss, new)
     return Certificate(
         value=value,
         gradient=objective.gradient(gathered, new),
         divergence=mean_divergence,
-        imbalance=imbalance,
+        imbalance=A + penalty.ridge * new if objective.has_ridge else A,
         gap=np.maximum(value - bound, 0.0) + objective.intercept_gap(A),
     )
 

@@ -286,9 +286,19 @@ class Objective:
 
     def gradient(self, gathered: Coef, T: Coef) -> Coef:
         """Return the smooth part's gradient at T, (width, K), given the sum of `Block.gather`."""
-        G = self.rows.working_gradient(gathered) / self.score_weight
-        G += self.penalty.smooth(T)[1]
+        G = self.loss_gradient(gathered)
+        if self.has_ridge:
+            G += self.penalty.ridge * T
         return G
+
+    def loss_gradient(self, gathered: Coef) -> Coef:
+        """Return the loss's gradient, (width, K), given the sum of `Block.gather`."""
+        return self.rows.working_gradient(gathered) / self.score_weight
+
+    @cached_property
+    def has_ridge(self) -> bool:
+        """Whether the penalty has a smooth part that is not zero."""
+        return bool(self.penalty.ridge.any())
 
     def hessian(self, T: Coef) -> NDArray:
         """Return the Hessian problem by problem, (B, p, p), its gauge fixed (`Link`)."""

@@ -130,11 +130,20 @@ class SparsePenalty(Penalty, Protocol):
     Beside a smooth part it is sum_g l1_g ||T_g||.
     """
 
+    def take_features(self, features: Places) -> SparsePenalty:
+        """Return the penalty of some rows of T, among which all others are zero."""
+
+    def has_groups(self, n_scores: int) -> bool:
+        """Return whether a group holds several coefficients, of so many scores."""
+
     def group_sizes(self, T: Coef) -> Coef:
         """Return the length ||T_g|| of each coefficient's group, (width, K)."""
 
     def group_products(self, A: Coef, D: Coef) -> Coef:
-        """Return the inner product of each coefficient's group in A and D, (width, K)."""
+        """Return the inner product of each coefficient's group in A and D, (width, K).
+
+        (width, 1) where a group holds the coefficients of all scores.
+        """
 
     def group_numbers(self, shape: tuple[int, int]) -> NDArray[np.intp]:
         """Return the number of each coefficient's group, (width, K)."""
@@ -166,6 +175,12 @@ class SparsePenalty(Penalty, Protocol):
 
     def feasible_share(self, G: Coef) -> PerScore:
         """Return the largest t <= 1 at which the conjugate of t G is zero, (K,)."""
+
+    def allowed_excess(self, count: int, conjugate: float) -> float:
+        """Return how far beyond their l1, in shares of it, so many lengths in G may be.
+
+        The conjugate of G is then no more than this one.
+        """
 
 
 @dataclass(frozen=True, eq=False)

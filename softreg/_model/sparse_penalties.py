@@ -131,8 +131,8 @@ class ElasticNet:
         return np.maximum(self.smooth_part.least_scale(weight_unit), lasso)
 
     def divided(self, weight: PerScore) -> ElasticNet:
-        l1 = divided_strengths(self.l1, weight)
-        return replace(self, smooth_part=self.smooth_part.divided(weight), l1=l1)
+        smooth_part = self.smooth_part.divided(weight) if self._has_ridge else self.smooth_part
+        return replace(self, smooth_part=smooth_part, l1=divided_strengths(self.l1, weight))
 
     def at_temperature(self, t: float) -> ElasticNet:
         return replace(self, smooth_part=self.smooth_part.at_temperature(t))
@@ -173,19 +173,25 @@ class ElasticNet:
     def ridge_by_score(self) -> PerScore:
         return self.smooth_part.ridge_by_score
 
-    @property
+    @cached_property
     def free(self) -> Mask:
         return (self.l1 == 0) & (self.smooth_part.l2 == 0)
 
     def value(self, T: Coef) -> PerScore:
-        smooth_value = self.smooth_part.value(T) if self._has_ridge else 0.0
-        return smooth_value + self.sparse_value(T)
+        value = self.sparse_value(T)
+        if self._has_ridge:
+            some = nonzero_rows(T)
+            value += self.smooth_part.take_features(some).value(T[some])
+        return value
+
+    def has_groups(self, n_scores: int) -> bool:
+        return self.groups.labels is not None or (self.groups.over_scores and n_scores > 1)
 
     def group_sizes(self, T: Coef) -> Coef:
-        return np.broadcast_to(self.groups.sizes(T), T.shape)
+        return _of_shape(self.groups.sizes(T), T.shape)
 
     def group_products(self, A: Coef, D: Coef) -> Coef:
-        return np.broadcast_to(self.groups.products(A, D), A.shape)
+        return self.groups.products(A, D)
 
     def group_numbers(self, shape: tuple[int, int]) -> NDArray[np.intp]:
         return self.groups.numbers(shape)
@@ -210,10 +216,11 @@ class ElasticNet:
     def sparse_value(self, T: Coef) -> PerScore:
         some = nonzero_rows(T)
         lengths = np.abs(T[some])
-        size = self.groups.take(some).sizes(lengths)
-        # Each coefficient counts its share T^2 / ||T_g|| of its group's length.
-        share = np.divide(lengths, size, out=np.zeros_like(lengths), where=size > 0)
-        return (self.l1[some] * share * lengths).sum(axis=0)
+        if self.has_groups(T.shape[1]):
+            # Each coefficient counts its share T^2 / ||T_g|| of its group's length.
+            size = self.groups.take(some).sizes(lengths)
+            lengths *= np.divide(lengths, size, out=np.zeros_like(lengths), where=size > 0)
+        return (self.l1[some] * lengths).sum(axis=0)
 
     def smooth(self, T: Coef) -> tuple[PerScore, Coef]:
         if self._has_ridge:
@@ -245,20 +252,47 @@ class ElasticNet:
 
     def _is_unbalanced(self, G: Coef) -> Mask:
         """Return in which scores a coefficient without a penalty has a G that is not zero, (K,)."""
-        return np.any(self.free & (np.abs(G) > BALANCED), axis=0)
+        some = self._free_rows
+        return np.any(self.free[some] & (np.abs(G[some]) > BALANCED), axis=0)
+
+    @cached_property
+    def _free_rows(self) -> Places:
+        """The rows of T that hold a coefficient without a penalty."""
+        return nonzero_rows(self.free)
 
     def conjugate_of_penalised(self, G: Coef) -> PerScore:
+        are_beyond = self.shares(G) > 1
         if not self._has_ridge:
-            return np.where((self.shares(G) > 1).any(axis=0), np.inf, 0.0)
-        excess = np.square(self._shrunk(G, self.l1))
-        l2 = np.broadcast_to(self.smooth_part.l2, excess.shape)
+            return np.where(are_beyond.any(axis=0), np.inf, 0.0)
+        some = nonzero_rows(are_beyond)
+        part = self.take_features(some)
+        excess = np.square(part._shrunk(G[some], part.l1))
+        l2 = np.broadcast_to(part.smooth_part.l2, excess.shape)
         cost = np.divide(excess, 2 * l2, out=np.where(excess > 0, np.inf, 0.0), where=l2 > 0)
-        return np.where(self.free, 0.0, cost).sum(axis=0)
+        return np.where(part.free, 0.0, cost).sum(axis=0)
 
     def shares(self, G: Coef) -> Coef:
         with np.errstate(over="ignore"):  # of strengths that are next to nothing
-            return self.group_sizes(G) / np.where(self.free, np.inf, self.l1)
+            return self.group_sizes(G) / self._largest_gradient
+
+    @cached_property
+    def _largest_gradient(self) -> NDArray[np.float64]:
+        """The length of a group's gradient up to which it is zero, in the shape of `l1`."""
+        return np.where(self.free, np.inf, self.l1)
+
+    def allowed_excess(self, count: int, conjugate: float) -> float:
+        # The conjugate is (excess l1)^2 / (2 l2) of each.
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            each = np.square(self.l1) / (2 * self.smooth_part.l2)
+            largest = np.max(each, where=self.l1 > 0, initial=0)
+            return float(np.sqrt(conjugate / (count * largest)))
 
     def feasible_share(self, G: Coef) -> PerScore:
         share = 1 / np.maximum(1.0, self.shares(G).max(axis=0, initial=0))
         return np.where(self._is_unbalanced(G), 0.0, share)
+
+
+def _of_shape(values: NDArray, shape: tuple[int, ...]) -> NDArray:
+    """Return values (width, K), given these or those that all scores share, (width, 1)."""
+    # Asked first: NumPy's function takes longer than work on thousands of values.
+    return values if values.shape == shape else np.broadcast_to(values, shape)

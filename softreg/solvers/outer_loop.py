@@ -30,7 +30,7 @@ from softreg.solvers.steps import estimated_gap, gradient_step, is_near, newton_
 # latest metric, and how many passes a better metric might have saved.
 Descent = Callable[[Objective, Point, Metric, ProblemsMonitor], tuple[Point, Metric, int]]
 # (objective, start, monitor) -> about the optimum, (width, K).
-Optimum = Callable[[Objective, Coef, Monitor], Coef]
+FindOptimum = Callable[[Objective, Coef, Monitor], Coef]
 
 # How many rounds in a row may lower F by no more than rounding: a metric that was refreshed that
 # often will not help any more.
@@ -278,7 +278,7 @@ def _excess(objective: Objective, point: Point) -> float:
 
 
 def through_temperatures(
-    objective: Objective, start: Point, monitor: Monitor, optimum: Optimum
+    objective: Objective, start: Point, monitor: Monitor, find_optimum: FindOptimum
 ) -> Point:
     """Return a point nearer the optimum than one at which rows are saturated.
 
@@ -290,12 +290,12 @@ def through_temperatures(
     count = int(np.ceil(stages))
     for t in np.geomspace(float(_COOLING) ** count, _COOLING, count):
         if not monitor.reason:
-            T = _optimum_at_temperature(objective, T, t, monitor, optimum)
+            T = _optimum_at_temperature(objective, T, t, monitor, find_optimum)
     return Point.at_coefficients(objective.in_double(), T)
 
 
 def _optimum_at_temperature(
-    objective: Objective, start: Coef, t: float, monitor: Monitor, optimum: Optimum
+    objective: Objective, start: Coef, t: float, monitor: Monitor, find_optimum: FindOptimum
 ) -> Coef:
     """Return about the optimum (width, K) at temperature t, from `start` (width, K)."""
 
@@ -306,16 +306,16 @@ def _optimum_at_temperature(
         return is_slow or bool(monitor.reason)
 
     stage = Monitor(_COOLING_TOL, _MOST_AT_A_TEMPERATURE, report, monitor.make_generator)
-    return t * optimum(objective.at_temperature(t), start / t, stage)
+    return t * find_optimum(objective.at_temperature(t), start / t, stage)
 
 
-def rounds_with(descend: Descent) -> Optimum:
+def rounds_with(descend: Descent) -> FindOptimum:
     """Return the function that finds optima by rounds of descents."""
 
-    def optimum(objective: Objective, start: Coef, monitor: Monitor) -> Coef:
+    def find_optimum(objective: Objective, start: Coef, monitor: Monitor) -> Coef:
         point = Point.at_coefficients(objective.in_double(), start)
         return run_rounds(
             objective, point, first_metric(objective, start), monitor, descend
         ).point.T
 
-    return optimum
+    return find_optimum

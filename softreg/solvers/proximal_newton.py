@@ -6,8 +6,9 @@ before. At each strength:
 
 1. The start is the optimum before, or the next point of the secant through the last two if F is
    less there. The sequential strong rule chooses the working set: what may not be zero.
-2. The loss's quadratic model in these coefficients, plus the penalty, is minimised exactly. As much
-   of the step there is taken as lowers F, near the optimum with a certificate.
+2. The loss's quadratic model in these coefficients, plus the penalty, is minimised as exactly as
+   the gap needs it. As much of the step there is taken as lowers F, at the last strength with a
+   certificate.
 3. The strength is left when its optimum is proven, or, on the way, when F hardly falls any more.
 4. All gradients are checked: coefficients that violate their strength join. A model serves as long
    as it has all of these, and its steps have cost less than a new one.
@@ -25,10 +26,11 @@ import numpy as np
 from softreg._model.certificate import certify_along
 from softreg._model.kernels import THIN_PRODUCT_COST
 from softreg._model.objective import Objective
-from softreg._rows.arrays import Coef, Mask, PerProblem, Places
+from softreg._rows.arrays import Coef, Mask, PerProblem, Places, nonzero_rows
 from softreg.solvers.base import Monitor, Point, ProblemsMonitor, Result, Solver, rounding
 from softreg.solvers.linalg.collinear import identified
 from softreg.solvers.linalg.costs import costs_of
+from softreg.solvers.linalg.group_newton import ROUNDING
 from softreg.solvers.linalg.implicit_model import ImplicitModel
 from softreg.solvers.linalg.metrics import first_metric
 from softreg.solvers.linalg.quadratic_model import QuadraticModel, with_likeliest
@@ -48,9 +50,6 @@ _ROUGH = 1e-3
 # A working set grows to this many times the coefficients that are not zero, or to so many: with 4
 # digits takes a quarter longer, with 2,000 that of 80 x 2,000 eight times as long (measured).
 _GROWTH, _LEAST_SET = 2.0, 300
-# A step that is to lower F by more than this share is too long for its certificate to be worth what
-# it takes beyond F and the gradient: no proof comes of it.
-_NEAR = 1e-2
 # Gradients beyond their strength by this share are violations, those within it rounding.
 _VIOLATION = 1e-7
 # Free coefficients whose gradients, of columns with deviation one, are below this are at their
@@ -58,11 +57,13 @@ _VIOLATION = 1e-7
 _BALANCED = 1e-8
 # A step of 2^-40 moves nothing: it is given up.
 _MOST_HALVINGS = 40
-# Products with a Hessian for one step, some hundred, times the steps that one which is made serves.
-_PRODUCTS = 1000
-# An implicit model is solved until violations of its optimality conditions, relative to a strength,
-# are this share of `tol` (residuals are shrunk by as much to be feasible), or rounding.
-_SHARE_OF_TOL, _ROUNDING = 0.1, 1e-10
+# Products with a Hessian for one step, some hundred, times the steps that one which is made serves;
+# the Python around each, in multiply-adds; and the factors of its order that as many steps take in
+# place of products, where there are groups (measured on twelve paths).
+_PRODUCTS, _OVERHEAD, _FACTORS_OF_GROUPS = 1000, 1e6, 16
+# Models are solved until what violations of their optimality conditions add to the gap is this
+# share of what is asked for; and as a share of a strength at the most.
+_SHARE_OF_TOL, _LOOSEST = 0.3, 1e-3
 # Steps in a row that may lower F by no more than rounding.
 _PATIENCE = 3
 # A gap above this share of F is no proof that rounding hides: the model may know nothing of where F
@@ -193,7 +194,7 @@ def _smooth_optimum(
 ) -> tuple[Stage, bool]:
     """Return the optimum of a problem whose penalty is smooth, and whether it was reached."""
     posed = _at_multiple(objective, multiple)
-    start = _under_penalty(stage.point, _at_multiple(objective, stage.multiple), posed)
+    start = _at_other_multiple(objective, stage.point, stage.multiple, multiple)
     inner = _inner_monitor(monitor)
     posed, T = identified(posed, start.T)
     start = start if T is start.T else Point.at_coefficients(posed, T)
@@ -206,7 +207,7 @@ def _first_stage(objective: Objective, start: Point) -> Stage:
     if objective.penalty.is_smooth or (start.T * ~objective.penalty.free).any():
         return Stage(1.0, start)
     multiple = np.clip(_largest_multiple(objective, start), np.finfo(float).tiny, _FARTHEST)
-    return Stage(multiple, _under_penalty(start, objective, _at_multiple(objective, multiple)))
+    return Stage(multiple, _at_other_multiple(objective, start, 1.0, multiple))
 
 
 def _optimum(
@@ -259,17 +260,13 @@ def _at_multiple(objective: Objective, multiple: float) -> Objective:
     return objective.at_strength(1 / multiple)
 
 
-def _under_penalty(point: Point, old: Objective, new: Objective) -> Point:
-    """Return the point with F and the gradient under another penalty: no pass over the data.
-
-    `old` and `new` are the same objective at two strengths.
-    """
-    T, total = point.T, new.problems.total
-    change = total(new.penalty.value(T) - old.penalty.value(T))
-    ridge_change = new.penalty.ridge - old.penalty.ridge
-    gradient = point.gradient + ridge_change * T if ridge_change.any() else point.gradient
-    unknown = np.full_like(point.value, np.inf)
-    return Point(T, point.value + change, gradient, unknown, unknown, np.zeros_like(T))
+def _at_other_multiple(objective: Objective, point: Point, old: float, new: float) -> Point:
+    """Return a point with F and gradient at another multiple of the penalty, without a pass."""
+    T, penalty, more = point.T, objective.penalty, new - old
+    value = point.value + more * objective.problems.total(penalty.value(T))
+    gradient = point.gradient + more * penalty.ridge * T if objective.has_ridge else point.gradient
+    unknown = np.full_like(value, np.inf)
+    return Point(T, value, gradient, unknown, unknown, np.zeros_like(T))
 
 
 def _followed_to(
@@ -285,14 +282,15 @@ def _followed_to(
     needed = _working_set(posed, stage, multiple)
     point = _start(objective, posed, stage, multiple, monitor)
     model, spent, n_stalled, is_solved = stage.model, stage.spent, 0, False
-    if model is not None and (spent > model.cost or (needed & ~model.inside).any()):
+    tol = monitor.of_all.tol if is_last else _ROUGH
+    if model is not None and (spent >= model.cost or (needed & ~model.inside).any()):
         model = None
     while not monitor.reason:
         # 2. The model, and a step to its minimum.
         if model is None:
-            model, spent = model_at(posed, point, needed, monitor.of_all.tol), 0.0
-        step, work = model.step(posed, point)
-        end = _point_after(posed, point, model, step)
+            model, spent = model_at(posed, point, needed), 0.0
+        step, work = model.step(posed, point, _accuracy(posed, point, model.inside, tol))
+        end = _point_after(posed, point, model, step, is_certified=is_last)
         if end is None:
             model, needed = None, needed | (point.T != 0)
             continue
@@ -302,7 +300,7 @@ def _followed_to(
         fall, point = point.value - end.value, end
         n_stalled = n_stalled + 1 if fall[0] <= rounding(end.value)[0] else 0
         # 3. Whether that is the optimum, or near enough to it.
-        is_solved = bool(monitor.of_all.solved(posed, point)[0])
+        is_solved = bool(monitor.of_all.solved(objective, point)[0])
         is_rough = not is_last and fall[0] <= _ROUGH * point.value[0]
         if is_solved or is_rough or monitor.reason or n_stalled == _PATIENCE:
             break
@@ -314,14 +312,30 @@ def _followed_to(
             needed = (needed & model.inside) | violating | (point.T != 0)
             model = None
     # 5. Where rounding keeps F from falling, it may also hide the last of the proof, not all of it.
-    is_near = posed.has_free_features | (point.gap <= _UNHIDDEN * point.value)
+    is_near = objective.has_free_features | (point.gap <= _UNHIDDEN * point.value)
     is_close = bool((is_near & monitor.of_all.reached(point.estimate, 0.0, point.value))[0])
     is_reached = is_solved or (n_stalled == _PATIENCE and is_close)
     return Stage(multiple, point, model, spent, (stage.multiple, stage.point.T)), is_reached
 
 
-def model_at(posed: Objective, point: Point, needed: Mask, tol: float) -> Model:
-    """Return the model at a point, of the coefficients `needed` and some more, for a gap of `tol`.
+def _accuracy(posed: Objective, point: Point, inside: Mask, tol: float) -> float:
+    """Return how large violations of a model's optimality conditions may be, for a gap of tol F.
+
+    They are shares of strengths: of such a share of F are gaps where residuals are shrunk to be
+    feasible; where there is a ridge, the penalty's conjugate serves, too.
+    """
+    if posed.has_free_features.any():  # which must be in balance
+        return ROUNDING
+    share = _SHARE_OF_TOL * tol
+    allowed = max(share, ROUNDING)
+    if posed.has_ridge:
+        count, conjugate = int(np.count_nonzero(inside)), share * float(point.value[0])
+        allowed = max(allowed, posed.sparse_penalty.allowed_excess(count, conjugate))
+    return min(allowed, _LOOSEST)
+
+
+def model_at(posed: Objective, point: Point, needed: Mask) -> Model:
+    """Return the model at a point, of the coefficients `needed` and some more.
 
     Implicit where the Hessian is too large, or its order so far above its rank that products with
     it cost less than factors.
@@ -330,10 +344,11 @@ def model_at(posed: Objective, point: Point, needed: Mask, tol: float) -> Model:
     order, K = np.count_nonzero(inside), posed.shape[1]
     n_features = np.count_nonzero(inside.any(axis=1))
     values = posed.rows.n_values * n_features / len(posed.rows.coordinates.scale)
-    products_cost = _PRODUCTS * 2 * THIN_PRODUCT_COST * values * K
-    too_large = order**2 > posed.rows.value_budget
-    if too_large or posed.coordinate_hessian_cost(inside) + order**3 / 3 > products_cost:
-        return ImplicitModel(point.T, inside, max(_SHARE_OF_TOL * tol, _ROUNDING))
+    products_cost = _PRODUCTS * (2 * THIN_PRODUCT_COST * values * K + _OVERHEAD)
+    n_factors = _FACTORS_OF_GROUPS if posed.sparse_penalty.has_groups(K) else 1
+    cost = posed.coordinate_hessian_cost(inside) + n_factors * order**3 / 3
+    if cost > products_cost or order**2 > posed.rows.value_budget:
+        return ImplicitModel(point.T, needed)
     return QuadraticModel.at_point(posed, point, inside)
 
 
@@ -344,59 +359,59 @@ def _working_set(posed: Objective, stage: Stage, multiple: float) -> Mask:
     2 - old / new; no more of them, the likeliest, than a working set grows to.
     """
     penalty, T = posed.sparse_penalty, stage.point.T
-    is_zero = penalty.group_sizes(T) == 0
-    shares = np.where(is_zero, penalty.shares(stage.point.gradient), np.inf)
-    shares[np.broadcast_to(penalty.free, T.shape)] = 0
+    shares = penalty.shares(stage.point.gradient)
+    is_nonzero = (penalty.group_sizes(T) > 0) & ~penalty.free
+    np.copyto(shares, np.inf, where=is_nonzero)
     least = max(2 - stage.multiple / multiple, _VIOLATION)
-    return _largest(shares, least, int(np.isinf(shares).sum()))
+    return _largest(shares, least, int(np.count_nonzero(is_nonzero)))
 
 
 def _largest(shares: Coef, least: float, n_nonzero: int) -> Mask:
     """Return which shares (width, K) are `least` or more: the largest, where these are too many."""
     most = int(max(_LEAST_SET, _GROWTH * n_nonzero))
-    if np.count_nonzero(shares >= least) > most:
-        least = max(least, np.partition(shares.ravel(), -most)[-most])
-    return shares >= min(least, np.finfo(float).max)
+    are_large = shares >= min(least, np.finfo(float).max)
+    if np.count_nonzero(are_large) > most:
+        are_large = shares >= np.partition(shares[are_large], -most)[-most]
+    return are_large
 
 
 def _value_at_last_strength(posed: Objective, point: Point, monitor: ProblemsMonitor) -> PerProblem:
     """Return F, (1,), of a point on the way, under the strength that is asked for."""
-    return _under_penalty(point, posed, monitor.objective.take_problems(monitor.problems)).value
+    last, T = monitor.objective.take_problems(monitor.problems), point.T
+    return point.value + posed.problems.total(last.penalty.value(T) - posed.penalty.value(T))
 
 
 def _start(
     objective: Objective, posed: Objective, stage: Stage, multiple: float, monitor: ProblemsMonitor
 ) -> Point:
     """Return the stage's point, or the one on its path's secant, if F is less there."""
-    point = _under_penalty(stage.point, _at_multiple(objective, stage.multiple), posed)
+    point = _at_other_multiple(objective, stage.point, stage.multiple, multiple)
     if monitor.reason or stage.before is None or stage.before[0] == stage.multiple:
         return point
     (earlier, T_earlier), T = stage.before, point.T
     here, there, before = np.log([stage.multiple, multiple, earlier])
-    share = (there - here) / (here - before)
-    T_next = T + share * (T - T_earlier)
-    turned = posed.sparse_penalty.group_products(T_next, T) <= 0
-    T_next = np.where(turned & ~posed.penalty.free, 0, T_next)
+    share, T_next = (there - here) / (here - before), np.zeros_like(T)
+    some = nonzero_rows(T)
+    T_some, penalty = T[some], posed.sparse_penalty.take_features(some)
+    T_next[some] = T_some + share * (T_some - T_earlier[some])
+    turned = penalty.group_products(T_next[some], T_some) <= 0
+    T_next[some] *= ~turned | penalty.free
     expected = Point.at_coefficients(posed, T_next)
     return expected if (expected.value < point.value).all() else point
 
 
-def _point_after(posed: Objective, point: Point, model: Model, step: Coef) -> Point | None:
-    """Return the point after as much of a step as lowers F, with a certificate where it is short.
+def _point_after(
+    posed: Objective, point: Point, model: Model, step: Coef, is_certified: bool
+) -> Point | None:
+    """Return the point after as much of a step as lowers F; `is_certified`: after all of it.
 
     None where F would rise by a step in a model of another point: a newer one comes first.
     """
-    T, allowed, total = point.T + step, point.value + rounding(point.value), posed.problems.total
-    growth = total(
-        posed.sparse_penalty.sparse_value(T) - posed.sparse_penalty.sparse_value(point.T)
-    )
-    predicted = posed.problems.inner(point.gradient, step) + growth
-    if (-predicted <= _NEAR * point.value).all():
-        found = certify_along(posed, point.T, step, model.T0, model.point_key)
-        end = Point(T, found.value, found.gradient, found.divergence, found.gap, step)
+    if is_certified:
+        end = _certified_point(posed, point, model, step)
     else:
-        end = Point.at_coefficients(posed, T, step)
-    if (end.value <= allowed).all():
+        end = Point.at_coefficients(posed, point.T + step, step)
+    if (end.value <= point.value + rounding(point.value)).all():
         return end
     if model.T0 is not point.T:
         return None
@@ -406,3 +421,11 @@ def _point_after(posed: Objective, point: Point, model: Model, step: Coef) -> Po
         if (end.value < point.value).all():
             return end
     return point
+
+
+def _certified_point(posed: Objective, point: Point, model: Model, step: Coef) -> Point:
+    """Return the point after a step in a model, with its certificate."""
+    with np.errstate(over="ignore", invalid="ignore"):  # after too long a step: F is no less
+        found = certify_along(posed, point.T, step, model.T0, model.point_key)
+    T = point.T + step
+    return Point(T, found.value, found.gradient, found.divergence, found.gap, step)

@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._rows.arrays import Places
-from softreg.solvers.linalg.factors import cholesky, solved
+from softreg.solvers.linalg.factors import refined_solution
 
 # Violations of the optimality conditions below this share of a strength are rounding.
 _ROUNDING = 1e-10
 # And those below this share of b, where strengths are next to nothing.
 GRADIENT_ROUNDING = 1e-15
-# Guesses of the active set as a whole, before it is searched for; searches that follow.
-_MOST_GUESSES, _MOST_SEARCHES = 12, 1000
+# Steps of the search for the active set.
+_MOST_SEARCHES = 1000
 
 
 def lasso_minimiser(H: NDArray, b: NDArray, l1: NDArray, start: NDArray) -> NDArray:
@@ -21,40 +21,34 @@ def lasso_minimiser(H: NDArray, b: NDArray, l1: NDArray, start: NDArray) -> NDAr
 
     Each guess of which w_j are not zero, and of their signs, comes from a gradient step at the
     minimiser for the guess before (primal-dual active sets: Hintermueller, Ito and Kunisch 2002,
-    SIAM Journal on Optimization 13, 865-888): a few guesses as a rule, but they may cycle. Then the
-    set is searched for with an objective that always falls (Lee and others 2007, "Efficient sparse
-    coding algorithms", Advances in Neural Information Processing Systems 19, algorithm 1).
+    SIAM Journal on Optimization 13, 865-888): a few guesses as a rule, but they may cycle. So once
+    no more coefficients are right than by the guess before, the set is searched for with an
+    objective that always falls (Lee and others 2007, "Efficient sparse coding algorithms", Advances
+    in Neural Information Processing Systems 19, algorithm 1).
     """
-    h, w, guesses, allowed = H.diagonal(), start, set(), _allowed(b, l1)
+    h, w, most_right, allowed = H.diagonal(), start, -1, _allowed(b, l1)
     r = b - H @ w
-    for _ in range(_MOST_GUESSES):
+    while True:
         moved = h * w + r
         active = np.flatnonzero(np.abs(moved) > l1)
         signs = np.sign(moved[active])
-        guess = active.tobytes() + signs.tobytes()
-        if guess in guesses:
-            break
-        guesses.add(guess)
         w = np.zeros_like(start)
-        w[active] = _stationary(H, b, l1, active, signs)
+        w[active] = refined_solution(H[active[:, None], active], b[active] - l1[active] * signs)
         r = b - H @ w
         r[active] = signs * l1[active]
-        if (w[active] * signs > 0).all() and (np.abs(r) <= allowed).all():
+        is_right = np.abs(r) <= allowed
+        is_right[active] = w[active] * signs > 0
+        n_right = int(np.count_nonzero(is_right))
+        if n_right == len(w):
             return w
-    return _searched(H, b, l1, start)
+        if n_right <= most_right:
+            return _searched(H, b, l1, start)
+        most_right = n_right
 
 
 def _allowed(b: NDArray, l1: NDArray) -> NDArray:
     """Return the gradients that keep a zero, (q,): up to their strength, but for rounding."""
     return l1 * (1 + _ROUNDING) + GRADIENT_ROUNDING * np.abs(b).max(initial=0)
-
-
-def _stationary(H: NDArray, b: NDArray, l1: NDArray, active: Places, signs: NDArray) -> NDArray:
-    """Return the active w_j where the gradient of w'Hw / 2 - b'w + sum l1 sign w is zero."""
-    if not active.size:
-        return np.zeros(0)
-    factor = cholesky(H[active[:, None], active])
-    return solved(factor, solved(factor, b[active] - l1[active] * signs), transposed=True)
 
 
 def _searched(H: NDArray, b: NDArray, l1: NDArray, start: NDArray) -> NDArray:
@@ -93,21 +87,25 @@ def _on_the_way(
     """
     if not active.size:
         return w, True
-    target = _stationary(H, b, l1, active, signs)
-    old, strengths = w[active], l1[active]
-    step = target - old
+    H_active, old, strengths = H[active[:, None], active], w[active], l1[active]
+    target = refined_solution(H_active, b[active] - strengths * signs)
+    step, slopes = target - old, H_active @ old - b[active]
     with np.errstate(divide="ignore", invalid="ignore"):
         zeros = -old / step
     crossings = np.unique(zeros[(zeros > 0) & (zeros < 1)])
     t = np.append(crossings, 1.0)[:, None]
-    slope = step @ (H[active] @ w - b[active])
-    curvature = step @ (H[active[:, None], active] @ step)
     sizes = np.abs(old + t * step) @ strengths - np.abs(old) @ strengths
-    gains = t[:, 0] * slope + np.square(t[:, 0]) * curvature / 2 + sizes
+    gains = t[:, 0] * (step @ slopes) + np.square(t[:, 0]) * (step @ H_active @ step) / 2 + sizes
     best = int(np.argmin(gains))
-    if gains[best] >= 0:
+    end = np.where(zeros == t[best], 0.0, old + t[best] * step)
+    # Or all of the way, without what went past its zero.
+    kept = np.where(target * signs > 0, target, 0.0)
+    change = kept - old
+    gain = change @ (slopes + H_active @ change / 2) + (np.abs(kept) - np.abs(old)) @ strengths
+    if gain < gains[best]:
+        end = kept
+    elif gains[best] >= 0:
         return w, True
     new = w.copy()
-    new[active] = old + t[best] * step
-    new[active[zeros == t[best]]] = 0
-    return new, best == len(crossings) and not crossings.size
+    new[active] = end
+    return new, not crossings.size

@@ -54,7 +54,8 @@ class HessianProduct:
         (gathered,) = rows.sum(CurvatureProduct(objective.link, self._U, V, self.point_key))
         image = rows.working_gradient(gathered)
         image /= objective.score_weight.astype(image.dtype)
-        image += objective.penalty.ridge.astype(D.dtype) * D
+        if objective.has_ridge:
+            image += objective.penalty.ridge.astype(D.dtype) * D
         return image if self.confined_to is None else image * self.confined_to
 
     @cached_property
@@ -116,9 +117,8 @@ def conjugate_gradients(
     """
     all_problems = product.objective.problems
     problems = np.arange(all_problems.count)
-    all_residuals = -gradient.astype(product.objective.rows.dtype, copy=False)
-    all_D = np.zeros_like(all_residuals)
-    D, residual = all_D, all_residuals
+    residual = all_residuals = -gradient.astype(product.objective.rows.dtype, copy=False)
+    D = all_D = np.zeros_like(residual)
     direction = metric.preconditioned(residual)
     first = square = all_problems.inner(residual, direction)
     unsolved = square > 0

@@ -51,6 +51,15 @@ def cholesky(H: NDArray) -> NDArray:
     )
 
 
+def refined_solution(H: NDArray, right: NDArray) -> NDArray:
+    """Return H^-1 right, (q,), refined once: of what strengths next to nothing leave of it."""
+    if not right.size:
+        return right
+    factor = cholesky(H)
+    w = twice_solved(factor, right)
+    return w + twice_solved(factor, right - H @ w)
+
+
 @dataclass(frozen=True, eq=False)
 class JointEigenbasis:
     """The basis in which a matrix M >= 0 and the diagonal matrix of the penalty are both diagonal.

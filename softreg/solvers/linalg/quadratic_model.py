@@ -13,8 +13,8 @@ from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Mask, Places
 from softreg.solvers.base import Point
 from softreg.solvers.linalg.active_sets import lasso_minimiser
-from softreg.solvers.linalg.factors import cholesky, solved
-from softreg.solvers.linalg.group_newton import group_lasso_minimiser
+from softreg.solvers.linalg.factors import cholesky, solved, twice_solved
+from softreg.solvers.linalg.group_newton import MatrixForm, group_lasso_minimiser
 
 # A model holds what is needed now and the likeliest third as many (measured in a trial: 20 to 40
 # Hessians for 99 strengths), and some more where these are few.
@@ -40,6 +40,7 @@ class QuadraticModel:
     T0 : ndarray (width, K)
     inside : ndarray (width, K) of bool
     features, scores : ndarrays (q,), the penalised coefficients inside, group by group
+    firsts : ndarray (G,), where each group begins among them
     free_features, free_scores : ndarrays (f,)
     H : ndarray (q, q), the Hessian at T0, free coefficients eliminated
     elimination : ndarray (f, q), minus what each step moves the free ones
@@ -52,6 +53,7 @@ class QuadraticModel:
     inside: Mask
     features: Places
     scores: Places
+    firsts: Places
     free_features: Places
     free_scores: Places
     H: NDArray
@@ -72,6 +74,7 @@ class QuadraticModel:
         is_free = free[features, scores]
         p, f = np.flatnonzero(~is_free), np.flatnonzero(is_free)
         p = p[np.argsort(numbers[p], kind="stable")]
+        firsts = np.flatnonzero(np.diff(numbers[p], prepend=-1))
         H_free = H[f[:, None], f]
         if f.size:
             objective.link.fix_gauge_inplace(H_free[None], len(f) // shape[1])
@@ -83,37 +86,44 @@ class QuadraticModel:
         reduced[np.diag_indices_from(reduced)] *= 1 + _RAISED
         reduced[np.diag_indices_from(reduced)] += _RAISED_FLAT
         elimination = solved(factor, half, transposed=True) if f.size else between
-        places = features[p], scores[p], features[f], scores[f]
+        places = features[p], scores[p], firsts, features[f], scores[f]
         cost = objective.coordinate_hessian_cost(inside | free)
         cost += len(scores) ** 2 * len(f) + _OVERHEAD
         return cls(point.T, inside, *places, reduced, elimination, factor, cost)
 
-    def step(self, objective: Objective, point: Point) -> tuple[Coef, float]:
-        """Return the step (width, K) from a point to the model's minimiser, and what it cost."""
+    def step(self, objective: Objective, point: Point, accuracy: float) -> tuple[Coef, float]:
+        """Return the step (width, K) from a point to the model's minimiser, and what it cost.
+
+        Violations of the optimality conditions, relative to strengths, are `accuracy` at most.
+        """
         at, free_at = (self.features, self.scores), (self.free_features, self.free_scores)
-        w, gradient, free_gradient = point.T[at], point.gradient[at], point.gradient[free_at]
-        ridge = np.broadcast_to(objective.penalty.ridge, objective.shape)[at]
-        H = self.H + np.diag(ridge) if ridge.any() else self.H
+        T, gradient, free_gradient = point.T, point.gradient[at], point.gradient[free_at]
+        w = T[at]
+        H = self.H
+        if objective.has_ridge:
+            H = H.copy()
+            H[np.diag_indices_from(H)] += np.broadcast_to(objective.penalty.ridge, T.shape)[at]
         b = H @ w - gradient + free_gradient @ self.elimination
-        step, work = np.zeros_like(point.T), 0.0
+        step, work = np.zeros_like(T), 0.0
         free_step = np.zeros(len(free_gradient))
         if len(w):
-            new = self._minimiser(objective, H, b, w)
+            new = self._minimiser(objective, H, b, w, accuracy)
             step[at], free_step = new - w, -self.elimination @ (new - w)
             work = _PRODUCTS * len(w) ** 2 + np.count_nonzero(new) ** 3
         if free_step.size:
-            free_step -= solved(self.free_factor, solved(self.free_factor, free_gradient), True)
+            free_step -= twice_solved(self.free_factor, free_gradient)
             step[free_at] = free_step
         return step, work
 
-    def _minimiser(self, objective: Objective, H: NDArray, b: NDArray, start: NDArray) -> NDArray:
+    def _minimiser(
+        self, objective: Objective, H: NDArray, b: NDArray, start: NDArray, accuracy: float
+    ) -> NDArray:
         """Return the penalised coefficients that minimise the model, (q,)."""
-        penalty, at, shape = objective.sparse_penalty, (self.features, self.scores), objective.shape
-        l1, numbers = penalty.sparse_strengths(shape)[at], penalty.group_numbers(shape)[at]
-        firsts = np.flatnonzero(np.diff(numbers, prepend=-1))
+        strengths = objective.sparse_penalty.sparse_strengths(objective.shape)
+        l1, firsts = strengths[self.features, self.scores], self.firsts
         if len(firsts) == len(start):
             return lasso_minimiser(H, b, l1, start)
-        return group_lasso_minimiser(H, b, l1[firsts], firsts, start)
+        return group_lasso_minimiser(MatrixForm(H), b, l1[firsts], firsts, start, accuracy)[0]
 
 
 def with_likeliest(objective: Objective, gradient: Coef, needed: Mask) -> Mask:
