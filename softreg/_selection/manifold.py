@@ -136,6 +136,7 @@ class Manifold:
         diagonal = np.ones(T.shape)
         diagonal[features, scores] = positive(H.diagonal())
         total = penalty.group_products(np.sqrt(diagonal), np.sqrt(diagonal))
+        steepness = penalty.group_products(diagonal, diagonal) / total
         surroundings = Surroundings(
             penalty,
             T,
@@ -146,7 +147,7 @@ class Manifold:
             gradient=gradient[features, scores],
             between=H[at],
             inverse=weight * inverses[0],
-            steepness=penalty.group_products(diagonal, diagonal) / total,
+            steepness=np.broadcast_to(steepness, T.shape),
         )
         return cls(problems, objective, T, _runs(active), inverses, surroundings)
 
