@@ -480,6 +480,23 @@ def test_the_features_that_enter_first_are_named_first():
     assert display.coef_path.shape == (4, 3, 4)
 
 
+def test_features_of_arrays_may_be_given_names():
+    """Those of all columns, such as words, of which a path keeps those that have a coefficient."""
+    coef = PATH * [1, 0, 1, 0, 1]
+    words = ["ham", "and", "eggs", "or", "tea"]
+    for display in (
+        CoefficientPathDisplay.from_path(path_result(coef=coef), feature_names=words),
+        CoefficientPathDisplay.from_estimator(cv_estimator(coef_path_=coef), feature_names=words),
+    ):
+        shown = {name for name in texts(display.figure_.legends[0]) if "chosen" not in name}
+        assert shown == {"ham", "eggs", "tea"}
+        np.testing.assert_array_equal(line(display.axes_[1], "eggs").get_ydata(), coef[:, 1, 2])
+    with pytest.raises(ValueError, match=r"feature_names must have shape \(5,\), a name each; got"):
+        CoefficientPathDisplay.from_path(path_result(coef=coef), feature_names=words[:3])
+    with pytest.raises(ValueError, match=r"scale must have shape \(5,\); got"):
+        CoefficientPathDisplay.from_path(path_result(coef=coef), scale=[1, 2, 3])
+
+
 def test_a_line_begins_and_ends_where_its_feature_does():
     """At the zero before the first coefficient and at the one behind the last; none elsewhere."""
     coef = np.array([0, 0, 1, 2, 0, 0, 0, 3.0])[:, None, None]
@@ -499,9 +516,12 @@ def test_a_path_without_any_coefficient_is_a_line_at_zero(container):
         CoefficientPathDisplay.from_path(path),
         CoefficientPathDisplay(Cs=CS, coef_path=0 * PATH, classes=LABELS).plot(),
     ):
-        assert texts(display.figure_.legends[0]) == []
         display.figure_.draw_without_rendering()
-        assert [len(ax.get_lines()) for ax in display.axes_] == [1, 1, 1]
+        assert not display.figure_.legends
+        for ax in display.axes_:
+            (zero,) = ax.get_lines()
+            np.testing.assert_array_equal(zero.get_data(), [CS, np.zeros(4)])
+            assert ax.get_xlim()[0] < CS[0] and ax.get_xlim()[1] > CS[-1]
 
 
 def test_rows_may_have_grids_of_their_own():

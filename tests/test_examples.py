@@ -107,7 +107,7 @@ def test_cross_validation_runs_and_draws_its_pictures(run_example, pictures, tmp
 def test_the_examples_are_there():
     """The test above runs the examples that the documents name."""
     named = {"admissions.py", "cross_validation.py", "softmax_by_hand.py", "streaming.py"}
-    assert named | {"wardrobe.py"} <= set(EXAMPLES)
+    assert named | {"survey.py", "topics.py", "wardrobe.py"} <= set(EXAMPLES)
 
 
 @pytest.fixture
