@@ -16,7 +16,7 @@ from softreg import SoftmaxRegressionCV
 
 OUTCOMES = ["never", "rarely", "sometimes", "often", "always"]
 MATTER = [f"q{number:02d}" for number in range(1, 7)]
-CS = np.geomspace(0.01, 0.4, 9)
+CS = np.geomspace(0.01, 0.3, 7)
 N_QUESTIONS, N_KNOWN, N_UNSEEN = 75, 900, 5000
 NULL = "outcome frequencies alone"
 
@@ -26,13 +26,13 @@ def main():
     X = pd.get_dummies(answers, dtype=float)
     question = {column: column.split("_")[0] for column in X}
     known, unseen = slice(N_KNOWN), slice(N_KNOWN, None)
-    print(f"Simulated: {N_KNOWN} respondents, {X.shape[1]} columns of {N_QUESTIONS} questions, of")
-    print(f"which {len(MATTER)} matter; {N_UNSEEN} others to judge by.\n")
+    print(f"Simulated: {N_KNOWN} respondents, and {N_UNSEEN} others to judge by;")
+    print(f"{X.shape[1]} columns of {N_QUESTIONS} questions, of which {len(MATTER)} matter.\n")
     rows = {NULL: null_row(y[known], y[unseen])}
     for name, parameters in models(question).items():
         model = SoftmaxRegressionCV(CS, cv=5, **parameters).fit(X[known], y[known])
         rows[name] = judged(model, X[unseen], y[unseen], question)
-    table = pd.DataFrame(rows).T
+    table = pd.DataFrame(rows).T.fillna("")
     print(table.to_string())
     warn_of_losers(table["log loss"].astype(float))
     found = length_by_question(model, question)
@@ -57,7 +57,6 @@ def models(question):
     return {
         "ridge": {},
         "lasso": {"l1_ratios": [1]},
-        "lasso by column": {"l1_ratios": [1], "l1_groups": "feature"},
         "lasso by question": {"l1_ratios": [1], "l1_groups": question},
     }
 

@@ -4,8 +4,8 @@
     SOFTREG_DATA=folder python examples/topics.py     news: the training texts of r8.csv there
 
 Each text is a row of word weights (tf-idf), its topic one of the classes. Most words say nothing of
-any topic: the lasso's coefficients of those are zero, so that a topic can be read off the rest. C is
-chosen by cross-validation, and the models are judged by texts that had no part in that.
+any topic: the lasso's coefficients of those are zero, so that a topic can be read off the rest. The
+models are judged by texts that had no part in the fits, nor in the choice of C.
 """
 
 import os
@@ -99,7 +99,7 @@ def judged(model, X, y):
 
 
 def kept_words(model, words):
-    """Return the lines of a table: how many words a topic keeps, and those that speak most for it."""
+    """Return a line for each topic: how many words it keeps, and which speak most for it."""
     lines = []
     for topic, coef in zip(model.classes_, model.coef_, strict=True):
         best = np.argsort(-coef)[:6]
