@@ -45,7 +45,9 @@ def cv_estimator(**changes):
         of_ratio = {name: fitted[name][None] for name in ("mean_score_", "se_score_", "coef_path_")}
         fitted |= of_ratio | {"l1_ratios_": np.zeros(1), "l1_ratio_": 0.0}
     same = {"Cs_": CS, "classes_": LABELS, "scoring": "neg_log_loss", "C_": 0.1}
-    return SimpleNamespace(**same | fitted)
+    is_in = fitted["coef_path_"] != 0
+    counts = (is_in if fitted["mean_score_"].ndim > 2 else is_in.any(axis=2)).sum(axis=-1)
+    return SimpleNamespace(**same | {"n_features_path_": counts} | fitted)
 
 
 def path_result(**changes):

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from softreg._encoding import validation
-from softreg._selection.cv_scores import best_index
-from softreg._selection.scorers import check_scoring
+from softreg._selection.scoring.choice import best_index, one_standard_error_index
+from softreg._selection.scoring.scorers import check_scoring
 from softreg.display._parts import (
     C_AXIS,
     add_counts,
@@ -160,17 +160,15 @@ class CVCurveDisplay:
         TypeError
             If it is one without cross-validation.
         """
-        stored = ("Cs_", "mean_score_", "se_score_", "l1_ratios_", "coef_path_", "classes_")
+        stored = ("Cs_", "mean_score_", "se_score_", "l1_ratios_", "n_features_path_", "classes_")
         expected = "a fitted CV estimator"
-        Cs, mean, se, ratios, coef, names = read_attributes(estimator, expected, *stored)
-        # A label with a C of its own has features of its own.
-        is_in = coef != 0 if mean.ndim > 2 else (coef != 0).any(axis=2, keepdims=True)
+        Cs, mean, se, ratios, n_features, names = read_attributes(estimator, expected, *stored)
         display = cls(
             Cs=Cs,
             mean_score=mean,
             se_score=se,
             l1_ratios=ratios,
-            n_features=np.count_nonzero(is_in, axis=3).reshape(mean.shape),
+            n_features=n_features,
             scoring=check_scoring(estimator.scoring),
             classes=names,
         )
@@ -255,13 +253,10 @@ def _choices(scores: _Scores) -> tuple[NDArray, NDArray]:
     n_panels = scores.mean.shape[2]
     mean, se, counts = (values.reshape(-1, n_panels) for values in scores[2:])
     best = best_index(mean)
-    panels = np.arange(n_panels)
-    least = mean[best, panels] - se[best, panels]
-    order = np.lexsort((np.broadcast_to(scores.Cs.reshape(-1, 1), mean.shape), counts), axis=0)
-    is_near = np.take_along_axis(mean >= least, order, axis=0)
-    rule = order[is_near.argmax(axis=0), panels]
+    rule = one_standard_error_index(mean, se, counts, scores.Cs.ravel())
+    is_known = np.isfinite(np.take_along_axis(se, np.expand_dims(best, 0), 0)[0])
     best = np.where(np.isnan(mean).all(axis=0), -1, best)
-    return best, np.where((best < 0) | np.isnan(least), -1, rule)
+    return best, np.where((best < 0) | ~is_known, -1, rule)
 
 
 def _values_at(scores: _Scores, places: Any) -> tuple[NDArray, NDArray]:
