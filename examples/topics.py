@@ -41,7 +41,6 @@ TOPICS = {
     "weather": "rain cloud storm forecast wind",
     "wine": "grape cork cellar vintage oak",
 }
-CS = np.geomspace(0.5, 20, 6)
 NULL = "topic frequencies alone"
 
 
@@ -54,9 +53,10 @@ def main():
     vectorizer = TfidfVectorizer(min_df=2)
     X, X_unseen = vectorizer.fit_transform(known), vectorizer.transform(unseen)
     frequencies = pd.Series(y).value_counts(normalize=True).sort_index()
-    rows = {NULL: [log_loss(y_unseen, [frequencies] * len(y_unseen)), "", 0, 0]}
-    for name, l1_ratio in {"ridge": 0, "lasso": 1}.items():
-        model = SoftmaxRegressionCV(CS, [l1_ratio], cv=3).fit(X, y)
+    rows = {NULL: [f"{log_loss(y_unseen, [frequencies] * len(y_unseen)):.3f}", "", "", ""]}
+    lasso = SoftmaxRegressionCV(np.geomspace(0.5, 8, 5), l1_ratios=[1], cv=3)
+    for name, model in {"ridge": SoftmaxRegressionCV(), "lasso": lasso}.items():
+        model.fit(X, y)
         rows[name] = judged(model, X_unseen, y_unseen)
     columns = ["log loss", "accuracy", "words", "coefficients"]
     print(pd.DataFrame(rows, columns).T.to_string(), "\n")
@@ -69,18 +69,18 @@ def read():
     if folder and (path := Path(folder, "r8.csv")).exists():
         news = pd.read_csv(path).query("split == 'train'")
         return news["text"].to_numpy(), news["label"].to_numpy(), "Reuters R8"
-    return *simulated(1200, np.random.default_rng(0)), "Simulated"
+    return *simulated(1000, np.random.default_rng(0)), "Simulated"
 
 
 def simulated(n, rng):
     """Return n texts and their topics.
 
     Of a text's 40 words or so one in ten is of its topic, one in twenty of another one, and the
-    rest are of 3,000 common words, the commoner the lower their number.
+    rest are of 1,000 common words, the commoner the lower their number.
     """
     names, vocabulary = list(TOPICS), [words.split() for words in TOPICS.values()]
-    common = np.array([f"word{rank}" for rank in range(3000)])
-    share = 1 / (np.arange(3000) + 3)
+    common = np.array([f"word{rank}" for rank in range(1000)])
+    share = 1 / (np.arange(1000) + 3)
     texts, topics = [], rng.integers(len(names), size=n)
     for topic in topics:
         n_own, n_other = rng.poisson([4, 2])
@@ -95,7 +95,7 @@ def judged(model, X, y):
     """Return the scores of unseen texts, and how many words and coefficients are not zero."""
     P, kept = model.predict_proba(X), model.coef_ != 0
     accuracy = f"{accuracy_score(y, model.predict(X)):.1%}"
-    return [log_loss(y, P), accuracy, kept.any(axis=0).sum(), kept.sum()]
+    return [f"{log_loss(y, P):.3f}", accuracy, kept.any(axis=0).sum(), kept.sum()]
 
 
 def kept_words(model, words):
