@@ -54,8 +54,9 @@ def main():
     X, X_unseen = vectorizer.fit_transform(known), vectorizer.transform(unseen)
     frequencies = pd.Series(y).value_counts(normalize=True).sort_index()
     rows = {NULL: [f"{log_loss(y_unseen, [frequencies] * len(y_unseen)):.3f}", "", "", ""]}
+    ridge = SoftmaxRegressionCV(np.geomspace(3, 100, 4), cv=3)
     lasso = SoftmaxRegressionCV(np.geomspace(0.5, 8, 5), l1_ratios=[1], cv=3)
-    for name, model in {"ridge": SoftmaxRegressionCV(), "lasso": lasso}.items():
+    for name, model in {"ridge": ridge, "lasso": lasso}.items():
         model.fit(X, y)
         rows[name] = judged(model, X_unseen, y_unseen)
     columns = ["log loss", "accuracy", "words", "coefficients"]
