@@ -45,7 +45,9 @@ def cv_estimator(**changes):
         of_ratio = {name: fitted[name][None] for name in ("mean_score_", "se_score_", "coef_path_")}
         fitted |= of_ratio | {"l1_ratios_": np.zeros(1), "l1_ratio_": 0.0}
     same = {"Cs_": CS, "classes_": LABELS, "scoring": "neg_log_loss", "C_": 0.1}
-    return SimpleNamespace(**same | fitted)
+    is_in = fitted["coef_path_"] != 0
+    counts = (is_in if fitted["mean_score_"].ndim > 2 else is_in.any(axis=2)).sum(axis=-1)
+    return SimpleNamespace(**same | {"n_features_path_": counts} | fitted)
 
 
 def path_result(**changes):
@@ -480,6 +482,23 @@ def test_the_features_that_enter_first_are_named_first():
     assert display.coef_path.shape == (4, 3, 4)
 
 
+def test_features_of_arrays_may_be_given_names():
+    """Those of all columns, such as words, of which a path keeps those that have a coefficient."""
+    coef = PATH * [1, 0, 1, 0, 1]
+    words = ["ham", "and", "eggs", "or", "tea"]
+    for display in (
+        CoefficientPathDisplay.from_path(path_result(coef=coef), feature_names=words),
+        CoefficientPathDisplay.from_estimator(cv_estimator(coef_path_=coef), feature_names=words),
+    ):
+        shown = {name for name in texts(display.figure_.legends[0]) if "chosen" not in name}
+        assert shown == {"ham", "eggs", "tea"}
+        np.testing.assert_array_equal(line(display.axes_[1], "eggs").get_ydata(), coef[:, 1, 2])
+    with pytest.raises(ValueError, match=r"feature_names must have shape \(5,\), a name each; got"):
+        CoefficientPathDisplay.from_path(path_result(coef=coef), feature_names=words[:3])
+    with pytest.raises(ValueError, match=r"scale must have shape \(5,\); got"):
+        CoefficientPathDisplay.from_path(path_result(coef=coef), scale=[1, 2, 3])
+
+
 def test_a_line_begins_and_ends_where_its_feature_does():
     """At the zero before the first coefficient and at the one behind the last; none elsewhere."""
     coef = np.array([0, 0, 1, 2, 0, 0, 0, 3.0])[:, None, None]
@@ -499,9 +518,12 @@ def test_a_path_without_any_coefficient_is_a_line_at_zero(container):
         CoefficientPathDisplay.from_path(path),
         CoefficientPathDisplay(Cs=CS, coef_path=0 * PATH, classes=LABELS).plot(),
     ):
-        assert texts(display.figure_.legends[0]) == []
         display.figure_.draw_without_rendering()
-        assert [len(ax.get_lines()) for ax in display.axes_] == [1, 1, 1]
+        assert not display.figure_.legends
+        for ax in display.axes_:
+            (zero,) = ax.get_lines()
+            np.testing.assert_array_equal(zero.get_data(), [CS, np.zeros(4)])
+            assert ax.get_xlim()[0] < CS[0] and ax.get_xlim()[1] > CS[-1]
 
 
 def test_rows_may_have_grids_of_their_own():

@@ -107,7 +107,23 @@ def test_cross_validation_runs_and_draws_its_pictures(run_example, pictures, tmp
 def test_the_examples_are_there():
     """The test above runs the examples that the documents name."""
     named = {"admissions.py", "cross_validation.py", "softmax_by_hand.py", "streaming.py"}
-    assert named | {"wardrobe.py"} <= set(EXAMPLES)
+    assert named | {"survey.py", "topics.py", "wardrobe.py"} <= set(EXAMPLES)
+
+
+def test_topics_reads_the_texts_of_a_folder(run_example, tmp_path, monkeypatch):
+    """Of the training rows of r8.csv there: a topic keeps the one word that tells it."""
+    rng = np.random.default_rng(0)
+    topic = np.repeat(["fruit", "metal", "ships"], 20)
+    tells = {"fruit": "apple", "metal": "copper", "ships": "harbour"}
+    words = rng.choice(["said", "year", "price", "today"], (60, 3))
+    texts = [" ".join([tells[name], *others]) for name, others in zip(topic, words, strict=True)]
+    columns = {"split": ["train"] * 60 + ["test"], "label": [*topic, "none"]}
+    write(tmp_path / "r8.csv", columns | {"text": [*texts, "apple"]})
+    monkeypatch.setenv("SOFTREG_DATA", str(tmp_path))
+    printed = run_example("topics.py")
+    assert printed.startswith("Reuters R8: 60 texts, 3 topics\n") and "100.0%" in printed
+    for name, word in tells.items():
+        assert f"{name}      " in printed and f"words: {word}" in printed
 
 
 @pytest.fixture

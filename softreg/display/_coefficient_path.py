@@ -121,6 +121,7 @@ class CoefficientPathDisplay:
         top: int = 8,
         scale: ArrayLike | None = None,
         classes: ArrayLike | None = None,
+        feature_names: ArrayLike | None = None,
     ) -> CoefficientPathDisplay:
         """Draw the path of a fitted `SoftmaxRegressionCV` or `SigmoidRegressionCV`.
 
@@ -131,6 +132,8 @@ class CoefficientPathDisplay:
         estimator : fitted `SoftmaxRegressionCV` or `SigmoidRegressionCV`
         scale : array-like of shape (n_features,), default=None
             The features' standard deviations, to multiply the coefficients by.
+        feature_names : array-like of shape (n_features,), default=None
+            None is the names of the columns of X, if it has any.
         ax, top, classes
             As for `plot`.
 
@@ -144,7 +147,8 @@ class CoefficientPathDisplay:
         stored = ("Cs_", "coef_path_", "l1_ratios_", "l1_ratio_", "classes_", "C_")
         expected = "a fitted CV estimator"
         Cs, coef, ratios, ratio, names, chosen = read_attributes(estimator, expected, *stored)
-        features = getattr(estimator, "feature_names_in_", None)
+        if feature_names is None:
+            feature_names = getattr(estimator, "feature_names_in_", None)
         rows = np.arange(coef.shape[2])
         # The path of the ratio that was chosen, for all rows or each.
         of_row = np.argmax(ratios == np.reshape(ratio, (-1, 1)), axis=1) + 0 * rows
@@ -152,7 +156,7 @@ class CoefficientPathDisplay:
             Cs=np.broadcast_to(Cs, coef.shape[:2])[of_row],
             coef_path=coef[of_row, :, rows].swapaxes(0, 1),
             classes=names,
-            feature_names=features,
+            feature_names=feature_names,
             scale=scale,
             chosen_C=chosen,
         )
@@ -167,6 +171,7 @@ class CoefficientPathDisplay:
         top: int = 8,
         scale: ArrayLike | None = None,
         classes: ArrayLike | None = None,
+        feature_names: ArrayLike | None = None,
         chosen_C: ArrayLike | None = None,
     ) -> CoefficientPathDisplay:
         """Draw what `regularization_path` returned.
@@ -178,6 +183,8 @@ class CoefficientPathDisplay:
         path : result of `regularization_path`
         scale : array-like of shape (n_features,), default=None
             The standard deviations of all features, to multiply the coefficients by.
+        feature_names : array-like of shape (n_features,), default=None
+            Of all features, such as the words of a sparse X; None is the names of the path.
         chosen_C : float or array-like of shape (n_rows,), default=None
             The C that was chosen, for all rows or each, which a line marks.
         ax, top, classes
@@ -191,16 +198,18 @@ class CoefficientPathDisplay:
         stored = ("Cs", "coefficients", "intercept", "classes", "feature_names")
         expected = "the result of regularization_path"
         Cs, W, b, names, features = read_attributes(path, expected, *stored)
+        d = W.shape[1]
         kept = np.flatnonzero((W != 0).sum(axis=0))
-        kept = kept if kept.size else np.arange(W.shape[1])
-        deviations = None if scale is None else number_array("scale", scale, W.shape[1])[kept]
+        kept = kept if kept.size else np.arange(d)
+        deviations = None if scale is None else number_array("scale", scale, d)[kept]
+        features = features if feature_names is None else feature_names
         is_sparse = bool(sparse.issparse(W))
         coef = W[:, kept].toarray() if is_sparse else W[:, kept]
         display = cls(
             Cs=Cs,
             coef_path=coef.reshape(*b.shape, -1),
             classes=names,
-            feature_names=features[kept],
+            feature_names=name_array("feature_names", features, d)[kept],
             scale=deviations,
             chosen_C=chosen_C,
         )
@@ -260,9 +269,9 @@ class CoefficientPathDisplay:
                 lines.append(panel.axvline(place, label=chosen_name, **style))
             panel.set_title(panel_title(names[row], references), fontsize="medium")
         self.figure_ = self.axes_[0].figure
-        if ax is None:
+        if lines and ax is None:
             self.figure_.legend(handles=lines, loc="outside right upper", fontsize="small")
-        else:
+        elif lines:
             self.axes_[-1].legend(handles=lines, fontsize="small")
         return self
 
@@ -296,11 +305,11 @@ def _from_entry(curves: NDArray) -> NDArray:
 
 def _draw_named(ax: Any, Cs: NDArray, curves: NDArray, names: NDArray) -> list:
     """Draw curves (n_Cs, n) in colour, above a line at zero; return what their legend shows."""
-    ax.axhline(0, color="0.6", linewidth=0.8)
-    lines = []
+    places, lines = places_of_Cs(Cs, Cs), []
+    ax.plot(places, np.zeros(len(Cs)), color="0.6", linewidth=0.8)
     for rank, curve in enumerate(_from_entry(curves).T):
         style = {"label": legible_name(names[rank]), "marker": "." if len(Cs) == 1 else ""}
-        lines += ax.plot(places_of_Cs(Cs, Cs), curve, **style, **line_style(rank))
+        lines += ax.plot(places, curve, **style, **line_style(rank))
     return lines
 
 

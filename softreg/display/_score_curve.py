@@ -160,17 +160,15 @@ class CVCurveDisplay:
         TypeError
             If it is one without cross-validation.
         """
-        stored = ("Cs_", "mean_score_", "se_score_", "l1_ratios_", "coef_path_", "classes_")
+        stored = ("Cs_", "mean_score_", "se_score_", "l1_ratios_", "n_features_path_", "classes_")
         expected = "a fitted CV estimator"
-        Cs, mean, se, ratios, coef, names = read_attributes(estimator, expected, *stored)
-        # A label with a C of its own has features of its own.
-        is_in = coef != 0 if mean.ndim > 2 else (coef != 0).any(axis=2, keepdims=True)
+        Cs, mean, se, ratios, n_features, names = read_attributes(estimator, expected, *stored)
         display = cls(
             Cs=Cs,
             mean_score=mean,
             se_score=se,
             l1_ratios=ratios,
-            n_features=np.count_nonzero(is_in, axis=3).reshape(mean.shape),
+            n_features=n_features,
             scoring=check_scoring(estimator.scoring),
             classes=names,
         )

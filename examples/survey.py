@@ -1,0 +1,105 @@
+"""Few respondents, many questions: ridge, lasso and whole questions, beside the null model.
+
+    python examples/survey.py
+
+75 questions with four answers each are 300 columns of zeros and ones, for 900 respondents and five
+outcomes. The survey is simulated, so that it is known which six questions matter, and so that each
+model can be judged by 5,000 respondents that had no part in its fit. A model that is no better than
+the frequencies of the outcomes alone has learned nothing, whatever its coefficients look like.
+"""
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import accuracy_score, log_loss
+
+from softreg import SoftmaxRegressionCV
+
+OUTCOMES = ["never", "rarely", "sometimes", "often", "always"]
+MATTER = [f"q{number:02d}" for number in range(1, 7)]
+N_QUESTIONS, N_KNOWN, N_UNSEEN = 75, 900, 5000
+NULL = "outcome frequencies alone"
+
+
+def main():
+    answers, y = survey(N_KNOWN + N_UNSEEN, np.random.default_rng(0))
+    X = pd.get_dummies(answers, dtype=float)
+    question = {column: column.split("_")[0] for column in X}
+    known, unseen = slice(N_KNOWN), slice(N_KNOWN, None)
+    print(f"Simulated: {N_KNOWN} respondents, and {N_UNSEEN} others to judge by;")
+    print(f"{X.shape[1]} columns of {N_QUESTIONS} questions, of which {len(MATTER)} matter.\n")
+    rows = {NULL: null_row(y[known], y[unseen])}
+    for name, parameters in models(question).items():
+        model = SoftmaxRegressionCV(**parameters).fit(X[known], y[known])
+        rows[name] = judged(model, X[unseen], y[unseen], question)
+    table = pd.DataFrame(rows).T.fillna("")
+    print(table.to_string())
+    warn_of_losers(table["log loss"].astype(float))
+    found = length_by_question(model, question)
+    print("\nThe longest by whole questions, of which the first six should be q01 to q06:")
+    print(found.sort_values(ascending=False).head(8).round(2).to_string())
+
+
+def survey(n, rng):
+    """Return n rows of answers, a to d, and the outcomes, which six of the questions decide."""
+    names = [f"q{number:02d}" for number in range(1, N_QUESTIONS + 1)]
+    shares = [rng.dirichlet([4, 4, 4, 4]) for _ in names]
+    columns = [rng.choice(list("abcd"), n, p=share) for share in shares]
+    answers = pd.DataFrame(dict(zip(names, columns, strict=True)))
+    indicators = pd.get_dummies(answers[MATTER], dtype=float)
+    effects = rng.normal(scale=0.7, size=(indicators.shape[1], len(OUTCOMES)))
+    scores = indicators.to_numpy() @ effects + rng.gumbel(size=(n, len(OUTCOMES)))
+    return answers, np.array(OUTCOMES)[scores.argmax(axis=1)]
+
+
+def models(question):
+    """Return the parameters of the models; `question` is that of each column.
+
+    At larger C than these most columns are in, which predicts worse and takes longer.
+    """
+    lasso = {"Cs": np.geomspace(0.03, 0.3, 5), "l1_ratios": [1]}
+    groups = {"Cs": np.geomspace(0.02, 0.1, 4), "l1_ratios": [1], "l1_groups": question, "cv": 3}
+    return {
+        "ridge": {"Cs": np.geomspace(0.003, 0.1, 6)},
+        "lasso": lasso,
+        "lasso by question": groups,
+    }
+
+
+def null_row(y, y_unseen):
+    """Return the scores of the outcomes' frequencies, which are the same for all."""
+    shares = pd.Series(y).value_counts(normalize=True).sort_index()
+    return scores_of(np.tile(shares, (len(y_unseen), 1)), shares.index, y_unseen)
+
+
+def scores_of(P, outcomes, y):
+    accuracy = accuracy_score(y, np.array(outcomes)[P.argmax(axis=1)])
+    return {"log loss": f"{log_loss(y, P, labels=outcomes):.3f}", "accuracy": f"{accuracy:.1%}"}
+
+
+def judged(model, X, y, question):
+    """Return the scores of unseen respondents, and what is left of columns and questions."""
+    kept = X.columns[(model.coef_ != 0).any(axis=0)]
+    questions = {question[column] for column in kept}
+    right = len(questions.intersection(MATTER))
+    return scores_of(model.predict_proba(X), model.classes_, y) | {
+        "coefficients": np.count_nonzero(model.coef_),
+        "columns": len(kept),
+        "questions": len(questions),
+        "of the six": right,
+    }
+
+
+def warn_of_losers(losses):
+    """Say which models predict unseen respondents no better than the outcomes' frequencies."""
+    for name in losses.index[(losses >= losses[NULL]) & (losses.index != NULL)]:
+        print(f"WARNING: {name!r} is no better than {NULL}: do not use it.")
+
+
+def length_by_question(model, question):
+    """Return the length of all coefficients of each question."""
+    squares = pd.Series((model.coef_**2).sum(axis=0), list(question))
+    return np.sqrt(squares.groupby(question).sum())
+
+
+if __name__ == "__main__":
+    main()
