@@ -108,6 +108,12 @@ class Penalty(Protocol):
         is then that of ||(U - T) / sqrt(step)||^2 / 2, and the second the penalty alone.
         """
 
+    def least_subgradient(self, T: Coef, G: Coef) -> Coef:
+        """Return the subgradient of F at T that is nearest to zero, (width, K).
+
+        G is the gradient of F's smooth part: that of the loss and of the penalty's smooth part.
+        """
+
     def violation(self, T: Coef, G: Coef) -> Coef:
         """Return the distance of zero from G + the subdifferential at T, (width, K), >= 0.
 
@@ -246,6 +252,9 @@ class Ridge:
 
     def prox(self, T: Coef, step: float | Coef) -> Coef:
         return T / (1 + step * self.l2)
+
+    def least_subgradient(self, T: Coef, G: Coef) -> Coef:
+        return G
 
     def violation(self, T: Coef, G: Coef) -> Coef:
         return np.abs(G + self.l2 * T)

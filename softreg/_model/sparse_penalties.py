@@ -207,11 +207,13 @@ class ElasticNet:
     def prox(self, T: Coef, step: float | Coef) -> Coef:
         return self.smooth_part.prox(self._shrunk(T, step * self.l1), step)
 
-    def violation(self, T: Coef, G: Coef) -> Coef:
-        size, A = self.groups.sizes(T), G + self.smooth_part.l2 * T
+    def least_subgradient(self, T: Coef, G: Coef) -> Coef:
+        size = self.groups.sizes(T)
         direction = np.divide(T, size, out=np.zeros_like(T), where=size > 0)
-        at_zero = np.abs(self._shrunk(A, self.l1))
-        return np.where(size > 0, np.abs(A + self.l1 * direction), at_zero)
+        return np.where(size > 0, G + self.l1 * direction, self._shrunk(G, self.l1))
+
+    def violation(self, T: Coef, G: Coef) -> Coef:
+        return np.abs(self.least_subgradient(T, G + self.smooth_part.l2 * T))
 
     def _shrunk(self, T: Coef, by: NDArray[np.float64]) -> Coef:
         """Return T with the length of each group shortened, to zero at most."""

@@ -65,11 +65,9 @@ def _gap(objective: Objective, point: Point, monitor: Monitor) -> PerProblem:
     constant = objective.constant_problems
     free = objective.has_free_features & ~constant
     gap = np.where(free, np.inf, np.minimum(point.gap, point.value))
-    if not objective.penalty.is_smooth:
-        return gap
     # 2. From the residuals where the coefficients without a penalty are at their optimum.
     problems = (~(free | constant) & np.isinf(point.gap)).nonzero()[0]
-    if problems.size:
+    if problems.size and objective.penalty.is_smooth:
         subset = objective.take_problems(problems)
         start = point.take_problems(objective, problems)
         end = balanced(subset, start)

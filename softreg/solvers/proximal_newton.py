@@ -51,6 +51,9 @@ _GROWTH, _LEAST_SET = 2.0, 300
 # A step that is to lower F by more than this share is too long for its certificate to be worth what
 # it takes beyond F and the gradient: no proof comes of it.
 _NEAR = 1e-2
+# The gradient step, of columns with deviation one, that is tried first where Newton's fail: a
+# thousand times the longest that is never too long.
+_LONGEST_STEP = 1e3
 # Gradients beyond their strength by this share are violations, those within it rounding.
 _VIOLATION = 1e-7
 # Free coefficients whose gradients, of columns with deviation one, are below this are at their
@@ -391,7 +394,8 @@ def _point_after(posed: Objective, point: Point, model: Model, step: Coef) -> Po
         posed.sparse_penalty.sparse_value(T) - posed.sparse_penalty.sparse_value(point.T)
     )
     predicted = posed.problems.inner(point.gradient, step) + growth
-    if (-predicted <= _NEAR * point.value).all():
+    is_near = (-predicted <= _NEAR * point.value).all()
+    if is_near:
         found = certify_along(posed, point.T, step, model.T0, model.point_key)
         end = Point(T, found.value, found.gradient, found.divergence, found.gap, step)
     else:
@@ -404,5 +408,20 @@ def _point_after(posed: Objective, point: Point, model: Model, step: Coef) -> Po
         step = step / 2
         end = Point.at_coefficients(posed, point.T + step, step)
         if (end.value < point.value).all():
+            return end
+    return point if is_near else _after_gradient_step(posed, point)
+
+
+def _after_gradient_step(posed: Objective, point: Point) -> Point:
+    """Return the point after as long a gradient step, and the prox, as lowers F noticeably.
+
+    Where rows are saturated, Hessians say nothing of how far they are from not being so.
+    """
+    loss_gradient = point.gradient - posed.penalty.smooth(point.T)[1]
+    allowed = (1 - _ROUGH) * point.value
+    for t in _LONGEST_STEP * 0.5 ** np.arange(_MOST_HALVINGS):
+        T = posed.penalty.prox(point.T - t * loss_gradient, t)
+        end = Point.at_coefficients(posed, T, T - point.T)
+        if (end.value < allowed).all():
             return end
     return point
