@@ -17,7 +17,7 @@ from softreg import SigmoidRegression, SigmoidRegressionCV
 from softreg._encoding import validation
 from softreg._encoding.class_values import codes_in, listed
 from softreg._estimators.base import prediction_slices, read_sample
-from softreg._selection.cv_scores import splits_of
+from softreg._selection.folds import splits_of
 
 __all__ = ["tune_thresholds"]
 

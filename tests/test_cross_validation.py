@@ -195,8 +195,8 @@ def test_scores_are_those_of_refits_fold_by_fold(name):
     """scores_[fold, i] is minus the mean log loss of the held-out rows by a fit of the others."""
     setting, folds, model = crossed(name)
     expected = np.stack([setting.losses(C, folds) for C in CS], axis=1)
-    assert_scores(model.scores_, expected, share=NEARLY_SEPARATED if "wide" in name else 1e-3)
-    assert model.scores_.dtype == np.float64
+    assert_scores(model.scores_[:, 0], expected, share=NEARLY_SEPARATED if "wide" in name else 1e-3)
+    assert model.scores_[:, 0].dtype == np.float64
 
 
 # Settings in which the classes of every fold overlap, so that there is an optimum without penalty.
@@ -214,13 +214,13 @@ def test_no_penalty_is_one_of_the_strengths(name):
     tol = 1e-11 if "float32" in name else 1e-13
     model = setting.cv([np.inf, 0.01, 1.0], cv=folds, tol=tol)
     np.testing.assert_array_equal(model.Cs_, [0.01, 1.0, np.inf])
-    assert_scores(model.scores_[:, [-1]], setting.losses(np.inf, folds)[:, None])
+    assert_scores(model.scores_[:, 0][:, [-1]], setting.losses(np.inf, folds)[:, None])
     plain = setting.plain(np.inf, tol=tol)
     atol = (2e-3 if "float32" in name else 1e-5) * max(1, np.abs(plain.coef_).max())
-    np.testing.assert_allclose(model.coef_path_[-1], plain.coef_, rtol=0, atol=atol)
-    np.testing.assert_allclose(model.intercept_path_[-1], plain.intercept_, rtol=0, atol=atol)
+    np.testing.assert_allclose(model.coef_path_[0, -1], plain.coef_, rtol=0, atol=atol)
+    np.testing.assert_allclose(model.intercept_path_[0, -1], plain.intercept_, rtol=0, atol=atol)
     frame = model.results_
-    np.testing.assert_array_equal(frame[frame["C"] == np.inf]["score"], model.scores_[:, -1])
+    np.testing.assert_array_equal(frame[frame["C"] == np.inf]["score"], model.scores_[:, 0, -1])
 
 
 @pytest.mark.parametrize("Cs", [[np.inf], [1.0, np.inf]])
@@ -243,7 +243,7 @@ def test_without_a_penalty_too_a_fold_knows_nothing_of_the_rows_left_out(kind, C
         refit = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10)
         refit.fit(others[train], y[train])
         expected.append(-log_loss(y[test], refit.predict_proba(others[test])))
-    np.testing.assert_allclose(model.scores_[:, -1], expected, rtol=1e-5)
+    np.testing.assert_allclose(model.scores_[:, 0, -1], expected, rtol=1e-5)
 
 
 def test_leave_one_out_has_no_scores_where_there_is_no_optimum():
@@ -254,7 +254,7 @@ def test_leave_one_out_has_no_scores_where_there_is_no_optimum():
         model = SoftmaxRegressionCV([1.0, np.inf], cv="loo").fit(X, y)
     assert [item.category for item in caught] == [ConvergenceWarning, UserWarning]
     assert all("there is no optimum" in str(item.message) for item in caught)
-    assert np.isnan(model.scores_[:, 1]).all() and model.C_ == 1.0
+    assert np.isnan(model.scores_[:, 0, 1]).all() and model.C_ == 1.0
 
 
 @pytest.mark.parametrize("select", ["best", "1se"])
@@ -277,7 +277,7 @@ def test_no_scorer_is_accuracy(name):
         setting = setting._replace(parameters={"per_label": True})
     ours, named = (setting.cv(cv=folds, scoring=scoring) for scoring in (None, "accuracy"))
     assert ours.scoring is None and ours.get_params()["scoring"] is None
-    np.testing.assert_array_equal(ours.scores_, named.scores_)
+    np.testing.assert_array_equal(ours.scores_[:, 0], named.scores_[:, 0])
     if name == "classes":
         assert ours.score(X3, Y3) == accuracy_score(Y3, ours.predict(X3))
     with pytest.raises(ValueError, match=r'scoring=None does not go with cv="loo"'):
@@ -286,13 +286,13 @@ def test_no_scorer_is_accuracy(name):
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_path_is_made_of_the_fits_to_all_rows(name):
-    """coef_path_[i] and intercept_path_[i] are those of the plain estimator at Cs_[i]."""
+    """coef_path_[0, i] and intercept_path_[0, i] are those of the plain estimator at Cs_[i]."""
     setting, _, model = crossed(name)
     atol = 2e-3 if "float32" in name else 1e-5
     for i, C in enumerate(CS):
         plain = setting.plain(C, tol=1e-11 if "float32" in name else 1e-13)
         for path, expected in [("coef_path_", plain.coef_), ("intercept_path_", plain.intercept_)]:
-            actual = getattr(model, path)[i]
+            actual = getattr(model, path)[0, i]
             assert actual.dtype == expected.dtype == np.float64 and actual.shape == expected.shape
             np.testing.assert_allclose(
                 actual, expected, rtol=0, atol=atol * max(1, np.abs(expected).max())
@@ -304,8 +304,8 @@ def test_the_model_is_that_of_the_chosen_strength(name):
     """coef_ is the path's at C_, its objective that of the plain fit, and certified."""
     setting, _, model = crossed(name)
     place = CS.index(model.C_)
-    np.testing.assert_array_equal(model.coef_, model.coef_path_[place])
-    np.testing.assert_array_equal(model.intercept_, model.intercept_path_[place])
+    np.testing.assert_array_equal(model.coef_, model.coef_path_[0, place])
+    np.testing.assert_array_equal(model.intercept_, model.intercept_path_[0, place])
     plain = setting.plain(model.C_)
     assert model.objective_ == pytest.approx(plain.objective_, rel=1e-8)
     # There is no bound where a feature has no penalty.
@@ -327,7 +327,7 @@ def test_the_objective_is_that_of_the_formula():
     F = objective(model.coef_, model.intercept_, X3, one_hot(Y3), model.C_, **setting.terms)
     assert model.objective_ == pytest.approx(F, rel=1e-12)
     assert model.loss_curve_[-1] == pytest.approx(F, rel=1e-9)
-    assert model.n_iter_[model.Cs_ == model.C_] == [len(model.loss_curve_)]
+    assert model.n_iter_[0, model.Cs_ == model.C_] == [len(model.loss_curve_)]
     assert model.n_samples_seen_ == np.count_nonzero(WEIGHTS) < 120
 
 
@@ -340,7 +340,7 @@ def test_scores_on_raw_data_are_those_of_refits(load):
     expected = [
         cross_val_score(SoftmaxRegression(C), X, y, cv=5, scoring="neg_log_loss") for C in Cs
     ]
-    assert_scores(model.scores_, np.transpose(expected), share=NEARLY_SEPARATED)
+    assert_scores(model.scores_[:, 0], np.transpose(expected), share=NEARLY_SEPARATED)
 
 
 def test_scores_of_many_classes_are_those_of_logistic_regression():
@@ -350,7 +350,7 @@ def test_scores_of_many_classes_are_those_of_logistic_regression():
     model = SoftmaxRegressionCV(Cs, cv=3).fit(X, y)
     theirs = (LogisticRegression(C=C, solver="newton-cg", tol=1e-8) for C in Cs)
     expected = [cross_val_score(m, X, y, cv=3, scoring="neg_log_loss") for m in theirs]
-    assert_scores(model.scores_, np.transpose(expected))
+    assert_scores(model.scores_[:, 0], np.transpose(expected))
 
 
 @pytest.mark.parametrize(
@@ -363,7 +363,7 @@ def test_any_scorer_scores_as_in_cross_val_score(scoring):
     expected = [
         cross_val_score(SoftmaxRegression(C), X2, labels, cv=4, scoring=scoring) for C in CS
     ]
-    np.testing.assert_allclose(model.scores_, np.transpose(expected), rtol=1e-3)
+    np.testing.assert_allclose(model.scores_[:, 0], np.transpose(expected), rtol=1e-3)
 
 
 def held_out_share(estimator, X, y):
@@ -394,7 +394,7 @@ def test_callables_score_as_in_cross_val_score(scoring):
     expected = [
         cross_val_score(SoftmaxRegression(C), frame, labels, cv=4, scoring=scoring) for C in CS
     ]
-    np.testing.assert_allclose(model.scores_, np.transpose(expected), rtol=1e-3)
+    np.testing.assert_allclose(model.scores_[:, 0], np.transpose(expected), rtol=1e-3)
 
 
 @pytest.mark.parametrize("container", [np.asarray, sp.csr_array, sp.csr_matrix, pd.DataFrame, list])
@@ -404,7 +404,7 @@ def test_scorers_take_rows_in_any_container(container):
     y = Y3.tolist() if container is list else Y3
     model = SoftmaxRegressionCV([1.0], cv=4, scoring="accuracy").fit(X, y)
     expected = cross_val_score(SoftmaxRegression(), X3, Y3, cv=4)
-    np.testing.assert_allclose(model.scores_[:, 0], expected)
+    np.testing.assert_allclose(model.scores_[:, 0, 0], expected)
 
 
 @pytest.mark.parametrize("container", [sp.coo_array, sp.coo_matrix, sp.dia_array, sp.bsr_array])
@@ -413,7 +413,7 @@ def test_scorers_take_rows_in_any_sparse_format(container):
     X = container(np.where(np.abs(X3) > 1, X3, 0)[:, :2])
     model = SoftmaxRegressionCV([1.0], cv=4, scoring="accuracy").fit(X, Y3)
     expected = cross_val_score(SoftmaxRegression(), sp.csr_array(X), Y3, cv=4)
-    np.testing.assert_allclose(model.scores_[:, 0], expected)
+    np.testing.assert_allclose(model.scores_[:, 0, 0], expected)
 
 
 @pytest.mark.parametrize("container", [sp.csr_array, sp.coo_array, sp.csc_matrix, sp.coo_matrix])
@@ -423,7 +423,7 @@ def test_scorers_take_sparse_labels_in_any_format(container, per_label):
     options = {"cv": FOLDS[120], "scoring": "accuracy", "per_label": per_label}
     dense = SigmoidRegressionCV([1.0], **options).fit(A, ANSWERS)
     sparse = SigmoidRegressionCV([1.0], **options).fit(A, container(ANSWERS))
-    np.testing.assert_allclose(sparse.scores_, dense.scores_)
+    np.testing.assert_allclose(sparse.scores_[:, 0], dense.scores_[:, 0])
     assert sp.issparse(sparse.predict(A))
 
 
@@ -434,7 +434,7 @@ def test_labels_are_scored_as_in_cross_val_score():
         scores = (
             cross_val_score(SigmoidRegression(C), A, ANSWERS, cv=4, scoring=scoring) for C in CS
         )
-        np.testing.assert_allclose(model.scores_, np.transpose(list(scores)), rtol=1e-3)
+        np.testing.assert_allclose(model.scores_[:, 0], np.transpose(list(scores)), rtol=1e-3)
 
 
 def test_two_labels_are_scored_as_labels():
@@ -445,7 +445,7 @@ def test_two_labels_are_scored_as_labels():
         roc_auc_score(Y[test], SigmoidRegression().fit(A[train], Y[train]).predict_proba(A[test]))
         for train, test in FOLDS[120]
     ]
-    np.testing.assert_allclose(model.scores_[:, 0], expected, rtol=1e-3)
+    np.testing.assert_allclose(model.scores_[:, 0, 0], expected, rtol=1e-3)
 
 
 def test_thresholds_count_in_scores_of_predictions():
@@ -454,7 +454,9 @@ def test_thresholds_count_in_scores_of_predictions():
         model = SigmoidRegressionCV(CS, cv=4, scoring="f1_macro", threshold=threshold)
         plain = (SigmoidRegression(C, threshold=threshold) for C in CS)
         scores = [cross_val_score(m, A, ANSWERS, cv=4, scoring="f1_macro") for m in plain]
-        np.testing.assert_allclose(model.fit(A, ANSWERS).scores_, np.transpose(scores), rtol=1e-3)
+        np.testing.assert_allclose(
+            model.fit(A, ANSWERS).scores_[:, 0], np.transpose(scores), rtol=1e-3
+        )
 
 
 # --- what is reported ---------------------------------------------------------------------------
@@ -464,27 +466,30 @@ def test_thresholds_count_in_scores_of_predictions():
 def test_means_and_standard_errors_are_those_of_the_folds(name):
     """mean_score_ is the mean over the folds, se_score_ the deviation over the root of folds."""
     _, folds, model = crossed(name)
-    np.testing.assert_allclose(model.mean_score_, model.scores_.mean(axis=0), rtol=1e-14)
-    error = model.scores_.std(axis=0, ddof=1) / np.sqrt(len(folds))
-    np.testing.assert_allclose(model.se_score_, error, rtol=1e-13)
-    assert model.mean_score_.shape == model.se_score_.shape == (3,)
+    np.testing.assert_allclose(model.mean_score_[0], model.scores_[:, 0].mean(axis=0), rtol=1e-14)
+    error = model.scores_[:, 0].std(axis=0, ddof=1) / np.sqrt(len(folds))
+    np.testing.assert_allclose(model.se_score_[0], error, rtol=1e-13)
+    assert model.mean_score_[0].shape == model.se_score_[0].shape == (3,)
 
 
 def test_one_fold_has_no_standard_error():
     """A single split: its score is the mean, the error unknown."""
     model = SoftmaxRegressionCV(CS, cv=FOLDS[120][:1]).fit(X3, Y3)
-    assert model.scores_.shape == (1, 3) and np.isnan(model.se_score_).all()
-    np.testing.assert_array_equal(model.mean_score_, model.scores_[0])
+    assert model.scores_[:, 0].shape == (1, 3) and np.isnan(model.se_score_[0]).all()
+    np.testing.assert_array_equal(model.mean_score_[0], model.scores_[0, 0])
+
+
+NAMES = ["fold", "l1_ratio", "C"]
 
 
 @pytest.mark.parametrize("name", ["classes", "labels"])
 def test_results_are_the_scores_in_long_form(name):
-    """results_ has one row for each fold and C, with the score that scores_ holds."""
+    """results_ has one row for each fold, ratio and C, with the score that scores_ holds."""
     *_, model = crossed(name)
     table = model.results_
-    assert isinstance(table, pd.DataFrame) and list(table) == ["fold", "C", "score"]
+    assert isinstance(table, pd.DataFrame) and list(table) == [*NAMES, "n_features", "score"]
     wide_form = table.pivot(index="fold", columns="C", values="score")
-    np.testing.assert_array_equal(wide_form.to_numpy(), model.scores_)
+    np.testing.assert_array_equal(wide_form.to_numpy(), model.scores_[:, 0])
     np.testing.assert_array_equal(wide_form.columns, model.Cs_)
     np.testing.assert_array_equal(wide_form.index, range(4))
 
@@ -494,10 +499,10 @@ def test_results_name_the_labels():
     table = pd.DataFrame(ANSWERS, columns=["red", "green", "blue"])
     model = SigmoidRegressionCV(CS, cv=4, per_label=True).fit(A, table)
     results = model.results_
-    assert list(results) == ["fold", "C", "label", "score"] and len(results) == 4 * 3 * 3
+    assert list(results) == [*NAMES, "label", "n_features", "score"] and len(results) == 4 * 3 * 3
     for label, name in enumerate(table):
         scores = results[results["label"] == name].pivot(index="fold", columns="C", values="score")
-        np.testing.assert_array_equal(scores, model.scores_[:, :, label])
+        np.testing.assert_array_equal(scores, model.scores_[:, 0, :, label])
 
 
 def test_strengths_are_sorted_and_each_tried_once():
@@ -506,7 +511,7 @@ def test_strengths_are_sorted_and_each_tried_once():
     for Cs in ((10, 0.1, 1), np.array([1, 10, 0.1, 10]), pd.Series([10, 1, 0.1], index=[5, 3, 9])):
         model = SoftmaxRegressionCV(Cs, cv=3).fit(X3, Y3)
         np.testing.assert_array_equal(model.Cs_, [0.1, 1, 10])
-        np.testing.assert_array_equal(model.scores_, expected.scores_)
+        np.testing.assert_array_equal(model.scores_[:, 0], expected.scores_[:, 0])
         assert model.Cs is Cs
 
 
@@ -542,9 +547,9 @@ def test_the_choice_is_the_best_mean_or_the_least_c_within_its_error(case):
     scores, best, within = CHOICES[case]
     for select, place in (("best", best), ("1se", within)):
         model = SoftmaxRegressionCV(CS, cv=2, select=select, scoring=Scripted(scores)).fit(X3, Y3)
-        np.testing.assert_array_equal(model.scores_, scores)
+        np.testing.assert_array_equal(model.scores_[:, 0], scores)
         assert isinstance(model.C_, float) and CS.index(model.C_) == place
-        np.testing.assert_array_equal(model.coef_, model.coef_path_[place])
+        np.testing.assert_array_equal(model.coef_, model.coef_path_[0, place])
 
 
 # --- grids --------------------------------------------------------------------------------------
@@ -593,7 +598,7 @@ def test_the_grid_holds_the_best_strength(load):
     X, y = load(return_X_y=True)
     X, y = X[:300], y[:300]
     model = SoftmaxRegressionCV(10, cv=3).fit(X, y)
-    assert 0 < np.argmax(model.mean_score_) < 9
+    assert 0 < np.argmax(model.mean_score_[0]) < 9
 
 
 # --- weights ------------------------------------------------------------------------------------
@@ -613,8 +618,8 @@ def test_a_weight_of_two_is_the_row_twice_in_the_same_fold(name, scoring):
     repeated = setting._replace(X=setting.X[rows], y=setting.y[rows]).cv(
         cv=PredefinedSplit(fold[rows]), scoring=scoring, **TIGHT
     )
-    np.testing.assert_allclose(weighted.scores_, repeated.scores_, rtol=1e-4)
-    np.testing.assert_allclose(weighted.coef_path_, repeated.coef_path_, **SAME)
+    np.testing.assert_allclose(weighted.scores_[:, 0], repeated.scores_[:, 0], rtol=1e-4)
+    np.testing.assert_allclose(weighted.coef_path_[0], repeated.coef_path_[0], **SAME)
 
 
 @pytest.mark.parametrize("name", ["classes", "labels"])
@@ -631,8 +636,8 @@ def test_rows_of_weight_zero_do_not_count(name):
     without = setting._replace(X=setting.X[rows], y=setting.y[rows]).cv(
         cv=PredefinedSplit(fold[rows]), **TIGHT
     )
-    np.testing.assert_allclose(weighted.scores_, without.scores_, rtol=1e-4)
-    np.testing.assert_allclose(weighted.coef_path_, without.coef_path_, **SAME)
+    np.testing.assert_allclose(weighted.scores_[:, 0], without.scores_[:, 0], rtol=1e-4)
+    np.testing.assert_allclose(weighted.coef_path_[0], without.coef_path_[0], **SAME)
 
 
 def test_balanced_class_weights_are_those_of_all_rows():
@@ -643,7 +648,7 @@ def test_balanced_class_weights_are_those_of_all_rows():
     setting = softmax(X3, y, {"class_weight": factors})
     balanced = softmax(X3, y, {"class_weight": "balanced"}).cv(cv=folds)
     expected = np.stack([setting.losses(C, folds) for C in CS], axis=1)
-    assert_scores(balanced.scores_, expected)
+    assert_scores(balanced.scores_[:, 0], expected)
 
 
 def test_balanced_labels_are_weighted_as_in_all_rows():
@@ -657,7 +662,7 @@ def test_balanced_labels_are_weighted_as_in_all_rows():
     for train, test in folds:
         plain = SigmoidRegression().fit(A[train], Y[train], sample_weight=weight[train])
         expected.append([-sigmoid(A, Y)._loss(plain, test, None)])
-    assert_scores(model.scores_, expected)
+    assert_scores(model.scores_[:, 0], expected)
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
@@ -666,7 +671,7 @@ def test_scaling_all_weights_scales_c_and_changes_no_score(scale):
     setting = SETTINGS["weights"]
     other = setting._replace(terms={"sample_weight": scale * WEIGHTS})
     one, two = setting.cv(cv=4), other.cv(np.array(CS) / scale, cv=4)
-    np.testing.assert_allclose(two.scores_, one.scores_, rtol=1e-4)
+    np.testing.assert_allclose(two.scores_[:, 0], one.scores_[:, 0], rtol=1e-4)
 
 
 # --- folds --------------------------------------------------------------------------------------
@@ -693,7 +698,7 @@ def test_any_splitter_is_taken(name):
         cross_val_score(SoftmaxRegression(C), X3, TREES[Y3], cv=cv, scoring=scoring)
         for C in model.Cs_
     ]
-    assert_scores(model.scores_, np.transpose(expected))
+    assert_scores(model.scores_[:, 0], np.transpose(expected))
 
 
 def test_folds_by_indices_masks_and_from_the_end_are_the_same():
@@ -705,7 +710,7 @@ def test_folds_by_indices_masks_and_from_the_end_are_the_same():
     lists = [tuple(part.tolist() for part in fold) for fold in folds]
     for cv in (masks, last, lists, (fold for fold in folds)):
         model = SoftmaxRegressionCV(CS, cv=cv).fit(X3, Y3)
-        np.testing.assert_allclose(model.scores_, expected.scores_, rtol=1e-12)
+        np.testing.assert_allclose(model.scores_[:, 0], expected.scores_[:, 0], rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["classes", "two classes", "labels", "weights"])
@@ -716,7 +721,7 @@ def test_rows_that_a_fold_learns_twice_count_twice(name):
         train = rng.integers(120, size=120)
         folds.append((train, np.setdiff1d(np.arange(120), train)))
     expected = np.stack([setting.losses(C, folds) for C in CS], axis=1)
-    assert_scores(setting.cv(cv=folds).scores_, expected)
+    assert_scores(setting.cv(cv=folds).scores_[:, 0], expected)
 
 
 def test_groups_stay_together():
@@ -725,7 +730,7 @@ def test_groups_stay_together():
     model = SoftmaxRegressionCV(CS, cv=GroupKFold(4)).fit(X3, Y3, groups=groups)
     folds = list(GroupKFold(4).split(X3, Y3, groups))
     expected = np.stack([SETTINGS["classes"].losses(C, folds) for C in CS], axis=1)
-    assert_scores(model.scores_, expected)
+    assert_scores(model.scores_[:, 0], expected)
 
 
 class OfXAndY(KFold):
@@ -756,7 +761,7 @@ def test_folds_are_stratified_for_classes_and_consecutive_for_columns():
     ]:
         setting = SETTINGS[name]
         expected = setting.cv(cv=list(folds))
-        np.testing.assert_array_equal(setting.cv(cv=4).scores_, expected.scores_)
+        np.testing.assert_array_equal(setting.cv(cv=4).scores_[:, 0], expected.scores_[:, 0])
 
 
 # --- classes that a fold lacks ------------------------------------------------------------------
@@ -764,8 +769,8 @@ def test_folds_are_stratified_for_classes_and_consecutive_for_columns():
 
 def assert_regular(model):
     """All folds and Cs have a finite score and coefficients."""
-    assert np.isfinite(model.scores_).all() and np.isfinite(model.coef_path_).all()
-    assert np.isfinite(model.mean_score_).all()
+    assert np.isfinite(model.scores_[:, 0]).all() and np.isfinite(model.coef_path_[0]).all()
+    assert np.isfinite(model.mean_score_[0]).all()
 
 
 @pytest.mark.parametrize("weights", [np.ones(120), WEIGHTS + 0.1], ids=["plain", "weights"])
@@ -795,7 +800,7 @@ def test_a_class_that_a_fold_lacks_has_jeffreys_prior(unseen, fit_intercept, wei
             P[:, seen] = rest * plain.predict_proba(X[test])
         losses = -np.log(P[np.arange(len(test)), y[test]])
         expected = -losses @ weights[test] / weights[test].sum()
-        assert model.scores_[0, i] == pytest.approx(expected, rel=1e-4)
+        assert model.scores_[0, 0, i] == pytest.approx(expected, rel=1e-4)
 
 
 def test_one_of_two_classes_that_a_fold_lacks_has_jeffreys_prior():
@@ -807,7 +812,7 @@ def test_one_of_two_classes_that_a_fold_lacks_has_jeffreys_prior():
         y = 1 - Y2 if swap else Y2
         model = SoftmaxRegressionCV(CS, cv=[(train, test)]).fit(X2, y)
         expected = np.mean(np.where(Y2[test] == 1, np.log(1 - share), np.log(share)))
-        np.testing.assert_allclose(model.scores_, np.full((1, 3), expected), rtol=1e-12)
+        np.testing.assert_allclose(model.scores_[:, 0], np.full((1, 3), expected), rtol=1e-12)
 
 
 @pytest.mark.parametrize("shift", [0.0, 40.0])
@@ -821,7 +826,7 @@ def test_an_answer_that_a_fold_lacks_has_jeffreys_prior(shift):
     no, yes = 0.5 / (80 + 1), 1 - 0.5 / (50 + 1)
     for label, p in ((0, no), (1, yes)):
         expected = np.mean(np.where(Y[test, label] == 1, np.log(p), np.log(1 - p)))
-        np.testing.assert_allclose(model.scores_[0, :, label], expected, rtol=1e-12)
+        np.testing.assert_allclose(model.scores_[0, 0, :, label], expected, rtol=1e-12)
 
 
 def test_a_label_that_a_fold_knows_nothing_of_is_a_toss_up():
@@ -829,7 +834,7 @@ def test_a_label_that_a_fold_knows_nothing_of_is_a_toss_up():
     Y, train, test = ANSWERS.copy(), np.arange(80), np.arange(80, 120)
     Y[train, 1] = np.nan
     model = SigmoidRegressionCV(CS, cv=[(train, test)], per_label=True).fit(A, Y)
-    np.testing.assert_allclose(model.scores_[0, :, 1], np.log(0.5), rtol=1e-12)
+    np.testing.assert_allclose(model.scores_[0, 0, :, 1], np.log(0.5), rtol=1e-12)
 
 
 def test_a_fold_that_knows_no_answer_is_left_out():
@@ -838,10 +843,12 @@ def test_a_fold_that_knows_no_answer_is_left_out():
     Y[:30] = np.nan
     for per_label in (False, True):
         model = SigmoidRegressionCV(CS, cv=4, per_label=per_label).fit(A, Y)
-        assert np.isnan(model.scores_[0]).all() and np.isfinite(model.scores_[1:]).all()
-        np.testing.assert_allclose(model.mean_score_, model.scores_[1:].mean(axis=0), rtol=1e-13)
-        error = model.scores_[1:].std(axis=0, ddof=1) / np.sqrt(3)
-        np.testing.assert_allclose(model.se_score_, error, rtol=1e-12)
+        assert np.isnan(model.scores_[0, 0]).all() and np.isfinite(model.scores_[1:, 0]).all()
+        np.testing.assert_allclose(
+            model.mean_score_[0], model.scores_[1:, 0].mean(axis=0), rtol=1e-13
+        )
+        error = model.scores_[1:, 0].std(axis=0, ddof=1) / np.sqrt(3)
+        np.testing.assert_allclose(model.se_score_[0], error, rtol=1e-12)
 
 
 def test_a_class_of_one_row_is_no_obstacle():
@@ -850,10 +857,10 @@ def test_a_class_of_one_row_is_no_obstacle():
     y[y == 2] = 1
     y[17] = 2
     model = SoftmaxRegressionCV(CS, cv=KFold(5, shuffle=True, random_state=0)).fit(X3, y)
-    assert model.scores_.shape == (5, 3)
+    assert model.scores_[:, 0].shape == (5, 3)
     assert_regular(model)
     loo = SoftmaxRegressionCV(CS, cv="loo").fit(X3, y)
-    assert loo.scores_.shape == (120, 3)
+    assert loo.scores_[:, 0].shape == (120, 3)
     assert_regular(loo)
 
 
@@ -868,8 +875,8 @@ def test_many_classes_of_few_rows_are_scored():
     assert_regular(model)
     setting = softmax(X, y)
     expected = [setting.losses(C, folds[:1])[0] for C in CS]
-    np.testing.assert_allclose(model.scores_[0], expected, rtol=1e-3)
-    np.testing.assert_allclose(model.scores_[1], np.log(0.5 / (60 + 15)), rtol=1e-9)
+    np.testing.assert_allclose(model.scores_[0, 0], expected, rtol=1e-3)
+    np.testing.assert_allclose(model.scores_[1, 0], np.log(0.5 / (60 + 15)), rtol=1e-9)
 
 
 # --- leave-one-out ------------------------------------------------------------------------------
@@ -894,12 +901,12 @@ def test_leave_one_out_is_within_a_percent_of_refits(load):
     X, y = load(return_X_y=True)
     setting, Cs = softmax(X[::2], y[::2]), [0.01, 1.0]
     model = setting.cv(Cs, cv="loo")
-    assert model.scores_.shape == (setting.X.shape[0], 2)
+    assert model.scores_[:, 0].shape == (setting.X.shape[0], 2)
     expected = [left_out(setting, C).mean() for C in Cs]
-    np.testing.assert_allclose(model.mean_score_, expected, rtol=0.01)
-    np.testing.assert_allclose(model.mean_score_, model.scores_.mean(axis=0), rtol=1e-13)
-    error = model.scores_.std(axis=0, ddof=1) / np.sqrt(len(model.scores_))
-    np.testing.assert_allclose(model.se_score_, error, rtol=1e-12)
+    np.testing.assert_allclose(model.mean_score_[0], expected, rtol=0.01)
+    np.testing.assert_allclose(model.mean_score_[0], model.scores_[:, 0].mean(axis=0), rtol=1e-13)
+    error = model.scores_[:, 0].std(axis=0, ddof=1) / np.sqrt(len(model.scores_[:, 0]))
+    np.testing.assert_allclose(model.se_score_[0], error, rtol=1e-12)
 
 
 LEFT_OUT = [
@@ -920,21 +927,21 @@ def test_leave_one_out_of_every_kind_is_near_refits(name):
     """At C = 0.1, where one Newton step is nearly all of the way; less so of wide data."""
     setting = shortened(SETTINGS[name])
     model, expected = setting.cv([0.1], cv="loo"), left_out(setting, 0.1)
-    assert model.scores_.shape == (len(expected), 1)
+    assert model.scores_[:, 0].shape == (len(expected), 1)
     rtol = 0.05 if name == "wide" else 0.01
-    np.testing.assert_allclose(model.mean_score_, expected.mean(), rtol=rtol)
+    np.testing.assert_allclose(model.mean_score_[0], expected.mean(), rtol=rtol)
 
 
 def test_rows_count_their_weight_in_leave_one_out():
     """mean_score_ is the weighted mean; rows of weight zero have no score and do not count."""
     setting, weighty = SETTINGS["weights"], np.flatnonzero(WEIGHTS)
     model = setting.cv([0.01], cv="loo")
-    np.testing.assert_array_equal(np.isnan(model.scores_[:, 0]), WEIGHTS == 0)
-    mean = model.scores_[weighty, 0] @ WEIGHTS[weighty] / WEIGHTS.sum()
-    assert model.mean_score_[0] == pytest.approx(mean, rel=1e-13)
+    np.testing.assert_array_equal(np.isnan(model.scores_[:, 0, 0]), WEIGHTS == 0)
+    mean = model.scores_[weighty, 0, 0] @ WEIGHTS[weighty] / WEIGHTS.sum()
+    assert model.mean_score_[0, 0] == pytest.approx(mean, rel=1e-13)
     kept = setting._replace(X=X3[weighty], y=Y3[weighty], terms={"sample_weight": WEIGHTS[weighty]})
     brute = left_out(kept, 0.01) @ WEIGHTS[weighty] / WEIGHTS.sum()
-    assert model.mean_score_[0] == pytest.approx(brute, rel=0.01)
+    assert model.mean_score_[0, 0] == pytest.approx(brute, rel=0.01)
 
 
 @pytest.mark.parametrize("Cs", [[1.0], [0.1, 1.0, 10.0], [0.1, 1.0, 10.0, 20.0]], ids=len)
@@ -945,10 +952,10 @@ def test_weights_of_answers_count_in_leave_one_out(Cs):
     per_label = SigmoidRegressionCV(Cs, cv="loo", per_label=True).fit(
         A, ANSWERS, sample_weight=weight
     )
-    expected = (per_label.scores_ * weight[:, None]).sum(axis=(0, 2)) / weight.sum()
-    np.testing.assert_allclose(model.mean_score_, expected, rtol=1e-10)
-    label_means = (per_label.scores_ * weight[:, None]).sum(axis=0) / weight.sum(axis=0)
-    np.testing.assert_allclose(per_label.mean_score_, label_means, rtol=1e-12)
+    expected = (per_label.scores_[:, 0] * weight[:, None]).sum(axis=(0, 2)) / weight.sum()
+    np.testing.assert_allclose(model.mean_score_[0], expected, rtol=1e-10)
+    label_means = (per_label.scores_[:, 0] * weight[:, None]).sum(axis=0) / weight.sum(axis=0)
+    np.testing.assert_allclose(per_label.mean_score_[0], label_means, rtol=1e-12)
 
 
 def test_unknown_answers_do_not_count_in_leave_one_out():
@@ -956,19 +963,21 @@ def test_unknown_answers_do_not_count_in_leave_one_out():
     Y = with_holes(ANSWERS)
     model = SigmoidRegressionCV([1.0], cv="loo").fit(A, Y)
     per_label = SigmoidRegressionCV([1.0], cv="loo", per_label=True).fit(A, Y)
-    np.testing.assert_array_equal(np.isnan(per_label.scores_[:, 0]), np.isnan(Y))
+    np.testing.assert_array_equal(np.isnan(per_label.scores_[:, 0, 0]), np.isnan(Y))
     np.testing.assert_allclose(
-        per_label.mean_score_[0], np.nanmean(per_label.scores_[:, 0], axis=0)
+        per_label.mean_score_[0, 0], np.nanmean(per_label.scores_[:, 0, 0], axis=0)
     )
-    assert model.mean_score_[0] == pytest.approx(np.nanmean(per_label.scores_[:, 0]), rel=1e-12)
+    assert model.mean_score_[0, 0] == pytest.approx(
+        np.nanmean(per_label.scores_[:, 0, 0]), rel=1e-12
+    )
 
 
 def test_leave_one_out_chooses_by_its_own_error():
     """select="1se" over rows: the smallest C whose mean is within the best one's error."""
     model = SoftmaxRegressionCV(8, cv="loo", select="1se").fit(X3, Y3)
-    best = np.argmax(model.mean_score_)
-    least = model.mean_score_[best] - model.se_score_[best]
-    place = np.flatnonzero(model.mean_score_ >= least)[0]
+    best = np.argmax(model.mean_score_[0])
+    least = model.mean_score_[0, best] - model.se_score_[0, best]
+    place = np.flatnonzero(model.mean_score_[0] >= least)[0]
     assert place <= best and model.Cs_.tolist().index(model.C_) == place
 
 
@@ -1000,7 +1009,7 @@ def test_each_label_has_its_own_scores_and_strength(name):
         ],
         axis=2,
     )
-    assert_scores(model.scores_, expected, share=NEARLY_SEPARATED if "wide" in name else 1e-3)
+    assert_scores(model.scores_[:, 0], expected, share=NEARLY_SEPARATED if "wide" in name else 1e-3)
     np.testing.assert_array_equal(model.C_, np.array(CS)[expected.mean(axis=0).argmax(axis=0)])
     plain = setting.plain(model.C_, **TIGHT)
     np.testing.assert_allclose(model.coef_, plain.coef_, atol=1e-5)
@@ -1019,7 +1028,9 @@ def test_labels_chosen_together_are_those_chosen_one_by_one(cv, select):
     again = SigmoidRegressionCV(model.Cs_, per_label=True, **options).fit(A, ANSWERS)
     for label, y in enumerate(ANSWERS.T):
         alone = SigmoidRegressionCV(model.Cs_, **options).fit(A, y.astype(int))
-        np.testing.assert_allclose(again.scores_[:, :, label], alone.scores_, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(
+            again.scores_[:, 0, :, label], alone.scores_[:, 0], rtol=1e-3, atol=1e-4
+        )
         assert again.C_[label] == alone.C_
         np.testing.assert_allclose(again.coef_[label], alone.coef_[0], **SAME)
     np.testing.assert_array_equal(model.C_, again.C_)
@@ -1040,7 +1051,7 @@ def test_labels_may_be_scored_one_by_one_by_any_scorer():
             for label, threshold in enumerate(options["threshold"]):
                 known = ~np.isnan(Y[test, label])
                 expected = metric(Y[test, label][known], P[known, label], threshold)
-                assert model.scores_[fold, 0, label] == pytest.approx(expected, rel=1e-3)
+                assert model.scores_[fold, 0, 0, label] == pytest.approx(expected, rel=1e-3)
 
 
 def test_weights_of_answers_count_in_scores_of_each_label():
@@ -1054,7 +1065,7 @@ def test_weights_of_answers_count_in_scores_of_each_label():
             expected = accuracy_score(
                 ANSWERS[test, label], predicted, sample_weight=weight[test, label]
             )
-            assert model.scores_[fold, 0, label] == pytest.approx(expected)
+            assert model.scores_[fold, 0, 0, label] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -1063,11 +1074,11 @@ def test_weights_of_answers_count_in_scores_of_each_label():
 def test_classes_against_the_rest_may_each_have_their_own_strength(scoring, cv):
     """One class a row, per_label: each class is a label of its own, with its own C."""
     model = SigmoidRegressionCV(CS, cv=cv, per_label=True, scoring=scoring).fit(X3, TREES[Y3])
-    assert model.C_.shape == (3,) and model.scores_.shape[1:] == (3, 3)
+    assert model.C_.shape == (3,) and model.scores_[:, 0].shape[1:] == (3, 3)
     folds = list(StratifiedKFold(3).split(X3, Y3)) if cv == 3 else "loo"
     labels = SigmoidRegressionCV(CS, cv=folds, per_label=True, scoring=scoring)
     labels.fit(X3, one_hot(Y3))
-    np.testing.assert_allclose(model.scores_, labels.scores_, rtol=1e-6)
+    np.testing.assert_allclose(model.scores_[:, 0], labels.scores_[:, 0], rtol=1e-6)
     np.testing.assert_array_equal(model.predict(X3)[:3].shape, (3,))
 
 
@@ -1075,7 +1086,7 @@ def test_one_strength_for_all_labels_is_the_best_of_the_mean():
     """per_label=False: C_ is a number, the best of the mean over all answers."""
     model = SigmoidRegressionCV(6, cv=4).fit(A, ANSWERS)
     assert isinstance(model.C_, float)
-    assert model.Cs_.tolist().index(model.C_) == model.mean_score_.argmax()
+    assert model.Cs_.tolist().index(model.C_) == model.mean_score_[0].argmax()
 
 
 def test_a_label_known_in_one_fold_alone_has_no_error_and_its_best_strength():
@@ -1087,7 +1098,7 @@ def test_a_label_known_in_one_fold_alone_has_no_error_and_its_best_strength():
     options = {"cv": folds, "per_label": True}
     best = SigmoidRegressionCV(CS, **options).fit(A, Y)
     within = SigmoidRegressionCV(CS, select="1se", **options).fit(A, Y)
-    assert np.isnan(within.se_score_[:, 1]).all() and np.isnan(within.scores_[1, :, 1]).all()
+    assert np.isnan(within.se_score_[0, :, 1]).all() and np.isnan(within.scores_[1, 0, :, 1]).all()
     assert best.C_[1] == 100 == within.C_[1]
 
 
@@ -1187,7 +1198,7 @@ def test_weighted_scorers_score_with_routing_enabled(routing):
     for fold, (train, test) in enumerate(FOLDS[120]):
         plain = SoftmaxRegression().fit(X3[train], Y3[train], sample_weight=WEIGHTS[train])
         expected = plain.score(X3[test], Y3[test], sample_weight=WEIGHTS[test])
-        assert model.scores_[fold, 0] == pytest.approx(expected)
+        assert model.scores_[fold, 0, 0] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("kind", CV)
@@ -1227,8 +1238,8 @@ def test_the_number_of_threads_changes_nothing_beyond_rounding(name):
     """One thread and two give the same scores and path."""
     setting = SETTINGS[name]
     one, two = (setting.cv(cv=4, n_jobs=n) for n in (1, 2))
-    np.testing.assert_allclose(two.scores_, one.scores_, rtol=1e-6)
-    np.testing.assert_allclose(two.coef_path_, one.coef_path_, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(two.scores_[:, 0], one.scores_[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(two.coef_path_[0], one.coef_path_[0], rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.parametrize("kind", CV)
@@ -1237,7 +1248,7 @@ def test_verbose_prints_a_line_for_each_strength(kind, capsys):
     model = kind(CS, cv=3, verbose=1).fit(X3, Y3)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
-    for line, C, mean in zip(lines, CS, model.mean_score_, strict=True):
+    for line, C, mean in zip(lines, CS, model.mean_score_[0], strict=True):
         assert line.startswith(f"[{kind.__name__}]")
         assert f"{C:.3g}" in line and f"{mean:.6g}" in line
     kind(CS, cv=3).fit(X3, Y3)
@@ -1249,7 +1260,7 @@ def test_fitting_again_forgets_what_was_learned():
     model = SigmoidRegressionCV(CS, cv=3, per_label=True).fit(A, ANSWERS)
     assert model.C_.shape == (3,)
     model.set_params(per_label=False, Cs=[1.0]).fit(X2, Y2)
-    assert model.C_ == 1.0 and model.scores_.shape == (3, 1) and model.coef_.shape == (1, 4)
+    assert model.C_ == 1.0 and model.scores_[:, 0].shape == (3, 1) and model.coef_.shape == (1, 4)
     assert model.multilabel_ is False
 
 
@@ -1292,7 +1303,7 @@ def test_scores_of_odd_columns_are_those_of_refits(name):
     folds = FOLDS[120]
     model = setting.cv(5, cv=folds)
     expected = np.stack([setting.losses(C, folds) for C in model.Cs_], axis=1)
-    assert_scores(model.scores_, expected, share=NEARLY_SEPARATED)
+    assert_scores(model.scores_[:, 0], expected, share=NEARLY_SEPARATED)
 
 
 @pytest.mark.parametrize("spacing", [1e2, 1e4, 1e8])
@@ -1302,7 +1313,7 @@ def test_scores_do_not_depend_on_what_else_is_tried(spacing):
         setting = SETTINGS[name]
         folds = FOLDS[setting.X.shape[0]]
         alone, behind = setting.cv([1.0], cv=folds), setting.cv([1 / spacing, 1.0], cv=folds)
-        np.testing.assert_allclose(behind.scores_[:, 1], alone.scores_[:, 0], rtol=1e-3)
+        np.testing.assert_allclose(behind.scores_[:, 0, 1], alone.scores_[:, 0, 0], rtol=1e-3)
 
 
 @pytest.mark.parametrize("seed", [26, 28])
@@ -1319,4 +1330,4 @@ def test_refits_of_heavy_tails_in_all_units_reach_their_optimum(seed):
         plain = SoftmaxRegression(1e4).fit(X[train], y[train])
         exact_log_p = plain.predict_log_proba(X[test])[np.arange(len(test)), y[test]]
         log_p = np.maximum(exact_log_p, least)
-        assert model.scores_[fold, 0] == pytest.approx(log_p.mean(), rel=0.02)
+        assert model.scores_[fold, 0, 0] == pytest.approx(log_p.mean(), rel=0.02)

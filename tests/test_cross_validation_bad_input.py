@@ -176,7 +176,7 @@ def test_a_refused_fit_leaves_a_fitted_estimator_untouched(case):
 def test_splitters_that_cannot_split_labels_say_so(cv):
     """StratifiedKFold of label columns: its own message, which names the kind of y."""
     if isinstance(cv, LeaveOneOut):  # a splitter that takes any y
-        assert SigmoidRegressionCV([1.0], cv=cv).fit(X, Y).scores_.shape == (120, 1)
+        assert SigmoidRegressionCV([1.0], cv=cv).fit(X, Y).scores_[:, 0].shape == (120, 1)
         return
     with pytest.raises(ValueError, match="(?i)multilabel|cv="):
         SigmoidRegressionCV(CS, cv=cv).fit(X, np.maximum(Y, np.eye(3)[[0]]))
@@ -230,7 +230,7 @@ def test_too_few_iterations_are_told_of_once(kind, cv):
     with pytest.warns(ConvergenceWarning, match="max_iter") as caught:
         model = kind([10.0, 1e6], cv=cv, max_iter=1).fit(wild, y)
     assert len(caught) == 1 and caught[0].filename == __file__
-    assert np.isfinite(model.scores_).all() and np.isfinite(model.coef_path_).all()
+    assert np.isfinite(model.scores_[:, 0]).all() and np.isfinite(model.coef_path_[0]).all()
 
 
 def test_strengths_that_were_not_chosen_are_named_when_they_fail():
@@ -265,7 +265,7 @@ def test_separable_classes_with_a_free_feature_are_told_of_once():
     with pytest.warns(ConvergenceWarning, match="granted.*refused.*penalty_factor") as caught:
         model = SoftmaxRegressionCV(CS, cv=3, penalty_factor=[0, 1, 1, 1]).fit(X, side)
     assert len(caught) == 1
-    assert np.isfinite(model.scores_).all() and np.isfinite(model.coef_).all()
+    assert np.isfinite(model.scores_[:, 0]).all() and np.isfinite(model.coef_).all()
     assert model.converged_ is False
 
 
@@ -276,7 +276,7 @@ def test_labels_that_do_not_vary_are_told_of_once():
         with pytest.warns(UserWarning, match="never.*always") as caught:
             model = SigmoidRegressionCV(CS, cv=3, per_label=per_label).fit(X, table)
         assert len(caught) == 1
-        assert np.isfinite(model.scores_).all()
+        assert np.isfinite(model.scores_[:, 0]).all()
         np.testing.assert_array_equal(model.coef_[3:], 0)
 
 

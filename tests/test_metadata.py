@@ -39,7 +39,7 @@ def softmax(**parameters):
 def outcome(model, *arguments, **metadata):
     """The scores (folds, n_Cs) of a fit, or the name of the error that it raises."""
     try:
-        scores = model.fit(*arguments, **metadata).scores_
+        scores = model.fit(*arguments, **metadata).scores_[:, 0]
     except (TypeError, ValueError) as error:
         return type(error).__name__
     return np.reshape(scores[max(scores)] if isinstance(scores, dict) else scores, (-1, len(CS)))
@@ -88,7 +88,7 @@ def test_labels_are_scored_with_the_weights_that_a_scorer_requests(request_for_w
         plain = SoftmaxRegression(CS[0]).fit(X[train], Y[train, label], WEIGHTS[train])
         right = plain.predict(X[test]) == Y[test, label]
         expected = counted[test] @ right / counted[test].sum()
-        assert model.scores_[0, 0, label] == pytest.approx(expected)
+        assert model.scores_[0, 0, 0, label] == pytest.approx(expected)
 
 
 def test_score_gives_its_scorer_what_it_requests(routing):
@@ -110,7 +110,7 @@ def test_scores_by_name_count_the_weights_with_and_without_routing(scoring):
     expected = SoftmaxRegressionCV(CS, cv=3, scoring=scoring).fit(X, y, sample_weight=WEIGHTS)
     with sklearn.config_context(enable_metadata_routing=True):
         model = SoftmaxRegressionCV(CS, cv=3, scoring=scoring).fit(X, y, sample_weight=WEIGHTS)
-    np.testing.assert_array_equal(model.scores_, expected.scores_)
+    np.testing.assert_array_equal(model.scores_[:, 0], expected.scores_[:, 0])
 
 
 def share_above(y_true, y_pred, bound):
@@ -124,7 +124,7 @@ def test_other_metadata_reach_a_scorer_row_by_row(routing):
     model = SoftmaxRegressionCV([1.0], cv=FOLDS, scoring=scorer).fit(X, y, limit=WEIGHTS)
     for fold, (train, test) in enumerate(FOLDS):
         right = SoftmaxRegression().fit(X[train], y[train]).predict(X[test]) == y[test]
-        assert model.scores_[fold, 0] == pytest.approx(right[WEIGHTS[test] > 1].mean())
+        assert model.scores_[fold, 0, 0] == pytest.approx(right[WEIGHTS[test] > 1].mean())
 
 
 def test_groups_go_to_the_splitter_that_requests_them(routing):
@@ -154,7 +154,7 @@ def test_weights_for_the_scorer_go_through_a_pipeline(routing):
     train, test = FOLDS[0]
     plain = SoftmaxRegression(CS[0]).fit(X[train], y[train], WEIGHTS[train])
     expected = accuracy_score(y[test], plain.predict(X[test]))
-    assert pipeline[-1].scores_[0, 0] == pytest.approx(expected)
+    assert pipeline[-1].scores_[0, 0, 0] == pytest.approx(expected)
 
 
 def test_metadata_without_routing_are_refused():

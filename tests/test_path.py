@@ -104,7 +104,7 @@ def test_a_trail_that_no_polynomial_foretells_is_expected_where_it_is():
 
 def test_a_grid_begins_where_no_model_gains_a_percent(posed):
     """F* >= 0.99 F(null) at the first C; evenly spaced in log C, and of the length asked for."""
-    Cs = C_values(posed.objective, 7)
+    Cs = C_values(posed.objective, 7, None, monitor)
     assert Cs.shape == (7,) and (np.diff(Cs) > 0).all()
     np.testing.assert_allclose(np.diff(np.log(Cs), 2), 0, atol=1e-9)
     at_least_C = posed.objective.at_strength(Cs[0])
@@ -119,7 +119,7 @@ def test_a_grid_of_what_no_strength_changes_is_any_grid(one_thread):
     """Constant columns, or no penalty at all: from 1e-4 to 1e4."""
     for options in ({"X": np.full((40, 6), 3.0)}, {"penalty": "no penalty"}):
         case = make(one_thread, **options)
-        np.testing.assert_allclose(C_values(case.objective, 3), [1e-4, 1, 1e4])
+        np.testing.assert_allclose(C_values(case.objective, 3, None, monitor), [1e-4, 1, 1e4])
 
 
 # ---- Refits -------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def test_every_method_answers_as_logistic_regression_does(K):
 
 @pytest.mark.parametrize("kind", [SoftmaxRegression, SigmoidRegression])
 def test_n_iter_is_an_array_as_that_of_logistic_regression(kind):
-    """`n_iter_` is (1,) after any fit, epochs and chunks too; of the CV classes (n_Cs,)."""
+    """`n_iter_` is (1,) after any fit, by epochs or chunks, of the CV classes (n_ratios, n_Cs)."""
     X, y = overlapping()
     shape = LogisticRegression().fit(X, y).n_iter_.shape
     epochs = kind(solver=MiniBatch(n_epochs=3), random_state=0)
@@ -108,8 +108,8 @@ def test_n_iter_is_an_array_as_that_of_logistic_regression(kind):
         assert model.n_iter_.shape == shape == (1,) and model.n_iter_.dtype.kind == "i"
         assert model.n_iter_ == (n_iter or len(model.loss_curve_))
     chosen = (SoftmaxRegressionCV if kind is SoftmaxRegression else SigmoidRegressionCV)(4)
-    assert chosen.fit(X, y).n_iter_.shape == (4,) and (chosen.n_iter_ >= 1).all()
-    assert chosen.n_iter_[chosen.Cs_ == chosen.C_] == len(chosen.loss_curve_)
+    assert chosen.fit(X, y).n_iter_.shape == (1, 4) and (chosen.n_iter_ >= 1).all()
+    assert chosen.n_iter_[0, chosen.Cs_ == chosen.C_] == len(chosen.loss_curve_)
 
 
 @pytest.mark.parametrize("K", [2, 3])
@@ -200,7 +200,7 @@ def test_no_iterations_leave_a_path_at_the_null_model(kind):
     with pytest.warns(ConvergenceWarning, match="max_iter=0") as caught:
         model = kind([0.1, 1.0], max_iter=0).fit(X, y)
     assert len(caught) == 1 and model.converged_ is False
-    assert not model.coef_path_.any() and model.n_iter_.tolist() == [0, 0]
+    assert not model.coef_path_[0].any() and model.n_iter_.tolist() == [[0, 0]]
     assert not regularization_path(X, y, 2, estimator=SoftmaxRegression(max_iter=0)).converged.any()
 
 

@@ -107,7 +107,7 @@ def test_a_fold_that_lacks_a_class_is_scored_by_all_probabilities(scoring):
     """Each column is that of its class, also of one that the held-out rows do not hold."""
     model = SoftmaxRegressionCV(CS, cv=FOLDS, scoring=scoring).fit(X, RARE)
     expected = [[BY_HAND[scoring](P, Y) for P, Y in held_out(RARE, C)] for C in CS]
-    np.testing.assert_allclose(model.scores_, np.transpose(expected), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(model.scores_[:, 0], np.transpose(expected), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("scoring", ["neg_brier_score", "top_k_accuracy"], indirect=True)
@@ -116,7 +116,7 @@ def test_a_fold_whose_class_no_other_row_has_is_scored(scoring):
     labels, folds = np.repeat([0, 1, 2], 40), list(KFold(3).split(X))
     model = SoftmaxRegressionCV(CS, cv=KFold(3), scoring=scoring).fit(X, labels)
     expected = [[BY_HAND[scoring](P, Y) for P, Y in held_out(labels, C, folds)] for C in CS]
-    np.testing.assert_allclose(model.scores_, np.transpose(expected), rtol=1e-3)
+    np.testing.assert_allclose(model.scores_[:, 0], np.transpose(expected), rtol=1e-3)
 
 
 def test_a_score_that_does_not_exist_is_left_out_with_one_warning():
@@ -125,10 +125,10 @@ def test_a_score_that_does_not_exist_is_left_out_with_one_warning():
         model = SoftmaxRegressionCV([1e-4, *CS], cv=FOLDS, scoring="roc_auc_ovr").fit(X, RARE)
     assert len(caught) == 1 and caught[0].filename == __file__
     expected = np.array([[mean_auc(P, Y) for P, Y in held_out(RARE, C)] for C in model.Cs_])
-    np.testing.assert_allclose(model.scores_, expected.T, rtol=1e-3)
+    np.testing.assert_allclose(model.scores_[:, 0], expected.T, rtol=1e-3)
     known = expected[:, :2]
-    np.testing.assert_allclose(model.mean_score_, known.mean(axis=1), rtol=1e-3)
-    np.testing.assert_allclose(model.se_score_, known.std(axis=1), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(model.mean_score_[0], known.mean(axis=1), rtol=1e-3)
+    np.testing.assert_allclose(model.se_score_[0], known.std(axis=1), rtol=1e-3, atol=1e-4)
     assert model.Cs_[known.mean(axis=1).argmax()] == model.C_
 
 
@@ -138,7 +138,7 @@ def test_a_metric_that_takes_no_absent_class_has_no_score_there():
     with pytest.warns(UserWarning, match="average_precision.* 2 of 4 folds") as caught:
         model = SoftmaxRegressionCV(CS, cv=FOLDS, scoring="average_precision").fit(X, codes)
     assert len(caught) == 1
-    assert np.isfinite(model.scores_[:2]).all() and np.isnan(model.scores_[2:]).all()
+    assert np.isfinite(model.scores_[:2, 0]).all() and np.isnan(model.scores_[2:, 0]).all()
 
 
 @pytest.mark.parametrize("scoring", ["roc_auc_ovr", "roc_auc_ovo_weighted"])
@@ -165,7 +165,7 @@ def test_means_over_predicted_classes_are_over_those_that_occur():
         true, predicted = Y > 0, P.max(axis=1, keepdims=True) <= P
         occurs = (true | predicted).any(axis=0)
         f1 = 2 * (true & predicted).sum(axis=0) / np.maximum((true * 1 + predicted).sum(axis=0), 1)
-        assert model.scores_[fold, 1] == pytest.approx(f1[occurs].mean(), rel=1e-3)
+        assert model.scores_[fold, 0, 1] == pytest.approx(f1[occurs].mean(), rel=1e-3)
 
 
 def test_what_a_metric_says_of_scores_that_exist_is_heard():
@@ -186,7 +186,7 @@ def test_scores_of_such_folds_are_those_of_logistic_regression_cv(scoring):
     theirs = LogisticRegressionCV(Cs=CS, l1_ratios=(0,), cv=FOLDS, scoring=scoring, **parameters)
     theirs.fit(X, RARE)
     ours = SoftmaxRegressionCV(CS, cv=FOLDS, scoring=scoring).fit(X, RARE)
-    np.testing.assert_allclose(ours.scores_, theirs.scores_[:, 0], rtol=1e-3)
+    np.testing.assert_allclose(ours.scores_[:, 0], theirs.scores_[:, 0], rtol=1e-3)
 
 
 @pytest.mark.parametrize("scoring", ["neg_brier_score", "f1", "average_precision"])
@@ -205,7 +205,7 @@ def test_the_second_of_two_classes_is_the_positive_one(scoring):
                 "f1": lambda p, yes: f1_score(yes, p > 0.5),
                 "average_precision": lambda p, yes: average_precision_score(yes, p),
             }[scoring](p, positive)
-            assert model.scores_[fold, 0] == pytest.approx(expected, rel=1e-3, abs=1e-6)
+            assert model.scores_[fold, 0, 0] == pytest.approx(expected, rel=1e-3, abs=1e-6)
 
 
 def test_what_a_scorer_was_made_with_stays():
@@ -216,16 +216,16 @@ def test_what_a_scorer_was_made_with_stays():
     train, test = FOLDS[0]
     predicted = SoftmaxRegression(CS[0]).fit(X[train], labels[train]).predict(X[test])
     expected = f1_score(labels[test] == "no", predicted == "no")
-    assert model.scores_[0, 0] == pytest.approx(expected)
+    assert model.scores_[0, 0, 0] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("scoring", ["roc_auc_ovr", "top_k_accuracy", "neg_log_loss", "accuracy"])
 def test_the_order_of_classes_changes_no_score(scoring):
     """Metrics get columns in the order in which they expect them."""
-    expected = SoftmaxRegressionCV(CS, cv=3, scoring=scoring).fit(X, TREES[y]).scores_
+    expected = SoftmaxRegressionCV(CS, cv=3, scoring=scoring).fit(X, TREES[y]).scores_[:, 0]
     order = ["cedar", "ash", "birch"]
     model = SoftmaxRegressionCV(CS, cv=3, scoring=scoring, classes=order).fit(X, TREES[y])
-    np.testing.assert_allclose(model.scores_, expected, rtol=1e-4)
+    np.testing.assert_allclose(model.scores_[:, 0], expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("order", [["no", "yes"], ["yes", "no"]])
@@ -235,7 +235,7 @@ def test_the_order_of_two_classes_changes_no_area(order):
     model = SoftmaxRegressionCV(CS, cv=FOLDS, scoring="roc_auc", classes=order).fit(X, labels)
     for fold, (P, Y) in enumerate(held_out(labels, CS[1])):
         expected = pairs_in_order(P[:, 1], Y[:, 1] > 0)
-        assert model.scores_[fold, 1] == pytest.approx(expected, rel=1e-3)
+        assert model.scores_[fold, 0, 1] == pytest.approx(expected, rel=1e-3)
 
 
 def test_a_callable_sees_the_classes_in_the_order_of_the_estimator():
@@ -250,7 +250,7 @@ def test_a_callable_sees_the_classes_in_the_order_of_the_estimator():
     model = SoftmaxRegressionCV(CS, cv=FOLDS, scoring=ranked, classes=order).fit(X, TREES[y])
     train, test = FOLDS[0]
     plain = SoftmaxRegression(CS[0], classes=order).fit(X[train], TREES[y][train])
-    assert model.scores_[0, 0] == pytest.approx(ranked(plain, X[test], TREES[y][test]), rel=1e-4)
+    assert model.scores_[0, 0, 0] == pytest.approx(ranked(plain, X[test], TREES[y][test]), rel=1e-4)
 
 
 # --- what a callable sees is the fit without the fold ---------------------------------------------
@@ -343,7 +343,7 @@ def test_an_earlier_fit_leaves_nothing_that_a_callable_sees():
         return float(hasattr(estimator, "C_") or hasattr(estimator, "feature_names_in_"))
 
     model = SoftmaxRegressionCV(CS, cv=3).fit(FRAME, y).set_params(scoring=look).fit(X, y)
-    assert not model.scores_.any()
+    assert not model.scores_[:, 0].any()
 
 
 # --- labels that are constant in a fold -----------------------------------------------------------
@@ -370,15 +370,15 @@ def test_labels_are_scored_where_they_vary():
         for fold, (train, test) in enumerate(FOLDS):
             yes = Y[test, label] > 0
             for at, C in enumerate(CS):
-                score = model.scores_[fold, at, label]
+                score = model.scores_[fold, 0, at, label]
                 if yes.all() or not yes.any():
                     assert np.isnan(score)
                     continue
                 plain = SoftmaxRegression(C).fit(X[train], Y[train, label])
                 expected = pairs_in_order(plain.decision_function(X[test]), yes)
                 assert score == pytest.approx(expected, abs=1e-3)
-    assert np.isnan(model.scores_[:, :, 3]).all()
-    best = np.nanmean(model.scores_[:, :, :3], axis=0).argmax(axis=0)
+    assert np.isnan(model.scores_[:, 0, :, 3]).all()
+    best = np.nanmean(model.scores_[:, 0, :, :3], axis=0).argmax(axis=0)
     np.testing.assert_array_equal(model.C_[:3], np.take(CS, best))
     np.testing.assert_array_equal(model.coef_[3], 0)
 
@@ -396,14 +396,14 @@ def test_all_labels_are_scored_at_once_where_all_vary():
     Y = labelled()[:, :3]
     with pytest.warns(UserWarning, match="2 of 4 folds, fold 2") as caught:
         model = SigmoidRegressionCV(CS, cv=FOLDS, scoring="roc_auc").fit(X, Y)
-    assert len(caught) == 1 and np.isnan(model.scores_[2:]).all()
+    assert len(caught) == 1 and np.isnan(model.scores_[2:, 0]).all()
     train, test = FOLDS[0]
     plain = [SoftmaxRegression(CS[0]).fit(X[train], yes) for yes in Y[train].T]
     scores = [
         roc_auc_score(yes, model.decision_function(X[test]))
         for model, yes in zip(plain, Y[test].T, strict=True)
     ]
-    assert model.scores_[0, 0] == pytest.approx(np.mean(scores), abs=1e-3)
+    assert model.scores_[0, 0, 0] == pytest.approx(np.mean(scores), abs=1e-3)
 
 
 # --- class probabilities --------------------------------------------------------------------------
@@ -434,7 +434,7 @@ def test_class_probabilities_have_the_expected_score(scoring, weight):
             P = plain.predict_proba(X[test])
             rows = sum(Y[test, k] * EXPECTED[scoring](P, k) for k in range(3))
             expected = s[test] @ rows / s[test].sum()
-            assert model.scores_[fold, at] == pytest.approx(expected, rel=1e-3)
+            assert model.scores_[fold, 0, at] == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize("scoring", ["accuracy", "roc_auc_ovr", "f1_macro", "top_k_accuracy"])
@@ -442,7 +442,7 @@ def test_an_indicator_matrix_is_scored_as_labels_are(scoring):
     """One 1 a row: the same scores as of the classes themselves, and the same by `score`."""
     of_classes = SoftmaxRegressionCV(CS, cv=KFold(3), scoring=scoring).fit(X, y)
     model = SoftmaxRegressionCV(CS, cv=KFold(3), scoring=scoring).fit(X, one_hot(y))
-    np.testing.assert_allclose(model.scores_, of_classes.scores_, rtol=1e-9)
+    np.testing.assert_allclose(model.scores_[:, 0], of_classes.scores_[:, 0], rtol=1e-9)
     assert model.score(X, one_hot(y)) == pytest.approx(model.score(X, y))
 
 
@@ -457,7 +457,7 @@ def test_a_callable_gets_class_probabilities_as_they_are():
     model = SoftmaxRegressionCV(CS, cv=KFold(3), scoring=squared).fit(X, Y)
     train, test = next(KFold(3).split(X))
     plain = SoftmaxRegression(CS[0]).fit(X[train], Y.iloc[train])
-    assert model.scores_[0, 0] == pytest.approx(squared(plain, X[test], Y.iloc[test]), rel=1e-4)
+    assert model.scores_[0, 0, 0] == pytest.approx(squared(plain, X[test], Y.iloc[test]), rel=1e-4)
 
 
 def test_a_score_of_rows_that_have_none_is_nan_with_a_warning():

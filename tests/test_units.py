@@ -301,12 +301,12 @@ def test_scores_do_not_depend_on_the_unit_of_weights(cv, power):
     scale = 2.0**power
     plain = SoftmaxRegressionCV([1.0, 10.0], cv=cv).fit(GRID, CLASS, WEIGHT)
     model = SoftmaxRegressionCV([1 / scale, 10 / scale], cv=cv).fit(GRID, CLASS, WEIGHT * scale)
-    np.testing.assert_allclose(model.mean_score_, plain.mean_score_, rtol=1e-5)
+    np.testing.assert_allclose(model.mean_score_[0], plain.mean_score_[0], rtol=1e-5)
     score = model.score(GRID, CLASS, WEIGHT * scale)
     assert score == pytest.approx(plain.score(GRID, CLASS, WEIGHT), rel=1e-4)
     y = np.where(np.arange(200) == 3, 7, CLASS)  # a class of a single row
     lacking = SoftmaxRegressionCV([10 / scale], cv=[(np.arange(10, 200), np.arange(10))])
-    assert np.isfinite(lacking.fit(GRID, y, WEIGHT * scale).mean_score_).all()
+    assert np.isfinite(lacking.fit(GRID, y, WEIGHT * scale).mean_score_[0]).all()
 
 
 def test_weights_without_a_sum_are_an_error_that_names_them():

@@ -256,6 +256,21 @@ def check_l1_ratio(l1_ratio: Any) -> float:
     )
 
 
+def check_l1_ratios(l1_ratios: Any) -> NDArray[np.float64]:
+    """Return the shares of the sparse part to try, (n_ratios,), in the order given."""
+    values = np.asarray(l1_ratios, dtype=object)  # as they are: no text is read as a number
+    numbers_only = values.ndim == 1 and values.size > 0 and all(map(_is_number, values))
+    if not numbers_only or not all(0 <= value <= 1 for value in values):
+        raise ValueError(
+            f"l1_ratios={shown(l1_ratios)} must be one or more numbers from 0 (ridge) to 1 "
+            "(lasso), such as (0, 0.5, 1)."
+        )
+    ratios = values.astype(np.float64)
+    if len(np.unique(ratios)) < len(ratios):
+        raise ValueError(f"l1_ratios={shown(l1_ratios)} must name each ratio once.")
+    return ratios
+
+
 def check_l1_groups(groups: Any, names: NDArray | None, factor: NDArray) -> NDArray | None:
     """Return the numbers of the features' groups, (n_features,), or None: features by themselves.
 

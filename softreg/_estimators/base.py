@@ -10,7 +10,7 @@ import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,6 +50,19 @@ _BLOCK_VALUES = 2**20
 _MOST_NAMED = 10
 
 
+class Strength(NamedTuple):
+    """How strong the penalty of all scores is, (1,), or that of each, (K,).
+
+    Attributes
+    ----------
+    C : ndarray, its inverse strength
+    l1_ratio : ndarray, the share of the sparse part
+    """
+
+    C: NDArray[np.float64]
+    l1_ratio: NDArray[np.float64]
+
+
 class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     """A linear classifier: scores z = W x + b + offset, from which predictions are made.
 
@@ -81,8 +94,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         """Return the fitted attributes that only this model has, with a value a problem, (B,)."""
 
     @abstractmethod
-    def _inverse_strengths(self, encoding: Encoding) -> NDArray:
-        """Return C of the fit, (1,), or those of the labels, (n_labels,)."""
+    def _strength(self, encoding: Encoding) -> Strength:
+        """Return the strength of the fit's penalty."""
 
     def decision_function(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
         """Return the scores z = W x + b + offset.
@@ -475,39 +488,38 @@ def read_sample(
 
 def penalty_of(
     estimator: LinearClassifier,
-    C: NDArray,
+    strength: Strength,
     unit: NDArray,
     features: dict[str, Any],
     over_scores: bool,
 ) -> Penalty:
-    """Return the penalty at inverse strengths C, (1,) or (K,), on features divided by `unit` (d,).
+    """Return an estimator's penalty, of this strength, on features divided by `unit` (d,).
 
     There is none on a feature whose unit is zero. `features` are the fitted attributes that
     describe the columns; `over_scores` says whether groups hold the coefficients of all scores.
     """
     names = features.get("feature_names_in_")
     factor = validation.check_penalty_factor(estimator.penalty_factor, len(unit), names)
-    l1_ratio = validation.check_l1_ratio(estimator.l1_ratio)
     labels = validation.check_l1_groups(estimator.l1_groups, names, factor)
     groups = Groups(labels, over_scores and estimator.l1_groups is not None)
-    return ElasticNet.from_C(C, factor * (unit > 0), l1_ratio, groups)
+    return ElasticNet.from_C(strength.C, factor * (unit > 0), strength.l1_ratio, groups)
 
 
 def pose(
     estimator: LinearClassifier,
     rows: Rows,
     encoding: Encoding,
-    C: NDArray,
+    strength: Strength,
     features: dict[str, Any],
 ) -> Objective:
-    """Return the objective that an estimator minimises at inverse strengths C, (1,) or (K,).
+    """Return the objective that an estimator minimises, its penalty being of this strength.
 
     `rows` are in the user's units, their targets encoded by `encoding`; `features` are the fitted
     attributes that describe the columns.
     """
     moments = rows.totals.moments
     unit = moments.deviation if standardizes(estimator) else np.ones_like(moments.deviation)
-    penalty = penalty_of(estimator, C, unit, features, encoding.link.exclusive)
+    penalty = penalty_of(estimator, strength, unit, features, encoding.link.exclusive)
     return Objective.in_working_coordinates(encoding.link, rows, penalty, unit)
 
 

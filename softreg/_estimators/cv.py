@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Self
 
@@ -20,46 +19,35 @@ from softreg._encoding import validation
 from softreg._encoding.answers import Encoding, Sample
 from softreg._estimators.base import (
     LinearClassifier,
-    coefficient_path,
+    Strength,
     has_intercept,
     monitor_of,
     pose,
-    prediction_attributes,
     read_sample,
     standardizes,
     threads_of,
 )
 from softreg._estimators.metadata import Metadata, requested_metadata, router_of
 from softreg._model.objective import Objective
-from softreg._selection.cv_scores import (
-    best_index,
+from softreg._rows.memory import MemoryRows
+from softreg._selection.cv_scores import FoldScores, HeldOutScores, RowScores
+from softreg._selection.folds import folds_of, leaves_one_out
+from softreg._selection.path import C_values
+from softreg._selection.refits import Fold
+from softreg._selection.scoring.choice import (
+    Candidates,
+    ScoredPath,
     check_finite,
-    fold_scores,
-    folds_of,
-    leaves_one_out,
     missing_scores_warning,
-    one_standard_error_index,
-    row_scores,
     summary,
 )
-from softreg._selection.path import C_values, PathPoint, path_points
-from softreg._selection.refits import refits_in_groups
-from softreg._selection.scorers import held_out_scorer
-from softreg._selection.scoring import Classifier, LogLoss, Scored, as_labels, stacked
+from softreg._selection.scoring.scorers import held_out_scorer
+from softreg._selection.scoring.scores import LogLoss, as_labels, stacked
 from softreg.solvers.base import Result
-
-# Refits to this estimate of (F - F*) / F have mean scores within 2e-5 of converged ones, also where
-# classes are nearly separated (digits at C = 10,000); that is far below the noise of any score.
-_REFIT_TOL = 1e-9
-
-# Scores at a point of the path, given the fit to all rows there.
-ScoresAt = Callable[[PathPoint, Classifier], Scored]
 
 
 class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
-    """A linear classifier whose C is chosen on held-out rows: of the ridge, so far."""
-
-    l1_ratio, l1_groups = 0.0, None
+    """A linear classifier whose C and l1_ratio are chosen on held-out rows."""
 
     @abstractmethod
     def _has_C_per_label(self, encoding: Encoding) -> bool:
@@ -74,7 +62,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         groups: ArrayLike | None = None,
         **params: Any,
     ) -> Self:
-        """Choose C by cross-validation, and fit the coefficients to all rows.
+        """Choose C and l1_ratio by cross-validation, and fit the coefficients to all rows.
 
         Parameters
         ----------
@@ -104,7 +92,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         Warns
         -----
         sklearn.exceptions.ConvergenceWarning
-            Once, with the values of C whose optimum was not reached or does not exist.
+            Once, with the C and l1_ratio whose optimum was not reached or does not exist.
         UserWarning
             As in `fit` of `SoftmaxRegression` and `SigmoidRegression`. Once, if `scoring` has no
             score for some folds, as where held-out rows lack a class: C is chosen by the others.
@@ -120,48 +108,37 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         metadata = requested_metadata(self, "fit", given, params)
         sample, features = read_sample(self, X, y, sample_weight, offset)
         select, Cs = validation.check_select(self.select), validation.check_Cs(self.Cs)
+        l1_ratios = validation.check_l1_ratios(self.l1_ratios)
+        labelled = as_labels(sample) if self._has_C_per_label(sample.encoding) else sample
+        held_out = self._held_out(labelled, X, y, features, metadata, by_row)
         with threads_of(self) as threads:
             rows = sample.rows(has_intercept(self), threads)
-            objective = pose(self, rows, sample.encoding, np.ones(1), features)
-            labelled = as_labels(sample) if self._has_C_per_label(sample.encoding) else sample
-            scores_at, n_refits = self._held_out_scores(objective, labelled, X, y, metadata, by_row)
-            Cs = C_values(objective, Cs)
-            path = path_points(objective, Cs, partial(monitor_of, self), n_refits)
-            results, scored = self._scored_path(path, labelled.encoding, scores_at, features)
-            # Where nothing varies any C will do, and it need not have a score.
-            constant = objective.constant_problems
-        indifferent = constant if scored.values.ndim > 2 else constant.all()
-        warning = missing_scores_warning(self.scoring, scored, indifferent)
-        mean, error = summary(scored)
-        index = best_index(mean) if select == "best" else one_standard_error_index(mean, error)
-        result = result_at(results, index)
-        coef_path, intercept_path = coefficient_path(results)
-        attributes = {
-            **self._attributes_of_fit(result, sample.encoding, rows),
-            "n_iter_": np.array([of_C.n_iter for of_C in results]),
-            "C_": Cs[index] if index.ndim else float(Cs[index]),
-            "Cs_": Cs,
-            "coef_path_": coef_path,
-            "intercept_path_": intercept_path,
-            "scores_": scored.values,
-            "mean_score_": mean,
-            "se_score_": error,
-        }
-        self._store(features | attributes)
-        self._warn_of_path(sample.encoding, results, result, warning)
+            posed = partial(self._posed, sample.encoding, features)
+            paths = [self._scored_path(posed, rows, held_out, Cs, ratio) for ratio in l1_ratios]
+        candidates = Candidates(l1_ratios, paths)
+        warning = missing_scores_warning(self.scoring, candidates.scored, candidates.indifferent)
+        index = candidates.index_by(select)
+        result = candidates.result_at(index)
+        of_fit = self._attributes_of_fit(result, sample.encoding, rows)
+        self._store(features | of_fit | candidates.attributes(index))
+        self._warn_of_path(sample.encoding, candidates, result, warning)
         return self
 
     @property
     def results_(self) -> Any:
-        """Score of each C and fold (and label), a row each: a pandas DataFrame."""
+        """Score of each fold, l1_ratio and C (and label), a row each: a pandas DataFrame."""
         import pandas as pd
 
-        scores = self.scores_
-        axes: dict[str, Any] = {"fold": np.arange(len(scores)), "C": self.Cs_}
-        if scores.ndim > 2:
-            axes["label"] = self.classes_
+        labels = {"label": self.classes_} if self.scores_.ndim > 3 else {}
+        Cs = np.broadcast_to(self.Cs_, self.scores_.shape[1:3])
+        axes = {"fold": np.arange(len(self.scores_)), "l1_ratio": self.l1_ratios_}
+        axes |= {"C": np.arange(Cs.shape[1])} | labels
         index = pd.MultiIndex.from_product(list(axes.values()), names=list(axes))
-        return pd.DataFrame({"score": scores.ravel()}, index=index).reset_index()
+        frame = index.to_frame(index=False)
+        frame["C"] = np.tile(Cs.repeat(self.scores_[0, 0, 0].size), len(self.scores_))
+        frame["n_features"] = np.tile(self.n_features_path_.ravel(), len(self.scores_))
+        frame["score"] = self.scores_.ravel()
+        return frame
 
     def score(
         self,
@@ -224,109 +201,89 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         """
         return router_of(self, super().get_metadata_routing())
 
-    def _inverse_strengths(self, encoding: Encoding) -> NDArray:
-        return np.atleast_1d(self.C_)
+    def _strength(self, encoding: Encoding) -> Strength:
+        return Strength(np.atleast_1d(self.C_), np.atleast_1d(self.l1_ratio_))
 
-    def _held_out_scores(
-        self, objective: Objective, sample: Sample, X: Any, y: Any, metadata: Metadata, by_row: bool
-    ) -> tuple[ScoresAt, int]:
-        """Return what scores rows by fits without them, and how many fits that takes at each C.
+    def _posed(
+        self, encoding: Encoding, features: dict[str, Any], l1_ratio: float, rows: MemoryRows
+    ) -> Objective:
+        """Return the objective of rows in the user's units, with C = 1."""
+        return pose(self, rows, encoding, Strength(np.ones(1), np.array([l1_ratio])), features)
 
-        The sample is encoded as it is scored.
-        `by_row` says whether each row is left out alone, or each fold of `cv`.
+    def _held_out(
+        self,
+        sample: Sample,
+        X: Any,
+        y: Any,
+        features: dict[str, Any],
+        metadata: Metadata,
+        by_row: bool,
+    ) -> HeldOutScores:
+        """Return what scores rows of a sample, encoded as it is scored, by fits without them.
+
+        `features` are the fitted attributes that describe the columns of X; `by_row` says whether
+        each row is left out alone, or each fold of `cv`.
         """
         encoding, answers = sample.encoding, sample.answers
         per_label = self._has_C_per_label(encoding)
-        scores_at: ScoresAt
+        classifier = copy.copy(self)  # without what an earlier fit left
+        classifier._store(features | {"classes_": encoding.classes} | encoding.fitted_attributes)
+        held_out: HeldOutScores
         if by_row:
-            count, n_refits = answers.y.shape[0], 0  # but for the few rows that have to be refitted
-            scores_at = partial(row_scores, LogLoss(encoding, answers, per_label))
+            log_loss = LogLoss(encoding, answers, per_label)
+            held_out = RowScores(answers.y.shape[0], log_loss, classifier)
         else:
             scorer = held_out_scorer(
                 self.scoring, X, y, encoding, answers, metadata.scorer, per_label
             )
             folds = folds_of(self.cv, X, y, answers, metadata.splitter)
-            tol, count = max(validation.check_tol(self.tol), _REFIT_TOL), len(folds)
-            n_refits = count
-            refits = refits_in_groups(objective, folds, tol, standardizes(self))
-            scores_at = partial(fold_scores, refits, scorer)
-        if self.select == "1se" and count < 2:
+            held_out = FoldScores(folds, scorer, classifier, standardizes(self))
+        if self.select == "1se" and held_out.count < 2:
             raise ValueError(
                 'select="1se" needs the standard error of two or more scores, and '
-                f'cv={validation.shown(self.cv)} gives {count}; choose select="best", or more '
-                "folds."
+                f'cv={validation.shown(self.cv)} gives {held_out.count}; choose select="best", or '
+                "more folds."
             )
-        return scores_at, n_refits
+        return held_out
 
     def _scored_path(
         self,
-        path: Iterable[PathPoint],
-        encoding: Encoding,
-        scores_at: ScoresAt,
-        features: dict[str, Any],
-    ) -> tuple[list[Result], Scored]:
-        """Return the fits to all rows at each C, and their held-out scores.
+        posed: Callable[[float, MemoryRows], Objective],
+        rows: MemoryRows,
+        held_out: HeldOutScores,
+        Cs: int | NDArray,
+        l1_ratio: float,
+    ) -> ScoredPath:
+        """Return the fits to all rows with one l1_ratio at each C, and their held-out scores."""
+        of_ratio, new_monitor = partial(posed, l1_ratio), partial(monitor_of, self)
+        objective = of_ratio(rows)
 
-        These are (count, n_Cs), or (count, n_Cs, L), of as many folds or rows. `features` are the
-        fitted attributes that describe the columns of X.
-        """
+        def without_fold(fold: Fold) -> Objective:
+            return of_ratio(rows.replaced(weight=rows.weights * fold.train))
+
+        values = C_values(objective, Cs, None, new_monitor)
         results, scored, verbose = [], [], validation.check_verbose(self.verbose)
-        for path_point in path:
-            C, result = path_point.C, path_point.result
+        for point, at_point in held_out.scored_points(objective, without_fold, values, new_monitor):
+            result = point.result
             validation.check_no_overflow(result.objective, result.coef)
-            classifier = copy.copy(self)  # without what an earlier fit left
-            classifier._store(
-                features | prediction_attributes(encoding, result.coef, result.intercept)
-            )
-            scored.append(scores_at(path_point, classifier))
-            check_finite(self.scoring, C, scored[-1])
+            check_finite(self.scoring, point.C, at_point)
             results.append(result)
+            scored.append(at_point)
             if verbose:
-                F, mean = result.objective.sum(), summary(scored[-1])[0].mean()
-                print(f"[{type(self).__name__}] C = {C:.3g}: F = {F:.10g}, score {mean:.6g}")
-        return results, stacked(scored, axis=1)
+                F, mean = result.objective.sum(), summary(at_point)[0].mean()
+                print(f"[{type(self).__name__}] C = {point.C:.3g}: F = {F:.10g}, score {mean:.6g}")
+        return ScoredPath(values, results, stacked(scored, axis=1), objective.constant_problems)
 
     def _warn_of_path(
-        self, encoding: Encoding, results: list[Result], chosen: Result, warning: str
+        self, encoding: Encoding, candidates: Candidates, chosen: Result, warning: str
     ) -> None:
         """Warn, once each, of fits that did not converge, given all and the one that was chosen.
 
         And of scores that do not exist, by `warning`, if it is not empty.
         """
-        unconverged = [not result.converged.all() for result in results]
         self._warn(encoding, chosen, self.C_, 3)
-        if any(unconverged) and chosen.converged.all():
-            first = results[unconverged.index(True)]
-            warnings.warn(
-                f"{type(self).__name__} did not converge at C={self.Cs_[unconverged].tolist()}, "
-                f"for what was not chosen there: {first.message}.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
+        unconverged = candidates.unconverged_message
+        if unconverged and chosen.converged.all():
+            warnings.warn(f"{type(self).__name__} {unconverged}", ConvergenceWarning, stacklevel=3)
         if warning:
             warnings.warn(warning, UserWarning, stacklevel=3)
-
-
-def result_at(results: list[Result], index: NDArray[np.intp]) -> Result:
-    """Return the result at an index of the path, or one with each label at its own, (L,)."""
-    if not index.ndim:
-        return results[index]
-    labels, last = np.arange(len(index)), results[index.max()]
-    of_labels = [results[i] for i in index]
-
-    def joined(values: list[NDArray]) -> NDArray:
-        return np.stack(values)[index, ..., labels].T
-
-    unconverged = [of_labels[label] for label in labels if not of_labels[label].converged[label]]
-    return replace(
-        last,
-        coef=joined([result.coef for result in results]),
-        intercept=joined([result.intercept for result in results]),
-        objective=joined([result.objective for result in results]),
-        gap=joined([result.gap for result in results]),
-        converged=joined([result.converged for result in results]),
-        proven=joined([result.proven for result in results]),
-        diverging=tuple(k for k, result in enumerate(of_labels) if k in result.diverging),
-        unidentified=max((result.unidentified for result in of_labels), key=len),
-        message=unconverged[0].message if unconverged else last.message,
-    )

@@ -15,6 +15,7 @@ from softreg._encoding import validation
 from softreg._encoding.answers import Encoding
 from softreg._estimators.base import (
     LinearClassifier,
+    Strength,
     has_intercept,
     monitor_of,
     pose,
@@ -24,7 +25,7 @@ from softreg._estimators.base import (
 )
 from softreg._model.objective import Objective
 from softreg._rows.base import Rows
-from softreg._selection.scoring import expected_accuracy
+from softreg._selection.scoring.scores import expected_accuracy
 from softreg.solvers.auto import solver_for
 from softreg.solvers.base import Result
 
@@ -178,7 +179,7 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         see of the rows (`FitTask`).
         """
         task = FitTask(self, data)
-        objective = pose(self, rows, encoding, self._inverse_strengths(encoding), features)
+        objective = pose(self, rows, encoding, self._strength(encoding), features)
         solver = solver_for(self.solver, objective)
         make_generator = validation.generator_maker(self.random_state)
 
@@ -218,8 +219,9 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         serves &= ~objective.constant_problems
         return np.where(objective.problems.spread(serves), T, null)
 
-    def _inverse_strengths(self, encoding: Encoding) -> NDArray:
-        return validation.check_C(self.C, encoding.link.problems(encoding.n_scores))
+    def _strength(self, encoding: Encoding) -> Strength:
+        C = validation.check_C(self.C, encoding.link.problems(encoding.n_scores))
+        return Strength(C, np.array([validation.check_l1_ratio(self.l1_ratio)]))
 
 
 class FitTask:

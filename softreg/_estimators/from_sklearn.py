@@ -54,7 +54,7 @@ def _Cs(params: Params) -> Params:
 
 
 def _l1_ratio(params: Params) -> Params:
-    """Return l1_ratio; ValueError if a CV class has an L1 penalty.
+    """Return l1_ratio, or of a CV class l1_ratios.
 
     The name of a penalty counts before the number; from 1.8 on there is none at the default.
     """
@@ -63,17 +63,9 @@ def _l1_ratio(params: Params) -> Params:
     if isinstance(given, str) or (given is None and penalty != "elasticnet"):
         given = 0.0  # its default in the CV class, and in the other one
     ratio = {"l1": 1.0, "l2": 0.0, None: 0.0}.get(penalty, given)
-    if "l1_ratios" not in params:
-        return {"l1_ratio": ratio}
-    if np.any(ratio):
-        name = "penalty" if penalty == "l1" else "l1_ratios"
-        raise ValueError(
-            f"{name}={validation.shown(params[name])} asks for an L1 penalty, and softreg's CV "
-            "classes choose C for the L2 penalty alone: search with "
-            'GridSearchCV(SoftmaxRegression(l1_ratio=...), {"C": [...]}), of labels with '
-            "SigmoidRegression, or take l1_ratios=[0]."
-        )
-    return {}
+    if "l1_ratios" in params:
+        return {"l1_ratios": (ratio,) if np.isscalar(ratio) else ratio}
+    return {"l1_ratio": ratio}
 
 
 def _cv(params: Params) -> Params:
@@ -123,11 +115,7 @@ TABLE: dict[str, Answer] = {
         _l1_ratio,
     ),
     "l1_ratio": Answer("the same, unless `penalty` is a name that makes it 0 or 1", _l1_ratio),
-    "l1_ratios": Answer(
-        "0 alone; L1 is an error, in `penalty` too: search with `GridSearchCV` over "
-        "`SoftmaxRegression(l1_ratio=...)`",
-        _l1_ratio,
-    ),
+    "l1_ratios": Answer("the same, unless `penalty` is a name that makes them 0 or 1", _l1_ratio),
     "fit_intercept": _same("fit_intercept"),
     "class_weight": _same(
         "class_weight", "the same; a dict within one of the wrappers above is an error"

@@ -13,7 +13,7 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 
-from softreg._selection.scorers import check_scoring
+from softreg._selection.scoring.scorers import check_scoring
 
 
 class Metadata(NamedTuple):

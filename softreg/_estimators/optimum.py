@@ -64,8 +64,8 @@ def optimum_of(
             f"{estimator.classes_.tolist()}; pass the X and y that it was fitted to."
         )
     rows = sample.rows(has_intercept(estimator), threads)
-    C, features = estimator._inverse_strengths(sample.encoding), feature_attributes(estimator)
-    objective = pose(estimator, rows, sample.encoding, C, features)
+    strength, features = estimator._strength(sample.encoding), feature_attributes(estimator)
+    objective = pose(estimator, rows, sample.encoding, strength, features)
     if not objective.penalty.is_smooth:
         raise ValueError(
             f"l1_ratio={validation.shown(estimator.l1_ratio)} makes a penalty that has no Hessian, "

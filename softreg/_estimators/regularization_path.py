@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -23,10 +22,8 @@ from softreg._estimators.base import (
 )
 from softreg._estimators.fit import SolverClassifier
 from softreg._estimators.softmax import SoftmaxRegression
-from softreg._model.objective import Objective
 from softreg._selection.path import C_values, path_points
-from softreg._selection.sparse_path import sparse_C_values, sparse_path_results
-from softreg.solvers.base import Monitor, Result
+from softreg.solvers.base import Result
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,9 +218,12 @@ def regularization_path(
     sample, features = read_sample(model, X, y, sample_weight, offset)
     with threads_of(model) as threads:
         rows = sample.rows(has_intercept(model), threads)
-        objective = pose(model, rows, sample.encoding, np.ones(1), features)
-        C_path, path_results = _path_of(objective, n_or_values, ratio, partial(monitor_of, model))
-        for result in path_results:
+        strength = model._strength(sample.encoding)._replace(C=np.ones(1))
+        objective = pose(model, rows, sample.encoding, strength, features)
+        new_monitor = partial(monitor_of, model)
+        C_path = C_values(objective, n_or_values, ratio, new_monitor)
+        for path_point in path_points(objective, C_path, new_monitor):
+            result = path_point.result
             validation.check_no_overflow(result.objective, result.coef)
             results.append(result)
             passes.append(threads.passes)
@@ -242,20 +242,6 @@ def regularization_path(
         feature_names=features.get("feature_names_in_", unnamed),
         estimator=model._with_attributes(features | last),
     )
-
-
-def _path_of(
-    objective: Objective,
-    Cs: int | NDArray,
-    ratio: float | None,
-    new_monitor: Callable[[], Monitor],
-) -> tuple[NDArray[np.float64], Iterator[Result]]:
-    """Return the values of C and the results at each, of a smooth penalty or a sparse one."""
-    if objective.penalty.is_smooth:
-        values = C_values(objective, Cs)
-        return values, (point.result for point in path_points(objective, values, new_monitor))
-    values = sparse_C_values(objective, Cs, ratio, new_monitor)
-    return values, sparse_path_results(objective, values, new_monitor)
 
 
 def _stacked(results: list[Result], is_smooth: bool) -> Any:

@@ -255,12 +255,12 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
 
 
 class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
-    r"""One sigmoid for each label, whose C is chosen by cross-validation.
+    r"""One sigmoid for each label, whose penalty is chosen by cross-validation.
 
-    Fits the model of `SigmoidRegression` at each C of a path, then refits it without each fold, all
-    labels and folds in the same passes over the data (large problems: in groups). The model at the
-    chosen C is that of the path; nothing is fitted again. The penalty is the ridge: for `l1_ratio`
-    above 0 take ``GridSearchCV`` over `SigmoidRegression`.
+    Fits the model of `SigmoidRegression` at each C of a path, for each of `l1_ratios`, then refits
+    it without each fold. The model that is chosen is that of its path; nothing is fitted again.
+    With the ridge, the default, all labels and folds are refitted in the same passes over the data
+    (large problems: in groups); with a sparse penalty each fold has a path of its own.
 
     Parameters
     ----------
@@ -268,7 +268,13 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         Inverse strengths of the penalty to try, > 0; they are sorted. ``np.inf`` is no penalty, as
         in `SigmoidRegression`. An integer asks for as many, evenly spaced in log C, from where no
         model is more than 1 % better than the null model to where the penalty hardly matters (1e-4
-        to 1e4 where nothing is penalised).
+        to 1e4 where nothing is penalised); with a ratio above 0, from the largest C at which all
+        that is penalised is zero to 1e4 times it, or 1e2 times where columns are more than rows.
+    l1_ratios : array-like of shape (n_ratios,), default=(0.0,)
+        The shares of the sparse part to try, from 0, the ridge, to 1, the lasso, as `l1_ratio` of
+        `SigmoidRegression`. Each has its own values of C where `Cs` is an integer.
+    l1_groups : None, "feature", array-like of shape (n_features,), dict or Series, default=None
+        What leaves the model together where the ratio is above 0, as in `SigmoidRegression`.
     cv : int, "loo", splitter or iterable of (train, test), default=5
         The folds, as in `sklearn.model_selection.check_cv` (an integer: for labels consecutive
         rows, for one class a row stratified, without shuffling). "loo" leaves out each row, by one
@@ -283,11 +289,12 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         others, with a warning. "neg_log_loss" is minus the mean log loss of all known answers. With
         "loo" each row is scored, by "neg_log_loss" only.
     select : {"best", "1se"}, default="best"
-        The C of the best mean score (the smallest of equals), or the smallest C whose mean score is
-        within one standard error of it.
+        The fit of the best mean score (of equals the first ratio, then the smallest C), or, of
+        those whose mean score is within one standard error of it, the one with the fewest features,
+        then the smallest C.
     per_label : bool, default=False
-        Whether each label has a C of its own, chosen by its own scores; of three or more classes,
-        one a row, each is a label against the rest.
+        Whether each label has a C and l1_ratio of its own, chosen by its own scores; of three or
+        more classes, one a row, each is a label against the rest.
     penalty_factor : array-like of shape (n_features,), dict or Series, default=None
         Factors >= 0 on each feature's penalty, as in `SigmoidRegression`.
     standardize : bool, default=False
@@ -307,7 +314,8 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         Where a label begins to be predicted, as in `SigmoidRegression`.
     tol : float, default=1e-9
         As in `SigmoidRegression`, for the fits to all rows. Refits end where F is estimated at most
-        ``max(tol, 1e-9)`` (relative) above its least value, far below the noise of their scores.
+        ``max(tol, 1e-9)`` (relative) above its least value, with a sparse penalty proven 1e-11,
+        far below the noise of their scores.
     max_iter : int, default=None
         Most iterations at each C, >= 0; None is 10,000.
     n_jobs : int, default=None
@@ -317,31 +325,35 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
 
     Attributes
     ----------
-    C_ : float, or ndarray of shape (n_labels,) with `per_label`
-        The chosen C.
-    Cs_ : ndarray of shape (n_Cs,), ascending
-    scores_ : ndarray of shape (n_folds, n_Cs), with `per_label` (n_folds, n_Cs, n_labels)
+    C_, l1_ratio_ : float, or ndarray of shape (n_labels,) with `per_label`
+        Those chosen.
+    Cs_ : ndarray of shape (n_Cs,), or (n_ratios, n_Cs) where ratios are several; ascending
+    l1_ratios_ : ndarray of shape (n_ratios,)
+    scores_ : ndarray of shape (n_folds, n_ratios, n_Cs), with `per_label` (..., n_labels)
         Score of each fold, with "loo" of each row; NaN where no answer (of a label) is known, or
         there is no score.
-    mean_score_ : ndarray of shape (n_Cs,) or (n_Cs, n_labels)
+    mean_score_ : ndarray of shape (n_ratios, n_Cs), or (n_ratios, n_Cs, n_labels)
         Mean over the folds that have a score, all with the same weight; with "loo" over the known
         answers, with theirs.
-    se_score_ : ndarray of shape (n_Cs,) or (n_Cs, n_labels)
+    se_score_ : ndarray of shape (n_ratios, n_Cs), or (n_ratios, n_Cs, n_labels)
         Its standard error: the folds' standard deviation over the root of their number, NaN for
         one, where "1se" chooses the best.
-    results_ : DataFrame with columns fold, C, score, and label with `per_label`, a row each
-    coef_path_ : ndarray of shape (n_Cs, n_labels, n_features), or (n_Cs, 1, n_features)
+    n_features_path_ : ndarray of shape (n_ratios, n_Cs), or (n_ratios, n_Cs, n_labels)
+        The number of features with a coefficient that is not zero, for any label or for each.
+    results_ : DataFrame, a row for each score
+        Its columns are fold, l1_ratio, C, label with `per_label`, n_features and score.
+    coef_path_ : ndarray of shape (n_ratios, n_Cs, n_labels, n_features), or (..., 1, n_features)
         Coefficients of the fits to all rows.
-    intercept_path_ : ndarray of shape (n_Cs, n_labels), or (n_Cs, 1)
+    intercept_path_ : ndarray of shape (n_ratios, n_Cs, n_labels), or (n_ratios, n_Cs, 1)
     coef_, intercept_, classes_, multilabel_, sparse_output_, n_features_in_, feature_names_in_
-        As in `SigmoidRegression`, of the fit to all rows at `C_`.
+        As in `SigmoidRegression`, of the fit to all rows that was chosen.
     objective_, optimality_gap_, converged_, proven_
         Likewise.
     label_objective_, label_optimality_gap_, label_proven_
         Likewise.
     loss_curve_, n_samples_seen_
         Likewise; with `per_label` the curve is that of the largest C chosen.
-    n_iter_ : ndarray of shape (n_Cs,)
+    n_iter_ : ndarray of shape (n_ratios, n_Cs)
         Iterations of the fits to all rows, each from those at smaller C.
 
     Warns
@@ -364,18 +376,20 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
     >>> X, Y = make_multilabel_classification(n_classes=3, random_state=0)
     >>> model = SigmoidRegressionCV(Cs=[1e-3, 1e-1, 10], per_label=True).fit(X, Y)
     >>> model.scores_.shape, model.C_.shape
-    ((5, 3, 3), (3,))
+    ((5, 1, 3, 3), (3,))
     """
 
     def __init__(
         self,
         Cs: int | ArrayLike = 10,
+        l1_ratios: ArrayLike = (0.0,),
         *,
+        l1_groups: Any = None,
         cv: Any = 5,
         scoring: Any = "neg_log_loss",
         select: str = "best",
         per_label: bool = False,
-        penalty_factor: ArrayLike | None = None,
+        penalty_factor: Any = None,
         standardize: bool = False,
         fit_intercept: bool = True,
         class_weight: dict | str | None = None,
@@ -387,6 +401,8 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         verbose: int = 0,
     ) -> None:
         self.Cs = Cs
+        self.l1_ratios = l1_ratios
+        self.l1_groups = l1_groups
         self.cv = cv
         self.scoring = scoring
         self.select = select

@@ -228,13 +228,13 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
 
 
 class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
-    r"""Multinomial logistic regression whose C is chosen by cross-validation.
+    r"""Multinomial logistic regression whose penalty is chosen by cross-validation.
 
-    Fits the model of `SoftmaxRegression` at each C of a path, then refits it without each fold, all
-    folds in the same passes over the data (large problems: in groups). Along C each fit starts from
-    the line through the two before it; the refits start at the fit to all rows, whose metric is
-    their preconditioner. The model at the chosen C is that of the path; nothing is fitted again.
-    The penalty is the ridge: for `l1_ratio` above 0 take ``GridSearchCV`` over `SoftmaxRegression`.
+    Fits the model of `SoftmaxRegression` at each C of a path, for each of `l1_ratios`, then refits
+    it without each fold. The model that is chosen is that of its path; nothing is fitted again.
+    With the ridge, the default, all folds are refitted in the same passes over the data (large
+    problems: in groups), from the fit to all rows, whose metric is their preconditioner. With a
+    sparse penalty each fold has a path of its own, as `regularization_path` has.
 
     Parameters
     ----------
@@ -242,7 +242,13 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
         Inverse strengths of the penalty to try, > 0; they are sorted. ``np.inf`` is no penalty, as
         in `SoftmaxRegression`. An integer asks for as many, evenly spaced in log C, from where no
         model is more than 1 % better than the null model to where the penalty hardly matters (1e-4
-        to 1e4 where nothing is penalised).
+        to 1e4 where nothing is penalised); with a ratio above 0, from the largest C at which all
+        that is penalised is zero to 1e4 times it, or 1e2 times where columns are more than rows.
+    l1_ratios : array-like of shape (n_ratios,), default=(0.0,)
+        The shares of the sparse part to try, from 0, the ridge, to 1, the lasso, as `l1_ratio` of
+        `SoftmaxRegression`. Each has its own values of C where `Cs` is an integer.
+    l1_groups : None, "feature", array-like of shape (n_features,), dict or Series, default=None
+        What leaves the model together where the ratio is above 0, as in `SoftmaxRegression`.
     cv : int, "loo", splitter or iterable of (train, test), default=5
         The folds, as in `sklearn.model_selection.check_cv` (an integer: stratified by class,
         without shuffling; class probabilities: consecutive rows). "loo" leaves out each row, by one
@@ -257,8 +263,9 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
         is NaN, and C is chosen by the others, with a warning. With "loo" each row is scored, by
         "neg_log_loss" only.
     select : {"best", "1se"}, default="best"
-        The C of the best mean score (the smallest of equals), or the smallest C whose mean score is
-        within one standard error of it.
+        The fit of the best mean score (of equals the first ratio, then the smallest C), or, of
+        those whose mean score is within one standard error of it, the one with the fewest features,
+        then the smallest C.
     penalty_factor : array-like of shape (n_features,), dict or Series, default=None
         Factors >= 0 on each feature's penalty, as in `SoftmaxRegression`.
     standardize : bool, default=False
@@ -279,7 +286,8 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
         probabilities the DataFrame's column names, else 0, 1, ...
     tol : float, default=1e-9
         As in `SoftmaxRegression`, for the fits to all rows. Refits end where F is estimated at most
-        ``max(tol, 1e-9)`` (relative) above its least value, far below the noise of their scores.
+        ``max(tol, 1e-9)`` (relative) above its least value, with a sparse penalty proven 1e-11,
+        far below the noise of their scores.
     max_iter : int, default=None
         Most iterations at each C, >= 0; None is 10,000.
     n_jobs : int, default=None
@@ -289,26 +297,29 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
 
     Attributes
     ----------
-    C_ : float
-        The chosen C.
-    Cs_ : ndarray of shape (n_Cs,), ascending
-    scores_ : ndarray of shape (n_folds, n_Cs)
+    C_, l1_ratio_ : float
+        Those chosen.
+    Cs_ : ndarray of shape (n_Cs,), or (n_ratios, n_Cs) where ratios are several; ascending
+    l1_ratios_ : ndarray of shape (n_ratios,)
+    scores_ : ndarray of shape (n_folds, n_ratios, n_Cs)
         Score of each fold, with "loo" of each row; NaN where there is none.
-    mean_score_ : ndarray of shape (n_Cs,)
+    mean_score_ : ndarray of shape (n_ratios, n_Cs)
         Mean over the folds that have a score, all with the same weight; with "loo" over the rows,
         with theirs.
-    se_score_ : ndarray of shape (n_Cs,)
+    se_score_ : ndarray of shape (n_ratios, n_Cs)
         Its standard error: the folds' standard deviation over the root of their number, NaN for
         one.
-    results_ : DataFrame with columns fold, C and score, a row each
-    coef_path_ : ndarray of shape (n_Cs, n_classes, n_features), or (n_Cs, 1, n_features)
+    n_features_path_ : ndarray of shape (n_ratios, n_Cs)
+        The number of features with a coefficient that is not zero.
+    results_ : DataFrame with columns fold, l1_ratio, C, n_features and score, a row each
+    coef_path_ : ndarray of shape (n_ratios, n_Cs, n_classes, n_features), or (..., 1, n_features)
         Coefficients of the fits to all rows.
-    intercept_path_ : ndarray of shape (n_Cs, n_classes), or (n_Cs, 1)
+    intercept_path_ : ndarray of shape (n_ratios, n_Cs, n_classes), or (n_ratios, n_Cs, 1)
     coef_, intercept_, classes_, n_features_in_, feature_names_in_, n_samples_seen_
-        As in `SoftmaxRegression`, of the fit to all rows at `C_`.
+        As in `SoftmaxRegression`, of the fit to all rows that was chosen.
     objective_, optimality_gap_, converged_, proven_, loss_curve_
         Likewise.
-    n_iter_ : ndarray of shape (n_Cs,)
+    n_iter_ : ndarray of shape (n_ratios, n_Cs)
         Iterations of the fits to all rows, each from those at smaller C.
 
     Warns
@@ -334,17 +345,25 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
     >>> X, y = load_wine(return_X_y=True)
     >>> model = SoftmaxRegressionCV(Cs=[0.01, 1, 100], cv=10).fit(X, y)
     >>> model.scores_.shape, model.C_
-    ((10, 3), 1.0)
+    ((10, 1, 3), 1.0)
+
+    Lasso and elastic net, of which the simplest model is taken that is about as good as any:
+
+    >>> search = SoftmaxRegressionCV(10, [0.5, 1], standardize=True, select="1se").fit(X, y)
+    >>> search.Cs_.shape, bool((search.coef_ == 0).any()), search.proven_
+    ((2, 10), True, True)
     """
 
     def __init__(
         self,
         Cs: int | ArrayLike = 10,
+        l1_ratios: ArrayLike = (0.0,),
         *,
+        l1_groups: Any = None,
         cv: Any = 5,
         scoring: Any = "neg_log_loss",
         select: str = "best",
-        penalty_factor: ArrayLike | None = None,
+        penalty_factor: Any = None,
         standardize: bool = False,
         fit_intercept: bool = True,
         class_weight: dict | str | None = None,
@@ -356,6 +375,8 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
         verbose: int = 0,
     ) -> None:
         self.Cs = Cs
+        self.l1_ratios = l1_ratios
+        self.l1_groups = l1_groups
         self.cv = cv
         self.scoring = scoring
         self.select = select

@@ -237,8 +237,8 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         solver, chunk = stream_solver(self.solver), len(getattr(self, "loss_curve_", ()))
         solver.check()
         make_generator = validation.generator_maker(self.random_state, chunk)
-        C, unit = self._inverse_strengths(encoding), np.ones(features["n_features_in_"])
-        penalty = penalty_of(self, C, unit, features, encoding.link.exclusive)
+        strength, unit = self._strength(encoding), np.ones(features["n_features_in_"])
+        penalty = penalty_of(self, strength, unit, features, encoding.link.exclusive)
         return StreamProblem(encoding.link, penalty, solver, make_generator)
 
     def _stream_state(self, raw: Coordinates, encoding: Encoding) -> StreamState:

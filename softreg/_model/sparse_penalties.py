@@ -91,11 +91,14 @@ class ElasticNet:
 
     @classmethod
     def from_C(
-        cls, C: NDArray, factor: NDArray[np.float64], l1_ratio: float, groups: Groups
+        cls, C: NDArray, factor: NDArray[np.float64], l1_ratio: NDArray, groups: Groups
     ) -> Penalty:
-        """Return the penalty of inverse strengths C, (1,) or (K,), and feature factors (d,)."""
-        ridge = Ridge.from_C(C, (1 - l1_ratio) * factor)
-        return cls(ridge, finite_quotient(l1_ratio * factor[:, None], C), groups)._simplest()
+        """Return the penalty of feature factors (d,).
+
+        C and l1_ratio, (1,) or (K,), are the inverse strengths and the shares of the sparse part.
+        """
+        ridge, lasso = (finite_quotient(np.outer(factor, s), C) for s in (1 - l1_ratio, l1_ratio))
+        return cls(Ridge(ridge), lasso, groups)._simplest()
 
     def _simplest(self) -> Penalty:
         """Return the smooth part alone where there is no other."""

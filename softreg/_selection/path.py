@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from softreg._model.links import Problems
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
+from softreg._selection.sparse_path import sparse_C_values, sparse_optima
 from softreg.solvers.auto import smooth_solver
 from softreg.solvers.base import Monitor, Point, Result
 from softreg.solvers.linalg.collinear import identified
@@ -46,15 +47,43 @@ class PathPoint:
     C : float, by which the penalty that the path began with is divided
     objective : Objective, with its penalty at that strength
     T : ndarray (width, K), the optimum in working coordinates
-    metric : Metric, computed near T
+    metric : Metric, computed near T, or None: the penalty is not smooth
     result : Result
     """
 
     C: float
     objective: Objective
     T: Coef
-    metric: Metric
+    metric: Metric | None
     result: Result
+
+
+def path_points(
+    objective: Objective, Cs: NDArray, new_monitor: Callable[[], Monitor], n_refits: int = 0
+) -> Iterator[PathPoint]:
+    """Yield the optimum of an objective whose penalty is divided by each C, ascending.
+
+    Metrics serve `n_refits` fits beside those of the path.
+    """
+    if objective.penalty.is_smooth:
+        yield from _smooth_points(objective, Cs, new_monitor, n_refits)
+        return
+    for C, (T, result) in zip(Cs, sparse_optima(objective, Cs, new_monitor), strict=True):
+        yield PathPoint(C, objective.at_strength(C), T, None, result)
+
+
+def C_values(
+    objective: Objective, Cs: int | NDArray, ratio: float | None, new_monitor: Callable[[], Monitor]
+) -> NDArray:
+    """Return the values of C to try, (n_Cs,): those given, or a grid of as many as an integer.
+
+    `ratio` is that of the ends of a sparse penalty's grid (`sparse_C_values`).
+    """
+    if not isinstance(Cs, int):
+        return Cs
+    if objective.penalty.is_smooth:
+        return _smooth_C_values(objective, Cs)
+    return sparse_C_values(objective, Cs, ratio, new_monitor)
 
 
 def extrapolated(points: Sequence[tuple[float, Coef]], C: float, problems: Problems) -> Coef:
@@ -83,10 +112,10 @@ def _on_polynomial(points: Sequence[tuple[float, Coef]], C: float) -> Coef:
     return expected
 
 
-def path_points(
-    objective: Objective, Cs: NDArray, new_monitor: Callable[[], Monitor], n_refits: int = 0
+def _smooth_points(
+    objective: Objective, Cs: NDArray, new_monitor: Callable[[], Monitor], n_refits: int
 ) -> Iterator[PathPoint]:
-    """Yield the optimum of an objective whose penalty is divided by each C, ascending.
+    """Yield the optimum at each C under a smooth penalty.
 
     Along the path the start is extrapolated, and the metric, however old, follows the penalty.
     It is refreshed where that saves `n_refits` fits, which take it over, more than it costs.
@@ -105,7 +134,7 @@ def path_points(
             metric = first_metric(penalised, start.T)
         else:
             change = penalised.penalty.ridge - previous.objective.penalty.ridge
-            metric = previous.metric.with_ridge_change(penalised, change)
+            metric = metric.with_ridge_change(penalised, change)
             is_near = bool((relative_estimate(penalised, start, metric) <= NEAR).all())
         if is_saturated(penalised, start, metric):
             start = through_temperatures(penalised, start, monitor, rounds_with(descend))
@@ -123,14 +152,12 @@ def path_points(
         yield previous
 
 
-def C_values(objective: Objective, Cs: int | NDArray) -> NDArray:
-    """Return the values of C to try, (n_Cs,): those given, or a grid of as many as an integer.
+def _smooth_C_values(objective: Objective, count: int) -> NDArray:
+    """Return a grid of `count` values of C, evenly spaced in log C, that make a difference.
 
-    A grid is evenly spaced in log C and spans what makes a difference. With null gradient G, no C
-    gains more than C times the conjugate of the penalty at G (weak duality), nor more than F.
+    With null gradient G, no C gains more than C times the conjugate of the penalty at G (weak
+    duality), nor more than F.
     """
-    if not isinstance(Cs, int):
-        return Cs
     T = objective.null()
     value, gradient = objective.value_and_gradient(T)
     gain = np.where(objective.constant_problems, 0, objective.penalised_gap(gradient)).sum()
@@ -140,9 +167,9 @@ def C_values(objective: Objective, Cs: int | NDArray) -> NDArray:
     penalised = np.isfinite(ridge) & (ridge > 0)
     strength = ridge[penalised].mean() if penalised.any() else 0.0
     if not (0 < gain < np.inf and strength > 0):
-        return np.geomspace(*_DEFAULT_ENDS, Cs)
+        return np.geomspace(*_DEFAULT_ENDS, count)
     least, largest = _GAIN * value.sum() / gain, strength / (_SHRINKAGE * curvature)
-    return np.unique(np.geomspace(least, max(largest, least), Cs))
+    return np.geomspace(least, max(largest, 2 * least), count)
 
 
 def _start(posed: Objective, previous: PathPoint, expected: Point) -> Point:

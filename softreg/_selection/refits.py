@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from softreg._model.links import Link
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
-from softreg._rows.arrays import Coef
+from softreg._rows.arrays import Coef, PerScore
 from softreg._rows.blocks import Block
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows
@@ -22,6 +22,9 @@ from softreg.solvers.base import Monitor, Point
 from softreg.solvers.linalg.metrics import Metric
 from softreg.solvers.steps import relative_estimate
 
+# Refits to this estimate of (F - F*) / F have mean scores within 2e-5 of converged ones, also where
+# classes are nearly separated (digits at C = 10,000); that is far below the noise of any score.
+_LEAST_TOL = 1e-9
 # The intercept of a class that a fold lacks: below any score, so that it adds nothing.
 _UNSEEN_INTERCEPT = -1e3
 
@@ -38,12 +41,13 @@ class FoldFit(NamedTuple):
 
     Attributes
     ----------
-    T : ndarray (width, K), its coefficients in the coordinates of the fit to all rows
+    coef, intercept : ndarray (d, K) and (K,), in the user's units
     n_iter : int, its iterations
     scores : ndarray (m, K), those of the fold's m rows
     """
 
-    T: Coef
+    coef: Coef
+    intercept: PerScore
     n_iter: int
     scores: NDArray
 
@@ -82,15 +86,15 @@ class FoldRefits:
 
     def held_out_fits(self, path_point: PathPoint) -> list[FoldFit]:
         """Return the fit without each fold."""
-        link, is_penalised = path_point.objective.link, np.isfinite(path_point.C)
-        refitted = self._refitted(path_point) if is_penalised else self._unpenalised(link)
-        return self._by_fold(link, *refitted)
+        objective, is_penalised = path_point.objective, np.isfinite(path_point.C)
+        refitted = self._refitted(path_point) if is_penalised else self._unpenalised(objective.link)
+        return self._by_fold(objective, *refitted)
 
     def _refitted(self, path_point: PathPoint) -> Refitted:
         """Return all refits at a point of the path, with coefficients (width, folds * K)."""
         C, count = path_point.C, len(self.folds)
-        objective, metric = self._refits.at_strength(C), path_point.metric.repeated(count)
-        T_of_all = np.tile(path_point.T, count)
+        objective, of_all = self._refits.at_strength(C), cast(Metric, path_point.metric)
+        metric, T_of_all = of_all.repeated(count), np.tile(path_point.T, count)
         start = self._start(objective, C, T_of_all, metric)
         in_float32 = self._refits_in_float32.at_strength(C)
         refitted = refit_problems(objective, in_float32, start, metric, self._tol)
@@ -132,8 +136,8 @@ class FoldRefits:
         T = self._without_unseen(np.concatenate(coefficients, axis=1))
         return Refitted(T, np.array(n_iter))
 
-    def _by_fold(self, link: Link, T: Coef, n_iter: NDArray) -> list[FoldFit]:
-        """Return the fit without each fold, given all of `Refitted`."""
+    def _by_fold(self, of_all: Objective, T: Coef, n_iter: NDArray) -> list[FoldFit]:
+        """Return the fit without each fold, given all of `Refitted`, and the objective of all."""
         refits = self._refits
         weight = refits.rows.totals.score_weight_of_user
         by_fold = (
@@ -143,8 +147,9 @@ class FoldRefits:
         fits = []
         for fold, T_of_fold, iterations, unseen, weight in zip(self.folds, *by_fold, strict=True):
             rows = self._rows.take_rows(fold.test).replaced(single_pass=True)
-            kernel = _HeldOutScores(link, rows.block_coefficients(T_of_fold), unseen, weight)
-            fits.append(FoldFit(T_of_fold, int(iterations.max()), rows.map_rows(kernel)))
+            scores = held_out_scores(of_all.link, rows, T_of_fold, unseen, weight)
+            coefficients = of_all.coefficients(T_of_fold)
+            fits.append(FoldFit(*coefficients, int(iterations.max()), scores))
         return fits
 
     def _without_unseen(self, T: Coef) -> NDArray:
@@ -163,8 +168,9 @@ def refits_in_groups(
 ) -> list[FoldRefits]:
     """Return the refits of all folds, in groups whose scores are kept from product to product.
 
-    The parameters are those of `FoldRefits`.
+    The parameters are those of `FoldRefits`, but for `tol`, that of the fit to all rows.
     """
+    tol = max(tol, _LEAST_TOL)
     most = objective.rows.threads.limits.kept_scores
     return [
         FoldRefits(objective, [folds[number] for number in group], tol, standardize)
@@ -200,6 +206,16 @@ def groups_within(objective: Objective, members: NDArray, most: int) -> list[NDA
 def rows_in_memory(objective: Objective) -> MemoryRows:
     """Return the rows of an objective that is refitted: only those in memory are."""
     return cast(MemoryRows, objective.rows)
+
+
+def held_out_scores(
+    link: Link, rows: MemoryRows, T: Coef, unseen: NDArray[np.bool_], weight: NDArray
+) -> NDArray[np.float64]:
+    """Return the scores (m, K) of m rows by a fit T (width, K) that may not have seen all classes.
+
+    `unseen` (K,) and `weight` (K,) are as in `_HeldOutScores`.
+    """
+    return rows.map_rows(_HeldOutScores(link, rows.block_coefficients(T), unseen, weight))
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from softreg._encoding import validation
-from softreg._selection.cv_scores import best_index, one_standard_error_index
-from softreg._selection.scorers import check_scoring
+from softreg._selection.scoring.choice import best_index, one_standard_error_index
+from softreg._selection.scoring.scorers import check_scoring
 from softreg.display._parts import (
     C_AXIS,
     ascending_Cs,
@@ -182,7 +182,9 @@ def _choices(Cs: NDArray, mean: NDArray, se: NDArray) -> tuple[Any, Any]:
     best = best_index(mean)
     best_se = np.take_along_axis(se, np.expand_dims(best, 0), 0)[0]
     best_C = np.where(np.isnan(mean).all(axis=0), np.nan, Cs[best])
-    rule_C = np.where(np.isnan(best_se), np.nan, Cs[one_standard_error_index(mean, se)])
+    rule_C = np.where(
+        np.isnan(best_se), np.nan, Cs[one_standard_error_index(mean, se, np.zeros(mean.shape), Cs)]
+    )
     one_se_C = np.where(np.isnan(best_C), np.nan, rule_C)
     return (best_C, one_se_C) if mean.ndim > 1 else (float(best_C), float(one_se_C))
 

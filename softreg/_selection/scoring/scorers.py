@@ -18,8 +18,8 @@ from softreg._encoding import validation
 from softreg._encoding.answers import Answers, Encoding
 from softreg._encoding.class_values import distinct_with_codes, listed
 from softreg._rows.arrays import joined_rows
-from softreg._selection.held_out import HeldOutPredictions, HeldOutRows
-from softreg._selection.scoring import (
+from softreg._selection.scoring.held_out import HeldOutPredictions, HeldOutRows
+from softreg._selection.scoring.scores import (
     LOG_LOSS,
     Classifier,
     LogLoss,

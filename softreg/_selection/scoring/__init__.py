@@ -1,0 +1,1 @@
+"""How predictions of held-out rows are scored, and what that chooses."""
