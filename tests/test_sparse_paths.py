@@ -182,3 +182,23 @@ def test_columns_of_zeros_have_a_path():
     assert path.coefficients.nnz == 0
     np.testing.assert_allclose(path.objective, 1.5 * np.log(2), rtol=1e-12)
     assert path.proven.all()
+
+
+@pytest.mark.parametrize(("ratio", "weight"), [(1e-300, 1e12), (1e-310, 1.0), (1e-20, 1e300)])
+def test_a_grid_whose_ends_are_no_numbers_says_so(ratio, weight):
+    """All is zero at C of l1_ratio over the gradient, about: 1e-312 has no C below it to spare."""
+    model, weights = SoftmaxRegression(l1_ratio=ratio), np.full(150, weight)
+    with pytest.raises(ValueError, match=r"Cs=7 asks for a grid .* pass values of C"):
+        regularization_path(X, y, 7, estimator=model, sample_weight=weights)
+    path = regularization_path(X, y, [1 / weight], estimator=model, sample_weight=weights)
+    ridge = SoftmaxRegression(1 / weight).fit(X, y, sample_weight=weights)
+    assert path.proven.all() and path.objective[0] == pytest.approx(ridge.objective_, rel=1e-9)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0])
+def test_a_penalty_that_overflows_names_no_c_that_nobody_gave(ratio):
+    """1 / C is no number: the message says what has to be one."""
+    model = SoftmaxRegression(l1_ratio=ratio)
+    with pytest.raises(ValueError, match=r"penalty_factor / C must be finite.* larger C") as error:
+        regularization_path(X, y, [1e-320, 1.0], estimator=model)
+    assert "C=" not in str(error.value)

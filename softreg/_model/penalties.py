@@ -288,11 +288,11 @@ def strengths_of_scores(strengths: NDArray[np.float64], scores: Places) -> NDArr
 
 def finite_quotient(strengths: NDArray[np.float64], divisor: NDArray) -> NDArray[np.float64]:
     """Return strengths over C or weights; ValueError if they overflow."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         quotient = strengths / divisor
     if not np.isfinite(quotient).all():
         raise ValueError(
-            f"The penalty overflows: penalty_factor / C, with C={divisor.min():.3g}, must be "
-            "finite, for columns in units of their deviations, too. Choose a larger C."
+            "The penalty overflows: penalty_factor / C must be finite, over the sum of the weights "
+            "and for columns in units of their deviations, too; choose a larger C."
         )
     return quotient

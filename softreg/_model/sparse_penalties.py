@@ -123,7 +123,7 @@ class ElasticNet:
         )
 
     def least_scale(self, weight_unit: float) -> NDArray[np.float64]:
-        lasso = self.l1.max(axis=1) / (weight_unit * STRONGEST_ROOT) / STRONGEST_ROOT
+        lasso = self.l1.max(axis=1) / STRONGEST_ROOT / weight_unit / STRONGEST_ROOT
         return np.maximum(self.smooth_part.least_scale(weight_unit), lasso)
 
     def divided(self, weight: PerScore) -> ElasticNet:

@@ -36,7 +36,7 @@ def sparse_optima(
     exact = objective.in_double()
     point = Point.at_coefficients(exact, exact.null())
     stages = first_stages(exact, point)
-    for C in Cs:
+    for C in Cs.tolist():  # whose inverse may overflow
         if np.isinf(C):
             T = _joined(stages)
             result = ProximalNewton().minimise(objective.at_strength(C), T, new_monitor())
@@ -57,10 +57,19 @@ def sparse_C_values(
     """Return a grid of `count` values of C, evenly spaced in log C.
 
     The least is the largest at which all coefficients with a penalty are zero; the largest is that
-    over `ratio`, by default 1e-4, or 1e-2 where features are more than rows.
+    over `ratio`, by default 1e-4, or 1e-2 where features are more than rows. ValueError if these
+    are no numbers, as under a sparse part that is next to nothing.
     """
     exact = objective.in_double()
     multiple = largest_useful_multiple(exact, new_monitor()) * (1 + _MARGIN)
     wide = len(exact.rows.coordinates.scale) > exact.rows.totals.n
     span = ratio if ratio is not None else (_SPAN_OF_WIDE if wide else _SPAN)
-    return np.geomspace(1 / multiple, 1 / (multiple * span), count)
+    with np.errstate(over="ignore", divide="ignore"):
+        ends = np.divide(1, [multiple, multiple * span])
+    if not (ends[0] > 0 and np.isfinite(ends).all()):
+        raise ValueError(
+            f"Cs={count} asks for a grid from the largest C at which all coefficients are zero, "
+            f"which is about {ends[0]:.3g}: pass values of C, or choose another l1_ratio, "
+            "penalty_factor or sample_weight."
+        )
+    return np.geomspace(*ends, count)
