@@ -446,6 +446,17 @@ def test_offsets_that_saturate_every_row_have_their_optimum(kind, size):
     assert model.optimality_gap_ <= 1e-8 * F
 
 
+@pytest.mark.parametrize("C", [1e10, 1e13])
+@pytest.mark.parametrize(
+    "groups", [None, "feature", [*LABELS, *LABELS]], ids=["each", "feature", "group"]
+)
+def test_hardly_a_penalty_on_columns_that_determine_each_other_is_proven(groups, C):
+    """Each column comes twice: F is that of no penalty on one of them, to 1e-8."""
+    model = SoftmaxRegression(C, 1.0, l1_groups=groups).fit(np.column_stack([X, X]), y)
+    least = SoftmaxRegression(np.inf).fit(X, y).objective_
+    assert model.proven_ and model.objective_ == pytest.approx(least, rel=2e-8)
+
+
 @pytest.mark.parametrize(("size", "seed"), [(3e3, 50), (3e5, 43)])
 def test_few_rows_far_from_their_answers_have_their_optimum(size, seed):
     """Five rows with offsets, of which a few have all weight: no Hessian says how far to go."""

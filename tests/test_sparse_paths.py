@@ -184,6 +184,22 @@ def test_columns_of_zeros_have_a_path():
     assert path.proven.all()
 
 
+@pytest.mark.parametrize("size", [1e2, 1e5])
+@pytest.mark.parametrize("Cs", [6, [1e-3, 0.1, 10.0]])
+def test_paths_of_saturated_rows_have_the_optima_of_fits(size, Cs):
+    """Offsets of which every row is saturated at the null model, and along the path."""
+    offset = size * np.random.default_rng(2).normal(size=150)
+    model, answers = SoftmaxRegression(l1_ratio=1), y > 0
+    path = regularization_path(X, answers, Cs, estimator=model, offset=offset)
+    assert path.proven.all()
+    for C, F in zip(path.Cs, path.objective, strict=True):
+        single = model.set_params(C=C).fit(X, answers, offset=offset)
+        assert single.proven_ and pytest.approx(single.objective_, rel=1e-8) == F
+    # The least C of a grid is that of the first coefficient.
+    at_first = path.coef[0] if Cs == 6 else np.zeros(8)
+    assert np.abs(at_first).max() <= 1e-6 * np.abs(path.coef[-1]).max()
+
+
 @pytest.mark.parametrize(("ratio", "weight"), [(1e-300, 1e12), (1e-310, 1.0), (1e-20, 1e300)])
 def test_a_grid_whose_ends_are_no_numbers_says_so(ratio, weight):
     """All is zero at C of l1_ratio over the gradient, about: 1e-312 has no C below it to spare."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
 from softreg.solvers.base import Monitor, Point, Result
+from softreg.solvers.outer_loop import is_enormous
 from softreg.solvers.proximal_newton import (
     ProximalNewton,
     Stage,
@@ -31,19 +32,21 @@ def sparse_optima(
     """Yield the optimum T (width, K), and the result, at each C, ascending.
 
     C divides the penalty, which is not smooth. Each starts on the secant of the path, with the
-    coefficients that the sequential strong rule leaves, in the model of the one before.
+    coefficients that the sequential strong rule leaves, in the model of the one before; where rows
+    are saturated at the null model, as a fit by itself does.
     """
     exact = objective.in_double()
-    point = Point.at_coefficients(exact, exact.null())
-    stages = first_stages(exact, point)
+    T = exact.null()
+    point = Point.at_coefficients(exact, T)
+    stages, is_saturated = first_stages(exact, point), is_enormous(exact, point)
     for C in Cs.tolist():  # whose inverse may overflow
-        if np.isinf(C):
-            T = _joined(stages)
+        if is_saturated or np.isinf(C):
             result = ProximalNewton().minimise(objective.at_strength(C), T, new_monitor())
-            yield objective.working(result.coef, result.intercept), result
+            T = objective.working(result.coef, result.intercept)
         else:
             stages, result = optima_at(exact, stages, 1 / C, point, new_monitor())
-            yield _joined(stages), result
+            T = _joined(stages)
+        yield T, result
 
 
 def _joined(stages: list[Stage]) -> Coef:
@@ -72,4 +75,4 @@ def sparse_C_values(
             f"which is about {ends[0]:.3g}: pass values of C, or choose another l1_ratio, "
             "penalty_factor or sample_weight."
         )
-    return np.geomspace(*ends, count)
+    return np.geomspace(float(ends[0]), float(ends[1]), count)
