@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
@@ -38,15 +39,20 @@ def closed():
 
 
 def cv_estimator(**changes):
-    """What a fitted SoftmaxRegressionCV holds."""
-    fitted = {"Cs_": CS, "mean_score_": MEAN, "se_score_": SE, "coef_path_": PATH}
-    fitted |= {"classes_": LABELS, "scoring": "neg_log_loss", "C_": 0.1}
-    return SimpleNamespace(**fitted | changes)
+    """What a fitted SoftmaxRegressionCV holds, of arrays of its one ratio."""
+    fitted = {"mean_score_": MEAN, "se_score_": SE, "coef_path_": PATH} | changes
+    if "l1_ratios_" not in changes:
+        of_ratio = {name: fitted[name][None] for name in ("mean_score_", "se_score_", "coef_path_")}
+        fitted |= of_ratio | {"l1_ratios_": np.zeros(1), "l1_ratio_": 0.0}
+    same = {"Cs_": CS, "classes_": LABELS, "scoring": "neg_log_loss", "C_": 0.1}
+    return SimpleNamespace(**same | fitted)
 
 
 def path_result(**changes):
-    """What `regularization_path` returns."""
-    fields = {"Cs": CS, "coef": PATH, "classes": LABELS, "feature_names": np.array(list("abcde"))}
+    """What `regularization_path` returns, of coefficients (n_Cs, n_rows, n_features)."""
+    coef = changes.pop("coef", PATH)
+    fields = {"Cs": CS, "coefficients": coef.reshape(-1, coef.shape[2]), "intercept": coef[..., 0]}
+    fields |= {"classes": LABELS, "feature_names": np.array(list("abcde"))}
     return SimpleNamespace(**fields | changes)
 
 
@@ -55,7 +61,10 @@ def per_label(n=3):
     rows = np.arange(n)
     mean = -np.abs(np.arange(4)[:, None] - rows % 4).astype(float)
     classes = np.array([f"label {row}" for row in rows])
-    return cv_estimator(mean_score_=mean, se_score_=np.full((4, n), 0.1), classes_=classes)
+    coef = np.ones((4, n, 5))
+    return cv_estimator(
+        mean_score_=mean, se_score_=np.full((4, n), 0.1), classes_=classes, coef_path_=coef
+    )
 
 
 def texts(legend):
@@ -148,7 +157,7 @@ def test_each_label_with_a_C_of_its_own_has_a_panel():
     assert len(display.axes_) == 3
     for row, ax in enumerate(display.axes_):
         drawn = ax.get_lines()[0].get_ydata()
-        np.testing.assert_array_equal(drawn, -estimator.mean_score_[:, row])
+        np.testing.assert_array_equal(drawn, -estimator.mean_score_[0, :, row])
         assert ax.get_legend().get_title().get_text() == f"label {row}"
         assert texts(ax.get_legend())[0] == f"best: C = {CS[row]:g}"
     np.testing.assert_array_equal(display.best_C, CS[:3])
@@ -195,6 +204,122 @@ def test_two_choices_that_coincide_are_both_seen():
     assert drawn.index(best) < drawn.index(rule) and best.get_zorder() <= rule.get_zorder()
     assert best.get_linewidth() > 2 * rule.get_linewidth()
     assert (best.get_linestyle(), rule.get_linestyle()) == ("-", "--")
+
+
+RATIOS = {
+    "Cs_": CS * np.array([[10], [2], [1]]),
+    "l1_ratios_": np.array([0, 0.5, 1]),
+    "mean_score_": np.array([[-9, -5, -4, -4.5], [-9, -3.5, -3, -4], [-8, -4, -3.2, -3.1]]),
+    "se_score_": np.full((3, 4), 0.5),
+    "l1_ratio_": 0.5,
+}
+
+
+def sparse_cv_estimator(**changes):
+    """What a fitted CV estimator of three ratios holds, with 5 features at most.
+
+    Of the ridge all are in, of the others [0, 2, 3, 5] and [1, 1, 1, 4].
+    """
+    coef = np.random.default_rng(4).normal(size=(3, 4, 3, 5))
+    for r, counts in ((1, [0, 2, 3, 5]), (2, [1, 1, 1, 4])):
+        for i, count in enumerate(counts):
+            coef[r, i, :, count:] = 0
+    return cv_estimator(coef_path_=coef, **RATIOS | changes)
+
+
+def test_each_ratio_has_a_curve_at_its_own_C():
+    """And an entry in the legend; both choices name their ratio and have its colour."""
+    display = CVCurveDisplay.from_estimator(sparse_cv_estimator())
+    assert (display.best_C, display.best_l1_ratio) == (2.0, 0.5)
+    assert (display.one_se_C, display.one_se_l1_ratio) == (1.0, 1.0)  # One feature for two.
+    names = ["l1_ratio = 0", "l1_ratio = 0.5", "l1_ratio = 1"]
+    assert texts(display.figure_.legends[0]) == names
+    for r, name in enumerate(names):
+        np.testing.assert_array_equal(line(display.ax_, name).get_xdata(), RATIOS["Cs_"][r])
+        np.testing.assert_array_equal(
+            line(display.ax_, name).get_ydata(), -RATIOS["mean_score_"][r]
+        )
+    chosen = ["best: C = 2, ratio 0.5", "1 s.e. rule: C = 1, ratio 1"]
+    assert texts(display.ax_.get_legend()) == chosen
+    for mark, name in zip(chosen, names[1:], strict=True):
+        assert line(display.ax_, mark).get_color() == line(display.ax_, name).get_color()
+    assert len({line(display.ax_, name).get_color() for name in names}) == 3
+    (band,) = display.ax_.collections
+    assert set(band.get_paths()[0].vertices[:, 0]) == set(RATIOS["Cs_"][1])
+
+
+@pytest.mark.parametrize(
+    ("counts", "C", "l1_ratio"),
+    [
+        ([[5, 5, 5, 5], [0, 2, 3, 5], [1, 1, 1, 4]], 1.0, 1.0),  # The fewest, of a worse ratio.
+        ([[5, 5, 5, 5], [0, 3, 3, 5], [1, 2, 3, 3]], 0.2, 0.5),  # Of equals the smallest C.
+        ([[5, 5, 5, 5], [0, 3, 1, 5], [1, 2, 3, 3]], 2.0, 0.5),  # The larger C has fewer.
+        (None, 0.2, 0.5),  # Without counts C alone decides.
+    ],
+)
+def test_the_one_standard_error_choice_has_the_fewest_features(counts, C, l1_ratio):
+    """By hand: the best is -3, so that those of -3.5, -3.2 and -3.1 are within its s.e. of 0.5."""
+    arrays = {name.removesuffix("_"): RATIOS[name] for name in RATIOS if name != "l1_ratio_"}
+    display = CVCurveDisplay(**arrays, n_features=counts)
+    assert (display.best_C, display.best_l1_ratio) == (2.0, 0.5)
+    assert (display.one_se_C, display.one_se_l1_ratio) == (C, l1_ratio)
+
+
+def test_an_upper_axis_counts_the_features_of_the_best_ratio():
+    """Those with a coefficient of any class; of a ridge, which has all, there is none."""
+    display = CVCurveDisplay.from_estimator(sparse_cv_estimator())
+    (upper,) = display.ax_.child_axes
+    assert upper.get_xlabel() == "features in, l1_ratio = 0.5"
+    np.testing.assert_array_equal(upper.get_xticks(), RATIOS["Cs_"][1])
+    assert [text.get_text() for text in upper.get_xticklabels()] == ["0", "2", "3", "5"]
+    ridge = -np.abs(RATIOS["mean_score_"][::-1])
+    ridge[0] += 3
+    display = CVCurveDisplay.from_estimator(sparse_cv_estimator(mean_score_=ridge))
+    assert display.best_l1_ratio == 0 and not display.ax_.child_axes
+    only = sparse_cv_estimator().coef_path_[1]
+    display = CVCurveDisplay.from_estimator(cv_estimator(coef_path_=only))
+    assert display.ax_.child_axes[0].get_xlabel() == "features in"
+    assert texts(display.ax_.get_legend())[0] == "best: C = 1"
+
+
+def test_labels_choose_ratios_of_their_own():
+    """A label's features are those with a coefficient of its own; so are its path's."""
+    mean = np.stack([RATIOS["mean_score_"], RATIOS["mean_score_"][::-1]], axis=-1)
+    coef = sparse_cv_estimator().coef_path_[:, :, :2].copy()
+    coef[2, :, 1] = 0
+    changes = {"coef_path_": coef, "classes_": np.array(["a", "b"]), "mean_score_": mean}
+    chosen = {"C_": np.array([2.0, 0.5]), "l1_ratio_": np.array([0.5, 1.0])}
+    estimator = cv_estimator(**RATIOS | changes | chosen | {"se_score_": np.full(mean.shape, 0.3)})
+    scores = CVCurveDisplay.from_estimator(estimator)
+    np.testing.assert_array_equal(scores.best_l1_ratio, [0.5, 0.5])
+    np.testing.assert_array_equal(scores.n_features[2], [[1, 0], [1, 0], [1, 0], [4, 0]])
+    assert texts(scores.axes_[0].get_legend())[0] == "best: C = 2, ratio 0.5"
+    assert len(scores.figure_.legends) == 1
+    paths = CoefficientPathDisplay.from_estimator(estimator)
+    np.testing.assert_array_equal(paths.Cs, RATIOS["Cs_"][1:])
+    np.testing.assert_array_equal(paths.coef_path[:, 0], coef[1, :, 0])
+    np.testing.assert_array_equal(paths.coef_path[:, 1], coef[2, :, 1])
+
+
+def test_the_path_of_the_chosen_ratio_is_drawn():
+    """At its own C, also where one array serves all ratios."""
+    estimator = sparse_cv_estimator(C_=2.0)
+    display = CoefficientPathDisplay.from_estimator(estimator)
+    np.testing.assert_array_equal(display.coef_path, estimator.coef_path_[1])
+    np.testing.assert_array_equal(line(display.axes_[2], "x1").get_xdata(), RATIOS["Cs_"][1])
+    display = CoefficientPathDisplay.from_estimator(sparse_cv_estimator(Cs_=CS, l1_ratio_=1.0))
+    np.testing.assert_array_equal(display.coef_path, estimator.coef_path_[2])
+    np.testing.assert_array_equal(line(display.axes_[2], "x0").get_xdata(), CS)
+
+
+@pytest.mark.parametrize("size", [(3, 3), (12, 5)])
+def test_the_legend_of_scores_stands_above_the_upper_axis(size):
+    """On the user's Axes it names the ratios too; it covers neither the counts nor their name."""
+    figure, ax = plt.subplots(figsize=size, layout="constrained")
+    CVCurveDisplay.from_estimator(sparse_cv_estimator(), ax=ax)
+    figure.draw_without_rendering()
+    assert len(texts(ax.get_legend())) == 5 and not figure.legends
+    assert ax.get_legend().get_window_extent().y0 >= ax.child_axes[0].get_tightbbox().y1
 
 
 @pytest.mark.parametrize("size", [(3, 2.4), (12, 4)])
@@ -262,7 +387,7 @@ def test_only_the_largest_features_are_named_the_largest_first():
     (legend,) = display.figure_.legends
     assert texts(legend) == ["b", "c", "3 other features"]
     grey = [one.get_ydata() for one in display.axes_[2].get_lines() if one.get_color() == "0.75"]
-    np.testing.assert_array_equal(grey, coef[:, 2, [0, 3, 4]].T)
+    np.testing.assert_array_equal(grey, [[0, v, 0, np.nan] for v in (2, 1, 0.1)])
     display = CoefficientPathDisplay.from_path(
         path_result(coef=coef), top=2, scale=[1, 0.1, 1, 90, 1]
     )
@@ -341,19 +466,78 @@ def test_the_path_of_real_fits_with_labels():
     assert texts(display.figure_.legends[0])[-1] == "5 other features"
 
 
+def test_the_features_that_enter_first_are_named_first():
+    """By the least C at which a class that is drawn has a coefficient; those that never do, not."""
+    coef = np.zeros((4, 3, 5))
+    coef[3:, 0, 0], coef[2:, 1, 2], coef[1:, 2, 4], coef[2:, 2, 3] = 9, 0.1, 0.2, 3
+    display = CoefficientPathDisplay(Cs=CS, coef_path=coef, classes=LABELS).plot()
+    assert texts(display.figure_.legends[0]) == ["x4", "x3", "x2", "x0"]
+    display.plot(top=2)
+    assert texts(display.figure_.legends[0]) == ["x4", "x3", "2 other features"]
+    assert texts(display.plot(classes="dress").figure_.legends[0]) == ["x2"]
+    display = CoefficientPathDisplay.from_path(path_result(coef=coef), scale=[1, 1, 80, 1, 1])
+    assert texts(display.figure_.legends[0]) == ["e", "c", "d", "a"]
+    assert display.coef_path.shape == (4, 3, 4)
+
+
+def test_a_line_begins_and_ends_where_its_feature_does():
+    """At the zero before the first coefficient and at the one behind the last; none elsewhere."""
+    coef = np.array([0, 0, 1, 2, 0, 0, 0, 3.0])[:, None, None]
+    Cs = np.logspace(-3, 4, 8)
+    display = CoefficientPathDisplay(Cs=Cs, coef_path=coef, classes=["a"]).plot()
+    expected = [np.nan, 0, 1, 2, 0, np.nan, 0, 3]
+    np.testing.assert_array_equal(line(display.axes_[0], "x0").get_ydata(), expected)
+    named_none = display.plot(top=0).axes_[0].get_lines()[-1]
+    np.testing.assert_array_equal(named_none.get_ydata(), expected)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+def test_a_path_without_any_coefficient_is_a_line_at_zero(container):
+    """Below the largest C of no use there is nothing to name, and nothing crashes."""
+    path = path_result(coefficients=container(np.zeros((12, 5))))
+    for display in (
+        CoefficientPathDisplay.from_path(path),
+        CoefficientPathDisplay(Cs=CS, coef_path=0 * PATH, classes=LABELS).plot(),
+    ):
+        assert texts(display.figure_.legends[0]) == []
+        display.figure_.draw_without_rendering()
+        assert [len(ax.get_lines()) for ax in display.axes_] == [1, 1, 1]
+
+
+def test_rows_may_have_grids_of_their_own():
+    """As labels whose C were chosen of different ratios: each panel has its own."""
+    Cs = CS * np.array([[1], [10], [1]])
+    display = CoefficientPathDisplay(Cs=Cs, coef_path=PATH, classes=LABELS, chosen_C=[1, 10, 0.1])
+    for ax, grid, C in zip(display.plot().axes_, Cs, (1, 10, 0.1), strict=True):
+        np.testing.assert_array_equal(line(ax, "x0").get_xdata(), grid)
+        assert list(line(ax, "C chosen for the label").get_xdata()) == [C, C]
+
+
 def test_the_path_of_a_lasso_counts_what_is_not_zero_above_each_panel():
     """The first strength of its grid leaves nothing; the upper axis ends with the last count."""
     lasso = SoftmaxRegression(l1_ratio=1, standardize=True)
     path = regularization_path(X, Y, 12, estimator=lasso)
-    display = CoefficientPathDisplay.from_path(path)
+    display = CoefficientPathDisplay.from_path(path, chosen_C=path.Cs[7])
+    chosen = f"chosen: C = {path.Cs[7]:.3g}"
+    assert texts(display.figure_.legends[0])[-1] == chosen
     for row, ax in enumerate(display.axes_):
         (upper,) = ax.child_axes
+        assert upper.get_xlabel() == "features in" and line(ax, chosen).get_xdata()[0] == path.Cs[7]
         counts = np.count_nonzero(path.coef[:, row], axis=1)
         ticks = dict(
             zip(upper.get_xticks(), (t.get_text() for t in upper.get_xticklabels()), strict=True)
         )
         assert ticks == {path.Cs[i]: str(counts[i]) for i in np.searchsorted(path.Cs, list(ticks))}
         assert list(ticks.values())[0] == "0" and list(ticks)[-1] == path.Cs[-1]
+
+
+def test_a_class_without_features_has_an_upper_axis_of_zeros_beside_the_others():
+    """If the features that are in change in any class, all panels say how many they are."""
+    coef = np.zeros((4, 3, 5))
+    coef[2:, 1, 0] = 1
+    display = CoefficientPathDisplay(Cs=CS, coef_path=coef, classes=LABELS).plot()
+    counts = [[t.get_text() for t in a.child_axes[0].get_xticklabels()] for a in display.axes_]
+    assert counts == [list("0000"), list("0011"), list("0000")]
 
 
 def test_a_path_without_zeros_has_no_upper_axis():
@@ -534,6 +718,12 @@ BAD = [
     (CVCurveDisplay, SCORES, {"Cs": [1, 2, 3, np.nan]}, "Cs must be > 0, got nan"),
     (CVCurveDisplay, SCORES, {"Cs": [1, 3, 2, 4]}, "Cs must be in ascending order; got "),
     (CoefficientPathDisplay, PATHS, {"Cs": CS[::-1]}, "Cs must be in ascending order; got "),
+    (CVCurveDisplay, SCORES, {"l1_ratios": []}, r"l1_ratios must have shape \(n_ratios,\)"),
+    (CVCurveDisplay, SCORES, {"l1_ratios": [0]}, r"mean_score must have shape \(1, 4\); got"),
+    (CVCurveDisplay, SCORES, {"n_features": [1]}, r"n_features must have shape \(4,\); got \(1,"),
+    (CVCurveDisplay, SCORES, {"Cs": [CS, CS]}, r"Cs must have shape \(n_Cs,\); got \(2, 4\)"),
+    (CoefficientPathDisplay, PATHS, {"Cs": [CS, CS]}, r"coef_path must have shape \(4, 2, n_feat"),
+    (CoefficientPathDisplay, PATHS, {"Cs": [CS, CS, CS[::-1]]}, "Cs must be in ascending order"),
     (CVCurveDisplay, SCORES, {"Cs": []}, r"Cs must have shape \(n_Cs,\); got \(0,\)"),
     (CVCurveDisplay, SCORES, {"mean_score": [1, 2]}, r"mean_score must have shape \(4,\)"),
     (CVCurveDisplay, SCORES, {"se_score": SE[:, None]}, r"se_score must have shape \(4,\); got"),

@@ -112,9 +112,10 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         labelled = as_labels(sample) if self._has_C_per_label(sample.encoding) else sample
         held_out = self._held_out(labelled, X, y, features, metadata, by_row)
         with threads_of(self) as threads:
-            rows = sample.rows(has_intercept(self), threads)
-            posed = partial(self._posed, sample.encoding, features)
-            paths = [self._scored_path(posed, rows, held_out, Cs, ratio) for ratio in l1_ratios]
+            posed, paths = partial(self._posed, sample.encoding, features), []
+            for l1_ratio in l1_ratios:
+                rows = sample.rows(has_intercept(self), threads)  # anew: they keep what was made
+                paths.append(self._scored_path(partial(posed, l1_ratio), rows, held_out, Cs))
         candidates = Candidates(l1_ratios, paths)
         warning = missing_scores_warning(self.scoring, candidates.scored, candidates.indifferent)
         index = candidates.index_by(select)
@@ -248,18 +249,19 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
 
     def _scored_path(
         self,
-        posed: Callable[[float, MemoryRows], Objective],
+        posed: Callable[[MemoryRows], Objective],
         rows: MemoryRows,
         held_out: HeldOutScores,
         Cs: int | NDArray,
-        l1_ratio: float,
     ) -> ScoredPath:
-        """Return the fits to all rows with one l1_ratio at each C, and their held-out scores."""
-        of_ratio, new_monitor = partial(posed, l1_ratio), partial(monitor_of, self)
-        objective = of_ratio(rows)
+        """Return the fits to all rows with one l1_ratio at each C, and their held-out scores.
+
+        `posed` makes the objective of rows in the user's units.
+        """
+        objective, new_monitor = posed(rows), partial(monitor_of, self)
 
         def without_fold(fold: Fold) -> Objective:
-            return of_ratio(rows.replaced(weight=rows.weights * fold.train))
+            return posed(rows.replaced(weight=rows.weights * fold.train))
 
         values = C_values(objective, Cs, None, new_monitor)
         results, scored, verbose = [], [], validation.check_verbose(self.verbose)

@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
 from softreg._encoding import validation
 from softreg.display._parts import (
     C_AXIS,
-    COLOURS,
+    add_counts,
     ascending_Cs,
     labelled_panels,
     legible_name,
+    line_style,
     name_array,
     number_array,
     panel_title,
@@ -23,18 +25,18 @@ from softreg.display._parts import (
     set_log_C_axis,
 )
 
-_COUNTS = 5  # Places at which an upper axis counts coefficients: what a narrow panel holds.
 _MOST_GREY_LINES = 500  # In each of 12 panels they take 3 s to draw; more hide one another.
 
 
 class CoefficientPathDisplay:
     """Coefficients against C, a panel for each class and a line for each feature.
 
-    Of a sparse path an axis above each panel counts the coefficients that are not zero.
+    Of a sparse path a line begins where its feature enters the model, and an axis above each panel
+    counts the features that are in: those whose coefficient of that class is not zero.
 
     Parameters
     ----------
-    Cs : array-like of shape (n_Cs,)
+    Cs : array-like of shape (n_Cs,), or (n_rows, n_Cs) where rows have grids of their own
         Values > 0, ascending; ``np.inf`` has a place of its own beyond the others.
     coef_path : array-like of shape (n_Cs, n_rows, n_features)
         Coefficients in the units of X.
@@ -89,8 +91,10 @@ class CoefficientPathDisplay:
         scale: ArrayLike | None = None,
         chosen_C: ArrayLike | None = None,
     ) -> None:
-        self.Cs = ascending_Cs(Cs)
-        self.coef_path = number_array("coef_path", coef_path, len(self.Cs), "n_rows", "n_features")
+        self.Cs = ascending_Cs(Cs, "n_rows")
+        *n_grids, n_Cs = self.Cs.shape
+        rows = n_grids or ["n_rows"]
+        self.coef_path = number_array("coef_path", coef_path, n_Cs, *rows, "n_features")
         _, n_rows, d = self.coef_path.shape
         two_classes = n_rows == 1 and np.size(classes) == 2
         self.classes = name_array("classes", classes, 2 if two_classes else n_rows)
@@ -120,6 +124,8 @@ class CoefficientPathDisplay:
     ) -> CoefficientPathDisplay:
         """Draw the path of a fitted `SoftmaxRegressionCV` or `SigmoidRegressionCV`.
 
+        Of several ratios it is that of `l1_ratio_`, which each label may have of its own.
+
         Parameters
         ----------
         estimator : fitted `SoftmaxRegressionCV` or `SigmoidRegressionCV`
@@ -135,12 +141,16 @@ class CoefficientPathDisplay:
         TypeError
             If it is one without a path.
         """
-        stored = ("Cs_", "coef_path_", "classes_", "C_")
-        Cs, coef, names, chosen = read_attributes(estimator, "a fitted CV estimator", *stored)
+        stored = ("Cs_", "coef_path_", "l1_ratios_", "l1_ratio_", "classes_", "C_")
+        expected = "a fitted CV estimator"
+        Cs, coef, ratios, ratio, names, chosen = read_attributes(estimator, expected, *stored)
         features = getattr(estimator, "feature_names_in_", None)
+        rows = np.arange(coef.shape[2])
+        # The path of the ratio that was chosen, for all rows or each.
+        of_row = np.argmax(ratios == np.reshape(ratio, (-1, 1)), axis=1) + 0 * rows
         display = cls(
-            Cs=Cs,
-            coef_path=coef,
+            Cs=np.broadcast_to(Cs, coef.shape[:2])[of_row],
+            coef_path=coef[of_row, :, rows].swapaxes(0, 1),
             classes=names,
             feature_names=features,
             scale=scale,
@@ -157,14 +167,19 @@ class CoefficientPathDisplay:
         top: int = 8,
         scale: ArrayLike | None = None,
         classes: ArrayLike | None = None,
+        chosen_C: ArrayLike | None = None,
     ) -> CoefficientPathDisplay:
         """Draw what `regularization_path` returned.
+
+        The Display holds the features that have a coefficient at some C, however many others X has.
 
         Parameters
         ----------
         path : result of `regularization_path`
         scale : array-like of shape (n_features,), default=None
-            The features' standard deviations, to multiply the coefficients by.
+            The standard deviations of all features, to multiply the coefficients by.
+        chosen_C : float or array-like of shape (n_rows,), default=None
+            The C that was chosen, for all rows or each, which a line marks.
         ax, top, classes
             As for `plot`.
 
@@ -173,10 +188,22 @@ class CoefficientPathDisplay:
         TypeError
             If `path` is something else.
         """
-        stored = ("Cs", "coef", "classes", "feature_names")
+        stored = ("Cs", "coefficients", "intercept", "classes", "feature_names")
         expected = "the result of regularization_path"
-        Cs, coef, names, features = read_attributes(path, expected, *stored)
-        display = cls(Cs=Cs, coef_path=coef, classes=names, feature_names=features, scale=scale)
+        Cs, W, b, names, features = read_attributes(path, expected, *stored)
+        kept = np.flatnonzero((W != 0).sum(axis=0))
+        kept = kept if kept.size else np.arange(W.shape[1])
+        deviations = None if scale is None else number_array("scale", scale, W.shape[1])[kept]
+        is_sparse = bool(sparse.issparse(W))
+        coef = W[:, kept].toarray() if is_sparse else W[:, kept]
+        display = cls(
+            Cs=Cs,
+            coef_path=coef.reshape(*b.shape, -1),
+            classes=names,
+            feature_names=features[kept],
+            scale=deviations,
+            chosen_C=chosen_C,
+        )
         return display.plot(ax, top=top, classes=classes)
 
     def plot(
@@ -189,8 +216,9 @@ class CoefficientPathDisplay:
         ax : matplotlib Axes, or array of one for each panel, default=None
             None makes a figure.
         top : int, default=8
-            Features to colour and name, >= 0: those whose absolute coefficients, times `scale`,
-            are the largest anywhere. The others are grey lines, of more than 500 their range.
+            Features to colour and name, >= 0: those that enter at the least C; of such that enter
+            together, as all of a ridge do, those whose absolute coefficients, times `scale`, are
+            the largest anywhere. The others are grey lines, of more than 500 their range.
         classes : class or array-like of classes, default=None
             The classes to draw; None is all, or the first twelve.
 
@@ -208,21 +236,27 @@ class CoefficientPathDisplay:
         scale, unit = (1.0, "unit") if self.scale is None else (self.scale, "s.d.")
         coef = self.coef_path[:, rows] * scale
         count = validation.check_integer("top", top, 0, ", the number of features to name")
-        named = np.argsort(-np.abs(coef).max(axis=(0, 1)), kind="stable")[:count]
+        features = _by_entry(coef)
+        named, others = features[:count], features[count:]
         y_label = f"Coefficient per {unit}\nof the feature"
         title = f"Coefficients against C{note}"
+        entries = len(named) + 2
         self.axes_ = labelled_panels(
-            ax, len(rows), C_AXIS, y_label, title=title, legend_entries=len(named) + 2
+            ax, len(rows), C_AXIS, y_label, title=title, beside=entries, share_y=True
         )
         chosen_name = _chosen_name(self.chosen_C, rows)
+        grids = np.broadcast_to(self.Cs, (n_rows, len(coef)))
+        counts = np.count_nonzero(self.coef_path, axis=2)
         for panel, row, curves in zip(self.axes_, rows, coef.swapaxes(0, 1), strict=True):
-            lines = _draw_paths(panel, self.Cs, curves, named, self.feature_names)
-            counts = np.count_nonzero(self.coef_path[:, row], axis=1)
-            if np.ptp(counts):
-                _add_counts(panel, self.Cs, counts)
+            Cs = grids[row]
+            set_log_C_axis(panel, Cs)
+            lines = _draw_named(panel, Cs, curves[:, named], self.feature_names[named])
+            lines += _draw_others(panel, Cs, curves[:, others])
+            if np.ptp(counts, axis=0).any():
+                add_counts(panel, places_of_Cs(Cs, Cs), counts[:, row])
             if self.chosen_C is not None:
                 style = {"color": "black", "linestyle": (0, (1, 1)), "linewidth": 1, "zorder": 1.1}
-                place = places_of_Cs(self.chosen_C[row], self.Cs)
+                place = places_of_Cs(self.chosen_C[row], Cs)
                 lines.append(panel.axvline(place, label=chosen_name, **style))
             panel.set_title(panel_title(names[row], references), fontsize="medium")
         self.figure_ = self.axes_[0].figure
@@ -240,41 +274,48 @@ def _chosen_name(chosen_C: NDArray | None, rows: list[int]) -> str:
     return f"chosen: C = {chosen_C[rows[0]]:.3g}"
 
 
-def _add_counts(ax: Any, Cs: NDArray, counts: NDArray) -> None:
-    """Add an upper axis with the counts (n_Cs,) at some of the C, evenly spaced in log C."""
-    places = places_of_Cs(Cs, Cs)
-    spread = np.geomspace(places[0], places[-1], _COUNTS)
-    shown = np.unique(np.abs(np.log(places[:, None] / spread)).argmin(axis=0))
-    upper = ax.secondary_xaxis("top")
-    upper.set_xticks(places[shown], counts[shown], minor=False, fontsize="small")
-    upper.set_xticks([], minor=True)
-    upper.tick_params(length=2)
-    upper.set_xlabel("nonzero coefficients", fontsize="small")
+def _by_entry(coef: NDArray) -> NDArray[np.intp]:
+    """Return which features have a coefficient (n_Cs, n_rows, n_features) that is not zero.
 
-
-def _draw_paths(ax: Any, Cs: NDArray, curves: NDArray, named: NDArray, names: NDArray) -> list:
-    """Draw curves (n_Cs, n_features), the features `named` in colour; return the legend's lines.
-
-    The others are grey, or where they are many, the range of them all.
+    By the index of C at which they enter, of equals the largest absolute coefficient first.
     """
-    set_log_C_axis(ax, Cs)
-    Cs = places_of_Cs(Cs, Cs)
+    is_in = np.asarray(coef.any(axis=1))
+    entering = np.flatnonzero(is_in.any(axis=0))
+    largest = np.abs(coef[..., entering]).max(axis=(0, 1))
+    return entering[np.lexsort((-largest, is_in[:, entering].argmax(axis=0)))]
+
+
+def _from_entry(curves: NDArray) -> NDArray:
+    """Return curves (n_Cs, n) with NaN in place of zeros that no other value is next to."""
+    is_in = curves.astype(bool)
+    is_drawn = is_in.copy()
+    is_drawn[1:] |= is_in[:-1]
+    is_drawn[:-1] |= is_in[1:]
+    return np.where(is_drawn, curves, np.nan)
+
+
+def _draw_named(ax: Any, Cs: NDArray, curves: NDArray, names: NDArray) -> list:
+    """Draw curves (n_Cs, n) in colour, above a line at zero; return what their legend shows."""
     ax.axhline(0, color="0.6", linewidth=0.8)
-    marker = "." if len(Cs) == 1 else None
     lines = []
-    for rank, j in enumerate(named):
-        round_number, place = divmod(rank, len(COLOURS))
-        style = {"color": COLOURS[place], "linestyle": ("-", "--", ":", "-.")[round_number % 4]}
-        lines += ax.plot(Cs, curves[:, j], marker=marker, label=legible_name(names[j]), **style)
-    others = np.delete(curves, named, axis=1)
-    n = others.shape[1]
-    name = f"{n} other feature{'s'[: n > 1]}"
-    if n > _MOST_GREY_LINES:
-        grey = ax.fill_between(Cs, others.min(axis=1), others.max(axis=1), color="0.85", zorder=1)
-        grey.set(label=f"range of {name}", linewidth=0)
-        lines.append(grey)
-    elif n:
-        grey, *_ = ax.plot(Cs, others, marker=marker, color="0.75", linewidth=0.8, zorder=1.2)
-        grey.set(label=name)
-        lines.append(grey)
+    for rank, curve in enumerate(_from_entry(curves).T):
+        style = {"label": legible_name(names[rank]), "marker": "." if len(Cs) == 1 else ""}
+        lines += ax.plot(places_of_Cs(Cs, Cs), curve, **style, **line_style(rank))
     return lines
+
+
+def _draw_others(ax: Any, Cs: NDArray, curves: NDArray) -> list:
+    """Draw curves (n_Cs, n) in grey, or of many their range; return what a legend shows."""
+    n, places = curves.shape[1], places_of_Cs(Cs, Cs)
+    name = f"{n} other feature{'s'[: n > 1]}"
+    if not n:
+        return []
+    if n > _MOST_GREY_LINES:
+        low, high = curves.min(axis=1), curves.max(axis=1)
+        grey = ax.fill_between(places, low, high, color="0.85", zorder=1)
+        grey.set(label=f"range of {name}", linewidth=0)
+        return [grey]
+    style = {"color": "0.75", "linewidth": 0.8, "zorder": 1.2}
+    grey, *_ = ax.plot(places, _from_entry(curves), marker="." if len(Cs) == 1 else "", **style)
+    grey.set(label=name)
+    return [grey]

@@ -148,7 +148,7 @@ class LossCurveDisplay:
         else:
             self._draw_losses(ax)
         for panel in self.axes_:
-            legend_above(panel)
+            legend_above(panel, "", panel.get_legend_handles_labels()[0])
             panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
         return self

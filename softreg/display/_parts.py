@@ -17,7 +17,7 @@ from softreg._estimators.base import LinearClassifier
 
 C_AXIS = "C (inverse penalty strength)"
 # tab10 without its grey, which is for what has no name.
-COLOURS = tuple(
+_COLOURS = tuple(
     f"tab:{name}"
     for name in ("blue", "orange", "green", "red", "purple", "brown", "pink", "olive", "cyan")
 )
@@ -25,6 +25,8 @@ _MOST_PANELS = 12  # Four columns of three: what a page shows legibly.
 _TITLE_WIDTH = 26  # Characters over the narrowest panel.
 _MOST_TICKS = 6  # Powers of ten under the narrowest panel.
 _LONGEST_NAME = 40  # Characters: wider legends leave the panels no space.
+_COUNTS_HEIGHT = 3.6  # Of the upper axis, in heights of a small letter.
+_COUNTS = 5  # Places at which an upper axis counts features: what the narrowest panel holds.
 
 
 def number_array(name: str, values: ArrayLike, *shape: int | str) -> NDArray:
@@ -34,11 +36,11 @@ def number_array(name: str, values: ArrayLike, *shape: int | str) -> NDArray:
     return array
 
 
-def ascending_Cs(Cs: ArrayLike) -> NDArray:
-    """Return inverse strengths (n_Cs,) that are > 0 and ascending."""
-    array = number_array("Cs", Cs, "n_Cs")
+def ascending_Cs(Cs: ArrayLike, *grids: int | str) -> NDArray:
+    """Return inverse strengths that are > 0 and ascending, (n_Cs,), or (n, n_Cs) of n `grids`."""
+    array = number_array("Cs", Cs, *grids[: np.ndim(Cs) > 1], "n_Cs")
     validation.check_strengths(array)
-    if (np.diff(array) < 0).any():
+    if (array[..., 1:] < array[..., :-1]).any():
         raise ValueError(f"Cs must be in ascending order; got {array.tolist()}.")
     return array
 
@@ -66,6 +68,23 @@ def set_log_C_axis(ax: Any, Cs: NDArray) -> None:
         ax.set_xlim(places[-1] / 10, places[-1] * 10)
     ax.xaxis.set(major_locator=FixedLocator(places), major_formatter=FixedFormatter([*names, "∞"]))
     ax.minorticks_off()
+
+
+def line_style(rank: int) -> dict[str, str]:
+    """Return the colour and dashes of one of many lines: no two of the first 36 are alike."""
+    round_number, place = divmod(rank, len(_COLOURS))
+    return {"color": _COLOURS[place], "linestyle": ("-", "--", ":", "-.")[round_number % 4]}
+
+
+def add_counts(ax: Any, places: NDArray, counts: NDArray, name: str = "features in") -> None:
+    """Add an upper axis with counts (n_Cs,) at some places of C, evenly spaced."""
+    spread = np.geomspace(places[0], places[-1], _COUNTS)
+    shown = np.unique(np.abs(np.log(places[:, None] / spread)).argmin(axis=0))
+    upper = ax.secondary_xaxis("top")
+    upper.set_xticks(places[shown], counts[shown], minor=False, fontsize="small")
+    upper.set_xticks([], minor=True)
+    upper.tick_params(length=2)
+    upper.set_xlabel(name, fontsize="small")
 
 
 def name_array(name: str, values: ArrayLike, n: int) -> NDArray:
@@ -113,14 +132,21 @@ def rows_of_classes(classes: ArrayLike | None, names: NDArray) -> tuple[list[int
 
 
 def labelled_panels(
-    ax: Any, n: int, x_label: str, y_label: str, *, title: str, legend_entries: int = 0
+    ax: Any,
+    n: int,
+    x_label: str,
+    y_label: str,
+    *,
+    title: str,
+    beside: int = 0,
+    share_y: bool = False,
 ) -> NDArray:
     """Return n labelled Axes, (n,): the user's `ax`, or for None those of a new figure.
 
-    A new figure has the title, and space for a legend of so many entries beside all panels, which
-    then share the y axis too. What the user's single Axes show is their title.
+    A new figure has the title, and space for a legend of so many entries `beside` all panels. What
+    the user's single Axes show is their title.
     """
-    axes = _new_axes(n, legend_entries) if ax is None else _checked_axes(ax, n)
+    axes = _new_axes(n, beside, share_y) if ax is None else _checked_axes(ax, n)
     figure = axes[0].figure
     if ax is None:
         figure.suptitle(title, fontsize="medium")
@@ -135,18 +161,21 @@ def labelled_panels(
     return axes
 
 
-def legend_above(ax: Any, title: str = "") -> None:
+def legend_above(ax: Any, title: str, handles: list) -> None:
     """Put a legend above a panel, where it hides nothing of it, and over it the panel's title.
 
     Without a title, that of the Axes moves there.
     """
-    if not ax.get_legend_handles_labels()[0]:
-        ax.set_title(title or ax.get_title(), fontsize="medium")
-        return
     title = title or ax.get_title()
+    if not handles:
+        ax.set_title(title, fontsize="medium")
+        return
     ax.set_title("")
-    above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "frameon": False}
-    legend = ax.legend(title=title or None, fontsize="small", **above)
+    pad = _COUNTS_HEIGHT if ax.child_axes else 0.5  # in heights of a letter
+    above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "borderaxespad": pad}
+    legend = ax.legend(
+        handles=handles, title=title or None, fontsize="small", frameon=False, **above
+    )
     legend.get_title().set_multialignment("center")
 
 
@@ -162,13 +191,12 @@ def _checked_axes(ax: Any, n: int) -> NDArray:
     return axes[:n]
 
 
-def _new_axes(n: int, legend_entries: int) -> NDArray:
+def _new_axes(n: int, beside: int, share_y: bool) -> NDArray:
     """Return n Axes (n,) of a new figure, in a grid; ImportError without matplotlib."""
     columns = n if n <= 3 else math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
     width, height = (6.4, 4.4) if n == 1 else (2.7 * columns, 2.4 * rows + 1)
-    shared = legend_entries > 0
-    size = (width + 2.6 * shared, max(height, 0.2 * legend_entries + 0.4))
+    size = (width + 2.6 * (beside > 0), max(height, 0.2 * beside + 0.4))
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -176,7 +204,7 @@ def _new_axes(n: int, legend_entries: int) -> NDArray:
             "Pictures need matplotlib (the extra softreg[plot]), which is not installed: "
             'python -m pip install "matplotlib>=3.8".'
         ) from error
-    grid: Any = {"sharex": True, "sharey": shared, "squeeze": False, "layout": "constrained"}
+    grid: Any = {"sharex": True, "sharey": share_y, "squeeze": False, "layout": "constrained"}
     axes = plt.subplots(rows, columns, figsize=size, **grid)[1].ravel()
     for unused in axes[n:]:
         unused.set_visible(False)
