@@ -213,8 +213,7 @@ def test_a_grid_whose_ends_are_no_numbers_says_so(ratio, weight):
 
 @pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0])
 def test_a_penalty_that_overflows_names_no_c_that_nobody_gave(ratio):
-    """1 / C is no number: the message says what has to be one."""
+    """1 / C is no number: the message says by what is divided, and that it is too small."""
     model = SoftmaxRegression(l1_ratio=ratio)
-    with pytest.raises(ValueError, match=r"penalty_factor / C must be finite.* larger C") as error:
+    with pytest.raises(ValueError, match=r"penalty_factor / C.* 1e-320 is too small"):
         regularization_path(X, y, [1e-320, 1.0], estimator=model)
-    assert "C=" not in str(error.value)

@@ -292,7 +292,8 @@ def finite_quotient(strengths: NDArray[np.float64], divisor: NDArray) -> NDArray
         quotient = strengths / divisor
     if not np.isfinite(quotient).all():
         raise ValueError(
-            "The penalty overflows: penalty_factor / C must be finite, over the sum of the weights "
-            "and for columns in units of their deviations, too; choose a larger C."
+            "The penalty overflows: penalty_factor / C, also over the sum of the weights and for "
+            f"columns in units of their deviations, must be finite, and {divisor.min():.3g} is too "
+            "small a divisor: choose a larger C."
         )
     return quotient

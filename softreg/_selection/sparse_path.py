@@ -39,9 +39,10 @@ def sparse_optima(
     T = exact.null()
     point = Point.at_coefficients(exact, T)
     stages, is_saturated = first_stages(exact, point), is_enormous(exact, point)
-    for C in Cs.tolist():  # whose inverse may overflow
+    for C in Cs:
+        posed = objective.at_strength(C)
         if is_saturated or np.isinf(C):
-            result = ProximalNewton().minimise(objective.at_strength(C), T, new_monitor())
+            result = ProximalNewton().minimise(posed, T, new_monitor())
             T = objective.working(result.coef, result.intercept)
         else:
             stages, result = optima_at(exact, stages, 1 / C, point, new_monitor())
