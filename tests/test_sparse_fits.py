@@ -446,6 +446,25 @@ def test_offsets_that_saturate_every_row_have_their_optimum(kind, size):
     assert model.optimality_gap_ <= 1e-8 * F
 
 
+@pytest.mark.parametrize("groups", [None, "feature"])
+@pytest.mark.parametrize("seed", [40, 115, 151])
+def test_a_declared_class_without_rows_has_no_say(groups, seed):
+    """F is that of two classes by themselves, and the third stays where the null model has it.
+
+    Its coefficients are zero, and those of the two opposite: in groups they cost by the root of two
+    less than one row of them.
+    """
+    rng = np.random.default_rng(seed)
+    X, y, weight = rng.normal(size=(60, 3)), rng.integers(2, size=60), 10 ** rng.uniform(-12, 0, 60)
+    model = SoftmaxRegression(1000, 1.0, l1_groups=groups, classes=[0, 1, 2])
+    model.fit(X, y, sample_weight=weight)
+    share = 1.0 if groups is None else np.sqrt(2)
+    alone = SoftmaxRegression(1000 * share, 1.0).fit(X, y, sample_weight=weight)
+    assert model.proven_ and alone.proven_ and np.abs(model.coef_[2]).max() < 1e-9
+    assert model.objective_ == pytest.approx(alone.objective_, rel=2e-8)
+    assert np.abs(model.intercept_).max() < 1e3
+
+
 @pytest.mark.parametrize("C", [1e10, 1e13])
 @pytest.mark.parametrize(
     "groups", [None, "feature", [*LABELS, *LABELS]], ids=["each", "feature", "group"]
