@@ -12,6 +12,7 @@ from softreg.solvers import ProximalNewton
 from softreg.solvers.base import Monitor
 from softreg.solvers.linalg.active_sets import lasso_minimiser
 from softreg.solvers.linalg.conjugate_gradients import HessianProduct
+from softreg.solvers.linalg.factors import cholesky
 from softreg.solvers.linalg.group_newton import group_lasso_minimiser
 
 # ---- Hessians in some coefficients --------------------------------------------------------------
@@ -44,6 +45,19 @@ def test_the_hessian_in_some_coefficients_is_a_part_of_the_whole(case, whole):
             kernel = CoordinateHessian(problem.link, U, features, scores, whole)
             found = problem.rows.sum(kernel)[0] / problem.problem_weight[0]
         close(found, expected, ROUNDING[case.dtype])
+
+
+@pytest.mark.parametrize("diagonal", [0.0, 1e-44, -1e-27])
+def test_a_hessian_that_is_all_rounding_has_a_factor(diagonal):
+    """Of saturated rows: entries that cancelled, and a diagonal that is less than they are."""
+    A = np.random.default_rng(0).normal(size=(50, 50)) * 1e-26
+    H = A + A.T
+    np.fill_diagonal(H, diagonal)
+    L = cholesky(H)
+    assert np.isfinite(L).all() and (L.diagonal() > 0).all()
+    away = L @ L.T - H
+    np.fill_diagonal(away, 0)
+    assert np.abs(away).max() < 1e-13 * np.square(L).max()
 
 
 # ---- Dual probabilities -------------------------------------------------------------------------

@@ -209,6 +209,9 @@ def _inverse_factor(H: NDArray, left_out: Mask) -> NDArray | None:
     order = len(H)
     lower = H + np.diag(np.where(left_out, 1, -_EPS * order * (1 + H.diagonal())))
     try:
-        return solve_triangular(np.linalg.cholesky(lower), np.eye(order), lower=True)
+        factor = np.linalg.cholesky(lower)
     except np.linalg.LinAlgError:
         return None
+    if not np.isfinite(factor).all():  # as of NaN
+        return None
+    return solve_triangular(factor, np.eye(order), lower=True)

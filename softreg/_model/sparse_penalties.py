@@ -236,7 +236,8 @@ class ElasticNet:
             return np.where((self.shares(G) > 1).any(axis=0), np.inf, 0.0)
         excess = np.square(self._shrunk(G, self.l1))
         l2 = np.broadcast_to(self.smooth_part.l2, excess.shape)
-        cost = np.divide(excess, 2 * l2, out=np.where(excess > 0, np.inf, 0.0), where=l2 > 0)
+        with np.errstate(over="ignore"):  # of penalties that are next to none
+            cost = np.divide(excess, 2 * l2, out=np.where(excess > 0, np.inf, 0.0), where=l2 > 0)
         return np.where(self.free, 0.0, cost).sum(axis=0)
 
     def shares(self, G: Coef) -> Coef:
