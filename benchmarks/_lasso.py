@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ STRENGTHS = 99
 SPAN, SPAN_OF_WIDE = 1e-4, 1e-2
 # Steps of the intercepts to their optimum, other coefficients staying as they are.
 MOST_STEPS, BALANCED = 50, 1e-14
+ROUNDING = 1e-9  # a bound may be above another program's F by this share
 
 GLMNET = """
 suppressMessages(library(glmnet))
@@ -34,13 +36,17 @@ y <- factor(numbers("y", "integer"))
 binary <- nlevels(y) == 2
 glmnet.control(fdev = 0, devmax = 1)
 try(cat("5", file = "/proc/self/clear_refs"), silent = TRUE)
-seconds <- system.time(fit <- glmnet(X, y, family = if (binary) "binomial" else "multinomial",
-  type.multinomial = a[4], lambda = numbers("lambda"), standardize = FALSE,
-  thresh = as.numeric(a[5]), maxit = 1e9))[3]
+known <- list(X, y, family = if (binary) "binomial" else "multinomial", type.multinomial = a[4],
+  lambda = numbers("lambda"), standardize = FALSE, thresh = as.numeric(a[5]), maxit = 1e9)
+if (file.exists(at("fold"))) known$foldid <- numbers("fold", "integer")
+program <- if (file.exists(at("fold"))) cv.glmnet else glmnet
+seconds <- system.time(fit <- do.call(program, known))[3]
+scores <- if (file.exists(at("fold"))) -fit$cvm / 2 else numeric()
+if (file.exists(at("fold"))) fit <- fit$glmnet.fit
 status <- try(grep("VmHWM", readLines("/proc/self/status"), value = TRUE), silent = TRUE)
 out <- file(at("out"), "wb")
 for (beta in if (binary) list(fit$beta) else fit$beta) writeBin(as.double(as.matrix(beta)), out)
-writeBin(as.double(as.matrix(fit$a0)), out)
+writeBin(c(as.double(as.matrix(fit$a0)), scores), out)
 close(out)
 cat(seconds, length(fit$lambda), gsub("[^0-9]", "", status))
 """
@@ -50,13 +56,15 @@ class Curve(NamedTuple):
     """A path: seconds, peak bytes and, strength by strength, coefficients and intercepts.
 
     ``coef`` has matrices (K, d) and ``intercept`` arrays (K,); one row stands for the second of two
-    classes. They may be fewer than the strengths that were asked for.
+    classes. They may be fewer than the strengths that were asked for. ``scores`` are minus the mean
+    held-out log losses where there were folds.
     """
 
     seconds: float
     peak: float
     coef: list[Any]
     intercept: list[np.ndarray]
+    scores: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -173,13 +181,43 @@ class Problem:
         return np.array([self.value_and_bound(_array(W), b, at) for W, b, at in points]).T
 
 
+@dataclass(frozen=True)
+class Reference:
+    """The curves of a problem, or one point of it, are judged against softreg's bounds of F*."""
+
+    problem: Problem
+    strengths: np.ndarray
+    bounds: np.ndarray
+
+    def worst_gap(self, curve: Curve) -> float:
+        """The largest gap of a curve, relative; infinite if strengths are missing."""
+        if len(curve.coef) < len(self.strengths):
+            return math.inf
+        values, bounds = self.problem.values_and_bounds(curve, self.strengths)
+        greatest = np.maximum(bounds, self.bounds)
+        gaps = (values - greatest) / values
+        if gaps.min() < -ROUNDING:
+            raise SystemExit(f"a bound is above a value by {-gaps.min():.1e} of it")
+        return float(gaps.max())
+
+
 def _array(W: Any) -> np.ndarray:
     return W.toarray() if sparse.issparse(W) else W
 
 
-def glmnet(problem: Problem, thresh: float, cap: float) -> Curve | None:
-    """R's path at a threshold, as one of ``columns``; None if it did not end in ``cap`` seconds."""
+def glmnet(
+    problem: Problem,
+    thresh: float,
+    cap: float,
+    strengths: np.ndarray | None = None,
+    fold: np.ndarray | None = None,
+) -> Curve | None:
+    """R's path at a threshold, as one of ``columns``; None if it did not end in ``cap`` seconds.
+
+    With ``fold``, the number of each row's, by cv.glmnet, whose folds have the same strengths.
+    """
     (n, d, K), X = problem.shape, problem.columns
+    strengths = problem.strengths if strengths is None else strengths
     with tempfile.TemporaryDirectory() as folder:
         at = Path(folder)
         (at / "glmnet.R").write_text(GLMNET)
@@ -191,7 +229,9 @@ def glmnet(problem: Problem, thresh: float, cap: float) -> Curve | None:
         else:
             X.T.tofile(at / "x")
         problem.y.astype(np.int32).tofile(at / "y")
-        problem.strengths.tofile(at / "lambda")
+        strengths.tofile(at / "lambda")
+        if fold is not None:
+            (fold.astype(np.int32) + 1).tofile(at / "fold")
         kind = "grouped" if problem.is_grouped else "ungrouped"
         command = ["Rscript", at / "glmnet.R", folder, str(n), str(d), kind, f"{thresh:g}"]
         try:
@@ -203,8 +243,9 @@ def glmnet(problem: Problem, thresh: float, cap: float) -> Curve | None:
         seconds, count, peak = (done.stdout.split() + ["nan"])[:3]
         L, width, found = int(count), K if K > 2 else 1, np.fromfile(at / "out")
     size = width * L * d
-    coef, intercept = found[:size].reshape(width, L, d), found[size:].reshape(L, width)
-    return Curve(float(seconds), float(peak) * 1024, list(coef.swapaxes(0, 1)), list(intercept))
+    coef, intercept = found[:size].reshape(width, L, d), found[size : size + L * width]
+    curve = list(coef.swapaxes(0, 1)), list(intercept.reshape(L, width))
+    return Curve(float(seconds), float(peak) * 1024, *curve, found[size + L * width :])
 
 
 def has_glmnet() -> bool:

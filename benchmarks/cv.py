@@ -7,6 +7,7 @@ fits at tol=1e-12, one for each fold and C. The difference is printed for all, s
 - ``cv``: ``SoftmaxRegressionCV`` and ``LogisticRegressionCV`` with each of its solvers.
 - ``grid``: ``GridSearchCV`` of ``SoftmaxRegression`` and of ``LogisticRegression``.
 - ``labels``: ``SigmoidRegressionCV`` and ``GridSearchCV`` of one-vs-rest ``LogisticRegression``.
+- ``lasso``: 50 strengths of the lasso, beside R's cv.glmnet and saga (``_lasso_cv.py``).
 
 1. Setting: the loosest tol and max_iter of a solver's ladder that are sufficient. Those that
    ``--search`` found stand in ``SEARCHED``; for other sets, or after ``--search``, each solver goes
@@ -32,6 +33,7 @@ from typing import NamedTuple
 
 import _common as common
 import _datasets as datasets
+import _lasso_cv
 import numpy as np
 from _contenders import WAYS, Way
 from _tuning import CS, DEFAULT, FOLDS, PARTS, Contender, Labels, Outcome, Setting, alone
@@ -323,7 +325,7 @@ def report(comparisons: Sequence[Comparison], left_out: Sequence[str]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=["cv", "grid"])
+    parser.add_argument("--parts", nargs="+", choices=(*PARTS, "lasso"), default=["cv", "grid"])
     sets = (*datasets.ALL, *Labels.kinds)
     kinds = f"any of {', '.join(sets)}; a part takes those of its kind"
     parser.add_argument("--sets", nargs="+", choices=sets, metavar="SET", help=kinds)
@@ -340,7 +342,7 @@ def main() -> None:
         args.cap, args.repeat = 20.0, 3
 
     comparisons, left_out = [], []
-    for part in args.parts:
+    for part in (part for part in args.parts if part in PARTS):
         chosen = args.sets or (("iris", "wine") if args.quick else PARTS[part].sets)
         for name in (name for name in chosen if name in PARTS[part].kinds):
             if datasets.available(name):
@@ -348,9 +350,12 @@ def main() -> None:
                 print(*comparisons[-1].row(), sep=" | ", file=sys.stderr, flush=True)
             else:
                 left_out.append(name)
-    if not comparisons:
+    lasso = [name for name in args.sets or _lasso_cv.SETS if datasets.available(name)]
+    if not comparisons and "lasso" not in args.parts:
         parser.error(f"nothing to compare; read from SOFTREG_DATA: {', '.join(left_out) or 'none'}")
-    tables = report(comparisons, left_out)
+    tables = report(comparisons, left_out) if comparisons else f"{common.versions()}.\n\n"
+    if "lasso" in args.parts:
+        tables += _lasso_cv.report(lasso, args.cap, LEAST_PATIENCE)
     print(tables)
     if args.output:
         args.output.write_text(tables)

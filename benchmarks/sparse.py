@@ -39,7 +39,6 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 WITHIN, SAGA_WITHIN = 1e-6, 1e-4
-ROUNDING = 1e-9  # a bound may be above another program's F by this share
 RAW = "-raw"
 SETS = ("digits", "satimage", "letter", "srbct", "nci", "r8", "covtype15k", "bank", "dry_bean")
 SETS += ("dry_bean" + RAW,)
@@ -164,26 +163,6 @@ class Attempt(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Reference:
-    """The curves of a problem, or one point of it, are judged against softreg's bounds of F*."""
-
-    problem: _lasso.Problem
-    strengths: np.ndarray
-    bounds: np.ndarray
-
-    def worst_gap(self, curve: _lasso.Curve) -> float:
-        """The largest gap of a curve, relative; infinite if strengths are missing."""
-        if len(curve.coef) < len(self.strengths):
-            return math.inf
-        values, bounds = self.problem.values_and_bounds(curve, self.strengths)
-        greatest = np.maximum(bounds, self.bounds)
-        gaps = (values - greatest) / values
-        if gaps.min() < -ROUNDING:
-            raise SystemExit(f"a bound is above a value by {-gaps.min():.1e} of it")
-        return float(gaps.max())
-
-
-@dataclass(frozen=True)
 class Comparison:
     """softreg's seconds (one thread, more, one strength) and gaps, glmnet's and saga's attempts."""
 
@@ -215,9 +194,9 @@ def compare(study: Study, cap: float, patience: float, with_glmnet: bool) -> Com
     ((curve, bounds),) = common.messages(path, study, THREADS[0])
     ((threaded, _),) = common.messages(path, study, THREADS[1])
     ((alone, bound),) = common.messages(single, study)
-    whole = Reference(problem, problem.strengths, bounds)
+    whole = _lasso.Reference(problem, problem.strengths, bounds)
     middle = slice(MIDDLE, MIDDLE + 1)
-    point = Reference(problem, problem.strengths[middle], np.maximum(bound, bounds[middle]))
+    point = _lasso.Reference(problem, problem.strengths[middle], np.maximum(bound, bounds[middle]))
     return Comparison(
         labels=[study.name, *map(str, problem.shape), study.kind],
         seconds=[curve.seconds, threaded.seconds, alone.seconds],
@@ -228,7 +207,7 @@ def compare(study: Study, cap: float, patience: float, with_glmnet: bool) -> Com
     )
 
 
-def glmnet_attempts(reference: Reference, cap: float) -> Iterator[Attempt]:
+def glmnet_attempts(reference: _lasso.Reference, cap: float) -> Iterator[Attempt]:
     """Yield glmnet's runs at tighter and tighter thresholds, until one is near or does not end."""
     for thresh in THRESHOLDS:
         curve = _lasso.glmnet(reference.problem, thresh, cap)
@@ -241,7 +220,7 @@ def glmnet_attempts(reference: Reference, cap: float) -> Iterator[Attempt]:
             return
 
 
-def saga_attempts(study: Study, reference: Reference, patience: float) -> Iterator[Attempt]:
+def saga_attempts(study: Study, reference: _lasso.Reference, patience: float) -> Iterator[Attempt]:
     """Yield saga's fits at tighter and tighter tolerances, until one is near or time is up."""
     left, tolerances = patience, iter(TOLERANCES)
     with contextlib.closing(common.messages(saga, study, cap=patience)) as fits:

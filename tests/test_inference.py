@@ -88,9 +88,11 @@ def test_what_cannot_be_left_out_is_refused():
         loo(model, X, Y[::-1])
     with pytest.raises(ValueError, match=r"y holds the classes \[1, 2\].*fitted to \[0, 1, 2\]"):
         loo(model, X[50:], Y[50:])
-    sparse = SoftmaxRegression(l1_ratio=0.5).fit(X, Y)
-    with pytest.raises(ValueError, match=r"l1_ratio=0\.5 .*cross_val_predict.*or take l1_ratio=0"):
-        loo(sparse, X, Y)
+    lasso = SoftmaxRegression(l1_ratio=1.0).fit(X, Y)
+    with pytest.raises(ValueError, match="not at the optimum of these rows.*that it was fitted to"):
+        loo(lasso, X, Y[::-1])
+    with pytest.raises(ValueError, match="not at the optimum of these rows"):
+        loo(SoftmaxRegression(C=0.001, l1_ratio=1.0).fit(X, Y), X[:120], Y[:120])
     rough = SoftmaxRegression(solver=MiniBatch(n_epochs=1), random_state=0).fit(X, Y)
     with pytest.raises(ValueError, match="no model of MiniBatch"):
         loo(rough, X, Y)

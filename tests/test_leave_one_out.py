@@ -1,6 +1,5 @@
 """Leave-one-out from one fit: what each row gets from the fit without it."""
 
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -356,19 +355,6 @@ def test_a_hessian_too_large_is_refused_with_a_remedy():
         objective = objective_of(threads, X, classes(y))
         with pytest.raises(ValueError, match=r"225 numbers, and at most 224 .*cv=10"):
             leave_one_out(objective, objective.null())
-
-
-def test_a_penalty_without_a_hessian_is_refused_with_a_remedy(one_thread):
-    """There is no Newton step where a penalty is not smooth; the error says cv=10."""
-
-    class WithCorners(Ridge):
-        is_smooth = False
-
-    X, y = overlapping()
-    objective = objective_of(one_thread, X, classes(y))
-    penalty = WithCorners(objective.penalty.ridge)
-    with pytest.raises(ValueError, match=r"a penalty that is smooth.*cv=10"):
-        leave_one_out(replace(objective, penalty=penalty), objective.null())
 
 
 # ---- Refits -------------------------------------------------------------------------------------

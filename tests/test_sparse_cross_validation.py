@@ -314,3 +314,23 @@ def test_bad_parameters_are_refused_in_a_sentence(parameters, message):
     with pytest.raises(ValueError, match=message):
         model.fit(table(), y)
     assert not hasattr(model, "coef_")
+
+
+@pytest.mark.parametrize("groups", [None, "feature"])
+def test_rows_left_out_alone_have_the_scores_of_their_refits(groups):
+    """cv="loo": the mean log loss at each ratio and C is that of n refits, to 1 %."""
+    A, b = StandardScaler().fit_transform(X[::3]), y[::3]
+    parameters = {"l1_groups": groups}
+    model = SoftmaxRegressionCV(CS, [0.5, 1], cv="loo", **parameters).fit(A, b)
+    assert model.scores_.shape == (50, 2, 3)
+    for row, ratio in enumerate([0.5, 1.0]):
+        for at, C in enumerate(CS):
+            plain = SoftmaxRegression(C, l1_ratio=ratio, **parameters)
+            expected = cross_val_score(plain, A, b, cv=KFold(50), scoring=log_probability)
+            assert model.mean_score_[row, at] == pytest.approx(expected.mean(), rel=0.01)
+    assert model.Cs_[0][np.argmax(model.mean_score_.max(axis=0))] == model.C_
+
+
+def log_probability(estimator, A, b):
+    """The log probability of one row's class."""
+    return np.log(estimator.predict_proba(A)[0, b[0]])

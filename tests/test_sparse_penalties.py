@@ -298,3 +298,31 @@ def test_strengths_are_those_of_c_factors_and_the_share():
     assert isinstance(ElasticNet.from_C(np.array([np.inf]), factor, 1.0, EACH), Ridge)
     with pytest.raises(TypeError, match="rotation"):
         penalty.rotated(2, np.zeros(3, dtype=bool))
+
+
+def test_it_is_smooth_in_active_coefficients_and_its_curvature_is_its_hessian(case):
+    """There the value is twice differentiable; groups of one have the ridge's curvature alone."""
+    T, penalty = case.draw(17), case.penalty
+    active = (case.lengths(T) > 0) | (case.l1 == 0)
+    np.testing.assert_array_equal(penalty.active(T), active)
+    scores, features = np.nonzero(active.T)
+    found = penalty.curvature(T, features, scores)
+
+    def gradient(T):
+        size = case.lengths(T)
+        direction = np.divide(T, size, out=np.zeros_like(T), where=size > 0)
+        return (case.l2 * T + case.l1 * direction)[features, scores]
+
+    moves = basis((WIDTH, K))[(features * K + scores)]
+    expected = np.stack([differences(gradient, T, D) for D in moves])
+    np.testing.assert_allclose(found, expected, atol=1e-7)
+    if penalty.groups is EACH:
+        np.testing.assert_array_equal(found, np.diag(case.l2[features, scores]))
+
+
+def test_the_prox_of_several_coefficients_is_that_of_each(case):
+    """Stacked, (2, width, K), they do not know of each other."""
+    both = np.stack([case.draw(18, some_zero=False), case.draw(19)])
+    steps = np.exp2(np.random.default_rng(2).integers(-3, 4, WIDTH * K))[case.numbers]
+    found = case.penalty.prox(both, steps)
+    np.testing.assert_array_equal(found, [case.penalty.prox(T, steps) for T in both])

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from softreg._encoding import validation
 from softreg._encoding.answers import Sample
 from softreg._estimators.base import (
     LinearClassifier,
@@ -19,8 +18,9 @@ from softreg._estimators.base import (
 )
 from softreg._model.objective import Objective
 from softreg._rows.threads import Threads
-from softreg.solvers.base import Point
+from softreg.solvers.base import CERTIFIED_GAP, Monitor, Point
 from softreg.solvers.linalg.metrics import Metric, first_metric
+from softreg.solvers.proximal_newton import Stage, optima_at
 from softreg.solvers.steps import relative_estimate
 
 # A fit with a coarse tol may end this share of F above its least value; coefficients of other rows
@@ -35,12 +35,12 @@ class Optimum(NamedTuple):
     ----------
     objective : Objective that was minimised
     T : ndarray (width, K), the coefficients in working coordinates
-    metric : Metric, there
+    metric : Metric, there, or None if the penalty is sparse
     """
 
     objective: Objective
     T: NDArray
-    metric: Metric
+    metric: Metric | None
 
 
 def optimum_of(
@@ -53,7 +53,7 @@ def optimum_of(
 ) -> Optimum:
     """Return the optimum that an estimator was fitted to, given what its `fit` was.
 
-    ValueError if its coefficients are not at the optimum of these rows, or its penalty is sparse.
+    ValueError if its coefficients are not at the optimum of these rows.
     """
     check_is_fitted(estimator)
     data = estimator._validated(X, reset=False)
@@ -66,20 +66,41 @@ def optimum_of(
     rows = sample.rows(has_intercept(estimator), threads)
     strength, features = estimator._strength(sample.encoding), feature_attributes(estimator)
     objective = pose(estimator, rows, sample.encoding, strength, features)
-    if not objective.penalty.is_smooth:
-        raise ValueError(
-            f"l1_ratio={validation.shown(estimator.l1_ratio)} makes a penalty that has no Hessian, "
-            "which the step that leaves out a row needs: refit folds with "
-            "sklearn.model_selection.cross_val_predict, or take l1_ratio=0."
-        )
     T = objective.working(estimator._dense_coef.T, estimator.intercept_)
-    return Optimum(objective, T, metric_at_optimum(objective, T))
+    at_optimum = _smooth_optimum if objective.penalty.is_smooth else _sparse_optimum
+    return at_optimum(objective, T)
 
 
-def metric_at_optimum(objective: Objective, T: NDArray) -> Metric:
-    """Return a metric at the optimum; ValueError if T (width, K) is not near it."""
+def _smooth_optimum(objective: Objective, T: NDArray) -> Optimum:
+    """Return the optimum T (width, K), with a metric; ValueError if it is not near one."""
     exact, metric = objective.in_double(), first_metric(objective, T)
     excess = relative_estimate(exact, Point.at_coefficients(exact, T), metric)
+    _check_excess(objective, excess)
+    return Optimum(objective, T, metric.refreshed(objective, T))
+
+
+def _sparse_optimum(objective: Objective, T: NDArray) -> Optimum:
+    """Return the optimum that a proximal Newton step from T reaches; ValueError if it is farther.
+
+    Near the optimum F falls by all that it is above it.
+    """
+    exact, T = objective.in_double(), T.copy()
+    excess = np.zeros(exact.problems.count)
+    for b in range(len(excess)):
+        problem = np.array([b])
+        subset = exact.take_problems(problem)
+        point = Point.at_coefficients(subset, exact.problems.columns(T, problem))
+        monitor = Monitor(CERTIFIED_GAP, max_iter=1)
+        (end,), _ = optima_at(subset, [Stage(1.0, point)], 1.0, point, monitor)
+        T[:, exact.problems.scores(problem)] = end.point.T
+        least = np.finfo(float).tiny
+        excess[b] = ((point.value - end.point.value) / np.maximum(point.value, least))[0]
+    _check_excess(objective, excess)
+    return Optimum(objective, T, None)
+
+
+def _check_excess(objective: Objective, excess: NDArray) -> None:
+    """Raise a ValueError if problems are by an excess (B,), relative, above their least F."""
     excess = excess[~objective.constant_problems]
     if not (excess <= _LARGEST_EXCESS).all():
         raise ValueError(
@@ -87,7 +108,6 @@ def metric_at_optimum(objective: Objective, T: NDArray) -> Metric:
             f"{excess.max():.1g} (relative) above it. Pass the X, y, sample_weight and "
             "offset that it was fitted to, and no model of MiniBatch or partial_fit."
         )
-    return metric.refreshed(objective, T)
 
 
 def probabilities_inplace(estimator: LinearClassifier, scores: NDArray) -> NDArray:

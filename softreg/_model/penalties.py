@@ -151,6 +151,19 @@ class SparsePenalty(Penalty, Protocol):
     def sparse_value(self, T: Coef) -> PerScore:
         """Return the part of the penalty that is not smooth, score by score, (K,)."""
 
+    def active(self, T: Coef) -> Mask:
+        """Return the coefficients in which it is smooth around T, (width, K).
+
+        Those whose group is not zero, and those without a sparse part.
+        """
+
+    def curvature(self, T: Coef, features: Places, scores: Places) -> NDArray:
+        """Return its Hessian at T in active coefficients (p,), (p, p).
+
+        That of l1_g ||T_g|| is (I - u u') l1_g / ||T_g||, u being the direction of T_g: zero for
+        groups of one.
+        """
+
     def shares(self, G: Coef) -> Coef:
         """Return the length of each coefficient's group in G as a share of its l1, (width, K).
 

@@ -35,13 +35,17 @@ class Groups:
     over_scores: bool = False
 
     def products(self, A: Coef, D: Coef) -> Coef:
-        """Return the inner product of each coefficient's group in two T, (width, K or 1)."""
-        products = np.einsum("jk,jk->j", A, D)[:, None] if self.over_scores else A * D
+        """Return the inner product of each coefficient's group in two T, (width, K or 1).
+
+        Several T, (..., width, K), have their own.
+        """
+        over = np.einsum("...jk,...jk->...j", A, D)[..., None] if self.over_scores else A * D
         if self.labels is None:
-            return products
-        totals = np.zeros((self.labels.max(initial=-1) + 1, products.shape[1]))
-        np.add.at(totals, self.labels, products)
-        return totals[self.labels]
+            return over
+        over = np.moveaxis(over, -2, 0)
+        totals = np.zeros((self.labels.max(initial=-1) + 1, *over.shape[1:]))
+        np.add.at(totals, self.labels, over)
+        return np.moveaxis(totals[self.labels], 0, -2)
 
     def sizes(self, T: Coef) -> Coef:
         """Return the length of each coefficient's group, (width, K), or (width, 1) over scores."""
@@ -188,6 +192,20 @@ class ElasticNet:
 
     def sparse_strengths(self, shape: tuple[int, int]) -> Coef:
         return np.broadcast_to(self.l1, shape)
+
+    def active(self, T: Coef) -> Mask:
+        return (self.group_sizes(T) > 0) | (self.l1 == 0)
+
+    def curvature(self, T: Coef, features: Places, scores: Places) -> NDArray:
+        at = features, scores
+        size, number = self.group_sizes(T)[at], self.group_numbers(T.shape)[at]
+        l1, l2 = (np.broadcast_to(strength, T.shape)[at] for strength in (self.l1, self.ridge))
+        pull = np.divide(l1, size, out=np.zeros_like(size), where=l1 > 0)
+        u = np.divide(T[at], size, out=np.zeros_like(size), where=l1 > 0)
+        H = np.where(number[:, None] == number, np.outer(-pull * u, u), 0)
+        H[np.diag_indices_from(H)] += pull  # by itself: in groups of one it cancels
+        H[np.diag_indices_from(H)] += l2
+        return H
 
     def sparse_value(self, T: Coef) -> PerScore:
         some = nonzero_rows(T)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from softreg._selection.scoring.scorers import Scorer
 from softreg._selection.scoring.scores import Classifier, LogLoss, Scored, stacked
 from softreg._selection.sparse_refits import sparse_fold_fits
 from softreg.solvers.base import Monitor
-from softreg.solvers.linalg.metrics import Metric
 
 # What makes the objective of the rows that a fold learns from, with C = 1.
 WithoutFold = Callable[[Fold], Objective]
@@ -127,7 +126,7 @@ class RowScores:
 
         NaN where there is no optimum, from which a fit without a row would be a step away.
         """
-        left_out = leave_one_out_with_refits(point.objective, point.T, cast(Metric, point.metric))
+        left_out = leave_one_out_with_refits(point.objective, point.T, point.metric)
         scores = self.classifier._as_decisions(left_out.scores)
         scored = self.scorer.row_scores(np.arange(len(scores)), scores)
         if not point.result.diverging:

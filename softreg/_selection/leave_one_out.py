@@ -1,15 +1,19 @@
 """Leave-one-out from one fit: each row's scores by the fit without it.
 
 The optimum without row i is about one Newton step from that with it, and on the row's own scores
-that step acts through q x q matrices alone (q scores a problem): no other fit is made. Source: Rad
+that step acts through q x q matrices alone (q scores a problem): no other fit is made. Sources: Rad
 and Maleki (2020), "A scalable estimate of the out-of-sample prediction error via approximate
-leave-one-out cross-validation", JRSS B 82, 965-996. Under weak penalties the step is too long or
-too short for the few rows that the fit depends on most; those can be refitted.
+leave-one-out cross-validation", JRSS B 82, 965-996. Under sparse penalties the step is one within
+the manifold of what is not zero: Wang, Zhou, Lu, Maleki and Mirrokni (2018), "Approximate
+leave-one-out for fast parameter tuning in high dimensions", ICML. Under weak penalties the step is
+too long or too short for the few rows that the fit depends on most; those can be refitted, as can
+those without which a coefficient becomes zero, or one that is zero does not stay so.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +23,13 @@ from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, Scores
 from softreg._rows.base import slices
 from softreg._rows.blocks import Block
-from softreg._selection.refit_steps import refit_problems
+from softreg._selection.manifold import Manifold, Run, Surroundings, manifolds
+from softreg._selection.refit_steps import MOST_ITERATIONS, refit_problems
 from softreg._selection.refits import groups_within, rows_in_memory
-from softreg.solvers.base import Point
-from softreg.solvers.linalg.factors import cholesky, solved
+from softreg.solvers.base import Monitor, Point
 from softreg.solvers.linalg.metrics import Metric
+from softreg.solvers.proximal_newton import first_stages, optima_at
 
-# Relative to the Hessian's diagonal: above the rounding of its sums and of its factor, so that no
-# leverage exceeds one where curvature is all rounding; far below any curvature that counts.
-_LEAST_CURVATURE = 1e-12
 # A row that alone decides on a direction has a leverage of one there, and no fit without it; from
 # half the digits of one on it counts as such a row, which moves far, yet not to infinity.
 _MOST_LEVERAGE = 1 - np.sqrt(np.finfo(float).eps)
@@ -50,10 +52,14 @@ class LeaveOneOutScores:
     leverage : ndarray (n, B), trace(s_i h_i A_i) of each problem (see `leave_one_out`): how much
         the fit depends on the row, from 0 (a row that weighs nothing) to below the problem's number
         of free scores; over the rows it adds up to the effective degrees of freedom
+    unsettled : ndarray (n, B), how far the penalty would still move the row's scores, as a
+        coefficient has passed zero by the step, or has a gradient beyond its strength; 0 under
+        smooth penalties
     """
 
     scores: NDArray[np.float64]
     leverage: NDArray[np.float64]
+    unsettled: NDArray[np.float64]
 
 
 def leave_one_out(objective: Objective, T: Coef) -> LeaveOneOutScores:
@@ -64,18 +70,40 @@ def leave_one_out(objective: Objective, T: Coef) -> LeaveOneOutScores:
 
         z~_i = z_i + A_i (I - s_i h_i A_i)^-1 s_i g_i,    A_i = (I (x) x_i)' H^-1 (I (x) x_i)
 
-    This is the Newton step from T on the objective without row i. All rows' steps take as long as a
-    few Hessians; ValueError if these do not fit, or if the penalty has none.
+    This is the Newton step from T on the objective without row i. Under a sparse penalty H and x_i
+    have the coefficients alone that are not zero, and the others stay zero. All rows' steps take as
+    long as a few Hessians; ValueError if these do not fit.
     """
-    _check_hessian(objective)
     objective = objective.in_double()
-    rows, K = rows_in_memory(objective), objective.shape[1]
-    U, at_once = rows.block_coefficients(T), rows.threads.limits.block_values
-    kernel = _NewtonStep(objective.link, U, _inverses(objective, T), at_once)
-    values = rows.map_rows(kernel)
-    scores, leverage = values[:, :K], values[:, K:]
-    np.maximum(leverage, 0, out=leverage)  # rounding has a sign
-    return LeaveOneOutScores(scores, leverage)
+    rows, problems = rows_in_memory(objective), objective.problems
+    scores = np.empty((rows.n, problems.n_scores))
+    leverage, unsettled = np.empty((2, rows.n, problems.count))
+    for manifold in manifolds(objective, T):
+        some, columns = manifold.problems, problems.scores(manifold.problems)
+        scores[:, columns], leverage[:, some] = _newton_steps(manifold)
+        unsettled[:, some] = _unsettled(manifold, scores[:, columns])
+    return LeaveOneOutScores(scores, leverage, unsettled)
+
+
+def _newton_steps(manifold: Manifold) -> tuple[NDArray, NDArray]:
+    """Return scores (n, K) of rows by the fits without them, and leverages (n, B)."""
+    objective = manifold.objective
+    rows = rows_in_memory(objective)
+    U, at_once = rows.block_coefficients(manifold.T), rows.threads.limits.block_values
+    kernel = _NewtonStep(objective.link, U, manifold.runs, manifold.inverses, at_once)
+    values, K = rows.map_rows(kernel), objective.shape[1]
+    return values[:, :K], np.maximum(values[:, K:], 0)  # rounding has a sign
+
+
+def _unsettled(manifold: Manifold, left_out: NDArray) -> NDArray:
+    """Return how far the penalty would still move left-out scores (n, K), (n, B)."""
+    objective, surroundings = manifold.objective, manifold.surroundings
+    rows = rows_in_memory(objective)
+    if surroundings is None:
+        return np.zeros((rows.n, objective.problems.count))
+    U, at_once = rows.block_coefficients(manifold.T), rows.threads.limits.block_values
+    kernel = _ProxMoves(objective.link, U, left_out, surroundings, at_once)
+    return rows.map_rows(kernel)[:, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +114,13 @@ class _NewtonStep:
     ----------
     link : Link
     U : ndarray, the coefficients of the fit to all rows, as `Rows.block_coefficients` gives them
-    inverses : ndarray (B, q, width, q, width), H^-1 of each problem; K = B q
+    runs, inverses : as in `Manifold`
     values_at_once : int, about as many exist at a time, so that they stay near a core
     """
 
     link: Link
     U: Coef
+    runs: tuple[Run, ...]
     inverses: NDArray
     values_at_once: int
 
@@ -101,13 +130,12 @@ class _NewtonStep:
         R = P.copy()
         block.Y.subtract_targets_inplace(R)
         R = block.weighted(R)
-        B, q, width, *_ = self.inverses.shape
-        m, K = len(X), len(Z)
+        (B, p, _), (m, K) = self.inverses.shape, (len(X), len(Z))
         s = np.broadcast_to(block.weights(), (B, m))
         leverage = np.empty((B, m))
-        for cut in slices(m, -(-m * max(width, K) * q // self.values_at_once)):
+        for cut in slices(m, -(-m * max(p, K * K // B) // self.values_at_once)):
             with np.errstate(over="ignore", invalid="ignore"):  # of rows that weigh nothing
-                A = _quadratic_forms(X[cut], self.inverses)
+                A = _quadratic_forms(X[cut], self.inverses, self.runs)
             A[s[:, cut] == 0] = 0
             M = s[:, cut, None, None] * _curvature_times(self.link, P[:, cut], A)
             Z[:, cut] += _score_changes(A, M, R[:, cut])
@@ -115,21 +143,59 @@ class _NewtonStep:
         return np.concatenate([Z, leverage]).T
 
 
+@dataclass(frozen=True, eq=False)
+class _ProxMoves:
+    """Kernel: how far a prox step moves the scores of each row after the step without it, (m,).
+
+    The gradient of the row that is left out is v_i (x) x_i at the end of the step, where
+    v_i = s_i (g_i + h_i (z~_i - z_i)) is linear as Newton's equations are.
+
+    Attributes
+    ----------
+    link : Link, of one problem
+    U : ndarray, the coefficients of the fit to all rows, as `Rows.block_coefficients` gives them
+    left_out : ndarray (n, K), the scores of all rows, each by the fit without it
+    surroundings : Surroundings
+    values_at_once : int, about as many exist at a time, so that they stay near a core
+    """
+
+    link: Link
+    U: Coef
+    left_out: NDArray
+    surroundings: Surroundings
+    values_at_once: int
+
+    def __call__(self, block: Block) -> NDArray:
+        Z, X = block.scores(self.U), block.features()
+        m, width = X.shape
+        change = self.left_out[block.start : block.start + m].T - Z
+        P = self.link.probabilities_inplace(Z)
+        V = self.link.curvature_product(P, change) + P
+        block.Y.subtract_targets_inplace(V)
+        V, moves = block.weighted(V).T, np.empty(m)
+        with np.errstate(over="ignore", invalid="ignore"):  # of rows that weigh nothing
+            for cut in slices(m, -(-m * max(1, width * len(Z)) // self.values_at_once)):
+                of_T = self.surroundings.prox_moves(X[cut], V[cut])
+                moves[cut] = np.abs(np.einsum("mj,mjk->mk", X[cut], of_T)).max(axis=1)
+        return np.where(np.broadcast_to(block.weights(), (1, m))[0] > 0, moves, 0)
+
+
 def leave_one_out_with_refits(
-    objective: Objective, T: Coef, metric: Metric, tolerated: float = _TOLERATED
+    objective: Objective, T: Coef, metric: Metric | None, tolerated: float = _TOLERATED
 ) -> LeaveOneOutScores:
     """Return what `leave_one_out` does, rows being refitted until the mean loss is right to 1 %.
 
-    That is the share `tolerated`. `metric` is one of the fit to all rows. By how much a row's loss
-    changes is wrong by about the change of its scores, as a share, or by all of it: the worst rows
-    are refitted. Those that alone have their class, or answer to a label, stay as they are: without
-    them there is no optimum.
+    That is the share `tolerated`. `metric` is one of the fit to all rows, or None if its penalty is
+    sparse. By how much a row's loss changes is wrong by about the change of its scores, as a share,
+    or by all of it; where the step changes what is zero, the loss is also wrong by its slope times
+    how far the penalty would still move the scores. The worst rows are refitted. Those that alone
+    have their class, or answer to a label, stay as they are: without them there is no optimum.
     """
     left_out, objective = leave_one_out(objective, T), objective.in_double()
-    rows = rows_in_memory(objective)
-    U, is_refitted = rows.block_coefficients(T), np.zeros(left_out.leverage.shape, dtype=bool)
+    rows, unsettled = rows_in_memory(objective), left_out.unsettled
+    U, is_refitted = rows.block_coefficients(T), np.zeros(unsettled.shape, dtype=bool)
     while True:
-        values = rows.map_rows(_LossAndError(objective.link, U, left_out.scores))
+        values = rows.map_rows(_LossAndError(objective.link, U, left_out.scores, unsettled))
         loss, error = np.hsplit(values, 2)
         worst = _worst(np.where(is_refitted, 0, error), tolerated * loss.sum(axis=0))
         if not worst.any():
@@ -141,7 +207,7 @@ def leave_one_out_with_refits(
 def _refit_inplace(
     objective: Objective,
     T: Coef,
-    metric: Metric,
+    metric: Metric | None,
     scores: NDArray,
     is_refitted: NDArray[np.bool_],
 ) -> None:
@@ -149,7 +215,8 @@ def _refit_inplace(
     for problem in np.flatnonzero(is_refitted.any(axis=0)):
         one = np.array([problem])
         part, columns = objective.take_problems(one), objective.problems.scores(one)
-        fit = part, objective.problems.columns(T, one), metric.take_problems(objective, one)
+        part_metric = None if metric is None else metric.take_problems(objective, one)
+        fit = part, objective.problems.columns(T, one), part_metric
         rows_to_refit = np.flatnonzero(is_refitted[:, problem])
         for rows in groups_within(part, rows_to_refit, part.rows.threads.limits.refitted_scores):
             entries = np.ix_(rows, columns)
@@ -165,20 +232,24 @@ class _LossAndError:
     link : Link
     U : ndarray, the coefficients of the fit to all rows, as `Rows.block_coefficients` gives them
     left_out : ndarray (n, K), the scores of all rows, each by the fit without it
+    unsettled : ndarray (n, B), as in `LeaveOneOutScores`
     """
 
     link: Link
     U: Coef
     left_out: NDArray
+    unsettled: NDArray
 
     def __call__(self, block: Block) -> NDArray:
         Z = block.scores(self.U)
         K, m = Z.shape
-        Z_left_out = self.left_out[block.start : block.start + m].T.copy()
-        change = np.abs(Z_left_out - Z).reshape(self.link.problems(K), -1, m).max(axis=1)
-        loss = self.link.loss_and_residual_inplace(Z_left_out, block.Y)
+        rows, by_problem = slice(block.start, block.start + m), (self.link.problems(K), -1, m)
+        R = self.left_out[rows].T.copy()
+        change = np.abs(R - Z).reshape(by_problem).max(axis=1)
+        loss = self.link.loss_and_residual_inplace(R, block.Y)
         loss_of_all = self.link.loss_and_residual_inplace(Z, block.Y)
         error = np.abs(loss - loss_of_all) * np.minimum(1, change)
+        error += np.abs(R).reshape(by_problem).max(axis=1) * self.unsettled[rows].T
         return np.concatenate([block.weighted(loss), block.weighted(error)]).T
 
 
@@ -192,7 +263,7 @@ def _worst(error: NDArray, tolerated: NDArray) -> NDArray[np.bool_]:
 
 
 def _scores_by_refits(
-    objective: Objective, T: Coef, metric: Metric, rows: NDArray, scores: NDArray
+    objective: Objective, T: Coef, metric: Metric | None, rows: NDArray, scores: NDArray
 ) -> NDArray:
     """Return the scores (m, q) of rows (m,), each by a refit of one problem without it.
 
@@ -206,13 +277,24 @@ def _scores_by_refits(
     if not len(solvable):
         return scores
     refits, count = refits.take_problems(solvable), len(solvable)
-    start = Point.at_coefficients(refits, np.tile(T, count))
-    found = refit_problems(refits, refits, start, metric.repeated(count), _REFIT_TOL)
-    kernel = _ScoresByOwnFit(found.T.reshape(len(T), count, -1))
+    if metric is None:
+        found = np.concatenate([_sparse_refit(refits, b, T) for b in range(count)], axis=1)
+    else:
+        start = Point.at_coefficients(refits, np.tile(T, count))
+        found = refit_problems(refits, refits, start, metric.repeated(count), _REFIT_TOL).T
+    kernel = _ScoresByOwnFit(found.reshape(len(T), count, -1))
     scores = scores.copy()
     left_out_rows = all_rows.take_rows(rows[solvable]).replaced(single_pass=True)
     scores[solvable] = left_out_rows.map_rows(kernel)
     return scores
+
+
+def _sparse_refit(refits: Objective, number: int, T: Coef) -> Coef:
+    """Return the optimum (width, q) of one of the refits' problems, from T, that of all rows."""
+    objective = refits.take_problems(np.array([number]))
+    start, monitor = Point.at_coefficients(objective, T), Monitor(_REFIT_TOL, MOST_ITERATIONS)
+    (end,), _ = optima_at(objective, first_stages(objective, start), 1.0, start, monitor)
+    return end.point.T
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,43 +315,24 @@ class _ScoresByOwnFit:
         return Z if block.offset is None else Z + block.offset
 
 
-def _check_hessian(objective: Objective) -> None:
-    """Raise a ValueError if F has no Hessian, or if the Hessians take more than rows may hold."""
-    if not objective.penalty.is_smooth:
-        raise ValueError(
-            'Leave-one-out, cv="loo", needs a penalty that is smooth: the fit without a row is a '
-            "Newton step away only where F has a Hessian. Choose folds instead, such as cv=10."
-        )
-    (width, K), B = objective.shape, objective.problems.count
-    order = width * K // B
-    if B * order**2 > objective.rows.value_budget:
-        raise ValueError(
-            f'Leave-one-out, cv="loo", needs the Hessian of the fit, of {width} coefficients for '
-            f"each of {K} scores: {B * order**2:.3g} numbers, and at most "
-            f"{objective.rows.value_budget:.3g} are held. Choose folds instead, such as cv=10."
-        )
+def _quadratic_forms(X: NDArray, inverses: NDArray, runs: tuple[Run, ...]) -> NDArray:
+    """Return A of rows X (m, width), (B, m, q, q): A[k, l] = x' (H^-1)[k, l] x.
 
-
-def _inverses(objective: Objective, T: Coef) -> NDArray:
-    """Return H^-1 of each problem, (B, q, width, q, width); H is the sum over rows, not a mean."""
-    width, K = objective.shape
-    inverses = objective.hessian(T) * objective.problem_weight[:, None, None]
-    B, p, _ = inverses.shape
-    for H in inverses:
-        H[np.diag_indices(p)] *= 1 + _LEAST_CURVATURE
-        root = solved(cholesky(H), np.eye(p))
-        np.matmul(root.T, root, out=H)
-    return inverses.reshape(B, K // B, width, K // B, width)
-
-
-def _quadratic_forms(X: NDArray, inverses: NDArray) -> NDArray:
-    """Return A of rows X (m, width), (B, m, q, q): A[k, l] = x' (H^-1)[k, l] x."""
-    B, q, width, *_ = inverses.shape
-    A = np.empty((B, len(X), q, q))
-    for b, k in np.ndindex(B, q):
-        product = X @ inverses[b, k, :, k:].reshape(width, -1)
-        forms = np.einsum("mlj,mj->ml", product.reshape(-1, q - k, width), X)
-        A[b, :, k, k:] = A[b, :, k:, k] = forms
+    `inverses` (B, p, p) have the features of `runs`, score after score.
+    """
+    columns, q = [X[:, run.features] for run in runs], runs[-1].end
+    counts = [x.shape[1] for x, run in zip(columns, runs, strict=True) for _ in range(*run[1:])]
+    starts = np.append(0, np.cumsum(counts)).tolist()
+    A = np.empty((len(inverses), len(X), q, q))
+    for b, (x, run) in product(range(len(A)), zip(columns, runs, strict=True)):
+        for k in range(run.first, run.end):
+            forms = x @ inverses[b, starts[k] : starts[k + 1], starts[k] :]
+            for other, (_, first, end) in zip(columns, runs, strict=True):
+                if k < end:
+                    some = slice(max(k, first), end)
+                    at = slice(starts[some.start] - starts[k], starts[end] - starts[k])
+                    factors = forms[:, at].reshape(len(X), end - some.start, other.shape[1])
+                    A[b, :, k, some] = A[b, :, some, k] = np.einsum("mlj,mj->ml", factors, other)
     return A
 
 
