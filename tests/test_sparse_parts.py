@@ -1,5 +1,7 @@
 """Laws of what proximal Newton is made of: Hessians in some coefficients, models, certificates."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from parts import LABELS, ROUNDING, SOURCES, SPARSE_PENALTIES, TARGETS, close, make, shares
@@ -217,6 +219,24 @@ def test_the_bound_along_a_step_is_above_the_distance_to_the_optimum(
         assert (found.gap < 1e-5 * value + 1e-12).all()
     if distance == 1e-3:
         assert (found.gap < 0.2 * value).all()
+
+
+@pytest.mark.parametrize("targets", ["sigmoid of two classes", "softmax labels"])
+def test_offsets_that_intercepts_take_back_change_no_bound(one_thread, targets):
+    """Intercepts of 1e6 and offsets of -1e6: what the balance is off by is not paid by them."""
+    case = make(one_thread, targets, penalty="lasso", factors=PENALISED)
+    objective, T = case.objective, optimum_of(case.objective)
+    far = 1e6 * case.link.centred(np.arange(1.0, objective.shape[1] + 1))
+    rows = objective.rows.replaced(offset=np.tile(-far, (objective.rows.n, 1)))
+    moved, step = replace(objective, rows=rows), balanced(objective, T, np.zeros_like(T), T)
+    step[-1] += 1e-10 * case.link.centred(np.arange(objective.shape[1]) - 1.0)
+    found = certify_along(objective, T, step, T)
+    T_moved = T.copy()
+    T_moved[-1] += far
+    assert 0 < np.abs(found.imbalance[-1]).max() < 1e-10
+    np.testing.assert_allclose(
+        certify_along(moved, T_moved, step, T_moved).gap, found.gap, rtol=0, atol=1e-8
+    )
 
 
 @pytest.mark.factor("kind", KINDS)

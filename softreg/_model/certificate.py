@@ -97,7 +97,9 @@ def certify_along(
     smooth_gradient, value = penalty.smooth(new)[1], objective.penalised(loss, new)
     imbalance = objective.gradient(dual, new)
     A, problems = imbalance - smooth_gradient, objective.problems
-    dual_of_loss = loss / objective.problem_weight - mean_divergence - problems.inner(A, new)
+    # What has no penalty is balanced, but for rounding: its distance from zero must not count.
+    price = problems.inner(np.where(penalty.free, 0, A), new)
+    dual_of_loss = loss / objective.problem_weight - mean_divergence - price
     share = penalty.feasible_share(A).reshape(problems.count, -1).min(axis=1)
     conjugate = problems.total(penalty.conjugate(A))
     bound = np.maximum(dual_of_loss - conjugate, share * dual_of_loss)

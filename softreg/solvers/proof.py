@@ -94,8 +94,10 @@ def _gap_of_loss(objective: Objective, point: Point) -> PerProblem:
     Their sum bounds F - F*, closely where there is hardly a penalty, on collinear columns, too.
     """
     penalty = objective.problems.total(objective.penalty.value(point.T))
-    loss, T = identified(objective.unpenalised(), point.T)
-    return penalty + curvature_gap(loss, T, loss.value_and_gradient(T)[1])
+    with np.errstate(divide="ignore", invalid="ignore"):  # where units of columns are no numbers
+        loss, T = identified(objective.unpenalised(), point.T)
+        bound = penalty + curvature_gap(loss, T, loss.value_and_gradient(T)[1])
+    return np.where(np.isnan(bound), np.inf, bound)
 
 
 def _diverging(objective: Objective, point: Point, converged: Mask) -> Mask:
