@@ -16,7 +16,7 @@ from softreg._rows.threads import Threads
 # Fixtures and the factors whose levels they are made of. A module may add some in FIXTURE_FACTORS.
 FIXTURE_FACTORS = {
     "case": {
-        "targets_and_penalty": with_penalties("L2", "no penalty", "L2 of some"),
+        "targets_and_penalty": with_penalties("L2", "no penalty", "L2 of some", "elastic net"),
         "source": SOURCES,
         "dtype": ROUNDING,
         "terms": TERMS,

@@ -201,7 +201,8 @@ SPARSE_PENALTIES = {
 def with_penalties(*names):
     """All targets with all of these penalties; C (K,) only where each score is a problem."""
     pairs = product(TARGETS, names)
-    return [(y, name) for y, name in pairs if len(PENALTIES[name]) == 1 or y in LABELS]
+    Cs = PENALTIES | {name: C for name, (C, *_) in SPARSE_PENALTIES.items()}
+    return [(y, name) for y, name in pairs if len(Cs[name]) == 1 or y in LABELS]
 
 
 # Limits under which rows are spread over many blocks, however few they are.
@@ -217,7 +218,8 @@ def limits_of(source, **others):
 class Case:
     """An objective in working coordinates and what it was made from, in double precision.
 
-    Row weights s (n,), weights w (n, K) of each row's loss in each score, strengths l2 (d, 1 or K).
+    Row weights s (n,), weights w (n, K) of each row's loss in each score, strengths l2 and l1
+    (d, 1 or K), the latter of each coefficient by itself.
     """
 
     objective: Objective
@@ -227,6 +229,7 @@ class Case:
     w: np.ndarray
     offset: np.ndarray
     l2: np.ndarray
+    l1: np.ndarray | float = 0.0
 
     @property
     def link(self):
@@ -310,9 +313,17 @@ class Case:
 
     def direction(self, seed=1):
         """A direction that moves probabilities: columns that vary, zero-sum over classes."""
+        return self.link.centred(self.point(seed) * self.varying)
+
+    @property
+    def varying(self):
+        """Features that vary, and the intercept, (width, 1)."""
         coordinates = self.objective.rows.coordinates
-        varies = np.append(np.isfinite(coordinates.scale), [True] * coordinates.intercept)
-        return self.link.centred(self.point(seed) * varies[:, None])
+        return np.append(np.isfinite(coordinates.scale), [True] * coordinates.intercept)[:, None]
+
+    def sparse_value(self, W):
+        """The part of F(W, b) that is not smooth, problem by problem, as in `value`."""
+        return (self.l1 * np.abs(W)).sum(axis=0) @ self.owner / self.total
 
     def value(self, W, b):
         """F(W, b) in the user's units, problem by problem, each divided by its own weight."""
@@ -323,7 +334,7 @@ class Case:
         else:
             loss = (self.w * (np.logaddexp(0, Z) - self.Y * Z)).sum(axis=0)
         penalty = 0.5 * (self.l2 * np.square(W)).sum(axis=0) @ self.owner
-        return (loss + penalty) / self.total
+        return (loss + penalty) / self.total + self.sparse_value(W)
 
     def parts_of_F(self, values):
         """Values of problems, from units of their own weight to parts of F: times S_k / S."""
@@ -384,8 +395,9 @@ def make(
     of_rows, X_rows = (SparseRows, sp.csr_array(X)) if source == "sparse" else (DenseRows, X)
     rows = of_rows(X_rows, y, s, o, raw, threads, np.dtype(dtype))
     values, *sparse_terms = SPARSE_PENALTIES.get(penalty) or [PENALTIES[penalty]]
-    C = np.array(values)
+    C, l1_ratio = np.array(values), sparse_terms[0] if sparse_terms else 0.0
     norm = (ElasticNet if sparse_terms else Ridge).from_C(C, factors, *sparse_terms)
+    strengths = factors[:, None] / C
     weight = np.ones(len(X)) if s is None else s
     return Case(
         Objective.in_working_coordinates(link, rows, norm),
@@ -394,7 +406,8 @@ def make(
         weight,
         weight[:, None] * loss_weight,
         np.zeros(Y.shape) if o is None else o,
-        factors[:, None] / C,
+        (1 - l1_ratio) * strengths,
+        l1_ratio * strengths,
     )
 
 

@@ -224,7 +224,7 @@ REFUSED = (
         "C beyond all penalties": (
             {"C": 1e-320},
             {},
-            ("penalty", "C=1e-320|C=9", "finite", "larger C"),
+            ("penalty", "1e-320", "finite", "larger C"),
         ),
         "C too small for the factors": (
             {"C": 1e-200, "penalty_factor": [1.0, 1e200, 1.0, 1.0]},

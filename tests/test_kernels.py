@@ -12,6 +12,7 @@ from parts import LABELS, SOURCES, make
 from softreg._model import block_kernels
 from softreg._model.block_kernels import (
     CertificateSums,
+    CertificateSumsAlong,
     CoordinateHessian,
     CurvatureGram,
     CurvatureProduct,
@@ -25,7 +26,6 @@ from softreg._model.block_kernels import (
     LossHessian,
     LossHessianBlocks,
     LossHessianDiagonal,
-    SparseCertificateSums,
     gram_sum,
 )
 from softreg._rows.base import SumOverRows
@@ -52,7 +52,7 @@ def kernels_of(objective, T, D):
         LossHessianDiagonal(link, U),
         CoordinateHessian(link, U, features, scores, not link.exclusive),
         CertificateSums(link, U, V),
-        SparseCertificateSums(link, U, V, U + V, "another point"),
+        CertificateSumsAlong(link, U, V, U + V, "another point"),
         leverage.trace,
         CurvatureGram(leverage.trace),
         leverage,

@@ -29,7 +29,7 @@ solvers/      HOW (public): base, auto, outer_loop, proof, steps, lbfgs, newton,
               implicit_model, active_sets, group_newton
   minibatch/  solver, update, gradient, curvature, stream_state, class_candidates
 _encoding/    WHAT y MEANS, and every check: validation, column_faults, target_checks,
-              class_values, answers, classes, labels, chunk_survey
+              penalty_checks, class_values, answers, classes, labels, chunk_survey
 _model/       WHAT IS MINIMISED: objective, certificate, links, penalties, sparse_penalties,
               spaces, kernels, block_kernels
 _rows/        WHERE THE DATA ARE: base, blocks, memory, chunked, targets, coordinates,
@@ -283,7 +283,7 @@ def test_the_check_sees_a_violation(path, source):
         ("display/_parts.py", "def panels():\n    from matplotlib.axes import Axes"),
         ("display/_loss_curve.py", "from softreg.display._parts import panels"),
         ("display/_loss_curve.py", "from ._parts import panels\nimport sklearn.utils"),
-        ("display/_parts.py", "from softreg._encoding.validation import check_C"),
+        ("display/_parts.py", "from softreg._encoding.validation import check_strengths"),
         ("inference.py", "from softreg._estimators.optimum import optimum_of"),
         ("inference.py", "from softreg import SoftmaxRegression"),
         ("__init__.py", "from softreg._estimators.softmax import SoftmaxRegression"),

@@ -46,7 +46,7 @@ FIXTURE_FACTORS = {
 
 def test_the_value_is_the_formula_on_raw_columns(case):
     """F(T) in working coordinates is F(W, b) of plain numpy on raw X, at the mapped T."""
-    T = case.point()
+    T = case.point() * case.varying
     value, _ = case.objective.value_and_gradient(T)
     expected = case.value(*case.objective.rows.coordinates.coefficients(T))
     assert value.dtype == np.float64 and value.shape == expected.shape
@@ -56,9 +56,16 @@ def test_the_value_is_the_formula_on_raw_columns(case):
 def test_the_gradient_is_the_derivative_of_the_value(case):
     """dF along every entry of T, by central differences of F in double precision.
 
-    An entry moves the F of the problem that its score belongs to and no other.
+    Without the part of F that is not smooth. An entry moves the F of the problem that its score
+    belongs to and no other.
     """
-    T, F = case.point(), lambda T: case.exact.value_and_gradient(T)[0]
+    T, coordinates = case.point() * case.varying, case.objective.rows.coordinates
+
+    def F(T):
+        return case.exact.value_and_gradient(T)[0] - case.sparse_value(
+            coordinates.coefficients(T)[0]
+        )
+
     moves = np.reshape([differences(F, T, D) for D in basis(T.shape)], (*T.shape, -1))
     _, gradient = case.objective.value_and_gradient(T)
     assert gradient.dtype == np.float64

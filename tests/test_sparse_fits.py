@@ -263,11 +263,12 @@ def test_an_infinite_c_is_no_penalty(kind):
     np.testing.assert_array_equal(model.coef_, plain.coef_)
 
 
-def test_a_factor_of_zero_keeps_a_feature_and_leaves_the_fit_unproven(kind):
-    """No bound is known then, but the conditions hold, and converged_ says so."""
+def test_a_factor_of_zero_keeps_a_feature_and_the_fit_proven(kind):
+    """It has coefficients in all classes, the conditions hold, and the Hessian proves that."""
     factor = np.array([1, 1, 1, 1, 1, 1, 0, 1.0])
     model = softmax(kind, 0.01, penalty_factor=factor).fit(X, y)
-    assert model.converged_ and not model.proven_ and model.optimality_gap_ == np.inf
+    assert model.converged_ and model.proven_
+    assert model.optimality_gap_ <= 1e-8 * model.objective_
     assert model.coef_[:, 6].all()
     worst, _ = sparse_problems.violation(
         model.coef_, model.intercept_, X, Y, 0.01, kind[0], kind[2](3), penalty_factor=factor
@@ -439,6 +440,51 @@ def test_offsets_that_saturate_every_row_have_their_optimum(kind, size):
     assert model.objective_ == pytest.approx(F, rel=1e-11)
     assert bound * (1 + 1e-8) >= F
     assert model.optimality_gap_ <= 1e-8 * F
+
+
+@pytest.mark.parametrize("groups", [None, "feature"])
+@pytest.mark.parametrize("seed", [40, 115, 151])
+def test_a_declared_class_without_rows_has_no_say(groups, seed):
+    """F is that of two classes by themselves, and the third stays where the null model has it.
+
+    Its coefficients are zero, and those of the two opposite: in groups they cost by the root of two
+    less than one row of them.
+    """
+    rng = np.random.default_rng(seed)
+    X, y, weight = rng.normal(size=(60, 3)), rng.integers(2, size=60), 10 ** rng.uniform(-12, 0, 60)
+    model = SoftmaxRegression(1000, 1.0, l1_groups=groups, classes=[0, 1, 2])
+    model.fit(X, y, sample_weight=weight)
+    share = 1.0 if groups is None else np.sqrt(2)
+    alone = SoftmaxRegression(1000 * share, 1.0).fit(X, y, sample_weight=weight)
+    assert model.proven_ and alone.proven_ and np.abs(model.coef_[2]).max() < 1e-9
+    assert model.objective_ == pytest.approx(alone.objective_, rel=2e-8)
+    assert np.abs(model.intercept_).max() < 1e3
+
+
+@pytest.mark.parametrize("C", [1e10, 1e13])
+@pytest.mark.parametrize(
+    "groups", [None, "feature", [*LABELS, *LABELS]], ids=["each", "feature", "group"]
+)
+def test_hardly_a_penalty_on_columns_that_determine_each_other_is_proven(groups, C):
+    """Each column comes twice: F is that of no penalty on one of them, to 1e-8."""
+    model = SoftmaxRegression(C, 1.0, l1_groups=groups).fit(np.column_stack([X, X]), y)
+    least = SoftmaxRegression(np.inf).fit(X, y).objective_
+    assert model.proven_ and model.objective_ == pytest.approx(least, rel=2e-8)
+
+
+@pytest.mark.parametrize(("size", "seed"), [(3e3, 50), (3e5, 43)])
+def test_few_rows_far_from_their_answers_have_their_optimum(size, seed):
+    """Five rows with offsets, of which a few have all weight: no Hessian says how far to go."""
+    rng = np.random.default_rng(seed)
+    X, Y = rng.normal(size=(5, 8)), rng.dirichlet(np.ones(3), size=5)
+    terms = {
+        "offset": size * rng.normal(size=(5, 3)),
+        "sample_weight": rng.choice([1, 1e-3, 1e3], 5),
+    }
+    model = SoftmaxRegression(0.1, 1.0).fit(X, Y, **terms)
+    F = sparse_problems.objective(model.coef_, model.intercept_, X, Y, 0.1, 1.0, **terms)
+    assert model.objective_ == pytest.approx(F, rel=1e-11)
+    assert model.proven_ and model.optimality_gap_ <= 1e-8 * F
 
 
 @pytest.mark.parametrize("offset", [5.0, 744.0, 1e5])

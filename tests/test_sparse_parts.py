@@ -1,17 +1,20 @@
 """Laws of what proximal Newton is made of: Hessians in some coefficients, models, certificates."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from parts import LABELS, ROUNDING, SOURCES, SPARSE_PENALTIES, TARGETS, close, make, shares
 from scipy.special import log_expit, log_softmax, xlogy
 
 from softreg._model.block_kernels import CoordinateHessian
-from softreg._model.certificate import certify_along
+from softreg._model.certificate import certify_along, curvature_gap
 from softreg._model.links import Sigmoid, Softmax
 from softreg.solvers import ProximalNewton
 from softreg.solvers.base import Monitor
 from softreg.solvers.linalg.active_sets import lasso_minimiser
 from softreg.solvers.linalg.conjugate_gradients import HessianProduct
+from softreg.solvers.linalg.factors import cholesky
 from softreg.solvers.linalg.group_newton import MatrixForm, group_lasso_minimiser
 
 # ---- Hessians in some coefficients --------------------------------------------------------------
@@ -44,6 +47,19 @@ def test_the_hessian_in_some_coefficients_is_a_part_of_the_whole(case, whole):
             kernel = CoordinateHessian(problem.link, U, features, scores, whole)
             found = problem.rows.sum(kernel)[0] / problem.problem_weight[0]
         close(found, expected, ROUNDING[case.dtype])
+
+
+@pytest.mark.parametrize("diagonal", [0.0, 1e-44, -1e-27])
+def test_a_hessian_that_is_all_rounding_has_a_factor(diagonal):
+    """Of saturated rows: entries that cancelled, and a diagonal that is less than they are."""
+    A = np.random.default_rng(0).normal(size=(50, 50)) * 1e-26
+    H = A + A.T
+    np.fill_diagonal(H, diagonal)
+    L = cholesky(H)
+    assert np.isfinite(L).all() and (L.diagonal() > 0).all()
+    away = L @ L.T - H
+    np.fill_diagonal(away, 0)
+    assert np.abs(away).max() < 1e-13 * np.square(L).max()
 
 
 # ---- Dual probabilities -------------------------------------------------------------------------
@@ -206,14 +222,78 @@ def test_the_bound_along_a_step_is_above_the_distance_to_the_optimum(
         assert (found.gap < 0.2 * value).all()
 
 
+@pytest.mark.parametrize("targets", ["sigmoid of two classes", "softmax labels"])
+def test_offsets_that_intercepts_take_back_change_no_bound(one_thread, targets):
+    """Intercepts of 1e6 and offsets of -1e6: what the balance is off by is not paid by them."""
+    case = make(one_thread, targets, penalty="lasso", factors=PENALISED)
+    objective, T = case.objective, optimum_of(case.objective)
+    far = 1e6 * case.link.centred(np.arange(1.0, objective.shape[1] + 1))
+    rows = objective.rows.replaced(offset=np.tile(-far, (objective.rows.n, 1)))
+    moved, step = replace(objective, rows=rows), balanced(objective, T, np.zeros_like(T), T)
+    step[-1] += 1e-10 * case.link.centred(np.arange(objective.shape[1]) - 1.0)
+    found = certify_along(objective, T, step, T)
+    T_moved = T.copy()
+    T_moved[-1] += far
+    assert 0 < np.abs(found.imbalance[-1]).max() < 1e-10
+    np.testing.assert_allclose(
+        certify_along(moved, T_moved, step, T_moved).gap, found.gap, rtol=0, atol=1e-8
+    )
+
+
 @pytest.mark.factor("kind", KINDS)
 @pytest.mark.factor("source", SOURCES)
 def test_free_features_have_no_bound_until_they_are_balanced(source_threads, kind, source):
     """No gap less than F then, which is one, as no F is below zero."""
-    case = sparse_case(source_threads, kind, source, factors=np.array([1, 2, 2, 0.5, 1, 0.0]))
+    case = sparse_case(source_threads, kind, source, factors=ONE_FREE)
     T, D = case.point(), case.direction()
     found = certify_along(case.objective, T, D, T)
     assert (found.gap >= found.value * (1 - 1e-12)).all()
+
+
+ONE_FREE = np.array([1, 2, 2, 0.5, 1, 0.0])
+
+
+@pytest.mark.factor("kind", KINDS)
+@pytest.mark.factor("source", SOURCES)
+@pytest.mark.factor("one_free", [False, True])
+@pytest.mark.factor("distance", [0.0, 1e-4, 0.03, 0.3])
+def test_the_bound_from_the_hessian_is_above_the_distance_to_a_sparse_optimum(
+    source_threads, kind, source, one_free, distance
+):
+    """F - F* <= gap at any point, problem by problem; next to nothing at the optimum.
+
+    Also with a feature that has no penalty. It may be inf elsewhere, and where classes that move
+    alike cannot be balanced, as in groups of features that do not hold all of them.
+    """
+    factors = ONE_FREE if one_free else PENALISED
+    objective = sparse_case(source_threads, kind, source, factors=factors).objective
+    best = optimum_of(objective)
+    rng = np.random.default_rng(5)
+    T = best + distance * rng.normal(size=best.shape) * (rng.random(best.shape) < 0.3)
+    T = np.where(np.isinf(np.append(objective.rows.coordinates.scale, 1.0))[:, None], 0, T)
+    excess = objective.value(T) - objective.value(best)
+    for b in range(objective.problems.count):
+        problem, scores = objective.take_problems(np.array([b])), objective.problems.scores([b])
+        gradient = problem.value_and_gradient(T[:, scores])[1]
+        gap = curvature_gap(problem, T[:, scores], gradient)[0]
+        assert excess[b] <= gap + 1e-12
+        if distance == 0 and not (problem.link.exclusive and kind[1] == "groups within scores"):
+            assert gap < 1e-10
+
+
+@pytest.mark.parametrize("strength", [1e-2, 1e-3])
+def test_classes_moved_alike_are_not_proven_to_be_at_a_sparse_optimum(one_thread, strength):
+    """They keep their scores and gain in length, which no Hessian tells: F - F* <= gap there, too.
+
+    Of T whose classes all have one sign no subgradient adds to zero over them.
+    """
+    case = make(one_thread, penalty="lasso", factors=strength * PENALISED)
+    best = optimum_of(case.objective)
+    T = best + np.append(np.full(5, 9.0), [0.0, 0.0])[:, None]
+    value, gradient = case.objective.value_and_gradient(T)
+    excess = case.objective.penalty.value(T).sum() - case.objective.penalty.value(best).sum()
+    assert value - case.objective.value(best) == pytest.approx(excess, rel=1e-9)
+    assert excess > 0 and (curvature_gap(case.objective, T, gradient) >= excess).all()
 
 
 @pytest.mark.parametrize("share", [1e-1, 1e-2, 1e-3, 1e-4])

@@ -143,12 +143,11 @@ def test_two_classes_have_one_row():
 
 
 def test_factors_of_zero_keep_features_from_the_first_c_on():
-    """All others are zero at the first C; no bound is known."""
+    """All others are zero at the first C; every point is proven."""
     factor = np.array([1, 1, 0, 1, 1, 1, 1, 1.0])
     model = SoftmaxRegression(l1_ratio=1, penalty_factor=factor)
     path = regularization_path(X, y, 6, estimator=model, ratio=0.01)
-    assert path.converged.all() and not path.proven.any()
-    assert (path.optimality_gap == np.inf).all()
+    assert path.converged.all() and path.proven.all()
     np.testing.assert_array_equal(path.coef[0].any(axis=0), factor == 0)
     assert path.coef[1].any(axis=0).sum() > 1
     worst, _ = sparse_problems.violation(
@@ -183,3 +182,38 @@ def test_columns_of_zeros_have_a_path():
     assert path.coefficients.nnz == 0
     np.testing.assert_allclose(path.objective, 1.5 * np.log(2), rtol=1e-12)
     assert path.proven.all()
+
+
+@pytest.mark.parametrize("size", [1e2, 1e5])
+@pytest.mark.parametrize("Cs", [6, [1e-3, 0.1, 10.0]])
+def test_paths_of_saturated_rows_have_the_optima_of_fits(size, Cs):
+    """Offsets of which every row is saturated at the null model, and along the path."""
+    offset = size * np.random.default_rng(2).normal(size=150)
+    model, answers = SoftmaxRegression(l1_ratio=1), y > 0
+    path = regularization_path(X, answers, Cs, estimator=model, offset=offset)
+    assert path.proven.all()
+    for C, F in zip(path.Cs, path.objective, strict=True):
+        single = model.set_params(C=C).fit(X, answers, offset=offset)
+        assert single.proven_ and pytest.approx(single.objective_, rel=1e-8) == F
+    # The least C of a grid is that of the first coefficient.
+    at_first = path.coef[0] if Cs == 6 else np.zeros(8)
+    assert np.abs(at_first).max() <= 1e-6 * np.abs(path.coef[-1]).max()
+
+
+@pytest.mark.parametrize(("ratio", "weight"), [(1e-300, 1e12), (1e-310, 1.0), (1e-20, 1e300)])
+def test_a_grid_whose_ends_are_no_numbers_says_so(ratio, weight):
+    """All is zero at C of l1_ratio over the gradient, about: 1e-312 has no C below it to spare."""
+    model, weights = SoftmaxRegression(l1_ratio=ratio), np.full(150, weight)
+    with pytest.raises(ValueError, match=r"Cs=7 asks for a grid .* pass values of C"):
+        regularization_path(X, y, 7, estimator=model, sample_weight=weights)
+    path = regularization_path(X, y, [1 / weight], estimator=model, sample_weight=weights)
+    ridge = SoftmaxRegression(1 / weight).fit(X, y, sample_weight=weights)
+    assert path.proven.all() and path.objective[0] == pytest.approx(ridge.objective_, rel=1e-9)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0])
+def test_a_penalty_that_overflows_names_no_c_that_nobody_gave(ratio):
+    """1 / C is no number: the message says by what is divided, and that it is too small."""
+    model = SoftmaxRegression(l1_ratio=ratio)
+    with pytest.raises(ValueError, match=r"penalty_factor / C.* 1e-320 is too small"):
+        regularization_path(X, y, [1e-320, 1.0], estimator=model)

@@ -2,13 +2,13 @@
 
 Errors name the argument, its value and what would be right. Checks that several arguments share
 come first, then those of rows and features, and of parameters; those of y stand in
-`target_checks`.
+`target_checks`, of penalties in `penalty_checks`.
 """
 
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -153,16 +153,17 @@ def _checked_number(
     name: str, value: Any, rule: str, least: float, below: float = np.inf, kind: Any = numbers.Real
 ) -> Any:
     """Return a number of a kind that is >= `least` and < `below`; errors say the `rule`."""
-    if _is_number(value, kind) and least <= value < below:
+    if is_number(value, kind) and least <= value < below:
         return value
     raise ValueError(f"{name}={shown(value)} must be {rule}.")
 
 
-def _is_number(value: Any, kind: Any = numbers.Real) -> bool:
+def is_number(value: Any, kind: Any = numbers.Real) -> bool:
+    """Return whether a value is a number of a kind, and no bool."""
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def _doubles(values: Any, name: str) -> NDArray:
+def doubles(values: Any, name: str) -> NDArray:
     """Return an array of doubles of any shape, which may be NaN or inf, by scikit-learn's rules."""
     return check_array(
         without_masked(values),
@@ -179,7 +180,7 @@ def check_sample_weight(weight: Any, n: int, n_labels: int | None = None) -> NDA
         return None
     if isinstance(weight, numbers.Number):
         weight = np.full(n, weight)
-    w = _doubles(weight, "sample_weight")
+    w = doubles(weight, "sample_weight")
     if w.shape != (n, n_labels):
         or_labels = f", or ({n}, {n_labels}), one per row and label" if n_labels else ""
         meaning = ", one weight per row of X (Sample weights must be 1D array or scalar)"
@@ -201,122 +202,6 @@ def check_offset(offset: Any, shape: tuple[int, ...]) -> NDArray | None:
     return o
 
 
-def check_penalty_factor(factor: Any, n_features: int, names: NDArray | None = None) -> NDArray:
-    """Return penalty_factor, (n_features,): ones for None.
-
-    `names` are those of the columns, by which it may be given.
-    """
-    if factor is None:
-        return np.ones(n_features)
-    f = _doubles(_by_column("penalty_factor", factor, names, 1.0), "penalty_factor")
-    check_shape("penalty_factor", f, n_features, meaning=", one factor per column of X")
-    check_nonnegative("penalty_factor", f, "0 means no penalty")
-    return f
-
-
-def _by_column(name: str, values: Any, names: NDArray | None, default: Any) -> Any:
-    """Return the values of all columns, in their order, of a dict or Series by column name.
-
-    Columns that a dict leaves out have the default; other values are returned as they are.
-    """
-    if not _is_by_name(values):
-        return values
-    if names is None:
-        raise ValueError(
-            f"{name} is by column name, and the columns of X have none: pass a DataFrame whose "
-            "column names are texts, or one value for each column."
-        )
-    given, known = dict(values.items()), set(names)
-    unknown = [key for key in given if key not in known]
-    if unknown:
-        raise ValueError(
-            f"{name} names the columns {shown(unknown[:5])}, which X lacks; its columns are "
-            f"{shown(names[:5])}{' ...' if len(names) > 5 else ''}."
-        )
-    return [given.get(column, default) for column in names]
-
-
-def _is_by_name(values: Any) -> bool:
-    """Return whether values are a dict, or a Series whose index does not count."""
-    if isinstance(values, Mapping):
-        return True
-    if not hasattr(values, "iloc") or values.ndim != 1:
-        return False
-    import pandas as pd
-
-    return not isinstance(values.index, pd.RangeIndex)
-
-
-def check_l1_ratio(l1_ratio: Any) -> float:
-    """Return the share of the sparse part in the penalty."""
-    if _is_number(l1_ratio) and 0 <= l1_ratio <= 1:
-        return float(l1_ratio)
-    raise ValueError(
-        f"l1_ratio={shown(l1_ratio)} must be a number from 0 (ridge) to 1 (lasso), both included."
-    )
-
-
-def check_l1_ratios(l1_ratios: Any) -> NDArray[np.float64]:
-    """Return the shares of the sparse part to try, (n_ratios,), in the order given."""
-    values = np.asarray(l1_ratios, dtype=object)  # as they are: no text is read as a number
-    numbers_only = values.ndim == 1 and values.size > 0 and all(map(_is_number, values))
-    if not numbers_only or not all(0 <= value <= 1 for value in values):
-        raise ValueError(
-            f"l1_ratios={shown(l1_ratios)} must be one or more numbers from 0 (ridge) to 1 "
-            "(lasso), such as (0, 0.5, 1)."
-        )
-    ratios = values.astype(np.float64)
-    if len(np.unique(ratios)) < len(ratios):
-        raise ValueError(f"l1_ratios={shown(l1_ratios)} must name each ratio once.")
-    return ratios
-
-
-def check_l1_groups(groups: Any, names: NDArray | None, factor: NDArray) -> NDArray | None:
-    """Return the numbers of the features' groups, (n_features,), or None: features by themselves.
-
-    They may be given by `names`, those of the columns; `factor` is the checked penalty_factor
-    (n_features,), one for each group.
-    """
-    if groups is None or (isinstance(groups, str) and groups == "feature"):
-        return None
-    is_single = np.asarray(groups, dtype=object).ndim == 0 and not isinstance(groups, Mapping)
-    if isinstance(groups, str) or is_single:
-        raise ValueError(
-            f'l1_groups={shown(groups)} must be None, "feature", or a label for each column of X: '
-            "an array, or a dict or Series by column name."
-        )
-    labels = np.asarray(_by_column("l1_groups", groups, names, None), dtype=object)
-    group_numbers = _checked_group_numbers(labels, names, len(factor))
-    first = np.unique(group_numbers, return_index=True)[1]
-    other = np.flatnonzero(factor != factor[first[group_numbers]])
-    if other.size:
-        raise ValueError(
-            f"penalty_factor differs within a group of l1_groups, as at column {other[0]}: give "
-            "all columns of a group one factor, or other groups."
-        )
-    return group_numbers
-
-
-def _checked_group_numbers(
-    labels: NDArray, names: NDArray | None, n_features: int
-) -> NDArray[np.intp]:
-    """Return the number of each label of l1_groups, objects, from 0: (n_features,)."""
-    import pandas as pd
-
-    check_shape("l1_groups", labels, n_features, meaning=", one label per column of X")
-    missing, remedy = pd.isna(labels), "give a column that is by itself a label of its own"
-    if missing.any():
-        column = int(np.argmax(missing))
-        column_name = shown(column if names is None else names[column])
-        raise ValueError(f"l1_groups has no label for column {column_name}; {remedy}.")
-    if any(_is_number(label) and label < 0 for label in labels):
-        raise ValueError(
-            f"l1_groups={shown(labels)} has negative labels, which name no group: {remedy}."
-        )
-    with noting("l1_groups must be labels, such as numbers or texts, one for each column of X."):
-        return pd.factorize(labels)[0]
-
-
 def without_duplicates(X: Any) -> Any:
     """Return X, or a copy if it is sparse and stores several entries for one row and column."""
     matrix: Any = X
@@ -324,37 +209,6 @@ def without_duplicates(X: Any) -> Any:
         matrix = matrix.copy()
         matrix.sum_duplicates()
     return matrix
-
-
-def check_C(C: Any, n_labels: int = 1) -> NDArray:
-    """Return the inverse strength of the penalty, (1,), or one for each label, (n_labels,)."""
-    if _is_number(C):
-        if C > 0:
-            return np.array([float(C)])
-    elif n_labels > 1 and not (C is None or isinstance(C, bool | str | dict | set)):
-        label_C = _doubles(C, "C")
-        if label_C.shape == (n_labels,) and (label_C > 0).all():
-            return label_C
-    several = f", or {n_labels} of them, one for each label" if n_labels > 1 else ""
-    raise ValueError(f"C={shown(C)} must be a number > 0{several}; np.inf means no penalty.")
-
-
-def check_Cs(Cs: Any) -> int | NDArray:
-    """Return the number of inverse strengths to try, or the strengths, (n_Cs,), ascending."""
-    if isinstance(Cs, numbers.Number):
-        return check_integer("Cs", Cs, 1, ", or numbers > 0")
-    values = np.asarray(Cs, dtype=object)  # as they are: no text is read as a number
-    if values.ndim != 1 or not values.size or not all(map(_is_number, values)):
-        raise ValueError(f"Cs={shown(Cs)} must be an integer >= 1, or one or more numbers > 0.")
-    strengths = values.astype(np.float64)
-    check_strengths(strengths)
-    return np.unique(strengths)
-
-
-def check_ratio(ratio: Any) -> None:
-    """Raise a ValueError unless the ratio of the ends of a path's grid is None or in (0, 1)."""
-    if not (ratio is None or (_is_number(ratio) and 0 < ratio < 1)):
-        raise ValueError(f"ratio={shown(ratio)} must be a number between 0 and 1.")
 
 
 def check_groups(groups: Any, n: int) -> Any:
@@ -382,7 +236,7 @@ def check_threshold(threshold: Any, n_scores: int) -> NDArray:
         raise ValueError(
             f"threshold={shown(threshold)} must be a number between 0 and 1, or an array."
         )
-    t = np.full(n_scores, threshold) if _is_number(threshold) else _doubles(threshold, "threshold")
+    t = np.full(n_scores, threshold) if is_number(threshold) else doubles(threshold, "threshold")
     check_shape("threshold", t, n_scores, meaning=", one for each row of coef_, or be a number")
     rule, remedy = "threshold must lie between 0 and 1", "scores are compared with its logit"
     raise_where(~((t > 0) & (t < 1)), t, rule, remedy)

@@ -22,7 +22,7 @@ from sklearn.utils import Tags
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from softreg._encoding import target_checks, validation
+from softreg._encoding import penalty_checks, target_checks, validation
 from softreg._encoding.answers import (
     Answers,
     Encoder,
@@ -499,8 +499,8 @@ def penalty_of(
     describe the columns; `over_scores` says whether groups hold the coefficients of all scores.
     """
     names = features.get("feature_names_in_")
-    factor = validation.check_penalty_factor(estimator.penalty_factor, len(unit), names)
-    labels = validation.check_l1_groups(estimator.l1_groups, names, factor)
+    factor = penalty_checks.check_penalty_factor(estimator.penalty_factor, len(unit), names)
+    labels = penalty_checks.check_l1_groups(estimator.l1_groups, names, factor)
     groups = Groups(labels, over_scores and estimator.l1_groups is not None)
     return ElasticNet.from_C(strength.C, factor * (unit > 0), strength.l1_ratio, groups)
 

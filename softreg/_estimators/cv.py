@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metadata_routing import MetadataRouter
 from sklearn.utils.validation import check_is_fitted
 
-from softreg._encoding import validation
+from softreg._encoding import penalty_checks, validation
 from softreg._encoding.answers import Encoding, Sample
 from softreg._estimators.base import (
     LinearClassifier,
@@ -107,8 +107,8 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         by_row = leaves_one_out(self.cv, self.scoring)
         metadata = requested_metadata(self, "fit", given, params)
         sample, features = read_sample(self, X, y, sample_weight, offset)
-        select, Cs = validation.check_select(self.select), validation.check_Cs(self.Cs)
-        l1_ratios = validation.check_l1_ratios(self.l1_ratios)
+        select, Cs = validation.check_select(self.select), penalty_checks.check_Cs(self.Cs)
+        l1_ratios = penalty_checks.check_l1_ratios(self.l1_ratios)
         labelled = as_labels(sample) if self._has_C_per_label(sample.encoding) else sample
         held_out = self._held_out(labelled, X, y, features, metadata, by_row)
         with threads_of(self) as threads:

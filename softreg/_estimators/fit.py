@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from softreg._encoding import validation
+from softreg._encoding import penalty_checks, validation
 from softreg._encoding.answers import Encoding
 from softreg._estimators.base import (
     LinearClassifier,
@@ -220,8 +220,8 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         return np.where(objective.problems.spread(serves), T, null)
 
     def _strength(self, encoding: Encoding) -> Strength:
-        C = validation.check_C(self.C, encoding.link.problems(encoding.n_scores))
-        return Strength(C, np.array([validation.check_l1_ratio(self.l1_ratio)]))
+        C = penalty_checks.check_C(self.C, encoding.link.problems(encoding.n_scores))
+        return Strength(C, np.array([penalty_checks.check_l1_ratio(self.l1_ratio)]))
 
 
 class FitTask:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import clone
 
-from softreg._encoding import validation
+from softreg._encoding import penalty_checks, validation
 from softreg._estimators.base import (
     has_intercept,
     monitor_of,
@@ -100,7 +100,7 @@ class RegularizationPath:
         ValueError
             If C is not of the path, or X has other features.
         """
-        strength = 1 / validation.check_C(C)[0]
+        strength = 1 / penalty_checks.check_C(C)[0]
         at, K = int(np.argmin(np.abs(1 / self.Cs - strength))), self.intercept.shape[1]
         if not np.isclose(1 / self.Cs[at], strength, rtol=1e-12, atol=0):
             raise ValueError(
@@ -212,8 +212,8 @@ def regularization_path(
         raise ValueError(
             f'estimator={model!r} must have solver="auto": a path has steps of its own.'
         )
-    n_or_values = validation.check_Cs(Cs)
-    validation.check_ratio(ratio)
+    n_or_values = penalty_checks.check_Cs(Cs)
+    penalty_checks.check_ratio(ratio)
     results, passes = [], [0]
     sample, features = read_sample(model, X, y, sample_weight, offset)
     with threads_of(model) as threads:

@@ -97,8 +97,7 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
         has one `penalty_factor`.
     penalty_factor : array-like of shape (n_features,), dict or Series, default=None
         Factors >= 0 on each feature's penalty, both its parts; by column name it is 1 for those
-        that are not named. 0 leaves a feature unpenalised, and with `l1_ratio` above 0 the fit
-        unproven. None is all ones.
+        that are not named. 0 leaves a feature unpenalised. None is all ones.
     standardize : bool, default=False
         Whether the penalty is that of columns over their standard deviations, as in
         `SoftmaxRegression`. All labels share the deviations: these count a row's `sample_weight`,
@@ -164,7 +163,7 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
         F at the solution.
     optimality_gap_ : float, only after `fit` and `fit_chunks`
         A proven bound on how far `objective_` is above its minimum; inf where there is none, as
-        where a feature without a penalty stands beside `l1_ratio` above 0, or after `MiniBatch`.
+        where features without a penalty separate a label, or after `MiniBatch`.
     label_objective_ : ndarray of shape (n_labels,), or (1,)
         Each label's part of F; they add up to `objective_`. Only after `fit` and `fit_chunks`.
     label_optimality_gap_ : ndarray of shape (n_labels,), or (1,)

@@ -78,8 +78,7 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
         `penalty_factor`.
     penalty_factor : array-like of shape (n_features,), dict or Series, default=None
         Factors >= 0 on each feature's penalty, both its parts; by column name it is 1 for those
-        that are not named. 0 leaves a feature unpenalised, and with `l1_ratio` above 0 the fit
-        unproven. None is all ones.
+        that are not named. 0 leaves a feature unpenalised. None is all ones.
     standardize : bool, default=False
         Whether the penalty is that of columns over their standard deviations, so that units change
         no prediction: a feature's ridge part is multiplied by its variance, its sparse part by its
@@ -141,8 +140,7 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
         F at the solution.
     optimality_gap_ : float, only after `fit` and `fit_chunks`
         Proven bound: F is at most this much above the optimum; inf where nothing is proven, as
-        where features without a penalty separate classes or stand beside `l1_ratio` above 0, or
-        after `MiniBatch`.
+        where features without a penalty separate classes, or after `MiniBatch`.
     converged_ : bool, only after `fit` and `fit_chunks`
         Whether the optimum was reached, by the rule of `tol`; False after `MiniBatch`.
     proven_ : bool, only after `fit` and `fit_chunks`

@@ -179,7 +179,7 @@ class CertificateSums(PointKernel):
 
 
 @dataclass(frozen=True, eq=False)
-class SparseCertificateSums(PointKernel):
+class CertificateSumsAlong(PointKernel):
     """The sums of `CertificateSums`, q being linearised by the Hessian at other coefficients.
 
     Attributes

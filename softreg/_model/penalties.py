@@ -108,6 +108,12 @@ class Penalty(Protocol):
         is then that of ||(U - T) / sqrt(step)||^2 / 2, and the second the penalty alone.
         """
 
+    def least_subgradient(self, T: Coef, G: Coef) -> Coef:
+        """Return the subgradient of F at T that is nearest to zero, (width, K).
+
+        G is the gradient of F's smooth part: that of the loss and of the penalty's smooth part.
+        """
+
     def violation(self, T: Coef, G: Coef) -> Coef:
         """Return the distance of zero from G + the subdifferential at T, (width, K), >= 0.
 
@@ -275,6 +281,9 @@ class Ridge:
     def prox(self, T: Coef, step: float | Coef) -> Coef:
         return T / (1 + step * self.l2)
 
+    def least_subgradient(self, T: Coef, G: Coef) -> Coef:
+        return G
+
     def violation(self, T: Coef, G: Coef) -> Coef:
         return np.abs(G + self.l2 * T)
 
@@ -307,11 +316,12 @@ def strengths_of_scores(strengths: NDArray[np.float64], scores: Places) -> NDArr
 
 def finite_quotient(strengths: NDArray[np.float64], divisor: NDArray) -> NDArray[np.float64]:
     """Return strengths over C or weights; ValueError if they overflow."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         quotient = strengths / divisor
     if not np.isfinite(quotient).all():
         raise ValueError(
-            f"The penalty overflows: penalty_factor / C, with C={divisor.min():.3g}, must be "
-            "finite, for columns in units of their deviations, too. Choose a larger C."
+            "The penalty overflows: penalty_factor / C, also over the sum of the weights and for "
+            f"columns in units of their deviations, must be finite, and {divisor.min():.3g} is too "
+            "small a divisor: choose a larger C."
         )
     return quotient

@@ -127,7 +127,7 @@ class ElasticNet:
         )
 
     def least_scale(self, weight_unit: float) -> NDArray[np.float64]:
-        lasso = self.l1.max(axis=1) / (weight_unit * STRONGEST_ROOT) / STRONGEST_ROOT
+        lasso = self.l1.max(axis=1) / STRONGEST_ROOT / weight_unit / STRONGEST_ROOT
         return np.maximum(self.smooth_part.least_scale(weight_unit), lasso)
 
     def divided(self, weight: PerScore) -> ElasticNet:
@@ -235,11 +235,13 @@ class ElasticNet:
     def prox(self, T: Coef, step: float | Coef) -> Coef:
         return self.smooth_part.prox(self._shrunk(T, step * self.l1), step)
 
-    def violation(self, T: Coef, G: Coef) -> Coef:
-        size, A = self.groups.sizes(T), G + self.smooth_part.l2 * T
+    def least_subgradient(self, T: Coef, G: Coef) -> Coef:
+        size = self.groups.sizes(T)
         direction = np.divide(T, size, out=np.zeros_like(T), where=size > 0)
-        at_zero = np.abs(self._shrunk(A, self.l1))
-        return np.where(size > 0, np.abs(A + self.l1 * direction), at_zero)
+        return np.where(size > 0, G + self.l1 * direction, self._shrunk(G, self.l1))
+
+    def violation(self, T: Coef, G: Coef) -> Coef:
+        return np.abs(self.least_subgradient(T, G + self.smooth_part.l2 * T))
 
     def _shrunk(self, T: Coef, by: NDArray[np.float64]) -> Coef:
         """Return T with the length of each group shortened, to zero at most."""
@@ -268,7 +270,8 @@ class ElasticNet:
         part = self.take_features(some)
         excess = np.square(part._shrunk(G[some], part.l1))
         l2 = np.broadcast_to(part.smooth_part.l2, excess.shape)
-        cost = np.divide(excess, 2 * l2, out=np.where(excess > 0, np.inf, 0.0), where=l2 > 0)
+        with np.errstate(over="ignore"):  # of penalties that are next to none
+            cost = np.divide(excess, 2 * l2, out=np.where(excess > 0, np.inf, 0.0), where=l2 > 0)
         return np.where(part.free, 0.0, cost).sum(axis=0)
 
     def shares(self, G: Coef) -> Coef:

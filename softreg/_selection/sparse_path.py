@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
 from softreg.solvers.base import Monitor, Point, Result
+from softreg.solvers.outer_loop import is_enormous
 from softreg.solvers.proximal_newton import (
     ProximalNewton,
     Stage,
@@ -31,19 +32,22 @@ def sparse_optima(
     """Yield the optimum T (width, K), and the result, at each C, ascending.
 
     C divides the penalty, which is not smooth. Each starts on the secant of the path, with the
-    coefficients that the sequential strong rule leaves, in the model of the one before.
+    coefficients that the sequential strong rule leaves, in the model of the one before; where rows
+    are saturated at the null model, as a fit by itself does.
     """
     exact = objective.in_double()
-    point = Point.at_coefficients(exact, exact.null())
-    stages = first_stages(exact, point)
+    T = exact.null()
+    point = Point.at_coefficients(exact, T)
+    stages, is_saturated = first_stages(exact, point), is_enormous(exact, point)
     for C in Cs:
-        if np.isinf(C):
-            T = _joined(stages)
-            result = ProximalNewton().minimise(objective.at_strength(C), T, new_monitor())
-            yield objective.working(result.coef, result.intercept), result
+        posed = objective.at_strength(C)
+        if is_saturated or np.isinf(C):
+            result = ProximalNewton().minimise(posed, T, new_monitor())
+            T = objective.working(result.coef, result.intercept)
         else:
             stages, result = optima_at(exact, stages, 1 / C, point, new_monitor())
-            yield _joined(stages), result
+            T = _joined(stages)
+        yield T, result
 
 
 def _joined(stages: list[Stage]) -> Coef:
@@ -57,10 +61,19 @@ def sparse_C_values(
     """Return a grid of `count` values of C, evenly spaced in log C.
 
     The least is the largest at which all coefficients with a penalty are zero; the largest is that
-    over `ratio`, by default 1e-4, or 1e-2 where features are more than rows.
+    over `ratio`, by default 1e-4, or 1e-2 where features are more than rows. ValueError if these
+    are no numbers, as under a sparse part that is next to nothing.
     """
     exact = objective.in_double()
     multiple = largest_useful_multiple(exact, new_monitor()) * (1 + _MARGIN)
     wide = len(exact.rows.coordinates.scale) > exact.rows.totals.n
     span = ratio if ratio is not None else (_SPAN_OF_WIDE if wide else _SPAN)
-    return np.geomspace(1 / multiple, 1 / (multiple * span), count)
+    with np.errstate(over="ignore", divide="ignore"):
+        ends = np.divide(1, [multiple, multiple * span])
+    if not (ends[0] > 0 and np.isfinite(ends).all()):
+        raise ValueError(
+            f"Cs={count} asks for a grid from the largest C at which all coefficients are zero, "
+            f"which is about {ends[0]:.3g}: pass values of C, or choose another l1_ratio, "
+            "penalty_factor or sample_weight."
+        )
+    return np.geomspace(float(ends[0]), float(ends[1]), count)

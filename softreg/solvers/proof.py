@@ -9,6 +9,7 @@ from softreg._model.certificate import certify, curvature_gap
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Mask, PerProblem
 from softreg.solvers.base import PERFECT, Monitor, Point, Result
+from softreg.solvers.linalg.collinear import identified
 from softreg.solvers.linalg.costs import costs_of
 from softreg.solvers.steps import balanced
 
@@ -56,7 +57,7 @@ def _message(converged: Mask, proven: Mask, diverging: Mask, monitor: Monitor) -
 
 
 def _gap(objective: Objective, point: Point, monitor: Monitor) -> PerProblem:
-    """Return the least of three bounds of F - F* at a point, (B,); inf where there is none."""
+    """Return the least of some bounds of F - F* at a point, (B,); inf where there is none."""
     if not objective.penalty.is_smooth and objective.problems.count > 1:
         numbers = np.arange(objective.problems.count)[:, None]
         each = [(objective.take_problems(b), point.take_problems(objective, b)) for b in numbers]
@@ -65,11 +66,9 @@ def _gap(objective: Objective, point: Point, monitor: Monitor) -> PerProblem:
     constant = objective.constant_problems
     free = objective.has_free_features & ~constant
     gap = np.where(free, np.inf, np.minimum(point.gap, point.value))
-    if not objective.penalty.is_smooth:
-        return gap
     # 2. From the residuals where the coefficients without a penalty are at their optimum.
     problems = (~(free | constant) & np.isinf(point.gap)).nonzero()[0]
-    if problems.size:
+    if problems.size and objective.penalty.is_smooth:
         subset = objective.take_problems(problems)
         start = point.take_problems(objective, problems)
         end = balanced(subset, start)
@@ -82,8 +81,23 @@ def _gap(objective: Objective, point: Point, monitor: Monitor) -> PerProblem:
         problems = unproven.nonzero()[0]
         subset = objective.take_problems(problems)
         start = point.take_problems(objective, problems)
-        gap[problems] = np.minimum(gap[problems], curvature_gap(subset, start.T, start.gradient))
+        bounds = [curvature_gap(subset, start.T, start.gradient)]
+        if not objective.penalty.is_smooth and not monitor.proven(bounds[0], start.value).all():
+            bounds.append(_gap_of_loss(subset, start))
+        gap[problems] = np.minimum.reduce([gap[problems], *bounds])
     return gap
+
+
+def _gap_of_loss(objective: Objective, point: Point) -> PerProblem:
+    """Return the penalty at a point, and a bound of how far the loss is above its least, (B,).
+
+    Their sum bounds F - F*, closely where there is hardly a penalty, on collinear columns, too.
+    """
+    penalty = objective.problems.total(objective.penalty.value(point.T))
+    with np.errstate(divide="ignore", invalid="ignore"):  # where units of columns are no numbers
+        loss, T = identified(objective.unpenalised(), point.T)
+        bound = penalty + curvature_gap(loss, T, loss.value_and_gradient(T)[1])
+    return np.where(np.isnan(bound), np.inf, bound)
 
 
 def _diverging(objective: Objective, point: Point, converged: Mask) -> Mask:

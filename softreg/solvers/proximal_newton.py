@@ -44,17 +44,25 @@ from softreg.solvers.proof import result_from
 _FACTOR = 3.0
 # From no farther than this, where the sparse part is next to nothing.
 _FARTHEST = 1e15
+# At so many times the strength that keeps zeros at the null model they stay so wherever the free
+# coefficients go.
+_ALL_ZERO = 1e3
 # On the way there, a strength is left when a step has lowered F by less than this share: with 1e-1
 # and 1e-6 fits take about as long (measured).
 _ROUGH = 1e-3
 # A working set grows to this many times the coefficients that are not zero, or to so many: with 4
 # digits takes a quarter longer, with 2,000 that of 80 x 2,000 eight times as long (measured).
 _GROWTH, _LEAST_SET = 2.0, 300
+# Where Newton's step fails that was to lower F by more than this share, a gradient step is tried,
+# of columns with deviation one: first a thousand times the longest that is never too long.
+_FAR, _LONGEST_STEP = 1e-2, 1e3
 # Gradients beyond their strength by this share are violations, those within it rounding.
 _VIOLATION = 1e-7
 # Free coefficients whose gradients, of columns with deviation one, are below this are at their
 # optimum, nearly: what violates its strength is then known.
 _BALANCED = 1e-8
+# And below this as exactly as the least strength that keeps all zeros is wanted.
+_EXACT = 1e-13
 # A step of 2^-40 moves nothing: it is given up.
 _MOST_HALVINGS = 40
 # Products with a Hessian for one step, some hundred, times the steps that one which is made serves;
@@ -130,12 +138,17 @@ def _unsaturated(objective: Objective, start: Point, monitor: Monitor) -> Point:
     """Return a point nearer the optimum in problems whose rows are saturated at wrong answers."""
     point = start
     for problem, subset in _unsolved_problems(objective):
-        part = start.take_problems(objective, problem)
-        if is_enormous(subset, part):
-            inner = _inner_monitor(ProblemsMonitor(monitor, objective, point, problem))
-            end = through_temperatures(subset, part, inner, _optimum_from)
-            point = point.with_problems(objective, problem, end)
+        report = ProblemsMonitor(monitor, objective, point, problem)
+        end = _unsaturated_problem(subset, start.take_problems(objective, problem), report)
+        point = point.with_problems(objective, problem, end)
     return point
+
+
+def _unsaturated_problem(objective: Objective, start: Point, monitor: ProblemsMonitor) -> Point:
+    """Return the same of one problem."""
+    if not is_enormous(objective, start):
+        return start
+    return through_temperatures(objective, start, _inner_monitor(monitor), _optimum_from)
 
 
 def _optimum_from(objective: Objective, start: Coef, monitor: Monitor) -> Coef:
@@ -235,11 +248,22 @@ def largest_useful_multiple(objective: Objective, monitor: Monitor) -> float:
     for problem, subset in _unsolved_problems(objective):
         if subset.penalty.is_smooth:
             continue
-        stage = _first_stage(subset, point.take_problems(objective, problem))
         report = ProblemsMonitor(monitor, objective, point, problem)
-        stage = _with_balance(subset, stage, report)
-        largest = max(largest, _largest_multiple(subset, stage.point))
+        balanced = _balanced(subset, point.take_problems(objective, problem), report)
+        largest = max(largest, _largest_multiple(subset, balanced))
     return largest if largest > 0 else 1.0
+
+
+def _balanced(objective: Objective, null: Point, monitor: ProblemsMonitor) -> Point:
+    """Return the point where what has no penalty is at its optimum, and all else is zero."""
+    multiple = _ALL_ZERO * _first_stage(objective, null).multiple
+    posed = _at_multiple(objective, multiple)
+    point = _unsaturated_problem(posed, _at_other_multiple(objective, null, 1.0, multiple), monitor)
+    stage, before = Stage(multiple, point), np.inf
+    while _EXACT < _imbalance(posed, stage.point) < before and not monitor.reason:
+        before = _imbalance(posed, stage.point)
+        stage, _ = _followed_to(objective, stage, multiple, monitor, is_last=False)
+    return stage.point
 
 
 def _largest_multiple(objective: Objective, point: Point) -> float:
@@ -249,10 +273,14 @@ def _largest_multiple(objective: Objective, point: Point) -> float:
 
 def _with_balance(objective: Objective, stage: Stage, monitor: ProblemsMonitor) -> Stage:
     """Return the stage, or the optimum at its multiple if its free coefficients are off theirs."""
-    free_gradient = stage.point.gradient * objective.penalty.free
-    if np.abs(free_gradient).max(initial=0) <= _BALANCED:
+    if _imbalance(objective, stage.point) <= _BALANCED:
         return stage
     return _followed_to(objective, stage, stage.multiple, monitor, is_last=False)[0]
+
+
+def _imbalance(objective: Objective, point: Point) -> float:
+    """Return how far the coefficients without a penalty are from their optimum: their gradient."""
+    return float(np.abs(point.gradient * objective.penalty.free).max(initial=0))
 
 
 def _at_multiple(objective: Objective, multiple: float) -> Objective:
@@ -415,10 +443,33 @@ def _point_after(
         return end
     if model.T0 is not point.T:
         return None
+    is_far = _expected_fall(posed, point, step) > _FAR * point.value
     for _ in range(_MOST_HALVINGS):
         step = step / 2
         end = Point.at_coefficients(posed, point.T + step, step)
         if (end.value < point.value).all():
+            return end
+    return _after_gradient_step(posed, point) if is_far.any() else point
+
+
+def _expected_fall(posed: Objective, point: Point, step: Coef) -> PerProblem:
+    """Return by how much a step would lower F, (1,), if the loss were linear."""
+    penalty, T = posed.sparse_penalty, point.T
+    growth = posed.problems.total(penalty.sparse_value(T + step) - penalty.sparse_value(T))
+    return -posed.problems.inner(point.gradient, step) - growth
+
+
+def _after_gradient_step(posed: Objective, point: Point) -> Point:
+    """Return the point after as long a gradient step, and the prox, as lowers F noticeably.
+
+    Where rows are saturated, Hessians say nothing of how far they are from not being so.
+    """
+    loss_gradient = point.gradient - posed.penalty.smooth(point.T)[1]
+    allowed = (1 - _ROUGH) * point.value
+    for t in _LONGEST_STEP * 0.5 ** np.arange(_MOST_HALVINGS):
+        T = posed.penalty.prox(point.T - t * loss_gradient, t)
+        end = Point.at_coefficients(posed, T, T - point.T)
+        if (end.value < allowed).all():
             return end
     return point
 

@@ -62,7 +62,8 @@ def _searched(H: NDArray, b: NDArray, l1: NDArray, start: NDArray) -> NDArray:
             continue
         # 2. Those that should not be zero join: all, or only the worst where that has not helped.
         r = b - H @ w
-        excess = np.where((w == 0) & (np.abs(r) > allowed), np.abs(r) / l1 - 1, -1.0)
+        with np.errstate(over="ignore"):  # of strengths that are next to nothing
+            excess = np.where((w == 0) & (np.abs(r) > allowed), np.abs(r) / l1 - 1, -1.0)
         worst = np.argsort(-excess)[:limit]
         joining = worst[excess[worst] > 0]
         if not joining.size:

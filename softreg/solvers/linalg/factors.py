@@ -34,13 +34,15 @@ def cholesky(H: NDArray) -> NDArray:
 
     ValueError if H is not finite, or far from H >= 0.
     """
-    diagonal, raised = H.diagonal().copy(), _EPS
+    diagonal, raised, largest = H.diagonal().copy(), _EPS, np.abs(H).max(initial=0)
     # LAPACK takes some NaN for numbers. Of saturated scores H is all rounding, and may need a
-    # diagonal that is many times its own.
+    # diagonal that is many times its own; where all of H is below that of curvatures, which are
+    # about one, as large as its other entries.
     is_finite = np.isfinite(H).all()
     while is_finite and raised < 1 / _EPS:
         A = H.T.copy(order="F")
-        np.fill_diagonal(A, positive(diagonal * (1 + raised)))
+        least = raised * _EPS * len(H) * largest if raised > 1 and largest <= _EPS else 0.0
+        np.fill_diagonal(A, positive(diagonal * (1 + raised)) + least)
         factor, failed = linalg.lapack.dpotrf(A, lower=1, overwrite_a=1)
         if not failed:
             return factor

@@ -22,6 +22,9 @@ _SIZE, _SPARE = 1.3, 20
 # Raises the diagonal, relative and absolute, where directions are flat: all classes of a feature,
 # collinear columns.
 _RAISED, _RAISED_FLAT = 1e-11, 1e-14
+# The mean probability of a class without weight that F does not notice: the gradient of its
+# intercept.
+_SETTLED = 1e-14
 # The Python around a new model, in multiply-adds.
 _OVERHEAD = 2e6
 # Products with H that a dozen guesses of what is not zero take, about, and their selections of it.
@@ -66,7 +69,7 @@ class QuadraticModel:
     def at_point(cls, objective: Objective, point: Point, inside: Mask) -> QuadraticModel:
         """Return the model at a point of one problem, of the coefficients `inside`."""
         penalty, shape = objective.sparse_penalty, objective.shape
-        free = np.broadcast_to(penalty.free, shape)
+        free = penalty.free & ~_settled_scores(objective, point)
         scores, features = np.nonzero((inside | free).T)
         H = objective.coordinate_hessian(point.T, features, scores)
         # 1. Free coefficients apart, which fix the gauge, and the others group by group.
@@ -77,7 +80,7 @@ class QuadraticModel:
         firsts = np.flatnonzero(np.diff(numbers[p], prepend=-1))
         H_free = H[f[:, None], f]
         if f.size:
-            objective.link.fix_gauge_inplace(H_free[None], len(f) // shape[1])
+            objective.link.fix_gauge_inplace(H_free[None], len(np.unique(features[f])))
         # 2. The Schur complement.
         factor, between = cholesky(H_free) if f.size else H_free, H[f[:, None], p]
         half = solved(factor, between) if f.size else between
@@ -124,6 +127,15 @@ class QuadraticModel:
         if len(firsts) == len(start):
             return lasso_minimiser(H, b, l1, start)
         return group_lasso_minimiser(MatrixForm(H), b, l1[firsts], firsts, start, accuracy)[0]
+
+
+def _settled_scores(objective: Objective, point: Point) -> Mask:
+    """Return which classes have no weight, nor any probability to speak of, (K,).
+
+    Their curvature is below the rounding of the others': steps would lead anywhere.
+    """
+    unseen = objective.unseen_scores & objective.link.exclusive
+    return unseen & (np.abs(point.gradient[-1]) <= _SETTLED) if unseen.any() else unseen
 
 
 def with_likeliest(objective: Objective, gradient: Coef, needed: Mask) -> Mask:
