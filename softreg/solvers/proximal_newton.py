@@ -38,10 +38,11 @@ from softreg.solvers.newton import Newton
 from softreg.solvers.outer_loop import is_enormous, run_rounds, through_temperatures
 from softreg.solvers.proof import result_from
 
-# From the strength at which all is zero to the one that is asked for, by this factor at most: fits
-# take as long with 2, but with 10 that of 80 x 2,000 takes four times as long (measured on it, on
-# digits and on 4,000 x 60, as what follows is).
-_FACTOR = 3.0
+# From the strength at which all is zero to the one that is asked for, by this factor at most: with 3
+# fits of nci's 64 x 6,830 take five times as long, and others as long; with 1.7 those of 900 x 300
+# columns of zeros and ones a third less, but those of small tables a tenth more (measured on eleven
+# sets, as what follows is on some).
+_FACTOR = 2.0
 # From no farther than this, where the sparse part is next to nothing.
 _FARTHEST = 1e15
 # At so many times the strength that keeps zeros at the null model they stay so wherever the free
