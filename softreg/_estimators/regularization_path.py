@@ -204,14 +204,7 @@ def regularization_path(
     >>> int(path.n_nonzero_features[0]), bool(path.proven.all())
     (0, True)
     """
-    given = SoftmaxRegression() if estimator is None else estimator
-    wanted = "SoftmaxRegression or SigmoidRegression"
-    validation.check_estimator("regularization_path", wanted, given, SolverClassifier)
-    model = clone(given)
-    if model.solver != "auto":
-        raise ValueError(
-            f'estimator={model!r} must have solver="auto": a path has steps of its own.'
-        )
+    model = _model_of_path(estimator)
     n_or_values = penalty_checks.check_Cs(Cs)
     penalty_checks.check_ratio(ratio)
     results, passes = [], [0]
@@ -242,6 +235,19 @@ def regularization_path(
         feature_names=features.get("feature_names_in_", unnamed),
         estimator=model._with_attributes(features | last),
     )
+
+
+def _model_of_path(estimator: SolverClassifier | None) -> SolverClassifier:
+    """Return an unfitted copy of the estimator, or of the default one; ValueError for others."""
+    given = SoftmaxRegression() if estimator is None else estimator
+    wanted = "SoftmaxRegression or SigmoidRegression"
+    validation.check_estimator("regularization_path", wanted, given, SolverClassifier)
+    model = clone(given)
+    if model.solver != "auto":
+        raise ValueError(
+            f'estimator={model!r} must have solver="auto": a path has steps of its own.'
+        )
+    return model
 
 
 def _stacked(results: list[Result], is_smooth: bool) -> Any:
