@@ -38,10 +38,10 @@ from softreg.solvers.newton import Newton
 from softreg.solvers.outer_loop import is_enormous, run_rounds, through_temperatures
 from softreg.solvers.proof import result_from
 
-# From the strength at which all is zero to the one that is asked for, by this factor at most. With 3
-# fits of 64 x 6,830 take five times as long, and others as long; with 1.7 those of 900 x 300 columns
-# of zeros and ones a third less, but those of small tables a tenth more (measured on eleven sets, as
-# what follows is on some).
+# From the strength at which all is zero to the one that is asked for, by this factor at most. With
+# 3 fits of 64 x 6,830 take five times as long, and others as long; with 1.7 those of 900 x 300
+# columns of zeros and ones a third less, but those of small tables a tenth more (measured on eleven
+# sets, as what follows is on some).
 _FACTOR = 2.0
 # From no farther than this, where the sparse part is next to nothing.
 _FARTHEST = 1e15
