@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
+from softreg.solvers.auto import choose_solver
 from softreg.solvers.base import Monitor, Point, Result
 from softreg.solvers.proximal_newton import (
-    ProximalNewton,
     Stage,
     first_stages,
     largest_useful_multiple,
@@ -31,15 +31,16 @@ def sparse_optima(
     """Yield the optimum T (width, K), and the result, at each C, ascending.
 
     C divides the penalty, which is not smooth. Each starts on the secant of the path, with the
-    coefficients that the sequential strong rule leaves, in the model of the one before.
+    coefficients that the sequential strong rule leaves, in the model of the one before. At C = inf,
+    where there may be no optimum, the fit is by itself: where it ends depends on its start.
     """
     exact = objective.in_double()
     point = Point.at_coefficients(exact, exact.null())
     stages = first_stages(exact, point)
     for C in Cs:
+        posed = objective.at_strength(C)
         if np.isinf(C):
-            T = _joined(stages)
-            result = ProximalNewton().minimise(objective.at_strength(C), T, new_monitor())
+            result = choose_solver(posed).minimise(posed, posed.null(), new_monitor())
             yield objective.working(result.coef, result.intercept), result
         else:
             stages, result = optima_at(exact, stages, 1 / C, point, new_monitor())
@@ -61,6 +62,7 @@ def sparse_C_values(
     """
     exact = objective.in_double()
     multiple = largest_useful_multiple(exact, new_monitor()) * (1 + _MARGIN)
+    multiple = min(multiple, 1 / np.finfo(float).tiny)  # of strengths that are next to nothing
     wide = len(exact.rows.coordinates.scale) > exact.rows.totals.n
     span = ratio if ratio is not None else (_SPAN_OF_WIDE if wide else _SPAN)
     return np.geomspace(1 / multiple, 1 / (multiple * span), count)
