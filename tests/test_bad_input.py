@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from problems import one_hot, overlapping
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
@@ -517,9 +517,7 @@ VALUES = {
         .partial_fit(X, TREES[y], classes=TREES)
         .partial_fit(X, TREES[y], classes=list(TREES[:2]))
     ),
-    "a parameter": lambda: from_sklearn(
-        LogisticRegressionCV(penalty="elasticnet", l1_ratios=np.array([0.5]))
-    ),
+    "shares of a penalty": lambda: SoftmaxRegressionCV(l1_ratios=np.array([0.5, 2])).fit(X, y),
     "weights within a wrapper": lambda: from_sklearn(
         OneVsRestClassifier(LogisticRegression(class_weight={np.int64(0): np.float64(2)}))
     ),

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris, load_wine
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.metrics import log_loss
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
@@ -236,6 +237,27 @@ def test_no_penalty_stands_at_the_end_of_a_path():
     assert ratios.scores_[0, 1, 1] == pytest.approx(expected, abs=1e-4)
 
 
+def test_without_a_penalty_what_else_is_tried_has_no_effect():
+    """Where classes are separated, too, and the fit has no end: it goes as a ridge's does."""
+    options = {"cv": FOLDS, "tol": 1e-9}
+    with pytest.warns(ConvergenceWarning, match="no optimum"):
+        alone = SoftmaxRegressionCV([np.inf], [0], **options).fit(X, y)
+    for ratio in (0.5, 1.0):
+        for C in (0.1, 10.0):
+            with pytest.warns(ConvergenceWarning, match=rf"C=\[inf\] with l1_ratio=\[{ratio}\]"):
+                model = SoftmaxRegressionCV([C, np.inf], [ratio], **options).fit(X, y)
+            np.testing.assert_allclose(model.scores_[:, 0, 1], alone.scores_[:, 0, 0], rtol=1e-6)
+
+
+def test_verbose_says_which_model_a_line_is_of(capsys):
+    """Its ratio and C, before F and the mean score."""
+    model = SoftmaxRegressionCV(CS, [0, 0.5], cv=3, verbose=1).fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    for line, (row, at) in zip(lines, np.ndindex(2, 3), strict=True):
+        assert f"] l1_ratio={[0, 0.5][row]}, C={CS[at]:g}: F = " in line
+        assert line.endswith(f"score {model.mean_score_[row, at]:.6g}")
+
+
 def test_results_have_a_row_for_each_score():
     """Fold, ratio, C, number of features and score, in the order of the arrays."""
     model = SoftmaxRegressionCV(4, [0.5, 1], cv=3, standardize=True).fit(X, y)
@@ -301,6 +323,9 @@ def test_l1_searches_of_scikit_learn_are_taken():
         ({"l1_ratios": ["1"]}, "l1_ratios=.* must be one or more numbers"),
         ({"l1_ratios": None}, "l1_ratios=None must be one or more numbers"),
         ({"l1_ratios": [[0, 1]]}, r"l1_ratios=\[\[0, 1\]\] must be one or more numbers"),
+        ({"l1_ratios": np.ma.array([0.5, 1], mask=[0, 1])}, "l1_ratios=.* must be one or more"),
+        ({"Cs": np.ma.array([0.5, 1], mask=[0, 1])}, "Cs=.* must be an integer >= 1, or one or"),
+        ({"l1_ratios": [1], "Cs": [1e-320]}, r"penalty overflows: .* with C=1e-320, must be"),
         ({"l1_ratios": [1, 0, 1.0]}, r"l1_ratios=\[1, 0, 1.0\] must name each ratio once"),
         ({"Cs": [[1, 2], [3, 4]]}, r"Cs=\[\[1, 2\], \[3, 4\]\] must be an integer"),
         ({"l1_ratios": [1], "l1_groups": {"zz": 1}}, "l1_groups"),
@@ -328,7 +353,7 @@ def test_rows_left_out_alone_have_the_scores_of_their_refits(groups):
             plain = SoftmaxRegression(C, l1_ratio=ratio, **parameters)
             expected = cross_val_score(plain, A, b, cv=KFold(50), scoring=log_probability)
             assert model.mean_score_[row, at] == pytest.approx(expected.mean(), rel=0.01)
-    assert model.C_ == model.Cs_[0][np.argmax(model.mean_score_.max(axis=0))]
+    assert model.Cs_[0][np.argmax(model.mean_score_.max(axis=0))] == model.C_
 
 
 def log_probability(estimator, A, b):

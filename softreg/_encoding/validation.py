@@ -8,9 +8,10 @@ come first, then those of rows and features, and of parameters; those of y stand
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from softreg._rows.arrays import plain
 # Rows that softmax made in single precision sum to 1 within 4e-6, over 100,000 classes, too
 # (measured); rows that were never normalised miss it by far more than this.
 _SUM_TOLERANCE = 1e-5
+# So many values of an argument are shown: of folds, indices of rows may be millions.
+_MOST_SHOWN = 10
 # How the warning of constant labels begins, for filters.
 CONSTANT_LABELS = "y does not vary in the labels"
 
@@ -40,15 +43,21 @@ def noting(note: str) -> Iterator[None]:
 
 
 def shown(value: Any) -> str:
-    """Return an argument as messages show it: values, not NumPy's types of them."""
-    if isinstance(value, np.ndarray) and value.ndim:
-        value = list(value)
+    """Return an argument as messages show it: the first values, not NumPy's types of them."""
+    if hasattr(value, "__array__") and np.ndim(value):
+        value = list(np.asarray(value))
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{shown(key)}: {shown(value[key])}" for key in value) + "}"
+        return "{" + _listed(f"{shown(key)}: {shown(value[key])}" for key in value) + "}"
     if type(value) in (list, tuple):
         brackets = "[]" if isinstance(value, list) else "()"
-        return brackets[0] + ", ".join(map(shown, value)) + brackets[1]
+        return brackets[0] + _listed(map(shown, value)) + brackets[1]
     return repr(plain(value))
+
+
+def _listed(texts: Iterable[str]) -> str:
+    """Return the first texts, with commas between, and dots where there are more."""
+    first = list(islice(texts, _MOST_SHOWN + 1))
+    return ", ".join(first[:_MOST_SHOWN] + ["..."] * (len(first) > _MOST_SHOWN))
 
 
 def raise_where(wrong: NDArray, values: NDArray, rule: str, remedy: str) -> None:
@@ -162,6 +171,11 @@ def _is_number(value: Any, kind: Any = numbers.Real) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
+def _as_given(values: Any) -> NDArray:
+    """Return an array of objects, so that no text is read as a number; of masked ones, None."""
+    return np.asarray(without_masked(values), dtype=object)
+
+
 def _doubles(values: Any, name: str) -> NDArray:
     """Return an array of doubles of any shape, which may be NaN or inf, by scikit-learn's rules."""
     return check_array(
@@ -230,8 +244,8 @@ def _by_column(name: str, values: Any, names: NDArray | None, default: Any) -> A
     unknown = [key for key in given if key not in known]
     if unknown:
         raise ValueError(
-            f"{name} names the columns {shown(unknown[:5])}, which X lacks; its columns are "
-            f"{shown(names[:5])}{' ...' if len(names) > 5 else ''}."
+            f"{name} names the columns {shown(unknown)}, which X lacks; its columns are "
+            f"{shown(names)}."
         )
     return [given.get(column, default) for column in names]
 
@@ -258,7 +272,7 @@ def check_l1_ratio(l1_ratio: Any) -> float:
 
 def check_l1_ratios(l1_ratios: Any) -> NDArray[np.float64]:
     """Return the shares of the sparse part to try, (n_ratios,), in the order given."""
-    values = np.asarray(l1_ratios, dtype=object)  # as they are: no text is read as a number
+    values = _as_given(l1_ratios)
     numbers_only = values.ndim == 1 and values.size > 0 and all(map(_is_number, values))
     if not numbers_only or not all(0 <= value <= 1 for value in values):
         raise ValueError(
@@ -285,7 +299,7 @@ def check_l1_groups(groups: Any, names: NDArray | None, factor: NDArray) -> NDAr
             f'l1_groups={shown(groups)} must be None, "feature", or a label for each column of X: '
             "an array, or a dict or Series by column name."
         )
-    labels = np.asarray(_by_column("l1_groups", groups, names, None), dtype=object)
+    labels = _as_given(_by_column("l1_groups", groups, names, None))
     group_numbers = _checked_group_numbers(labels, names, len(factor))
     first = np.unique(group_numbers, return_index=True)[1]
     other = np.flatnonzero(factor != factor[first[group_numbers]])
@@ -343,7 +357,7 @@ def check_Cs(Cs: Any) -> int | NDArray:
     """Return the number of inverse strengths to try, or the strengths, (n_Cs,), ascending."""
     if isinstance(Cs, numbers.Number):
         return check_integer("Cs", Cs, 1, ", or numbers > 0")
-    values = np.asarray(Cs, dtype=object)  # as they are: no text is read as a number
+    values = _as_given(Cs)
     if values.ndim != 1 or not values.size or not all(map(_is_number, values)):
         raise ValueError(f"Cs={shown(Cs)} must be an integer >= 1, or one or more numbers > 0.")
     strengths = values.astype(np.float64)

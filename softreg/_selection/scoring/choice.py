@@ -129,7 +129,7 @@ class Candidates:
         if not any(unconverged):
             return ""
         ratios = self.l1_ratios.repeat(len(self.Cs) // len(self.paths))[unconverged].tolist()
-        at_ratios = f" with l1_ratio={ratios}" if any(ratios) else ""
+        at_ratios = f" with l1_ratio={ratios}" if self.l1_ratios.any() else ""
         first = self.results[unconverged.index(True)]
         return (
             f"did not converge at C={self.Cs[unconverged].tolist()}{at_ratios}, for what was not "
@@ -137,15 +137,15 @@ class Candidates:
         )
 
 
-def check_finite(scoring: Any, C: float, scored: Scored) -> None:
-    """Raise a ValueError if a score at C that has a weight is infinite."""
+def check_finite(scoring: Any, place: str, scored: Scored) -> None:
+    """Raise a ValueError if a score that has a weight is infinite; `place` says of which fits."""
     wrong = np.isinf(scored.values) & (scored.weights > 0)
     if wrong.any():
         fold, *label = (int(index) for index in np.argwhere(wrong)[0])
         of_label = f", label {label[0]}" if label else ""
         raise ValueError(
             f"scoring={validation.shown(scoring)} returned {scored.values[fold, *label]} for fold "
-            f"{fold}{of_label}, at C={C:g}. Choose a scorer whose scores are finite, such as "
+            f"{fold}{of_label}, at {place}. Choose a scorer whose scores are finite, such as "
             '"neg_log_loss".'
         )
 
