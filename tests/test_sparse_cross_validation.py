@@ -249,6 +249,17 @@ def test_without_a_penalty_what_else_is_tried_has_no_effect():
             np.testing.assert_allclose(model.scores_[:, 0, 1], alone.scores_[:, 0, 0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_scaling_all_weights_scales_c_and_changes_no_score(scale):
+    """Of lasso and elastic net, as of the ridge: F is a weighted sum."""
+    one, other = (
+        SoftmaxRegressionCV(4, [0.5, 1], cv=FOLDS, standardize=True).fit(X, y, np.full(150, weight))
+        for weight in (1.0, scale)
+    )
+    np.testing.assert_allclose(other.Cs_, one.Cs_ / scale, rtol=1e-9)
+    np.testing.assert_allclose(other.scores_, one.scores_, rtol=1e-5)
+
+
 def test_verbose_says_which_model_a_line_is_of(capsys):
     """Its ratio and C, before F and the mean score."""
     model = SoftmaxRegressionCV(CS, [0, 0.5], cv=3, verbose=1).fit(X, y)

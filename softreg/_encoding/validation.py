@@ -381,12 +381,12 @@ def check_groups(groups: Any, n: int) -> Any:
 
 
 def check_select(select: Any) -> str:
-    """Return the rule that chooses C: "best" or "1se"."""
+    """Return the rule that chooses a model: "best" or "1se"."""
     if isinstance(select, str) and select in ("best", "1se"):
         return select
     raise ValueError(
-        f'select={select!r} must be "best", or "1se" for the smallest C within a standard error of '
-        "it."
+        f'select={shown(select)} must be "best", or "1se" for the simplest model within a standard '
+        "error of it."
     )
 
 

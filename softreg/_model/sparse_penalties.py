@@ -134,8 +134,8 @@ class ElasticNet:
         )
 
     def least_scale(self, weight_unit: float) -> NDArray[np.float64]:
-        lasso = self.l1.max(axis=1) / (weight_unit * STRONGEST_ROOT) / STRONGEST_ROOT
-        return np.maximum(self.smooth_part.least_scale(weight_unit), lasso)
+        root = np.sqrt(self.l1.max(axis=1)) / (np.sqrt(weight_unit) * STRONGEST_ROOT)
+        return np.maximum(self.smooth_part.least_scale(weight_unit), np.square(root))
 
     def divided(self, weight: PerScore) -> ElasticNet:
         l1 = divided_strengths(self.l1, weight)
