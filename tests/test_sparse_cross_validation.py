@@ -202,6 +202,24 @@ def test_of_equal_means_the_first_ratio_and_the_smallest_C_are_taken():
     assert (model.C_, model.l1_ratio_) == (CS[0], 1.0) and not model.n_features_path_.any()
 
 
+@pytest.mark.parametrize("ratio", [0.0, 1.0])
+@pytest.mark.parametrize("select", ["best", "1se"])
+def test_means_that_rounding_tells_apart_are_equal(ratio, select):
+    """0.1 + 0.2 + 0.3 is more than 0.3 + 0.2 + 0.1: the smallest C is taken all the same."""
+
+    def score(estimator, A, b):
+        fold = len(b) // 10 - 4
+        return [0.1, 0.2, 0.3][fold if np.abs(estimator.coef_).sum() > 0.5 else 2 - fold]
+
+    order = np.random.default_rng(0).permutation(150)
+    tests = np.split(order, [40, 90])
+    folds = [(np.setdiff1d(order, test), test) for test in tests]
+    model = SoftmaxRegressionCV([1e-4, 1.0], [ratio], cv=folds, scoring=score, select=select)
+    model.fit(X, y)
+    np.testing.assert_array_equal(model.scores_[:, 0], [[0.3, 0.1], [0.2, 0.2], [0.1, 0.3]])
+    assert model.C_ == 1e-4
+
+
 def test_a_fold_that_lacks_a_class_gives_it_its_prior():
     """The others share the rest as a fit of their rows alone says."""
     order = np.argsort(y, kind="stable")

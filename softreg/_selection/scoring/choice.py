@@ -13,6 +13,10 @@ from softreg._encoding import validation
 from softreg._selection.scoring.scores import Scored, quotient, weighted_mean
 from softreg.solvers.base import Result
 
+# Mean scores that differ by no more than this share are equal: sums over folds are rounded, and
+# fits of one optimum end at most so far from it.
+_EQUAL = 1e-9
+
 
 class ScoredPath(NamedTuple):
     """The fits to all rows with one l1_ratio, and their held-out scores.
@@ -190,7 +194,9 @@ def summary(scored: Scored) -> tuple[NDArray, NDArray]:
 
 def best_index(mean: NDArray) -> NDArray[np.intp]:
     """Return the index of the best mean score, (m,) or (m, L): of equals the first."""
-    return np.argmax(np.where(np.isnan(mean), -np.inf, mean), axis=0)
+    known = np.where(np.isnan(mean), -np.inf, mean)
+    best = known.max(axis=0)
+    return np.argmax(known >= best - _EQUAL * np.abs(best), axis=0)
 
 
 def one_standard_error_index(
@@ -198,11 +204,11 @@ def one_standard_error_index(
 ) -> NDArray[np.intp]:
     """Return the index of the simplest model whose mean score is near the best one, () or (L,).
 
-    Near is within the best one's standard error; where that is not known (NaN), this is the best
-    index. The simplest has the fewest features, (m,) or (m, L), then the smallest C, (m,).
+    Near is within the best one's standard error; where that is not known (NaN), only its equals
+    are. The simplest has the fewest features, (m,) or (m, L), then the smallest C, (m,).
     """
     best = np.expand_dims(best_index(mean), 0)
-    least = np.take_along_axis(mean - np.nan_to_num(error), best, 0)
+    least = np.take_along_axis(mean - np.nan_to_num(error) - _EQUAL * np.abs(mean), best, 0)
     by_C = np.argsort(C, kind="stable")
     fewest = np.where(mean >= least, n_features, np.inf)[by_C]
     return by_C[np.argmin(fewest, axis=0)]
