@@ -200,6 +200,16 @@ def test_a_score_that_is_not_known_is_no_reason_to_choose():
         SoftmaxRegressionCV(CS, cv=3, scoring=lambda *_: np.nan).fit(X, y)
 
 
+def test_messages_show_the_first_rows_of_a_fold_alone():
+    """Of a thousand rows, ten."""
+    folds = [(np.arange(1000), np.arange(5))]
+    with pytest.raises(
+        ValueError, match=r"\(\[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, \.\.\.\], \[0, 1"
+    ) as error:
+        SoftmaxRegressionCV(cv=folds).fit(np.tile(X, (9, 1)), np.tile(y, 9))
+    assert len(str(error.value)) < 200
+
+
 # --- what loo cannot do -------------------------------------------------------------------------
 
 

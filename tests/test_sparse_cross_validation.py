@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris, load_wine
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.metrics import log_loss
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
@@ -201,6 +202,24 @@ def test_of_equal_means_the_first_ratio_and_the_smallest_C_are_taken():
     assert (model.C_, model.l1_ratio_) == (CS[0], 1.0) and not model.n_features_path_.any()
 
 
+@pytest.mark.parametrize("ratio", [0.0, 1.0])
+@pytest.mark.parametrize("select", ["best", "1se"])
+def test_means_that_rounding_tells_apart_are_equal(ratio, select):
+    """0.1 + 0.2 + 0.3 is more than 0.3 + 0.2 + 0.1: the smallest C is taken all the same."""
+
+    def score(estimator, A, b):
+        fold = len(b) // 10 - 4
+        return [0.1, 0.2, 0.3][fold if np.abs(estimator.coef_).sum() > 0.5 else 2 - fold]
+
+    order = np.random.default_rng(0).permutation(150)
+    tests = np.split(order, [40, 90])
+    folds = [(np.setdiff1d(order, test), test) for test in tests]
+    model = SoftmaxRegressionCV([1e-4, 1.0], [ratio], cv=folds, scoring=score, select=select)
+    model.fit(X, y)
+    np.testing.assert_array_equal(model.scores_[:, 0], [[0.3, 0.1], [0.2, 0.2], [0.1, 0.3]])
+    assert model.C_ == 1e-4
+
+
 def test_a_fold_that_lacks_a_class_gives_it_its_prior():
     """The others share the rest as a fit of their rows alone says."""
     order = np.argsort(y, kind="stable")
@@ -234,6 +253,38 @@ def test_no_penalty_stands_at_the_end_of_a_path():
     plain = SoftmaxRegression(np.inf).fit(X[train], noisy[train])
     expected = -log_loss(noisy[test], plain.predict_proba(X[test]))
     assert ratios.scores_[0, 1, 1] == pytest.approx(expected, abs=1e-4)
+
+
+def test_without_a_penalty_what_else_is_tried_has_no_effect():
+    """Where classes are separated, too, and the fit has no end: it goes as a ridge's does."""
+    options = {"cv": FOLDS, "tol": 1e-9}
+    with pytest.warns(ConvergenceWarning, match="no optimum"):
+        alone = SoftmaxRegressionCV([np.inf], [0], **options).fit(X, y)
+    for ratio in (0.5, 1.0):
+        for C in (0.1, 10.0):
+            with pytest.warns(ConvergenceWarning, match=rf"C=\[inf\] with l1_ratio=\[{ratio}\]"):
+                model = SoftmaxRegressionCV([C, np.inf], [ratio], **options).fit(X, y)
+            np.testing.assert_allclose(model.scores_[:, 0, 1], alone.scores_[:, 0, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_scaling_all_weights_scales_c_and_changes_no_score(scale):
+    """Of lasso and elastic net, as of the ridge: F is a weighted sum."""
+    one, other = (
+        SoftmaxRegressionCV(4, [0.5, 1], cv=FOLDS, standardize=True).fit(X, y, np.full(150, weight))
+        for weight in (1.0, scale)
+    )
+    np.testing.assert_allclose(other.Cs_, one.Cs_ / scale, rtol=1e-9)
+    np.testing.assert_allclose(other.scores_, one.scores_, rtol=1e-5)
+
+
+def test_verbose_says_which_model_a_line_is_of(capsys):
+    """Its ratio and C, before F and the mean score."""
+    model = SoftmaxRegressionCV(CS, [0, 0.5], cv=3, verbose=1).fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    for line, (row, at) in zip(lines, np.ndindex(2, 3), strict=True):
+        assert f"] l1_ratio={[0, 0.5][row]}, C={CS[at]:g}: F = " in line
+        assert line.endswith(f"score {model.mean_score_[row, at]:.6g}")
 
 
 def test_results_have_a_row_for_each_score():
@@ -301,6 +352,9 @@ def test_l1_searches_of_scikit_learn_are_taken():
         ({"l1_ratios": ["1"]}, "l1_ratios=.* must be one or more numbers"),
         ({"l1_ratios": None}, "l1_ratios=None must be one or more numbers"),
         ({"l1_ratios": [[0, 1]]}, r"l1_ratios=\[\[0, 1\]\] must be one or more numbers"),
+        ({"l1_ratios": np.ma.array([0.5, 1], mask=[0, 1])}, "l1_ratios=.* must be one or more"),
+        ({"Cs": np.ma.array([0.5, 1], mask=[0, 1])}, "Cs=.* must be an integer >= 1, or one or"),
+        ({"l1_ratios": [1], "Cs": [1e-320]}, r"penalty overflows: .* with C=1e-320, must be"),
         ({"l1_ratios": [1, 0, 1.0]}, r"l1_ratios=\[1, 0, 1.0\] must name each ratio once"),
         ({"Cs": [[1, 2], [3, 4]]}, r"Cs=\[\[1, 2\], \[3, 4\]\] must be an integer"),
         ({"l1_ratios": [1], "l1_groups": {"zz": 1}}, "l1_groups"),

@@ -249,6 +249,18 @@ def test_a_column_of_ones_without_an_intercept_is_one(kind):
 
 
 @pytest.mark.parametrize("kind", [SoftmaxRegression, SigmoidRegression])
+@pytest.mark.parametrize("l1_ratio", [1.0, 0.5])
+def test_a_column_of_ones_without_an_intercept_leaves_its_group(kind, l1_ratio):
+    """It has no penalty, which its neighbours keep: the fit is that with an intercept."""
+    options = {"C": 0.2, "l1_ratio": l1_ratio, "standardize": True} | TIGHT
+    expected = kind(l1_groups=[0, 0, 1, 1], **options).fit(X, Y_CLASS)
+    ones = np.column_stack([X, np.ones(160)])
+    model = kind(l1_groups=[0, 0, 1, 1, 1], fit_intercept=False, **options).fit(ones, Y_CLASS)
+    assert model.objective_ == pytest.approx(expected.objective_, rel=1e-9)
+    np.testing.assert_allclose(model.coef_[:, :4], expected.coef_, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [SoftmaxRegression, SigmoidRegression])
 def test_without_a_penalty_it_has_no_effect(kind):
     """C = inf: the maximum likelihood does not depend on units."""
     plain, standardised = (

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._encoding.validation import (
+    as_given,
     check_integer,
     check_nonnegative,
     check_shape,
@@ -38,7 +39,7 @@ def check_Cs(Cs: Any) -> int | NDArray:
     """Return the number of inverse strengths to try, or the strengths, (n_Cs,), ascending."""
     if isinstance(Cs, numbers.Number):
         return check_integer("Cs", Cs, 1, ", or numbers > 0")
-    values = np.asarray(Cs, dtype=object)  # as they are: no text is read as a number
+    values = as_given(Cs)
     if values.ndim != 1 or not values.size or not all(map(is_number, values)):
         raise ValueError(f"Cs={shown(Cs)} must be an integer >= 1, or one or more numbers > 0.")
     strengths = values.astype(np.float64)
@@ -63,7 +64,7 @@ def check_l1_ratio(l1_ratio: Any) -> float:
 
 def check_l1_ratios(l1_ratios: Any) -> NDArray[np.float64]:
     """Return the shares of the sparse part to try, (n_ratios,), in the order given."""
-    values = np.asarray(l1_ratios, dtype=object)  # as they are: no text is read as a number
+    values = as_given(l1_ratios)
     numbers_only = values.ndim == 1 and values.size > 0 and all(map(is_number, values))
     if not numbers_only or not all(0 <= value <= 1 for value in values):
         raise ValueError(
@@ -90,7 +91,7 @@ def check_l1_groups(groups: Any, names: NDArray | None, factor: NDArray) -> NDAr
             f'l1_groups={shown(groups)} must be None, "feature", or a label for each column of X: '
             "an array, or a dict or Series by column name."
         )
-    labels = np.asarray(_by_column("l1_groups", groups, names, None), dtype=object)
+    labels = as_given(_by_column("l1_groups", groups, names, None))
     group_numbers = _checked_group_numbers(labels, names, len(factor))
     first = np.unique(group_numbers, return_index=True)[1]
     other = np.flatnonzero(factor != factor[first[group_numbers]])
@@ -151,8 +152,8 @@ def _by_column(name: str, values: Any, names: NDArray | None, default: Any) -> A
     unknown = [key for key in given if key not in known]
     if unknown:
         raise ValueError(
-            f"{name} names the columns {shown(unknown[:5])}, which X lacks; its columns are "
-            f"{shown(names[:5])}{' ...' if len(names) > 5 else ''}."
+            f"{name} names the columns {shown(unknown)}, which X lacks; its columns are "
+            f"{shown(names)}."
         )
     return [given.get(column, default) for column in names]
 

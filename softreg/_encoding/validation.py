@@ -8,9 +8,10 @@ come first, then those of rows and features, and of parameters; those of y stand
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from softreg._rows.arrays import plain
 # Rows that softmax made in single precision sum to 1 within 4e-6, over 100,000 classes, too
 # (measured); rows that were never normalised miss it by far more than this.
 _SUM_TOLERANCE = 1e-5
+# So many values of an argument are shown: of folds, indices of rows may be millions.
+_MOST_SHOWN = 10
 # How the warning of constant labels begins, for filters.
 CONSTANT_LABELS = "y does not vary in the labels"
 
@@ -40,15 +43,21 @@ def noting(note: str) -> Iterator[None]:
 
 
 def shown(value: Any) -> str:
-    """Return an argument as messages show it: values, not NumPy's types of them."""
-    if isinstance(value, np.ndarray) and value.ndim:
-        value = list(value)
+    """Return an argument as messages show it: the first values, not NumPy's types of them."""
+    if hasattr(value, "__array__") and np.ndim(value):
+        value = list(np.asarray(value))
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{shown(key)}: {shown(value[key])}" for key in value) + "}"
+        return "{" + _listed(f"{shown(key)}: {shown(value[key])}" for key in value) + "}"
     if type(value) in (list, tuple):
         brackets = "[]" if isinstance(value, list) else "()"
-        return brackets[0] + ", ".join(map(shown, value)) + brackets[1]
+        return brackets[0] + _listed(map(shown, value)) + brackets[1]
     return repr(plain(value))
+
+
+def _listed(texts: Iterable[str]) -> str:
+    """Return the first texts, with commas between, and dots where there are more."""
+    first = list(islice(texts, _MOST_SHOWN + 1))
+    return ", ".join(first[:_MOST_SHOWN] + ["..."] * (len(first) > _MOST_SHOWN))
 
 
 def raise_where(wrong: NDArray, values: NDArray, rule: str, remedy: str) -> None:
@@ -163,6 +172,11 @@ def is_number(value: Any, kind: Any = numbers.Real) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
+def as_given(values: Any) -> NDArray:
+    """Return an array of objects, so that no text is read as a number; of masked ones, None."""
+    return np.asarray(without_masked(values), dtype=object)
+
+
 def doubles(values: Any, name: str) -> NDArray:
     """Return an array of doubles of any shape, which may be NaN or inf, by scikit-learn's rules."""
     return check_array(
@@ -221,12 +235,12 @@ def check_groups(groups: Any, n: int) -> Any:
 
 
 def check_select(select: Any) -> str:
-    """Return the rule that chooses C: "best" or "1se"."""
+    """Return the rule that chooses a model: "best" or "1se"."""
     if isinstance(select, str) and select in ("best", "1se"):
         return select
     raise ValueError(
-        f'select={select!r} must be "best", or "1se" for the smallest C within a standard error of '
-        "it."
+        f'select={shown(select)} must be "best", or "1se" for the simplest model within a standard '
+        "error of it."
     )
 
 

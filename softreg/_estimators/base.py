@@ -495,13 +495,15 @@ def penalty_of(
 ) -> Penalty:
     """Return an estimator's penalty, of this strength, on features divided by `unit` (d,).
 
-    There is none on a feature whose unit is zero. `features` are the fitted attributes that
-    describe the columns; `over_scores` says whether groups hold the coefficients of all scores.
+    There is none on a feature whose unit is zero, which leaves its group. `features` are the fitted
+    attributes that describe the columns; `over_scores` says whether groups hold the coefficients of
+    all scores.
     """
     names = features.get("feature_names_in_")
     factor = penalty_checks.check_penalty_factor(estimator.penalty_factor, len(unit), names)
     labels = penalty_checks.check_l1_groups(estimator.l1_groups, names, factor)
     groups = Groups(labels, over_scores and estimator.l1_groups is not None)
+    groups = groups.with_alone(unit == 0)
     return ElasticNet.from_C(strength.C, factor * (unit > 0), strength.l1_ratio, groups)
 
 

@@ -115,7 +115,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             posed, paths = partial(self._posed, sample.encoding, features), []
             for l1_ratio in l1_ratios:
                 rows = sample.rows(has_intercept(self), threads)  # anew: they keep what was made
-                paths.append(self._scored_path(partial(posed, l1_ratio), rows, held_out, Cs))
+                paths.append(self._scored_path(posed, l1_ratio, rows, held_out, Cs))
         candidates = Candidates(l1_ratios, paths)
         warning = missing_scores_warning(self.scoring, candidates.scored, candidates.indifferent)
         index = candidates.index_by(select)
@@ -249,31 +249,32 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
 
     def _scored_path(
         self,
-        posed: Callable[[MemoryRows], Objective],
+        posed: Callable[[float, MemoryRows], Objective],
+        l1_ratio: float,
         rows: MemoryRows,
         held_out: HeldOutScores,
         Cs: int | NDArray,
     ) -> ScoredPath:
         """Return the fits to all rows with one l1_ratio at each C, and their held-out scores.
 
-        `posed` makes the objective of rows in the user's units.
+        `posed` makes the objective of a ratio, and rows in the user's units.
         """
-        objective, new_monitor = posed(rows), partial(monitor_of, self)
+        objective, new_monitor = posed(l1_ratio, rows), partial(monitor_of, self)
 
         def without_fold(fold: Fold) -> Objective:
-            return posed(rows.replaced(weight=rows.weights * fold.train))
+            return posed(l1_ratio, rows.replaced(weight=rows.weights * fold.train))
 
         values = C_values(objective, Cs, None, new_monitor)
         results, scored, verbose = [], [], validation.check_verbose(self.verbose)
         for point, at_point in held_out.scored_points(objective, without_fold, values, new_monitor):
-            result = point.result
+            result, place = point.result, f"l1_ratio={l1_ratio:g}, C={point.C:.3g}"
             validation.check_no_overflow(result.objective, result.coef)
-            check_finite(self.scoring, point.C, at_point)
+            check_finite(self.scoring, place, at_point)
             results.append(result)
             scored.append(at_point)
             if verbose:
                 F, mean = result.objective.sum(), summary(at_point)[0].mean()
-                print(f"[{type(self).__name__}] C = {point.C:.3g}: F = {F:.10g}, score {mean:.6g}")
+                print(f"[{type(self).__name__}] {place}: F = {F:.10g}, score {mean:.6g}")
         return ScoredPath(values, results, stacked(scored, axis=1), objective.constant_problems)
 
     def _warn_of_path(

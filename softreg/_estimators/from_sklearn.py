@@ -180,9 +180,9 @@ def from_sklearn(estimator: Any) -> Any:
     Raises
     ------
     ValueError
-        If a parameter has no counterpart: L1 penalties of ``LogisticRegressionCV``, a penalised
-        intercept (``solver="liblinear"``), weights of classes as a dict within
-        ``OneVsRestClassifier``, a search over `penalty`, `solver` or what is dropped.
+        If a parameter has no counterpart: a penalised intercept (``solver="liblinear"``), weights
+        of classes as a dict within ``OneVsRestClassifier``, a search over `penalty`, `solver` or
+        what is dropped.
     TypeError
         If `estimator` holds none of these classifiers, or a class derived from them.
 

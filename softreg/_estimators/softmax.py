@@ -286,7 +286,7 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
         probabilities the DataFrame's column names, else 0, 1, ...
     tol : float, default=1e-9
         As in `SoftmaxRegression`, for the fits to all rows. Refits end where F is estimated at most
-        ``max(tol, 1e-9)`` (relative) above its least value, with a sparse penalty proven 1e-11,
+        ``max(tol, 1e-9)`` (relative) above its least value, with a sparse penalty proven 1e-12,
         far below the noise of their scores.
     max_iter : int, default=None
         Most iterations at each C, >= 0; None is 10,000.

@@ -66,9 +66,16 @@ class Groups:
         """Return the groups with constant features, and the intercept, by themselves."""
         if self.labels is None:
             return self
-        alone = np.append(~varies, np.ones(int(intercept), dtype=bool))
         labels = np.append(self.labels, np.zeros(int(intercept), dtype=int))
-        labels = np.where(alone, labels.max(initial=0) + 1 + np.arange(len(labels)), labels)
+        alone = np.append(~varies, np.ones(int(intercept), dtype=bool))
+        return replace(self, labels=labels).with_alone(alone)
+
+    def with_alone(self, alone: Mask) -> Groups:
+        """Return the groups with some features, (width,) of bool, by themselves."""
+        if self.labels is None or not alone.any():
+            return self
+        numbers = self.labels.max(initial=0) + 1 + np.arange(len(alone))
+        labels = np.where(alone, numbers, self.labels)
         return replace(self, labels=np.unique(labels, return_inverse=True)[1])
 
 
@@ -127,8 +134,8 @@ class ElasticNet:
         )
 
     def least_scale(self, weight_unit: float) -> NDArray[np.float64]:
-        lasso = self.l1.max(axis=1) / STRONGEST_ROOT / weight_unit / STRONGEST_ROOT
-        return np.maximum(self.smooth_part.least_scale(weight_unit), lasso)
+        root = np.sqrt(self.l1.max(axis=1)) / (np.sqrt(weight_unit) * STRONGEST_ROOT)
+        return np.maximum(self.smooth_part.least_scale(weight_unit), np.square(root))
 
     def divided(self, weight: PerScore) -> ElasticNet:
         smooth_part = self.smooth_part.divided(weight) if self._has_ridge else self.smooth_part

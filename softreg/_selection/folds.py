@@ -60,8 +60,8 @@ def _indices(cv: Any, number: int, rows: Any, n: int) -> NDArray[np.intp]:
     is_list = indices.ndim == 1 and (indices.dtype.kind in "iu" or not indices.size)
     if not is_list or (indices.size and not -n <= indices.min() <= indices.max() < n):
         raise ValueError(
-            f"cv={validation.shown(cv)}: fold {number} holds {indices.tolist()}, which are not "
-            f"indices of the {n} rows of X."
+            f"cv={validation.shown(cv)}: fold {number} holds {validation.shown(indices)}, which "
+            f"are not indices of the {n} rows of X."
         )
     return indices.astype(np.intp) % n
 

@@ -213,13 +213,13 @@ def held_out_scores(
 ) -> NDArray[np.float64]:
     """Return the scores (m, K) of m rows by a fit T (width, K) that may not have seen all classes.
 
-    `unseen` (K,) and `weight` (K,) are as in `_HeldOutScores`.
+    `unseen` (K,) and `weight` (K,) are as in `_ScoresWithPriors`.
     """
-    return rows.map_rows(_HeldOutScores(link, rows.block_coefficients(T), unseen, weight))
+    return rows.map_rows(_ScoresWithPriors(link, rows.block_coefficients(T), unseen, weight))
 
 
 @dataclass(frozen=True, eq=False)
-class _HeldOutScores:
+class _ScoresWithPriors:
     """Kernel: the scores (m, K) of a block's m rows by a fit that may not have seen all classes.
 
     Attributes

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef
+from softreg.solvers.auto import choose_solver
 from softreg.solvers.base import Monitor, Point, Result
 from softreg.solvers.outer_loop import is_enormous
 from softreg.solvers.proximal_newton import (
@@ -33,7 +34,8 @@ def sparse_optima(
 
     C divides the penalty, which is not smooth. Each starts on the secant of the path, with the
     coefficients that the sequential strong rule leaves, in the model of the one before; where rows
-    are saturated at the null model, as a fit by itself does.
+    are saturated at the null model, as a fit by itself does. At C = inf, where there may be no
+    optimum, the fit is by itself: where it ends depends on its start.
     """
     exact = objective.in_double()
     T = exact.null()
@@ -41,7 +43,10 @@ def sparse_optima(
     stages, is_saturated = first_stages(exact, point), is_enormous(exact, point)
     for C in Cs:
         posed = objective.at_strength(C)
-        if is_saturated or np.isinf(C):
+        if np.isinf(C):
+            result = choose_solver(posed).minimise(posed, posed.null(), new_monitor())
+            T = objective.working(result.coef, result.intercept)
+        elif is_saturated:
             result = ProximalNewton().minimise(posed, T, new_monitor())
             T = objective.working(result.coef, result.intercept)
         else:

@@ -13,6 +13,10 @@ from softreg._encoding import validation
 from softreg._selection.scoring.scores import Scored, quotient, weighted_mean
 from softreg.solvers.base import Result
 
+# Mean scores that differ by no more than this share are equal: sums over folds are rounded, and
+# fits of one optimum end at most so far from it.
+_EQUAL = 1e-9
+
 
 class ScoredPath(NamedTuple):
     """The fits to all rows with one l1_ratio, and their held-out scores.
@@ -129,7 +133,7 @@ class Candidates:
         if not any(unconverged):
             return ""
         ratios = self.l1_ratios.repeat(len(self.Cs) // len(self.paths))[unconverged].tolist()
-        at_ratios = f" with l1_ratio={ratios}" if any(ratios) else ""
+        at_ratios = f" with l1_ratio={ratios}" if self.l1_ratios.any() else ""
         first = self.results[unconverged.index(True)]
         return (
             f"did not converge at C={self.Cs[unconverged].tolist()}{at_ratios}, for what was not "
@@ -137,15 +141,15 @@ class Candidates:
         )
 
 
-def check_finite(scoring: Any, C: float, scored: Scored) -> None:
-    """Raise a ValueError if a score at C that has a weight is infinite."""
+def check_finite(scoring: Any, place: str, scored: Scored) -> None:
+    """Raise a ValueError if a score that has a weight is infinite; `place` says of which fits."""
     wrong = np.isinf(scored.values) & (scored.weights > 0)
     if wrong.any():
         fold, *label = (int(index) for index in np.argwhere(wrong)[0])
         of_label = f", label {label[0]}" if label else ""
         raise ValueError(
             f"scoring={validation.shown(scoring)} returned {scored.values[fold, *label]} for fold "
-            f"{fold}{of_label}, at C={C:g}. Choose a scorer whose scores are finite, such as "
+            f"{fold}{of_label}, at {place}. Choose a scorer whose scores are finite, such as "
             '"neg_log_loss".'
         )
 
@@ -190,7 +194,9 @@ def summary(scored: Scored) -> tuple[NDArray, NDArray]:
 
 def best_index(mean: NDArray) -> NDArray[np.intp]:
     """Return the index of the best mean score, (m,) or (m, L): of equals the first."""
-    return np.argmax(np.where(np.isnan(mean), -np.inf, mean), axis=0)
+    known = np.where(np.isnan(mean), -np.inf, mean)
+    best = known.max(axis=0)
+    return np.argmax(known >= best - _EQUAL * np.abs(best), axis=0)
 
 
 def one_standard_error_index(
@@ -198,11 +204,11 @@ def one_standard_error_index(
 ) -> NDArray[np.intp]:
     """Return the index of the simplest model whose mean score is near the best one, () or (L,).
 
-    Near is within the best one's standard error; where that is not known (NaN), this is the best
-    index. The simplest has the fewest features, (m,) or (m, L), then the smallest C, (m,).
+    Near is within the best one's standard error; where that is not known (NaN), only its equals
+    are. The simplest has the fewest features, (m,) or (m, L), then the smallest C, (m,).
     """
     best = np.expand_dims(best_index(mean), 0)
-    least = np.take_along_axis(mean - np.nan_to_num(error), best, 0)
+    least = np.take_along_axis(mean - np.nan_to_num(error) - _EQUAL * np.abs(mean), best, 0)
     by_C = np.argsort(C, kind="stable")
     fewest = np.where(mean >= least, n_features, np.inf)[by_C]
     return by_C[np.argmin(fewest, axis=0)]
