@@ -37,9 +37,9 @@ def softmax(**parameters):
 
 
 def outcome(model, *arguments, **metadata):
-    """The scores (folds, n_Cs) of a fit, or the name of the error that it raises."""
+    """The scores (folds, n_Cs) of a fit, whatever their axes, or the name of the error that it raises."""
     try:
-        scores = model.fit(*arguments, **metadata).scores_[:, 0]
+        scores = model.fit(*arguments, **metadata).scores_
     except (TypeError, ValueError) as error:
         return type(error).__name__
     return np.reshape(scores[max(scores)] if isinstance(scores, dict) else scores, (-1, len(CS)))
