@@ -9,6 +9,7 @@ the strength: it is judged at C times n over the rows of a fit.
 from __future__ import annotations
 
 import math
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -149,6 +150,7 @@ def rows_of(study: Study, cap: float, patience: float, with_glmnet: bool) -> lis
     for run in runs:
         scores = expected[growth if run.program == "cv.glmnet" else 1.0]
         rows.append([*head, *_cells(run, reference, scores, at, own)])
+        print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
     return rows
 
 

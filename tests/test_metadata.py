@@ -37,7 +37,7 @@ def softmax(**parameters):
 
 
 def outcome(model, *arguments, **metadata):
-    """The scores (folds, n_Cs) of a fit, whatever their axes, or the name of the error that it raises."""
+    """The scores (folds, n_Cs) of a fit, or the name of the error that it raises."""
     try:
         scores = model.fit(*arguments, **metadata).scores_
     except (TypeError, ValueError) as error:
