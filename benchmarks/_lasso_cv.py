@@ -125,7 +125,7 @@ def rows_of(study: Study, cap: float, patience: float, with_glmnet: bool) -> lis
     path = regularization_path(problem.columns, problem.y, Cs, estimator=model)
     reference = _lasso.Reference(problem, strengths, path.objective - path.optimality_gap)
     runs = [
-        Run(f"softreg, {threads} threads", *common.messages(softreg, study, threads))
+        Run(f"softreg, n_jobs={threads}", *common.messages(softreg, study, threads))
         for threads in (1, 2)
     ]
     if with_glmnet:
