@@ -51,11 +51,11 @@ def sparse_optima(
             T = objective.working(result.coef, result.intercept)
         else:
             stages, result = optima_at(exact, stages, 1 / C, point, new_monitor())
-            T = _joined(stages)
+            T = _of_all_problems(stages)
         yield T, result
 
 
-def _joined(stages: list[Stage]) -> Coef:
+def _of_all_problems(stages: list[Stage]) -> Coef:
     """Return the coefficients of all problems, (width, K)."""
     return np.concatenate([stage.point.T for stage in stages], axis=1)
 

@@ -100,7 +100,7 @@ class Candidates:
         """Return the result at an index: of labels by themselves one that joins theirs."""
         if not index.ndim:
             return self.results[index]
-        return _joined(self.results, index, self.results[index[self.Cs[index].argmax()]])
+        return _of_labels(self.results, index, self.results[index[self.Cs[index].argmax()]])
 
     def attributes(self, index: NDArray[np.intp]) -> dict[str, Any]:
         """Return the fitted attributes that tell of all fits, and of the choice of an index."""
@@ -214,7 +214,7 @@ def one_standard_error_index(
     return by_C[np.argmin(fewest, axis=0)]
 
 
-def _joined(results: list[Result], index: NDArray[np.intp], last: Result) -> Result:
+def _of_labels(results: list[Result], index: NDArray[np.intp], last: Result) -> Result:
     """Return the result of labels each at its own index, (L,), the rest from `last`."""
     labels = np.arange(len(index))
     of_labels = [results[i] for i in index]
