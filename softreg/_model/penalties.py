@@ -207,8 +207,11 @@ class Ridge:
 
     @classmethod
     def from_C(cls, C: NDArray, factor: NDArray[np.float64]) -> Ridge:
-        """Return the penalty of inverse strengths C, (1,) or (K,), and feature factors (d,)."""
-        return cls(finite_quotient(factor[:, None], C))
+        """Return the penalty of inverse strengths C, (1,) or (K,), and feature factors.
+
+        These are (d,), or of each score, (d, 1 or K).
+        """
+        return cls(finite_quotient(factor.reshape(len(factor), -1), C))
 
     @classmethod
     def none(cls, width: int) -> Ridge:

@@ -108,8 +108,8 @@ class ElasticNet:
 
         C and l1_ratio, (1,) or (K,), are the inverse strengths and the shares of the sparse part.
         """
-        ridge, lasso = (finite_quotient(np.outer(factor, s), C) for s in (1 - l1_ratio, l1_ratio))
-        return cls(Ridge(ridge), lasso, groups)._simplest()
+        ridge = Ridge.from_C(C, np.outer(factor, 1 - l1_ratio))
+        return cls(ridge, finite_quotient(np.outer(factor, l1_ratio), C), groups)._simplest()
 
     def _simplest(self) -> Penalty:
         """Return the smooth part alone where there is no other."""

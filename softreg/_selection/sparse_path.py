@@ -13,7 +13,6 @@ from softreg.solvers.auto import choose_solver
 from softreg.solvers.base import Monitor, Point, Result
 from softreg.solvers.outer_loop import is_enormous
 from softreg.solvers.proximal_newton import (
-    ProximalNewton,
     Stage,
     first_stages,
     largest_useful_multiple,
@@ -43,11 +42,9 @@ def sparse_optima(
     stages, is_saturated = first_stages(exact, point), is_enormous(exact, point)
     for C in Cs:
         posed = objective.at_strength(C)
-        if np.isinf(C):
-            result = choose_solver(posed).minimise(posed, posed.null(), new_monitor())
-            T = objective.working(result.coef, result.intercept)
-        elif is_saturated:
-            result = ProximalNewton().minimise(posed, T, new_monitor())
+        if is_saturated or np.isinf(C):
+            start = posed.null() if np.isinf(C) else T
+            result = choose_solver(posed).minimise(posed, start, new_monitor())
             T = objective.working(result.coef, result.intercept)
         else:
             stages, result = optima_at(exact, stages, 1 / C, point, new_monitor())

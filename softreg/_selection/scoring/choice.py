@@ -61,6 +61,11 @@ class Candidates:
         return np.concatenate([path.Cs for path in self.paths])
 
     @cached_property
+    def _ratios(self) -> NDArray[np.float64]:
+        """Their l1_ratio, (n_ratios * n_Cs,)."""
+        return self.l1_ratios.repeat(len(self.Cs) // len(self.paths))
+
+    @cached_property
     def scored(self) -> Scored:
         """Their scores, (count, n_ratios * n_Cs), or (count, n_ratios * n_Cs, L)."""
         values, weights, reasons = zip(*(path.scored for path in self.paths), strict=True)
@@ -110,7 +115,7 @@ class Candidates:
             array = np.asarray(values)
             return array.reshape(n_ratios, -1, *array.shape[1:])
 
-        C, l1_ratio = self.Cs[index], self.l1_ratios.repeat(len(self.Cs) // n_ratios)[index]
+        C, l1_ratio = self.Cs[index], self._ratios[index]
         scores = self.scored.values
         return {
             "C_": C if index.ndim else float(C),
@@ -132,7 +137,7 @@ class Candidates:
         unconverged = [not result.converged.all() for result in self.results]
         if not any(unconverged):
             return ""
-        ratios = self.l1_ratios.repeat(len(self.Cs) // len(self.paths))[unconverged].tolist()
+        ratios = self._ratios[unconverged].tolist()
         at_ratios = f" with l1_ratio={ratios}" if self.l1_ratios.any() else ""
         first = self.results[unconverged.index(True)]
         return (
