@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import sys
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -93,13 +92,8 @@ def saga(send: Callable, study: Study) -> None:
         **options,
     )
     send("loaded")
-    for tol in TOLERANCES:
-        with warnings.catch_warnings(), threadpool_limits(1):
-            warnings.simplefilter("ignore")
-            start = time.perf_counter()
-            model.set_params(tol=tol).fit(X, problem.y)
-            seconds = time.perf_counter() - start
-        send((tol, _lasso.Curve(seconds, math.nan, [], [], model.scores_[:, 0].mean(axis=0))))
+    for seconds in _lasso.fits_by_tol(model, X, problem.y, TOLERANCES):
+        send((model.tol, _lasso.Curve(seconds, math.nan, [], [], model.scores_[:, 0].mean(axis=0))))
 
 
 def tight_scores(study: Study, problem: _lasso.Problem, Cs: np.ndarray) -> np.ndarray:

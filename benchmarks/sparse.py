@@ -26,7 +26,6 @@ import math
 import statistics
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,14 +108,9 @@ def saga(send: Callable, study: Study) -> None:
     X, C = problem.columns, problem.C_values[MIDDLE]
     model = LogisticRegression(C=C, l1_ratio=1, solver="saga", max_iter=10**6, random_state=0)
     send("loaded")
-    for tol in TOLERANCES:
-        with warnings.catch_warnings(), threadpool_limits(1):
-            warnings.simplefilter("ignore")
-            start = time.perf_counter()
-            model.set_params(tol=tol).fit(X, problem.y)
-            seconds = time.perf_counter() - start
+    for seconds in _lasso.fits_by_tol(model, X, problem.y, TOLERANCES):
         peak = common.peak_memory()
-        send((tol, _lasso.Curve(seconds, peak, [model.coef_], [model.intercept_])))
+        send((model.tol, _lasso.Curve(seconds, peak, [model.coef_], [model.intercept_])))
 
 
 def estimator(problem: _lasso.Problem, **parameters: Any) -> Any:

@@ -196,6 +196,16 @@ SPARSE_PENALTIES = {
     "groups within scores": ([0.05], 0.7, Groups(np.array([0, 1, 1, 2, 0, 3]))),
     "lasso of each": ([0.5, 3.0, 0.05], 1.0, Groups()),
 }
+# Groups over scores are those of one problem.
+OVER_SCORES = ["by feature", "groups over scores"]
+SEVERAL_PROBLEMS = [*LABELS, "softmax, two fits"]
+SPARSE_KINDS = [
+    (targets, penalty)
+    for targets in TARGETS
+    for penalty in SPARSE_PENALTIES
+    if (targets not in SEVERAL_PROBLEMS or penalty not in OVER_SCORES)
+    and (targets in LABELS or penalty != "lasso of each")
+]
 
 
 def with_penalties(*names):

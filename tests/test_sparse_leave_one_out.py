@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import sparse_problems
-from parts import LABELS, SOURCES, SPARSE_PENALTIES, TARGETS, close, elsewhere, make
+from parts import LABELS, SOURCES, SPARSE_KINDS, close, elsewhere, make
 from problems import PROBLEMS, one_hot, overlapping
 from scipy.optimize import brentq
 from scipy.special import expit
@@ -22,19 +22,10 @@ GUARDED = 2e-6
 
 # ---- The step -----------------------------------------------------------------------------------
 
-OVER_SCORES = ["by feature", "groups over scores"]
-SEVERAL_PROBLEMS = [*LABELS, "softmax, two fits"]
-KINDS = [
-    (targets, penalty)
-    for targets in TARGETS
-    for penalty in SPARSE_PENALTIES
-    if (targets not in SEVERAL_PROBLEMS or penalty not in OVER_SCORES)
-    and (targets in LABELS or penalty != "lasso of each")
-]
 # The same throughout a group; one feature has no penalty.
 FACTORS = np.array([1.0, 2.0, 2.0, 0.0, 1.0, 3.0])
 FIXTURE_FACTORS = {
-    "sparse": {"kind": KINDS, "source": SOURCES, "intercept": [False, True]},
+    "sparse": {"kind": SPARSE_KINDS, "source": SOURCES, "intercept": [False, True]},
 }
 
 

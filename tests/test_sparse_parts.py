@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from parts import LABELS, ROUNDING, SOURCES, SPARSE_PENALTIES, TARGETS, close, make, shares
+from parts import ROUNDING, SOURCES, SPARSE_KINDS, close, make, shares
 from scipy.special import log_expit, log_softmax, xlogy
 
 from softreg._model.block_kernels import CoordinateHessian
@@ -159,15 +159,6 @@ def test_the_group_lasso_is_at_its_minimum(n_groups, rank, duplicated, strength,
 
 # ---- Certificates -------------------------------------------------------------------------------
 
-SEVERAL_PROBLEMS = [*LABELS, "softmax, two fits"]
-OVER_SCORES = ["by feature", "groups over scores"]
-KINDS = [
-    (targets, penalty)
-    for targets in TARGETS
-    for penalty in SPARSE_PENALTIES
-    if (targets not in SEVERAL_PROBLEMS or penalty not in OVER_SCORES)
-    and (targets in LABELS or penalty != "lasso of each")
-]
 PENALISED = np.array([1.0, 2.0, 2.0, 0.5, 1.0, 3.0])
 
 
@@ -195,7 +186,7 @@ def balanced(objective, T, step, metric_T):
     return step
 
 
-@pytest.mark.factor("kind", KINDS)
+@pytest.mark.factor("kind", SPARSE_KINDS)
 @pytest.mark.factor("source", SOURCES)
 @pytest.mark.factor("intercept", [False, True])
 @pytest.mark.factor("distance", [0.0, 1e-3, 0.1, 0.5])
@@ -240,7 +231,7 @@ def test_offsets_that_intercepts_take_back_change_no_bound(one_thread, targets):
     )
 
 
-@pytest.mark.factor("kind", KINDS)
+@pytest.mark.factor("kind", SPARSE_KINDS)
 @pytest.mark.factor("source", SOURCES)
 def test_free_features_have_no_bound_until_they_are_balanced(source_threads, kind, source):
     """No gap less than F then, which is one, as no F is below zero."""
@@ -253,7 +244,7 @@ def test_free_features_have_no_bound_until_they_are_balanced(source_threads, kin
 ONE_FREE = np.array([1, 2, 2, 0.5, 1, 0.0])
 
 
-@pytest.mark.factor("kind", KINDS)
+@pytest.mark.factor("kind", SPARSE_KINDS)
 @pytest.mark.factor("source", SOURCES)
 @pytest.mark.factor("one_free", [False, True])
 @pytest.mark.factor("distance", [0.0, 1e-4, 0.03, 0.3])
@@ -314,7 +305,7 @@ def test_residuals_made_smaller_bound_f_no_better_than_they_may(one_thread, shar
     assert found.gap[0] == pytest.approx(np.log(2) * (1 - 2 * l1), rel=1e-9)
 
 
-@pytest.mark.factor("kind", KINDS)
+@pytest.mark.factor("kind", SPARSE_KINDS)
 @pytest.mark.factor("source", SOURCES)
 def test_a_certificate_is_of_the_values_of_its_point_not_of_the_array(source_threads, kind, source):
     """An array whose values have changed since has the certificate of a new one with these."""
