@@ -1,12 +1,4 @@
-"""Inference from fitted models: what each row would be predicted without it.
-
->>> from sklearn.datasets import load_iris
->>> from softreg import SoftmaxRegression, inference
->>> X, y = load_iris(return_X_y=True)
->>> held_out = inference.loo(SoftmaxRegression().fit(X, y), X, y)
->>> held_out.probabilities.shape, held_out.leverage.shape
-((150, 3), (150,))
-"""
+"""Leave-one-out: what each row would be predicted without it."""
 
 from __future__ import annotations
 
@@ -20,8 +12,6 @@ from softreg._encoding import validation
 from softreg._estimators.base import LinearClassifier, threads_of
 from softreg._estimators.optimum import optimum_of, probabilities_inplace
 from softreg._selection.leave_one_out import leave_one_out_with_refits
-
-__all__ = ["LeaveOneOut", "loo"]
 
 
 @dataclass(frozen=True, eq=False)
