@@ -39,7 +39,7 @@ def settled(objective: Objective, T: Coef) -> tuple[Coef, NDArray[np.float64]]:
     """
     B, weight = objective.problems.count, user_weight(objective)
     for _ in range(_MOST_STEPS):
-        inverse = np.array([_inverse(H) for H in objective.hessian(T)]) / weight[:, None, None]
+        inverse = np.array([_inverse(H) for H in _hessians(objective, T)]) / weight[:, None, None]
         gradient = objective.value_and_gradient(T)[1].T.reshape(B, -1) * weight[:, None]
         step = np.einsum("bpq,bq->bp", inverse, gradient)
         squared_move = np.einsum("bp,bp->b", step, gradient)
@@ -47,6 +47,17 @@ def settled(objective: Objective, T: Coef) -> tuple[Coef, NDArray[np.float64]]:
             break
         T = objective.centred(T - step.reshape(-1, len(T)).T)
     return T, inverse
+
+
+def _hessians(objective: Objective, T: Coef) -> NDArray[np.float64]:
+    """Return the Hessians of F, (B, p, p), with a curvature of one in classes without rows.
+
+    These have none, and combinations of the others do not depend on it.
+    """
+    H = objective.hessian(T)
+    diagonals = np.einsum("bjj->bj", H)  # a view
+    diagonals += np.repeat(objective.unseen_scores, len(T)).reshape(len(H), -1)
+    return H
 
 
 def row_sandwich(
