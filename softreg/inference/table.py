@@ -69,7 +69,7 @@ class Table:
         names, columns = self.frame.index, [str(name) for name in self.frame.columns]
         one = names.nlevels == 1
         headings = [""] * len(names) if one else names.get_level_values(0)
-        rows = names if one else names.droplevel(0)
+        rows = names if one else names.get_level_values(1)
         numbers = self.frame.to_numpy().tolist()
         for heading, lines in groupby(zip(headings, rows, numbers, strict=True), itemgetter(0)):
             yield (
