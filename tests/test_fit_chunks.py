@@ -12,7 +12,7 @@ from chunked import NAMES, WEIGHT, X, assert_same_fit, labels, parts, y
 from problems import PROBLEMS, objective, solved
 
 from softreg import SigmoidRegression, SoftmaxRegression
-from softreg._encoding.chunk_survey import _checksum
+from softreg._encoding.chunk_survey import checksum
 from softreg.chunks import Arrays
 
 # ---- Chunks are one array -----------------------------------------------------------------------
@@ -174,8 +174,8 @@ def test_a_chunk_in_another_memory_order_is_the_same_data():
     """So is one that is read a few rows at a time; one other value is not."""
     checksums = set()
     for at_once in (2**14, 12):
-        checksums |= {_checksum(np.asarray(X, order=order), at_once) for order in "CF"}
-    assert len(checksums) == 1 and _checksum(changed(X, (90, 1), 0.5)) not in checksums
+        checksums |= {checksum(np.asarray(X, order=order), at_once) for order in "CF"}
+    assert len(checksums) == 1 and checksum(changed(X, (90, 1), 0.5)) not in checksums
 
 
 def test_integers_that_chunks_hold_in_other_types_are_the_same_classes():

@@ -30,9 +30,10 @@ solvers/      HOW (public): base, auto, outer_loop, proof, steps, lbfgs, newton,
   minibatch/  solver, update, gradient, curvature, stream_state, class_candidates
 _encoding/    WHAT y MEANS, and every check: validation, column_faults, target_checks,
               penalty_checks, class_values, answers, classes, labels, chunk_survey
+  clusters/   partitions, placement, survey
 _model/       WHAT IS MINIMISED: objective, certificate, links, penalties, sparse_penalties,
               spaces, covariance, kernels, block_kernels
-_rows/        WHERE THE DATA ARE: base, blocks, memory, chunked, targets, coordinates,
+_rows/        WHERE THE DATA ARE: base, blocks, memory, chunked, cluster, targets, coordinates,
               moments, threads, arrays
 leaves        nobody imports them: calibration, chunks, display, functions, inference
 """
@@ -81,10 +82,14 @@ WITHOUT_SKLEARN = {"_rows", "_model"}
 LIBRARIES_OF_OTHERS = {"sklearn", "joblib", "pandas"}
 LIBRARIES_OF_ONE = {
     "_rows.threads": {"threadpoolctl"},
+    "_rows.cluster": {"distributed"},
+    "_encoding.clusters.partitions": {"dask"},
+    "_encoding.clusters.placement": {"distributed"},
+    "_encoding.clusters.survey": {"dask"},
     "display": {"matplotlib"},
     "chunks": {"pyarrow"},
 }
-ONLY_INSIDE_FUNCTIONS = {"pandas", "matplotlib", "pyarrow"}
+ONLY_INSIDE_FUNCTIONS = {"pandas", "matplotlib", "pyarrow", "dask", "distributed"}
 # All that it returns are frames.
 EVERYWHERE_IN = {"inference": {"pandas"}}
 

@@ -89,6 +89,11 @@ class Encoding(ABC):
         """Number of scores of a row."""
         return math.prod(self.score_shape)
 
+    def offset_columns(self, offset: Any, n: int) -> NDArray[np.float64] | None:
+        """Return the checked offset of n rows, (n, K) or of two classes (n, 1), or None."""
+        checked = validation.check_offset(offset, (n, *self.score_shape))
+        return None if checked is None else checked.reshape(n, -1).astype(np.float64, copy=False)
+
     @abstractmethod
     def targets(self, answers: Answers) -> tuple[Targets, NDArray | None]:
         """Return the targets of some rows, and their weights (n,) or None (all one)."""
@@ -167,10 +172,7 @@ class Sample:
         unit = checked_answers.weight_unit
         answers = checked_answers.in_weight_unit(unit)
         encoding = encoder.encoding_from_tally(encoder.tally(answers))
-        checked = validation.check_offset(offset, data.shape[:1] + encoding.score_shape)
-        columns: Any = None
-        if checked is not None:
-            columns = checked.reshape(len(checked), -1).astype(np.float64, copy=False)
+        columns = encoding.offset_columns(offset, data.shape[0])
         return cls(data, answers, unit, encoding, columns)
 
     def rows(self, intercept: bool, threads: Threads) -> MemoryRows:

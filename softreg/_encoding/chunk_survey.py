@@ -98,13 +98,13 @@ def _unpacked(number: int, fields: Any) -> Chunk:
 Fingerprint = dict[str, int]
 
 
-def _fingerprint(X: Any, answers: Answers) -> Fingerprint:
-    """Return the fingerprint of a chunk that was checked."""
+def fingerprint(X: Any, answers: Answers) -> Fingerprint:
+    """Return the fingerprint of rows that were checked."""
     parts = {"X": X, "y": answers.y, "sample_weight": answers.weight}
-    return {"rows": X.shape[0]} | {name: _checksum(values) for name, values in parts.items()}
+    return {"rows": X.shape[0]} | {name: checksum(values) for name, values in parts.items()}
 
 
-def _checksum(values: Any, at_once: int = _VALUES_AT_ONCE) -> int:
+def checksum(values: Any, at_once: int = _VALUES_AT_ONCE) -> int:
     """Return the CRC of an array or CSR, 0 for None, whatever the memory order.
 
     Rows of about `at_once` values are brought to its order at a time. It takes an eighth of a pass
@@ -143,35 +143,44 @@ class _ChunkChecker:
 
     def checked(self, chunk: Chunk, *, first: bool) -> tuple[Any, Answers]:
         """Return a chunk's X and answers; ValueError if its columns are not the first chunk's."""
-        for name, before, now in zip(("X", "y"), self.columns, _headers(chunk), strict=True):
-            if before != now:
-                raise ValueError(
-                    f"{name} {_difference(before, now)}; all chunks must have the same columns in "
-                    "the same order."
-                )
-        X, y = self.validate(chunk.X, reset=first), chunk.y
-        if is_column(y) and not sparse.issparse(y):  # without a warning in every chunk
-            y = first_column(y)
-        return X, self.encoder.checked(y, chunk.weight, X)
+        check_headers(self.columns, headers(chunk.X, chunk.y), "chunk")
+        X = self.validate(chunk.X, reset=first)
+        return X, checked_answers(self.encoder, chunk.y, chunk.weight, X)
 
 
-def _headers(chunk: Chunk) -> tuple[list | None, ...]:
+def checked_answers(encoder: Encoder, y: Any, weight: Any, X: Any) -> Answers:
+    """Return the answers of some of all rows; y of one column has no warning in each part."""
+    column = first_column(y) if is_column(y) and not sparse.issparse(y) else y
+    return encoder.checked(column, weight, X)
+
+
+def headers(X: Any, y: Any) -> tuple[list | None, ...]:
     """Return the names of the columns of X and y, None for what has none."""
-    names = (getattr(table, "columns", None) for table in (chunk.X, chunk.y))
+    names = (getattr(table, "columns", None) for table in (X, y))
     return tuple(None if columns is None else list(columns) for columns in names)
 
 
-def _difference(before: list | None, now: list | None) -> str:
-    """Return in words how names of columns, None without any, differ from the first chunk's."""
+def check_headers(before: tuple, now: tuple, part: str) -> None:
+    """Raise a ValueError if the `headers` of a part (chunk) are not those of the first."""
+    for name, expected, found in zip(("X", "y"), before, now, strict=True):
+        if expected != found:
+            raise ValueError(
+                f"{name} {_difference(expected, found, part)}; all {part}s must have the same "
+                "columns in the same order."
+            )
+
+
+def _difference(before: list | None, now: list | None, part: str) -> str:
+    """Return in words how names of columns, None without any, differ from the first part's."""
     if before is None or now is None:
-        return f"has columns named {now}, and those of the first chunk are named {before}"
+        return f"has columns named {now}, and those of the first {part} are named {before}"
     lacking = [name for name in before if name not in now]
     new = [name for name in now if name not in before]
     if lacking or new:
-        return f"lacks the first chunk's columns {lacking} and has the new ones {new}"
+        return f"lacks the first {part}'s columns {lacking} and has the new ones {new}"
     pairs = enumerate(zip_longest(before, now))
     place, (expected, found) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
-    return f"has {found!r} as column {place}, where the first chunk has {expected!r}"
+    return f"has {found!r} as column {place}, where the first {part} has {expected!r}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,12 +223,14 @@ class Survey:
                 continue
             with noting_chunk(chunk.number, "the first", chunk.location):
                 first = checker is None
-                checker = checker or _ChunkChecker(validate, encoder_of(chunk.y), _headers(chunk))
+                checker = checker or _ChunkChecker(
+                    validate, encoder_of(chunk.y), headers(chunk.X, chunk.y)
+                )
                 X, answers = checker.checked(chunk, first=first)
                 unit = answers.weight_unit if first else unit
                 chunk_tally = checker.encoder.tally(answers.in_weight_unit(unit))
                 tally = chunk_tally if tally is None else tally + chunk_tally
-            fingerprints.append(_fingerprint(X, answers))
+            fingerprints.append(fingerprint(X, answers))
             dtypes.add(X.dtype)
             any_csr = any_csr or sparse.issparse(X)
             size += X.size
@@ -260,7 +271,7 @@ class Survey:
                 continue
             with noting_chunk(chunk.number, "a later", chunk.location):
                 checked = self.checker.checked(chunk, first=False)
-            self._check_unchanged(chunk.number, _fingerprint(*checked))
+            self._check_unchanged(chunk.number, fingerprint(*checked))
             yield checked
         if number < expected:
             raise ValueError(

@@ -9,7 +9,9 @@ import copy
 import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -31,6 +33,13 @@ from softreg._encoding.answers import (
     two_class_scores,
 )
 from softreg._encoding.class_values import has_columns
+from softreg._encoding.clusters.partitions import (
+    check_in_memory,
+    current_client,
+    in_memory,
+    is_collection,
+)
+from softreg._encoding.clusters.survey import ClusterSample, PartitionReader
 from softreg._encoding.column_faults import explaining_columns
 from softreg._model.kernels import best_classes
 from softreg._model.objective import Objective
@@ -341,6 +350,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _validated(self, X: Any, *, reset: bool) -> Any:
         """Return X (n, d) as floats or CSR; record its features (`reset`), or compare them."""
+        check_in_memory(X=X)
         with explaining_columns(X):
             checked: Any = validate_data(self, X, reset=reset, accept_sparse="csr", dtype=_DTYPES)
         return validation.without_duplicates(checked)
@@ -484,6 +494,27 @@ def read_sample(
     """Return the rows of a fit, and the fitted attributes that describe the columns of X."""
     data, features = read_features(estimator, X)
     return Sample.from_data(data, estimator._encoder(y), y, sample_weight, offset), features
+
+
+@contextmanager
+def opened_sample(
+    estimator: LinearClassifier, X: Any, y: Any, sample_weight: Any, offset: Any
+) -> Iterator[tuple[Sample | ClusterSample, dict[str, Any]]]:
+    """Give the rows of a fit, and the fitted attributes that describe the columns of X.
+
+    Those of Dask collections are on the workers of the current client as long as the context lasts;
+    without a client Dask computes them into the memory of this process.
+    """
+    data = X, y, sample_weight, offset
+    if not any(map(is_collection, data)):
+        yield read_sample(estimator, *data)
+    elif (client := current_client()) is None:
+        yield read_sample(estimator, *in_memory(*data))
+    else:
+        model = type(estimator)(**estimator.get_params(deep=False))  # without callbacks or a fit
+        reader = PartitionReader(partial(read_features, model), model._encoder)
+        with ClusterSample.opened(client, reader, *data) as sample:
+            yield sample, sample.features
 
 
 def penalty_of(

@@ -18,9 +18,9 @@ from softreg._estimators.base import (
     Strength,
     has_intercept,
     monitor_of,
+    opened_sample,
     pose,
     prediction_attributes,
-    read_sample,
     threads_of,
 )
 from softreg._model.objective import Objective
@@ -115,8 +115,8 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         each column of y, 0, 1, ..., before any estimator sees them: class probabilities, shares and
         unknown labels become other targets, unnoticed. Fit and predict in a loop over the folds.
         """
-        sample, features = read_sample(self, X, y, sample_weight, offset)
-        with threads_of(self) as threads:
+        given = self, X, y, sample_weight, offset
+        with threads_of(self) as threads, opened_sample(*given) as (sample, features):
             rows = sample.rows(has_intercept(self), threads)
             metadata = None if sample_weight is None else {"sample_weight": sample_weight}
             data = {"X": sample.data, "y": y, "metadata": metadata}

@@ -209,9 +209,8 @@ class Objective:
         longer distances. Its F at t V, over t, is the mean loss of V with offsets o / t, and t
         times the ridge of V; lengths stay as they are.
         """
-        rows, offset = self.rows, self.rows.offset
-        rows = rows if offset is None else rows.replaced(offset=offset / t)
-        return replace(self, rows=rows, penalty=self.penalty.at_temperature(t))
+        penalty = self.penalty.at_temperature(t)
+        return replace(self, rows=self.rows.at_temperature(t), penalty=penalty)
 
     def unpenalised(self) -> Objective:
         """Return the objective without a penalty: the mean loss."""

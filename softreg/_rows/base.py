@@ -82,6 +82,11 @@ class Totals:
             largest_offset=self.largest_offset[scores],
         )
 
+    def at_temperature(self, temperature: float) -> Totals:
+        """Return the totals of the same rows with offsets divided by a number."""
+        offset_sum, largest = self.offset_sum / temperature, self.largest_offset / temperature
+        return replace(self, offset_sum=offset_sum, largest_offset=largest)
+
     def take_features(self, features: Places) -> Totals:
         """Return the totals of the same rows with some features."""
         share = len(features) / len(self.moments.value)
@@ -121,7 +126,6 @@ class Rows(ABC):
     dtype : dtype of the blocks and their products
     store : Store, what is kept of X and the weights, whatever the targets
     known_totals : Totals or None, the totals, where they need not be summed any more
-    offset : ndarray (n, K) or None
     in_memory : bool, whether X is one array in the memory of this process, and blocks stay from
         pass to pass, and with them what `Block.kept` made
     is_sparse : bool, whether X is CSR, so that a pass costs its nonzeros rather than its size
@@ -132,7 +136,6 @@ class Rows(ABC):
     dtype: np.dtype
     store: Store
     known_totals: Totals | None
-    offset: NDArray | None
     in_memory: bool
     is_sparse: bool
 
@@ -186,6 +189,10 @@ class Rows(ABC):
 
         `chance` turns the importance (m,) of some rows, and the sum of that of all, into chances.
         """
+
+    @abstractmethod
+    def at_temperature(self, temperature: float) -> Self:
+        """Return the same rows with offsets divided by a number > 0."""
 
     @abstractmethod
     def take_scores(self, scores: Places) -> Self:

@@ -60,7 +60,6 @@ class ChunkedRows(Rows):
     dtype: np.dtype
     store: Store = field(default_factory=Store, repr=False)
     in_memory = False
-    offset = None  # chunks have none
 
     @classmethod
     def from_source(
@@ -124,6 +123,9 @@ class ChunkedRows(Rows):
 
     def forget_scores(self) -> None:
         pass  # chunks keep nothing
+
+    def at_temperature(self, temperature: float) -> Self:
+        return self  # chunks have no offsets
 
     def take_scores(self, scores: Places) -> Self:
         source = self.source

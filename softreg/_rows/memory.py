@@ -16,6 +16,7 @@ from softreg._rows.arrays import (
     Features,
     Mask,
     PerRow,
+    PickledByFields,
     Places,
     ScoreStore,
     Store,
@@ -52,7 +53,7 @@ RowTerms = tuple[Targets, PerRow | None, NDArray | None]
 
 
 @dataclass(frozen=True, eq=False)
-class MemoryRows(Rows):
+class MemoryRows(PickledByFields, Rows):
     """Rows whose X is in memory.
 
     Attributes
@@ -268,6 +269,9 @@ class MemoryRows(Rows):
             changes = {"known_totals": None} | changes
         return replace(self, **({"score_stores": {}} | changes))
 
+    def at_temperature(self, temperature: float) -> Self:
+        return self if self.offset is None else self.replaced(offset=self.offset / temperature)
+
     def take_scores(self, scores: Places) -> Self:
         offset = None if self.offset is None else self.offset[:, scores]
         totals = None if self.known_totals is None else self.known_totals.take_scores(scores)
@@ -299,6 +303,10 @@ class MemoryRows(Rows):
         """Return some of the rows."""
         Y, weight, offset = self._terms(rows)
         return self.replaced(X=self.X[rows], Y=Y, weight=weight, offset=offset)
+
+    def with_weight(self) -> Self:
+        """Return the rows that have weight."""
+        return self if len(self.places) == self.n else self.take_rows(self.places)
 
     def _terms(self, rows: Places | slice) -> RowTerms:
         """Return the targets, weights and offsets of some rows."""

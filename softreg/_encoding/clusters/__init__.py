@@ -1,0 +1,1 @@
+"""Rows of Dask collections: their partitions, checked and encoded on the workers."""

@@ -1,0 +1,143 @@
+"""The partitions of Dask collections: delayed, side by side, or computed."""
+
+from __future__ import annotations
+
+import numbers
+import sys
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from softreg._encoding.validation import noting
+
+
+def is_collection(values: Any) -> bool:
+    """Return whether values are a collection of Dask's; Dask is not imported for it."""
+    dask = sys.modules.get("dask.base")
+    return dask is not None and dask.is_dask_collection(values)
+
+
+def check_in_memory(**arguments: Any) -> None:
+    """Raise a TypeError if an argument is a collection of Dask's."""
+    for name, values in arguments.items():
+        if is_collection(values):
+            raise TypeError(
+                f"{name} is a {_kind(values)}, and only fit, regularization_path, score and the "
+                f"predictions of SoftmaxRegression and SigmoidRegression take those of Dask: pass "
+                f"{name}.compute(), if it fits into memory."
+            )
+
+
+def current_client() -> Any:
+    """Return the current client of a Dask cluster, None if there is none."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    try:
+        client = distributed.get_client()
+    except ValueError:
+        return None
+    if client.asynchronous:
+        raise TypeError(
+            f"The current Dask client, {client}, is asynchronous, and fit is not: use one made "
+            "with asynchronous=False."
+        )
+    return client
+
+
+# The arguments beside X, in the order of `fit`.
+_COLUMNS = "y", "sample_weight", "offset"
+
+
+def partitions(X: Any, *columns: Any) -> list[list[Any]]:
+    """Return the partitions of X, and of what `fit` takes beside it, as delayed values, in lists.
+
+    An argument that is None or a number is the same in each. ValueError if they are not cut alike.
+    """
+    _check_table(X)
+    delayed = [_delayed("X", X, X)]
+    for name, values in zip(_COLUMNS, columns, strict=False):
+        if values is None or isinstance(values, numbers.Number):
+            delayed.append([values] * len(delayed[0]))
+            continue
+        if not is_collection(values):
+            raise TypeError(
+                f"{name} is a {_kind(values)} and X a {_kind(X)}: pass a Dask collection with the "
+                "partitions of X, such as dask.array.from_array(values, chunks=X.chunks[0])."
+            )
+        delayed.append(_delayed(name, values, X))
+        if len(delayed[-1]) != len(delayed[0]):
+            raise ValueError(
+                f"X has {len(delayed[0])} partitions and {name} has {len(delayed[-1])}: take both "
+                "from one collection, or repartition one of them as the other is."
+            )
+    return [list(parts) for parts in zip(*delayed, strict=True)]
+
+
+def _check_table(X: Any) -> None:
+    if not hasattr(X, "to_delayed") or getattr(X, "ndim", None) != 2:
+        shape = f" of {X.ndim} dimension(s)" if hasattr(X, "ndim") else ""
+        raise ValueError(f"X is a {_kind(X)}{shape}; it must be a Dask DataFrame or 2D array.")
+
+
+def _delayed(name: str, values: Any, X: Any) -> list[Any]:
+    """Return the partitions of an argument, cut as X is where both are arrays of known sizes."""
+    chunks, like = getattr(values, "chunks", None), getattr(X, "chunks", None)
+    if chunks is None:  # a DataFrame or Series
+        return values.to_delayed(optimize_graph=True)
+    if values.ndim == 2 and len(chunks[1]) > 1:
+        values = values.rechunk({1: -1})
+    if like is not None and not np.isnan(sum(chunks[0] + like[0])):
+        if sum(chunks[0]) != sum(like[0]):
+            raise ValueError(f"X has {sum(like[0])} rows and {name} has {sum(chunks[0])}.")
+        values = values.rechunk({0: like[0]})
+    return values.to_delayed(optimize_graph=True).ravel().tolist()
+
+
+def check_same_rows(X: Any, *columns: Any) -> None:
+    """Raise a ValueError if arguments have other rows than X, or the same in another order."""
+    n = X.shape[0]
+    for name, values in zip(_COLUMNS, columns, strict=False):
+        if values is None or isinstance(values, numbers.Number):
+            continue
+        if values.shape[0] != n:
+            raise ValueError(f"X has {n} rows and {name} has {values.shape[0]}.")
+        if hasattr(X, "iloc") and hasattr(values, "iloc") and not X.index.equals(values.index):
+            row = int(np.argmax(X.index.to_numpy() != values.index.to_numpy()))
+            raise ValueError(
+                f"{name} has other rows than X, or in another order: in row {row} the index of X "
+                f"is {X.index[row]!r} and that of {name} {values.index[row]!r}. Take both from one "
+                "collection."
+            )
+
+
+def in_memory(X: Any, *columns: Any) -> list[Any]:
+    """Return collections, computed by Dask's scheduler, in the memory of this process."""
+    from dask import compute
+
+    (parts,) = compute(partitions(X, *columns))
+    for number, part in enumerate(parts):
+        with noting_partition(number):
+            check_same_rows(*part)
+    return [_joined(list(values)) for values in zip(*parts, strict=True)]
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Return the partitions of an argument as one."""
+    if parts[0] is None or isinstance(parts[0], numbers.Number):
+        return parts[0]
+    if hasattr(parts[0], "iloc"):
+        import pandas as pd
+
+        return pd.concat(parts)
+    return sparse.vstack(parts, "csr") if sparse.issparse(parts[0]) else np.concatenate(parts)
+
+
+def _kind(values: Any) -> str:
+    return f"{type(values).__module__.partition('.')[0]} {type(values).__name__}"
+
+
+def noting_partition(number: int) -> Any:
+    """Return a context that adds to any error in which partition it was raised."""
+    return noting(f"In partition {number} of X and y (the first one is 0).")

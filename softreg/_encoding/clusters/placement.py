@@ -1,0 +1,139 @@
+"""Where the partitions of a fit lie, and on which worker's shelf each of them goes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import cached_property
+from itertools import chain
+from typing import Any
+from weakref import WeakSet
+
+from softreg._rows.cluster import Shelf, Shelves, gathered, released, submitted
+
+# Partitions join their neighbours up to so many rows: a group's sums then take a few milliseconds,
+# and adding them up exactly a few per cent of that (measured).
+GROUP_ROWS = 10_000
+
+
+class PlacedPartitions:
+    """Partitions on the workers.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    futures : dict from the number of a partition, ascending, to its future
+    held : WeakSet of all that is released in the end
+    """
+
+    def __init__(self, client: Any, futures: dict[int, Any], held: WeakSet | None = None) -> None:
+        self.client, self.futures = client, futures
+        self.held: WeakSet = WeakSet() if held is None else held
+        self.held.add(self)
+
+    def wait(self, noting: Callable[[int], AbstractContextManager]) -> None:
+        """Wait until all are there; raise the error of one that fails, `noting` its number."""
+        from distributed import as_completed
+
+        numbers = {future: number for number, future in self.futures.items()}
+        for future in as_completed(list(numbers)):
+            if future.status != "finished":
+                with noting(numbers[future]):
+                    future.result()
+
+    def take(self, numbers: list[int]) -> PlacedPartitions:
+        """Return some of the partitions."""
+        some = {number: self.futures[number] for number in numbers}
+        return PlacedPartitions(self.client, some, self.held)
+
+    def map_lists(self, function: Callable[..., list], *args: Any) -> dict[int, Any]:
+        """Return what a function makes of lists of partitions, one list a worker, by number."""
+        lists: dict[str, list[int]] = {}
+        for number, home in self.homes.items():
+            lists.setdefault(home, []).append(number)
+        asked = [
+            submitted(self.client, home, function, [self.futures[i] for i in numbers], *args)
+            for home, numbers in lists.items()
+        ]
+        results = gathered(self.client, asked)
+        pairs = [zip(*pair, strict=True) for pair in zip(lists.values(), results, strict=True)]
+        return dict(sorted(chain.from_iterable(pairs)))
+
+    @cached_property
+    def homes(self) -> dict[int, str]:
+        """A worker where each partition lies."""
+        holders = self.client.who_has(list(self.futures.values()))
+        somewhere = [min(self.client.nthreads())]
+        return {at: min(holders[of.key] or somewhere) for at, of in self.futures.items()}
+
+    def shelved(
+        self, maker: Callable[..., Shelf], n_rows: dict[int, int], marks: dict[int, Any]
+    ) -> Shelves:
+        """Return shelves of the partitions in groups, one for each thread of the workers.
+
+        `maker` makes a shelf of its groups, each a list of numbers, of its partitions, of their
+        `marks`, both by number, and of the number of shelves on its worker.
+        """
+        n_threads = self.client.nthreads()
+        slots = [home for home in sorted(n_threads) for _ in range(n_threads[home])]
+        groups = groups_of(n_rows)
+        futures, homes = [], []
+        for slot, numbers in placed(groups, n_rows, self.homes, slots).items():
+            of_shelf = {at: groups[at] for at in numbers}
+            inside = [i for group in of_shelf.values() for i in group]
+            parts, home = {i: self.futures[i] for i in inside}, slots[slot]
+            marked = {i: marks[i] for i in inside}
+            args = of_shelf, parts, marked, n_threads[home]
+            futures.append(submitted(self.client, home, maker, *args))
+            homes.append(home)
+        return Shelves(self.client, futures, homes, self.held)
+
+    def release(self) -> None:
+        """Let go of these partitions, which can still be made again."""
+        released(self.futures.values())
+
+    def release_all(self) -> None:
+        """Take all that was made of these partitions off the workers, and end what is running."""
+        for held in list(self.held):
+            held.release()
+
+
+def groups_of(n_rows: dict[int, int]) -> list[list[int]]:
+    """Return the numbers of neighbouring partitions that together have enough rows.
+
+    By their numbers of rows alone, so that the bits of sums depend on nothing else.
+    """
+    groups: list[list[int]] = []
+    taken = GROUP_ROWS
+    for number, count in n_rows.items():
+        if taken >= GROUP_ROWS:
+            groups.append([])
+            taken = 0
+        groups[-1].append(number)
+        taken += count
+    return groups
+
+
+def placed(
+    groups: list[list[int]], n_rows: dict[int, int], homes: dict[int, str], slots: list[str]
+) -> dict[int, list[int]]:
+    """Return which groups go to which of the slots, workers of which each is there once a thread.
+
+    A group goes where most of it lies, unless that has its fair share of the rows without it.
+    """
+    load = [0] * len(slots)
+    fair = sum(n_rows.values()) / len(slots)
+    chosen: dict[int, list[int]] = {}
+    for at, group in enumerate(groups):
+        near: Counter[str] = Counter()
+        for number in group:
+            near[homes[number]] += n_rows[number]
+        home, size = max(near, key=near.__getitem__), near.total()
+        local = [slot for slot, address in enumerate(slots) if address == home]
+        best = min(local or range(len(slots)), key=load.__getitem__)
+        if load[best] + size / 2 > fair:
+            best = min(range(len(slots)), key=load.__getitem__)
+        load[best] += size
+        chosen.setdefault(best, []).append(at)
+    return chosen
