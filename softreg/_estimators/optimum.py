@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from softreg._encoding.answers import Sample
+from softreg._encoding.answers import Encoding, Sample
+from softreg._encoding.chunk_survey import Survey
 from softreg._estimators.base import (
     LinearClassifier,
     feature_attributes,
@@ -17,8 +18,14 @@ from softreg._estimators.base import (
     prediction_slices,
 )
 from softreg._model.objective import Objective
+from softreg._rows.arrays import PerProblem
+from softreg._rows.base import Rows
+from softreg._rows.chunked import ChunkedRows
+from softreg._rows.coordinates import Coordinates
 from softreg._rows.threads import Threads
+from softreg.solvers.auto import choose_solver
 from softreg.solvers.base import CERTIFIED_GAP, Monitor, Point
+from softreg.solvers.linalg.collinear import identified
 from softreg.solvers.linalg.metrics import Metric, first_metric
 from softreg.solvers.proximal_newton import Stage, optima_at
 from softreg.solvers.steps import relative_estimate
@@ -26,6 +33,8 @@ from softreg.solvers.steps import relative_estimate
 # A fit with a coarse tol may end this share of F above its least value; coefficients of other rows
 # are far more above it.
 _LARGEST_EXCESS = 1e-3
+# Intercepts alone converge in a few steps, to rounding.
+_NULL_TOL, _NULL_ITERATIONS = 1e-14, 100
 
 
 class Optimum(NamedTuple):
@@ -55,17 +64,57 @@ def optimum_of(
 
     ValueError if its coefficients are not at the optimum of these rows.
     """
+    optimum = optimum_at(estimator, posed(estimator, X, y, sample_weight, offset, threads))
+    if optimum.metric is None:
+        return optimum
+    metric = optimum.metric.refreshed(optimum.objective, optimum.T)
+    return optimum._replace(metric=metric)
+
+
+def posed(
+    estimator: LinearClassifier,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    offset: Any,
+    threads: Threads,
+) -> Objective:
+    """Return the objective that a fitted estimator minimises on rows in memory."""
     check_is_fitted(estimator)
     data = estimator._validated(X, reset=False)
     sample = Sample.from_data(data, estimator._encoder(y), y, sample_weight, offset)
-    if not np.array_equal(sample.encoding.classes, estimator.classes_):
+    rows = sample.rows(has_intercept(estimator), threads)
+    return _posed_on(estimator, rows, sample.encoding)
+
+
+def posed_on_chunks(estimator: LinearClassifier, chunks: Any, threads: Threads) -> Objective:
+    """Return the objective that a fitted estimator minimises on the rows of chunks."""
+    check_is_fitted(estimator)
+
+    def validated(X: Any, *, reset: bool) -> Any:  # the columns are those of the fit
+        return estimator._validated(X, reset=False)
+
+    survey = Survey.from_chunks(chunks, validated, estimator._encoder)
+    raw = Coordinates.raw(estimator.n_features_in_, has_intercept(estimator))
+    return _posed_on(estimator, ChunkedRows.from_source(survey.rows(raw, threads)), survey.encoding)
+
+
+def _posed_on(estimator: LinearClassifier, rows: Rows, encoding: Encoding) -> Objective:
+    """Return the objective on encoded rows; ValueError if their classes are not the fit's."""
+    if not np.array_equal(encoding.classes, estimator.classes_):
         raise ValueError(
-            f"y holds the classes {sample.encoding.classes.tolist()}, and the model was fitted to "
+            f"y holds the classes {encoding.classes.tolist()}, and the model was fitted to "
             f"{estimator.classes_.tolist()}; pass the X and y that it was fitted to."
         )
-    rows = sample.rows(has_intercept(estimator), threads)
-    strength, features = estimator._strength(sample.encoding), feature_attributes(estimator)
-    objective = pose(estimator, rows, sample.encoding, strength, features)
+    strength, features = estimator._strength(encoding), feature_attributes(estimator)
+    return pose(estimator, rows, encoding, strength, features)
+
+
+def optimum_at(estimator: LinearClassifier, objective: Objective) -> Optimum:
+    """Return the optimum at an estimator's coefficients, with the first metric that comes.
+
+    ValueError if they are not at the optimum of the objective.
+    """
     T = objective.working(estimator._dense_coef.T, estimator.intercept_)
     at_optimum = _smooth_optimum if objective.penalty.is_smooth else _sparse_optimum
     return at_optimum(objective, T)
@@ -76,7 +125,7 @@ def _smooth_optimum(objective: Objective, T: NDArray) -> Optimum:
     exact, metric = objective.in_double(), first_metric(objective, T)
     excess = relative_estimate(exact, Point.at_coefficients(exact, T), metric)
     _check_excess(objective, excess)
-    return Optimum(objective, T, metric.refreshed(objective, T))
+    return Optimum(objective, T, metric)
 
 
 def _sparse_optimum(objective: Objective, T: NDArray) -> Optimum:
@@ -108,6 +157,25 @@ def _check_excess(objective: Objective, excess: NDArray) -> None:
             f"{excess.max():.1g} (relative) above it. Pass the X, y, sample_weight and "
             "offset that it was fitted to, and no model of MiniBatch or partial_fit."
         )
+
+
+def null_loss(objective: Objective) -> PerProblem:
+    """Return the mean loss of the model without features, (B,): intercepts, beside any offsets."""
+    null = objective.unpenalised().in_double()
+    if null.rows.totals.largest_offset.any() and null.rows.coordinates.intercept:
+        null = null.take_features(np.arange(0))
+        monitor = Monitor(_NULL_TOL, _NULL_ITERATIONS)
+        fit = choose_solver(null).minimise(null, null.null(), monitor)
+        return null.value(null.working(fit.coef, fit.intercept))
+    return null.value(null.null())
+
+
+def with_identified(objective: Objective, T: NDArray) -> tuple[Objective, NDArray]:
+    """Return the objective without features that others replace, and T (width, K) in it.
+
+    Only those without a penalty are replaced; the spaces of the objective know them.
+    """
+    return identified(objective.in_double(), T)
 
 
 def probabilities_inplace(estimator: LinearClassifier, scores: NDArray) -> NDArray:

@@ -11,14 +11,20 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from softreg._model.kernels import feature_pairs, gram, weighted_grams
 from softreg._model.links import Link
 from softreg._rows.arrays import Coef, PerProblem, PerRow, PerScore, Places, RowLosses, Scores
+from softreg._rows.base import slices
 from softreg._rows.blocks import Block
+
+# 2 MB of doubles at a time.
+_VALUES_AT_ONCE = 2**18
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +37,12 @@ class PointKernel:
     def probabilities(self, block: Block) -> Scores:
         """Return the probabilities P (K, m) of a block's rows."""
         return self.link.probabilities_inplace(block.scores(self.U))
+
+    def residuals(self, block: Block) -> NDArray:
+        """Return the residuals p - y of a block's rows, problem by problem, (B, q, m)."""
+        R = self.probabilities(block)
+        block.Y.subtract_targets_inplace(R)
+        return R.reshape(self.link.problems(len(R)), -1, R.shape[1])
 
     def weighted_curvatures(self, block: Block) -> Scores:
         """Return s_ik p_ik (1 - p_ik), (K, m)."""
@@ -101,6 +113,68 @@ class LossHessian(PointKernel):
         if block.feature_store is not None:
             pairs = partial(block.feature_store.kept, "feature pairs", partial(feature_pairs, X))
         return (self.link.hessian(P, X, block.weights(), pairs),)
+
+
+@dataclass(frozen=True, eq=False)
+class GradientProducts(PointKernel):
+    """sum_i s_i^power g_i g_i', problem by problem, (B, p, p), with g_i = r_i (x) x~_i.
+
+    That is the gradient of a row's loss in the coefficients, score after score.
+
+    Attributes
+    ----------
+    power : int, 1 where a weight counts rows, 2 where it is a factor of the row's loss
+    """
+
+    power: int
+
+    def __call__(self, block: Block) -> tuple[NDArray]:
+        """Return the weighted sum over a block."""
+        R, X = self.residuals(block), block.features()
+        B, p = len(R), R.shape[1] * X.shape[1]
+        weights = np.broadcast_to(block.weights(), (B, len(X))) ** self.power
+        total = np.zeros((B, p, p))
+        for b, cut in product(range(B), _cuts(len(X), p)):
+            G = _row_gradients(R[b][:, cut], X[cut])
+            total[b] += (G * weights[b, cut]) @ G.T
+        return (total,)
+
+
+@dataclass(frozen=True, eq=False)
+class GroupGradients(PointKernel):
+    """sum_(i in g) s_i g_i for each group of rows, problem by problem, (B, p, groups).
+
+    Attributes
+    ----------
+    groups : ndarray (n,), the number of each row's group, from 0 to count - 1
+    count : int
+    """
+
+    groups: NDArray[np.intp]
+    count: int
+
+    def __call__(self, block: Block) -> tuple[NDArray]:
+        """Return the weighted sums over a block."""
+        R, X = self.residuals(block), block.features()
+        B, p = len(R), R.shape[1] * X.shape[1]
+        weights, group = np.broadcast_to(block.weights(), (B, len(X))), self.groups[block.start :]
+        total = np.zeros((B, p, self.count))
+        for b, cut in product(range(B), _cuts(len(X), p)):
+            G = _row_gradients(R[b][:, cut] * weights[b, cut], X[cut])
+            members = np.arange(G.shape[1]), group[cut]
+            shape = G.shape[1], self.count
+            total[b] += G @ sparse.csr_array((np.ones(len(members[0])), members), shape=shape)
+        return (total,)
+
+
+def _row_gradients(R: Scores, X: NDArray) -> NDArray:
+    """Return r_i (x) x~_i, (q width, m), of residuals (q, m) and rows (m, width)."""
+    return (R[:, None] * X.T).reshape(-1, len(X))
+
+
+def _cuts(m: int, p: int) -> list[slice]:
+    """Return slices of m rows, whose gradients of p values stay near a core."""
+    return slices(m, -(-m * p // _VALUES_AT_ONCE))
 
 
 @dataclass(frozen=True, eq=False)

@@ -242,6 +242,33 @@ class Objective:
             W, b = space.working(W, b)
         return self.centred(self.rows.coordinates.working(W, b))
 
+    def covariance(self, V: NDArray) -> NDArray[np.float64]:
+        """Return the covariances (B, p, p) of W over b in the user's units, given those of T.
+
+        They are those of the rows' log likelihood and the penalty, score after score of a problem.
+        """
+        V = self.rows.coordinates.covariance(V)
+        for space in self.spaces:
+            V = space.covariance(V)
+        return V
+
+    def open_directions(self, score: int) -> Coef:
+        """Return directions (u, r) of a score's W over b that the data leave open.
+
+        Constant columns, whose coefficients no score depends on, and without a penalty what others
+        replace.
+        """
+        coordinates = self.rows.coordinates
+        value, constant = self.rows.totals.moments.value, np.isinf(coordinates.scale).nonzero()[0]
+        free = np.broadcast_to(self.penalty.free, self.shape)[constant, score]
+        directions: Coef = np.zeros((coordinates.width, len(constant)))
+        directions[constant, np.arange(len(constant))] = 1
+        if coordinates.intercept:
+            directions[-1] = -value[constant] * free
+        for space in self.spaces:
+            directions = space.open_directions(directions, score)
+        return directions
+
     def centred(self, T: Coef) -> Coef:
         """Return T (width, K) of the same F with each feature's mean over the classes taken off.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from softreg._model.penalties import Penalty
-from softreg._rows.arrays import Coef, Mask, PerScore, Places
+from softreg._rows.arrays import Coef, Mask, PerScore, Places, covariance_of_image
 from softreg._rows.base import Rows
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows
@@ -33,6 +33,18 @@ class Space(Protocol):
 
         `inner` says so of this space's features, as a space within it found; `free` which of them
         have no penalty.
+        """
+
+    def covariance(self, V: NDArray) -> NDArray[np.float64]:
+        """Return the covariances (B, p, p) of the user's W over b, given those of this space.
+
+        They are inverses of the information of the rows and the penalty, score after score.
+        """
+
+    def open_directions(self, inner: Coef, score: int) -> Coef:
+        """Return directions (u, r) of a score's W over b that the data leave open.
+
+        `inner` are those of this space's; it adds its own.
         """
 
 
@@ -126,6 +138,59 @@ class RowSpace:
         unidentified[self._unrotated] = inner[rank:]
         return unidentified
 
+    def covariance(self, V: NDArray) -> NDArray[np.float64]:
+        # 1. In the span of the rows.
+        covariance = covariance_of_image(V, self._from_rotated)
+        # 2. Outside of it the data say nothing: what has a penalty keeps its prior.
+        B, outside = len(V), self._outside
+        precision = np.broadcast_to(self._precision, self.rows.n_scores)
+        variance = np.divide(1, precision, out=np.zeros(len(precision)), where=precision > 0)
+        blocks = covariance.reshape(B, len(precision) // B, len(outside), -1, len(outside))
+        diagonal_blocks = np.einsum("bkikj->bkij", blocks)  # a view
+        diagonal_blocks += variance.reshape(B, -1, 1, 1) * (outside @ outside.T)
+        return covariance
+
+    def open_directions(self, inner: Coef, score: int) -> Coef:
+        # Rotated columns of zeros are outside of the span.
+        unrotated = ~(inner[: self.Q.shape[1]] != 0).any(axis=0)
+        is_free = np.broadcast_to(self._precision, self.rows.n_scores)[score] == 0
+        constant = np.zeros((len(self._outside), np.count_nonzero(self._is_constant)))
+        constant[self._is_constant.nonzero()[0], np.arange(constant.shape[1])] = 1
+        if is_free and self.rows.coordinates.intercept:
+            constant[-1] = -self.centre[self._is_constant]
+        outside = self._outside if is_free else self._outside[:, :0]
+        return np.hstack([self._from_rotated @ inner[:, unrotated], constant, outside])
+
+    @property
+    def _precision(self) -> PerScore:
+        """The strength of the penalty on rotated features, (K,) or (1,)."""
+        return self.penalty.ridge[: self.Q.shape[1]].max(axis=0, initial=0)
+
+    @property
+    def _from_rotated(self) -> Coef:
+        """The matrix (u, width) that makes W over b of those in these coordinates."""
+        coordinates = self.rows.coordinates
+        identity = np.eye(coordinates.width)
+        W, b = self.coefficients(*coordinates.coefficients(identity))
+        return np.concatenate([W, b[None]]) if coordinates.intercept else W
+
+    @property
+    def _outside(self) -> Coef:
+        """W over b, (u, d), of coefficients outside the span of the rows, in units of the penalty.
+
+        No row's score depends on them.
+        """
+        in_span = self.Q * (self.rows.X[:, : self.Q.shape[1]] != 0).any(axis=0)
+        varies = ~(self._is_constant | self._unrotated)
+        W = self.unit[:, None] * (np.diag(varies.astype(float)) - in_span @ in_span.T)
+        intercept = self.rows.coordinates.intercept
+        return np.concatenate([W, -self.centre[None] @ W]) if intercept else W
+
+    @property
+    def _is_constant(self) -> Mask:
+        """Columns that are constant, (d,)."""
+        return ~((self.Q != 0).any(axis=1) | self._unrotated)
+
     @property
     def _unrotated(self) -> Mask:
         """Columns without a penalty, which were not rotated, (d,)."""
@@ -175,6 +240,15 @@ class IdentifiedSpace:
 
     def unidentified(self, inner: Mask, free: Mask) -> Mask:
         return inner | (self.null_coef != 0).any(axis=1)
+
+    def covariance(self, V: NDArray) -> NDArray[np.float64]:
+        return V  # of combinations that are identified they are the same
+
+    def open_directions(self, inner: Coef, score: int) -> Coef:
+        if score not in self.scores:
+            return inner
+        null = np.concatenate([self.null_coef, self.null_intercept[None]])
+        return np.hstack([inner, null[: len(inner)]])
 
     def _without_shares(self, W: Coef, b: PerScore, shares: Coef) -> tuple[Coef, PerScore]:
         """Return coefficients less shares (r, q) of the null vectors."""

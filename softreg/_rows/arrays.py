@@ -68,6 +68,18 @@ def joined_rows(n: int, parts: Iterable[tuple[slice, NDArray]], dtype: Any = Non
     return joined
 
 
+def covariance_of_image(V: NDArray, A: NDArray) -> NDArray[np.float64]:
+    """Return the covariances of A T (u, q), given those of T (width, q), problem by problem.
+
+    V is (B, p, p), p = width q, score after score; A is (u, width).
+    """
+    (B, p, _), (u, width) = V.shape, A.shape
+    q = p // width
+    by_scores = V.reshape(B, q, width, q, width).transpose(0, 1, 3, 2, 4)
+    image = (A @ by_scores @ A.T).transpose(0, 1, 3, 2, 4)
+    return image.reshape(B, q * u, q * u)
+
+
 class PickledByFields:
     """A dataclass that is pickled without what its cached properties made, which stays behind."""
 

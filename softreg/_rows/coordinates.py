@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from softreg._rows.arrays import Coef, Mask, PerScore, Places
+from softreg._rows.arrays import Coef, Mask, PerScore, Places, covariance_of_image
 from softreg._rows.moments import Moments, power_of_two
 
 # The least and largest powers of two whose inverses are exact doubles.
@@ -194,6 +194,10 @@ class Coordinates:
         if self.intercept:
             L[:-1, -1] = -self.centre / self.scale
         return L
+
+    def covariance(self, V: NDArray) -> NDArray:
+        """Return the covariances (B, p, p) of W over b, given those of T, score after score."""
+        return covariance_of_image(V, self.matrix().T)
 
     def squares(self, diagonal: NDArray) -> NDArray:
         """Return sum_i x~_i^2 (width,), given sum_i (x_i, 1)^2 of columns whose sum is zero."""

@@ -8,6 +8,8 @@
 ((150, 3), (150,))
 """
 
+from softreg.inference.infer import infer
 from softreg.inference.leave_one_out import LeaveOneOut, loo
+from softreg.inference.result import Inference, MultiLabelInference
 
-__all__ = ["LeaveOneOut", "loo"]
+__all__ = ["Inference", "LeaveOneOut", "MultiLabelInference", "infer", "loo"]

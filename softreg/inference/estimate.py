@@ -1,0 +1,60 @@
+"""Estimates: coefficients of all classes, how they vary, and which combinations are identified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+# A combination depends on an open direction if this share of its terms does not cancel.
+_CANCELLED = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Coefficients of K classes in the user's units, u each: features, then any intercept.
+
+    Adding the same to all classes changes no probability: coefficients add up to zero over the
+    classes, and combinations of them are those of their deviations from that mean.
+
+    Attributes
+    ----------
+    coefficients : ndarray (K, u)
+    covariance : ndarray (K u, K u), class after class
+    open_directions : ndarray (u, r), in which the data leave the coefficients of a class open
+    absent : ndarray (K,) of bool, classes without rows, whose coefficients are open
+    """
+
+    coefficients: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    open_directions: NDArray[np.floating]
+    absent: NDArray[np.bool_]
+
+    def values(self, R: NDArray | sparse.csr_array) -> NDArray[np.float64]:
+        """Return the combinations R (m, K u) of coefficients, (m,); NaN if not identified."""
+        return np.where(self.identified(R), R @ self.coefficients.ravel(), np.nan)
+
+    def covariance_of(self, R: NDArray | sparse.csr_array) -> NDArray[np.float64]:
+        """Return the covariance of combinations R (m, K u), (m, m); NaN if not identified."""
+        V = R @ (R @ self.covariance).T
+        is_open = ~self.identified(R)
+        V[is_open], V[:, is_open] = np.nan, np.nan
+        return V
+
+    def variance_of(self, R: NDArray) -> NDArray[np.float64]:
+        """Return the variances of combinations R (m, K u), (m,); NaN if not identified."""
+        return np.where(self.identified(R), np.einsum("mp,mp->m", R @ self.covariance, R), np.nan)
+
+    def identified(self, R: NDArray | sparse.csr_array) -> NDArray[np.bool_]:
+        """Return which combinations R (m, K u) no open direction changes, (m,)."""
+        if not (self.open_directions.size or self.absent.any()):
+            return np.ones(R.shape[0], dtype=bool)
+        dense = R.toarray() if sparse.issparse(R) else R
+        by_class = dense.reshape(len(dense), *self.coefficients.shape)
+        by_class = by_class - by_class.mean(axis=1, keepdims=True)
+        moves = np.abs(by_class @ self.open_directions)
+        sizes = np.abs(by_class) @ np.abs(self.open_directions)
+        is_open = (moves > _CANCELLED * sizes).any(axis=(1, 2))
+        return ~(is_open | (by_class[:, self.absent] != 0).any(axis=(1, 2)))
