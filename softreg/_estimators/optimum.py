@@ -161,7 +161,7 @@ def _check_excess(objective: Objective, excess: NDArray) -> None:
 
 def null_loss(objective: Objective) -> PerProblem:
     """Return the mean loss of the model without features, (B,): intercepts, beside any offsets."""
-    null = objective.unpenalised()
+    null = objective.unpenalised().in_double()
     if null.rows.totals.largest_offset.any() and null.rows.coordinates.intercept:
         null = null.take_features(np.arange(0))
         monitor = Monitor(_NULL_TOL, _NULL_ITERATIONS)

@@ -261,7 +261,7 @@ class Objective:
         coordinates = self.rows.coordinates
         value, constant = self.rows.totals.moments.value, np.isinf(coordinates.scale).nonzero()[0]
         free = np.broadcast_to(self.penalty.free, self.shape)[constant, score]
-        directions = np.zeros((coordinates.width, len(constant)))
+        directions: Coef = np.zeros((coordinates.width, len(constant)))
         directions[constant, np.arange(len(constant))] = 1
         if coordinates.intercept:
             directions[-1] = -value[constant] * free

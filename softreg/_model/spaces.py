@@ -151,9 +151,15 @@ class RowSpace:
         return covariance
 
     def open_directions(self, inner: Coef, score: int) -> Coef:
-        directions = self._from_rotated @ inner
-        is_open = np.broadcast_to(self._precision, self.rows.n_scores)[score] == 0
-        return np.hstack([directions, self._outside]) if is_open else directions
+        # Rotated columns of zeros are outside of the span.
+        unrotated = ~(inner[: self.Q.shape[1]] != 0).any(axis=0)
+        is_free = np.broadcast_to(self._precision, self.rows.n_scores)[score] == 0
+        constant = np.zeros((len(self._outside), np.count_nonzero(self._is_constant)))
+        constant[self._is_constant.nonzero()[0], np.arange(constant.shape[1])] = 1
+        if is_free and self.rows.coordinates.intercept:
+            constant[-1] = -self.centre[self._is_constant]
+        outside = self._outside if is_free else self._outside[:, :0]
+        return np.hstack([self._from_rotated @ inner[:, unrotated], constant, outside])
 
     @property
     def _precision(self) -> PerScore:
@@ -174,10 +180,16 @@ class RowSpace:
 
         No row's score depends on them.
         """
-        varies = (self.Q != 0).any(axis=1) & ~self._unrotated
-        W = self.unit[:, None] * (np.diag(varies.astype(float)) - self.Q @ self.Q.T)
+        in_span = self.Q * (self.rows.X[:, : self.Q.shape[1]] != 0).any(axis=0)
+        varies = ~(self._is_constant | self._unrotated)
+        W = self.unit[:, None] * (np.diag(varies.astype(float)) - in_span @ in_span.T)
         intercept = self.rows.coordinates.intercept
         return np.concatenate([W, -self.centre[None] @ W]) if intercept else W
+
+    @property
+    def _is_constant(self) -> Mask:
+        """Columns that are constant, (d,)."""
+        return ~((self.Q != 0).any(axis=1) | self._unrotated)
 
     @property
     def _unrotated(self) -> Mask:

@@ -23,8 +23,8 @@ from softreg._estimators.optimum import (
 from softreg._model.covariance import (
     effective_parameters,
     group_sandwich,
-    inverse_information,
     row_sandwich,
+    settled,
     user_weight,
 )
 from softreg._model.objective import Objective
@@ -244,7 +244,7 @@ class _Fit:
         _check_converged(estimator, is_penalised)
         # 2. The optimum, and the information there.
         objective, T = with_identified(*optimum_at(estimator, posed_objective)[:2])
-        inverse = inverse_information(objective, objective.hessian(T))
+        T, inverse = settled(objective, T)
         n_params = effective_parameters(objective, inverse)
         # 3. The likelihoods.
         weight = user_weight(objective)
@@ -254,7 +254,7 @@ class _Fit:
         has_labels = not (objective.link.exclusive or is_pair)
         return cls(objective, T, inverse, n_params, llf, llnull, is_penalised, has_labels)
 
-    def estimates(self, estimator: LinearClassifier, covariance: NDArray) -> list[Estimate]:
+    def estimates(self, covariance: NDArray) -> list[Estimate]:
         """Return the estimate of each problem, given covariances (B, p, p) in working coordinates.
 
         Coefficients of one score, for class 1 against 0, are half of it for one and less half for
@@ -264,21 +264,20 @@ class _Fit:
         K, B = objective.shape[1], objective.problems.count
         q, exclusive = K // B, objective.link.exclusive
         to_classes = np.eye(q) - 1 / q if exclusive else np.array([[-0.5], [0.5]])
-        coefficients = estimator._dense_coef
-        if objective.rows.coordinates.intercept:
-            coefficients = np.column_stack([coefficients, estimator.intercept_])
-        u = coefficients.shape[1]
+        W, b = objective.coefficients(self.T)
+        by_score = np.vstack([W, b]) if objective.rows.coordinates.intercept else W
+        u = len(by_score)
         unseen = objective.unseen_scores.reshape(B, q)
         E = sparse.csr_array(sparse.kron(to_classes, sparse.eye_array(u)))
         return [
             Estimate(
                 to_classes @ of_problem,
                 E @ (E @ V).T,
-                objective.open_directions(b * q),
-                np.broadcast_to(unseen[b], len(to_classes)),
+                objective.open_directions(problem * q),
+                np.broadcast_to(unseen[problem], len(to_classes)),
             )
-            for b, (of_problem, V) in enumerate(
-                zip(coefficients.reshape(B, q, u), objective.covariance(covariance), strict=True)
+            for problem, (of_problem, V) in enumerate(
+                zip(by_score.T.reshape(B, q, u), objective.covariance(covariance), strict=True)
             )
         ]
 
@@ -342,9 +341,7 @@ def _inferences(estimator: LinearClassifier, fit: _Fit, design: _Design) -> list
             n_params=float(fit.n_params[b]),
             label=label,
         )
-        for b, (estimate, label) in enumerate(
-            zip(fit.estimates(estimator, covariances), labels, strict=True)
-        )
+        for b, (estimate, label) in enumerate(zip(fit.estimates(covariances), labels, strict=True))
     ]
 
 

@@ -180,9 +180,7 @@ class Inference:
 
     def summary(self, level: float = 0.95) -> Table:
         """Return the table of coefficients, with the fit's statistics above it."""
-        frame = self.to_frame(level)
-        sections = {str(name): frame.loc[[name]].droplevel(0) for name in self._shown}
-        return Table(self._title, self._header(), sections, self._notes)
+        return Table(self._title, self.to_frame(level), self._header(), self._notes)
 
     def __repr__(self) -> str:
         """Return the printed summary."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
@@ -13,96 +16,101 @@ _BETWEEN = "   "
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A titled table in sections, with what is said above and below it.
+    """A titled table of numbers, with what is said above and below it.
 
     Attributes
     ----------
     title : str
+    frame : DataFrame of numbers; of an index of two levels the first one names sections
     header : dict from str to str, what is said above, in two columns
-    sections : dict from heading to DataFrame, all of the same columns
     notes : tuple of str, what is said below
     """
 
     title: str
-    header: dict[str, str]
-    sections: dict[str, pd.DataFrame]
-    notes: tuple[str, ...] = field(default=())
+    frame: pd.DataFrame
+    header: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the numbers: rows by section and name, if there are several sections."""
-        frames = list(self.sections.values())
-        return frames[0] if len(frames) == 1 else pd.concat(self.sections)
+        """Return the numbers."""
+        return self.frame
 
     def to_latex(self, **options: Any) -> str:
         """Return the numbers as LaTeX; options as in `pandas.DataFrame.to_latex`."""
         defaults: dict[str, Any] = {"float_format": "%.4g", "escape": True}
-        return self.to_frame().to_latex(**(defaults | options))
+        return self.frame.to_latex(**(defaults | options))
 
     def __str__(self) -> str:
         """Return the table as text."""
-        texts = {heading: _formatted(frame) for heading, frame in self.sections.items()}
-        names = max(len(str(name)) for frame in texts.values() for name in ["", *frame.index])
-        names = max(names, *(len(str(heading)) for heading in texts))
-        widths = [
-            max(len(str(name)), *(len(cell) for frame in texts.values() for cell in frame[name]))
-            for name in next(iter(texts.values())).columns
+        sections = [[head, *lines] for head, lines in self._sections()]
+        widths = _widths([line for section in sections for line in section])
+        above = [self.title, "=", *self._header_lines()]
+        body = [_line(line, widths) for section in sections for line in ([], *section)]
+        longest = max(len(line) for line in [*above, *body])
+        lines = [
+            line if line not in ("=", "") else (line or "-") * longest for line in above + body
         ]
-        lines = []
-        for heading, frame in texts.items():
-            lines += [_line(heading, frame.columns, names, widths)]
-            lines += [_line(name, cells, names, widths) for name, *cells in frame.itertuples()]
-            lines += [""]
-        header = self._header_lines()
-        rule = "=" * max(len(line) for line in [self.title, *header, *lines])
-        thin = rule.replace("=", "-")
-        body = "\n".join(lines[:-1]).replace("\n\n", f"\n{thin}\n")
-        return "\n".join([self.title, rule, *header, thin, body, rule, *self.notes])
-
-    def _header_lines(self) -> list[str]:
-        """Return what is said above, in two columns."""
-        pairs = list(self.header.items())
-        half = -(-len(pairs) // 2)
-        columns = [_aligned(pairs[:half]), _aligned(pairs[half:])]
-        columns[1] += [""] * (len(columns[0]) - len(columns[1]))
-        return [_BETWEEN.join(line).rstrip() for line in zip(*columns, strict=True)]
+        return "\n".join([*lines, "=" * longest, *self.notes])
 
     def _repr_html_(self) -> str:
         """Return the table as a notebook shows it."""
-        header = "".join(
-            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
-            for name, value in self.header.items()
-        )
+        header = "".join(_html_row("td", pair) for pair in self.header.items())
         sections = "".join(
-            f"<h4>{escape(str(heading))}</h4>{_formatted(frame).to_html()}"
-            for heading, frame in self.sections.items()
+            _html_row("th", head) + "".join(_html_row("td", line) for line in lines)
+            for head, lines in self._sections()
         )
         notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
-        return f"<h3>{escape(self.title)}</h3><table>{header}</table>{sections}{notes}"
+        return (
+            f"<h4>{escape(self.title)}</h4><table>{header}</table><table>{sections}</table>{notes}"
+        )
+
+    def _sections(self) -> Iterator[tuple[list[str], list[list[str]]]]:
+        """Yield the head of each section, and its lines: texts, of names and then numbers."""
+        names, columns = self.frame.index, [str(name) for name in self.frame.columns]
+        one = names.nlevels == 1
+        headings = [""] * len(names) if one else names.get_level_values(0)
+        rows = names if one else names.get_level_values(1)
+        numbers = self.frame.to_numpy().tolist()
+        for heading, lines in groupby(zip(headings, rows, numbers, strict=True), itemgetter(0)):
+            yield (
+                [str(heading), *columns],
+                [[str(name), *map(_text, columns, values)] for _, name, values in lines],
+            )
+
+    def _header_lines(self) -> list[str]:
+        """Return what is said above, in two columns of names and values."""
+        pairs = list(self.header.items())
+        half = -(-len(pairs) // 2)
+        pairs += [("", "")] * (2 * half - len(pairs))
+        lines = [[*left, *right] for left, right in zip(pairs[:half], pairs[half:], strict=True)]
+        widths = _widths(lines)
+        return [
+            f"{a:<{widths[0]}}{_BETWEEN}{b:>{widths[1]}}{_BETWEEN * 2}"
+            f"{c:<{widths[2]}}{_BETWEEN}{d:>{widths[3]}}".rstrip()
+            for a, b, c, d in lines
+        ]
 
 
-def _formatted(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame of texts: four significant digits, p-values to three decimals."""
-    return frame.apply(
-        lambda column: column.map(_probability if str(column.name).startswith("P>") else _number)
-    )
+def _text(column: str, value: Any) -> str:
+    """Return a number of four significant digits, or of a p-value to three decimals."""
+    if not isinstance(value, float):
+        return str(value)
+    if value != value:
+        return "NaN"
+    return f"{value:.3f}" if column.startswith(("P>", "p")) else f"{value:#.4g}"
 
 
-def _number(value: float) -> str:
-    return "NaN" if value != value else f"{value:#.4g}"
+def _widths(lines: list[list[str]]) -> list[int]:
+    """Return the width of each column of texts."""
+    return [max(map(len, cells)) for cells in zip(*lines, strict=True)]
 
 
-def _probability(value: float) -> str:
-    return "NaN" if value != value else f"{value:.3f}"
+def _line(texts: list[str], widths: list[int]) -> str:
+    """Return a line: the name to the left, numbers to the right."""
+    padded = [f"{text:>{width}}" for text, width in zip(texts[1:], widths[1:], strict=False)]
+    return _BETWEEN.join([f"{text:<{widths[0]}}" for text in texts[:1]] + padded)
 
 
-def _aligned(pairs: list[tuple[str, str]]) -> list[str]:
-    """Return lines of names and values, each in a column."""
-    names = max((len(name) for name, _ in pairs), default=0)
-    values = max((len(value) for _, value in pairs), default=0)
-    return [f"{name:<{names}}  {value:>{values}}" for name, value in pairs]
-
-
-def _line(name: Any, cells: Any, names: int, widths: list[int]) -> str:
-    """Return a line of the table."""
-    padded = [f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)]
-    return f"{name!s:<{names}}{_BETWEEN}" + _BETWEEN.join(padded)
+def _html_row(tag: str, texts: Any) -> str:
+    """Return a row of a table in HTML."""
+    return "<tr>" + "".join(f"<{tag}>{escape(text)}</{tag}>" for text in texts) + "</tr>"
