@@ -103,11 +103,11 @@ class Margins:
     def summary(self, level: float = 0.95) -> Table:
         """Return the table of effects."""
         frame = self.to_frame(level)
-        sections = {str(name): frame.loc[[name]].droplevel(0) for name in self.effects.columns}
+        frame.index = pd.MultiIndex.from_tuples([self._heading(label) for label in frame.index])
         notes: tuple[str, ...] = ()
         if self.result.is_penalised:
             notes = ("Coefficients are shrunken by the penalty: there are no p-values.",)
-        return Table("Average marginal effects", self.header, sections, notes)
+        return Table("Average marginal effects", frame, self.header, notes)
 
     def __repr__(self) -> str:
         """Return the printed summary."""
@@ -115,6 +115,13 @@ class Margins:
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
+
+    def _heading(self, label: tuple) -> tuple[str, Any]:
+        """Return the section of a row of `to_frame`, and its name there."""
+        name, *scenario, feature = label
+        names = self.effects.index.names
+        given = [f"{of} = {value}" for of, value in zip(names, scenario, strict=False)]
+        return ", ".join([str(name), *given]), feature
 
     @staticmethod
     def _long(frame: pd.DataFrame) -> NDArray[np.float64]:
