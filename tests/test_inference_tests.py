@@ -491,6 +491,7 @@ def test_bad_arguments_are_named(election, of_election):
         (wald, (np.eye(36), [1, 2]), "values must have shape"),
         (joint, (None, "bonferroni"), "adjust='bonferroni' must be"),
         (joint, ({"a": ["agee"]},), r"terms\['a'\] names 'agee'.*'age'"),
+        (joint, ({"a": []},), r"terms\['a'\] is empty"),
         (merge_test, (1, 9), "9 is not one of the classes"),
         (merge_test, (1, 1), "the same class"),
         (merge_test, (1,), "None is not one of the classes"),
@@ -554,3 +555,15 @@ def test_a_result_of_a_test_prints_in_a_line(of_election):
     found = wald(of_election, "age")
     assert isinstance(found, inference.TestResult)
     assert str(found) == f"Wald test of age: chi2(6) = {found.statistic:.4f}, p = {found.p:.4g}"
+
+
+def test_classes_without_rows_have_no_tests():
+    """Of a class that was only declared the data tell nothing, of the others what they did."""
+    X, y = simulated()
+    model = SoftmaxRegression(**FREE, classes=["a", "none", "2 * a", "b[x], c"]).fit(X, y)
+    result, expected = infer(model, X, y), fitted(X, y)
+    pd.testing.assert_frame_equal(joint(result), joint(expected), rtol=1e-6)
+    pairs = merge_test(result)
+    assert pairs.loc["a", "none"].isna()[["statistic", "p"]].all()
+    found = pairs.loc[("a", "2 * a"), "statistic"]
+    assert found == pytest.approx(merge_test(expected, "a", "2 * a").statistic, rel=1e-6)

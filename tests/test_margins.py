@@ -351,6 +351,22 @@ def test_effects_that_the_data_leave_open_are_missing():
     assert predict_interval(infer(model, wide, y), apart)["lower"].isna().all(axis=None)
 
 
+def test_classes_without_rows_have_no_margins():
+    """Those of the other classes are as without the one that was only declared."""
+    _, X, _ = simulated(3)
+    y = y_of_two(X) + y_of_two(X, seed=4)
+    narrow = infer(SoftmaxRegression(**FREE).fit(X, y), X, y)
+    result = infer(SoftmaxRegression(**FREE, classes=[0, 1, 2, 3]).fit(X, y), X, y)
+    found, expected = margins(result, X), margins(narrow, X)
+    np.testing.assert_allclose(found.effects[[0, 1, 2]], expected.effects, rtol=1e-6)
+    np.testing.assert_allclose(found.bse[[0, 1, 2]], expected.bse, rtol=1e-6)
+    assert found.effects[3].isna().all() and found.bse[3].isna().all()
+    P, lower = (predict_interval(result, X)[name] for name in ("probability", "lower"))
+    np.testing.assert_allclose(P[[0, 1, 2]], predict_interval(narrow, X)["probability"], rtol=1e-6)
+    np.testing.assert_allclose(lower[[0, 1, 2]], predict_interval(narrow, X)["lower"], rtol=1e-5)
+    assert lower[3].isna().all()
+
+
 def test_a_table_of_margins_prints_and_frames():
     """`summary` holds the numbers of `to_frame`, a section for each class."""
     result, X, _ = simulated(3)

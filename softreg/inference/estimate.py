@@ -45,7 +45,8 @@ class Estimate:
 
     def variance_of(self, R: NDArray) -> NDArray[np.float64]:
         """Return the variances of combinations R (m, K u), (m,); NaN if not identified."""
-        return np.where(self.identified(R), np.einsum("mp,mp->m", R @ self.covariance, R), np.nan)
+        variance = np.maximum(np.einsum("mp,mp->m", R @ self.covariance, R), 0)  # but for rounding
+        return np.where(self.identified(R), variance, np.nan)
 
     def identified(self, R: NDArray | sparse.csr_array) -> NDArray[np.bool_]:
         """Return which combinations R (m, K u) no open direction changes, (m,)."""

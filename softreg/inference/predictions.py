@@ -154,7 +154,7 @@ def _logits(block: RowBlock, estimate: Estimate) -> tuple[NDArray, NDArray]:
         variance += slopes[:, c] * np.einsum("klm,lm->km", slopes, products)
     variance[:, ~estimate.are_identified_rows(x)] = np.nan
     variance[estimate.absent] = np.nan
-    return logits.T, np.sqrt(variance).T
+    return logits.T, np.sqrt(np.maximum(variance, 0)).T
 
 
 def _intervals(

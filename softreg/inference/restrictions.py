@@ -232,6 +232,8 @@ class Hypothesis(NamedTuple):
 
         Coefficients sum to zero over the classes, so that R may be centred over them.
         """
+        if not len(R):
+            return cls(R, values)
         length = np.linalg.norm(R, axis=1)
         length[length == 0] = 1
         by_class = (R / length[:, None]).reshape(len(R), K, -1)

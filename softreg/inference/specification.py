@@ -110,7 +110,8 @@ def score_test(
         columns, names = _columns(extra)
         data, _ = read_features(estimator, X, reset=False)
         joined = _side_by_side(data, columns)
-        sample, _ = read_sample(clone(estimator), joined, y, sample_weight, offset)
+        with validation.noting(f"Columns from {data.shape[1]} on are those of extra."):
+            sample, _ = read_sample(clone(estimator), joined, y, sample_weight, offset)
         rows, n_extra = sample.rows(has_intercept(estimator), threads), columns.shape[1]
         if rows.totals.n <= joined.shape[1]:
             raise ValueError(
@@ -187,10 +188,11 @@ def independence(
     whole = _unpenalised(estimator, X, y, sample_weight, offset)
     labels, classes = label_column(y), estimator.classes_
     codes = codes_in(classes, labels)
+    weights = validation.check_sample_weight(sample_weight, len(labels))
     found = {}
     for k, name in enumerate(listed(classes)):
         rows, others = np.flatnonzero(codes != k), np.delete(np.arange(len(classes)), k)
-        weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
+        weight = None if weights is None else weights[rows]
         part = _offset_of(offset, rows, others)
         taken = _safe_indexing(X, rows), labels[rows], weight
         smaller = clone(estimator).set_params(classes=classes[others]).fit(*taken, part)

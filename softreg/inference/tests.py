@@ -177,6 +177,9 @@ def joint(
         name: [feature_place(features, column, f"terms[{name!r}]") for column in columns]
         for name, columns in terms.items()
     }
+    empty = [name for name, columns in places.items() if not columns]
+    if empty:
+        raise ValueError(f"terms[{empty[0]!r}] is empty; it must name one or more features.")
     joined = {j for columns in places.values() for j in columns}
     groups = {name: [j] for j, name in enumerate(features) if j not in joined} | places
     K, width = checked.estimate.coefficients.shape
