@@ -209,7 +209,7 @@ class Inference:
         if self.reference is not None:
             to_reference = np.tile(np.arange(K) == self.class_number(self.reference), (K, 1))
         by_class = (np.eye(K) - to_reference)[self.shown_numbers]
-        return sparse.csr_array(sparse.kron(by_class, sparse.eye_array(len(self.terms))))
+        return sparse.csr_array(sparse.kron(by_class, sparse.eye(len(self.terms))))
 
     def class_number(self, name: Any) -> int:
         """Return the place of a class; ValueError if there is none of this name."""
