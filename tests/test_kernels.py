@@ -27,6 +27,7 @@ from softreg._model.block_kernels import (
     LossHessianBlocks,
     LossHessianDiagonal,
     gram_sum,
+    problem_gram_sum,
 )
 from softreg._rows.base import SumOverRows
 from softreg._selection.refit_steps import refit_problems
@@ -61,9 +62,10 @@ def kernels_of(objective, T, D):
         GramProduct(np.eye(len(T), 2)),
         LargestRemainder(np.eye(len(T), 2), np.ones(len(T))),
         LargestMove(V),
-        gram_sum,
     ]
-    return {type(kernel).__name__: kernel for kernel in kernels[:-1]} | {"gram_sum": kernels[-1]}
+    functions = [gram_sum, problem_gram_sum]
+    by_name = {type(kernel).__name__: kernel for kernel in kernels}
+    return by_name | {function.__name__: function for function in functions}
 
 
 def apply(pickled):

@@ -22,7 +22,7 @@ __init__      the public names, nothing else
 _estimators/  WHAT USERS CALL: base, fit, streams, cv, metadata, softmax, sigmoid, optimum,
               regularization_path, from_sklearn
 _selection/   WHICH STRENGTH: path, sparse_path, folds, cv_scores, refits, refit_steps,
-              sparse_refits, leave_one_out, manifold
+              sparse_refits, leave_one_out, manifold, bootstrap
   scoring/    scores, scorers, held_out, choice
 solvers/      HOW (public): base, auto, outer_loop, proof, steps, lbfgs, newton, proximal_newton
   linalg/     metrics, costs, factors, collinear, conjugate_gradients, quadratic_model,
@@ -104,7 +104,24 @@ PUBLIC = {
         "regularization_path",
     },
     "softreg.calibration": {"tune_thresholds"},
-    "softreg.inference": {"Inference", "LeaveOneOut", "MultiLabelInference", "infer", "loo"},
+    "softreg.inference": {
+        "Inference",
+        "LeaveOneOut",
+        "Margins",
+        "MultiLabelInference",
+        "TestResult",
+        "average_probabilities",
+        "independence",
+        "infer",
+        "joint",
+        "likelihood_ratio",
+        "loo",
+        "margins",
+        "merge_test",
+        "predict_interval",
+        "score_test",
+        "wald",
+    },
     "softreg.chunks": {"Arrays", "Table"},
     "softreg.display": {"CVCurveDisplay", "CoefficientPathDisplay", "LossCurveDisplay"},
     "softreg.solvers": {"LBFGS", "MiniBatch", "Newton", "ProximalNewton"},

@@ -289,6 +289,14 @@ def gram_sum(block: Block) -> tuple[NDArray]:
     return (gram(block.features(), block.weight),)
 
 
+def problem_gram_sum(block: Block) -> tuple[NDArray]:
+    """Return sum_i s_i x~_i x~_i' over a block, problem by problem, (B, width, width).
+
+    Of problems that weigh all rows alike one matrix for all, (1, width, width).
+    """
+    return (weighted_grams(block.features(), np.atleast_2d(block.weights())),)
+
+
 @dataclass(frozen=True, eq=False)
 class CurvatureTrace(PointKernel):
     """sum_k s_ik p_ik (1 - p_ik) / S_k, the weighted trace of H_i, for each row, (m,)."""

@@ -143,7 +143,7 @@ def _stepped(group: _Unsolved, estimate: PerProblem, tol: float) -> tuple[_Unsol
     # 1. The step, only as accurate as the estimate needs.
     least = np.where(estimate <= near, 0, _LEAST_RESIDUAL)
     share = np.clip(np.sqrt(0.1 * tol / estimate), least, 0.5)
-    step, residual, n_products = _newton_step(group.rough, point, metric, share)
+    step, residual, n_products = inexact_newton_step(group.rough, point, metric, share)
     # 2. Its own energy shows by how much the metric underestimates F - F*, where the rows left out
     #    had held up the curvature.
     energy = -0.5 * objective.problems.inner(point.gradient, step) / value
@@ -169,7 +169,7 @@ def _stepped(group: _Unsolved, estimate: PerProblem, tol: float) -> tuple[_Unsol
     return stepped, n_products
 
 
-def _newton_step(
+def inexact_newton_step(
     objective: Objective, point: Point, metric: Metric, share: PerProblem
 ) -> tuple[Coef, Coef, int]:
     """Return Newton's step (width, K), the residual of its equations, and the number of products.
