@@ -30,7 +30,7 @@ solvers/      HOW (public): base, auto, outer_loop, proof, steps, lbfgs, newton,
   minibatch/  solver, update, gradient, curvature, stream_state, class_candidates
 _encoding/    WHAT y MEANS, and every check: validation, column_faults, target_checks,
               penalty_checks, class_values, answers, classes, labels, chunk_survey
-  clusters/   partitions, placement, survey
+  clusters/   partitions, placement, survey, lazy
 _model/       WHAT IS MINIMISED: objective, certificate, links, penalties, sparse_penalties,
               spaces, covariance, kernels, block_kernels
 _rows/        WHERE THE DATA ARE: base, blocks, memory, chunked, cluster, targets, coordinates,
@@ -83,7 +83,8 @@ LIBRARIES_OF_OTHERS = {"sklearn", "joblib", "pandas"}
 LIBRARIES_OF_ONE = {
     "_rows.threads": {"threadpoolctl"},
     "_rows.cluster": {"distributed"},
-    "_encoding.clusters.partitions": {"dask"},
+    "_encoding.clusters.lazy": {"dask", "pandas"},
+    "_encoding.clusters.partitions": {"dask", "pandas"},
     "_encoding.clusters.placement": {"distributed"},
     "_encoding.clusters.survey": {"dask"},
     "display": {"matplotlib"},

@@ -10,8 +10,9 @@ import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import partial, wraps
+from inspect import signature
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -33,6 +34,7 @@ from softreg._encoding.answers import (
     two_class_scores,
 )
 from softreg._encoding.class_values import has_columns
+from softreg._encoding.clusters.lazy import example_row, lazily
 from softreg._encoding.clusters.partitions import (
     check_in_memory,
     current_client,
@@ -72,6 +74,36 @@ class Strength(NamedTuple):
     l1_ratio: NDArray[np.float64]
 
 
+def lazy_on_collections(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a prediction of a Dask collection be one of the same partitions, not computed yet."""
+
+    @wraps(method)
+    def predicted(self: LinearClassifier, X: Any, *args: Any, **kwargs: Any) -> Any:
+        if not is_collection(X):
+            return method(self, X, *args, **kwargs)
+        check_is_fitted(self)
+        options = {**signature(method).bind(self, X, *args, **kwargs).arguments}
+        del options["self"], options["X"]
+        offset, names = options.pop("offset", None), None if options else self.classes_
+        of_rows = _Prediction(predicted, fitted_alone(self), options)
+        return lazily(of_rows, X, offset, of_rows(example_row(X), None)[:0], names)
+
+    return predicted
+
+
+@dataclass(frozen=True, eq=False)
+class _Prediction:
+    """What a method of a fitted model, with some options, makes of rows."""
+
+    method: Callable[..., Any]
+    model: LinearClassifier
+    options: dict[str, Any]
+
+    def __call__(self, X: Any, offset: Any) -> Any:
+        """Return the predictions of some rows, with their offset."""
+        return self.method(self.model, X, offset=offset, **self.options)
+
+
 class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     """A linear classifier: scores z = W x + b + offset, from which predictions are made.
 
@@ -106,6 +138,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     def _strength(self, encoding: Encoding) -> Strength:
         """Return the strength of the fit's penalty."""
 
+    @lazy_on_collections
     def decision_function(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
         """Return the scores z = W x + b + offset.
 
@@ -128,6 +161,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         """
         return self._of_scores(X, offset, lambda Z: Z)
 
+    @lazy_on_collections
     def predict(self, X: ArrayLike, offset: ArrayLike | None = None) -> Any:
         """Return the class of each row, or which of the labels each row has.
 
@@ -156,6 +190,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             return sparse.vstack([part for _, part in parts], "csr")
         return joined_rows(data.shape[0], parts)
 
+    @lazy_on_collections
     def predict_top_k(self, X: ArrayLike, k: int, offset: ArrayLike | None = None) -> NDArray:
         """Return the k most probable classes of each row, or the k most probable labels.
 
@@ -198,6 +233,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         ]
         return self.classes_[np.concatenate(best)]
 
+    @lazy_on_collections
     def predict_proba(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
         """Return the probability of each class.
 
@@ -219,6 +255,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         """
         return self._of_scores(X, offset, self._probabilities)
 
+    @lazy_on_collections
     def predict_log_proba(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
         """Return the logarithm of the probabilities, finite wherever the scores are.
 
@@ -293,7 +330,6 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         names = getattr(y, "columns", None) if by_columns and self.classes is None else None
         target_checks.check_same_columns(names, self.classes_)
         answers = encoder.checked(y, sample_weight, np.empty((n, 0)))
-        answers = answers.in_weight_unit(answers.weight_unit)
         return self._encoding_of_fit(encoder, answers), answers
 
     def _encoding_of_fit(self, encoder: Encoder, answers: Answers) -> Encoding:
@@ -480,6 +516,17 @@ def read_features(
     return data, feature_attributes(reader)
 
 
+def unfitted_alone(estimator: LinearClassifier) -> LinearClassifier:
+    """Return an unfitted copy without callbacks, to be sent to another process."""
+    return type(estimator)(**estimator.get_params(deep=False))
+
+
+def fitted_alone(estimator: LinearClassifier) -> LinearClassifier:
+    """Return a copy without callbacks, to be sent to another process."""
+    fitted = {name: value for name, value in vars(estimator).items() if name[-1] == "_"}
+    return unfitted_alone(estimator)._with_attributes(fitted)
+
+
 def feature_attributes(estimator: LinearClassifier) -> dict[str, Any]:
     """Return the attributes that describe the columns of the X that an estimator has read."""
     attributes = {"n_features_in_": estimator.n_features_in_}
@@ -511,7 +558,7 @@ def opened_sample(
     elif (client := current_client()) is None:
         yield read_sample(estimator, *in_memory(*data))
     else:
-        model = type(estimator)(**estimator.get_params(deep=False))  # without callbacks or a fit
+        model = unfitted_alone(estimator)
         reader = PartitionReader(partial(read_features, model), model._encoder)
         with ClusterSample.opened(client, reader, *data) as sample:
             yield sample, sample.features

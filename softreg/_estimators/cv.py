@@ -183,6 +183,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         given = {"sample_weight": sample_weight, "offset": offset}
         metadata = requested_metadata(self, "score", given, params)
         encoding, answers = self._read_answers(y, sample_weight, n)
+        answers = answers.in_weight_unit(answers.weight_unit)
         scorer = held_out_scorer(self.scoring, X, y, encoding, answers, metadata.scorer)
         scored = scorer.score_of_blocks(self, n, blocks)
         if np.isnan(scored.values):

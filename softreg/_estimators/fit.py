@@ -13,9 +13,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from softreg._encoding import penalty_checks, validation
 from softreg._encoding.answers import Encoding
+from softreg._encoding.clusters.lazy import computed_parts
+from softreg._encoding.clusters.partitions import is_collection
 from softreg._estimators.base import (
     LinearClassifier,
     Strength,
+    fitted_alone,
     has_intercept,
     monitor_of,
     opened_sample,
@@ -25,7 +28,7 @@ from softreg._estimators.base import (
 )
 from softreg._model.objective import Objective
 from softreg._rows.base import Rows
-from softreg._selection.scoring.scores import expected_accuracy
+from softreg._selection.scoring.scores import Accuracy, accuracy_of_rows, expected_accuracy
 from softreg.solvers.auto import solver_for
 from softreg.solvers.base import Result
 
@@ -164,11 +167,19 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
             is not as described, or holds labels of another kind.
         """
         check_is_fitted(self)
+        data = X, y, sample_weight, offset
+        if not any(map(is_collection, data)):
+            return expected_accuracy([self._accuracy(*data)])
+        return expected_accuracy(computed_parts(fitted_alone(self)._accuracy, *data))
+
+    def _accuracy(self, X: Any, y: Any, sample_weight: Any, offset: Any) -> Accuracy:
+        """Return how far the rows in memory are predicted right."""
         data, checked_offset = self._checked(X, offset)
         _, answers = self._read_answers(y, sample_weight, data.shape[0])
-        blocks = self._score_blocks(data, checked_offset)
+        unit = answers.weight_unit
+        answers, blocks = answers.in_weight_unit(unit), self._score_blocks(data, checked_offset)
         predicted = ((self._predictions(Z), answers.take_rows(rows)) for rows, Z in blocks)
-        return expected_accuracy(predicted, self.classes_)
+        return accuracy_of_rows(predicted, self.classes_, unit)
 
     def _solve(
         self, rows: Rows, encoding: Encoding, features: dict[str, Any], data: dict[str, Any]

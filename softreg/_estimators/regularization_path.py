@@ -15,9 +15,9 @@ from softreg._encoding import penalty_checks, validation
 from softreg._estimators.base import (
     has_intercept,
     monitor_of,
+    opened_sample,
     pose,
     prediction_attributes,
-    read_sample,
     threads_of,
 )
 from softreg._estimators.fit import SolverClassifier
@@ -208,8 +208,8 @@ def regularization_path(
     n_or_values = penalty_checks.check_Cs(Cs)
     penalty_checks.check_ratio(ratio)
     results, passes = [], [0]
-    sample, features = read_sample(model, X, y, sample_weight, offset)
-    with threads_of(model) as threads:
+    given = model, X, y, sample_weight, offset
+    with threads_of(model) as threads, opened_sample(*given) as (sample, features):
         rows = sample.rows(has_intercept(model), threads)
         strength = model._strength(sample.encoding)._replace(C=np.ones(1))
         objective = pose(model, rows, sample.encoding, strength, features)

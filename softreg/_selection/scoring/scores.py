@@ -131,17 +131,42 @@ def is_log_loss(scoring: Any) -> bool:
     return isinstance(scoring, str) and scoring == LOG_LOSS
 
 
-def expected_accuracy(blocks: Iterable[tuple[Any, Answers]], classes: NDArray) -> float:
-    """Return the mean probability that rows are predicted right, by answers that are uncertain.
+class Accuracy(NamedTuple):
+    """How far some rows are predicted right.
 
-    `blocks` are predictions and answers of some rows. ValueError if no row has weight, or if all
-    classes are of other types than the model's (K,).
+    Attributes
+    ----------
+    right : float, the weighted probability that rows are predicted right
+    weight : float, of these rows
+    unit : float, power of two by which weights were divided
+    """
+
+    right: float
+    weight: float
+    unit: float
+
+
+def accuracy_of_rows(
+    blocks: Iterable[tuple[Any, Answers]], classes: NDArray, unit: float
+) -> Accuracy:
+    """Return how far rows are predicted right, by answers that are uncertain.
+
+    `blocks` are predictions and answers of some rows, their weights divided by a unit. ValueError
+    if all classes are of other types than the model's (K,).
     """
     parts = [_row_accuracies(predicted, answers, classes) for predicted, answers in blocks]
     right, weight = (np.concatenate(values) for values in zip(*parts, strict=True))
-    if not weight.any():
+    return Accuracy(float(weight @ right), float(weight.sum()), unit)
+
+
+def expected_accuracy(parts: list[Accuracy]) -> float:
+    """Return the mean probability that rows are predicted right; ValueError if none has weight."""
+    rights, weights, units = np.transpose(parts)
+    factors = units / units.max()
+    right, weight = factors @ rights, factors @ weights
+    if not weight:
         raise ValueError("y holds no known answer of positive weight, so that nothing is scored.")
-    return float(weighted_mean(right, weight))
+    return float(right / weight)
 
 
 def _row_accuracies(predicted: Any, answers: Answers, classes: NDArray) -> tuple[NDArray, NDArray]:

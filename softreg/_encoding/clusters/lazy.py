@@ -1,0 +1,118 @@
+"""Lazy collections: what a function makes of each partition, once somebody asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softreg._encoding.clusters.partitions import check_same_rows, noting_partition, partitions
+
+# What a function makes of the X and the offset of some rows: an array or CSR, a row for each.
+OfRows = Callable[[Any, Any], Any]
+
+
+def example_row(X: Any) -> Any:
+    """Return a row of zeros with the columns and the precision of a collection."""
+    dtypes = {np.dtype(X.dtype)} if hasattr(X, "chunks") else set(X.dtypes)
+    dtype = np.float32 if dtypes == {np.dtype(np.float32)} else np.float64
+    row = np.zeros((1, X.shape[1]), dtype)
+    if hasattr(X, "chunks"):
+        return row
+    import pandas as pd
+
+    return pd.DataFrame(row, columns=X.columns)
+
+
+def lazily(function: OfRows, X: Any, offset: Any, empty: Any, names: NDArray | None) -> Any:
+    """Return a collection of what a function makes of each partition of X and its offset.
+
+    `empty` is what it makes of no rows, (0,) or (0, q). It is an array if X is; of a DataFrame a
+    Series, or a DataFrame whose columns have these names (q,), or numbers.
+    """
+    if hasattr(X, "chunks"):
+        return _lazy_array(function, X, offset, empty)
+    of_frame = _OfFrame(function, empty, names)
+    meta = of_frame.indexed(empty, X._meta.index)
+    others = [] if offset is None else [_as_frame(offset)]
+    return X.map_partitions(of_frame, *others, meta=meta, align_dataframes=False)
+
+
+def computed_parts(function: Callable[..., Any], *data: Any) -> list[Any]:
+    """Return what a function makes of the partitions of X, y and so on that have rows."""
+    from dask import compute, delayed
+
+    of_part = delayed(_OfPart(function), pure=False)
+    parts = [of_part(number, *part) for number, part in enumerate(partitions(*data))]
+    (computed,) = compute(parts)
+    return [part for part in computed if part is not None]
+
+
+@dataclass(frozen=True, eq=False)
+class _OfPart:
+    """A function of a partition, None of one without rows."""
+
+    function: Callable[..., Any]
+
+    def __call__(self, number: int, X: Any, *columns: Any) -> Any:
+        with noting_partition(number):
+            check_same_rows(X, *columns)
+            return self.function(X, *columns) if X.shape[0] else None
+
+
+def _lazy_array(function: OfRows, X: Any, offset: Any, empty: Any) -> Any:
+    from dask import array, delayed
+
+    of_array = delayed(_OfArray(function, empty), pure=True)
+    blocks = [
+        array.from_delayed(
+            of_array(number, part, offset_part), (rows, *empty.shape[1:]), meta=empty
+        )
+        for number, (rows, (part, _, _, offset_part)) in enumerate(
+            zip(X.chunks[0], partitions(X, None, None, offset), strict=True)
+        )
+    ]
+    return array.concatenate(blocks)
+
+
+def _as_frame(offset: Any) -> Any:
+    """Return an offset as a DataFrame or Series."""
+    from dask import dataframe
+
+    return dataframe.from_dask_array(offset) if hasattr(offset, "chunks") else offset
+
+
+@dataclass(frozen=True, eq=False)
+class _OfArray:
+    """A function of a block of an array, which has no rows to make anything of if it is empty."""
+
+    function: OfRows
+    empty: Any
+
+    def __call__(self, number: int, X: Any, offset: Any) -> Any:
+        with noting_partition(number):
+            return self.function(X, offset) if X.shape[0] else self.empty
+
+
+@dataclass(frozen=True, eq=False)
+class _OfFrame:
+    """A function of a partition of a DataFrame, whose results get its index."""
+
+    function: OfRows
+    empty: Any
+    names: NDArray | None
+
+    def __call__(self, X: Any, offset: Any = None) -> Any:
+        return self.indexed(self.function(X, offset) if len(X) else self.empty, X.index)
+
+    def indexed(self, values: Any, index: Any) -> Any:
+        """Return an array or CSR as a Series or DataFrame with an index."""
+        import pandas as pd
+
+        if values.ndim == 1:
+            return pd.Series(values, index=index)
+        dense = values if isinstance(values, np.ndarray) else values.toarray()
+        return pd.DataFrame(dense, index=index, columns=self.names)
