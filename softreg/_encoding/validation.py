@@ -34,11 +34,12 @@ CONSTANT_LABELS = "y does not vary in the labels"
 
 @contextmanager
 def noting(note: str) -> Iterator[None]:
-    """Add a note to any error."""
+    """Add a note to any error that has it not yet."""
     try:
         yield
     except Exception as error:
-        error.add_note(note)
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
         raise
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from hashlib import blake2b
@@ -295,9 +296,21 @@ def submitted(client: Any, home: str, function: Callable, *args: Any) -> Any:
 
 
 def gathered(client: Any, futures: list[Any]) -> list[Any]:
-    """Return the results of futures, which are let go whatever happens, an interrupt among that."""
+    """Return the results of futures, which are let go whatever happens, an interrupt among that.
+
+    ConnectionError if the scheduler is gone, RuntimeError if what was lost cannot be made again.
+    """
     try:
         return client.gather(futures)
+    except CancelledError as error:
+        if client.status != "running" or "scheduler" in str(error):
+            raise ConnectionError(
+                f"{client} has lost its scheduler; nothing was fitted. Connect a new one."
+            ) from error
+        raise RuntimeError(
+            "A worker was lost, and with it data that Dask cannot make again, as what a client has "
+            "scattered: make the collections from files, or with dask.array.from_array."
+        ) from error
     finally:
         released(futures)
 

@@ -40,7 +40,7 @@ class PlacedPartitions:
         for future in as_completed(list(numbers)):
             if future.status != "finished":
                 with noting(numbers[future]):
-                    future.result()
+                    gathered(self.client, [future])
 
     def take(self, numbers: list[int]) -> PlacedPartitions:
         """Return some of the partitions."""

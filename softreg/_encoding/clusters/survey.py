@@ -102,7 +102,9 @@ class PartitionReader:
     read_features: Callable[[Any], tuple[Any, dict[str, Any]]]
     encoder_of: Callable[[Any], Encoder]
 
-    def __call__(self, number: int, X: Any, y: Any, weight: Any, offset: Any) -> CheckedPartition:
+    def check_partition(
+        self, number: int, X: Any, y: Any, weight: Any, offset: Any
+    ) -> CheckedPartition:
         """Return the partition of this number, checked."""
         with noting_partition(number):
             check_same_rows(X, y, weight, offset)
@@ -162,7 +164,7 @@ class ShelfMaker:
     intercept: bool
     limits: Limits
 
-    def __call__(
+    def make_shelf(
         self,
         groups: dict[int, list[int]],
         checked: dict[int, CheckedPartition],
@@ -288,7 +290,7 @@ class ClusterSample:
         )
         n_rows = {number: each.shape[0] for number, each in self.facts.items()}
         fingerprints = {number: each.fingerprint for number, each in self.facts.items()}
-        shelves = self.placed.shelved(maker, n_rows, fingerprints)
+        shelves = self.placed.shelved(maker.make_shelf, n_rows, fingerprints)
         rows = ClusterRows.from_shelves(shelves, threads)
         self.placed.release()
         return rows
@@ -297,7 +299,7 @@ class ClusterSample:
 def _delayed_checks(reader: PartitionReader, parts: list[list[Any]]) -> list[Any]:
     from dask import delayed
 
-    check = delayed(reader, pure=False)
+    check = delayed(reader.check_partition, pure=False)
     return [check(number, *part) for number, part in enumerate(parts)]
 
 

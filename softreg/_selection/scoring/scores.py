@@ -156,7 +156,7 @@ def accuracy_of_rows(
     """
     parts = [_row_accuracies(predicted, answers, classes) for predicted, answers in blocks]
     right, weight = (np.concatenate(values) for values in zip(*parts, strict=True))
-    return Accuracy(float(weight @ right), float(weight.sum()), unit)
+    return Accuracy(float((weight * right).sum()), float(weight.sum()), unit)
 
 
 def expected_accuracy(parts: list[Accuracy]) -> float:

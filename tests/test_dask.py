@@ -1,0 +1,553 @@
+"""Dask collections: the fit of all rows, wherever they are, and what becomes of clusters that fail.
+
+Two worker processes are started once for the module, and closed by it.
+"""
+
+import gc
+import math
+import os
+import pickle
+import signal
+import threading
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from chunked import assert_same_fit
+from problems import one_hot, optimum, overlapping
+
+from softreg import (
+    SigmoidRegression,
+    SoftmaxRegression,
+    SoftmaxRegressionCV,
+    inference,
+    regularization_path,
+)
+from softreg._encoding.clusters.placement import GROUP_ROWS, groups_of, placed
+from softreg._rows.cluster import ExactSum
+from softreg.solvers import LBFGS, MiniBatch
+
+dask = pytest.importorskip("dask")
+distributed = pytest.importorskip("distributed")
+da = pytest.importorskip("dask.array")
+dd = pytest.importorskip("dask.dataframe")
+
+# Partitions of 3,000 rows: four make a group, so that there are three of these on two workers.
+ROWS, N = 3_000, 27_000
+X, y = overlapping(n=N, K=3)
+NAMES = np.array(["ash", "birch", "cedar"])
+RNG = np.random.default_rng(4)
+WEIGHT = RNG.uniform(0.1, 3, N) * (RNG.random(N) < 0.9)
+OFFSET = RNG.normal(size=(N, 3))
+SHARES = 0.8 * one_hot(y) + 0.2 * RNG.dirichlet(np.ones(3), N)
+ZEROS = X * (RNG.random(X.shape) < 0.3)
+LABELS = (X @ RNG.normal(size=(4, 3)) + RNG.logistic(size=(N, 3)) > 0.5) * 1.0
+UNKNOWN = np.where(RNG.random(LABELS.shape) < 0.1, np.nan, LABELS)
+FRAME = pd.DataFrame(X, columns=list("abcd"))
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A cluster of two processes of one thread each."""
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as own:
+        yield own
+
+
+@pytest.fixture
+def client(cluster):
+    """The current client of two workers, on which nothing is left afterwards."""
+    with distributed.Client(cluster) as client:
+        client.wait_for_workers(2)
+        yield client
+        assert_nothing_left(client)
+
+
+def assert_nothing_left(client):
+    """Workers hold no data, the scheduler knows no task; it may take them a moment."""
+    gc.collect()  # of tracebacks, which refer to futures of the user's
+    for _ in range(100):
+        kept = client.run(lambda dask_worker: list(dask_worker.data))
+        tasks = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks))
+        if not (any(kept.values()) or tasks):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"left: {kept}, {tasks}")
+
+
+def array(values, rows=ROWS):
+    return da.from_array(values, chunks=(rows, *np.shape(values)[1:]))
+
+
+def frame(values, partitions=9):
+    return dd.from_pandas(values, npartitions=partitions)
+
+
+def of_unknown_sizes(values):
+    return array(values)[array(np.ones(N, dtype=bool))]
+
+
+def csr(values):
+    return array(values).map_blocks(sp.csr_array, meta=sp.csr_array((0, 0)))
+
+
+# ---- The same optimum, wherever the rows are ----------------------------------------------------
+
+LASSO = {"l1_ratio": 1, "standardize": True, "C": 0.01}
+# The model, the arguments of fit in Dask's collections, and in memory.
+CASES = {
+    "array": (SoftmaxRegression(), (array(X), array(y)), (X, y)),
+    "columns in chunks": (
+        SoftmaxRegression(solver="lbfgs"),
+        (da.from_array(X, chunks=(2_500, 3)), array(y)),
+        (X, y),
+    ),
+    "single precision": (
+        SoftmaxRegression(solver="lbfgs"),
+        (array(X.astype(np.float32)), array(y)),
+        (X.astype(np.float32), y),
+    ),
+    "frame of texts": (
+        SoftmaxRegression(class_weight="balanced"),
+        (frame(FRAME), frame(pd.Series(NAMES[y]))),
+        (FRAME, NAMES[y]),
+    ),
+    "frame of a column": (
+        SoftmaxRegression(solver="newton"),
+        (frame(FRAME), frame(pd.DataFrame({"y": y}))),
+        (FRAME, y),
+    ),
+    "weights and offset": (
+        SoftmaxRegression(standardize=True),
+        (array(X), array(y), array(WEIGHT), array(OFFSET)),
+        (X, y, WEIGHT, OFFSET),
+    ),
+    "two classes": (
+        SoftmaxRegression(C=np.inf),
+        (array(X), array(y == 1), array(WEIGHT), array(OFFSET[:, 0])),
+        (X, y == 1, WEIGHT, OFFSET[:, 0]),
+    ),
+    "shares": (SoftmaxRegression(), (array(X), array(SHARES)), (X, SHARES)),
+    "unknown sizes": (
+        SoftmaxRegression(fit_intercept=False),
+        (of_unknown_sizes(X), of_unknown_sizes(y), 2.0),
+        (X, y, 2.0),
+    ),
+    "CSR": (
+        SoftmaxRegression(solver="lbfgs"),
+        (csr(ZEROS), array(y), array(WEIGHT)),
+        (sp.csr_array(ZEROS), y, WEIGHT),
+    ),
+    "lasso": (
+        SoftmaxRegression(**LASSO),
+        (array(X), array(y), array(WEIGHT)),
+        (X, y, WEIGHT),
+    ),
+    "groups of CSR": (
+        SoftmaxRegression(l1_groups="feature", **LASSO),
+        (csr(ZEROS), array(y)),
+        (sp.csr_array(ZEROS), y),
+    ),
+    "labels": (SigmoidRegression(), (array(X), array(UNKNOWN)), (X, UNKNOWN)),
+    "weights of labels": (
+        SigmoidRegression(),
+        (array(X), csr(LABELS), array(OFFSET**2)),
+        (X, sp.csr_array(LABELS), OFFSET**2),
+    ),
+    "one against the rest": (
+        SigmoidRegression(**LASSO),
+        (array(X), array(y), array(WEIGHT), array(OFFSET)),
+        (X, y, WEIGHT, OFFSET),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_fit_on_workers_is_that_in_memory(client, name):
+    """The optimum, its proof and the fitted attributes do not depend on where the rows are."""
+    model, collections, arrays = CASES[name]
+    on_workers = type(model)(**model.get_params(deep=False)).fit(*collections)
+    in_memory = type(model)(**model.get_params(deep=False)).fit(*arrays)
+    assert_same_fit(on_workers, in_memory)
+    assert on_workers.proven_ == in_memory.proven_
+    assert on_workers.n_samples_seen_ == in_memory.n_samples_seen_
+
+
+def test_the_fit_on_workers_is_the_optimum_of_another_program(client):
+    """F is within its certificate of the optimum that plain NumPy finds."""
+    model = SoftmaxRegression().fit(array(X), array(y), array(WEIGHT))
+    best = optimum(X, one_hot(y), sample_weight=WEIGHT)
+    assert -1e-12 <= model.objective_ - best.objective <= model.optimality_gap_ <= 1e-8
+    np.testing.assert_allclose(model.coef_, best.coef, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["frame of texts", "CSR", "weights and offset", "labels"])
+def test_without_a_client_the_rows_come_to_memory(name):
+    """Dask's default scheduler computes them, and the fit has the same bits as without Dask."""
+    model, collections, arrays = CASES[name]
+    from_dask = type(model)(**model.get_params(deep=False)).fit(*collections)
+    in_memory = type(model)(**model.get_params(deep=False)).fit(*arrays)
+    np.testing.assert_array_equal(from_dask.coef_, in_memory.coef_)
+    np.testing.assert_array_equal(from_dask.classes_, in_memory.classes_)
+
+
+def test_a_client_need_not_be_the_global_one(cluster):
+    """`with client.as_current()` says where the rows are."""
+    with distributed.Client(cluster, set_as_default=False) as client:
+        with client.as_current():
+            model = SoftmaxRegression().fit(array(X), array(y))
+        assert_nothing_left(client)
+    assert model.converged_
+
+
+def test_bits_do_not_depend_on_the_workers(cluster):
+    """The same partitions give the same coefficients on two processes and on three threads."""
+    fits = []
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=3, processes=False, dashboard_address=":0"
+    ) as threads:
+        for own in (cluster, threads):
+            with distributed.Client(own):
+                data = array(X.astype(np.float32)), array(y), array(WEIGHT)
+                fits += [SoftmaxRegression(solver=solver).fit(*data) for solver in ("lbfgs",)]
+                fits += [SigmoidRegression(**LASSO).fit(csr(ZEROS), array(LABELS))]
+    for one, other in zip(fits[:2], fits[2:], strict=True):
+        np.testing.assert_array_equal(one.coef_, other.coef_)
+        assert one.objective_ == other.objective_
+
+
+def test_tiny_and_empty_partitions_make_no_difference(client):
+    """Rows may lie in partitions of any size, also of none."""
+    few = slice(0, 2_000)
+    cuts = (0, 1, 999, 0, 3, 997, 0)
+    parts = [da.from_array(values[few], chunks=(cuts, *values.shape[1:])) for values in (X, y)]
+    assert_same_fit(SoftmaxRegression().fit(*parts), SoftmaxRegression().fit(X[few], y[few]))
+
+
+def test_a_path_on_workers_is_that_in_memory(client):
+    """Every point has the same optimum and its proof."""
+    for estimator in (None, SoftmaxRegression(l1_ratio=0.5, standardize=True)):
+        one = regularization_path(array(X), array(y), 4, estimator=estimator)
+        other = regularization_path(X, y, 4, estimator=estimator)
+        np.testing.assert_allclose(one.objective, other.objective, rtol=1e-8)
+        assert one.proven.all()
+
+
+def test_mini_batches_and_early_stopping_take_rows_from_workers(client):
+    """The optimum is as near as in memory, and the rows held out are a tenth of each class."""
+    solver = MiniBatch(n_epochs=5)
+    in_memory = SoftmaxRegression().fit(X, y).objective_
+    for configured in (solver, replace(solver, early_stopping=True)):
+        model = SoftmaxRegression(solver=configured, random_state=0).fit(array(X), array(y))
+        assert model.objective_ == pytest.approx(in_memory, rel=1e-3)
+    assert len(model.validation_curve_) == 5
+
+
+def test_a_warm_start_goes_on_from_the_last_fit(client):
+    """With the optimum as its start, a fit on workers ends in fewer iterations."""
+    model = SoftmaxRegression(warm_start=True, solver="lbfgs").fit(array(X), array(y))
+    first = model.n_iter_[0]
+    assert model.fit(array(X), array(y)).n_iter_[0] < first
+
+
+# ---- Sums and groups ----------------------------------------------------------------------------
+
+
+def test_exact_sums_are_those_of_fsum_in_any_order():
+    """However terms are ordered, and divided among sums that merge, the bits are the same."""
+    rng = np.random.default_rng(0)
+    terms = rng.normal(size=(200, 4)) * 10.0 ** rng.integers(-8, 8, size=(200, 4))
+    terms = np.concatenate([terms, -terms[:150], [[1, 1e-30, 1e300, 0]]])
+    expected = [math.fsum(column) for column in terms.T]
+    for _ in range(20):
+        total, parts = ExactSum(), [ExactSum() for _ in range(3)]
+        for term, part in zip(
+            rng.permutation(terms), rng.integers(3, size=len(terms)), strict=True
+        ):
+            parts[part].add((term, term[0]))
+        for part in parts:
+            total.merge(pickle.loads(pickle.dumps(part)))
+        vector, number = total.rounded()
+        np.testing.assert_array_equal(vector, expected)
+        assert number == expected[0]
+
+
+def test_exact_sums_keep_infinity_and_nan():
+    """A sum that overflows says so."""
+    total = ExactSum()
+    for term in ([np.inf, np.nan, 1e308, -np.inf], [1.0, 1.0, 1e308, 1.0]):
+        total.add((np.array(term),))
+    np.testing.assert_array_equal(total.rounded()[0], [np.inf, np.nan, np.inf, -np.inf])
+
+
+def test_groups_are_neighbours_that_have_enough_rows():
+    """Thousands of tiny partitions become few groups, a large one is a group of its own."""
+    groups = groups_of(dict.fromkeys(range(1_000), 100) | {1_000: 10**6, 1_001: 5})
+    assert [number for group in groups for number in group] == list(range(1_002))
+    assert len(groups) == 12 and groups[10] == [1_000] and len(groups[0]) == GROUP_ROWS // 100
+
+
+def test_groups_lie_where_their_rows_are_unless_others_have_nothing_to_do():
+    """Data that are spread evenly do not move; those of one worker are shared out."""
+    groups, n_rows = [[at] for at in range(8)], dict.fromkeys(range(8), 10)
+    even = placed(groups, n_rows, {at: "ab"[at % 2] for at in range(8)}, ["a", "b"])
+    assert {slot: [at % 2 for at in own] for slot, own in even.items()} == {0: [0] * 4, 1: [1] * 4}
+    uneven = placed(groups, n_rows, dict.fromkeys(range(8), "a"), ["a", "b", "b"])
+    assert sorted(map(len, uneven.values())) == [2, 3, 3]
+
+
+# ---- Predictions --------------------------------------------------------------------------------
+
+METHODS = ["decision_function", "predict", "predict_proba", "predict_log_proba", "predict_top_k"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_predictions_are_lazy_and_those_in_memory(method):
+    """They have X's partitions and say their shape and dtype before anything is computed."""
+    options = {"k": 2} if method == "predict_top_k" else {}
+    model = SoftmaxRegression().fit(X[:500], NAMES[y[:500]])
+    for kind in (array, csr, of_unknown_sizes):
+        lazy = getattr(model, method)(kind(X), offset=array(OFFSET), **options)
+        expected = getattr(model, method)(X, offset=OFFSET, **options)
+        assert lazy.numblocks[0] == N // ROWS and lazy.dtype == expected.dtype
+        assert lazy.shape[1:] == expected.shape[1:]
+        np.testing.assert_allclose(lazy.compute(), expected) if expected.dtype.kind == "f" else (
+            np.testing.assert_array_equal(lazy.compute(), expected)
+        )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_predictions_of_frames_are_frames_of_the_same_index(method):
+    """So that they can be assigned to the frame, and written beside it."""
+    options = {"k": 2} if method == "predict_top_k" else {}
+    table = FRAME.set_index(np.arange(N) * 2 + 7)
+    model = SoftmaxRegression().fit(FRAME, NAMES[y])
+    lazy = getattr(model, method)(frame(table), **options)
+    found, expected = lazy.compute(), getattr(model, method)(FRAME, **options)
+    np.testing.assert_array_equal(np.asarray(found), expected)
+    assert found.index.equals(table.index) and lazy.npartitions == 9
+    if expected.ndim == 1:
+        assigned = frame(table).assign(tree=lazy).compute()
+        assert (assigned["tree"] == expected).all()
+        assert lazy._meta.dtype == found.dtype
+    else:
+        assert list(lazy.columns) == ([0, 1] if options else list(NAMES))
+
+
+def test_predictions_compute_nothing_before_they_are_asked_for():
+    """Partitions that cannot be made raise their error in `compute`, not in `predict`."""
+    model = SoftmaxRegression().fit(X[:100], y[:100])
+    broken = array(X).map_blocks(_fails, dtype=float, meta=np.empty((0, 4)))
+    lazy = model.predict_proba(broken)
+    with pytest.raises(OSError, match="disk"):
+        lazy.compute()
+    with pytest.raises(ValueError, match="X has 3 features"):
+        model.predict_proba(broken[:, :3])
+
+
+def _fails(_block):
+    raise OSError("the disk is gone")
+
+
+def test_labels_that_were_sparse_are_predicted_as_csr():
+    """A lazy array of CSR blocks."""
+    model = SigmoidRegression().fit(X, sp.csr_array(LABELS))
+    lazy = model.predict(array(X))
+    assert isinstance(lazy._meta, sp.csr_array) and lazy.shape == (N, 3)
+    np.testing.assert_array_equal(lazy.compute().toarray(), model.predict(X).toarray())
+
+
+@pytest.mark.parametrize("name", ["frame of texts", "weights and offset", "labels", "shares"])
+def test_score_computes_the_accuracy_of_all_rows(client, name):
+    """It is a number, that of the same rows in memory."""
+    model, collections, arrays = CASES[name]
+    fitted = type(model)(**model.get_params(deep=False)).fit(*arrays)
+    assert fitted.score(*collections) == pytest.approx(fitted.score(*arrays), rel=1e-13)
+
+
+# ---- Faults -------------------------------------------------------------------------------------
+
+
+@dataclass
+class Disturbed(LBFGS):
+    """A solver after whose first iteration something happens."""
+
+    event: str = ""
+
+    def minimise(self, objective, start, monitor):
+        def report(T, F):
+            if len(monitor.losses) == 1:
+                EVENTS[self.event]()
+            return False
+
+        monitor.report = report
+        return super().minimise(objective, start, monitor)
+
+
+def _kill_worker():
+    """End a worker that holds rows, and wait until the scheduler knows."""
+    client = distributed.get_client()
+    worker = next(address for address, keys in client.has_what().items() if keys)
+    client.run(_die_soon, workers=[worker])
+    while worker in client.nthreads():
+        time.sleep(0.02)
+
+
+def _die_soon(dask_worker):
+    threading.Timer(0.01, os._exit, (1,)).start()
+
+
+def _close_scheduler():
+    cluster = distributed.get_client().cluster
+    cluster.sync(cluster.scheduler.close)
+
+
+def _interrupt():
+    threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+    time.sleep(5)
+
+
+EVENTS = {
+    "nothing": lambda: None,
+    "death": _kill_worker,
+    "interrupt": _interrupt,
+    "end": _close_scheduler,
+}
+
+
+def _rows_of(number, seed, n=6_000):
+    rng = np.random.default_rng([seed, number] if seed is not None else None)
+    return rng.normal(size=(n, 4)) + rng.integers(0, 3, size=n)[:, None]
+
+
+def _drawn(seed):
+    """Rows that workers make, the same ones in each call of a partition if there is a seed."""
+    made = [dask.delayed(_rows_of)(number, seed) for number in range(4)]
+    rows = da.concatenate([da.from_delayed(part, (6_000, 4), float) for part in made])
+    return rows[:, :3], (rows[:, 3] > 1) * 1
+
+
+def test_a_worker_that_dies_costs_work_and_no_bit(client):
+    """Its partitions are made again, from their recipe, by the worker that lives."""
+    data = _drawn(seed=3)
+    quiet, disturbed = (
+        SoftmaxRegression(solver=Disturbed(event=event)).fit(*data)
+        for event in ("nothing", "death")
+    )
+    np.testing.assert_array_equal(disturbed.coef_, quiet.coef_)
+    assert disturbed.proven_ and disturbed.objective_ == quiet.objective_
+
+
+def test_partitions_that_are_others_when_made_again_are_found_out(client):
+    """What is drawn without a seed is not what was surveyed."""
+    model = SoftmaxRegression(solver=Disturbed(event="death"))
+    with pytest.raises(ValueError, match=r"partition \d .*other values in X.*random a seed"):
+        model.fit(*_drawn(seed=None))
+    assert not hasattr(model, "coef_")
+
+
+def test_what_was_scattered_and_lost_is_told(client):
+    """The scheduler cannot make it again."""
+    scattered = client.scatter([_rows_of(number, 0) for number in range(4)])
+    rows = da.concatenate(
+        [da.from_delayed(dask.delayed(of), (6_000, 4), float) for of in scattered]
+    )
+    model = SoftmaxRegression(solver=Disturbed(event="death"))
+    with pytest.raises(RuntimeError, match="scattered: make the collections from files"):
+        model.fit(rows[:, :3], (rows[:, 3] > 1) * 1)
+    for of in scattered:
+        of.release()
+
+
+def test_an_interrupt_ends_what_runs_on_the_cluster(client):
+    """Nothing is left on the workers, and the estimator stays as it was."""
+    model = SoftmaxRegression(solver=Disturbed(event="interrupt"))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(array(X), array(y))
+    assert not hasattr(model, "coef_")
+
+
+BAD = {
+    "missing": (lambda part: part.assign(b=np.nan), ValueError, "missing values in column 'b'"),
+    "text": (lambda part: part.assign(b="oak"), ValueError, "text in column 'b' \\('oak'"),
+    "column": (lambda part: part.drop(columns="c"), ValueError, r"columns \['c'\]"),
+    "order": (lambda part: part[["b", "a", "c", "d"]], ValueError, "'b' as column 0"),
+    "rows": (lambda part: part[1:], ValueError, "X has 2999 rows and y has 3000"),
+    "index": (lambda part: part[::-1], ValueError, "other rows than X, or in another order"),
+    "file": (_fails, OSError, "the disk is gone"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_partition_is_named(client, name):
+    """The error says which partition and column, and an estimator keeps its earlier fit."""
+    change, kind, message = BAD[name]
+    parts = [FRAME[start : start + ROWS] for start in range(0, N, ROWS)]
+    delayed = [dask.delayed(part) for part in parts]
+    delayed[5] = dask.delayed(change)(delayed[5])
+    table = dd.from_delayed(delayed, meta=FRAME[:0], verify_meta=False)
+    classes = dd.from_delayed(
+        [dask.delayed(pd.Series(y, name="y")[part.index]) for part in parts],
+        meta=pd.Series(y, name="y")[:0],
+    )
+    model = SoftmaxRegression().fit(FRAME, y)
+    before = dict(vars(model))
+    with pytest.raises(kind, match=message) as caught:
+        model.fit(table, classes)
+    assert caught.value.__notes__ == ["In partition 5 of X and y (the first one is 0)."]
+    assert vars(model) == before
+
+
+def test_partitions_of_y_are_of_one_kind(client):
+    """Numbers in some and texts in others are told, with the partition."""
+    mixed = da.concatenate([array(y[:ROWS].astype(object)), array(NAMES[y[ROWS:]].astype(object))])
+    with pytest.raises(ValueError, match="must be of one kind") as caught:
+        SoftmaxRegression().fit(array(X), mixed)
+    assert "partition 1" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        ((array(X), y), TypeError, "y is a numpy ndarray and X a dask Array: pass"),
+        ((X, array(y)), ValueError, "X is a numpy ndarray of 2 dimension"),
+        ((array(X[:, 0]), array(y)), ValueError, "must be a Dask DataFrame or 2D array"),
+        ((array(X), array(y[1:])), ValueError, "X has 27000 rows and y has 26999"),
+        ((frame(FRAME), frame(pd.Series(y), 5)), ValueError, "9 partitions and y has 5"),
+        ((array(X[:0]), array(y[:0])), ValueError, "X has no rows"),
+        ((array(X), array(np.zeros(N, int))), ValueError, "one class only"),
+        ((array(X), array(y), array(-WEIGHT)), ValueError, "sample_weight must be finite and >= 0"),
+        ((array(X), array(y), None, array(OFFSET[:, :2])), ValueError, "offset must have shape"),
+    ],
+)
+def test_arguments_that_do_not_fit_each_other_are_named(client, arguments, kind, message):
+    """The error says what is wrong, before any pass."""
+    with pytest.raises(kind, match=message):
+        SoftmaxRegression().fit(*arguments)
+
+
+def test_who_takes_no_collections_says_so(client):
+    """Cross-validation, streams and inference name the argument and the remedy."""
+    data = array(X), array(y)
+    model = SoftmaxRegression().fit(*data)
+    for call in (
+        SoftmaxRegressionCV().fit,
+        SoftmaxRegression().partial_fit,
+        lambda *rows: inference.infer(model, *rows),
+    ):
+        with pytest.raises(TypeError, match=r"X is a dask Array.*X\.compute\(\)"):
+            call(*data)
+
+
+def test_a_scheduler_that_is_gone_is_told():
+    """The error says whose it was, and the estimator stays as it was."""
+    model = SoftmaxRegression(solver=Disturbed(event="end"))
+    told = pytest.raises(ConnectionError, match="has lost its scheduler; nothing was fitted")
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        options = {"processes": False, "dashboard_address": ":0"}
+        own = distributed.LocalCluster(n_workers=1, threads_per_worker=1, **options)
+        with own, distributed.Client(own), told:
+            model.fit(array(X), array(y))
+    assert not hasattr(model, "coef_")
