@@ -144,13 +144,15 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Dask collection
         offset : array-like of the returned shape, default=None
 
         Returns
         -------
         scores : ndarray of shape (n_samples, n_classes), or (n_samples,)
-            One column where `coef_` has one row, for two classes.
+            One column where `coef_` has one row, for two classes. Of a Dask array, as all
+            predictions, a lazy one of the same partitions; of a Dask DataFrame a lazy DataFrame
+            with the classes as columns, or a Series, of the same index.
 
         Raises
         ------
@@ -167,7 +169,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Dask collection
         offset : array-like of the shape of `decision_function`, default=None
 
         Returns
@@ -198,7 +200,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Dask collection
         k : int
             How many, from 1 to the number of classes.
         offset : array-like of the shape of `decision_function`, default=None
@@ -239,7 +241,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Dask collection
         offset : array-like of the shape of `decision_function`, default=None
 
         Returns
@@ -261,7 +263,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Dask collection
         offset : array-like of the shape of `decision_function`, default=None
 
         Returns

@@ -68,7 +68,8 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
             Finite numbers in any units and as far from zero as may be; a column is constant only
             if all its values are equal. Over float32 the descent of `LBFGS` runs in single
             precision, Newton's steps and the certificate in double; sparse input is used as CSR;
-            other types become float64.
+            other types become float64. Or a Dask array (of CSR blocks, too) or DataFrame; y,
+            `sample_weight` and `offset` are then of the same partitions.
         y : array-like of shape (n_samples,) or (n_samples, n_classes), or sparse matrix
             Classes of any kind that have a hash, one a row and none missing: numbers, texts, dates,
             Decimals, Intervals, tuples in an array of objects. Those without an order, such as
@@ -96,6 +97,8 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
             an example and what to do about it.
         TypeError
             If `offset` is sparse, or X holds dates, durations or other objects: likewise.
+        ConnectionError, RuntimeError
+            If a Dask cluster is lost during the fit, or data that it cannot make again.
 
         Warns
         -----
@@ -110,6 +113,12 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
 
         Notes
         -----
+        Rows of Dask collections stay on the workers of the current client, encoded, until the fit
+        ends; a pass sends coefficients out, and sums come back. The optimum and its certificate are
+        those in memory, and the same partitions give the same bits on any number of workers. What
+        is lost with a worker is made again from the collection, and must be what it was. Without a
+        client Dask's default scheduler computes the rows into the memory of this process.
+
         scikit-learn's metrics, and its folds of an integer `cv`, take numbers, texts and datetime64
         alone: of other classes most metrics raise an error, while folds are not stratified; bytes
         and tuples are refused by both. `score` takes all; for the others pass ``y.astype(str)``.
@@ -148,7 +157,7 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Dask collection
         y : as in `fit`, after class probabilities also one class a row
             Classes that `fit` has not seen count as predicted wrong.
         sample_weight : as in `fit`, default=None

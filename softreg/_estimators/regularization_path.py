@@ -153,8 +153,8 @@ def regularization_path(
 
     Parameters
     ----------
-    X : array-like or sparse matrix of shape (n_samples, n_features)
-    y : array-like, as in `fit` of the estimator
+    X : array-like or sparse matrix of shape (n_samples, n_features), or Dask collection
+    y : as in `fit` of the estimator
     Cs : int or array-like of shape (n_Cs,), default=10
         Inverse strengths, > 0, also ``np.inf``; they are sorted. An integer asks for as many, as in
         `SoftmaxRegressionCV`; with `l1_ratio` above 0, from the largest C at which all coefficients
