@@ -226,6 +226,23 @@ def test_tiny_and_empty_partitions_make_no_difference(client):
     assert_same_fit(SoftmaxRegression().fit(*parts), SoftmaxRegression().fit(X[few], y[few]))
 
 
+def test_columns_of_parquet_files_keep_their_partitions(client, tmp_path):
+    """Dask would read a narrow column from several files at a time, and a wide table from one."""
+    pytest.importorskip("pyarrow")
+    wide = pd.DataFrame(np.tile(X[:1_200], 8)).rename(columns=str).assign(y=y[:1_200])
+    for start in range(0, 1_200, 50):
+        wide[start : start + 50].to_parquet(tmp_path / f"{start:04}.parquet")
+    table = dd.read_parquet(tmp_path)
+    columns, classes = table.drop(columns="y"), table["y"]
+    assert classes.optimize().npartitions < table.npartitions == 24
+    model = SoftmaxRegression().fit(columns, classes)
+    assert_same_fit(model, SoftmaxRegression().fit(wide.drop(columns="y"), wide["y"]))
+    score = model.score(wide.drop(columns="y"), wide["y"])
+    assert model.score(columns, classes) == pytest.approx(score)
+    found = columns.assign(found=model.predict(columns)).compute()
+    assert (found["found"] == wide["y"]).mean() == pytest.approx(score)
+
+
 def test_a_path_on_workers_is_that_in_memory(client):
     """Every point has the same optimum and its proof."""
     for estimator in (None, SoftmaxRegression(l1_ratio=0.5, standardize=True)):

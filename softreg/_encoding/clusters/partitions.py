@@ -85,7 +85,8 @@ def _delayed(name: str, values: Any, X: Any) -> list[Any]:
     """Return the partitions of an argument, cut as X is where both are arrays of known sizes."""
     chunks, like = getattr(values, "chunks", None), getattr(X, "chunks", None)
     if chunks is None:  # a DataFrame or Series
-        return values.to_delayed(optimize_graph=True)
+        # As it is: optimised, narrow columns of Parquet files would share partitions.
+        return values.to_delayed(optimize_graph=False)
     if values.ndim == 2 and len(chunks[1]) > 1:
         values = values.rechunk({1: -1})
     if like is not None and not np.isnan(sum(chunks[0] + like[0])):

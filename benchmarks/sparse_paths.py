@@ -15,7 +15,7 @@ which is that of a program's coefficients with their best intercepts (``_lasso.p
 coefficients alone): F less the greatest of the bounds that the program's own residuals and
 softreg's prove.
 
-    SOFTREG_DATA=folder python benchmarks/sparse.py [--sets digits nci] [--output table.md]
+    SOFTREG_DATA=folder python benchmarks/sparse_paths.py [--sets digits nci] [--output table.md]
 """
 
 from __future__ import annotations
