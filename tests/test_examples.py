@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
-OPTIONAL = ("matplotlib", "pyarrow", "rich")
+OPTIONAL = ("dask", "distributed", "matplotlib", "pyarrow", "rich")
 # pyparsing takes "error" for a wish to hear of grammars like that of matplotlib 3.8.
 pytestmark = pytest.mark.filterwarnings("ignore:::pyparsing")
 
@@ -66,7 +66,7 @@ def pictures():
     pyplot.close("all")
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "cluster.py"])
 def test_example_runs_in_a_plain_install(name):
     """It ends well without any optional package, leaves stderr empty, and its model is worth it.
 
@@ -96,6 +96,26 @@ def test_pictures_that_cannot_be_drawn_are_refused_before_any_work(name, option)
     assert option in message and 'python -m pip install "matplotlib' in message
 
 
+def test_cluster_needs_dask_and_says_so():
+    """One sentence says what to install; nothing is printed before it."""
+    done = in_plain_install("cluster.py")
+    assert (done.returncode, done.stdout) == (1, "")
+    (message,) = done.stderr.splitlines()
+    assert "dask: python -m pip install softreg[dask,parquet]" in message
+
+
+def test_cluster_ends_where_one_machine_does():
+    """Two workers of its own: the same F, and predictions of all rows in files."""
+    pytest.importorskip("distributed")
+    command = [sys.executable, "-W", "error", str(ROOT / "examples" / "cluster.py")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "frequencies alone" in done.stdout and "WARNING" not in done.stdout
+    assert "60,000 predictions were written" in done.stdout
+    assert float(done.stdout.rpartition("differs by ")[2].rstrip(".\n")) <= 1e-8
+
+
 def test_streaming_draws_its_picture(run_example, pictures, tmp_path):
     """With all packages: costs of two kinds of rows, in a file."""
     assert run_example("streaming.py", "--picture", tmp_path / "cost.png").strip()
@@ -119,7 +139,9 @@ def test_cross_validation_runs_and_draws_its_pictures(run_example, pictures, tmp
 def test_the_examples_are_there():
     """The test above runs the examples that the documents name."""
     named = {"admissions.py", "cross_validation.py", "program_choice.py", "softmax_by_hand.py"}
-    assert named | {"streaming.py", "survey.py", "topics.py", "wardrobe.py"} <= set(EXAMPLES)
+    assert named | {"cluster.py", "streaming.py", "survey.py", "topics.py", "wardrobe.py"} <= set(
+        EXAMPLES
+    )
 
 
 def test_topics_reads_the_texts_of_a_folder(run_example, tmp_path, monkeypatch):

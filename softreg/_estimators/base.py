@@ -86,7 +86,7 @@ def lazy_on_collections(method: Callable[..., Any]) -> Callable[..., Any]:
         del options["self"], options["X"]
         offset, names = options.pop("offset", None), None if options else self.classes_
         of_rows = _Prediction(predicted, fitted_alone(self), options)
-        return lazily(of_rows, X, offset, of_rows(example_row(X), None)[:0], names)
+        return lazily(of_rows, X, offset, of_rows(example_row(X), None), names)
 
     return predicted
 

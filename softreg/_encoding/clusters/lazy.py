@@ -27,16 +27,16 @@ def example_row(X: Any) -> Any:
     return pd.DataFrame(row, columns=X.columns)
 
 
-def lazily(function: OfRows, X: Any, offset: Any, empty: Any, names: NDArray | None) -> Any:
+def lazily(function: OfRows, X: Any, offset: Any, example: Any, names: NDArray | None) -> Any:
     """Return a collection of what a function makes of each partition of X and its offset.
 
-    `empty` is what it makes of no rows, (0,) or (0, q). It is an array if X is; of a DataFrame a
+    `example` is what it makes of a row, (1,) or (1, q). It is an array if X is; of a DataFrame a
     Series, or a DataFrame whose columns have these names (q,), or numbers.
     """
     if hasattr(X, "chunks"):
-        return _lazy_array(function, X, offset, empty)
-    of_frame = _OfFrame(function, empty, names)
-    meta = of_frame.indexed(empty, X._meta.index)
+        return _lazy_array(function, X, offset, example[:0])
+    meta = _as_table(example, None, names)[:0].set_axis(X._meta.index)
+    of_frame = _OfFrame(function, names, meta)
     others = [] if offset is None else [_as_frame(offset)]
     return X.map_partitions(of_frame, *others, meta=meta, align_dataframes=False)
 
@@ -102,17 +102,18 @@ class _OfFrame:
     """A function of a partition of a DataFrame, whose results get its index."""
 
     function: OfRows
-    empty: Any
     names: NDArray | None
+    empty: Any
 
     def __call__(self, X: Any, offset: Any = None) -> Any:
-        return self.indexed(self.function(X, offset) if len(X) else self.empty, X.index)
+        return _as_table(self.function(X, offset), X.index, self.names) if len(X) else self.empty
 
-    def indexed(self, values: Any, index: Any) -> Any:
-        """Return an array or CSR as a Series or DataFrame with an index."""
-        import pandas as pd
 
-        if values.ndim == 1:
-            return pd.Series(values, index=index)
-        dense = values if isinstance(values, np.ndarray) else values.toarray()
-        return pd.DataFrame(dense, index=index, columns=self.names)
+def _as_table(values: Any, index: Any, names: NDArray | None) -> Any:
+    """Return an array or CSR as a Series or DataFrame; objects that are texts are texts of it."""
+    import pandas as pd
+
+    if values.ndim == 1:
+        return pd.Series(values, index).infer_objects()
+    dense = values if isinstance(values, np.ndarray) else values.toarray()
+    return pd.DataFrame(dense, index, names).infer_objects()
