@@ -185,10 +185,7 @@ class Reader:
     def _restrictions(self, sides: list[Side], text: str) -> list[Restrictions]:
         """Return what an equation of two or more sides says; of one side, that it is zero."""
         rights = sides[1:] or [self._zero()]
-        return [
-            self._one(left.minus(right), text)
-            for left, right in zip([sides[0], *rights[:-1]], rights, strict=True)
-        ]
+        return [self._one(sides[0].minus(right), text) for right in rights]
 
     def _one(self, side: Side, text: str) -> Restrictions:
         """Return the restrictions that a side is zero, for every class that is shown."""
@@ -238,7 +235,6 @@ class Hypothesis(NamedTuple):
         length[length == 0] = 1
         by_class = (R / length[:, None]).reshape(len(R), K, -1)
         unit = (by_class - by_class.mean(axis=1, keepdims=True)).reshape(len(R), -1)
-        unit[np.linalg.norm(unit, axis=1) <= _DEPENDENT] = 0
         scaled = values / length
         triangle, order = linalg.qr(unit.T, mode="r", pivoting=True)
         rank = int((np.abs(np.diagonal(triangle)) > _DEPENDENT).sum())

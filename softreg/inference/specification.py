@@ -217,7 +217,10 @@ class Score(NamedTuple):
     information: NDArray[np.float64]
 
     def of_extra(self, first: int, n_extra: int) -> ExtraScore:
-        """Return those of `n_extra` columns from the `first` on, less what the others explain."""
+        """Return those of `n_extra` columns from the `first` on, less what the others explain.
+
+        At the optimum of the others their own score is zero.
+        """
         J, width = self.u.shape
         extra = np.arange(first, first + n_extra)
         others = np.delete(np.arange(width), extra)
@@ -230,12 +233,12 @@ class Score(NamedTuple):
         crossed = block(extra, others) / root
         inverse = linalg.pinvh(block(others, others) / np.outer(root, root), rtol=_SINGULAR)
         explained = crossed @ inverse
-        u = self.u[:, extra].ravel() - explained @ (self.u[:, others].ravel() / root)
         whole = block(extra, extra)
         left = whole - explained @ crossed.T
         unit = np.sqrt(np.diag(whole))
         unit[unit == 0] = 1
-        return ExtraScore((u / unit).reshape(J, n_extra), left / np.outer(unit, unit))
+        u = (self.u[:, extra].ravel() / unit).reshape(J, n_extra)
+        return ExtraScore(u, left / np.outer(unit, unit))
 
 
 class ExtraScore(NamedTuple):
