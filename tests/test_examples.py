@@ -81,7 +81,12 @@ def test_example_runs_in_a_plain_install(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "option"), [("cross_validation.py", "--pictures"), ("streaming.py", "--picture")]
+    ("name", "option"),
+    [
+        ("cross_validation.py", "--pictures"),
+        ("program_choice.py", "--picture"),
+        ("streaming.py", "--picture"),
+    ],
 )
 def test_pictures_that_cannot_be_drawn_are_refused_before_any_work(name, option):
     """One sentence says what to install; nothing is printed before it."""
@@ -97,6 +102,13 @@ def test_streaming_draws_its_picture(run_example, pictures, tmp_path):
     assert (tmp_path / "cost.png").stat().st_size > 0
 
 
+def test_program_choice_draws_probabilities(run_example, pictures, tmp_path):
+    """With all packages: a panel for each status, in a file; the published numbers in print."""
+    printed = run_example("program_choice.py", "--picture", tmp_path / "choice.png")
+    assert (tmp_path / "choice.png").stat().st_size > 0
+    assert "-0.05793   0.02141" in printed and "0.01714   0.002877" in printed
+
+
 def test_cross_validation_runs_and_draws_its_pictures(run_example, pictures, tmp_path):
     """Scores and coefficients against C become two files, in a folder that need not be there."""
     folder = tmp_path / "new" / "pictures"
@@ -106,8 +118,8 @@ def test_cross_validation_runs_and_draws_its_pictures(run_example, pictures, tmp
 
 def test_the_examples_are_there():
     """The test above runs the examples that the documents name."""
-    named = {"admissions.py", "cross_validation.py", "softmax_by_hand.py", "streaming.py"}
-    assert named | {"survey.py", "topics.py", "wardrobe.py"} <= set(EXAMPLES)
+    named = {"admissions.py", "cross_validation.py", "program_choice.py", "softmax_by_hand.py"}
+    assert named | {"streaming.py", "survey.py", "topics.py", "wardrobe.py"} <= set(EXAMPLES)
 
 
 def test_topics_reads_the_texts_of_a_folder(run_example, tmp_path, monkeypatch):

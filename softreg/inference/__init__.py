@@ -1,11 +1,13 @@
-"""Inference from fitted models: what each row would be predicted without it.
+"""Inference from fitted models: standard errors, tests, margins, and which rows matter.
 
->>> from sklearn.datasets import load_iris
+>>> import numpy as np
+>>> from sklearn.datasets import load_wine
 >>> from softreg import SoftmaxRegression, inference
->>> X, y = load_iris(return_X_y=True)
->>> held_out = inference.loo(SoftmaxRegression().fit(X, y), X, y)
->>> held_out.probabilities.shape, held_out.leverage.shape
-((150, 3), (150,))
+>>> X, y = load_wine(return_X_y=True, as_frame=True)
+>>> X = X[["ash", "magnesium"]]
+>>> result = inference.infer(SoftmaxRegression(C=np.inf).fit(X, y), X, y)
+>>> result.p.shape, inference.joint(result)["df"].tolist()
+((3, 2), [2, 2])
 """
 
 from softreg.inference.infer import infer

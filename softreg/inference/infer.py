@@ -111,14 +111,14 @@ def infer(
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.datasets import load_wine
     >>> from softreg import SoftmaxRegression
     >>> from softreg.inference import infer
-    >>> X, y = load_iris(return_X_y=True, as_frame=True)
-    >>> X = X[["sepal length (cm)", "sepal width (cm)"]]
+    >>> X, y = load_wine(return_X_y=True, as_frame=True)
+    >>> X = X[["ash", "magnesium"]]
     >>> result = infer(SoftmaxRegression(C=np.inf).fit(X, y), X, y)
-    >>> result.params.shape, round(result.llf, 4), result.df_model
-    ((3, 2), -55.4033, 4.0)
+    >>> result.params.index.tolist(), result.params.columns.tolist()
+    (['ash', 'magnesium', 'intercept'], [1, 2])
     """
     validation.check_estimator(
         "infer", "a fitted estimator of softreg", estimator, LinearClassifier
