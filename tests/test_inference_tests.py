@@ -209,6 +209,20 @@ def test_a_label_is_tested_by_itself():
         wald(results, "x")
 
 
+def test_coefficients_of_a_label_have_its_name():
+    """They are read as they are displayed: the label's, or those of its classes."""
+    X, y = simulated()
+    Y = pd.DataFrame({"rain": y == "a", "snow": y == "2 * a"}).astype(int)
+    result = infer(SigmoidRegression(**FREE).fit(X, Y), X, Y)["snow"]
+    assert result.params.columns.tolist() == ["snow"]
+    expected = wald(result, "x = 0.2").statistic
+    assert wald(result, "snow[x] = 0.2").statistic == pytest.approx(expected)
+    for reference, text in [(1, "0[x] = -0.2"), ("sum-to-zero", "1[x] - 0[x] = 0.2")]:
+        other = result.against(reference)
+        assert wald(other, text).statistic == pytest.approx(expected, rel=1e-9)
+    assert result.against("sum-to-zero").params.columns.tolist() == [0, 1]
+
+
 # ---- Joint tests and merged classes --------------------------------------------------------------
 
 
