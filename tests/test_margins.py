@@ -329,6 +329,18 @@ def test_penalised_fits_have_effects_and_errors_but_no_tests():
             getattr(found, name)
     assert list(found.to_frame().columns[:2]) == ["effect", "std err"]
     assert "P>|z|" not in str(found.summary())
+    assert found.conf_int().notna().all(axis=None)
+    assert predict_interval(result, X).notna().all(axis=None)
+    # Beside the posterior there are no intervals about a shrunken estimate.
+    sandwich = infer(SoftmaxRegression(C=0.1).fit(X, y), X, y, covariance="sandwich")
+    assert list(margins(sandwich, X).to_frame().columns) == ["effect", "std err"]
+    for interval in (
+        lambda: margins(sandwich, X).conf_int(),
+        lambda: predict_interval(sandwich, X),
+        lambda: average_probabilities(sandwich, X),
+    ):
+        with pytest.raises(ValueError, match="penalised"):
+            interval()
 
 
 def test_effects_that_the_data_leave_open_are_missing():

@@ -201,6 +201,12 @@ class Inference:
         """The classes that have a column, all but the reference."""
         return self.classes[self.shown_numbers]
 
+    @property
+    def shown_names(self) -> list:
+        """The names of the columns: classes, or the label for class 1 against 0."""
+        is_label = self.label is not None and self.shown_numbers.tolist() == [1]
+        return [self.label] if is_label else self.shown_classes.tolist()
+
     @cached_property
     def contrasts(self) -> sparse.csr_array:
         """The combinations of `estimate.coefficients`, raveled, that are shown, (m, K u)."""
@@ -274,18 +280,15 @@ class Inference:
         """Whether there are intervals: of penalised fits, only those of the posterior."""
         return not self.is_penalised or self.covariance_type == "hessian"
 
-    @property
-    def _shown(self) -> list:
-        """The names of the columns: classes, or the label."""
-        return self.shown_classes.tolist() if self.label is None else [self.label]
-
     def _axis(self) -> pd.MultiIndex:
-        return pd.MultiIndex.from_product([self._shown, self.terms], names=["class", "feature"])
+        return pd.MultiIndex.from_product(
+            [self.shown_names, self.terms], names=["class", "feature"]
+        )
 
     def _by_class(self, values: NDArray) -> pd.DataFrame:
         """Return a frame of values in the order of `covariance`."""
-        table = values.reshape(len(self._shown), -1).T
-        return pd.DataFrame(table, index=pd.Index(self.terms), columns=pd.Index(self._shown))
+        table = values.reshape(len(self.shown_names), -1).T
+        return pd.DataFrame(table, index=pd.Index(self.terms), columns=pd.Index(self.shown_names))
 
     @property
     def _title(self) -> str:

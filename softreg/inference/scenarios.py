@@ -45,13 +45,9 @@ class RowBlock(NamedTuple):
 
     def probabilities(self, theta: NDArray) -> NDArray[np.float64]:
         """Return the probabilities (K, m), given coefficients (K, w)."""
-        return softmax(self.scores(theta))
-
-
-def softmax(Z: NDArray) -> NDArray[np.float64]:
-    """Return the probabilities (K, m) of scores (K, m), in their place."""
-    softmax_inplace(Z[None])
-    return Z
+        Z = self.scores(theta)
+        softmax_inplace(Z[None])
+        return Z
 
 
 class Data(NamedTuple):

@@ -288,7 +288,6 @@ def likelihood_ratio(smaller: Any, larger: Any) -> TestResult:
     """
     for name, result in (("smaller", smaller), ("larger", larger)):
         covariance = _tested("likelihood_ratio", result).covariance_type
-        result.check_likelihood("likelihood ratio")
         if covariance != "hessian":
             raise ValueError(
                 f"The covariance of {name} is of the type {covariance!r}, which does not take its "
