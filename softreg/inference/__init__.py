@@ -9,7 +9,16 @@
 """
 
 from softreg.inference.infer import infer
+from softreg.inference.influence import Influence, influence
 from softreg.inference.leave_one_out import LeaveOneOut, loo
 from softreg.inference.result import Inference, MultiLabelInference
 
-__all__ = ["Inference", "LeaveOneOut", "MultiLabelInference", "infer", "loo"]
+__all__ = [
+    "Inference",
+    "Influence",
+    "LeaveOneOut",
+    "MultiLabelInference",
+    "infer",
+    "influence",
+    "loo",
+]
