@@ -242,14 +242,14 @@ class Objective:
             W, b = space.working(W, b)
         return self.centred(self.rows.coordinates.working(W, b))
 
-    def covariance(self, V: NDArray) -> NDArray[np.float64]:
+    def covariance(self, V: NDArray, with_prior: bool) -> NDArray[np.float64]:
         """Return the covariances (B, p, p) of W over b in the user's units, given those of T.
 
-        They are those of the rows' log likelihood and the penalty, score after score of a problem.
+        They are score after score of a problem; for `with_prior` see `Space`.
         """
         V = self.rows.coordinates.covariance(V)
         for space in self.spaces:
-            V = space.covariance(V)
+            V = space.covariance(V, with_prior)
         return V
 
     def open_directions(self, score: int) -> Coef:

@@ -35,10 +35,11 @@ class Space(Protocol):
         have no penalty.
         """
 
-    def covariance(self, V: NDArray) -> NDArray[np.float64]:
+    def covariance(self, V: NDArray, with_prior: bool) -> NDArray[np.float64]:
         """Return the covariances (B, p, p) of the user's W over b, given those of this space.
 
-        They are inverses of the information of the rows and the penalty, score after score.
+        They are score after score. `with_prior` says whether coefficients that no row bears on vary
+        as their penalty lets them, or else not at all.
         """
 
     def open_directions(self, inner: Coef, score: int) -> Coef:
@@ -138,9 +139,11 @@ class RowSpace:
         unidentified[self._unrotated] = inner[rank:]
         return unidentified
 
-    def covariance(self, V: NDArray) -> NDArray[np.float64]:
+    def covariance(self, V: NDArray, with_prior: bool) -> NDArray[np.float64]:
         # 1. In the span of the rows.
         covariance = covariance_of_image(V, self._from_rotated)
+        if not with_prior:
+            return covariance
         # 2. Outside of it the data say nothing: what has a penalty keeps its prior.
         B, outside = len(V), self._outside
         precision = np.broadcast_to(self._precision, self.rows.n_scores)
@@ -241,7 +244,7 @@ class IdentifiedSpace:
     def unidentified(self, inner: Mask, free: Mask) -> Mask:
         return inner | (self.null_coef != 0).any(axis=1)
 
-    def covariance(self, V: NDArray) -> NDArray[np.float64]:
+    def covariance(self, V: NDArray, with_prior: bool) -> NDArray[np.float64]:
         return V  # of combinations that are identified they are the same
 
     def open_directions(self, inner: Coef, score: int) -> Coef:

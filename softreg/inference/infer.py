@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +29,7 @@ from softreg._model.covariance import (
     user_weight,
 )
 from softreg._model.objective import Objective
+from softreg._selection.bootstrap import bootstrap_coefficients, resampled_counts
 from softreg._selection.refits import rows_in_memory
 from softreg.inference.estimate import Estimate
 from softreg.inference.result import Inference, MultiLabelInference
@@ -172,6 +174,7 @@ class _Design:
         is_likelihood = weights == "frequency"
         if covariance == "hessian" and not is_likelihood:
             covariance = "sandwich"
+        n_resamples = validation.check_integer("n_resamples", n_resamples, 2)
         return cls(covariance, is_likelihood, groups, n_resamples, random_state)
 
     def check_fits(self, estimator: LinearClassifier) -> None:
@@ -193,9 +196,7 @@ class _Design:
 
         ValueError if there are no two groups.
         """
-        if not objective.rows.in_memory:
-            raise ValueError("groups needs all rows in memory, not chunks: pass X and y.")
-        rows, column = rows_in_memory(objective), column_of(self.groups)
+        rows, column = in_memory(objective, "groups"), column_of(self.groups)
         validation.check_groups(column, rows.n)
         if missing(column).size:
             raise ValueError(f"groups has no value in row {missing(column)[0]}: give each row one.")
@@ -255,7 +256,7 @@ class _Fit:
         return cls(objective, T, inverse, n_params, llf, llnull, is_penalised, has_labels)
 
     def estimates(self, covariance: NDArray) -> list[Estimate]:
-        """Return the estimate of each problem, given covariances (B, p, p) in working coordinates.
+        """Return the estimate of each problem, given covariances (B, p, p) of W over b.
 
         Coefficients of one score, for class 1 against 0, are half of it for one and less half for
         the other.
@@ -277,22 +278,38 @@ class _Fit:
                 np.broadcast_to(unseen[problem], len(to_classes)),
             )
             for problem, (of_problem, V) in enumerate(
-                zip(by_score.T.reshape(B, q, u), objective.covariance(covariance), strict=True)
+                zip(by_score.T.reshape(B, q, u), covariance, strict=True)
             )
         ]
 
 
-def _hessian(fit: _Fit, design: _Design) -> NDArray[np.float64]:
+class _Spread(NamedTuple):
+    """How the coefficients vary.
+
+    Attributes
+    ----------
+    covariances : ndarray (B, p, p), of W over b in the user's units
+    n_groups : int or None, number of clusters
+    n_resamples : ndarray (B,) or None, number of bootstrap fits that have an optimum
+    """
+
+    covariances: NDArray[np.float64]
+    n_groups: int | None = None
+    n_resamples: NDArray[np.intp] | None = None
+
+
+def _hessian(fit: _Fit, design: _Design) -> _Spread:
     """Return the inverse information: the covariance if the model holds."""
-    return fit.inverse
+    return _Spread(fit.objective.covariance(fit.inverse, with_prior=True))
 
 
-def _sandwich(fit: _Fit, design: _Design) -> NDArray[np.float64]:
+def _sandwich(fit: _Fit, design: _Design) -> _Spread:
     """Return the covariance of independent rows, whatever their distribution."""
-    return row_sandwich(fit.objective, fit.T, fit.inverse, 1 if design.is_likelihood else 2)
+    V = row_sandwich(fit.objective, fit.T, fit.inverse, 1 if design.is_likelihood else 2)
+    return _Spread(fit.objective.covariance(V, with_prior=False))
 
 
-def _cluster(fit: _Fit, design: _Design) -> NDArray[np.float64]:
+def _cluster(fit: _Fit, design: _Design) -> _Spread:
     """Return the covariance of rows that depend on each other within groups."""
     objective, codes, count = design.group_codes(fit.objective)
     if (fit.n_params > count).any():
@@ -303,20 +320,47 @@ def _cluster(fit: _Fit, design: _Design) -> NDArray[np.float64]:
         )
     n = user_weight(objective)
     factor = count / (count - 1) * (n - 1) / (n - fit.n_params)
-    return group_sandwich(objective, fit.T, fit.inverse, codes) * factor[:, None, None]
+    V = group_sandwich(objective, fit.T, fit.inverse, codes) * factor[:, None, None]
+    return _Spread(objective.covariance(V, with_prior=False), n_groups=count)
 
 
-# (fit, design) -> covariances (B, p, p) in working coordinates.
-_COVARIANCES: dict[str, Callable[[_Fit, _Design], NDArray]] = {
+def _bootstrap(fit: _Fit, design: _Design) -> _Spread:
+    """Return the covariance of the fits to resampled rows that have an optimum."""
+    # 1. How often each row, or its group, is drawn.
+    objective, codes, n_groups = fit.objective, None, None
+    if design.groups is not None:
+        objective, codes, n_groups = design.group_codes(objective)
+    random = validation.generator_maker(design.random_state)()
+    weights = in_memory(objective, 'covariance="bootstrap"').weights
+    counts = resampled_counts(weights, random, codes, weights_are_counts=design.is_likelihood)
+    # 2. The fits.
+    fits = bootstrap_coefficients(objective, fit.T, islice(counts, design.n_resamples))
+    T, B = objective.centred(fits.coefficients), objective.problems.count
+    by_problem = T.swapaxes(1, 2).reshape(len(T), B, -1)
+    # 3. Their covariance.
+    found = fits.converged.sum(axis=0)
+    if (found < 2).any():
+        raise ValueError(
+            f"Only {found.min()} of {design.n_resamples} resamples have an optimum: in the others "
+            'a class is missing or separated. Choose covariance="hessian", or see '
+            "inference.separation."
+        )
+    V = np.array([np.cov(by_problem[fits.converged[:, b], b].T, ddof=1) for b in range(B)])
+    return _Spread(objective.covariance(V, with_prior=False), n_groups, found)
+
+
+# (fit, design) -> how the coefficients vary.
+_COVARIANCES: dict[str, Callable[[_Fit, _Design], _Spread]] = {
     "hessian": _hessian,
     "sandwich": _sandwich,
     "cluster": _cluster,
+    "bootstrap": _bootstrap,
 }
 
 
 def _inferences(estimator: LinearClassifier, fit: _Fit, design: _Design) -> list[Inference]:
     """Return the inference of each problem."""
-    covariances = _COVARIANCES[design.covariance](fit, design)
+    spread = _COVARIANCES[design.covariance](fit, design)
     rows = fit.objective.rows
     n = user_weight(fit.objective)
     n_samples = n if design.is_likelihood else np.full(len(n), float(rows.totals.n))
@@ -339,10 +383,21 @@ def _inferences(estimator: LinearClassifier, fit: _Fit, design: _Design) -> list
             llnull=float(fit.llnull[b]),
             n_samples=float(n_samples[b]),
             n_params=float(fit.n_params[b]),
+            n_groups=spread.n_groups,
+            n_resamples=None if spread.n_resamples is None else int(spread.n_resamples[b]),
             label=label,
         )
-        for b, (estimate, label) in enumerate(zip(fit.estimates(covariances), labels, strict=True))
+        for b, (estimate, label) in enumerate(
+            zip(fit.estimates(spread.covariances), labels, strict=True)
+        )
     ]
+
+
+def in_memory(objective: Objective, asked: str) -> Any:
+    """Return the rows; ValueError if they come in chunks, where what was `asked` for is not."""
+    if not objective.rows.in_memory:
+        raise ValueError(f"{asked} needs all rows in memory, not chunks: pass X and y.")
+    return rows_in_memory(objective)
 
 
 def _check_choice(name: str, value: Any, choices: list[str]) -> None:

@@ -21,7 +21,7 @@ INTERCEPT, SUM_TO_ZERO = "intercept", "sum-to-zero"
 _MEANINGS = {
     "hessian": ("inverse information", "posterior under the penalty as a Gaussian prior"),
     "sandwich": ("sandwich (HC0)", "sandwich about a shrunken estimate"),
-    "cluster": ("sandwich of clusters", "sandwich of clusters about a shrunken estimate"),
+    "cluster": ("sandwich", "sandwich about a shrunken estimate"),
     "bootstrap": ("bootstrap", "bootstrap of a shrunken estimate"),
 }
 
@@ -290,11 +290,16 @@ class Inference:
     def _header(self) -> dict[str, str]:
         """Return what the summary says of the fit."""
         to = "mean of all classes" if self.reference is None else str(self.reference)
+        errors = _MEANINGS[self.covariance_type][self.is_penalised]
+        if self.n_resamples is not None:
+            errors += f", {self.n_resamples} fits"
+        if self.n_groups is not None:
+            errors += f", {self.n_groups} clusters"
         header = {
             "Samples": f"{self.n_samples:g}",
             "Parameters": f"{self.n_params:.4g}" + " (effective)" * self.is_penalised,
             "Reference": to,
-            "Standard errors": _MEANINGS[self.covariance_type][self.is_penalised],
+            "Standard errors": errors,
             "Log likelihood": f"{self.llf:.6g}",
             "Null log likelihood": f"{self.llnull:.6g}",
             "McFadden's R squared": f"{self.prsquared:.4f}",
