@@ -152,9 +152,7 @@ def _have_replaced_columns(objective: Objective) -> Mask:
     diagonals = np.einsum("bjj->bj", grams)  # a view
     ridge = np.broadcast_to(objective.penalty.ridge, objective.shape)
     diagonals += ridge[:, :: objective.shape[1] // B].T
-    scale = objective.rows.coordinates.scale
-    diagonals[:, : len(scale)][:, np.isinf(scale)] = (
-        1  # constant columns, which have no coefficient
-    )
+    constant = np.flatnonzero(np.isinf(objective.rows.coordinates.scale))
+    diagonals[:, constant] = 1  # columns of zeros in all resamples
     least = [np.minimum(np.square(cholesky(A).diagonal()), A.diagonal()).min() for A in grams]
     return np.array(least) <= _REPLACED

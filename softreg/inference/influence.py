@@ -227,7 +227,8 @@ class _RowInfluence(PointKernel):
             # 2. The residuals, of two classes with their sign.
             squared = np.einsum("bkm,bmk->mb", slopes[:, :, cut], v)
             plain = np.einsum("bkm,bkm->mb", slopes[:, :, cut], e)
-            stretch = np.divide(squared, plain, out=np.ones_like(plain), where=plain > 0)
+            finite = (plain > 0) & np.isfinite(plain)  # elsewhere there is no leverage
+            stretch = np.divide(squared, plain, out=np.ones_like(plain), where=finite)
             sign = np.sign(e[:, 0]).T if e.shape[1] == 1 else 1.0
             out[cut, :, 2] = sign * np.sqrt(np.maximum(squared, 0))
             out[cut, :, 3] = sign * np.sqrt((deviance[:, cut] * unit[:, 0]).T * stretch)
