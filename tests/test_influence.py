@@ -240,6 +240,18 @@ def test_a_row_that_counts_twice_has_the_leverage_of_two():
     np.testing.assert_allclose(rows[20:], twice[0][20:90], rtol=1e-7)
 
 
+@pytest.mark.parametrize("size", [1e-12, 1e12])
+def test_weights_of_any_size_have_the_same_leverage(size):
+    """A weight that all rows share is a factor of their distances, and its root of residuals."""
+    X, y = overlapping()
+    expected = in_order(influence(SoftmaxRegression(**EXACT).fit(X, y), X, y))
+    weight = np.full(len(y), size)
+    rows, dfbetas = in_order(influence(SoftmaxRegression(**EXACT).fit(X, y, weight), X, y, weight))
+    factors = [1, size, np.sqrt(size), np.sqrt(size)]
+    np.testing.assert_allclose(rows, expected[0] * factors, rtol=1e-7)
+    np.testing.assert_allclose(dfbetas, expected[1] * np.sqrt(size), rtol=1e-6)
+
+
 def test_class_weights_are_weights_of_rows():
     """The same rows matter; errors are those of the sandwich, as weights count no rows."""
     X, y = overlapping()

@@ -220,8 +220,7 @@ class _RowInfluence(PointKernel):
             v = left_out_residuals(M, e)
             out[cut, :, 0] = np.maximum(np.einsum("bmkk->mb", M), 0)
             out[cut, :, 1] = np.einsum("bmk,bmkl,bml->mb", v, A, v)
-            x = np.where(np.any(s > 0, axis=0)[:, None], X[cut], 0)
-            gradients = (v * (s > 0)[..., None])[..., None] * x[:, None]
+            gradients = (v * (s > 0)[..., None])[..., None] * X[cut][:, None]
             moves = gradients.reshape(B, -1, p) @ self.effects
             out[cut, :, len(_COLUMNS) :] = moves.swapaxes(0, 1)
             # 2. The residuals, of two classes with their sign.
