@@ -45,16 +45,31 @@ class Estimate:
 
     def variance_of(self, R: NDArray) -> NDArray[np.float64]:
         """Return the variances of combinations R (m, K u), (m,); NaN if not identified."""
-        return np.where(self.identified(R), np.einsum("mp,mp->m", R @ self.covariance, R), np.nan)
+        variance = np.maximum(np.einsum("mp,mp->m", R @ self.covariance, R), 0)  # but for rounding
+        return np.where(self.identified(R), variance, np.nan)
 
     def identified(self, R: NDArray | sparse.csr_array) -> NDArray[np.bool_]:
         """Return which combinations R (m, K u) no open direction changes, (m,)."""
         if not (self.open_directions.size or self.absent.any()):
             return np.ones(R.shape[0], dtype=bool)
+        return (self.open_moves(R) == 0).all(axis=1)
+
+    def open_moves(self, R: NDArray | sparse.csr_array) -> NDArray[np.float64]:
+        """Return by how much each open direction changes combinations R (m, K u), (m, ...).
+
+        What is left of terms that cancel is zero.
+        """
         dense = R.toarray() if sparse.issparse(R) else R
         by_class = dense.reshape(len(dense), *self.coefficients.shape)
         by_class = by_class - by_class.mean(axis=1, keepdims=True)
-        moves = np.abs(by_class @ self.open_directions)
-        sizes = np.abs(by_class) @ np.abs(self.open_directions)
-        is_open = (moves > _CANCELLED * sizes).any(axis=(1, 2))
-        return ~(is_open | (by_class[:, self.absent] != 0).any(axis=(1, 2)))
+        moves = by_class @ self.open_directions
+        moves[np.abs(moves) <= _CANCELLED * (np.abs(by_class) @ np.abs(self.open_directions))] = 0
+        of_absent = by_class[:, self.absent]
+        size = np.abs(by_class).max(axis=(1, 2), initial=0, keepdims=True)
+        of_absent[np.abs(of_absent) <= _CANCELLED * size] = 0
+        return np.concatenate([part.reshape(len(dense), -1) for part in (moves, of_absent)], axis=1)
+
+    def are_identified_rows(self, x: NDArray) -> NDArray[np.bool_]:
+        """Return of which rows (x, 1), (m, u), the differences of scores are identified, (m,)."""
+        moves = np.abs(x @ self.open_directions)
+        return (moves <= _CANCELLED * (np.abs(x) @ np.abs(self.open_directions))).all(axis=1)

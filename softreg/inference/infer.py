@@ -269,7 +269,7 @@ class _Fit:
         by_score = np.vstack([W, b]) if objective.rows.coordinates.intercept else W
         u = len(by_score)
         unseen = objective.unseen_scores.reshape(B, q)
-        E = sparse.csr_array(sparse.kron(to_classes, sparse.eye_array(u)))
+        E = sparse.csr_array(sparse.kron(to_classes, sparse.eye(u)))
         return [
             Estimate(
                 to_classes @ of_problem,

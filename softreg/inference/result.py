@@ -174,8 +174,8 @@ class Inference:
         if not self.is_penalised:
             z = self._values / self._errors
             columns |= {"z": z, "P>|z|": 2 * ndtr(-np.abs(z))}
-        if self._has_intervals:
-            columns |= dict(zip(_ends(level), self._interval(level), strict=True))
+        if self.has_intervals:
+            columns |= dict(zip(interval_names(level), self._interval(level), strict=True))
         return pd.DataFrame(columns, index=self._axis())
 
     def summary(self, level: float = 0.95) -> Table:
@@ -199,7 +199,7 @@ class Inference:
     @property
     def shown_classes(self) -> NDArray:
         """The classes that have a column, all but the reference."""
-        return self.classes[self._shown_numbers]
+        return self.classes[self.shown_numbers]
 
     @cached_property
     def contrasts(self) -> sparse.csr_array:
@@ -208,8 +208,8 @@ class Inference:
         to_reference = np.full((K, K), 1 / K)
         if self.reference is not None:
             to_reference = np.tile(np.arange(K) == self.class_number(self.reference), (K, 1))
-        by_class = (np.eye(K) - to_reference)[self._shown_numbers]
-        return sparse.csr_array(sparse.kron(by_class, sparse.eye_array(len(self.terms))))
+        by_class = (np.eye(K) - to_reference)[self.shown_numbers]
+        return sparse.csr_array(sparse.kron(by_class, sparse.eye(len(self.terms))))
 
     def class_number(self, name: Any) -> int:
         """Return the place of a class; ValueError if there is none of this name."""
@@ -228,6 +228,11 @@ class Inference:
                 "zero, and tests of them would not hold their level. Fit with C=np.inf."
             )
 
+    def check_intervals(self) -> None:
+        """Raise a ValueError if there are no intervals."""
+        if not self.has_intervals:
+            self.check_unpenalised("interval with this covariance")
+
     def check_likelihood(self, what: str) -> None:
         """Raise a ValueError if `what` is no statistic of a maximised likelihood of the rows."""
         self.check_unpenalised(what)
@@ -238,7 +243,7 @@ class Inference:
             )
 
     @property
-    def _shown_numbers(self) -> NDArray[np.intp]:
+    def shown_numbers(self) -> NDArray[np.intp]:
         """The places of the classes that have a column."""
         every = np.arange(len(self.classes))
         return (
@@ -260,13 +265,13 @@ class Inference:
 
     def _interval(self, level: float) -> tuple[NDArray, NDArray]:
         """Return the ends of the intervals, in the order of `covariance`."""
-        if not self._has_intervals:
-            self.check_unpenalised("interval with this covariance")
+        self.check_intervals()
         half = -ndtri((1 - check_level(level)) / 2) * self._errors
         return self._values - half, self._values + half
 
     @property
-    def _has_intervals(self) -> bool:
+    def has_intervals(self) -> bool:
+        """Whether there are intervals: of penalised fits, only those of the posterior."""
         return not self.is_penalised or self.covariance_type == "hessian"
 
     @property
@@ -392,7 +397,7 @@ def check_level(level: float) -> float:
     return level
 
 
-def _ends(level: float) -> tuple[str, str]:
+def interval_names(level: float) -> tuple[str, str]:
     """Return the names of the ends of an interval, such as "[0.025" and "0.975]"."""
     tail = (1 - check_level(level)) / 2
     return f"[{tail:.4g}", f"{1 - tail:.4g}]"
