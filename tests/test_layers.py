@@ -101,6 +101,7 @@ PUBLIC = {
     "softreg.calibration": {"tune_thresholds"},
     "softreg.inference": {
         "Inference",
+        "Influence",
         "LeaveOneOut",
         "Margins",
         "MultiLabelInference",
@@ -108,6 +109,7 @@ PUBLIC = {
         "average_probabilities",
         "independence",
         "infer",
+        "influence",
         "joint",
         "likelihood_ratio",
         "loo",

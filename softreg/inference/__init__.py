@@ -11,6 +11,7 @@
 """
 
 from softreg.inference.infer import infer
+from softreg.inference.influence import Influence, influence
 from softreg.inference.leave_one_out import LeaveOneOut, loo
 from softreg.inference.margins import Margins, margins
 from softreg.inference.predictions import average_probabilities, predict_interval
@@ -20,6 +21,7 @@ from softreg.inference.tests import TestResult, joint, likelihood_ratio, merge_t
 
 __all__ = [
     "Inference",
+    "Influence",
     "LeaveOneOut",
     "Margins",
     "MultiLabelInference",
@@ -27,6 +29,7 @@ __all__ = [
     "average_probabilities",
     "independence",
     "infer",
+    "influence",
     "joint",
     "likelihood_ratio",
     "loo",
