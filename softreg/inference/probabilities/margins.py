@@ -15,12 +15,12 @@ from scipy.special import ndtr, ndtri
 
 from softreg._encoding import validation
 from softreg._encoding.class_values import listed
-from softreg.inference.effects import Effect
-from softreg.inference.restrictions import feature_place
+from softreg.inference.hypotheses.restrictions import feature_place
+from softreg.inference.hypotheses.tests import one_result
+from softreg.inference.probabilities.effects import Effect
+from softreg.inference.probabilities.scenarios import Data, Scenarios
 from softreg.inference.result import Inference, check_level, interval_names
-from softreg.inference.scenarios import Data, Scenarios
 from softreg.inference.table import Table
-from softreg.inference.tests import one_result
 
 # What is averaged: whether it is of log p, and per unit of log x; and what the summary calls it.
 _KINDS = {

@@ -12,11 +12,11 @@ from scipy.special import expit, logit, ndtri
 
 from softreg._encoding.class_values import listed
 from softreg._model.kernels import softmax_inplace
-from softreg.inference.effects import average_probability
 from softreg.inference.estimate import Estimate
+from softreg.inference.hypotheses.tests import one_result
+from softreg.inference.probabilities.effects import average_probability
+from softreg.inference.probabilities.scenarios import Data, RowBlock, Scenarios
 from softreg.inference.result import Inference, check_level
-from softreg.inference.scenarios import Data, RowBlock, Scenarios
-from softreg.inference.tests import one_result
 
 
 def predict_interval(

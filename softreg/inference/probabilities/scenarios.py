@@ -16,7 +16,7 @@ from softreg._encoding import validation
 from softreg._encoding.class_values import column_of, distinct_with_codes, listed, missing
 from softreg._estimators.base import read_features
 from softreg._model.kernels import softmax_inplace
-from softreg.inference.restrictions import feature_place
+from softreg.inference.hypotheses.restrictions import feature_place
 from softreg.inference.result import Inference
 
 # Half a megabyte of doubles, which stays in a core's second-level cache.

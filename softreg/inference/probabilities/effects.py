@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from softreg.inference.scenarios import RowBlock, Scenario
+from softreg.inference.probabilities.scenarios import RowBlock, Scenario
 
 
 class Average(NamedTuple):

@@ -16,7 +16,7 @@ from scipy.special import chdtrc
 from softreg._encoding import validation
 from softreg._encoding.class_values import listed
 from softreg.inference.estimate import Estimate
-from softreg.inference.restrictions import Hypothesis, feature_place, read_restrictions
+from softreg.inference.hypotheses.restrictions import Hypothesis, feature_place, read_restrictions
 from softreg.inference.result import Inference, MultiLabelInference
 
 # Adjustments for several tests at a time.

@@ -25,9 +25,9 @@ from softreg._estimators.base import (
 from softreg._estimators.optimum import optimum_at, posed
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
+from softreg.inference.hypotheses.tests import TestResult
 from softreg.inference.infer import infer
 from softreg.inference.result import Inference
-from softreg.inference.tests import TestResult
 
 # What `independence` notes where there is no p-value, or one to be read with care.
 _NO_FIT = "the fit without this class did not converge: its classes are separated"
