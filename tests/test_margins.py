@@ -518,3 +518,16 @@ def test_levels_lie_between_zero_and_one(level):
     for function in (predict_interval, average_probabilities):
         with pytest.raises(ValueError, match="level must be between 0 and 1"):
             function(result, X, level=level)
+
+
+def test_columns_far_from_zero_have_the_same_intervals_and_margins():
+    """Adding ten million to columns of deviation one changes nothing but the intercept."""
+    random = np.random.default_rng(0)
+    X = random.normal(size=(300, 3))
+    y = (X @ random.normal(size=(3, 3)) + random.gumbel(size=(300, 3))).argmax(axis=1)
+    far = X + 1e7
+    near, shifted = (infer(SoftmaxRegression(C=np.inf).fit(Z, y), Z, y) for Z in (far - 1e7, far))
+    np.testing.assert_allclose(
+        predict_interval(shifted, far), predict_interval(near, far - 1e7), rtol=1e-6
+    )
+    np.testing.assert_allclose(margins(shifted, far).bse, margins(near, far - 1e7).bse, rtol=1e-6)

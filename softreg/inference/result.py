@@ -36,7 +36,8 @@ class Inference:
 
     Attributes
     ----------
-    estimate : Estimate, what all of it is made of
+    centred : Estimate of features less their centres, what all of it is made of
+    centre : ndarray (u,), the centres of the features, about their means, and 0 for an intercept
     classes : ndarray of shape (n_classes,)
     features : tuple of the names of the columns, "x0", "x1", ... where they have none
     has_intercept : bool
@@ -53,7 +54,8 @@ class Inference:
     label : the label, of a multi-label model; its classes are 0 and 1
     """
 
-    estimate: Estimate
+    centred: Estimate
+    centre: NDArray[np.float64]
     classes: NDArray
     features: tuple
     has_intercept: bool
@@ -68,6 +70,11 @@ class Inference:
     n_groups: int | None = None
     n_resamples: int | None = None
     label: Any = None
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """The estimate of the features themselves."""
+        return self.centred.from_zero(self.centre)
 
     # ---- Coefficients and their errors ----------------------------------------------------------
 
