@@ -40,7 +40,7 @@ def main():
     print("\nses by likelihood ratio:", likelihood_ratio(fitted(X[["write"]], y), result))
     print(f"Log likelihood {result.llf:.2f}, of frequencies alone {result.llnull:.2f}.")
     heading("What a point of write, or another ses, changes on average")
-    print(margins(result, X).summary())
+    print(margins(result, X, dummies={"ses": ["ses_middle", "ses_high"]}).summary())
     heading("Probabilities by ses and write, with intervals of 95 %")
     print(probabilities(result, range(30, 71, 20)).round(2).to_string())
     if args.picture is not None:

@@ -150,6 +150,17 @@ def test_columns_that_repeat_others_leave_the_scores_of_the_fit_without_them():
     np.testing.assert_allclose(*scores, atol=1e-6)
 
 
+def test_a_constant_column_is_left_out():
+    """It has no coefficient in the fit, and the others are those of the fit without it."""
+    X, y = overlapping(n=200)
+    A, counts = np.column_stack([X, np.full(200, 3.0)]), drawn(200, 3)
+    W, b, converged = fits_to(counts, SoftmaxRegression(np.inf).fit(A, y), A, y)
+    expected = fits_to(counts, SoftmaxRegression(np.inf).fit(X, y), X, y)
+    assert converged.all() and (W[:, -1] == 0).all()
+    np.testing.assert_allclose(W[:, :-1], expected[0], atol=1e-7)
+    np.testing.assert_allclose(b, expected[1], atol=1e-7)
+
+
 # ---- Resamples without an optimum ---------------------------------------------------------------
 
 
@@ -179,19 +190,23 @@ def without(rows, n=60):
     return 1.0 - np.isin(np.arange(n), rows)
 
 
+INF, NO_INTERCEPT = {"C": np.inf}, {"C": np.inf, "fit_intercept": False}
+
+
 @pytest.mark.parametrize(
-    ("data", "rows", "C"),
+    ("data", "rows", "options"),
     [
-        pytest.param(with_a_rare_class, RARE, np.inf, id="a class is missing"),
-        pytest.param(with_a_rare_class, RARE, 1.0, id="a class is missing under a penalty"),
-        pytest.param(with_a_rare_value, FLAGGED[:1], np.inf, id="a column separates"),
-        pytest.param(with_a_rare_value, FLAGGED, np.inf, id="a column is constant"),
+        pytest.param(with_a_rare_class, RARE, INF, id="a class is missing"),
+        pytest.param(with_a_rare_class, RARE, {"C": 1.0}, id="a class is missing under a penalty"),
+        pytest.param(with_a_rare_value, FLAGGED[:1], INF, id="a column separates"),
+        pytest.param(with_a_rare_value, FLAGGED, INF, id="a column is constant"),
+        pytest.param(with_a_rare_value, FLAGGED, NO_INTERCEPT, id="a column is zero"),
     ],
 )
-def test_resamples_without_one_optimum_are_marked_and_spoil_no_others(data, rows, C):
+def test_resamples_without_one_optimum_are_marked_and_spoil_no_others(data, rows, options):
     """Between two others, which are as they are alone."""
     X, y = data()
-    model, fine = SoftmaxRegression(C).fit(X, y), np.stack([without([5]), without([31, 32])])
+    model, fine = SoftmaxRegression(**options).fit(X, y), np.stack([without([5]), without([31])])
     alone = fits_to(fine, model, X, y)
     assert alone[2].all()
     W, b, converged = fits_to([fine[0], without(rows), fine[1]], model, X, y)
@@ -202,11 +217,12 @@ def test_resamples_without_one_optimum_are_marked_and_spoil_no_others(data, rows
 
 @pytest.mark.parametrize("data", [with_a_rare_class, with_a_rare_value])
 def test_resamples_none_of_which_has_an_optimum_are_marked(data):
-    """Those that lack the same rows, by themselves."""
+    """Those that lack the same rows, by themselves: before a step."""
     X, y = data()
     rows = RARE if data is with_a_rare_class else FLAGGED
-    model = SoftmaxRegression(np.inf).fit(X, y)
-    assert not fits_to([without(rows), 2 * without(rows)], model, X, y)[2].any()
+    model, threads = SoftmaxRegression(np.inf).fit(X, y), Threads(1)
+    fits = fits_to([without(rows), 2 * without(rows)], model, X, y, threads=threads)
+    assert not fits[2].any() and threads.passes < 10
 
 
 def test_under_a_penalty_a_constant_column_has_an_optimum():

@@ -140,6 +140,18 @@ def test_names_may_be_any_text(text, terms, value):
     assert wald(result, text).statistic == pytest.approx(expected.statistic, rel=1e-12)
 
 
+def test_a_number_by_itself_is_no_feature():
+    """Columns named 1 and 2 are read within brackets alone: elsewhere they are numbers."""
+    X, y = simulated()
+    result = fitted(X.set_axis(["1", "2", "x", "z"], axis=1), y)
+    R = np.zeros((1, 10))
+    R[0, [1, 6]] = 3, -1  # the second column's coefficients of "a" and "b[x], c"
+    expected = wald(result, R, [1]).statistic
+    assert wald(result, "3 * a[2] - b[x], c[2] = 1").statistic == pytest.approx(expected)
+    with pytest.raises(ValueError, match="restricts no coefficient"):
+        wald(result, "2 = 1")
+
+
 @pytest.mark.parametrize("reference", [0, 3, "sum-to-zero"])
 def test_tests_between_classes_do_not_depend_on_the_reference(of_election, reference):
     """Equations of differences, joint tests and merged classes, whatever the contrasts are to."""
@@ -197,6 +209,20 @@ def test_a_label_is_tested_by_itself():
         wald(results, "x")
 
 
+def test_coefficients_of_a_label_have_its_name():
+    """They are read as they are displayed: the label's, or those of its classes."""
+    X, y = simulated()
+    Y = pd.DataFrame({"rain": y == "a", "snow": y == "2 * a"}).astype(int)
+    result = infer(SigmoidRegression(**FREE).fit(X, Y), X, Y)["snow"]
+    assert result.params.columns.tolist() == ["snow"]
+    expected = wald(result, "x = 0.2").statistic
+    assert wald(result, "snow[x] = 0.2").statistic == pytest.approx(expected)
+    for reference, text in [(1, "0[x] = -0.2"), ("sum-to-zero", "1[x] - 0[x] = 0.2")]:
+        other = result.against(reference)
+        assert wald(other, text).statistic == pytest.approx(expected, rel=1e-9)
+    assert result.against("sum-to-zero").params.columns.tolist() == [0, 1]
+
+
 # ---- Joint tests and merged classes --------------------------------------------------------------
 
 
@@ -215,10 +241,16 @@ def test_joint_tests_are_those_of_all_classes(of_election, theirs):
     assert joined.loc["status", "statistic"] == pytest.approx(theirs_of(theirs, R), rel=1e-5)
 
 
+TABLES = [joint, merge_test]
+
+
 @pytest.mark.parametrize(("adjust", "method"), [("holm", "holm"), ("bh", "fdr_bh")])
 def test_statsmodels_gives_the_same_adjusted_p_values(of_election, adjust, method):
     """Of joint tests and of all pairs of classes, as its multipletests has them."""
-    for found in (joint(of_election, adjust=adjust), merge_test(of_election, adjust=adjust)):
+    X, y = simulated()
+    noise = fitted(X, np.roll(y, 50))  # y of other rows: p-values of any size
+    tables = [test(result, adjust=adjust) for test in TABLES for result in (of_election, noise)]
+    for found in tables:
         expected = multipletests(found["p"], method=method)[1]
         np.testing.assert_allclose(found["p_adjusted"], expected, rtol=1e-12)
 
@@ -366,6 +398,16 @@ def test_units_of_columns_do_not_change_score_tests():
     np.testing.assert_allclose(found.loc["joint", "statistic"], expected["statistic"], rtol=1e-6)
 
 
+def test_weights_may_have_any_size():
+    """Weights of 2^60 rows make the statistic 2^60 times as large; float32 is as good."""
+    X, y = simulated()
+    few, extra = X[["x", "-x"]].astype(np.float32), X[["x - y"]]
+    model = SoftmaxRegression(**FREE).fit(few, y)
+    expected = score_test(model, few.astype(float), y, extra).loc["joint", "statistic"]
+    heavy = score_test(model, few, y, extra, np.full(len(y), 2.0**60)).loc["joint", "statistic"]
+    assert heavy == pytest.approx(2.0**60 * expected, rel=1e-6)
+
+
 def test_columns_that_add_nothing_have_no_score_test():
     """A constant, and a combination of columns of X, have df 0 and no p."""
     X, y = simulated()
@@ -412,6 +454,17 @@ def test_independence_is_hausman_and_mcfaddens_statistic(election):
         else:
             assert row["p"] == pytest.approx(stats.chi2.sf(row["statistic"], df), rel=1e-9)
     assert (found["statistic"] < 0).any() and (found["statistic"] > 0).any()
+
+
+def test_independence_counts_weights_as_rows(election):
+    """Weights 1 and 2 give what rows once and twice give."""
+    X, y = election[0][["selfLR", "age"]], election[1].replace({1: 0, 2: 0, 4: 5})
+    weight = 1 + np.arange(len(y)) % 2
+    rows = np.repeat(np.arange(len(y)), weight)
+    found = independence(SoftmaxRegression(**FREE).fit(X, y, weight), X, y, weight)
+    X, y = X.iloc[rows], y.iloc[rows]
+    expected = independence(SoftmaxRegression(**FREE).fit(X, y), X, y)
+    np.testing.assert_allclose(found["statistic"], expected["statistic"], rtol=1e-4)
 
 
 @pytest.mark.parametrize("with_offset", [False, True])

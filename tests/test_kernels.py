@@ -16,7 +16,9 @@ from softreg._model.block_kernels import (
     CoordinateHessian,
     CurvatureGram,
     CurvatureProduct,
+    GradientProducts,
     GramProduct,
+    GroupGradients,
     InterceptHessian,
     LargestLeverage,
     LargestMove,
@@ -62,6 +64,8 @@ def kernels_of(objective, T, D):
         GramProduct(np.eye(len(T), 2)),
         LargestRemainder(np.eye(len(T), 2), np.ones(len(T))),
         LargestMove(V),
+        GradientProducts(link, U, 2),
+        GroupGradients(link, U, np.arange(rows.n) % 3, 3),
     ]
     functions = [gram_sum, problem_gram_sum]
     by_name = {type(kernel).__name__: kernel for kernel in kernels}

@@ -107,6 +107,7 @@ PUBLIC = {
     "softreg.calibration": {"tune_thresholds"},
     "softreg.inference": {
         "Inference",
+        "Influence",
         "LeaveOneOut",
         "Margins",
         "MultiLabelInference",
@@ -114,6 +115,7 @@ PUBLIC = {
         "average_probabilities",
         "independence",
         "infer",
+        "influence",
         "joint",
         "likelihood_ratio",
         "loo",

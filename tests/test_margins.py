@@ -329,6 +329,18 @@ def test_penalised_fits_have_effects_and_errors_but_no_tests():
             getattr(found, name)
     assert list(found.to_frame().columns[:2]) == ["effect", "std err"]
     assert "P>|z|" not in str(found.summary())
+    assert found.conf_int().notna().all(axis=None)
+    assert predict_interval(result, X).notna().all(axis=None)
+    # Beside the posterior there are no intervals about a shrunken estimate.
+    sandwich = infer(SoftmaxRegression(C=0.1).fit(X, y), X, y, covariance="sandwich")
+    assert list(margins(sandwich, X).to_frame().columns) == ["effect", "std err"]
+    for interval in (
+        lambda: margins(sandwich, X).conf_int(),
+        lambda: predict_interval(sandwich, X),
+        lambda: average_probabilities(sandwich, X),
+    ):
+        with pytest.raises(ValueError, match="penalised"):
+            interval()
 
 
 def test_effects_that_the_data_leave_open_are_missing():
@@ -506,3 +518,16 @@ def test_levels_lie_between_zero_and_one(level):
     for function in (predict_interval, average_probabilities):
         with pytest.raises(ValueError, match="level must be between 0 and 1"):
             function(result, X, level=level)
+
+
+def test_columns_far_from_zero_have_the_same_intervals_and_margins():
+    """Adding ten million to columns of deviation one changes nothing but the intercept."""
+    random = np.random.default_rng(0)
+    X = random.normal(size=(300, 3))
+    y = (X @ random.normal(size=(3, 3)) + random.gumbel(size=(300, 3))).argmax(axis=1)
+    far = X + 1e7
+    near, shifted = (infer(SoftmaxRegression(C=np.inf).fit(Z, y), Z, y) for Z in (far - 1e7, far))
+    np.testing.assert_allclose(
+        predict_interval(shifted, far), predict_interval(near, far - 1e7), rtol=1e-6
+    )
+    np.testing.assert_allclose(margins(shifted, far).bse, margins(near, far - 1e7).bse, rtol=1e-6)

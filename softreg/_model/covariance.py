@@ -25,15 +25,15 @@ from softreg._model.block_kernels import GradientProducts, GroupGradients
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, PerProblem
 
-# In standard errors; a default fit ends about a thousandth of one from the optimum, which one step
-# takes off.
-_NEGLIGIBLE_MOVE, _MOST_STEPS = 1e-6, 5
+# In standard errors; a default fit ends about a thousandth of one from the optimum, which two steps
+# take off.
+_NEGLIGIBLE_MOVE, _MOST_STEPS = 1e-9, 5
 
 
 def settled(objective: Objective, T: Coef) -> tuple[Coef, NDArray[np.float64]]:
     """Return the optimum near T (width, K), and the inverse information there, (B, p, p).
 
-    By Newton's steps, until the last one moved all coefficients together by less than a millionth
+    By Newton's steps, until the last one moved all coefficients together by less than a billionth
     of their standard errors. The information is S H in the user's weights, with the Hessians H of
     F; ValueError if it is singular, to rounding.
     """

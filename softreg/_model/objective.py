@@ -242,14 +242,23 @@ class Objective:
         return self.centred(self.rows.coordinates.working(W, b))
 
     def covariance(self, V: NDArray, with_prior: bool) -> NDArray[np.float64]:
-        """Return the covariances (B, p, p) of W over b in the user's units, given those of T.
+        """Return the covariances (B, p, p) of W over b + centre' W, given those of T.
 
-        They are score after score of a problem; for `with_prior` see `Space`.
+        W and b are in the user's units, centres those of `user_centre`; score after score of a
+        problem. For `with_prior` see `Space`.
         """
         V = self.rows.coordinates.covariance(V)
         for space in self.spaces:
             V = space.covariance(V, with_prior)
         return V
+
+    @property
+    def user_centre(self) -> NDArray[np.float64]:
+        """Centres of the user's features, (d,), from which scores depend on T to full precision."""
+        centre = self.rows.coordinates.centre
+        for space in self.spaces:
+            centre = space.user_centre(centre)
+        return centre
 
     def open_directions(self, score: int) -> Coef:
         """Return directions (u, r) of a score's W over b that the data leave open.

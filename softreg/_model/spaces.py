@@ -36,11 +36,14 @@ class Space(Protocol):
         """
 
     def covariance(self, V: NDArray, with_prior: bool) -> NDArray[np.float64]:
-        """Return the covariances (B, p, p) of the user's W over b, given those of this space.
+        """Return the covariances (B, p, p) of the user's W over b + centre' W, given this space's.
 
-        They are score after score. `with_prior` says whether coefficients that no row bears on vary
-        as their penalty lets them, or else not at all.
+        Centres are those of `user_centre`. They are score after score. `with_prior` says whether
+        coefficients that no row bears on vary as their penalty lets them, or else not at all.
         """
+
+    def user_centre(self, inner: NDArray) -> NDArray[np.float64]:
+        """Return the centres of the user's features, (d,), given those of this space's."""
 
     def open_directions(self, inner: Coef, score: int) -> Coef:
         """Return directions (u, r) of a score's W over b that the data leave open.
@@ -141,17 +144,28 @@ class RowSpace:
 
     def covariance(self, V: NDArray, with_prior: bool) -> NDArray[np.float64]:
         # 1. In the span of the rows.
-        covariance = covariance_of_image(V, self._from_rotated)
+        rotated = self._from_rotated.copy()
+        if self.rows.coordinates.intercept:
+            rotated[-1] = np.eye(rotated.shape[1])[-1]
+        covariance = covariance_of_image(V, rotated)
         if not with_prior:
             return covariance
         # 2. Outside of it the data say nothing: what has a penalty keeps its prior.
-        B, outside = len(V), self._outside
+        B, d = len(V), len(self.Q)
+        outside, u = self._outside[:d], len(rotated)
         precision = np.broadcast_to(self._precision, self.rows.n_scores)
         variance = np.divide(1, precision, out=np.zeros(len(precision)), where=precision > 0)
-        blocks = covariance.reshape(B, len(precision) // B, len(outside), -1, len(outside))
-        diagonal_blocks = np.einsum("bkikj->bkij", blocks)  # a view
+        blocks = covariance.reshape(B, len(precision) // B, u, -1, u)
+        diagonal_blocks = np.einsum("bkikj->bkij", blocks)[..., :d, :d]  # a view
         diagonal_blocks += variance.reshape(B, -1, 1, 1) * (outside @ outside.T)
         return covariance
+
+    def user_centre(self, inner: NDArray) -> NDArray[np.float64]:
+        rank, centre = self.Q.shape[1], self.centre.copy()
+        shift, rotated = self.Q @ inner[:rank], self.unit > 0
+        centre[rotated] += shift[rotated] / self.unit[rotated]
+        centre[self._unrotated] = inner[rank:]
+        return centre
 
     def open_directions(self, inner: Coef, score: int) -> Coef:
         # Rotated columns of zeros are outside of the span.
@@ -246,6 +260,9 @@ class IdentifiedSpace:
 
     def covariance(self, V: NDArray, with_prior: bool) -> NDArray[np.float64]:
         return V  # of combinations that are identified they are the same
+
+    def user_centre(self, inner: NDArray) -> NDArray[np.float64]:
+        return inner
 
     def open_directions(self, inner: Coef, score: int) -> Coef:
         if score not in self.scores:

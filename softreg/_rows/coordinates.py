@@ -195,9 +195,12 @@ class Coordinates:
             L[:-1, -1] = -self.centre / self.scale
         return L
 
-    def covariance(self, V: NDArray) -> NDArray:
-        """Return the covariances (B, p, p) of W over b, given those of T, score after score."""
-        return covariance_of_image(V, self.matrix().T)
+    def covariance(self, V: NDArray) -> NDArray[np.float64]:
+        """Return the covariances (B, p, p) of W over b + centre' W, given those of T.
+
+        They are score after score. Those of b itself would lose digits where centres are far.
+        """
+        return covariance_of_image(V, np.diag(self._unit[:, 0]))
 
     def squares(self, diagonal: NDArray) -> NDArray:
         """Return sum_i x~_i^2 (width,), given sum_i (x_i, 1)^2 of columns whose sum is zero."""

@@ -135,10 +135,11 @@ class _NewtonStep:
         leverage = np.empty((B, m))
         for cut in slices(m, -(-m * max(p, K * K // B) // self.values_at_once)):
             with np.errstate(over="ignore", invalid="ignore"):  # of rows that weigh nothing
-                A = _quadratic_forms(X[cut], self.inverses, self.runs)
+                A = quadratic_forms(X[cut], self.inverses, self.runs)
             A[s[:, cut] == 0] = 0
-            M = s[:, cut, None, None] * _curvature_times(self.link, P[:, cut], A)
-            Z[:, cut] += _score_changes(A, M, R[:, cut])
+            M = s[:, cut, None, None] * curvature_times(self.link, P[:, cut], A)
+            changes = A @ left_out_residuals(M, R[:, cut].reshape(B, K // B, -1))[..., None]
+            Z[:, cut] += changes[..., 0].swapaxes(1, 2).reshape(len(Z), -1)
             leverage[:, cut] = np.einsum("bmkk->bm", M)
         return np.concatenate([Z, leverage]).T
 
@@ -315,7 +316,7 @@ class _ScoresByOwnFit:
         return Z if block.offset is None else Z + block.offset
 
 
-def _quadratic_forms(X: NDArray, inverses: NDArray, runs: tuple[Run, ...]) -> NDArray:
+def quadratic_forms(X: NDArray, inverses: NDArray, runs: tuple[Run, ...]) -> NDArray:
     """Return A of rows X (m, width), (B, m, q, q): A[k, l] = x' (H^-1)[k, l] x.
 
     `inverses` (B, p, p) have the features of `runs`, score after score.
@@ -336,16 +337,17 @@ def _quadratic_forms(X: NDArray, inverses: NDArray, runs: tuple[Run, ...]) -> ND
     return A
 
 
-def _curvature_times(link: Link, P: Scores, A: NDArray) -> NDArray:
+def curvature_times(link: Link, P: Scores, A: NDArray) -> NDArray:
     """Return h A, (B, m, q, q), of A in that shape and probabilities P (K, m)."""
     columns = np.ascontiguousarray(A.transpose(3, 0, 2, 1))
     products = [link.curvature_product(P, column.reshape(P.shape)) for column in columns]
     return np.reshape(products, columns.shape).transpose(1, 3, 2, 0)
 
 
-def _score_changes(A: NDArray, M: NDArray, R: Scores) -> NDArray:
-    """Return A (I - M)^-1 R, (K, m), of A and M (B, m, q, q) and weighted residuals R (K, m)."""
-    B, m, q, _ = A.shape
-    residuals = R.reshape(B, q, m).swapaxes(1, 2)[..., None]
-    changes = A @ np.linalg.solve(np.eye(q) - _MOST_LEVERAGE * M, residuals)
-    return changes[..., 0].swapaxes(1, 2).reshape(R.shape)
+def left_out_residuals(M: NDArray, R: NDArray) -> NDArray[np.float64]:
+    """Return (I - M)^-1 r, (B, m, q), of M (B, m, q, q) and weighted residuals R (B, q, m).
+
+    These are about the residuals of rows at their scores by the fits without them.
+    """
+    residuals = R.swapaxes(1, 2)[..., None]
+    return np.linalg.solve(np.eye(R.shape[1]) - _MOST_LEVERAGE * M, residuals)[..., 0]

@@ -10,16 +10,18 @@
 ((3, 2), [2, 2])
 """
 
+from softreg.inference.hypotheses.specification import independence, score_test
+from softreg.inference.hypotheses.tests import TestResult, joint, likelihood_ratio, merge_test, wald
 from softreg.inference.infer import infer
+from softreg.inference.influence import Influence, influence
 from softreg.inference.leave_one_out import LeaveOneOut, loo
-from softreg.inference.margins import Margins, margins
-from softreg.inference.predictions import average_probabilities, predict_interval
+from softreg.inference.probabilities.margins import Margins, margins
+from softreg.inference.probabilities.predictions import average_probabilities, predict_interval
 from softreg.inference.result import Inference, MultiLabelInference
-from softreg.inference.specification import independence, score_test
-from softreg.inference.tests import TestResult, joint, likelihood_ratio, merge_test, wald
 
 __all__ = [
     "Inference",
+    "Influence",
     "LeaveOneOut",
     "Margins",
     "MultiLabelInference",
@@ -27,6 +29,7 @@ __all__ = [
     "average_probabilities",
     "independence",
     "infer",
+    "influence",
     "joint",
     "likelihood_ratio",
     "loo",

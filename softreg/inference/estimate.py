@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ _CANCELLED = 1e-8
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """Coefficients of K classes in the user's units, u each: features, then any intercept.
+    """Coefficients of K classes, u each: of features in the user's units, then any intercept.
 
     Adding the same to all classes changes no probability: coefficients add up to zero over the
     classes, and combinations of them are those of their deviations from that mean.
@@ -31,6 +32,21 @@ class Estimate:
     covariance: NDArray[np.float64]
     open_directions: NDArray[np.floating]
     absent: NDArray[np.bool_]
+
+    def from_zero(self, centre: NDArray) -> Estimate:
+        """Return the estimate of features themselves, given that of features less centres (u,).
+
+        Intercepts are then the scores where features are 0.
+        """
+        from_centre = np.eye(len(centre))
+        from_centre[-1] -= centre
+        of_all: Any = sparse.csr_array(sparse.kron(sparse.eye(len(self.coefficients)), from_centre))
+        return replace(
+            self,
+            coefficients=self.coefficients @ from_centre.T,
+            covariance=of_all @ (of_all @ self.covariance).T,
+            open_directions=from_centre @ self.open_directions,
+        )
 
     def values(self, R: NDArray | sparse.csr_array) -> NDArray[np.float64]:
         """Return the combinations R (m, K u) of coefficients, (m,); NaN if not identified."""
@@ -73,3 +89,13 @@ class Estimate:
         """Return of which rows (x, 1), (m, u), the differences of scores are identified, (m,)."""
         moves = np.abs(x @ self.open_directions)
         return (moves <= _CANCELLED * (np.abs(x) @ np.abs(self.open_directions))).all(axis=1)
+
+
+def at_centre(W: NDArray, centre: NDArray) -> NDArray[np.float64]:
+    """Return coefficients (u, r) of features less centres (u,), given those of features.
+
+    An intercept, whose centre is 0, becomes the score at the centres.
+    """
+    centred = W.astype(float)
+    centred[-1] += centre @ W
+    return centred

@@ -31,7 +31,7 @@ from softreg._model.covariance import (
 from softreg._model.objective import Objective
 from softreg._selection.bootstrap import bootstrap_coefficients, resampled_counts
 from softreg._selection.refits import rows_in_memory
-from softreg.inference.estimate import Estimate
+from softreg.inference.estimate import Estimate, at_centre
 from softreg.inference.result import Inference, MultiLabelInference
 
 # So many numbers of covariances are held: 2 GB.
@@ -255,8 +255,16 @@ class _Fit:
         has_labels = not (objective.link.exclusive or is_pair)
         return cls(objective, T, inverse, n_params, llf, llnull, is_penalised, has_labels)
 
+    @property
+    def centre(self) -> NDArray[np.float64]:
+        """The centres of the features in the user's units, and 0 for an intercept, (u,)."""
+        centre = self.objective.user_centre
+        return np.append(centre, np.zeros(int(self.objective.rows.coordinates.intercept)))
+
     def estimates(self, covariance: NDArray) -> list[Estimate]:
-        """Return the estimate of each problem, given covariances (B, p, p) of W over b.
+        """Return the estimate of each problem, given covariances (B, p, p).
+
+        They are those of centred features.
 
         Coefficients of one score, for class 1 against 0, are half of it for one and less half for
         the other.
@@ -268,13 +276,13 @@ class _Fit:
         W, b = objective.coefficients(self.T)
         by_score = np.vstack([W, b]) if objective.rows.coordinates.intercept else W
         u = len(by_score)
-        unseen = objective.unseen_scores.reshape(B, q)
+        unseen, centre = objective.unseen_scores.reshape(B, q), self.centre
         E = sparse.csr_array(sparse.kron(to_classes, sparse.eye(u)))
         return [
             Estimate(
-                to_classes @ of_problem,
+                to_classes @ at_centre(of_problem.T, centre).T,
                 E @ (E @ V).T,
-                objective.open_directions(problem * q),
+                at_centre(objective.open_directions(problem * q), centre),
                 np.broadcast_to(unseen[problem], len(to_classes)),
             )
             for problem, (of_problem, V) in enumerate(
@@ -288,7 +296,7 @@ class _Spread(NamedTuple):
 
     Attributes
     ----------
-    covariances : ndarray (B, p, p), of W over b in the user's units
+    covariances : ndarray (B, p, p), as of `Objective.covariance`
     n_groups : int or None, number of clusters
     n_resamples : ndarray (B,) or None, number of bootstrap fits that have an optimum
     """
@@ -371,7 +379,8 @@ def _inferences(estimator: LinearClassifier, fit: _Fit, design: _Design) -> list
         classes, labels = np.array([0, 1]), estimator.classes_.tolist()
     return [
         Inference(
-            estimate=estimate,
+            centred=estimate,
+            centre=fit.centre,
             classes=classes,
             features=features,
             has_intercept=rows.coordinates.intercept,

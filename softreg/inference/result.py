@@ -36,7 +36,8 @@ class Inference:
 
     Attributes
     ----------
-    estimate : Estimate, what all of it is made of
+    centred : Estimate of features less their centres, what all of it is made of
+    centre : ndarray (u,), the centres of the features, about their means, and 0 for an intercept
     classes : ndarray of shape (n_classes,)
     features : tuple of the names of the columns, "x0", "x1", ... where they have none
     has_intercept : bool
@@ -53,7 +54,8 @@ class Inference:
     label : the label, of a multi-label model; its classes are 0 and 1
     """
 
-    estimate: Estimate
+    centred: Estimate
+    centre: NDArray[np.float64]
     classes: NDArray
     features: tuple
     has_intercept: bool
@@ -68,6 +70,11 @@ class Inference:
     n_groups: int | None = None
     n_resamples: int | None = None
     label: Any = None
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """The estimate of the features themselves."""
+        return self.centred.from_zero(self.centre)
 
     # ---- Coefficients and their errors ----------------------------------------------------------
 
@@ -201,6 +208,12 @@ class Inference:
         """The classes that have a column, all but the reference."""
         return self.classes[self.shown_numbers]
 
+    @property
+    def shown_names(self) -> list:
+        """The names of the columns: classes, or the label for class 1 against 0."""
+        is_label = self.label is not None and self.shown_numbers.tolist() == [1]
+        return [self.label] if is_label else self.shown_classes.tolist()
+
     @cached_property
     def contrasts(self) -> sparse.csr_array:
         """The combinations of `estimate.coefficients`, raveled, that are shown, (m, K u)."""
@@ -274,18 +287,15 @@ class Inference:
         """Whether there are intervals: of penalised fits, only those of the posterior."""
         return not self.is_penalised or self.covariance_type == "hessian"
 
-    @property
-    def _shown(self) -> list:
-        """The names of the columns: classes, or the label."""
-        return self.shown_classes.tolist() if self.label is None else [self.label]
-
     def _axis(self) -> pd.MultiIndex:
-        return pd.MultiIndex.from_product([self._shown, self.terms], names=["class", "feature"])
+        return pd.MultiIndex.from_product(
+            [self.shown_names, self.terms], names=["class", "feature"]
+        )
 
     def _by_class(self, values: NDArray) -> pd.DataFrame:
         """Return a frame of values in the order of `covariance`."""
-        table = values.reshape(len(self._shown), -1).T
-        return pd.DataFrame(table, index=pd.Index(self.terms), columns=pd.Index(self._shown))
+        table = values.reshape(len(self.shown_names), -1).T
+        return pd.DataFrame(table, index=pd.Index(self.terms), columns=pd.Index(self.shown_names))
 
     @property
     def _title(self) -> str:

@@ -58,8 +58,10 @@ def _identified_in_scores(
     V, left_out = rows.kept(("null vectors", free.tobytes(), rows.coordinates), make)
     if not left_out.size:
         return objective, T
-    null = rows.coordinates.coefficients(V)
-    space = IdentifiedSpace.from_null_vectors(*null, left_out, scores)
+    W, b = rows.coordinates.coefficients(V)
+    terms = np.abs(rows.coordinates.centre) @ np.abs(W) + np.abs(V[len(W) :]).sum(axis=0)
+    b[np.abs(b) <= _CANCELLED * terms] = 0  # no part of the intercept in it, but for rounding
+    space = IdentifiedSpace.from_null_vectors(W, b, left_out, scores)
     penalty = objective.penalty.fixing(left_out, scores)
     W, b = space.working(*rows.coordinates.coefficients(T))
     fixed = replace(objective, penalty=penalty, spaces=(space, *objective.spaces))

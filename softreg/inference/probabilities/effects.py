@@ -1,8 +1,8 @@
 """Effects of features on average probabilities, and their derivatives in the coefficients.
 
-Scores are z = theta x~ + o, theta (K, w), with x~ = (x, 1) where there is an intercept. What is
-averaged over rows, with weights whose sum is one, is an array (K, r) for K classes; its Jacobian
-is (K, r, K, w).
+Scores are z = theta x~ + o, theta (K, w), with x~ = (x - centre, 1) where there is an intercept.
+What is averaged over rows, with weights whose sum is one, is an array (K, r) for K classes; its
+Jacobian is (K, r, K, w).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from softreg.inference.scenarios import RowBlock, Scenario
+from softreg.inference.probabilities.scenarios import RowBlock, Scenario
 
 
 class Average(NamedTuple):
@@ -73,7 +73,7 @@ class Effect(NamedTuple):
         x, P = block.x, block.probabilities(theta)
         weight = np.repeat(block.weight[:, None], len(features), axis=1)
         if self.per_log:
-            weight *= x[:, features]
+            weight *= x[:, features] + block.centre[features]
         t = theta[:, None, features] - P.T @ theta[:, features]
         if self.of_log:
             self._add_log_slopes_inplace(total, block, P, t, weight, features)
@@ -113,8 +113,8 @@ class Effect(NamedTuple):
         """Add the difference between x_j = 1 and 0, the variable's other columns being 0."""
         for value, sign in ((1.0, 1.0), (0.0, -1.0)):
             x = block.x.copy()
-            x[:, variable] = 0
-            x[:, j] = value
+            x[:, variable] = -block.centre[variable]
+            x[:, j] += value
             part = block._replace(x=x, weight=sign * block.weight)
             if self.of_log:
                 add_log_probabilities_inplace(total, part, theta, j)

@@ -122,11 +122,16 @@ class Reader:
     def __init__(self, result: Inference) -> None:
         self.result = result
         self.rows = [str(name) for name in result.terms]
-        self.classes = [str(name) for name in listed(result.classes)]
-        for kind, names in (("classes", self.classes), ("features", self.rows)):
-            if len(set(names)) < len(names):
+        self.classes = [str(name) for name in result.shown_names]
+        self.numbers = result.shown_numbers.tolist()
+        if result.label is None:
+            hidden = np.setdiff1d(np.arange(len(result.classes)), self.numbers)
+            self.classes += [str(name) for name in listed(result.classes[hidden])]
+            self.numbers += hidden.tolist()
+        for kind, texts in (("classes", self.classes), ("features", self.rows)):
+            if len(set(texts)) < len(texts):
                 raise ValueError(
-                    f"Some {kind} read alike, {validation.shown(names)}: pass the restrictions as "
+                    f"Some {kind} read alike, {validation.shown(texts)}: pass the restrictions as "
                     "a matrix over result.covariance."
                 )
 
@@ -137,9 +142,8 @@ class Reader:
         every: dict[str, tuple[int | None, int]] = {
             name: (None, j) for j, name in rows if not re.fullmatch(_NUMBER, name)
         }
-        return every | {
-            f"{label}[{name}]": (k, j) for k, label in enumerate(self.classes) for j, name in rows
-        }
+        classes = list(zip(self.classes, self.numbers, strict=True))
+        return every | {f"{label}[{name}]": (k, j) for label, k in classes for j, name in rows}
 
     @cached_property
     def _term(self) -> re.Pattern:
@@ -170,7 +174,7 @@ class Reader:
 
     def _zero(self) -> Side:
         w = len(self.rows)
-        return Side(np.zeros((len(self.classes), w)), np.zeros(w), 0.0)
+        return Side(np.zeros((len(self.result.classes), w)), np.zeros(w), 0.0)
 
     def _add(self, sides: list[Side], term: re.Match, sign: float) -> None:
         """Add a term to the last side of an equation."""
@@ -185,10 +189,7 @@ class Reader:
     def _restrictions(self, sides: list[Side], text: str) -> list[Restrictions]:
         """Return what an equation of two or more sides says; of one side, that it is zero."""
         rights = sides[1:] or [self._zero()]
-        return [
-            self._one(left.minus(right), text)
-            for left, right in zip([sides[0], *rights[:-1]], rights, strict=True)
-        ]
+        return [self._one(sides[0].minus(right), text) for right in rights]
 
     def _one(self, side: Side, text: str) -> Restrictions:
         """Return the restrictions that a side is zero, for every class that is shown."""
@@ -198,7 +199,7 @@ class Reader:
         R = side.R[shown].ravel()[None]
         if side.every.any():
             R = R + np.kron(np.eye(len(shown)), side.every)
-            names = [f"{text} ({self.classes[k]})" for k in shown]
+            names = [f"{text} ({name})" for name in self.result.shown_names]
         return Restrictions(R, np.full(len(R), -side.constant), names, text)
 
     def _unknown(self, text: str, position: int) -> str:
@@ -238,7 +239,6 @@ class Hypothesis(NamedTuple):
         length[length == 0] = 1
         by_class = (R / length[:, None]).reshape(len(R), K, -1)
         unit = (by_class - by_class.mean(axis=1, keepdims=True)).reshape(len(R), -1)
-        unit[np.linalg.norm(unit, axis=1) <= _DEPENDENT] = 0
         scaled = values / length
         triangle, order = linalg.qr(unit.T, mode="r", pivoting=True)
         rank = int((np.abs(np.diagonal(triangle)) > _DEPENDENT).sum())

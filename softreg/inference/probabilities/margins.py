@@ -15,12 +15,12 @@ from scipy.special import ndtr, ndtri
 
 from softreg._encoding import validation
 from softreg._encoding.class_values import listed
-from softreg.inference.effects import Effect
-from softreg.inference.restrictions import feature_place
+from softreg.inference.hypotheses.restrictions import feature_place
+from softreg.inference.hypotheses.tests import one_result
+from softreg.inference.probabilities.effects import Effect
+from softreg.inference.probabilities.scenarios import Data, Scenarios
 from softreg.inference.result import Inference, check_level, interval_names
-from softreg.inference.scenarios import Data, Scenarios
 from softreg.inference.table import Table
-from softreg.inference.tests import one_result
 
 # What is averaged: whether it is of log p, and per unit of log x; and what the summary calls it.
 _KINDS = {
@@ -44,7 +44,7 @@ class Margins:
     bse : DataFrame
         Their standard errors: posterior deviations or others, as those of the `Inference`.
     jacobian : ndarray of shape (n_effects, n_coefficients)
-        Derivatives of the effects in ``result.estimate.coefficients.ravel()``; effects in the order
+        Derivatives of the effects in ``result.centred.coefficients.ravel()``; effects in the order
         of `covariance`.
     result : Inference
         What they are margins of.
@@ -73,7 +73,7 @@ class Margins:
     @cached_property
     def covariance(self) -> pd.DataFrame:
         """The covariance of the effects, class and then the rows of `effects` on both axes."""
-        V, axis = self.result.estimate.covariance_of(self.jacobian), self._axis
+        V, axis = self.result.centred.covariance_of(self.jacobian), self._axis
         return pd.DataFrame(V, index=axis, columns=axis)
 
     def conf_int(self, level: float = 0.95) -> pd.DataFrame:
@@ -220,12 +220,12 @@ def margins(
     scenarios = Scenarios.from_user(checked, data, at, by)
     of_log, per_log, meaning = _KINDS[kind]
     effect = Effect(of_log, per_log, _dummies(checked, data.X, dummies))
-    theta, d = checked.estimate.coefficients, len(checked.features)
+    theta, d = checked.centred.coefficients, len(checked.features)
     averages = [effect.average(scenario, theta, d) for scenario in scenarios.cases]
     value = np.concatenate([average.value for average in averages], axis=1)
     jacobian = np.concatenate([average.jacobian for average in averages], axis=1)
     jacobian = jacobian.reshape(-1, theta.size)
-    variance = checked.estimate.variance_of(jacobian).reshape(value.shape)
+    variance = checked.centred.variance_of(jacobian).reshape(value.shape)
     index, columns = scenarios.axis(list(checked.features)), listed(checked.classes)
     known = np.where(np.isnan(variance), np.nan, value)
     return Margins(

@@ -16,7 +16,7 @@ from softreg._encoding import validation
 from softreg._encoding.class_values import column_of, distinct_with_codes, listed, missing
 from softreg._estimators.base import read_features
 from softreg._model.kernels import softmax_inplace
-from softreg.inference.restrictions import feature_place
+from softreg.inference.hypotheses.restrictions import feature_place
 from softreg.inference.result import Inference
 
 # Half a megabyte of doubles, which stays in a core's second-level cache.
@@ -30,28 +30,26 @@ class RowBlock(NamedTuple):
 
     Attributes
     ----------
-    x : ndarray (m, w), the features, and a 1 where there is an intercept
+    x : ndarray (m, w), the features less their centres, and a 1 where there is an intercept
+    centre : ndarray (w,), the centres, and 0 for the intercept
     offset : ndarray (K, m), or 0.0
     weight : ndarray (m,); those of all blocks of a scenario sum to one
     """
 
     x: NDArray[np.float64]
+    centre: NDArray[np.float64]
     offset: NDArray[np.float64] | float
     weight: NDArray[np.float64]
 
     def scores(self, theta: NDArray) -> NDArray[np.float64]:
-        """Return the scores (K, m), given coefficients (K, w)."""
+        """Return the scores (K, m), given coefficients (K, w) of centred features."""
         return theta @ self.x.T + self.offset
 
     def probabilities(self, theta: NDArray) -> NDArray[np.float64]:
         """Return the probabilities (K, m), given coefficients (K, w)."""
-        return softmax(self.scores(theta))
-
-
-def softmax(Z: NDArray) -> NDArray[np.float64]:
-    """Return the probabilities (K, m) of scores (K, m), in their place."""
-    softmax_inplace(Z[None])
-    return Z
+        Z = self.scores(theta)
+        softmax_inplace(Z[None])
+        return Z
 
 
 class Data(NamedTuple):
@@ -62,13 +60,13 @@ class Data(NamedTuple):
     X : ndarray or CSR (m, d)
     offset : ndarray (m, K) or None
     weight : ndarray (m,), with sum one
-    has_intercept : bool
+    centre : ndarray (w,), the centres of the features, and 0 for an intercept
     """
 
     X: Any
     offset: NDArray | None
     weight: NDArray[np.float64]
-    has_intercept: bool
+    centre: NDArray[np.float64]
 
     @classmethod
     def from_user(cls, result: Inference, X: Any, sample_weight: Any, offset: Any) -> Data:
@@ -80,7 +78,7 @@ class Data(NamedTuple):
             checked = np.stack([-checked / 2, checked / 2], axis=1)
         weight = validation.check_sample_weight(sample_weight, n)
         weight = np.ones(n) if weight is None else weight
-        return cls(X, checked, weight, result.has_intercept)._of_weight_one("sample_weight")
+        return cls(X, checked, weight, result.centre)._of_weight_one("sample_weight")
 
     def take(self, rows: NDArray, name: str) -> Data:
         """Return some of the rows, which are `name` in errors."""
@@ -89,7 +87,7 @@ class Data(NamedTuple):
             X=self.X[rows], offset=offset, weight=self.weight[rows]
         )._of_weight_one(f"sample_weight of {name}")
 
-    def centre(self, at: str) -> Data:
+    def at_point(self, at: str) -> Data:
         """Return one row: the weighted "mean" or "median" of each column, and the mean offset."""
         X, weight = self.X, self.weight
         if at == "mean":
@@ -103,15 +101,15 @@ class Data(NamedTuple):
     def blocks(self, values: Mapping[int, float]) -> Iterator[RowBlock]:
         """Yield the rows, block by block, with some columns' values replaced."""
         (m, d), is_sparse = self.X.shape, bool(sparse.issparse(self.X))
-        step = max(1, _BLOCK_VALUES // (d + self.has_intercept))
+        step = max(1, _BLOCK_VALUES // len(self.centre))
         for rows in (slice(start, start + step) for start in range(0, m, step)):
             part = self.X[rows]
-            x = np.ones((part.shape[0], d + self.has_intercept))
+            x = np.ones((part.shape[0], len(self.centre)))
             x[:, :d] = part.toarray() if is_sparse else part
             for j, value in values.items():
                 x[:, j] = value
             offset = 0.0 if self.offset is None else self.offset[rows].T
-            yield RowBlock(x, offset, self.weight[rows])
+            yield RowBlock(x - self.centre, self.centre, offset, self.weight[rows])
 
     def _of_weight_one(self, name: str) -> Data:
         total = self.weight.sum()
@@ -174,7 +172,7 @@ class Scenarios(NamedTuple):
         cases = [
             Scenario((*label, *values), rows, dict(zip(given, values, strict=True)))
             for label, part in groups
-            for rows in [part.centre(at) if centred else part]
+            for rows in [part.at_point(at) if centred else part]
             for values in product(*given.values())
         ]
         return cls(names, cases)

@@ -12,11 +12,11 @@ from scipy.special import expit, logit, ndtri
 
 from softreg._encoding.class_values import listed
 from softreg._model.kernels import softmax_inplace
-from softreg.inference.effects import average_probability
 from softreg.inference.estimate import Estimate
+from softreg.inference.hypotheses.tests import one_result
+from softreg.inference.probabilities.effects import average_probability
+from softreg.inference.probabilities.scenarios import Data, RowBlock, Scenarios
 from softreg.inference.result import Inference, check_level
-from softreg.inference.scenarios import Data, RowBlock, Scenarios
-from softreg.inference.tests import one_result
 
 
 def predict_interval(
@@ -69,7 +69,7 @@ def predict_interval(
     (True, (178, 9))
     """
     checked = one_result("predict_interval", result)
-    data, estimate = Data.from_user(checked, X, None, offset), checked.estimate
+    data, estimate = Data.from_user(checked, X, None, offset), checked.centred
     parts = [_logits(block, estimate) for block in data.blocks({})]
     logits, errors = (np.concatenate(part) for part in zip(*parts, strict=True))
     index = X.index if hasattr(X, "columns") else pd.RangeIndex(len(logits))
@@ -125,11 +125,11 @@ def average_probabilities(
     checked = one_result("average_probabilities", result)
     data = Data.from_user(checked, X, sample_weight, offset)
     scenarios = Scenarios.from_user(checked, data, at, by)
-    theta = checked.estimate.coefficients
+    theta = checked.centred.coefficients
     averages = [average_probability(scenario, theta) for scenario in scenarios.cases]
     P = np.stack([average.value[:, 0] for average in averages])
     jacobian = np.stack([average.jacobian[:, 0] for average in averages]).reshape(-1, theta.size)
-    variance = checked.estimate.variance_of(jacobian).reshape(P.shape)
+    variance = checked.centred.variance_of(jacobian).reshape(P.shape)
     with np.errstate(divide="ignore", invalid="ignore"):  # of averages that are 0 to rounding
         error = np.sqrt(variance) / (P * (1 - P))
     return _intervals(checked, logit(P), error, level, scenarios.axis([]))

@@ -16,7 +16,7 @@ from scipy.special import chdtrc
 from softreg._encoding import validation
 from softreg._encoding.class_values import listed
 from softreg.inference.estimate import Estimate
-from softreg.inference.restrictions import Hypothesis, feature_place, read_restrictions
+from softreg.inference.hypotheses.restrictions import Hypothesis, feature_place, read_restrictions
 from softreg.inference.result import Inference, MultiLabelInference
 
 # Adjustments for several tests at a time.
@@ -288,7 +288,6 @@ def likelihood_ratio(smaller: Any, larger: Any) -> TestResult:
     """
     for name, result in (("smaller", smaller), ("larger", larger)):
         covariance = _tested("likelihood_ratio", result).covariance_type
-        result.check_likelihood("likelihood ratio")
         if covariance != "hessian":
             raise ValueError(
                 f"The covariance of {name} is of the type {covariance!r}, which does not take its "

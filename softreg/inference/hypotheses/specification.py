@@ -25,9 +25,9 @@ from softreg._estimators.base import (
 from softreg._estimators.optimum import optimum_at, posed
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
+from softreg.inference.hypotheses.tests import TestResult
 from softreg.inference.infer import infer
 from softreg.inference.result import Inference
-from softreg.inference.tests import TestResult
 
 # What `independence` notes where there is no p-value, or one to be read with care.
 _NO_FIT = "the fit without this class did not converge: its classes are separated"
@@ -121,9 +121,9 @@ def score_test(
         ridge = Ridge.none(joined.shape[1])
         objective = Objective.in_working_coordinates(sample.encoding.link, rows, ridge).in_double()
         W = np.concatenate([estimator._dense_coef.T, np.zeros((n_extra, rows.n_scores))])
-        scores = _scores(objective, objective.working(W, estimator.intercept_))
+        derivatives = _derivatives(objective, objective.working(W, estimator.intercept_))
     first = data.shape[1]
-    tables = [_score_table(score.of_extra(first, n_extra), names) for score in scores]
+    tables = [_score_table(one.unexplained(first, n_extra), names) for one in derivatives]
     if len(tables) == 1:
         return tables[0]
     return pd.concat(dict(zip(listed(estimator.classes_), tables, strict=True)), names=["label"])
@@ -204,21 +204,24 @@ def independence(
     return pd.DataFrame(list(found.values()), index, ["statistic", "df", "p", "note"])
 
 
-class Score(NamedTuple):
-    """The log-likelihood's score and information in J contrasts of the classes.
+class Derivatives(NamedTuple):
+    """The log likelihood's gradient and information in J contrasts of the classes.
 
     Attributes
     ----------
-    u : ndarray (J, width)
+    gradient : ndarray (J, width)
     information : ndarray (J, width, J, width)
     """
 
-    u: NDArray[np.float64]
+    gradient: NDArray[np.float64]
     information: NDArray[np.float64]
 
-    def of_extra(self, first: int, n_extra: int) -> ExtraScore:
-        """Return those of `n_extra` columns from the `first` on, less what the others explain."""
-        J, width = self.u.shape
+    def unexplained(self, first: int, n_extra: int) -> Unexplained:
+        """Return those of `n_extra` columns from the `first` on, less what the others explain.
+
+        At the optimum of the others their own gradient is zero.
+        """
+        J, width = self.gradient.shape
         extra = np.arange(first, first + n_extra)
         others = np.delete(np.arange(width), extra)
 
@@ -230,57 +233,50 @@ class Score(NamedTuple):
         crossed = block(extra, others) / root
         inverse = linalg.pinvh(block(others, others) / np.outer(root, root), rtol=_SINGULAR)
         explained = crossed @ inverse
-        u = self.u[:, extra].ravel() - explained @ (self.u[:, others].ravel() / root)
         whole = block(extra, extra)
         left = whole - explained @ crossed.T
         unit = np.sqrt(np.diag(whole))
         unit[unit == 0] = 1
-        return ExtraScore((u / unit).reshape(J, n_extra), left / np.outer(unit, unit))
+        u = (self.gradient[:, extra].ravel() / unit).reshape(J, n_extra)
+        return Unexplained(u, left / np.outer(unit, unit))
 
 
-class ExtraScore(NamedTuple):
-    """Score and information of m columns, in units of the roots of their whole information.
+class Unexplained(NamedTuple):
+    """Gradient and information in m columns, in units of the roots of their whole information.
 
     Attributes
     ----------
-    u : ndarray (J, m)
+    gradient : ndarray (J, m)
     information : ndarray (J m, J m), what the fitted columns leave of it
     """
 
-    u: NDArray[np.float64]
+    gradient: NDArray[np.float64]
     information: NDArray[np.float64]
 
     def test(self, columns: NDArray) -> TestResult:
         """Return the test of some columns."""
-        places = np.arange(self.u.size).reshape(self.u.shape)[:, columns].ravel()
+        places = np.arange(self.gradient.size).reshape(self.gradient.shape)[:, columns].ravel()
         information = self.information[np.ix_(places, places)]
-        statistic, df, _ = _quadratic_form(self.u.ravel()[places], information)
+        statistic, df, _ = _quadratic_form(self.gradient.ravel()[places], information)
         return TestResult.from_chi2(statistic, df, "Score test")
 
 
-def _scores(objective: Objective, T: NDArray) -> list[Score]:
-    """Return the score and information of each problem at T (width, K)."""
+def _derivatives(objective: Objective, T: NDArray) -> list[Derivatives]:
+    """Return the gradient and information of each problem at T (width, K)."""
     (_, G), H = objective.value_and_gradient(T), objective.hessian(T)
     (width, K), B = T.shape, objective.problems.count
-    J = K // B
-    contrasts = linalg.helmert(J) if J > 1 else np.ones((1, 1))
-    weight = objective.problem_weight * objective.rows.totals.weight_unit
-    u = np.einsum("ck,wbk,b->bcw", contrasts, -G.reshape(width, B, J), weight)
-    information = np.einsum(
-        "ck,bkvlw,el,b->bcvew",
-        contrasts,
-        H.reshape(B, J, width, J, width),
-        contrasts,
-        weight,
-        optimize=True,
-    )
-    return [Score(*parts) for parts in zip(u, information, strict=True)]
+    q, weight = K // B, objective.problem_weight * objective.rows.totals.weight_unit
+    contrasts = linalg.helmert(q) if q > 1 else np.ones((1, 1))
+    gradient = np.einsum("ck,wbk,b->bcw", contrasts, -G.reshape(width, B, q), weight)
+    H = np.einsum("bkvlw,b->bkvlw", H.reshape(B, q, width, q, width), weight)
+    information = np.einsum("ck,bkvlw,el->bcvew", contrasts, H, contrasts, optimize=True)
+    return [Derivatives(*parts) for parts in zip(gradient, information, strict=True)]
 
 
-def _score_table(score: ExtraScore, names: list) -> pd.DataFrame:
+def _score_table(left: Unexplained, names: list) -> pd.DataFrame:
     """Return the tests of each column, and of all jointly."""
     m = len(names)
-    tests = [score.test(np.array([j])) for j in range(m)] + [score.test(np.arange(m))]
+    tests = [left.test(np.array([j])) for j in range(m)] + [left.test(np.arange(m))]
     rows = [(test.statistic, test.df, test.p) for test in tests]
     return pd.DataFrame(rows, pd.Index([*names, "joint"]), ["statistic", "df", "p"])
 

@@ -1,0 +1,1 @@
+"""Tests of coefficients, and of what a fit leaves out."""

@@ -1,0 +1,1 @@
+"""Probabilities: what features change in them, and how sure they are."""
