@@ -27,7 +27,7 @@ from softreg import (
     regularization_path,
 )
 from softreg._encoding.clusters.placement import GROUP_ROWS, groups_of, placed
-from softreg._rows.cluster import ExactSum
+from softreg._rows.arrays import ExactSum
 from softreg.solvers import LBFGS, MiniBatch
 
 dask = pytest.importorskip("dask")

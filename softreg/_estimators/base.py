@@ -10,9 +10,8 @@ import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial, wraps
-from inspect import signature
+from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -34,7 +33,7 @@ from softreg._encoding.answers import (
     two_class_scores,
 )
 from softreg._encoding.class_values import has_columns
-from softreg._encoding.clusters.lazy import example_row, lazily
+from softreg._encoding.clusters.lazy import lazy_on_collections, unfitted_alone
 from softreg._encoding.clusters.partitions import (
     check_in_memory,
     current_client,
@@ -72,36 +71,6 @@ class Strength(NamedTuple):
 
     C: NDArray[np.float64]
     l1_ratio: NDArray[np.float64]
-
-
-def lazy_on_collections(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Have a prediction of a Dask collection be one of the same partitions, not computed yet."""
-
-    @wraps(method)
-    def predicted(self: LinearClassifier, X: Any, *args: Any, **kwargs: Any) -> Any:
-        if not is_collection(X):
-            return method(self, X, *args, **kwargs)
-        check_is_fitted(self)
-        options = {**signature(method).bind(self, X, *args, **kwargs).arguments}
-        del options["self"], options["X"]
-        offset, names = options.pop("offset", None), None if options else self.classes_
-        of_rows = _Prediction(predicted, fitted_alone(self), options)
-        return lazily(of_rows, X, offset, of_rows(example_row(X), None), names)
-
-    return predicted
-
-
-@dataclass(frozen=True, eq=False)
-class _Prediction:
-    """What a method of a fitted model, with some options, makes of rows."""
-
-    method: Callable[..., Any]
-    model: LinearClassifier
-    options: dict[str, Any]
-
-    def __call__(self, X: Any, offset: Any) -> Any:
-        """Return the predictions of some rows, with their offset."""
-        return self.method(self.model, X, offset=offset, **self.options)
 
 
 class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
@@ -516,17 +485,6 @@ def read_features(
     reader = copy.copy(estimator)
     data = reader._validated(X, reset=reset)
     return data, feature_attributes(reader)
-
-
-def unfitted_alone(estimator: LinearClassifier) -> LinearClassifier:
-    """Return an unfitted copy without callbacks, to be sent to another process."""
-    return type(estimator)(**estimator.get_params(deep=False))
-
-
-def fitted_alone(estimator: LinearClassifier) -> LinearClassifier:
-    """Return a copy without callbacks, to be sent to another process."""
-    fitted = {name: value for name, value in vars(estimator).items() if name[-1] == "_"}
-    return unfitted_alone(estimator)._with_attributes(fitted)
 
 
 def feature_attributes(estimator: LinearClassifier) -> dict[str, Any]:

@@ -13,12 +13,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from softreg._encoding import penalty_checks, validation
 from softreg._encoding.answers import Encoding
-from softreg._encoding.clusters.lazy import computed_parts
+from softreg._encoding.clusters.lazy import computed_parts, fitted_alone
 from softreg._encoding.clusters.partitions import is_collection
 from softreg._estimators.base import (
     LinearClassifier,
     Strength,
-    fitted_alone,
     has_intercept,
     monitor_of,
     opened_sample,

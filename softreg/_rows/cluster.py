@@ -21,7 +21,7 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg._rows.arrays import Places, Store
+from softreg._rows.arrays import ExactSum, Places, Store
 from softreg._rows.base import (
     Chance,
     RowKernel,
@@ -42,55 +42,6 @@ _LARGEST_IN_TASK = 2**20
 # Rows are kept on a shelf as they were seen in the latest passes: in double and in single
 # precision, each with all scores and with some.
 _MOST_VIEWS = 4
-
-
-class ExactSum:
-    """The sum of tuples of numbers and arrays, the same bits in whichever order they come.
-
-    Each is held in three doubles that hardly overlap, 159 bits: exact as long as terms are within
-    2^90 or so of each other. Shewchuk (1997), "Adaptive precision floating-point arithmetic",
-    Discrete and Computational Geometry 18, 305-363, theorem 7 (two-sum) and section 2.3.
-
-    Attributes
-    ----------
-    terms : list of [high, middle, low], one a number or array; empty: nothing was added
-    """
-
-    def __init__(self) -> None:
-        self.terms: list[list[NDArray]] = []
-
-    def add(self, values: Iterable) -> None:
-        """Add a tuple of numbers and arrays."""
-        arrays = [np.asarray(value, dtype=float) for value in values]
-        if not self.terms:
-            self.terms = [[np.zeros_like(array) for _ in range(3)] for array in arrays]
-        with np.errstate(over="ignore", invalid="ignore"):  # inf and nan stay what they are
-            for term, carried in zip(self.terms, arrays, strict=True):
-                for place in range(3):
-                    term[place], carried = _two_sum(term[place], carried)
-
-    def merge(self, other: ExactSum) -> None:
-        """Add what another sum holds."""
-        for place in range(3 if other.terms else 0):
-            self.add([term[place] for term in other.terms])
-
-    def rounded(self) -> tuple:
-        """Return the sum in doubles."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            return tuple(_rounded(*term) for term in self.terms)
-
-
-def _two_sum(a: NDArray, b: NDArray) -> tuple[NDArray, NDArray]:
-    """Return a + b rounded, and what rounding has lost."""
-    total = a + b
-    of_b = total - a
-    return total, (a - (total - of_b)) + (b - of_b)
-
-
-def _rounded(high: NDArray, middle: NDArray, low: NDArray) -> NDArray:
-    middle, low = _two_sum(middle, low)
-    total, middle = _two_sum(high, middle)
-    return np.where(np.isfinite(total), total + (middle + low), high)[()]
 
 
 # ---- On the workers -----------------------------------------------------------------------------

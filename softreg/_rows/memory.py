@@ -304,10 +304,6 @@ class MemoryRows(PickledByFields, Rows):
         Y, weight, offset = self._terms(rows)
         return self.replaced(X=self.X[rows], Y=Y, weight=weight, offset=offset)
 
-    def with_weight(self) -> Self:
-        """Return the rows that have weight."""
-        return self if len(self.places) == self.n else self.take_rows(self.places)
-
     def _terms(self, rows: Places | slice) -> RowTerms:
         """Return the targets, weights and offsets of some rows."""
         weight = None if self.weight is None else self.weight[rows]

@@ -4,15 +4,66 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
+from inspect import signature
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 
-from softreg._encoding.clusters.partitions import check_same_rows, noting_partition, partitions
+from softreg._encoding.clusters.partitions import (
+    check_same_rows,
+    is_collection,
+    noting_partition,
+    partitions,
+)
 
 # What a function makes of the X and the offset of some rows: an array or CSR, a row for each.
 OfRows = Callable[[Any, Any], Any]
+
+
+def lazy_on_collections(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a prediction of a Dask collection be one of the same partitions, not computed yet."""
+
+    @wraps(method)
+    def predicted(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
+        if not is_collection(X):
+            return method(self, X, *args, **kwargs)
+        check_is_fitted(self)
+        options = {**signature(method).bind(self, X, *args, **kwargs).arguments}
+        del options["self"], options["X"]
+        offset, names = options.pop("offset", None), None if options else self.classes_
+        of_rows = _Prediction(predicted, fitted_alone(self), options)
+        return lazily(of_rows, X, offset, of_rows(example_row(X), None), names)
+
+    return predicted
+
+
+@dataclass(frozen=True, eq=False)
+class _Prediction:
+    """What a method of a fitted model, with some options, makes of rows."""
+
+    method: Callable[..., Any]
+    model: Any
+    options: dict[str, Any]
+
+    def __call__(self, X: Any, offset: Any) -> Any:
+        """Return the predictions of some rows, with their offset."""
+        return self.method(self.model, X, offset=offset, **self.options)
+
+
+def unfitted_alone(estimator: Any) -> Any:
+    """Return an unfitted copy without callbacks, to be sent to another process."""
+    return type(estimator)(**estimator.get_params(deep=False))
+
+
+def fitted_alone(estimator: Any) -> Any:
+    """Return a copy without callbacks, to be sent to another process."""
+    fitted = {name: value for name, value in vars(estimator).items() if name[-1] == "_"}
+    alone = unfitted_alone(estimator)
+    vars(alone).update(fitted)
+    return alone
 
 
 def example_row(X: Any) -> Any:

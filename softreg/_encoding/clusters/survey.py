@@ -192,7 +192,8 @@ class ShelfMaker:
         terms = (*self.encoding.targets(answers), offset)
         raw = Coordinates.raw(X.shape[1], self.intercept)
         rows = single_pass_rows(X, terms, raw, Threads(1), self.weight_unit)
-        return rows.replaced(single_pass=False).with_weight()
+        rows = rows.replaced(single_pass=False)
+        return rows if len(rows.places) == rows.n else rows.take_rows(rows.places)
 
     def _features(self, X: Any) -> Any:
         X = X.astype(self.dtype, copy=False)
