@@ -26,7 +26,7 @@ from softreg import (
     inference,
     regularization_path,
 )
-from softreg._encoding.clusters.placement import GROUP_ROWS, groups_of, placed
+from softreg._encoding.clusters.placement import GROUP_ROWS, Piece, groups_of, placed
 from softreg._rows.arrays import ExactSum
 from softreg.solvers import LBFGS, MiniBatch
 
@@ -300,18 +300,22 @@ def test_exact_sums_keep_infinity_and_nan():
 
 
 def test_groups_are_neighbours_that_have_enough_rows():
-    """Thousands of tiny partitions become few groups, a large one is a group of its own."""
-    groups = groups_of(dict.fromkeys(range(1_000), 100) | {1_000: 10**6, 1_001: 5})
-    assert [number for group in groups for number in group] == list(range(1_002))
-    assert len(groups) == 12 and groups[10] == [1_000] and len(groups[0]) == GROUP_ROWS // 100
+    """Thousands of tiny partitions become few groups, a large one several; all rows are there."""
+    n_rows = dict.fromkeys(range(1_000), 100) | {1_000: 250_000, 1_001: 5}
+    groups = groups_of(n_rows)
+    pieces = [piece for group in groups for piece in group]
+    assert pieces[:1_000] == [(number, slice(0, 100)) for number in range(1_000)]
+    assert [piece.rows.start for piece in pieces[1_000:]] == [0, 83_333, 166_666, 0]
+    assert pieces[-2].rows.stop == 250_000 and len(groups) == 14
+    assert len(groups[0]) == GROUP_ROWS // 100 and len(groups[10]) == 1
 
 
 def test_groups_lie_where_their_rows_are_unless_others_have_nothing_to_do():
     """Data that are spread evenly do not move; those of one worker are shared out."""
-    groups, n_rows = [[at] for at in range(8)], dict.fromkeys(range(8), 10)
-    even = placed(groups, n_rows, {at: "ab"[at % 2] for at in range(8)}, ["a", "b"])
+    groups = [[Piece(at, slice(0, 10))] for at in range(8)]
+    even = placed(groups, {at: "ab"[at % 2] for at in range(8)}, ["a", "b"])
     assert {slot: [at % 2 for at in own] for slot, own in even.items()} == {0: [0] * 4, 1: [1] * 4}
-    uneven = placed(groups, n_rows, dict.fromkeys(range(8), "a"), ["a", "b", "b"])
+    uneven = placed(groups, dict.fromkeys(range(8), "a"), ["a", "b", "b"])
     assert sorted(map(len, uneven.values())) == [2, 3, 3]
 
 
@@ -426,7 +430,13 @@ def _interrupt():
     time.sleep(5)
 
 
+def _look():
+    HOLDERS.append(distributed.get_client().has_what())
+
+
+HOLDERS = []
 EVENTS = {
+    "look": _look,
     "nothing": lambda: None,
     "death": _kill_worker,
     "interrupt": _interrupt,
@@ -434,15 +444,15 @@ EVENTS = {
 }
 
 
-def _rows_of(number, seed, n=6_000):
+def _rows_of(number, seed, n):
     rng = np.random.default_rng([seed, number] if seed is not None else None)
     return rng.normal(size=(n, 4)) + rng.integers(0, 3, size=n)[:, None]
 
 
-def _drawn(seed):
+def _drawn(seed, parts=4, n=6_000):
     """Rows that workers make, the same ones in each call of a partition if there is a seed."""
-    made = [dask.delayed(_rows_of)(number, seed) for number in range(4)]
-    rows = da.concatenate([da.from_delayed(part, (6_000, 4), float) for part in made])
+    made = [dask.delayed(_rows_of)(number, seed, n) for number in range(parts)]
+    rows = da.concatenate([da.from_delayed(part, (n, 4), float) for part in made])
     return rows[:, :3], (rows[:, 3] > 1) * 1
 
 
@@ -467,7 +477,7 @@ def test_partitions_that_are_others_when_made_again_are_found_out(client):
 
 def test_what_was_scattered_and_lost_is_told(client):
     """The scheduler cannot make it again."""
-    scattered = client.scatter([_rows_of(number, 0) for number in range(4)])
+    scattered = client.scatter([_rows_of(number, 0, 6_000) for number in range(4)])
     rows = da.concatenate(
         [da.from_delayed(dask.delayed(of), (6_000, 4), float) for of in scattered]
     )
@@ -484,6 +494,16 @@ def test_an_interrupt_ends_what_runs_on_the_cluster(client):
     with pytest.raises(KeyboardInterrupt):
         model.fit(array(X), array(y))
     assert not hasattr(model, "coef_")
+
+
+def test_a_huge_partition_is_shared_out(client):
+    """In pieces, of which both workers hold some: the optimum is that in memory."""
+    HOLDERS.clear()
+    columns, classes = _drawn(seed=3, parts=1, n=220_000)
+    model = SoftmaxRegression(solver=Disturbed(event="look")).fit(columns, classes)
+    assert all(HOLDERS[0].values()) and len(HOLDERS[0]) == 2
+    in_memory = SoftmaxRegression(solver=LBFGS()).fit(columns.compute(), classes.compute())
+    assert_same_fit(model, in_memory)
 
 
 BAD = {

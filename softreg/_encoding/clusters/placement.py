@@ -7,14 +7,17 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakSet
 
+from softreg._rows.base import slices
 from softreg._rows.cluster import Shelf, Shelves, gathered, released, submitted
 
 # Partitions join their neighbours up to so many rows: a group's sums then take a few milliseconds,
 # and adding them up exactly a few per cent of that (measured).
 GROUP_ROWS = 10_000
+# Partitions of more rows are cut, so that their workers can share them out.
+PIECE_ROWS = 100_000
 
 
 class PlacedPartitions:
@@ -72,16 +75,16 @@ class PlacedPartitions:
     ) -> Shelves:
         """Return shelves of the partitions in groups, one for each thread of the workers.
 
-        `maker` makes a shelf of its groups, each a list of numbers, of its partitions, of their
+        `maker` makes a shelf of its groups, each a list of `Piece`, of its partitions, of their
         `marks`, both by number, and of the number of shelves on its worker.
         """
         n_threads = self.client.nthreads()
         slots = [home for home in sorted(n_threads) for _ in range(n_threads[home])]
         groups = groups_of(n_rows)
         futures, homes = [], []
-        for slot, numbers in placed(groups, n_rows, self.homes, slots).items():
+        for slot, numbers in placed(groups, self.homes, slots).items():
             of_shelf = {at: groups[at] for at in numbers}
-            inside = [i for group in of_shelf.values() for i in group]
+            inside = {piece.number for group in of_shelf.values() for piece in group}
             parts, home = {i: self.futures[i] for i in inside}, slots[slot]
             marked = {i: marks[i] for i in inside}
             args = of_shelf, parts, marked, n_threads[home]
@@ -99,36 +102,55 @@ class PlacedPartitions:
             held.release()
 
 
-def groups_of(n_rows: dict[int, int]) -> list[list[int]]:
-    """Return the numbers of neighbouring partitions that together have enough rows.
+class Piece(NamedTuple):
+    """Some rows of a partition, all as a rule.
+
+    Attributes
+    ----------
+    number : int, of the partition
+    rows : slice
+    """
+
+    number: int
+    rows: slice
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows they are."""
+        return self.rows.stop - self.rows.start
+
+
+def groups_of(n_rows: dict[int, int]) -> list[list[Piece]]:
+    """Return neighbouring partitions that together have enough rows, and large ones in pieces.
 
     By their numbers of rows alone, so that the bits of sums depend on nothing else.
     """
-    groups: list[list[int]] = []
+    groups: list[list[Piece]] = []
     taken = GROUP_ROWS
     for number, count in n_rows.items():
-        if taken >= GROUP_ROWS:
-            groups.append([])
-            taken = 0
-        groups[-1].append(number)
-        taken += count
+        for rows in slices(count, -(-count // PIECE_ROWS)):
+            if taken >= GROUP_ROWS:
+                groups.append([])
+                taken = 0
+            groups[-1].append(Piece(number, rows))
+            taken += groups[-1][-1].n_rows
     return groups
 
 
 def placed(
-    groups: list[list[int]], n_rows: dict[int, int], homes: dict[int, str], slots: list[str]
+    groups: list[list[Piece]], homes: dict[int, str], slots: list[str]
 ) -> dict[int, list[int]]:
     """Return which groups go to which of the slots, workers of which each is there once a thread.
 
     A group goes where most of it lies, unless that has its fair share of the rows without it.
     """
     load = [0] * len(slots)
-    fair = sum(n_rows.values()) / len(slots)
+    fair = sum(piece.n_rows for group in groups for piece in group) / len(slots)
     chosen: dict[int, list[int]] = {}
     for at, group in enumerate(groups):
         near: Counter[str] = Counter()
-        for number in group:
-            near[homes[number]] += n_rows[number]
+        for piece in group:
+            near[homes[piece.number]] += piece.n_rows
         home, size = max(near, key=near.__getitem__), near.total()
         local = [slot for slot, address in enumerate(slots) if address == home]
         best = min(local or range(len(slots)), key=load.__getitem__)

@@ -24,7 +24,8 @@ from softreg._encoding.clusters.partitions import (
     noting_partition,
     partitions,
 )
-from softreg._encoding.clusters.placement import PlacedPartitions
+from softreg._encoding.clusters.placement import Piece, PlacedPartitions
+from softreg._rows.arrays import csr_rows
 from softreg._rows.cluster import (
     ClusterRows,
     Shelf,
@@ -166,38 +167,49 @@ class ShelfMaker:
 
     def make_shelf(
         self,
-        groups: dict[int, list[int]],
+        groups: dict[int, list[Piece]],
         checked: dict[int, CheckedPartition],
         fingerprints: dict[int, Fingerprint],
         n_shelves: int,
     ) -> Shelf:
-        """Return a shelf, one of so many on its worker, of groups of the numbers of partitions.
+        """Return a shelf, one of so many on its worker, of groups of pieces of partitions.
 
         ValueError if a partition that was read again is not what it was.
         """
         for number, before in fingerprints.items():
             _check_unchanged(number, before, checked[number].facts.fingerprint)
-        shelved = {at: self._rows([(i, checked[i]) for i in group]) for at, group in groups.items()}
+        shelved = {at: self._rows(pieces, checked) for at, pieces in groups.items()}
         return Shelf(shelved, self.limits, bytes_of_shelf(n_shelves))
 
-    def _rows(self, checked: list[tuple[int, CheckedPartition]]) -> Any:
-        """Return the rows of neighbouring partitions that have weight, in the user's units."""
-        X = _stacked([self._features(each.X) for _, each in checked])
-        answers = _joined([each.answers for _, each in checked]).in_weight_unit(self.weight_unit)
-        offsets: Any = []
-        for number, each in checked:
-            with noting_partition(number):
-                offsets.append(self.encoding.offset_columns(each.offset, each.X.shape[0]))
-        offset = None if offsets[0] is None else np.concatenate(offsets)
-        terms = (*self.encoding.targets(answers), offset)
+    def _rows(self, pieces: list[Piece], checked: dict[int, CheckedPartition]) -> Any:
+        """Return the rows of pieces that have weight, in the user's units."""
+        X = _stacked([self._features(checked[at].X, rows) for at, rows in pieces])
+        answers = _joined([checked[at].answers.take_rows(rows) for at, rows in pieces])
+        offset = self._offset(pieces, checked)
+        terms = (*self.encoding.targets(answers.in_weight_unit(self.weight_unit)), offset)
         raw = Coordinates.raw(X.shape[1], self.intercept)
         rows = single_pass_rows(X, terms, raw, Threads(1), self.weight_unit)
         rows = rows.replaced(single_pass=False)
         return rows if len(rows.places) == rows.n else rows.take_rows(rows.places)
 
-    def _features(self, X: Any) -> Any:
-        X = X.astype(self.dtype, copy=False)
-        return sparse.csr_array(X) if self.as_csr else X
+    def _offset(self, pieces: list[Piece], checked: dict[int, CheckedPartition]) -> Any:
+        """Return the checked offset of pieces, (n, K), or None."""
+        offsets: Any = []
+        for at, rows in pieces:
+            with noting_partition(at):
+                part = checked[at]
+                offset = self.encoding.offset_columns(part.offset, part.X.shape[0])
+            offsets.append(None if offset is None else offset[rows])
+        return None if offsets[0] is None else np.concatenate(offsets)
+
+    def _features(self, X: Any, rows: slice) -> Any:
+        """Return some rows of a partition, without a copy of them where they need none.
+
+        Row after row: arrays are sent to other workers so, and bits depend on the order.
+        """
+        if not self.as_csr:
+            return np.ascontiguousarray(X[rows], dtype=self.dtype)
+        return csr_rows(sparse.csr_array(X), rows).astype(self.dtype, copy=False)
 
 
 def _check_unchanged(number: int, before: Fingerprint, now: Fingerprint) -> None:
