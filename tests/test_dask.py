@@ -27,7 +27,9 @@ from softreg import (
     regularization_path,
 )
 from softreg._encoding.clusters.placement import GROUP_ROWS, Piece, groups_of, placed
+from softreg._estimators.base import opened_sample
 from softreg._rows.arrays import ExactSum
+from softreg._rows.threads import Threads
 from softreg.solvers import LBFGS, MiniBatch
 
 dask = pytest.importorskip("dask")
@@ -203,15 +205,16 @@ def test_a_client_need_not_be_the_global_one(cluster):
 
 
 def test_bits_do_not_depend_on_the_workers(cluster):
-    """The same partitions give the same coefficients on two processes and on three threads."""
-    fits = []
+    """The same partitions give the same coefficients on two processes and on a dozen threads."""
+    fits, many = [], np.tile(X.astype(np.float32), (4, 1))
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=3, processes=False, dashboard_address=":0"
+        n_workers=1, threads_per_worker=12, processes=False, dashboard_address=":0"
     ) as threads:
         for own in (cluster, threads):
             with distributed.Client(own):
-                data = array(X.astype(np.float32)), array(y), array(WEIGHT)
-                fits += [SoftmaxRegression(solver=solver).fit(*data) for solver in ("lbfgs",)]
+                # Eleven groups: as many sums as are added up in two steps.
+                data = [array(of, rows=10_000) for of in (many, np.tile(y, 4), np.tile(WEIGHT, 4))]
+                fits += [SoftmaxRegression(solver="lbfgs").fit(*data)]
                 fits += [SigmoidRegression(**LASSO).fit(csr(ZEROS), array(LABELS))]
     for one, other in zip(fits[:2], fits[2:], strict=True):
         np.testing.assert_array_equal(one.coef_, other.coef_)
@@ -297,6 +300,27 @@ def test_exact_sums_keep_infinity_and_nan():
     for term in ([np.inf, np.nan, 1e308, -np.inf], [1.0, 1.0, 1e308, 1.0]):
         total.add((np.array(term),))
     np.testing.assert_array_equal(total.rounded()[0], [np.inf, np.nan, np.inf, -np.inf])
+
+
+@dataclass(frozen=True)
+class Padded:
+    """A kernel with a lot to say, or little."""
+
+    padding: np.ndarray
+
+    def __call__(self, block):
+        return len(block.weights()), block.features().sum(axis=0)
+
+
+def test_large_messages_are_sent_apart_from_the_tasks(client):
+    """Sums are the same whatever a kernel weighs, in few parts or many."""
+    model, data = SoftmaxRegression(), (array(X), array(y), array(WEIGHT), None)
+    with Threads(1) as threads, opened_sample(model, *data) as (sample, _):
+        rows = sample.rows(True, threads)
+        for size in (0, 2**20):
+            n, sums = rows.sum(Padded(np.zeros(size)))
+            assert n == (WEIGHT > 0).sum()
+            np.testing.assert_allclose(sums[:-1], X[WEIGHT > 0].sum(axis=0), rtol=1e-12)
 
 
 def test_groups_are_neighbours_that_have_enough_rows():

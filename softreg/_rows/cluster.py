@@ -37,8 +37,8 @@ from softreg._rows.threads import Limits, Threads
 
 # So many sums are added up by a task; further ones by tasks above it.
 _FAN_IN = 8
-# A message that is larger is sent to the workers once, not with each task.
-_LARGEST_IN_TASK = 2**20
+# Messages that are larger, all tasks of a pass together, are sent to the workers apart from them.
+_LARGEST_IN_TASKS = 2**23
 # Rows are kept on a shelf as they were seen in the latest passes: in double and in single
 # precision, each with all scores and with some.
 _MOST_VIEWS = 4
@@ -68,12 +68,13 @@ class Seen:
     @cached_property
     def key(self) -> bytes:
         """A digest of the fields."""
-        stored, terms = self.coordinates.stored, (self.features, self.scores)
+        stored, every = self.coordinates.stored, np.array([-1])
         seen_in = (self.coordinates, stored) if stored else (self.coordinates,)
         values = [array for each in seen_in for array in (each.centre, each.scale)]
+        taken = [every if some is None else some for some in (self.features, self.scores)]
         digest = blake2b(digest_size=16)
-        for value in (*values, *terms):
-            digest.update(b"all" if value is None else np.asarray(value).tobytes())
+        for array in (*values, *taken):
+            digest.update(str(len(array)).encode() + array.tobytes())
         digest.update(f"{self.coordinates.intercept} {self.dtype} {self.temperature}".encode())
         return digest.digest()
 
@@ -302,13 +303,17 @@ class Shelves:
     def reduced(self, function: Callable, merge: Callable[[list], Any], message: bytes) -> Any:
         """Return what `merge` makes of the lists of what a function makes of each shelf."""
         sent: Any = message
-        if len(message) > _LARGEST_IN_TASK:
+        if len(message) * len(self.futures) > _LARGEST_IN_TASKS:
             sent = self.client.scatter(message, broadcast=True, hash=False)
-        futures = self._submitted(function, sent)
-        while len(futures) > _FAN_IN:
-            parts = [futures[i : i + _FAN_IN] for i in range(0, len(futures), _FAN_IN)]
-            futures = [self.client.submit(merge, part, pure=False) for part in parts]
-        return merge(gathered(self.client, futures))
+        made = results = self._submitted(function, sent)
+        try:
+            while len(results) > _FAN_IN:
+                parts = [results[i : i + _FAN_IN] for i in range(0, len(results), _FAN_IN)]
+                results = [self.client.submit(merge, part, pure=False) for part in parts]
+                made = made + results
+            return merge(gathered(self.client, results))
+        finally:
+            released(made)
 
     def _submitted(self, function: Callable, *args: Any) -> list[Any]:
         return [self._submitted_to(place, function, *args) for place in range(len(self.futures))]
@@ -401,7 +406,6 @@ class ClusterRows(Rows):
         return self.shelves.reduced(sum_on_shelf, _merged, self._message(kernel)).rounded()
 
     def maximum(self, kernel: RowKernel) -> NDArray:
-        self.threads.passes += 1
         return self.shelves.reduced(maximum_on_shelf, _greatest, self._message(kernel))[0]
 
     def _message(self, *values: Any) -> bytes:
