@@ -27,9 +27,12 @@ from softreg import (
     regularization_path,
 )
 from softreg._encoding.clusters.placement import GROUP_ROWS, Piece, groups_of, placed
-from softreg._estimators.base import opened_sample
+from softreg._estimators.base import opened_sample, read_sample
+from softreg._model.block_kernels import CurvatureProduct, LossHessian
+from softreg._model.links import Softmax
 from softreg._rows.arrays import ExactSum
-from softreg._rows.threads import Threads
+from softreg._rows.cluster import Seen, Shelf, sum_on_shelf
+from softreg._rows.threads import Limits, Threads
 from softreg.solvers import LBFGS, MiniBatch
 
 dask = pytest.importorskip("dask")
@@ -321,6 +324,35 @@ def test_large_messages_are_sent_apart_from_the_tasks(client):
             n, sums = rows.sum(Padded(np.zeros(size)))
             assert n == (WEIGHT > 0).sum()
             np.testing.assert_allclose(sums[:-1], X[WEIGHT > 0].sum(axis=0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["single", "double", "far", "CSR"])
+def test_what_a_shelf_keeps_changes_no_bit(one_thread, kind):
+    """Sums are the same with room for everything and for nothing, on a shelf that moved, too."""
+    values = {
+        "single": X.astype(np.float32),
+        "double": X,
+        "far": X + 1e7,
+        "CSR": sp.csr_array(ZEROS),
+    }
+    sample, _ = read_sample(SoftmaxRegression(), values[kind], y, WEIGHT, OFFSET)
+    raw = sample.rows(True, one_thread)
+    coordinates, T = raw.standardised().coordinates, RNG.normal(size=(5, 3)).astype(raw.dtype)
+    lean = Shelf({0: raw, 1: raw.take_rows(np.arange(99))}, Limits(), 0)
+    rich = Shelf(lean.groups, Limits(), 1e9)
+    for dtype, temperature in ((raw.dtype, 1), (np.float32, 2), (raw.dtype, 1)):
+        seen = Seen(coordinates, np.dtype(dtype), None, None, temperature)
+        U = T.astype(dtype)
+        for kernel in (CurvatureProduct(Softmax(), U, U, "here"), LossHessian(Softmax(), U)):
+            message = pickle.dumps((kernel, seen))
+            shelves = lean, rich, pickle.loads(pickle.dumps(rich))
+            sums = [sum_on_shelf(shelf, message).rounded()[0] for shelf in shelves]
+            np.testing.assert_array_equal(sums[0], sums[1])
+            np.testing.assert_array_equal(sums[0], sums[2])
+    kept = [
+        block.store for rows in rich.view(seen).groups.values() for block in rows._blocks.values()
+    ]
+    assert any(kept) or kind == "double"
 
 
 def test_groups_are_neighbours_that_have_enough_rows():
