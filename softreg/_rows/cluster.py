@@ -298,7 +298,10 @@ class Shelves:
 
     def result_of(self, place: int, function: Callable, *args: Any) -> Any:
         """Return what a function makes of one shelf."""
-        return gathered(self.client, [self._submitted_to(place, function, *args)])[0]
+        return gathered(
+            self.client,
+            [submitted(self.client, self.homes[place], function, self.futures[place], *args)],
+        )[0]
 
     def reduced(self, function: Callable, merge: Callable[[list], Any], message: bytes) -> Any:
         """Return what `merge` makes of the lists of what a function makes of each shelf."""
@@ -316,10 +319,9 @@ class Shelves:
             released(made)
 
     def _submitted(self, function: Callable, *args: Any) -> list[Any]:
-        return [self._submitted_to(place, function, *args) for place in range(len(self.futures))]
-
-    def _submitted_to(self, place: int, function: Callable, *args: Any) -> Any:
-        return submitted(self.client, self.homes[place], function, self.futures[place], *args)
+        """Return a future for each shelf, in one message; the scheduler sends it where that lies."""
+        columns = [[arg] * len(self.futures) for arg in args]
+        return self.client.map(function, self.futures, *columns, pure=False)
 
     def release(self) -> None:
         """Let go of these shelves."""
