@@ -355,6 +355,17 @@ def test_what_a_shelf_keeps_changes_no_bit(one_thread, name):
     assert bool(view._blocks) == (name != "double precision")
 
 
+def test_arrays_are_aligned_wherever_they_arrive(one_thread):
+    """Dask hands out views of its buffers; BLAS takes no arrays that begin between two doubles."""
+    sample, _ = read_sample(SoftmaxRegression(), X, y, WEIGHT, OFFSET)
+    buffers = []
+    shelf = Shelf({0: sample.rows(True, one_thread)}, Limits(), 0)
+    sent = pickle.dumps(shelf, protocol=5, buffer_callback=buffers.append)
+    moved = [memoryview(b"1234" + bytes(buffer))[4:] for buffer in buffers]
+    rows = pickle.loads(sent, buffers=moved).groups[0]
+    assert all(values.flags.aligned for values in (rows.X, rows.weight, rows.offset, rows.Y.codes))
+
+
 def test_groups_are_neighbours_that_have_enough_rows():
     """Thousands of tiny partitions become few groups, a large one several; all rows are there."""
     n_rows = dict.fromkeys(range(1_000), 100) | {1_000: 250_000, 1_001: 5}
@@ -463,13 +474,23 @@ class Disturbed(LBFGS):
         return super().minimise(objective, start, monitor)
 
 
-def _kill_worker():
-    """End a worker that holds rows, and wait until the scheduler knows."""
+def _kill(*workers):
+    """End workers, and wait until the scheduler knows."""
     client = distributed.get_client()
-    worker = next(address for address, keys in client.has_what().items() if keys)
-    client.run(_die_soon, workers=[worker])
-    while worker in client.nthreads():
+    client.run(_die_soon, workers=list(workers))
+    while set(workers) & client.nthreads().keys():
         time.sleep(0.02)
+
+
+def _kill_one():
+    """End a worker that holds rows."""
+    held = distributed.get_client().has_what()
+    _kill(max(held, key=lambda worker: len(held[worker])))
+
+
+def _kill_all():
+    """End all workers; their nannies start others."""
+    _kill(*distributed.get_client().nthreads())
 
 
 def _die_soon(dask_worker):
@@ -494,7 +515,8 @@ HOLDERS = []
 EVENTS = {
     "look": _look,
     "nothing": lambda: None,
-    "death": _kill_worker,
+    "death": _kill_one,
+    "deaths": _kill_all,
     "interrupt": _interrupt,
     "end": _close_scheduler,
 }
@@ -525,7 +547,7 @@ def test_a_worker_that_dies_costs_work_and_no_bit(client):
 
 def test_partitions_that_are_others_when_made_again_are_found_out(client):
     """What is drawn without a seed is not what was surveyed."""
-    model = SoftmaxRegression(solver=Disturbed(event="death"))
+    model = SoftmaxRegression(solver=Disturbed(event="deaths"))
     with pytest.raises(ValueError, match=r"partition \d .*other values in X.*random a seed"):
         model.fit(*_drawn(seed=None))
     assert not hasattr(model, "coef_")
@@ -537,7 +559,7 @@ def test_what_was_scattered_and_lost_is_told(client):
     rows = da.concatenate(
         [da.from_delayed(dask.delayed(of), (6_000, 4), float) for of in scattered]
     )
-    model = SoftmaxRegression(solver=Disturbed(event="death"))
+    model = SoftmaxRegression(solver=Disturbed(event="deaths"))
     with pytest.raises(RuntimeError, match="scattered: make the collections from files"):
         model.fit(rows[:, :3], (rows[:, 3] > 1) * 1)
     for of in scattered:

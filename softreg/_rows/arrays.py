@@ -6,6 +6,7 @@ if there is one), K scores, B problems.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import fields
 from typing import Any
@@ -124,6 +125,24 @@ class ScoreStore(Store):
             else:
                 self[key] = superset[key][self.scores]
         return self[key]
+
+
+def aligned(array: NDArray) -> NDArray:
+    """Return an array whose values lie where BLAS takes them, a copy if they did not.
+
+    Those that came from another process may not; NumPy's own loops round otherwise.
+    """
+    return np.require(array, requirements=["ALIGNED"])
+
+
+def sent_aligned(kind: type, *fields: Any) -> tuple:
+    """Return what `__reduce__` is to return, so that arrays are `aligned` wherever they arrive."""
+    # In protocol 5 Dask sends arrays apart, and they lie in its buffers then, wherever it is.
+    return _arrived, (kind, pickle.dumps(fields, protocol=4))
+
+
+def _arrived(kind: type, fields: bytes) -> Any:
+    return kind(*pickle.loads(fields))
 
 
 class ExactSum:

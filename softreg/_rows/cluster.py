@@ -21,7 +21,7 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg._rows.arrays import ExactSum, Places, Store
+from softreg._rows.arrays import ExactSum, Places, Store, sent_aligned
 from softreg._rows.base import (
     Chance,
     RowKernel,
@@ -118,7 +118,7 @@ class Shelf:
         self._views: dict[bytes, _View] = {}
 
     def __reduce__(self) -> tuple:
-        return type(self), (self.groups, self.limits, self.most_bytes)
+        return sent_aligned(Shelf, self.groups, self.limits, self.most_bytes)
 
     def __sizeof__(self) -> int:  # what Dask's memory manager sees
         return 64 + int(sum(map(_nbytes, self.groups.values())))
@@ -319,7 +319,7 @@ class Shelves:
             released(made)
 
     def _submitted(self, function: Callable, *args: Any) -> list[Any]:
-        """Return a future for each shelf, in one message; the scheduler sends it where that lies."""
+        """Return a future for each shelf, in one message: the scheduler finds where they lie."""
         columns = [[arg] * len(self.futures) for arg in args]
         return self.client.map(function, self.futures, *columns, pure=False)
 

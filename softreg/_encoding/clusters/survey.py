@@ -25,7 +25,7 @@ from softreg._encoding.clusters.partitions import (
     partitions,
 )
 from softreg._encoding.clusters.placement import Piece, PlacedPartitions
-from softreg._rows.arrays import csr_rows
+from softreg._rows.arrays import aligned, csr_rows, sent_aligned
 from softreg._rows.cluster import (
     ClusterRows,
     Shelf,
@@ -85,6 +85,9 @@ class CheckedPartition:
     offset: Any
     facts: Any
 
+    def __reduce__(self) -> tuple:
+        return sent_aligned(CheckedPartition, self.X, self.answers, self.offset, self.facts)
+
     def __sizeof__(self) -> int:  # what Dask's memory manager sees
         bytes_of_value = 12 if sparse.issparse(self.X) else 8
         return 64 if self.X is None else 64 + bytes_of_value * self.X.size
@@ -113,8 +116,8 @@ class PartitionReader:
                 return CheckedPartition(None, None, None, None)
             data, features = self.read_features(X)
             encoder = self.encoder_of(y)
-            answers = checked_answers(encoder, y, weight, data)
-        is_csr = sparse.issparse(data)
+            answers = Answers(*map(_aligned, checked_answers(encoder, y, weight, data)))
+        data, is_csr = _aligned(data), sparse.issparse(data)
         facts = Facts(
             shape=data.shape,
             n_values=data.size,
@@ -128,6 +131,11 @@ class PartitionReader:
             fingerprint=fingerprint(data, answers) | {"offset": _checksum_of(offset)},
         )
         return CheckedPartition(data, answers, offset, facts)
+
+
+def _aligned(values: Any) -> Any:
+    """Return an array `aligned`, CSR and None as they are."""
+    return aligned(values) if isinstance(values, np.ndarray) else values
 
 
 def _checksum_of(offset: Any) -> int:
