@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
@@ -14,9 +15,10 @@ from scipy import sparse
 from scipy.special import chdtrc, ndtr, ndtri
 
 from softreg.inference.estimate import Estimate
-from softreg.inference.table import Table
+from softreg.inference.table import P_VALUE, Table
 
 INTERCEPT, SUM_TO_ZERO = "intercept", "sum-to-zero"
+_MOST_NEAREST = 3
 # What the standard errors are, by the kind of covariance, without and with a penalty.
 _MEANINGS = {
     "hessian": ("inverse information", "posterior under the penalty as a Gaussian prior"),
@@ -98,7 +100,7 @@ class Inference:
     def p(self) -> pd.DataFrame:
         """Two-sided p-values of coefficients being zero; ValueError under a penalty."""
         self.check_unpenalised("p")
-        return self._by_class(2 * ndtr(-np.abs(self._values / self._errors)))
+        return self._by_class(two_sided_p(self._values / self._errors))
 
     @property
     def covariance(self) -> pd.DataFrame:
@@ -112,7 +114,7 @@ class Inference:
         Of a penalised fit with ``covariance="hessian"`` they are credible intervals of the
         posterior; ValueError for other penalised fits, whose intervals would not cover.
         """
-        ends = np.column_stack(self._interval(level))
+        ends = np.column_stack(self.interval(self._values, self._errors, level))
         return pd.DataFrame(ends, index=self._axis(), columns=["lower", "upper"])
 
     def relative_risk_ratios(self, level: float = 0.95) -> pd.DataFrame:
@@ -120,8 +122,8 @@ class Inference:
 
         By this factor a unit of the feature multiplies P(class) / P(reference).
         """
-        ends = np.exp(np.column_stack([self._values, *self._interval(level)]))
-        return pd.DataFrame(ends, index=self._axis(), columns=["ratio", "lower", "upper"])
+        logs = np.column_stack([self._values, *self.interval(self._values, self._errors, level)])
+        return pd.DataFrame(np.exp(logs), index=self._axis(), columns=["ratio", "lower", "upper"])
 
     def against(self, reference: Any) -> Inference:
         """Return the same with contrasts to another class, or to the mean: "sum-to-zero"."""
@@ -177,13 +179,7 @@ class Inference:
 
         Of penalised fits z and p are left out, and intervals unless they are those of a posterior.
         """
-        columns = {"coef": self._values, "std err": self._errors}
-        if not self.is_penalised:
-            z = self._values / self._errors
-            columns |= {"z": z, "P>|z|": 2 * ndtr(-np.abs(z))}
-        if self.has_intervals:
-            columns |= dict(zip(interval_names(level), self._interval(level), strict=True))
-        return pd.DataFrame(columns, index=self._axis())
+        return self.frame_of("coef", self._values, self._errors, self._axis(), level)
 
     def summary(self, level: float = 0.95) -> Table:
         """Return the table of coefficients, with the fit's statistics above it."""
@@ -224,14 +220,73 @@ class Inference:
         by_class = (np.eye(K) - to_reference)[self.shown_numbers]
         return sparse.csr_array(sparse.kron(by_class, sparse.eye(len(self.terms))))
 
-    def class_number(self, name: Any) -> int:
+    @property
+    def shown_numbers(self) -> NDArray[np.intp]:
+        """The places of the classes that have a column."""
+        every = np.arange(len(self.classes))
+        return (
+            every if self.reference is None else every[every != self.class_number(self.reference)]
+        )
+
+    def class_number(self, name: Any, argument: str = "reference") -> int:
         """Return the place of a class; ValueError if there is none of this name."""
         (found,) = np.nonzero([bool(value == name) for value in self.classes.tolist()])
         if not found.size:
             raise ValueError(
-                f"{name!r} is not one of the classes {self.classes.tolist()}; choose one of these."
+                f"{argument}: {name!r} is not one of the classes {self.classes.tolist()}; choose "
+                "one of these."
             )
         return int(found[0])
+
+    def feature_number(self, name: Any, argument: str) -> int:
+        """Return the place of a feature; ValueError if there is none of this name."""
+        if name in self.features:
+            return self.features.index(name)
+        nearest = get_close_matches(str(name), map(str, self.features), _MOST_NEAREST, cutoff=0)
+        raise ValueError(
+            f"{argument} names {name!r}, which is no feature of the model; the nearest names are "
+            f"{', '.join(map(repr, nearest))}."
+        )
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether there are intervals: of penalised fits, only those of the posterior."""
+        return not self.is_penalised or self.covariance_type == "hessian"
+
+    @property
+    def penalty_notes(self) -> tuple[str, ...]:
+        """What summaries say of a penalty, if there is one."""
+        note = "Coefficients are shrunken by the penalty: there are no p-values."
+        return (note,) * self.is_penalised
+
+    def interval(
+        self, values: NDArray, errors: NDArray, level: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the ends of the intervals of values with these errors.
+
+        ValueError if the fit has none, or the level is not between 0 and 1.
+        """
+        if not self.has_intervals:
+            self.check_unpenalised("interval with this covariance")
+        half = -ndtri(_tail(level)) * errors
+        return values - half, values + half
+
+    def frame_of(
+        self, name: str, values: NDArray, errors: NDArray, index: pd.Index, level: float
+    ) -> pd.DataFrame:
+        """Return a row for each value (m,): it, as `name`, its error, z and p, interval.
+
+        Of penalised fits z and p are left out, and intervals unless they are those of a posterior.
+        """
+        columns = {name: values, "std err": errors}
+        if not self.is_penalised:
+            z = values / errors
+            columns |= {"z": z, P_VALUE: two_sided_p(z)}
+        if self.has_intervals:
+            lower, upper = self.interval(values, errors, level)
+            tail = _tail(level)
+            columns |= {f"[{tail:.4g}": lower, f"{1 - tail:.4g}]": upper}
+        return pd.DataFrame(columns, index=index)
 
     def check_unpenalised(self, what: str) -> None:
         """Raise a ValueError if the coefficients are shrunken, so that there is no `what`."""
@@ -241,11 +296,6 @@ class Inference:
                 "zero, and tests of them would not hold their level. Fit with C=np.inf."
             )
 
-    def check_intervals(self) -> None:
-        """Raise a ValueError if there are no intervals."""
-        if not self.has_intervals:
-            self.check_unpenalised("interval with this covariance")
-
     def check_likelihood(self, what: str) -> None:
         """Raise a ValueError if `what` is no statistic of a maximised likelihood of the rows."""
         self.check_unpenalised(what)
@@ -254,14 +304,6 @@ class Inference:
                 f"There is no {what} of rows with probability weights, whose log likelihood is "
                 "none of independent rows. Use the Wald tests of inference.wald."
             )
-
-    @property
-    def shown_numbers(self) -> NDArray[np.intp]:
-        """The places of the classes that have a column."""
-        every = np.arange(len(self.classes))
-        return (
-            every if self.reference is None else every[every != self.class_number(self.reference)]
-        )
 
     @cached_property
     def _values(self) -> NDArray[np.float64]:
@@ -275,17 +317,6 @@ class Inference:
     @cached_property
     def _errors(self) -> NDArray[np.float64]:
         return np.sqrt(self._covariance.diagonal())
-
-    def _interval(self, level: float) -> tuple[NDArray, NDArray]:
-        """Return the ends of the intervals, in the order of `covariance`."""
-        self.check_intervals()
-        half = -ndtri((1 - check_level(level)) / 2) * self._errors
-        return self._values - half, self._values + half
-
-    @property
-    def has_intervals(self) -> bool:
-        """Whether there are intervals: of penalised fits, only those of the posterior."""
-        return not self.is_penalised or self.covariance_type == "hessian"
 
     def _axis(self) -> pd.MultiIndex:
         return pd.MultiIndex.from_product(
@@ -328,14 +359,11 @@ class Inference:
     @property
     def _notes(self) -> tuple[str, ...]:
         """What the summary says below the table."""
-        notes = []
-        if self.is_penalised:
-            notes.append("Coefficients are shrunken by the penalty: there are no p-values.")
-        unidentified = self._axis()[np.isnan(self._errors)]
-        if len(unidentified):
-            names = list(dict.fromkeys(str(name) for name in unidentified.get_level_values(1)))
-            notes.append(f"Not identified by the data: {', '.join(names)}.")
-        return tuple(notes)
+        is_open = np.isnan(self._errors)
+        if not is_open.any():
+            return self.penalty_notes
+        names = dict.fromkeys(map(str, self._axis()[is_open].get_level_values("feature")))
+        return *self.penalty_notes, f"Not identified by the data: {', '.join(names)}."
 
 
 class MultiLabelInference(Mapping):
@@ -400,14 +428,24 @@ class MultiLabelInference(Mapping):
         return pd.concat(frames, axis=1)
 
 
-def check_level(level: float) -> float:
-    """Return the level of intervals; ValueError unless it is between 0 and 1."""
+def one_result(caller: str, result: Any) -> Inference:
+    """Return the result of `infer`; TypeError for anything else, as that of several labels."""
+    if isinstance(result, MultiLabelInference):
+        raise TypeError(f"{caller} needs the result of one label: pass result[label].")
+    if not isinstance(result, Inference):
+        raise TypeError(
+            f"{caller} needs what softreg.inference.infer returns, got {type(result).__name__}."
+        )
+    return result
+
+
+def two_sided_p(z: Any) -> Any:
+    """Return the probabilities of normal deviations of either sign that are larger than z."""
+    return 2 * ndtr(-np.abs(z))
+
+
+def _tail(level: float) -> float:
+    """Return what is on either side of an interval; ValueError unless 0 < level < 1."""
     if not 0 < level < 1:
         raise ValueError(f"level must be between 0 and 1, got {level!r}: 0.95 is usual.")
-    return level
-
-
-def interval_names(level: float) -> tuple[str, str]:
-    """Return the names of the ends of an interval, such as "[0.025" and "0.975]"."""
-    tail = (1 - check_level(level)) / 2
-    return f"[{tail:.4g}", f"{1 - tail:.4g}]"
+    return (1 - level) / 2

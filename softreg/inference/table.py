@@ -12,6 +12,9 @@ from typing import Any
 import pandas as pd
 
 _BETWEEN = "   "
+P_VALUE = "P>|z|"
+# How numbers of some columns are printed; those of others with four significant digits.
+_FORMATS = {P_VALUE: ".3f"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +95,12 @@ class Table:
 
 
 def _text(column: str, value: Any) -> str:
-    """Return a number of four significant digits, or of a p-value to three decimals."""
+    """Return what is printed of a value in a column."""
     if not isinstance(value, float):
         return str(value)
     if value != value:
         return "NaN"
-    return f"{value:.3f}" if column.startswith(("P>", "p")) else f"{value:#.4g}"
+    return format(value, _FORMATS.get(column, "#.4g"))
 
 
 def _widths(lines: list[list[str]]) -> list[int]:

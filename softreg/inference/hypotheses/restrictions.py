@@ -42,17 +42,6 @@ class Restrictions(NamedTuple):
     description: str
 
 
-def feature_place(features: tuple, name: Any, argument: str) -> int:
-    """Return the number of a feature; ValueError if there is none of that name."""
-    if name in features:
-        return features.index(name)
-    nearest = get_close_matches(str(name), [str(feature) for feature in features], _MOST_NEAREST, 0)
-    raise ValueError(
-        f"{argument} names {name!r}, which is no feature of the model; the nearest names are "
-        f"{', '.join(map(repr, nearest))}."
-    )
-
-
 class Side(NamedTuple):
     """One side of an equation: a sum of coefficients times factors, and a number.
 

@@ -16,8 +16,8 @@ from scipy.special import chdtrc
 from softreg._encoding import validation
 from softreg._encoding.class_values import listed
 from softreg.inference.estimate import Estimate
-from softreg.inference.hypotheses.restrictions import Hypothesis, feature_place, read_restrictions
-from softreg.inference.result import Inference, MultiLabelInference
+from softreg.inference.hypotheses.restrictions import Hypothesis, read_restrictions
+from softreg.inference.result import Inference, one_result
 
 # Adjustments for several tests at a time.
 Adjustment = Literal["holm", "bh"] | None
@@ -172,16 +172,16 @@ def joint(
     [2, 2]
     """
     checked = _tested("joint", result)
-    features, terms = checked.features, {} if terms is None else dict(terms)
-    places = {
-        name: [feature_place(features, column, f"terms[{name!r}]") for column in columns]
-        for name, columns in terms.items()
+    numbers = {
+        name: [checked.feature_number(column, f"terms[{name!r}]") for column in columns]
+        for name, columns in ({} if terms is None else terms).items()
     }
-    empty = [name for name, columns in places.items() if not columns]
+    empty = [name for name, columns in numbers.items() if not columns]
     if empty:
         raise ValueError(f"terms[{empty[0]!r}] is empty; it must name one or more features.")
-    joined = {j for columns in places.values() for j in columns}
-    groups = {name: [j] for j, name in enumerate(features) if j not in joined} | places
+    joined = {j for columns in numbers.values() for j in columns}
+    alone = {name: [j] for j, name in enumerate(checked.features) if j not in joined}
+    groups = alone | numbers
     K, width = checked.estimate.coefficients.shape
     rows = [np.kron(np.eye(K), np.eye(width)[columns]) for columns in groups.values()]
     return _table(checked.estimate, rows, pd.Index(list(groups), name="feature"), adjust)
@@ -243,7 +243,7 @@ def merge_test(
         names = [(classes[k], classes[j]) for k, j in pairs]
         index = pd.MultiIndex.from_tuples(names, names=["a", "b"])
         return _table(estimate, [equal(*pair) for pair in pairs], index, adjust)
-    k, j = (_class_number(checked, name, value) for name, value in (("a", a), ("b", b)))
+    k, j = (checked.class_number(value, name) for name, value in (("a", a), ("b", b)))
     if k == j:
         raise ValueError(f"a={a!r} and b={b!r} are the same class; name two.")
     found = _identified_test(estimate, equal(k, j))
@@ -314,17 +314,6 @@ def likelihood_ratio(smaller: Any, larger: Any) -> TestResult:
     return TestResult.from_chi2(max(2 * gain, 0.0), df, f"Likelihood-ratio test of {df} parameters")
 
 
-def one_result(caller: str, result: Any) -> Inference:
-    """Return the result of `infer`; TypeError for anything else, as that of several labels."""
-    if isinstance(result, MultiLabelInference):
-        raise TypeError(f"{caller} needs the result of one label: pass result[label].")
-    if not isinstance(result, Inference):
-        raise TypeError(
-            f"{caller} needs what softreg.inference.infer returns, got {type(result).__name__}."
-        )
-    return result
-
-
 def _tested(caller: str, result: Any) -> Inference:
     """Return the result of `infer`; ValueError if it is penalised."""
     checked = one_result(caller, result)
@@ -366,12 +355,6 @@ def _table(
     if adjust is not None:
         table["p_adjusted"] = _adjusted(table["p"].to_numpy(), adjust)
     return table
-
-
-def _class_number(result: Inference, argument: str, value: Any) -> int:
-    """Return the place of a class; ValueError if there is none of this name."""
-    with validation.noting(f"This is the argument {argument}."):
-        return result.class_number(value)
 
 
 def _adjusted(p: NDArray, adjust: Adjustment) -> NDArray[np.float64]:

@@ -11,15 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from scipy.special import ndtr, ndtri
 
 from softreg._encoding import validation
 from softreg._encoding.class_values import listed
-from softreg.inference.hypotheses.restrictions import feature_place
-from softreg.inference.hypotheses.tests import one_result
 from softreg.inference.probabilities.effects import Effect
 from softreg.inference.probabilities.scenarios import Data, Scenarios
-from softreg.inference.result import Inference, check_level, interval_names
+from softreg.inference.result import Inference, one_result, two_sided_p
 from softreg.inference.table import Table
 
 # What is averaged: whether it is of log p, and per unit of log x; and what the summary calls it.
@@ -67,8 +64,7 @@ class Margins:
     def p(self) -> pd.DataFrame:
         """Two-sided p-values of effects being zero; ValueError under a penalty."""
         self.result.check_unpenalised("p")
-        tails = 2 * ndtr(-np.abs((self.effects / self.bse).to_numpy()))
-        return pd.DataFrame(tails, index=self.effects.index, columns=self.effects.columns)
+        return two_sided_p(self.effects / self.bse)
 
     @cached_property
     def covariance(self) -> pd.DataFrame:
@@ -81,33 +77,22 @@ class Margins:
 
         Of penalised fits as `Inference.conf_int`.
         """
-        self.result.check_intervals()
-        value, half = self._long(self.effects), -ndtri((1 - check_level(level)) / 2)
-        error = self._long(self.bse)
-        ends = {"lower": value - half * error, "upper": value + half * error}
-        return pd.DataFrame(ends, index=self._axis)
+        ends = self.result.interval(self._long(self.effects), self._long(self.bse), level)
+        return pd.DataFrame(dict(zip(("lower", "upper"), ends, strict=True)), index=self._axis)
 
     def to_frame(self, level: float = 0.95) -> pd.DataFrame:
         """Return a row for each (class, feature): effect, error, z and p, interval.
 
         Of penalised fits as `Inference.to_frame`.
         """
-        columns = {"effect": self._long(self.effects), "std err": self._long(self.bse)}
-        if not self.result.is_penalised:
-            columns |= {"z": self._long(self.z), "P>|z|": self._long(self.p)}
-        if self.result.has_intervals:
-            intervals = self.conf_int(level).to_numpy().T
-            columns |= dict(zip(interval_names(level), intervals, strict=True))
-        return pd.DataFrame(columns, index=self._axis)
+        effects, errors = self._long(self.effects), self._long(self.bse)
+        return self.result.frame_of("effect", effects, errors, self._axis, level)
 
     def summary(self, level: float = 0.95) -> Table:
         """Return the table of effects."""
         frame = self.to_frame(level)
         frame.index = pd.MultiIndex.from_tuples([self._heading(label) for label in frame.index])
-        notes: tuple[str, ...] = ()
-        if self.result.is_penalised:
-            notes = ("Coefficients are shrunken by the penalty: there are no p-values.",)
-        return Table("Average marginal effects", frame, self.header, notes)
+        return Table("Average marginal effects", frame, self.header, self.result.penalty_notes)
 
     def __repr__(self) -> str:
         """Return the printed summary."""
@@ -239,10 +224,9 @@ def margins(
 
 def _dummies(result: Inference, X: Any, dummies: Any) -> dict[int, list[int]]:
     """Return the columns whose effect is a difference, each with all columns of its variable."""
-    features = result.features
-    zero_one = _zero_one_columns(X)
     if dummies is None:
         return {}
+    zero_one = _zero_one_columns(X)
     if isinstance(dummies, str):
         if dummies != "auto":
             raise ValueError(
@@ -251,11 +235,11 @@ def _dummies(result: Inference, X: Any, dummies: Any) -> dict[int, list[int]]:
             )
         return {int(j): [int(j)] for j in np.flatnonzero(zero_one)}
     variables = dummies.values() if isinstance(dummies, Mapping) else [[name] for name in dummies]
-    places = [[feature_place(features, name, "dummies") for name in names] for names in variables]
-    wrong = [j for variable in places for j in variable if not zero_one[j]]
+    numbers = [[result.feature_number(name, "dummies") for name in names] for names in variables]
+    wrong = [result.features[j] for variable in numbers for j in variable if not zero_one[j]]
     if wrong:
-        raise ValueError(f"dummies names {features[wrong[0]]!r}, which holds more than 0 and 1.")
-    return {j: variable for variable in places for j in variable}
+        raise ValueError(f"dummies names {wrong[0]!r}, which holds more than 0 and 1.")
+    return {j: variable for variable in numbers for j in variable}
 
 
 def _zero_one_columns(X: Any) -> NDArray[np.bool_]:

@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit, ndtri
+from scipy.special import expit, logit
 
 from softreg._encoding.class_values import listed
 from softreg._model.kernels import softmax_inplace
 from softreg.inference.estimate import Estimate
-from softreg.inference.hypotheses.tests import one_result
 from softreg.inference.probabilities.effects import average_probability
 from softreg.inference.probabilities.scenarios import Data, RowBlock, Scenarios
-from softreg.inference.result import Inference, check_level
+from softreg.inference.result import Inference, one_result
 
 
 def predict_interval(
@@ -161,9 +160,8 @@ def _intervals(
     result: Inference, logits: NDArray, errors: NDArray, level: float, index: pd.Index
 ) -> pd.DataFrame:
     """Return probabilities with intervals, given logits and their errors, (m, K) both."""
-    result.check_intervals()
-    half = -ndtri((1 - check_level(level)) / 2) * errors
-    parts = [expit(logits), expit(logits - half), expit(logits + half)]
+    lower, upper = result.interval(logits, errors, level)
+    parts = [expit(logits), expit(lower), expit(upper)]
     names = [["probability", "lower", "upper"], listed(result.classes)]
     columns = pd.MultiIndex.from_product(names, names=[None, "class"])
     return pd.DataFrame(np.hstack(parts), index=index, columns=columns)

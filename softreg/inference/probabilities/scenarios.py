@@ -16,7 +16,6 @@ from softreg._encoding import validation
 from softreg._encoding.class_values import column_of, distinct_with_codes, listed, missing
 from softreg._estimators.base import read_features
 from softreg._model.kernels import softmax_inplace
-from softreg.inference.hypotheses.restrictions import feature_place
 from softreg.inference.result import Inference
 
 # Half a megabyte of doubles, which stays in a core's second-level cache.
@@ -155,7 +154,7 @@ class Scenarios(NamedTuple):
         given: dict[int, list[float]] = {}
         if isinstance(at, Mapping):
             given = {
-                feature_place(result.features, name, "at"): _given_values(name, values)
+                result.feature_number(name, "at"): _given_values(name, values)
                 for name, values in at.items()
             }
         elif not (isinstance(at, str) and at in ("overall", "mean", "median")):
@@ -207,7 +206,7 @@ def _subgroups(result: Inference, data: Data, by: Any) -> Iterator[tuple[tuple, 
     """Yield the label of each subgroup, and its rows."""
     n = data.X.shape[0]
     if isinstance(by, str):
-        column = _column(data.X, feature_place(result.features, by, "by"))
+        column = _column(data.X, result.feature_number(by, "by"))
     else:
         column = column_of(by)
     validation.check_shape("by", column, n, meaning=", one value for each row of X")
