@@ -25,7 +25,7 @@ from softreg._estimators.base import (
 from softreg._estimators.optimum import optimum_at, posed
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
-from softreg.inference.hypotheses.tests import TestResult
+from softreg.inference.hypotheses.tests import chi2_table
 from softreg.inference.infer import infer
 from softreg.inference.result import Inference
 
@@ -189,19 +189,19 @@ def independence(
     labels, classes = label_column(y), estimator.classes_
     codes = codes_in(classes, labels)
     weights = validation.check_sample_weight(sample_weight, len(labels))
-    found = {}
-    for k, name in enumerate(listed(classes)):
+    tests, notes = [], []
+    for k in range(len(classes)):
         rows, others = np.flatnonzero(codes != k), np.delete(np.arange(len(classes)), k)
         weight = None if weights is None else weights[rows]
         part = _offset_of(offset, rows, others)
         taken = _safe_indexing(X, rows), labels[rows], weight
         smaller = clone(estimator).set_params(classes=classes[others]).fit(*taken, part)
+        test, note = (np.nan, 0), _NO_FIT
         if smaller.converged_:
-            found[name] = _hausman(whole, _unpenalised(smaller, *taken, part), others)
-        else:
-            found[name] = (np.nan, 0, np.nan, _NO_FIT)
-    index = pd.Index(list(found), name="left out")
-    return pd.DataFrame(list(found.values()), index, ["statistic", "df", "p", "note"])
+            test, note = _hausman(whole, _unpenalised(smaller, *taken, part), others)
+        tests.append(test)
+        notes.append(note)
+    return chi2_table(tests, pd.Index(listed(classes), name="left out")).assign(note=notes)
 
 
 class Derivatives(NamedTuple):
@@ -253,12 +253,11 @@ class Unexplained(NamedTuple):
     gradient: NDArray[np.float64]
     information: NDArray[np.float64]
 
-    def test(self, columns: NDArray) -> TestResult:
-        """Return the test of some columns."""
+    def test(self, columns: NDArray) -> tuple[float, int]:
+        """Return the statistic of some columns, and its degrees of freedom."""
         places = np.arange(self.gradient.size).reshape(self.gradient.shape)[:, columns].ravel()
         information = self.information[np.ix_(places, places)]
-        statistic, df, _ = _quadratic_form(self.gradient.ravel()[places], information)
-        return TestResult.from_chi2(statistic, df, "Score test")
+        return _quadratic_form(self.gradient.ravel()[places], information)[:2]
 
 
 def _derivatives(objective: Objective, T: NDArray) -> list[Derivatives]:
@@ -275,10 +274,9 @@ def _derivatives(objective: Objective, T: NDArray) -> list[Derivatives]:
 
 def _score_table(left: Unexplained, names: list) -> pd.DataFrame:
     """Return the tests of each column, and of all jointly."""
-    m = len(names)
-    tests = [left.test(np.array([j])) for j in range(m)] + [left.test(np.arange(m))]
-    rows = [(test.statistic, test.df, test.p) for test in tests]
-    return pd.DataFrame(rows, pd.Index([*names, "joint"]), ["statistic", "df", "p"])
+    every = np.arange(len(names))
+    tests = [left.test(columns) for columns in (*every[:, None], every)]
+    return chi2_table(tests, pd.Index([*names, "joint"]))
 
 
 def _quadratic_form(x: NDArray, M: NDArray) -> tuple[float, int, float]:
@@ -294,8 +292,8 @@ def _quadratic_form(x: NDArray, M: NDArray) -> tuple[float, int, float]:
 
 def _hausman(
     whole: Inference, without: Inference, others: NDArray
-) -> tuple[float, int, float, str]:
-    """Return statistic, df, p and note of the fit to all rows and the one `without` a class.
+) -> tuple[tuple[float, int], str]:
+    """Return statistic and df, and a note, of the fit to all rows and the one `without` a class.
 
     `others` are the numbers of the classes that are left, among all.
     """
@@ -308,13 +306,12 @@ def _hausman(
     difference -= R_whole @ whole.estimate.coefficients.ravel()
     M, deviation = V - whole.estimate.covariance_of(R_whole), np.sqrt(np.diag(V))
     if np.isnan(M).any():
-        return np.nan, 0, np.nan, _NOT_IDENTIFIED
+        return (np.nan, 0), _NOT_IDENTIFIED
     scaled = M / np.outer(deviation, deviation)
     statistic, df, least = _quadratic_form(difference / deviation, scaled)
     if statistic < 0:
-        return statistic, df, np.nan, _NEGATIVE
-    p = TestResult.from_chi2(statistic, df, "").p
-    return statistic, df, p, _INDEFINITE if least < -_LEAST_INFORMATION else ""
+        return (statistic, df), _NEGATIVE
+    return (statistic, df), _INDEFINITE if least < -_LEAST_INFORMATION else ""
 
 
 def _check_multinomial(estimator: SoftmaxRegression, y: Any) -> None:

@@ -48,9 +48,8 @@ class TestResult:
 
     @classmethod
     def from_chi2(cls, statistic: float, df: int, description: str) -> TestResult:
-        """Return the test of a chi-squared statistic; p is NaN without degrees of freedom."""
-        p = chdtrc(df, statistic) if df else np.nan
-        return cls(float(statistic), int(df), float(p), description)
+        """Return the test of a chi-squared statistic."""
+        return cls(statistic, df, float(_chi2_p(statistic, df)), description)
 
     def __str__(self) -> str:
         """Return the test in a line."""
@@ -314,6 +313,18 @@ def likelihood_ratio(smaller: Any, larger: Any) -> TestResult:
     return TestResult.from_chi2(max(2 * gain, 0.0), df, f"Likelihood-ratio test of {df} parameters")
 
 
+def chi2_table(tests: list[tuple[float, int]], index: pd.Index) -> pd.DataFrame:
+    """Return a row for each test, given its statistic and degrees of freedom, with its p."""
+    statistic, df = (np.array(column) for column in zip(*tests, strict=True))
+    return pd.DataFrame({"statistic": statistic, "df": df, "p": _chi2_p(statistic, df)}, index)
+
+
+def _chi2_p(statistic: Any, df: Any) -> Any:
+    """Return chi-squared p-values: NaN of negative statistics, or without degrees of freedom."""
+    is_chi2 = np.greater(df, 0) & np.greater_equal(statistic, 0)
+    return np.where(is_chi2, chdtrc(df, statistic), np.nan)
+
+
 def _tested(caller: str, result: Any) -> Inference:
     """Return the result of `infer`; ValueError if it is penalised."""
     checked = one_result(caller, result)
@@ -349,9 +360,7 @@ def _table(
     estimate: Estimate, rows: list[NDArray], index: pd.Index, adjust: Adjustment
 ) -> pd.DataFrame:
     """Return a table of the tests that each R of `rows` has R theta = 0."""
-    found = [TestResult.from_chi2(*_identified_test(estimate, R), "") for R in rows]
-    data = {name: [getattr(test, name) for test in found] for name in ("statistic", "df", "p")}
-    table = pd.DataFrame(data, index=index)
+    table = chi2_table([_identified_test(estimate, R) for R in rows], index)
     if adjust is not None:
         table["p_adjusted"] = _adjusted(table["p"].to_numpy(), adjust)
     return table
