@@ -492,6 +492,19 @@ def test_bad_arguments_are_named(anes96, arguments, message):
         infer(unpenalised(X, y), X, y, **arguments)
 
 
+def test_terms_beside_chunks_are_refused(anes96):
+    """Chunks have their own; a y that was forgotten is remembered in the error's note."""
+    X, y = anes96
+    chunks = [(X, y)]
+    model = SoftmaxRegression(C=np.inf).fit_chunks(chunks)
+    for name in ("sample_weight", "offset"):
+        with pytest.raises(ValueError, match=f"{name} needs y"):
+            infer(model, chunks, **{name: np.ones(len(y))})
+    with pytest.raises(TypeError) as raised:
+        infer(model, X)
+    assert any("Without y" in note for note in raised.value.__notes__)
+
+
 def test_fits_that_have_no_such_errors_are_refused(anes96):
     """L1, class weights as counts, smoothed targets: each with its remedy."""
     X, y = anes96

@@ -123,24 +123,17 @@ def infer(
     validation.check_estimator(
         "infer", "a fitted estimator of softreg", estimator, LinearClassifier
     )
-    design = _Design.from_arguments(covariance, weights, groups, n_resamples, random_state)
-    design.check_fits(estimator)
+    design = Design.from_arguments(covariance, weights, groups, n_resamples, random_state)
+    design.check_estimator(estimator)
     with threads_of(estimator) as threads:
-        if y is None:
-            objective = posed_on_chunks(estimator, X, threads)
-        else:
-            objective = posed(estimator, X, y, sample_weight, offset, threads)
-        fit = _Fit.from_estimator(estimator, objective)
-        results = _inferences(estimator, fit, design)
-    if fit.has_labels:
-        _check_no_reference(reference)
-        return MultiLabelInference(dict(zip(estimator.classes_.tolist(), results, strict=True)))
-    (result,) = results
-    return result if reference is None else result.against(reference)
+        objective = _posed(estimator, X, y, sample_weight, offset, threads)
+        fit = Fit.from_estimator(estimator, objective)
+        results = inferences(estimator, fit, design, reference)
+    return results[None] if None in results else MultiLabelInference(results)
 
 
 @dataclass(frozen=True, eq=False)
-class _Design:
+class Design:
     """How rows came about: what the covariance is to allow for.
 
     Attributes
@@ -159,8 +152,13 @@ class _Design:
 
     @classmethod
     def from_arguments(
-        cls, covariance: str, weights: str, groups: Any, n_resamples: int, random_state: Any
-    ) -> _Design:
+        cls,
+        covariance: str,
+        weights: str,
+        groups: Any = None,
+        n_resamples: int = 1000,
+        random_state: Any = None,
+    ) -> Design:
         """Return the design of `infer`'s arguments; ValueError if they are not as described."""
         _check_choice("covariance", covariance, list(_COVARIANCES))
         _check_choice("weights", weights, ["frequency", "probability"])
@@ -177,8 +175,8 @@ class _Design:
         n_resamples = validation.check_integer("n_resamples", n_resamples, 2)
         return cls(covariance, is_likelihood, groups, n_resamples, random_state)
 
-    def check_fits(self, estimator: LinearClassifier) -> None:
-        """Raise a ValueError if the design is none that an estimator was fitted for."""
+    def check_estimator(self, estimator: LinearClassifier) -> None:
+        """Raise a ValueError if an estimator was fitted to what has no such errors."""
         parameters = estimator.get_params(deep=False)
         if parameters["class_weight"] is not None and self.is_likelihood:
             raise ValueError(
@@ -196,7 +194,7 @@ class _Design:
 
         ValueError if there are no two groups.
         """
-        rows, column = in_memory(objective, "groups"), column_of(self.groups)
+        rows, column = _in_memory(objective, "groups"), column_of(self.groups)
         validation.check_groups(column, rows.n)
         if missing(column).size:
             raise ValueError(f"groups has no value in row {missing(column)[0]}: give each row one.")
@@ -210,7 +208,7 @@ class _Design:
 
 
 @dataclass(frozen=True, eq=False)
-class _Fit:
+class Fit:
     """A fit at its optimum.
 
     Attributes
@@ -234,7 +232,7 @@ class _Fit:
     has_labels: bool
 
     @classmethod
-    def from_estimator(cls, estimator: LinearClassifier, posed_objective: Objective) -> _Fit:
+    def from_estimator(cls, estimator: LinearClassifier, posed_objective: Objective) -> Fit:
         """Return the fit of an estimator that is at the optimum of the objective."""
         # 1. What can be answered.
         _check_smooth(estimator, posed_objective)
@@ -291,7 +289,7 @@ class _Fit:
         ]
 
 
-class _Spread(NamedTuple):
+class Spread(NamedTuple):
     """How the coefficients vary.
 
     Attributes
@@ -306,18 +304,18 @@ class _Spread(NamedTuple):
     n_resamples: NDArray[np.intp] | None = None
 
 
-def _hessian(fit: _Fit, design: _Design) -> _Spread:
+def _hessian(fit: Fit, design: Design) -> Spread:
     """Return the inverse information: the covariance if the model holds."""
-    return _Spread(fit.objective.covariance(fit.inverse, with_prior=True))
+    return Spread(fit.objective.covariance(fit.inverse, with_prior=True))
 
 
-def _sandwich(fit: _Fit, design: _Design) -> _Spread:
+def _sandwich(fit: Fit, design: Design) -> Spread:
     """Return the covariance of independent rows, whatever their distribution."""
     V = row_sandwich(fit.objective, fit.T, fit.inverse, 1 if design.is_likelihood else 2)
-    return _Spread(fit.objective.covariance(V, with_prior=False))
+    return Spread(fit.objective.covariance(V, with_prior=False))
 
 
-def _cluster(fit: _Fit, design: _Design) -> _Spread:
+def _cluster(fit: Fit, design: Design) -> Spread:
     """Return the covariance of rows that depend on each other within groups."""
     objective, codes, count = design.group_codes(fit.objective)
     if (fit.n_params > count).any():
@@ -329,17 +327,17 @@ def _cluster(fit: _Fit, design: _Design) -> _Spread:
     n = user_weight(objective)
     factor = count / (count - 1) * (n - 1) / (n - fit.n_params)
     V = group_sandwich(objective, fit.T, fit.inverse, codes) * factor[:, None, None]
-    return _Spread(objective.covariance(V, with_prior=False), n_groups=count)
+    return Spread(objective.covariance(V, with_prior=False), n_groups=count)
 
 
-def _bootstrap(fit: _Fit, design: _Design) -> _Spread:
+def _bootstrap(fit: Fit, design: Design) -> Spread:
     """Return the covariance of the fits to resampled rows that have an optimum."""
     # 1. How often each row, or its group, is drawn.
     objective, codes, n_groups = fit.objective, None, None
     if design.groups is not None:
         objective, codes, n_groups = design.group_codes(objective)
     random = validation.generator_maker(design.random_state)()
-    weights = in_memory(objective, 'covariance="bootstrap"').weights
+    weights = _in_memory(objective, 'covariance="bootstrap"').weights
     counts = resampled_counts(weights, random, codes, weights_are_counts=design.is_likelihood)
     # 2. The fits.
     fits = bootstrap_coefficients(objective, fit.T, islice(counts, design.n_resamples))
@@ -354,11 +352,11 @@ def _bootstrap(fit: _Fit, design: _Design) -> _Spread:
             "inference.separation."
         )
     V = np.array([np.cov(by_problem[fits.converged[:, b], b].T, ddof=1) for b in range(B)])
-    return _Spread(objective.covariance(V, with_prior=False), n_groups, found)
+    return Spread(objective.covariance(V, with_prior=False), n_groups, found)
 
 
 # (fit, design) -> how the coefficients vary.
-_COVARIANCES: dict[str, Callable[[_Fit, _Design], _Spread]] = {
+_COVARIANCES: dict[str, Callable[[Fit, Design], Spread]] = {
     "hessian": _hessian,
     "sandwich": _sandwich,
     "cluster": _cluster,
@@ -366,8 +364,15 @@ _COVARIANCES: dict[str, Callable[[_Fit, _Design], _Spread]] = {
 }
 
 
-def _inferences(estimator: LinearClassifier, fit: _Fit, design: _Design) -> list[Inference]:
-    """Return the inference of each problem."""
+def inferences(
+    estimator: LinearClassifier, fit: Fit, design: Design, reference: Any
+) -> dict[Any, Inference]:
+    """Return the inference of each label, or by None that of all classes.
+
+    ValueError if there is no such reference.
+    """
+    if fit.has_labels and reference is not None:
+        raise ValueError(f"reference={reference!r} is for classes: labels have none. Leave it out.")
     spread = _COVARIANCES[design.covariance](fit, design)
     rows = fit.objective.rows
     n = user_weight(fit.objective)
@@ -377,8 +382,8 @@ def _inferences(estimator: LinearClassifier, fit: _Fit, design: _Design) -> list
     classes, labels = estimator.classes_, [None]
     if fit.has_labels:
         classes, labels = np.array([0, 1]), estimator.classes_.tolist()
-    return [
-        Inference(
+    found = {
+        label: Inference(
             centred=estimate,
             centre=fit.centre,
             classes=classes,
@@ -399,10 +404,32 @@ def _inferences(estimator: LinearClassifier, fit: _Fit, design: _Design) -> list
         for b, (estimate, label) in enumerate(
             zip(fit.estimates(spread.covariances), labels, strict=True)
         )
-    ]
+    }
+    return found if reference is None else {None: found[None].against(reference)}
 
 
-def in_memory(objective: Objective, asked: str) -> Any:
+def _posed(
+    estimator: LinearClassifier,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    offset: Any,
+    threads: Any,
+) -> Objective:
+    """Return the objective on rows, or on chunks, which have their y and weights in them."""
+    if y is not None:
+        return posed(estimator, X, y, sample_weight, offset, threads)
+    terms = {"sample_weight": sample_weight, "offset": offset}
+    given = [name for name, value in terms.items() if value is not None]
+    if given:
+        raise ValueError(
+            f"{given[0]} needs y: without it X is taken for chunks, which yield their own weights."
+        )
+    with validation.noting("Without y, X is taken for the chunks of fit_chunks."):
+        return posed_on_chunks(estimator, X, threads)
+
+
+def _in_memory(objective: Objective, asked: str) -> Any:
     """Return the rows; ValueError if they come in chunks, where what was `asked` for is not."""
     if not objective.rows.in_memory:
         raise ValueError(f"{asked} needs all rows in memory, not chunks: pass X and y.")
@@ -413,12 +440,6 @@ def _check_choice(name: str, value: Any, choices: list[str]) -> None:
     """Raise a ValueError unless a value is one of some texts."""
     if not (isinstance(value, str) and value in choices):
         raise ValueError(f"{name} must be one of {choices}, got {validation.shown(value)}.")
-
-
-def _check_no_reference(reference: Any) -> None:
-    """Raise a ValueError if there is a reference among labels, which are yes or no."""
-    if reference is not None:
-        raise ValueError(f"reference={reference!r} is for classes: labels have none. Leave it out.")
 
 
 def _check_smooth(estimator: LinearClassifier, objective: Objective) -> None:

@@ -12,14 +12,13 @@ from scipy.special import xlogy
 
 from softreg._encoding import validation
 from softreg._estimators.base import LinearClassifier, prediction_slices, threads_of
-from softreg._estimators.optimum import optimum_at, posed, with_identified
+from softreg._estimators.optimum import posed
 from softreg._model.block_kernels import PointKernel
-from softreg._model.covariance import settled
 from softreg._model.objective import Objective
 from softreg._selection.leave_one_out import curvature_times, left_out_residuals, quadratic_forms
 from softreg._selection.manifold import Run
 from softreg._selection.refits import rows_in_memory
-from softreg.inference.infer import infer
+from softreg.inference.infer import Design, Fit, inferences
 from softreg.inference.result import Inference
 
 _COLUMNS = ["leverage", "cooks_distance", "pearson", "deviance"]
@@ -120,18 +119,21 @@ def influence(
     validation.check_estimator(
         "influence", "a fitted estimator of softreg", estimator, LinearClassifier
     )
-    weighs_classes = getattr(estimator, "class_weight", None) is not None
-    terms = {"sample_weight": sample_weight, "offset": offset, "reference": reference}
-    result = infer(
-        estimator, X, y, weights="probability" if weighs_classes else "frequency", **terms
-    )
-    labels = {None: result} if isinstance(result, Inference) else dict(result)
+    weights = "frequency" if estimator.class_weight is None else "probability"
+    design = Design.from_arguments("hessian", weights)
+    design.check_estimator(estimator)
     with threads_of(estimator) as threads:
         objective = posed(estimator, X, y, sample_weight, offset, threads)
-        values = _row_values(objective, optimum_at(estimator, objective).T, list(labels.values()))
+        fit = Fit.from_estimator(estimator, objective)
+        results = inferences(estimator, fit, design, reference)
+        to_user = _matrix_to_users_units(objective)
+        values = _row_values(fit, to_user, list(results.values()))
     index = X.index if isinstance(X, pd.DataFrame) else pd.RangeIndex(len(values))
-    found = [_influence(values[:, b], one, index) for b, one in enumerate(labels.values())]
-    return found[0] if None in labels else dict(zip(labels, found, strict=True))
+    found = {
+        label: _influence(values[:, b], result, index)
+        for b, (label, result) in enumerate(results.items())
+    }
+    return found.get(None, found)
 
 
 def _influence(values: NDArray, result: Inference, index: pd.Index) -> Influence:
@@ -143,21 +145,18 @@ def _influence(values: NDArray, result: Inference, index: pd.Index) -> Influence
     return Influence(rows, pd.DataFrame(values[:, len(_COLUMNS) :], index, axis))
 
 
-def _row_values(objective: Objective, T: NDArray, results: list[Inference]) -> NDArray[np.float64]:
-    """Return `_COLUMNS` and dfbetas of each row and problem, (n, B, 4 + c), from near an optimum.
+def _row_values(fit: Fit, to_user: NDArray, results: list[Inference]) -> NDArray[np.float64]:
+    """Return `_COLUMNS` and dfbetas of each row and problem, (n, B, 4 + c).
 
-    `results` are the problems' standard errors.
+    `results` are the problems' standard errors, `to_user` (u, width) makes W over b of T.
     """
-    identified, T = with_identified(objective, T)
-    T, inverses = settled(identified, T)
-    to_user = _matrix_to_users_units(objective)
     effects = [
         _effects(inverse, to_user, result)
-        for inverse, result in zip(inverses, results, strict=True)
+        for inverse, result in zip(fit.inverse, results, strict=True)
     ]
-    rows = rows_in_memory(identified)
-    U, unit = rows.block_coefficients(T), rows.totals.weight_unit
-    kernel = _RowInfluence(identified.link, U, inverses, np.array(effects), unit)
+    rows = rows_in_memory(fit.objective)
+    U, unit = rows.block_coefficients(fit.T), rows.totals.weight_unit
+    kernel = _RowInfluence(fit.objective.link, U, fit.inverse, np.array(effects), unit)
     values: NDArray = rows.map_rows(kernel).reshape(rows.n, len(results), -1)
     values[:, :, 1] /= [result.n_params for result in results]
     return values
