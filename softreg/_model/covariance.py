@@ -30,12 +30,12 @@ from softreg._rows.arrays import Coef, PerProblem
 _NEGLIGIBLE_MOVE, _MOST_STEPS = 1e-9, 5
 
 
-def settled(objective: Objective, T: Coef) -> tuple[Coef, NDArray[np.float64]]:
+def newton_optimum(objective: Objective, T: Coef) -> tuple[Coef, NDArray[np.float64]]:
     """Return the optimum near T (width, K), and the inverse information there, (B, p, p).
 
-    By Newton's steps, until the last one moved all coefficients together by less than a billionth
-    of their standard errors. The information is S H in the user's weights, with the Hessians H of
-    F; ValueError if it is singular, to rounding.
+    By Newton's steps, until one moves all coefficients together by less than a billionth of their
+    standard errors. The information is S H in the user's weights, with the Hessian H of F.
+    ValueError if it is singular to rounding.
     """
     B, weight = objective.problems.count, user_weight(objective)
     for _ in range(_MOST_STEPS):
@@ -114,14 +114,6 @@ def user_weight(objective: Objective) -> PerProblem:
     return objective.problem_weight * objective.rows.totals.weight_unit
 
 
-# What a singular information means.
-_SINGULAR = (
-    "The information of the rows is singular to rounding: the classes are all but separated, or "
-    "columns all but collinear. Look for `inference.separation`, fit with a finite C, or leave "
-    "columns out."
-)
-
-
 def _inverse(H: NDArray) -> NDArray[np.float64]:
     """Return the inverse of a Hessian (p, p), whose zero rows are those of constant columns."""
     diagonal = H.diagonal()
@@ -131,5 +123,9 @@ def _inverse(H: NDArray) -> NDArray[np.float64]:
     try:
         inverse = linalg.cho_solve(linalg.cho_factor(scaled), np.eye(len(H)))
     except linalg.LinAlgError:
-        raise ValueError(_SINGULAR) from None
+        raise ValueError(
+            "The information of the rows is singular to rounding: the classes are all but "
+            "separated, or columns all but collinear. See inference.separation, fit with a finite "
+            "C, or leave columns out."
+        ) from None
     return inverse * unit[:, None] * unit

@@ -9,34 +9,35 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-# A combination depends on an open direction if this share of its terms does not cancel.
+# What is left of terms that cancel is no larger than this share of them.
 _CANCELLED = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """Coefficients of K classes, u each: of features in the user's units, then any intercept.
+    """Coefficients theta of K classes, u of each, and what the data say of them.
 
-    Adding the same to all classes changes no probability: coefficients add up to zero over the
-    classes, and combinations of them are those of their deviations from that mean.
+    A class has a coefficient of each feature, in the user's units, and then any intercept. Adding
+    the same to all classes changes no probability: coefficients have mean zero over the classes,
+    and combinations R theta of them (theta class after class) are those of deviations from it.
 
     Attributes
     ----------
     coefficients : ndarray (K, u)
     covariance : ndarray (K u, K u), class after class
-    open_directions : ndarray (u, r), in which the data leave the coefficients of a class open
-    absent : ndarray (K,) of bool, classes without rows, whose coefficients are open
+    unidentified_directions : ndarray (u, r), along which no class's coefficients are identified
+    unseen : ndarray (K,) of bool, the classes without rows, no coefficient of which is identified
     """
 
     coefficients: NDArray[np.float64]
     covariance: NDArray[np.float64]
-    open_directions: NDArray[np.floating]
-    absent: NDArray[np.bool_]
+    unidentified_directions: NDArray[np.floating]
+    unseen: NDArray[np.bool_]
 
-    def from_zero(self, centre: NDArray) -> Estimate:
-        """Return the estimate of features themselves, given that of features less centres (u,).
+    def at_zero(self, centre: NDArray) -> Estimate:
+        """Return the estimate whose intercepts are the scores where features are 0.
 
-        Intercepts are then the scores where features are 0.
+        Those of this one are the scores at the centres (u,).
         """
         from_centre = np.eye(len(centre))
         from_centre[-1] -= centre
@@ -45,7 +46,7 @@ class Estimate:
             self,
             coefficients=self.coefficients @ from_centre.T,
             covariance=of_all @ (of_all @ self.covariance).T,
-            open_directions=from_centre @ self.open_directions,
+            unidentified_directions=from_centre @ self.unidentified_directions,
         )
 
     def values(self, R: NDArray | sparse.csr_array) -> NDArray[np.float64]:
@@ -65,36 +66,42 @@ class Estimate:
         return np.where(self.identified(R), variance, np.nan)
 
     def identified(self, R: NDArray | sparse.csr_array) -> NDArray[np.bool_]:
-        """Return which combinations R (m, K u) no open direction changes, (m,)."""
-        if not (self.open_directions.size or self.absent.any()):
+        """Return which combinations R (m, K u) are identified, (m,)."""
+        if not (self.unidentified_directions.size or self.unseen.any()):
             return np.ones(R.shape[0], dtype=bool)
-        return (self.open_moves(R) == 0).all(axis=1)
+        return (self.unidentified_moves(R) == 0).all(axis=1)
 
-    def open_moves(self, R: NDArray | sparse.csr_array) -> NDArray[np.float64]:
-        """Return by how much each open direction changes combinations R (m, K u), (m, ...).
+    def unidentified_moves(self, R: NDArray | sparse.csr_array) -> NDArray[np.float64]:
+        """Return what unidentified directions and unseen classes add to combinations R (m, K u).
 
-        What is left of terms that cancel is zero.
+        (m, ...), a number for each of them: 0 for all of them if a combination is identified.
         """
         dense = R.toarray() if sparse.issparse(R) else R
         by_class = dense.reshape(len(dense), *self.coefficients.shape)
         by_class = by_class - by_class.mean(axis=1, keepdims=True)
-        moves = by_class @ self.open_directions
-        moves[np.abs(moves) <= _CANCELLED * (np.abs(by_class) @ np.abs(self.open_directions))] = 0
-        of_absent = by_class[:, self.absent]
-        size = np.abs(by_class).max(axis=(1, 2), initial=0, keepdims=True)
-        of_absent[np.abs(of_absent) <= _CANCELLED * size] = 0
-        return np.concatenate([part.reshape(len(dense), -1) for part in (moves, of_absent)], axis=1)
+        largest = np.abs(by_class).max(axis=(1, 2), initial=0, keepdims=True)
+        parts = self._moves(by_class), _cancelled(by_class[:, self.unseen], largest)
+        return np.concatenate([part.reshape(len(dense), -1) for part in parts], axis=1)
 
     def are_identified_rows(self, x: NDArray) -> NDArray[np.bool_]:
         """Return of which rows (x, 1), (m, u), the differences of scores are identified, (m,)."""
-        moves = np.abs(x @ self.open_directions)
-        return (moves <= _CANCELLED * (np.abs(x) @ np.abs(self.open_directions))).all(axis=1)
+        return (self._moves(x) == 0).all(axis=1)
+
+    def _moves(self, x: NDArray) -> NDArray[np.float64]:
+        """Return what unidentified directions add to x' theta_k, (..., r), given x (..., u)."""
+        D = self.unidentified_directions
+        return _cancelled(x @ D, np.abs(x) @ np.abs(D))
 
 
-def at_centre(W: NDArray, centre: NDArray) -> NDArray[np.float64]:
-    """Return coefficients (u, r) of features less centres (u,), given those of features.
+def _cancelled(sums: NDArray, size: NDArray) -> NDArray[np.float64]:
+    """Return sums, but 0 where terms of this size have cancelled."""
+    return np.where(np.abs(sums) <= _CANCELLED * size, 0, sums)
 
-    An intercept, whose centre is 0, becomes the score at the centres.
+
+def coefficients_at_centre(W: NDArray, centre: NDArray) -> NDArray[np.float64]:
+    """Return coefficients (u, r) whose intercepts are the scores at the centres (u,).
+
+    Those of W (u, r) are the scores where features are 0; an intercept has the centre 0.
     """
     centred = W.astype(float)
     centred[-1] += centre @ W

@@ -24,14 +24,14 @@ from softreg._estimators.optimum import (
 from softreg._model.covariance import (
     effective_parameters,
     group_sandwich,
+    newton_optimum,
     row_sandwich,
-    settled,
     user_weight,
 )
 from softreg._model.objective import Objective
 from softreg._selection.bootstrap import bootstrap_coefficients, resampled_counts
 from softreg._selection.refits import rows_in_memory
-from softreg.inference.estimate import Estimate, at_centre
+from softreg.inference.estimate import Estimate, coefficients_at_centre
 from softreg.inference.result import Inference, MultiLabelInference
 
 # So many numbers of covariances are held: 2 GB.
@@ -134,18 +134,18 @@ def infer(
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """How rows came about: what the covariance is to allow for.
+    """How rows were drawn, and which covariance allows for it.
 
     Attributes
     ----------
     covariance : str, a key of `_COVARIANCES`
-    is_likelihood : bool, whether weights count rows
+    weights_are_counts : bool, or they say how rarely a row's kind was drawn
     groups : array (n,) or None
     n_resamples, random_state : as in `infer`
     """
 
     covariance: str
-    is_likelihood: bool
+    weights_are_counts: bool
     groups: Any
     n_resamples: int
     random_state: Any
@@ -169,16 +169,16 @@ class Design:
                 f"groups are not used by covariance={covariance!r}; choose "
                 '"cluster" or "bootstrap".'
             )
-        is_likelihood = weights == "frequency"
-        if covariance == "hessian" and not is_likelihood:
+        weights_are_counts = weights == "frequency"
+        if covariance == "hessian" and not weights_are_counts:
             covariance = "sandwich"
         n_resamples = validation.check_integer("n_resamples", n_resamples, 2)
-        return cls(covariance, is_likelihood, groups, n_resamples, random_state)
+        return cls(covariance, weights_are_counts, groups, n_resamples, random_state)
 
     def check_estimator(self, estimator: LinearClassifier) -> None:
         """Raise a ValueError if an estimator was fitted to what has no such errors."""
         parameters = estimator.get_params(deep=False)
-        if parameters["class_weight"] is not None and self.is_likelihood:
+        if parameters["class_weight"] is not None and self.weights_are_counts:
             raise ValueError(
                 f"class_weight={parameters['class_weight']!r} weighs rows by their class, so that "
                 'they count no rows: pass weights="probability", or fit without class_weight.'
@@ -243,7 +243,7 @@ class Fit:
         _check_converged(estimator, is_penalised)
         # 2. The optimum, and the information there.
         objective, T = with_identified(*optimum_at(estimator, posed_objective)[:2])
-        T, inverse = settled(objective, T)
+        T, inverse = newton_optimum(objective, T)
         n_params = effective_parameters(objective, inverse)
         # 3. The likelihoods.
         weight = user_weight(objective)
@@ -260,12 +260,9 @@ class Fit:
         return np.append(centre, np.zeros(int(self.objective.rows.coordinates.intercept)))
 
     def estimates(self, covariance: NDArray) -> list[Estimate]:
-        """Return the estimate of each problem, given covariances (B, p, p).
+        """Return each problem's estimate at the centres, given its covariance of (B, p, p).
 
-        They are those of centred features.
-
-        Coefficients of one score, for class 1 against 0, are half of it for one and less half for
-        the other.
+        One score, of class 1 against 0, is half of it for class 1 and minus half for class 0.
         """
         objective = self.objective
         K, B = objective.shape[1], objective.problems.count
@@ -278,9 +275,9 @@ class Fit:
         E = sparse.csr_array(sparse.kron(to_classes, sparse.eye(u)))
         return [
             Estimate(
-                to_classes @ at_centre(of_problem.T, centre).T,
+                to_classes @ coefficients_at_centre(of_problem.T, centre).T,
                 E @ (E @ V).T,
-                at_centre(objective.open_directions(problem * q), centre),
+                coefficients_at_centre(objective.unidentified_directions(problem * q), centre),
                 np.broadcast_to(unseen[problem], len(to_classes)),
             )
             for problem, (of_problem, V) in enumerate(
@@ -290,11 +287,11 @@ class Fit:
 
 
 class Spread(NamedTuple):
-    """How the coefficients vary.
+    """How the coefficients vary about what they estimate.
 
     Attributes
     ----------
-    covariances : ndarray (B, p, p), as of `Objective.covariance`
+    covariances : ndarray (B, p, p), as `Objective.covariance` returns them
     n_groups : int or None, number of clusters
     n_resamples : ndarray (B,) or None, number of bootstrap fits that have an optimum
     """
@@ -311,7 +308,7 @@ def _hessian(fit: Fit, design: Design) -> Spread:
 
 def _sandwich(fit: Fit, design: Design) -> Spread:
     """Return the covariance of independent rows, whatever their distribution."""
-    V = row_sandwich(fit.objective, fit.T, fit.inverse, 1 if design.is_likelihood else 2)
+    V = row_sandwich(fit.objective, fit.T, fit.inverse, 1 if design.weights_are_counts else 2)
     return Spread(fit.objective.covariance(V, with_prior=False))
 
 
@@ -338,7 +335,7 @@ def _bootstrap(fit: Fit, design: Design) -> Spread:
         objective, codes, n_groups = design.group_codes(objective)
     random = validation.generator_maker(design.random_state)()
     weights = _in_memory(objective, 'covariance="bootstrap"').weights
-    counts = resampled_counts(weights, random, codes, weights_are_counts=design.is_likelihood)
+    counts = resampled_counts(weights, random, codes, weights_are_counts=design.weights_are_counts)
     # 2. The fits.
     fits = bootstrap_coefficients(objective, fit.T, islice(counts, design.n_resamples))
     T, B = objective.centred(fits.coefficients), objective.problems.count
@@ -355,7 +352,7 @@ def _bootstrap(fit: Fit, design: Design) -> Spread:
     return Spread(objective.covariance(V, with_prior=False), n_groups, found)
 
 
-# (fit, design) -> how the coefficients vary.
+# How the coefficients vary, by the name that users give.
 _COVARIANCES: dict[str, Callable[[Fit, Design], Spread]] = {
     "hessian": _hessian,
     "sandwich": _sandwich,
@@ -376,7 +373,7 @@ def inferences(
     spread = _COVARIANCES[design.covariance](fit, design)
     rows = fit.objective.rows
     n = user_weight(fit.objective)
-    n_samples = n if design.is_likelihood else np.full(len(n), float(rows.totals.n))
+    n_samples = n if design.weights_are_counts else np.full(len(n), float(rows.totals.n))
     names = feature_attributes(estimator).get("feature_names_in_", [])
     features = tuple(names) or tuple(f"x{j}" for j in range(estimator.n_features_in_))
     classes, labels = estimator.classes_, [None]
@@ -384,7 +381,7 @@ def inferences(
         classes, labels = np.array([0, 1]), estimator.classes_.tolist()
     found = {
         label: Inference(
-            centred=estimate,
+            at_centre=estimate,
             centre=fit.centre,
             classes=classes,
             features=features,
@@ -392,7 +389,7 @@ def inferences(
             reference=classes.tolist()[0],
             covariance_type=design.covariance,
             is_penalised=bool(fit.is_penalised[b]),
-            is_likelihood=design.is_likelihood,
+            weights_are_counts=design.weights_are_counts,
             llf=float(fit.llf[b]),
             llnull=float(fit.llnull[b]),
             n_samples=float(n_samples[b]),

@@ -38,7 +38,8 @@ class Inference:
 
     Attributes
     ----------
-    centred : Estimate of features less their centres, what all of it is made of
+    at_centre : Estimate whose intercepts are the scores at the centres, so that margins keep their
+        digits where columns are far from zero
     centre : ndarray (u,), the centres of the features, about their means, and 0 for an intercept
     classes : ndarray of shape (n_classes,)
     features : tuple of the names of the columns, "x0", "x1", ... where they have none
@@ -46,8 +47,7 @@ class Inference:
     reference : a class; None where contrasts are to the mean of all classes
     covariance_type : str, "hessian", "sandwich", "cluster" or "bootstrap"
     is_penalised : bool, whether the penalty has shrunk coefficients
-    is_likelihood : bool, whether `llf` is the log likelihood of independent rows, not that of rows
-        weighted by how they were drawn
+    weights_are_counts : bool, whether weights count rows, so that `llf` is a log likelihood
     llf, llnull : float, log likelihood of the fit, and of the model of intercepts (and offsets)
     n_samples : float, number of rows, or the sum of their frequency weights
     n_params : float, number of parameters; under a penalty the effective one, trace(H^-1 H_loss)
@@ -56,7 +56,7 @@ class Inference:
     label : the label, of a multi-label model; its classes are 0 and 1
     """
 
-    centred: Estimate
+    at_centre: Estimate
     centre: NDArray[np.float64]
     classes: NDArray
     features: tuple
@@ -64,7 +64,7 @@ class Inference:
     reference: Any
     covariance_type: str
     is_penalised: bool
-    is_likelihood: bool
+    weights_are_counts: bool
     llf: float
     llnull: float
     n_samples: float
@@ -75,8 +75,8 @@ class Inference:
 
     @cached_property
     def estimate(self) -> Estimate:
-        """The estimate of the features themselves."""
-        return self.centred.from_zero(self.centre)
+        """The estimate whose intercepts are the scores where features are 0, as displayed."""
+        return self.at_centre.at_zero(self.centre)
 
     # ---- Coefficients and their errors ----------------------------------------------------------
 
@@ -138,7 +138,7 @@ class Inference:
     @property
     def df_model(self) -> float:
         """Number of parameters beside the intercepts."""
-        present = len(self.classes) - np.count_nonzero(self.estimate.absent)
+        present = len(self.classes) - np.count_nonzero(self.estimate.unseen)
         return self.n_params - self.has_intercept * (present - 1)
 
     @property
@@ -297,9 +297,9 @@ class Inference:
             )
 
     def check_likelihood(self, what: str) -> None:
-        """Raise a ValueError if `what` is no statistic of a maximised likelihood of the rows."""
+        """Raise a ValueError if there is no `what`, which needs a maximised likelihood."""
         self.check_unpenalised(what)
-        if not self.is_likelihood:
+        if not self.weights_are_counts:
             raise ValueError(
                 f"There is no {what} of rows with probability weights, whose log likelihood is "
                 "none of independent rows. Use the Wald tests of inference.wald."
@@ -352,7 +352,7 @@ class Inference:
             "AIC": f"{self.aic:.6g}",
             "BIC": f"{self.bic:.6g}",
         }
-        if self.is_likelihood and not self.is_penalised:
+        if self.weights_are_counts and not self.is_penalised:
             header["LR test"] = f"{self.llr:.4g} ({self.df_model:g} df), p = {self.llr_pvalue:.3g}"
         return header
 

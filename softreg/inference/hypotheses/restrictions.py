@@ -47,8 +47,8 @@ class Side(NamedTuple):
 
     Attributes
     ----------
-    R : ndarray (K, w), factors of the coefficients of all classes; of the reference's 0
-    every : ndarray (w,), factors of the coefficients of every class that is shown, in turn
+    R : ndarray (K, u), factors of the coefficients of all classes; of the reference's 0
+    every : ndarray (u,), factors of the coefficients of every class that is shown, in turn
     constant : float
     """
 
@@ -110,14 +110,14 @@ class Reader:
 
     def __init__(self, result: Inference) -> None:
         self.result = result
-        self.rows = [str(name) for name in result.terms]
+        self.terms = [str(name) for name in result.terms]
         self.classes = [str(name) for name in result.shown_names]
         self.numbers = result.shown_numbers.tolist()
         if result.label is None:
             hidden = np.setdiff1d(np.arange(len(result.classes)), self.numbers)
             self.classes += [str(name) for name in listed(result.classes[hidden])]
             self.numbers += hidden.tolist()
-        for kind, texts in (("classes", self.classes), ("features", self.rows)):
+        for kind, texts in (("classes", self.classes), ("features", self.terms)):
             if len(set(texts)) < len(texts):
                 raise ValueError(
                     f"Some {kind} read alike, {validation.shown(texts)}: pass the restrictions as "
@@ -127,7 +127,7 @@ class Reader:
     @cached_property
     def places(self) -> dict[str, tuple[int | None, int]]:
         """The class (None: every one that is shown) and feature of each name."""
-        rows = list(enumerate(self.rows))
+        rows = list(enumerate(self.terms))
         every: dict[str, tuple[int | None, int]] = {
             name: (None, j) for j, name in rows if not re.fullmatch(_NUMBER, name)
         }
@@ -162,8 +162,8 @@ class Reader:
         return [part for sides in equations for part in self._restrictions(sides, text)]
 
     def _zero(self) -> Side:
-        w = len(self.rows)
-        return Side(np.zeros((len(self.result.classes), w)), np.zeros(w), 0.0)
+        u = len(self.terms)
+        return Side(np.zeros((len(self.result.classes), u)), np.zeros(u), 0.0)
 
     def _add(self, sides: list[Side], term: re.Match, sign: float) -> None:
         """Add a term to the last side of an equation."""
@@ -209,7 +209,7 @@ class Hypothesis(NamedTuple):
 
     Attributes
     ----------
-    R : ndarray (df, K w), over the coefficients of `Estimate`
+    R : ndarray (df, K u), over the coefficients of `Estimate`
     values : ndarray (df,)
     """
 
@@ -218,7 +218,7 @@ class Hypothesis(NamedTuple):
 
     @classmethod
     def from_rows(cls, R: NDArray, values: NDArray, K: int) -> Hypothesis:
-        """Return the hypothesis of restrictions (m, K w); ValueError if they contradict each other.
+        """Return the hypothesis of restrictions (m, K u); ValueError if they contradict each other.
 
         Coefficients sum to zero over the classes, so that R may be centred over them.
         """

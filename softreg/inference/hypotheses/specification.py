@@ -297,10 +297,10 @@ def _hausman(
 
     `others` are the numbers of the classes that are left, among all.
     """
-    K, w = whole.estimate.coefficients.shape
+    K, u = whole.estimate.coefficients.shape
     contrasts = linalg.helmert(len(others))
-    R_without = np.kron(contrasts, np.eye(w))
-    R_whole = np.kron(contrasts @ np.eye(K)[others], np.eye(w))
+    R_without = np.kron(contrasts, np.eye(u))
+    R_whole = np.kron(contrasts @ np.eye(K)[others], np.eye(u))
     V = without.estimate.covariance_of(R_without)
     difference = R_without @ without.estimate.coefficients.ravel()
     difference -= R_whole @ whole.estimate.coefficients.ravel()

@@ -181,8 +181,8 @@ def joint(
     joined = {j for columns in numbers.values() for j in columns}
     alone = {name: [j] for j, name in enumerate(checked.features) if j not in joined}
     groups = alone | numbers
-    K, width = checked.estimate.coefficients.shape
-    rows = [np.kron(np.eye(K), np.eye(width)[columns]) for columns in groups.values()]
+    K, u = checked.estimate.coefficients.shape
+    rows = [np.kron(np.eye(K), np.eye(u)[columns]) for columns in groups.values()]
     return _table(checked.estimate, rows, pd.Index(list(groups), name="feature"), adjust)
 
 
@@ -231,8 +231,8 @@ def merge_test(
     """
     checked = _tested("merge_test", result)
     estimate, classes = checked.estimate, listed(checked.classes)
-    K, width = estimate.coefficients.shape
-    slopes = np.eye(width)[: len(checked.features)]
+    K, u = estimate.coefficients.shape
+    slopes = np.eye(u)[: len(checked.features)]
 
     def equal(k: int, j: int) -> NDArray:
         return np.kron(np.eye(K)[[k]] - np.eye(K)[[j]], slopes)
@@ -349,7 +349,7 @@ def _statistic(estimate: Estimate, hypothesis: Hypothesis) -> tuple[float, int]:
 def _identified_test(estimate: Estimate, R: NDArray) -> tuple[float, int]:
     """Return the test that R theta = 0 as far as the data tell; NaN, df 0 if they do not."""
     if not estimate.identified(R).all():
-        R = linalg.null_space(estimate.open_moves(R).T).T @ R
+        R = linalg.null_space(estimate.unidentified_moves(R).T).T @ R
     hypothesis = Hypothesis.from_rows(R, np.zeros(len(R)), len(estimate.coefficients))
     if not len(hypothesis.R) or not estimate.identified(hypothesis.R).all():
         return np.nan, 0

@@ -1,8 +1,8 @@
 """Effects of features on average probabilities, and their derivatives in the coefficients.
 
-Scores are z = theta x~ + o, theta (K, w), with x~ = (x - centre, 1) where there is an intercept.
+Scores are z = theta x~ + o, theta (K, u), with x~ = (x - centre, 1) where there is an intercept.
 What is averaged over rows, with weights whose sum is one, is an array (K, r) for K classes; its
-Jacobian is (K, r, K, w).
+Jacobian is (K, r, K, u).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Average(NamedTuple):
     Attributes
     ----------
     value : ndarray (K, r)
-    jacobian : ndarray (K, r, K, w)
+    jacobian : ndarray (K, r, K, u)
     """
 
     value: NDArray[np.float64]
@@ -32,9 +32,9 @@ class Average(NamedTuple):
 
     @classmethod
     def zero(cls, r: int, theta: NDArray) -> Average:
-        """Return an average of r things to add to, given coefficients (K, w)."""
-        K, w = theta.shape
-        return cls(np.zeros((K, r)), np.zeros((K, r, K, w)))
+        """Return an average of r things to add to, given coefficients (K, u)."""
+        K, u = theta.shape
+        return cls(np.zeros((K, r)), np.zeros((K, r, K, u)))
 
 
 class Effect(NamedTuple):

@@ -41,8 +41,8 @@ class Margins:
     bse : DataFrame
         Their standard errors: posterior deviations or others, as those of the `Inference`.
     jacobian : ndarray of shape (n_effects, n_coefficients)
-        Derivatives of the effects in ``result.centred.coefficients.ravel()``; effects in the order
-        of `covariance`.
+        Derivatives of the effects, in the order of `covariance`, in the coefficients of
+        ``result.at_centre``, class after class.
     result : Inference
         What they are margins of.
     header : dict from str to str, what `summary` says above the table
@@ -69,7 +69,7 @@ class Margins:
     @cached_property
     def covariance(self) -> pd.DataFrame:
         """The covariance of the effects, class and then the rows of `effects` on both axes."""
-        V, axis = self.result.centred.covariance_of(self.jacobian), self._axis
+        V, axis = self.result.at_centre.covariance_of(self.jacobian), self._axis
         return pd.DataFrame(V, index=axis, columns=axis)
 
     def conf_int(self, level: float = 0.95) -> pd.DataFrame:
@@ -205,12 +205,12 @@ def margins(
     scenarios = Scenarios.from_user(checked, data, at, by)
     of_log, per_log, meaning = _KINDS[kind]
     effect = Effect(of_log, per_log, _dummies(checked, data.X, dummies))
-    theta, d = checked.centred.coefficients, len(checked.features)
+    theta, d = checked.at_centre.coefficients, len(checked.features)
     averages = [effect.average(scenario, theta, d) for scenario in scenarios.cases]
     value = np.concatenate([average.value for average in averages], axis=1)
     jacobian = np.concatenate([average.jacobian for average in averages], axis=1)
     jacobian = jacobian.reshape(-1, theta.size)
-    variance = checked.centred.variance_of(jacobian).reshape(value.shape)
+    variance = checked.at_centre.variance_of(jacobian).reshape(value.shape)
     index, columns = scenarios.axis(list(checked.features)), listed(checked.classes)
     known = np.where(np.isnan(variance), np.nan, value)
     return Margins(

@@ -68,7 +68,7 @@ def predict_interval(
     (True, (178, 9))
     """
     checked = one_result("predict_interval", result)
-    data, estimate = Data.from_user(checked, X, None, offset), checked.centred
+    data, estimate = Data.from_user(checked, X, None, offset), checked.at_centre
     parts = [_logits(block, estimate) for block in data.blocks({})]
     logits, errors = (np.concatenate(part) for part in zip(*parts, strict=True))
     index = X.index if hasattr(X, "columns") else pd.RangeIndex(len(logits))
@@ -124,11 +124,11 @@ def average_probabilities(
     checked = one_result("average_probabilities", result)
     data = Data.from_user(checked, X, sample_weight, offset)
     scenarios = Scenarios.from_user(checked, data, at, by)
-    theta = checked.centred.coefficients
+    theta = checked.at_centre.coefficients
     averages = [average_probability(scenario, theta) for scenario in scenarios.cases]
     P = np.stack([average.value[:, 0] for average in averages])
     jacobian = np.stack([average.jacobian[:, 0] for average in averages]).reshape(-1, theta.size)
-    variance = checked.centred.variance_of(jacobian).reshape(P.shape)
+    variance = checked.at_centre.variance_of(jacobian).reshape(P.shape)
     with np.errstate(divide="ignore", invalid="ignore"):  # of averages that are 0 to rounding
         error = np.sqrt(variance) / (P * (1 - P))
     return _intervals(checked, logit(P), error, level, scenarios.axis([]))
@@ -152,7 +152,7 @@ def _logits(block: RowBlock, estimate: Estimate) -> tuple[NDArray, NDArray]:
         products = np.einsum("mlu,mu->lm", with_scores, x)
         variance += slopes[:, c] * np.einsum("klm,lm->km", slopes, products)
     variance[:, ~estimate.are_identified_rows(x)] = np.nan
-    variance[estimate.absent] = np.nan
+    variance[estimate.unseen] = np.nan
     return logits.T, np.sqrt(np.maximum(variance, 0)).T
 
 

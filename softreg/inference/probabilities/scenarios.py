@@ -29,8 +29,8 @@ class RowBlock(NamedTuple):
 
     Attributes
     ----------
-    x : ndarray (m, w), the features less their centres, and a 1 where there is an intercept
-    centre : ndarray (w,), the centres, and 0 for the intercept
+    x : ndarray (m, u), the features less their centres, and a 1 where there is an intercept
+    centre : ndarray (u,), the centres, and 0 for the intercept
     offset : ndarray (K, m), or 0.0
     weight : ndarray (m,); those of all blocks of a scenario sum to one
     """
@@ -41,11 +41,11 @@ class RowBlock(NamedTuple):
     weight: NDArray[np.float64]
 
     def scores(self, theta: NDArray) -> NDArray[np.float64]:
-        """Return the scores (K, m), given coefficients (K, w) of centred features."""
+        """Return the scores (K, m), given coefficients (K, u) of centred features."""
         return theta @ self.x.T + self.offset
 
     def probabilities(self, theta: NDArray) -> NDArray[np.float64]:
-        """Return the probabilities (K, m), given coefficients (K, w)."""
+        """Return the probabilities (K, m), given coefficients (K, u)."""
         Z = self.scores(theta)
         softmax_inplace(Z[None])
         return Z
@@ -59,7 +59,7 @@ class Data(NamedTuple):
     X : ndarray or CSR (m, d)
     offset : ndarray (m, K) or None
     weight : ndarray (m,), with sum one
-    centre : ndarray (w,), the centres of the features, and 0 for an intercept
+    centre : ndarray (u,), the centres of the features, and 0 for an intercept
     """
 
     X: Any
