@@ -34,26 +34,39 @@ class Inference:
 
     Coefficients are contrasts: how much a unit of a feature adds to log P(class) / P(reference).
     Frames have the features and then "intercept" as rows, and a column for each class but the
-    reference.
+    reference. It is what `infer` returns.
 
     Attributes
     ----------
-    at_centre : Estimate whose intercepts are the scores at the centres, so that margins keep their
-        digits where columns are far from zero
-    centre : ndarray (u,), the centres of the features, about their means, and 0 for an intercept
+    at_centre : Estimate
+        The coefficients of all u features and intercept of each class, with intercepts that are the
+        scores at `centre`: margins keep their digits where columns are far from zero.
+    centre : ndarray of shape (u,)
+        A centre of each feature, near its mean, and 0 for the intercept.
     classes : ndarray of shape (n_classes,)
-    features : tuple of the names of the columns, "x0", "x1", ... where they have none
+        Of a label 0 and 1.
+    features : tuple
+        The names of the columns; "x0", "x1", ... where they have none.
     has_intercept : bool
-    reference : a class; None where contrasts are to the mean of all classes
-    covariance_type : str, "hessian", "sandwich", "cluster" or "bootstrap"
-    is_penalised : bool, whether the penalty has shrunk coefficients
-    weights_are_counts : bool, whether weights count rows, so that `llf` is a log likelihood
-    llf, llnull : float, log likelihood of the fit, and of the model of intercepts (and offsets)
-    n_samples : float, number of rows, or the sum of their frequency weights
-    n_params : float, number of parameters; under a penalty the effective one, trace(H^-1 H_loss)
-    n_groups : int or None, number of clusters
-    n_resamples : int or None, number of bootstrap fits that converged
-    label : the label, of a multi-label model; its classes are 0 and 1
+    reference : class or None
+        What coefficients are contrasts to; None: the mean of all classes.
+    covariance_type : {"hessian", "sandwich", "cluster", "bootstrap"}
+    is_penalised : bool
+        Whether a penalty has shrunk coefficients.
+    weights_are_counts : bool
+        Whether sample weights count rows, so that `llf` is a log likelihood.
+    llf, llnull : float
+        Log likelihoods of the fit, and of the model of intercepts and offsets alone.
+    n_samples : float
+        Number of rows, or the sum of their frequency weights.
+    n_params : float
+        Number of parameters; under a penalty the effective one, trace(H^-1 H_loss).
+    n_groups : int or None
+        Number of clusters.
+    n_resamples : int or None
+        Number of bootstrap fits that have an optimum.
+    label : label or None
+        Of a multi-label model.
     """
 
     at_centre: Estimate
@@ -87,19 +100,19 @@ class Inference:
 
     @property
     def bse(self) -> pd.DataFrame:
-        """Their standard errors."""
+        """Standard errors of the coefficients."""
         return self._by_class(self._errors)
 
     @property
     def z(self) -> pd.DataFrame:
         """Coefficients over their standard errors; ValueError under a penalty."""
-        self.check_unpenalised("z")
+        check_unpenalised(self, "z")
         return self._by_class(self._values / self._errors)
 
     @property
     def p(self) -> pd.DataFrame:
         """Two-sided p-values of coefficients being zero; ValueError under a penalty."""
-        self.check_unpenalised("p")
+        check_unpenalised(self, "p")
         return self._by_class(two_sided_p(self._values / self._errors))
 
     @property
@@ -114,7 +127,7 @@ class Inference:
         Of a penalised fit with ``covariance="hessian"`` they are credible intervals of the
         posterior; ValueError for other penalised fits, whose intervals would not cover.
         """
-        ends = np.column_stack(self.interval(self._values, self._errors, level))
+        ends = np.column_stack(interval(self, self._values, self._errors, level))
         return pd.DataFrame(ends, index=self._axis(), columns=["lower", "upper"])
 
     def relative_risk_ratios(self, level: float = 0.95) -> pd.DataFrame:
@@ -122,39 +135,42 @@ class Inference:
 
         By this factor a unit of the feature multiplies P(class) / P(reference).
         """
-        logs = np.column_stack([self._values, *self.interval(self._values, self._errors, level)])
+        logs = np.column_stack([self._values, *interval(self, self._values, self._errors, level)])
         return pd.DataFrame(np.exp(logs), index=self._axis(), columns=["ratio", "lower", "upper"])
 
     def against(self, reference: Any) -> Inference:
-        """Return the same with contrasts to another class, or to the mean: "sum-to-zero"."""
+        """Return the same with contrasts to another class, or to the mean of all: "sum-to-zero".
+
+        ValueError if there is no such class.
+        """
         is_class = reference in self.classes.tolist()
         if not is_class and isinstance(reference, str) and reference == SUM_TO_ZERO:
             return replace(self, reference=None)
-        self.class_number(reference)
+        class_number(self, reference)
         return replace(self, reference=reference)
 
     # ---- Statistics of the fit ------------------------------------------------------------------
 
     @property
     def df_model(self) -> float:
-        """Number of parameters beside the intercepts."""
+        """Number of parameters beside the intercepts: degrees of freedom of `llr`."""
         present = len(self.classes) - np.count_nonzero(self.estimate.unseen)
         return self.n_params - self.has_intercept * (present - 1)
 
     @property
     def df_resid(self) -> float:
-        """`n_samples` less the number of parameters."""
+        """Degrees of freedom that are left, n_samples - n_params."""
         return self.n_samples - self.n_params
 
     @property
     def llr(self) -> float:
-        """Twice the log likelihood ratio of the fit to the model of intercepts."""
+        """Twice the log likelihood ratio of the fit to the null model, 2 (llf - llnull)."""
         return 2 * (self.llf - self.llnull)
 
     @property
     def llr_pvalue(self) -> float:
-        """Its p-value by the chi-squared distribution; ValueError under a penalty."""
-        self.check_likelihood("llr_pvalue")
+        """The p-value of `llr`; ValueError under a penalty or of probability weights."""
+        check_likelihood(self, "llr_pvalue")
         return float(chdtrc(self.df_model, self.llr)) if self.df_model > 0 else np.nan
 
     @property
@@ -179,7 +195,7 @@ class Inference:
 
         Of penalised fits z and p are left out, and intervals unless they are those of a posterior.
         """
-        return self.frame_of("coef", self._values, self._errors, self._axis(), level)
+        return frame_of(self, "coef", self._values, self._errors, self._axis(), level)
 
     def summary(self, level: float = 0.95) -> Table:
         """Return the table of coefficients, with the fit's statistics above it."""
@@ -196,7 +212,7 @@ class Inference:
 
     @property
     def terms(self) -> list:
-        """The names of the coefficients of a class: the features and "intercept"."""
+        """The names of a class's coefficients: those of features, and "intercept"."""
         return [*self.features, *[INTERCEPT] * self.has_intercept]
 
     @property
@@ -212,11 +228,14 @@ class Inference:
 
     @cached_property
     def contrasts(self) -> sparse.csr_array:
-        """The combinations of `estimate.coefficients`, raveled, that are shown, (m, K u)."""
+        """R (m, K u), whose R theta are the coefficients that are shown, in `covariance`'s order.
+
+        theta (K u,) are those of `estimate`, class after class.
+        """
         K = len(self.classes)
         to_reference = np.full((K, K), 1 / K)
         if self.reference is not None:
-            to_reference = np.tile(np.arange(K) == self.class_number(self.reference), (K, 1))
+            to_reference = np.tile(np.arange(K) == class_number(self, self.reference), (K, 1))
         by_class = (np.eye(K) - to_reference)[self.shown_numbers]
         return sparse.csr_array(sparse.kron(by_class, sparse.eye(len(self.terms))))
 
@@ -225,85 +244,13 @@ class Inference:
         """The places of the classes that have a column."""
         every = np.arange(len(self.classes))
         return (
-            every if self.reference is None else every[every != self.class_number(self.reference)]
-        )
-
-    def class_number(self, name: Any, argument: str = "reference") -> int:
-        """Return the place of a class; ValueError if there is none of this name."""
-        (found,) = np.nonzero([bool(value == name) for value in self.classes.tolist()])
-        if not found.size:
-            raise ValueError(
-                f"{argument}: {name!r} is not one of the classes {self.classes.tolist()}; choose "
-                "one of these."
-            )
-        return int(found[0])
-
-    def feature_number(self, name: Any, argument: str) -> int:
-        """Return the place of a feature; ValueError if there is none of this name."""
-        if name in self.features:
-            return self.features.index(name)
-        nearest = get_close_matches(str(name), map(str, self.features), _MOST_NEAREST, cutoff=0)
-        raise ValueError(
-            f"{argument} names {name!r}, which is no feature of the model; the nearest names are "
-            f"{', '.join(map(repr, nearest))}."
+            every if self.reference is None else every[every != class_number(self, self.reference)]
         )
 
     @property
     def has_intervals(self) -> bool:
         """Whether there are intervals: of penalised fits, only those of the posterior."""
         return not self.is_penalised or self.covariance_type == "hessian"
-
-    @property
-    def penalty_notes(self) -> tuple[str, ...]:
-        """What summaries say of a penalty, if there is one."""
-        note = "Coefficients are shrunken by the penalty: there are no p-values."
-        return (note,) * self.is_penalised
-
-    def interval(
-        self, values: NDArray, errors: NDArray, level: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the ends of the intervals of values with these errors.
-
-        ValueError if the fit has none, or the level is not between 0 and 1.
-        """
-        if not self.has_intervals:
-            self.check_unpenalised("interval with this covariance")
-        half = -ndtri(_tail(level)) * errors
-        return values - half, values + half
-
-    def frame_of(
-        self, name: str, values: NDArray, errors: NDArray, index: pd.Index, level: float
-    ) -> pd.DataFrame:
-        """Return a row for each value (m,): it, as `name`, its error, z and p, interval.
-
-        Of penalised fits z and p are left out, and intervals unless they are those of a posterior.
-        """
-        columns = {name: values, "std err": errors}
-        if not self.is_penalised:
-            z = values / errors
-            columns |= {"z": z, P_VALUE: two_sided_p(z)}
-        if self.has_intervals:
-            lower, upper = self.interval(values, errors, level)
-            tail = _tail(level)
-            columns |= {f"[{tail:.4g}": lower, f"{1 - tail:.4g}]": upper}
-        return pd.DataFrame(columns, index=index)
-
-    def check_unpenalised(self, what: str) -> None:
-        """Raise a ValueError if the coefficients are shrunken, so that there is no `what`."""
-        if self.is_penalised:
-            raise ValueError(
-                f"There is no {what} of a penalised fit: its coefficients are shrunken towards "
-                "zero, and tests of them would not hold their level. Fit with C=np.inf."
-            )
-
-    def check_likelihood(self, what: str) -> None:
-        """Raise a ValueError if there is no `what`, which needs a maximised likelihood."""
-        self.check_unpenalised(what)
-        if not self.weights_are_counts:
-            raise ValueError(
-                f"There is no {what} of rows with probability weights, whose log likelihood is "
-                "none of independent rows. Use the Wald tests of inference.wald."
-            )
 
     @cached_property
     def _values(self) -> NDArray[np.float64]:
@@ -361,9 +308,9 @@ class Inference:
         """What the summary says below the table."""
         is_open = np.isnan(self._errors)
         if not is_open.any():
-            return self.penalty_notes
+            return penalty_notes(self)
         names = dict.fromkeys(map(str, self._axis()[is_open].get_level_values("feature")))
-        return *self.penalty_notes, f"Not identified by the data: {', '.join(names)}."
+        return *penalty_notes(self), f"Not identified by the data: {', '.join(names)}."
 
 
 class MultiLabelInference(Mapping):
@@ -399,7 +346,7 @@ class MultiLabelInference(Mapping):
 
     @property
     def bse(self) -> pd.DataFrame:
-        """Their standard errors."""
+        """Standard errors of the coefficients, likewise."""
         return self._joined([one.bse for one in self.values()])
 
     @property
@@ -437,6 +384,84 @@ def one_result(caller: str, result: Any) -> Inference:
             f"{caller} needs what softreg.inference.infer returns, got {type(result).__name__}."
         )
     return result
+
+
+def class_number(result: Inference, name: Any, argument: str = "reference") -> int:
+    """Return the place of a class; ValueError if there is none of this name."""
+    classes = result.classes.tolist()
+    (found,) = np.nonzero([bool(value == name) for value in classes])
+    if not found.size:
+        raise ValueError(
+            f"{argument}: {name!r} is not one of the classes {classes}; choose one of these."
+        )
+    return int(found[0])
+
+
+def feature_number(result: Inference, name: Any, argument: str) -> int:
+    """Return the place of a feature; ValueError if there is none of this name."""
+    if name in result.features:
+        return result.features.index(name)
+    nearest = get_close_matches(str(name), map(str, result.features), _MOST_NEAREST, cutoff=0)
+    raise ValueError(
+        f"{argument} names {name!r}, which is no feature of the model; the nearest names are "
+        f"{', '.join(map(repr, nearest))}."
+    )
+
+
+def check_unpenalised(result: Inference, what: str) -> None:
+    """Raise a ValueError if the coefficients are shrunken, so that there is no `what`."""
+    if result.is_penalised:
+        raise ValueError(
+            f"There is no {what} of a penalised fit: its coefficients are shrunken towards "
+            "zero, and tests of them would not hold their level. Fit with C=np.inf."
+        )
+
+
+def check_likelihood(result: Inference, what: str) -> None:
+    """Raise a ValueError if there is no `what`, which needs a maximised likelihood."""
+    check_unpenalised(result, what)
+    if not result.weights_are_counts:
+        raise ValueError(
+            f"There is no {what} of rows with probability weights, whose log likelihood is "
+            "none of independent rows. Use the Wald tests of inference.wald."
+        )
+
+
+def interval(
+    result: Inference, values: NDArray, errors: NDArray, level: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the ends of the intervals of values with these errors.
+
+    ValueError if the fit has none, or the level is not between 0 and 1.
+    """
+    if not result.has_intervals:
+        check_unpenalised(result, "interval with this covariance")
+    half = -ndtri(_tail(level)) * errors
+    return values - half, values + half
+
+
+def frame_of(
+    result: Inference, name: str, values: NDArray, errors: NDArray, index: pd.Index, level: float
+) -> pd.DataFrame:
+    """Return a row for each value (m,): it, as `name`, its error, z and p, interval.
+
+    Of penalised fits z and p are left out, and intervals unless they are those of a posterior.
+    """
+    columns = {name: values, "std err": errors}
+    if not result.is_penalised:
+        z = values / errors
+        columns |= {"z": z, P_VALUE: two_sided_p(z)}
+    if result.has_intervals:
+        lower, upper = interval(result, values, errors, level)
+        tail = _tail(level)
+        columns |= {f"[{tail:.4g}": lower, f"{1 - tail:.4g}]": upper}
+    return pd.DataFrame(columns, index=index)
+
+
+def penalty_notes(result: Inference) -> tuple[str, ...]:
+    """Return what summaries say of a penalty, if there is one."""
+    note = "Coefficients are shrunken by the penalty: there are no p-values."
+    return (note,) * result.is_penalised
 
 
 def two_sided_p(z: Any) -> Any:

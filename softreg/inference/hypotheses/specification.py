@@ -27,7 +27,7 @@ from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
 from softreg.inference.hypotheses.tests import chi2_table
 from softreg.inference.infer import infer
-from softreg.inference.result import Inference
+from softreg.inference.result import Inference, check_unpenalised
 
 # What `independence` notes where there is no p-value, or one to be read with care.
 _NO_FIT = "the fit without this class did not converge: its classes are separated"
@@ -328,7 +328,7 @@ def _check_multinomial(estimator: SoftmaxRegression, y: Any) -> None:
 def _unpenalised(estimator: Any, X: Any, y: Any, sample_weight: Any, offset: Any) -> Inference:
     """Return the inference of a fit without a penalty; ValueError if it has one."""
     result: Any = infer(estimator, X, y, sample_weight=sample_weight, offset=offset)
-    result.check_unpenalised("test")
+    check_unpenalised(result, "test")
     return result
 
 

@@ -17,7 +17,13 @@ from softreg._encoding import validation
 from softreg._encoding.class_values import listed
 from softreg.inference.estimate import Estimate
 from softreg.inference.hypotheses.restrictions import Hypothesis, read_restrictions
-from softreg.inference.result import Inference, one_result
+from softreg.inference.result import (
+    Inference,
+    check_unpenalised,
+    class_number,
+    feature_number,
+    one_result,
+)
 
 # Adjustments for several tests at a time.
 Adjustment = Literal["holm", "bh"] | None
@@ -172,7 +178,7 @@ def joint(
     """
     checked = _tested("joint", result)
     numbers = {
-        name: [checked.feature_number(column, f"terms[{name!r}]") for column in columns]
+        name: [feature_number(checked, column, f"terms[{name!r}]") for column in columns]
         for name, columns in ({} if terms is None else terms).items()
     }
     empty = [name for name, columns in numbers.items() if not columns]
@@ -242,7 +248,7 @@ def merge_test(
         names = [(classes[k], classes[j]) for k, j in pairs]
         index = pd.MultiIndex.from_tuples(names, names=["a", "b"])
         return _table(estimate, [equal(*pair) for pair in pairs], index, adjust)
-    k, j = (checked.class_number(value, name) for name, value in (("a", a), ("b", b)))
+    k, j = (class_number(checked, value, name) for name, value in (("a", a), ("b", b)))
     if k == j:
         raise ValueError(f"a={a!r} and b={b!r} are the same class; name two.")
     found = _identified_test(estimate, equal(k, j))
@@ -328,7 +334,7 @@ def _chi2_p(statistic: Any, df: Any) -> Any:
 def _tested(caller: str, result: Any) -> Inference:
     """Return the result of `infer`; ValueError if it is penalised."""
     checked = one_result(caller, result)
-    checked.check_unpenalised("test")
+    check_unpenalised(checked, "test")
     return checked
 
 

@@ -16,7 +16,16 @@ from softreg._encoding import validation
 from softreg._encoding.class_values import listed
 from softreg.inference.probabilities.effects import Effect
 from softreg.inference.probabilities.scenarios import Data, Scenarios
-from softreg.inference.result import Inference, one_result, two_sided_p
+from softreg.inference.result import (
+    Inference,
+    check_unpenalised,
+    feature_number,
+    frame_of,
+    interval,
+    one_result,
+    penalty_notes,
+    two_sided_p,
+)
 from softreg.inference.table import Table
 
 # What is averaged: whether it is of log p, and per unit of log x; and what the summary calls it.
@@ -57,13 +66,13 @@ class Margins:
     @property
     def z(self) -> pd.DataFrame:
         """Effects over their standard errors; ValueError under a penalty."""
-        self.result.check_unpenalised("z")
+        check_unpenalised(self.result, "z")
         return self.effects / self.bse
 
     @property
     def p(self) -> pd.DataFrame:
         """Two-sided p-values of effects being zero; ValueError under a penalty."""
-        self.result.check_unpenalised("p")
+        check_unpenalised(self.result, "p")
         return two_sided_p(self.effects / self.bse)
 
     @cached_property
@@ -77,7 +86,7 @@ class Margins:
 
         Of penalised fits as `Inference.conf_int`.
         """
-        ends = self.result.interval(self._long(self.effects), self._long(self.bse), level)
+        ends = interval(self.result, self._long(self.effects), self._long(self.bse), level)
         return pd.DataFrame(dict(zip(("lower", "upper"), ends, strict=True)), index=self._axis)
 
     def to_frame(self, level: float = 0.95) -> pd.DataFrame:
@@ -86,13 +95,13 @@ class Margins:
         Of penalised fits as `Inference.to_frame`.
         """
         effects, errors = self._long(self.effects), self._long(self.bse)
-        return self.result.frame_of("effect", effects, errors, self._axis, level)
+        return frame_of(self.result, "effect", effects, errors, self._axis, level)
 
     def summary(self, level: float = 0.95) -> Table:
         """Return the table of effects."""
         frame = self.to_frame(level)
         frame.index = pd.MultiIndex.from_tuples([self._heading(label) for label in frame.index])
-        return Table("Average marginal effects", frame, self.header, self.result.penalty_notes)
+        return Table("Average marginal effects", frame, self.header, penalty_notes(self.result))
 
     def __repr__(self) -> str:
         """Return the printed summary."""
@@ -235,7 +244,7 @@ def _dummies(result: Inference, X: Any, dummies: Any) -> dict[int, list[int]]:
             )
         return {int(j): [int(j)] for j in np.flatnonzero(zero_one)}
     variables = dummies.values() if isinstance(dummies, Mapping) else [[name] for name in dummies]
-    numbers = [[result.feature_number(name, "dummies") for name in names] for names in variables]
+    numbers = [[feature_number(result, name, "dummies") for name in names] for names in variables]
     wrong = [result.features[j] for variable in numbers for j in variable if not zero_one[j]]
     if wrong:
         raise ValueError(f"dummies names {wrong[0]!r}, which holds more than 0 and 1.")

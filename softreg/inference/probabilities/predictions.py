@@ -15,7 +15,7 @@ from softreg._model.kernels import softmax_inplace
 from softreg.inference.estimate import Estimate
 from softreg.inference.probabilities.effects import average_probability
 from softreg.inference.probabilities.scenarios import Data, RowBlock, Scenarios
-from softreg.inference.result import Inference, one_result
+from softreg.inference.result import Inference, interval, one_result
 
 
 def predict_interval(
@@ -160,7 +160,7 @@ def _intervals(
     result: Inference, logits: NDArray, errors: NDArray, level: float, index: pd.Index
 ) -> pd.DataFrame:
     """Return probabilities with intervals, given logits and their errors, (m, K) both."""
-    lower, upper = result.interval(logits, errors, level)
+    lower, upper = interval(result, logits, errors, level)
     parts = [expit(logits), expit(lower), expit(upper)]
     names = [["probability", "lower", "upper"], listed(result.classes)]
     columns = pd.MultiIndex.from_product(names, names=[None, "class"])

@@ -16,7 +16,7 @@ from softreg._encoding import validation
 from softreg._encoding.class_values import column_of, distinct_with_codes, listed, missing
 from softreg._estimators.base import read_features
 from softreg._model.kernels import softmax_inplace
-from softreg.inference.result import Inference
+from softreg.inference.result import Inference, feature_number
 
 # Half a megabyte of doubles, which stays in a core's second-level cache.
 _BLOCK_VALUES = 2**16
@@ -154,7 +154,7 @@ class Scenarios(NamedTuple):
         given: dict[int, list[float]] = {}
         if isinstance(at, Mapping):
             given = {
-                result.feature_number(name, "at"): _given_values(name, values)
+                feature_number(result, name, "at"): _given_values(name, values)
                 for name, values in at.items()
             }
         elif not (isinstance(at, str) and at in ("overall", "mean", "median")):
@@ -206,7 +206,7 @@ def _subgroups(result: Inference, data: Data, by: Any) -> Iterator[tuple[tuple, 
     """Yield the label of each subgroup, and its rows."""
     n = data.X.shape[0]
     if isinstance(by, str):
-        column = _column(data.X, result.feature_number(by, "by"))
+        column = _column(data.X, feature_number(result, by, "by"))
     else:
         column = column_of(by)
     validation.check_shape("by", column, n, meaning=", one value for each row of X")
