@@ -54,53 +54,58 @@ def infer(
 ) -> Inference | MultiLabelInference:
     r"""Return a fitted model's coefficients with their standard errors, tests and statistics.
 
-    With H the Hessian of the negative log likelihood and the penalty at the optimum, and g_i the
-    gradient of row i's part, the covariance of the coefficients is
+    With the Hessian :math:`H` of the negative log likelihood (and the penalty) at the optimum, and
+    the gradient :math:`g_i` of row i's part of it, the covariance of the coefficients is
 
     .. math:: H^{-1} \quad\text{or}\quad H^{-1} \Big(\sum_i g_i g_i^\top\Big) H^{-1},
 
-    as the model is to be believed or not. A penalty shrinks coefficients: their H^-1 is then the
-    posterior covariance under the Gaussian prior that the penalty stands for, and there are no
-    p-values. Those of statistics books are of fits with ``C=np.inf``.
+    the first if the model holds, the second, the sandwich, also if it does not. What statistics
+    books describe are fits with ``C=np.inf``. A penalty shrinks coefficients: :math:`H^{-1}` is
+    then the posterior covariance under the Gaussian prior that the penalty stands for, and there
+    are no p-values.
 
     Parameters
     ----------
     estimator : fitted SoftmaxRegression, SigmoidRegression, or either with CV
-        With ``l1_ratio=0``, not by `solvers.MiniBatch` or `partial_fit`.
+        With ``l1_ratio=0`` and no label smoothing, not fitted by `solvers.MiniBatch` or
+        `partial_fit`.
     X, y, sample_weight, offset : as they were passed to its `fit`
-        Or X alone: the `chunks` of its `fit_chunks`.
+        Of a fit by `fit_chunks`, X is its `chunks`, and the others are None.
     covariance : {"hessian", "sandwich", "cluster", "bootstrap"}, default="hessian"
         "hessian" holds if the model does; "sandwich" (HC0) whatever the distribution of independent
-        rows; "cluster" if rows of the same of `groups` depend on each other, with the factor
-        G / (G - 1) (n - 1) / (n - p) for G groups and p parameters; "bootstrap" refits the model to
-        rows drawn with replacement (whole groups, where `groups` are given).
+        rows; "cluster" if rows of the same group depend on each other, with the factor
+        G / (G - 1) (n - 1) / (n - p) for G groups, n rows and p parameters; "bootstrap" is that of
+        refits to rows drawn with replacement (or to whole groups, if there are `groups`).
     groups : array-like of shape (n_samples,), default=None
-        The cluster of each row.
+        The cluster of each row, for "cluster" and "bootstrap": two groups or more, and for
+        "cluster" at least as many as there are parameters.
     reference : class, or "sum-to-zero", default=None
-        The class that coefficients are contrasts to; by default the first one. "sum-to-zero" is the
-        mean of all. `Inference.against` changes it later.
+        The class that coefficients are contrasts to; None: the first one. "sum-to-zero" is the mean
+        of all. `Inference.against` changes it later.
     weights : {"frequency", "probability"}, default="frequency"
         What sample weights are: how many rows a row stands for, or how rarely its kind was drawn.
         The latter implies the sandwich, and is what `class_weight` needs.
     n_resamples : int, default=1000
-        Number of bootstrap fits.
+        Number of bootstrap fits, two or more.
     random_state : int, RandomState or None, default=None
-        Draws them.
+        What bootstrap rows are drawn with; an int draws the same ones each time.
 
     Returns
     -------
     Inference, or MultiLabelInference for several labels
-        Coefficients that the data leave open (those of constant and, without a penalty, of
-        collinear columns, and of classes without rows) have NaN for errors, and are named.
+        Coefficients that the data do not identify (those of constant and, without a penalty, of
+        collinear columns, and of classes without rows) are NaN, and named in the summary.
 
     Raises
     ------
-    NotFittedError, ValueError
-        Before `fit`; if the estimator is not at the optimum of these rows, or has none (separated
-        classes without a penalty); if coefficients are made zero by an L1 penalty; if an argument
-        is not as described.
+    NotFittedError
+        Before `fit`.
+    ValueError
+        If the estimator is not at the optimum of these rows, or there is none (separated classes
+        without a penalty); if it has an L1 penalty or label smoothing, or class weights that are
+        taken to count rows; if an argument is not as described.
     TypeError
-        If `estimator` is not one of softreg.
+        If `estimator` is not one of softreg, or X, without y, is no chunks.
 
     References
     ----------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -372,17 +372,25 @@ def _table(
     return table
 
 
-def _adjusted(p: NDArray, adjust: Adjustment) -> NDArray[np.float64]:
+def _adjusted(p: NDArray, adjust: str) -> NDArray[np.float64]:
     """Return p-values (m,) adjusted for their number; NaN stays, and does not count."""
-    if adjust not in ("holm", "bh"):
+    if adjust not in list(_ADJUSTMENTS):
         raise ValueError(f'adjust={validation.shown(adjust)} must be "holm", "bh" or None.')
-    known, out = ~np.isnan(p), np.full(len(p), np.nan)
-    if adjust == "bh":
-        out[known] = stats.false_discovery_control(p[known]) if known.any() else 0.0
-        return out
-    order = np.argsort(p[known], kind="stable")
-    factors = np.arange(len(order), 0, -1)
-    holm = np.empty(len(order))
-    holm[order] = np.minimum(np.maximum.accumulate(factors * p[known][order]), 1)
-    out[known] = holm
-    return out
+    adjusted, known = p.copy(), ~np.isnan(p)
+    if known.any():
+        adjusted[known] = _ADJUSTMENTS[adjust](p[known])
+    return adjusted
+
+
+def _holm(p: NDArray) -> NDArray[np.float64]:
+    """Return p-values (m,) adjusted by Holm's steps: the least one counts m times, and so on."""
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.maximum.accumulate(np.arange(len(p), 0, -1) * p[order])
+    return np.minimum(adjusted, 1)
+
+
+_ADJUSTMENTS: dict[str, Callable[[NDArray], NDArray]] = {
+    "holm": _holm,
+    "bh": stats.false_discovery_control,
+}

@@ -208,7 +208,7 @@ def margins(
     FrozenList(['magnesium', 'feature'])
     """
     checked = one_result("margins", result)
-    if kind not in _KINDS:
+    if kind not in list(_KINDS):
         raise ValueError(f"kind={validation.shown(kind)} must be one of {list(_KINDS)}.")
     data = Data.from_user(checked, X, sample_weight, offset)
     scenarios = Scenarios.from_user(checked, data, at, by)

@@ -167,11 +167,11 @@ class Scenarios(NamedTuple):
         if by is not None:
             groups = list(_subgroups(result, data, by))
             names = [_name_of(by), *names]
-        centred = isinstance(at, str) and at != "overall"
+        is_point = isinstance(at, str) and at != "overall"
         cases = [
             Scenario((*label, *values), rows, dict(zip(given, values, strict=True)))
             for label, part in groups
-            for rows in [part.at_point(at) if centred else part]
+            for rows in [part.at_point(at) if is_point else part]
             for values in product(*given.values())
         ]
         return cls(names, cases)
