@@ -240,7 +240,7 @@ class Fit:
     def from_estimator(cls, estimator: LinearClassifier, posed_objective: Objective) -> Fit:
         """Return the fit of an estimator that is at the optimum of the objective."""
         # 1. What can be answered.
-        _check_smooth(estimator, posed_objective)
+        _check_smooth(posed_objective)
         _check_size(estimator, posed_objective)
         penalised_scores = (posed_objective.penalty.ridge > 0).any(axis=0)
         n_scores, problems = posed_objective.shape[1], posed_objective.problems
@@ -273,21 +273,19 @@ class Fit:
         K, B = objective.shape[1], objective.problems.count
         q, exclusive = K // B, objective.link.exclusive
         to_classes = np.eye(q) - 1 / q if exclusive else np.array([[-0.5], [0.5]])
-        W, b = objective.coefficients(self.T)
-        by_score = np.vstack([W, b]) if objective.rows.coordinates.intercept else W
-        u = len(by_score)
-        unseen, centre = objective.unseen_scores.reshape(B, q), self.centre
-        E = sparse.csr_array(sparse.kron(to_classes, sparse.eye(u)))
+        W, intercept = objective.coefficients(self.T)
+        by_score = np.vstack([W, intercept]) if objective.rows.coordinates.intercept else W
+        by_problem, centre = by_score.T.reshape(B, q, -1), self.centre
+        unseen = objective.unseen_scores.reshape(B, q)
+        E = sparse.csr_array(sparse.kron(to_classes, sparse.eye(len(by_score))))
         return [
             Estimate(
-                to_classes @ coefficients_at_centre(of_problem.T, centre).T,
-                E @ (E @ V).T,
-                coefficients_at_centre(objective.unidentified_directions(problem * q), centre),
-                np.broadcast_to(unseen[problem], len(to_classes)),
+                to_classes @ coefficients_at_centre(by_problem[b].T, centre).T,
+                E @ (E @ covariance[b]).T,
+                coefficients_at_centre(objective.unidentified_directions(b * q), centre),
+                np.broadcast_to(unseen[b], len(to_classes)),
             )
-            for problem, (of_problem, V) in enumerate(
-                zip(by_score.T.reshape(B, q, u), covariance, strict=True)
-            )
+            for b in range(B)
         ]
 
 
@@ -444,7 +442,7 @@ def _check_choice(name: str, value: Any, choices: list[str]) -> None:
         raise ValueError(f"{name} must be one of {choices}, got {validation.shown(value)}.")
 
 
-def _check_smooth(estimator: LinearClassifier, objective: Objective) -> None:
+def _check_smooth(objective: Objective) -> None:
     """Raise a ValueError if an L1 penalty chose the coefficients."""
     if not objective.penalty.is_smooth:
         raise ValueError(
