@@ -87,7 +87,7 @@ def influence(
     Returns
     -------
     Influence, or a dict from label to Influence for several labels
-        Its index is that of X, if X is a DataFrame. Coefficients that the data leave open have NaN.
+        Its index is that of X, if X is a DataFrame. What the data do not identify is NaN.
 
     Raises
     ------
@@ -243,9 +243,9 @@ class _RowInfluence(PointKernel):
         loss = self.link.loss_and_residual_inplace(R, block.Y)
         block.Y.subtract_targets_inplace(Y)
         Y = -Y
-        slopes, entropy = _shares(Y, P), xlogy(Y, Y)
+        slopes, entropy = _ratio(Y, P), xlogy(Y, Y)
         if not self.link.exclusive:
-            slopes -= _shares(1 - Y, 1 - P)
+            slopes -= _ratio(1 - Y, 1 - P)
             entropy += xlogy(1 - Y, 1 - Y)
         by_problem = len(loss), -1, P.shape[1]
         deviance = 2 * np.maximum(loss + entropy.reshape(by_problem).sum(axis=1), 0)
@@ -260,7 +260,7 @@ class _RowInfluence(PointKernel):
         return A, s[..., None, None] * curvature_times(self.link, P, A)
 
 
-def _shares(Y: NDArray, P: NDArray) -> NDArray[np.float64]:
+def _ratio(Y: NDArray, P: NDArray) -> NDArray[np.float64]:
     """Return y / p, 0 where y is, whatever p; inf where p has underflown."""
     with np.errstate(divide="ignore"):
         return np.divide(Y, P, out=np.zeros_like(P), where=Y > 0)

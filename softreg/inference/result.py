@@ -88,7 +88,7 @@ class Inference:
 
     @cached_property
     def estimate(self) -> Estimate:
-        """The estimate whose intercepts are the scores where features are 0, as displayed."""
+        """The estimate whose intercepts are the scores where features are 0."""
         return self.at_centre.at_zero(self.centre)
 
     # ---- Coefficients and their errors ----------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Linear restrictions on displayed coefficients, read from texts such as "a[gpa] = b[gpa]"."""
+"""Linear restrictions on coefficients that are shown, read from texts such as "a[gpa] = b[gpa]"."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DEPENDENT = 1e-9
 
 
 class Restrictions(NamedTuple):
-    """What is tested: R times the displayed coefficients, in the order of `covariance`, = values.
+    """What is tested: R times the coefficients that are shown (in `covariance`'s order) = values.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Restrictions(NamedTuple):
 
 
 class Side(NamedTuple):
-    """One side of an equation: a sum of coefficients times factors, and a number.
+    """One side of an equation: coefficients times factors, and a number, added up.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ def _are_texts(texts: Any) -> bool:
 
 
 class Reader:
-    """Reads texts for one result.
+    """Reads restrictions on the coefficients of one result.
 
     Where names hold operators or brackets, the longest name that fits is taken.
     """
@@ -127,12 +127,12 @@ class Reader:
     @cached_property
     def places(self) -> dict[str, tuple[int | None, int]]:
         """The class (None: every one that is shown) and feature of each name."""
-        rows = list(enumerate(self.terms))
+        terms = list(enumerate(self.terms))
         every: dict[str, tuple[int | None, int]] = {
-            name: (None, j) for j, name in rows if not re.fullmatch(_NUMBER, name)
+            name: (None, j) for j, name in terms if not re.fullmatch(_NUMBER, name)
         }
         classes = list(zip(self.classes, self.numbers, strict=True))
-        return every | {f"{label}[{name}]": (k, j) for label, k in classes for j, name in rows}
+        return every | {f"{label}[{name}]": (k, j) for label, k in classes for j, name in terms}
 
     @cached_property
     def _term(self) -> re.Pattern:

@@ -77,8 +77,8 @@ def wald(result: Any, restrictions: Any, values: ArrayLike | None = None) -> Tes
     restrictions : str, list of str or array-like of shape (m, p)
         Linear equations of coefficients: ``"a[gpa] = b[gpa]"``, of classes a and b;
         ``"2 * a[gpa] - b[age] = 0.5"``; ``"gpa = 0"``, a feature by itself, is an equation for
-        every class that is displayed; without ``=`` the sum is zero. Names may be any text: of
-        several readings the longest name is taken. Coefficients are those that are displayed:
+        every class that is shown; without ``=`` the sum is zero. Names may be any text: of
+        several readings the longest name is taken. Coefficients are those that are shown:
         the reference's are 0. Or a matrix over the columns of ``result.covariance``.
     values : array-like of shape (m,), default=None
         What a matrix times the coefficients is equal to. None: 0.
@@ -91,7 +91,7 @@ def wald(result: Any, restrictions: Any, values: ArrayLike | None = None) -> Tes
     ------
     TypeError, ValueError
         If `result` is none of `infer`, or penalised; if names are unknown, restrictions contradict
-        each other, or concern what the data leave open.
+        each other, or concern what the data do not identify.
 
     Examples
     --------
@@ -113,7 +113,7 @@ def wald(result: Any, restrictions: Any, values: ArrayLike | None = None) -> Tes
     if lost.any():
         named = ", ".join(repr(name) for name in np.array(given.names)[lost])
         raise ValueError(
-            f"The data leave open what these restrictions concern: {named}. Leave collinear "
+            f"The data do not identify what these restrictions concern: {named}. Leave collinear "
             "columns out of X."
         )
     hypothesis = Hypothesis.from_rows(R, given.values, len(checked.classes))
@@ -150,7 +150,7 @@ def joint(
     -------
     DataFrame
         A row for each feature or term, with statistic, df and p, and p_adjusted if asked for. What
-        the data leave open is NaN, with df 0.
+        the data do not identify is NaN, with df 0.
 
     Raises
     ------

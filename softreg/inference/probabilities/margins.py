@@ -42,7 +42,7 @@ class Margins:
     """Average marginal effects of features on the probabilities of all classes.
 
     Frames have the features as rows, within subgroups and given values where there are any, and a
-    column for each class. What the data leave open is NaN.
+    column for each class. What the data do not identify is NaN.
 
     Attributes
     ----------

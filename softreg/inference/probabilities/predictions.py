@@ -46,7 +46,7 @@ def predict_interval(
     DataFrame
         A row for each of X, under its index. Columns are "probability", "lower" and "upper", each
         of all classes: ``frame["lower"]`` is a frame of a column a class. Intervals are NaN where
-        the data leave the scores of the row open.
+        the data do not identify the scores of the row.
 
     Raises
     ------
@@ -105,8 +105,8 @@ def average_probabilities(
     Raises
     ------
     TypeError, ValueError
-        If `result` is none of `infer`; if X has other columns than the model; if an argument is not
-        as described.
+        If `result` is none of `infer`, or penalised with another covariance than "hessian"; if X
+        has other columns than the model; if an argument is not as described.
 
     Examples
     --------
