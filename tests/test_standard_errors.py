@@ -321,6 +321,43 @@ def test_units_of_columns_do_not_matter(anes96):
     np.testing.assert_allclose(others.drop("intercept"), z.drop("intercept"), rtol=1e-5)
 
 
+@pytest.mark.parametrize("covariance", ["hessian", "sandwich", "cluster"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_columns_that_are_all_but_equal_keep_their_errors(n_classes, covariance):
+    """Columns a and a + e b have the errors that those of a and b imply: b / e, and a less that."""
+    random, e = np.random.default_rng(2), 2.0**-22
+    a, b = random.normal(size=(2, 300))
+    twin = a + e * b
+    b = (twin - a) / e  # exact
+    y = (np.outer(a - b, np.arange(n_classes)) + random.gumbel(size=(300, n_classes))).argmax(
+        axis=1
+    )
+    design = {"groups": np.arange(300) // 4} if covariance == "cluster" else {}
+
+    def inferred(*columns):
+        X = np.column_stack(columns)
+        return infer(unpenalised(X, y), X, y, covariance=covariance, **design)
+
+    expected, found = inferred(a, b), inferred(a, twin)
+    for k in range(1, n_classes):
+        V = expected.covariance.loc[k, k].to_numpy()[:2, :2]
+        to_twins = np.array([[1, -1 / e], [0, 1 / e]])
+        errors = np.sqrt(np.diag(to_twins @ V @ to_twins.T))
+        np.testing.assert_allclose(found.bse[k].iloc[:2], errors, rtol=1e-8)
+
+
+def test_the_unit_of_probability_weights_does_not_matter(anes96):
+    """A sandwich is that of weights of any unit, however early the fit ended."""
+    X, y = anes96
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
+    expected = None
+    for unit in (1.0, 1e-12):
+        model = SoftmaxRegression(C=np.inf, tol=1e-4).fit(X, y, sample_weight=unit * weight)
+        result = infer(model, X, y, sample_weight=unit * weight, weights="probability")
+        expected = expected or result
+        np.testing.assert_allclose(result.z, expected.z, rtol=1e-8)
+
+
 def test_scores_of_eight_hundred_are_no_nan():
     """Far rows that are predicted surely leave errors finite."""
     random = np.random.default_rng(0)

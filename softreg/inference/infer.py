@@ -22,6 +22,7 @@ from softreg._estimators.optimum import (
     with_identified,
 )
 from softreg._model.covariance import (
+    Information,
     effective_parameters,
     group_sandwich,
     row_sandwich,
@@ -217,7 +218,7 @@ class _Fit:
     ----------
     objective : Objective in double precision, without features that others replace
     T : ndarray (width, K), the optimum
-    inverse : ndarray (B, p, p), of the information
+    information : Information
     n_params : ndarray (B,), the effective number of parameters
     llf, llnull : ndarrays (B,)
     is_penalised : ndarray (B,) of bool
@@ -226,7 +227,7 @@ class _Fit:
 
     objective: Objective
     T: NDArray
-    inverse: NDArray
+    information: Information
     n_params: NDArray
     llf: NDArray
     llnull: NDArray
@@ -245,15 +246,15 @@ class _Fit:
         _check_converged(estimator, is_penalised)
         # 2. The optimum, and the information there.
         objective, T = with_identified(*optimum_at(estimator, posed_objective)[:2])
-        T, inverse = settled(objective, T)
-        n_params = effective_parameters(objective, inverse)
+        T, information = settled(objective, T)
+        n_params = effective_parameters(objective, information.inverse)
         # 3. The likelihoods.
         weight = user_weight(objective)
         llf = -weight * objective.unpenalised().value(T)
         llnull = -weight * null_loss(posed_objective)
         is_pair = len(estimator.intercept_) < len(estimator.classes_)
         has_labels = not (objective.link.exclusive or is_pair)
-        return cls(objective, T, inverse, n_params, llf, llnull, is_penalised, has_labels)
+        return cls(objective, T, information, n_params, llf, llnull, is_penalised, has_labels)
 
     @property
     def centre(self) -> NDArray[np.float64]:
@@ -308,12 +309,13 @@ class _Spread(NamedTuple):
 
 def _hessian(fit: _Fit, design: _Design) -> _Spread:
     """Return the inverse information: the covariance if the model holds."""
-    return _Spread(fit.objective.covariance(fit.inverse, with_prior=True))
+    return _Spread(fit.objective.covariance(fit.information.inverse, with_prior=True))
 
 
 def _sandwich(fit: _Fit, design: _Design) -> _Spread:
     """Return the covariance of independent rows, whatever their distribution."""
-    V = row_sandwich(fit.objective, fit.T, fit.inverse, 1 if design.is_likelihood else 2)
+    power = 1 if design.is_likelihood else 2
+    V = row_sandwich(fit.objective, fit.T, fit.information, power)
     return _Spread(fit.objective.covariance(V, with_prior=False))
 
 
@@ -328,7 +330,7 @@ def _cluster(fit: _Fit, design: _Design) -> _Spread:
         )
     n = user_weight(objective)
     factor = count / (count - 1) * (n - 1) / (n - fit.n_params)
-    V = group_sandwich(objective, fit.T, fit.inverse, codes) * factor[:, None, None]
+    V = group_sandwich(objective, fit.T, fit.information, codes) * factor[:, None, None]
     return _Spread(objective.covariance(V, with_prior=False), n_groups=count)
 
 

@@ -149,15 +149,15 @@ def _row_values(objective: Objective, T: NDArray, results: list[Inference]) -> N
     `results` are the problems' standard errors.
     """
     identified, T = with_identified(objective, T)
-    T, inverses = settled(identified, T)
+    T, information = settled(identified, T)
     to_user = _matrix_to_users_units(objective)
     effects = [
         _effects(inverse, to_user, result)
-        for inverse, result in zip(inverses, results, strict=True)
+        for inverse, result in zip(information.inverse, results, strict=True)
     ]
     rows = rows_in_memory(identified)
     U, unit = rows.block_coefficients(T), rows.totals.weight_unit
-    kernel = _RowInfluence(identified.link, U, inverses, np.array(effects), unit)
+    kernel = _RowInfluence(identified.link, U, information.inverse, np.array(effects), unit)
     values: NDArray = rows.map_rows(kernel).reshape(rows.n, len(results), -1)
     values[:, :, 1] /= [result.n_params for result in results]
     return values
