@@ -19,6 +19,7 @@ from softreg._model.block_kernels import (
     GradientProducts,
     GramProduct,
     GroupGradients,
+    GroupRows,
     InterceptHessian,
     LargestLeverage,
     LargestMove,
@@ -66,6 +67,7 @@ def kernels_of(objective, T, D):
         LargestMove(V),
         GradientProducts(link, U, 2),
         GroupGradients(link, U, np.arange(rows.n) % 3, 3),
+        GroupRows(np.arange(rows.n) % 3, 3),
     ]
     functions = [gram_sum, problem_gram_sum]
     by_name = {type(kernel).__name__: kernel for kernel in kernels}

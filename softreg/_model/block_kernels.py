@@ -184,6 +184,27 @@ class GroupGradients(BasisKernel):
         return (total,)
 
 
+@dataclass(frozen=True, eq=False)
+class GroupRows:
+    """How many rows of each group have weight, problem by problem, (B, groups).
+
+    Of problems that weigh all rows alike one row for all, (1, groups).
+
+    Attributes
+    ----------
+    groups, count : as in `GroupGradients`
+    """
+
+    groups: NDArray[np.intp]
+    count: int
+
+    def __call__(self, block: Block) -> tuple[NDArray]:
+        """Return the numbers of a block."""
+        weights = np.atleast_2d(block.weights())
+        group = self.groups[block.start :][: weights.shape[1]]
+        return (np.array([np.bincount(group, of != 0, self.count) for of in weights]),)
+
+
 def _row_gradients(R: Scores, X: NDArray) -> NDArray:
     """Return r_i (x) x~_i, (q width, m), of residuals (q, m) and rows (m, width)."""
     return (R[:, None] * X.T).reshape(-1, len(X))

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from softreg._model.block_kernels import GradientProducts, GroupGradients
+from softreg._model.block_kernels import GradientProducts, GroupGradients, GroupRows
 from softreg._model.objective import Objective
 from softreg._rows.arrays import Coef, PerProblem, covariance_of_image
 
@@ -143,6 +143,13 @@ def group_sandwich(
     (gradients,) = rows.sum(GroupGradients(objective.link, U, groups, count, basis=basis))
     products = gradients @ gradients.transpose(0, 2, 1) * rows.totals.weight_unit**2
     return information.sandwich(products)
+
+
+def rows_by_group(objective: Objective, groups: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return how many rows of each group have weight in each problem, (B, n_groups)."""
+    kernel = GroupRows(groups, int(groups.max()) + 1)
+    (counts,) = objective.rows.sum(kernel)
+    return np.broadcast_to(counts, (objective.problems.count, counts.shape[1]))
 
 
 def effective_parameters(objective: Objective, inverse: NDArray) -> PerProblem:

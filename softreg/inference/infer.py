@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from softreg._encoding import validation
-from softreg._encoding.class_values import column_of, distinct_with_codes, missing
+from softreg._encoding.class_values import column_of, distinct_with_codes, listed, missing
 from softreg._estimators.base import LinearClassifier, feature_attributes, threads_of
 from softreg._estimators.optimum import (
     null_loss,
@@ -26,6 +26,7 @@ from softreg._model.covariance import (
     effective_parameters,
     group_sandwich,
     row_sandwich,
+    rows_by_group,
     settled,
     user_weight,
 )
@@ -128,6 +129,7 @@ def infer(
     design.check_fits(estimator)
     with threads_of(estimator) as threads:
         if y is None:
+            _check_no_row_arrays(sample_weight, offset)
             objective = posed_on_chunks(estimator, X, threads)
         else:
             objective = posed(estimator, X, y, sample_weight, offset, threads)
@@ -192,13 +194,20 @@ class _Design:
                 "standard errors would be of: fit with label_smoothing=0."
             )
 
-    def group_codes(self, objective: Objective) -> tuple[Objective, NDArray[np.intp], int]:
-        """Return the objective of the rows that have weight, their groups' numbers, and how many.
+    def n_samples(self, fit: _Fit) -> NDArray[np.float64]:
+        """Return the number of rows of each problem, (B,), or of those that weights stand for."""
+        if self.is_likelihood:
+            return user_weight(fit.objective).astype(np.float64)
+        one_group = np.broadcast_to(np.intp(0), fit.objective.rows.n)
+        return rows_by_group(fit.objective, one_group)[:, 0].astype(np.float64)
+
+    def group_codes(self, objective: Objective) -> tuple[Objective, NDArray[np.intp]]:
+        """Return the objective of the rows that have weight, and their groups' numbers.
 
         ValueError if there are no two groups.
         """
         rows, column = in_memory(objective, "groups"), column_of(self.groups)
-        validation.check_groups(column, rows.n)
+        validation.check_shape("groups", column, rows.n, meaning=", one group for each row of X")
         if missing(column).size:
             raise ValueError(f"groups has no value in row {missing(column)[0]}: give each row one.")
         places = rows.places
@@ -206,8 +215,10 @@ class _Design:
             objective = replace(objective, rows=rows.take_rows(places))
         found, codes = distinct_with_codes(column[places])
         if len(found) < 2:
-            raise ValueError(f"groups has one value, {found[0]!r}: clusters must be two or more.")
-        return objective, codes, len(found)
+            raise ValueError(
+                f"groups has one value, {listed(found)[0]!r}: clusters must be two or more."
+            )
+        return objective, codes
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,12 +309,12 @@ class _Spread(NamedTuple):
     Attributes
     ----------
     covariances : ndarray (B, p, p), as of `Objective.covariance`
-    n_groups : int or None, number of clusters
+    n_groups : ndarray (B,) or None, number of clusters
     n_resamples : ndarray (B,) or None, number of bootstrap fits that have an optimum
     """
 
     covariances: NDArray[np.float64]
-    n_groups: int | None = None
+    n_groups: NDArray[np.intp] | None = None
     n_resamples: NDArray[np.intp] | None = None
 
 
@@ -321,17 +332,13 @@ def _sandwich(fit: _Fit, design: _Design) -> _Spread:
 
 def _cluster(fit: _Fit, design: _Design) -> _Spread:
     """Return the covariance of rows that depend on each other within groups."""
-    objective, codes, count = design.group_codes(fit.objective)
-    if (fit.n_params > count).any():
-        raise ValueError(
-            f"groups holds {count} clusters, fewer than the {fit.n_params.max():.4g} parameters of "
-            "the fit: their covariance says nothing of some of these. Choose smaller clusters or "
-            "fewer columns."
-        )
-    n = user_weight(objective)
+    objective, codes = design.group_codes(fit.objective)
+    count = np.count_nonzero(rows_by_group(objective, codes), axis=1)
+    n = design.n_samples(fit)
+    _check_enough(count, n, fit.n_params)
     factor = count / (count - 1) * (n - 1) / (n - fit.n_params)
     V = group_sandwich(objective, fit.T, fit.information, codes) * factor[:, None, None]
-    return _Spread(objective.covariance(V, with_prior=False), n_groups=count)
+    return _Spread(objective.covariance(V, with_prior=False), count)
 
 
 def _bootstrap(fit: _Fit, design: _Design) -> _Spread:
@@ -339,7 +346,8 @@ def _bootstrap(fit: _Fit, design: _Design) -> _Spread:
     # 1. How often each row, or its group, is drawn.
     objective, codes, n_groups = fit.objective, None, None
     if design.groups is not None:
-        objective, codes, n_groups = design.group_codes(objective)
+        objective, codes = design.group_codes(objective)
+        n_groups = np.count_nonzero(rows_by_group(objective, codes), axis=1)
     random = validation.generator_maker(design.random_state)()
     weights = in_memory(objective, 'covariance="bootstrap"').weights
     counts = resampled_counts(weights, random, codes, weights_are_counts=design.is_likelihood)
@@ -371,9 +379,7 @@ _COVARIANCES: dict[str, Callable[[_Fit, _Design], _Spread]] = {
 def _inferences(estimator: LinearClassifier, fit: _Fit, design: _Design) -> list[Inference]:
     """Return the inference of each problem."""
     spread = _COVARIANCES[design.covariance](fit, design)
-    rows = fit.objective.rows
-    n = user_weight(fit.objective)
-    n_samples = n if design.is_likelihood else np.full(len(n), float(rows.totals.n))
+    rows, n_samples = fit.objective.rows, design.n_samples(fit)
     names = feature_attributes(estimator).get("feature_names_in_", [])
     features = tuple(names) or tuple(f"x{j}" for j in range(estimator.n_features_in_))
     classes, labels = estimator.classes_, [None]
@@ -394,7 +400,7 @@ def _inferences(estimator: LinearClassifier, fit: _Fit, design: _Design) -> list
             llnull=float(fit.llnull[b]),
             n_samples=float(n_samples[b]),
             n_params=float(fit.n_params[b]),
-            n_groups=spread.n_groups,
+            n_groups=None if spread.n_groups is None else int(spread.n_groups[b]),
             n_resamples=None if spread.n_resamples is None else int(spread.n_resamples[b]),
             label=label,
         )
@@ -415,6 +421,32 @@ def _check_choice(name: str, value: Any, choices: list[str]) -> None:
     """Raise a ValueError unless a value is one of some texts."""
     if not (isinstance(value, str) and value in choices):
         raise ValueError(f"{name} must be one of {choices}, got {validation.shown(value)}.")
+
+
+def _check_enough(n_groups: NDArray, n_samples: NDArray, n_params: NDArray) -> None:
+    """Raise a ValueError if some problem has fewer clusters or rows than parameters, (B,) each."""
+    for G, n, p in zip(n_groups, n_samples, n_params, strict=True):
+        if max(p, 2) > G:
+            raise ValueError(
+                f"groups holds {G} clusters, fewer than the {p:.4g} parameters of the fit, or than "
+                "two: their covariance says nothing of some of these. Choose smaller clusters or "
+                "fewer columns."
+            )
+        if n <= p:
+            raise ValueError(
+                f"sample_weight counts {n:.4g} rows, no more than the {p:.4g} parameters of the "
+                'fit: if weights do not count rows, pass weights="probability".'
+            )
+
+
+def _check_no_row_arrays(sample_weight: Any, offset: Any) -> None:
+    """Raise a ValueError if rows that come in chunks are given anything beside."""
+    for name, value in (("sample_weight", sample_weight), ("offset", offset)):
+        if value is not None:
+            raise ValueError(
+                f"{name} goes with X and y; without y, X is chunks, which are tuples (X, y) or "
+                "(X, y, sample_weight)."
+            )
 
 
 def _check_no_reference(reference: Any) -> None:
@@ -440,7 +472,8 @@ def _check_converged(estimator: LinearClassifier, is_penalised: NDArray[np.bool_
         raise ValueError(
             "The fit without a penalty did not converge: where columns separate classes no "
             "maximum-likelihood estimate exists. inference.separation says whether they do; "
-            "inference.firth, or a finite C, has an estimate."
+            "inference.firth, or a finite C, has an estimate. If they do not, raise max_iter, or "
+            "choose another solver than MiniBatch."
         )
 
 

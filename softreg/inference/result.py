@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import chdtrc, ndtr, ndtri
 
+from softreg._encoding import validation
 from softreg.inference.estimate import Estimate
 from softreg.inference.table import Table
 
@@ -125,11 +127,10 @@ class Inference:
 
     def against(self, reference: Any) -> Inference:
         """Return the same with contrasts to another class, or to the mean: "sum-to-zero"."""
-        is_class = reference in self.classes.tolist()
-        if not is_class and isinstance(reference, str) and reference == SUM_TO_ZERO:
+        is_mean = isinstance(reference, str) and reference == SUM_TO_ZERO
+        if is_mean and not self._places(reference).size:
             return replace(self, reference=None)
-        self.class_number(reference)
-        return replace(self, reference=reference)
+        return replace(self, reference=self.classes.tolist()[self.class_number(reference)])
 
     # ---- Statistics of the fit ------------------------------------------------------------------
 
@@ -157,8 +158,8 @@ class Inference:
 
     @property
     def prsquared(self) -> float:
-        """McFadden's pseudo R squared, 1 - llf / llnull."""
-        return 1 - self.llf / self.llnull
+        """McFadden's pseudo R squared, 1 - llf / llnull; NaN where all rows have one class."""
+        return 1 - self.llf / self.llnull if self.llnull else np.nan
 
     @property
     def aic(self) -> float:
@@ -226,12 +227,18 @@ class Inference:
 
     def class_number(self, name: Any) -> int:
         """Return the place of a class; ValueError if there is none of this name."""
-        (found,) = np.nonzero([bool(value == name) for value in self.classes.tolist()])
+        found = self._places(name)
         if not found.size:
             raise ValueError(
                 f"{name!r} is not one of the classes {self.classes.tolist()}; choose one of these."
             )
         return int(found[0])
+
+    def _places(self, name: Any) -> NDArray[np.intp]:
+        """Return the places of a class, (1,) or (0,) if there is none of this name."""
+        # What an array or pandas.NA is equal to is no bool.
+        equal = [value == name for value in self.classes.tolist()]
+        return np.flatnonzero([isinstance(one, bool | np.bool_) and bool(one) for one in equal])
 
     def check_unpenalised(self, what: str) -> None:
         """Raise a ValueError if the coefficients are shrunken, so that there is no `what`."""
@@ -388,7 +395,7 @@ class MultiLabelInference(Mapping):
         """Return a row for each (label, feature): coefficient, error, z and p, interval."""
         return pd.concat([one.to_frame(level) for one in self.values()])
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """Return the printed summary of each label."""
         return "\n\n".join(str(one) for one in self.values())
 
@@ -402,12 +409,14 @@ class MultiLabelInference(Mapping):
 
 def check_level(level: float) -> float:
     """Return the level of intervals; ValueError unless it is between 0 and 1."""
-    if not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1, got {level!r}: 0.95 is usual.")
+    if not (isinstance(level, Real) and 0 < level < 1):
+        raise ValueError(
+            f"level must be between 0 and 1, got {validation.shown(level)}: 0.95 is usual."
+        )
     return level
 
 
 def interval_names(level: float) -> tuple[str, str]:
     """Return the names of the ends of an interval, such as "[0.025" and "0.975]"."""
     tail = (1 - check_level(level)) / 2
-    return f"[{tail:.4g}", f"{1 - tail:.4g}]"
+    return f"[{tail:.10g}", f"{1 - tail:.10g}]"
