@@ -362,6 +362,18 @@ def test_the_unit_of_probability_weights_does_not_matter(anes96, covariance):
         np.testing.assert_allclose(result.z, expected.z, rtol=1e-8)
 
 
+@pytest.mark.parametrize("unit", [1e-150, 1e150])
+def test_units_of_any_size_have_errors_or_are_refused(anes96, unit):
+    """z is that of other units, as far as variances are numbers."""
+    X, y = anes96
+    z = infer(unpenalised(X, y), X, y).z
+    other = X.assign(age=X["age"] * unit)
+    np.testing.assert_allclose(infer(unpenalised(other, y), other, y).z, z, rtol=1e-8)
+    other = X.assign(age=X["age"] * unit * unit)
+    with pytest.raises(ValueError, match=r"coefficients of \['age'\] are beyond the range"):
+        infer(unpenalised(other, y), other, y)
+
+
 def test_scores_of_eight_hundred_are_no_nan():
     """Far rows that are predicted surely leave errors finite."""
     random = np.random.default_rng(0)
@@ -581,11 +593,12 @@ def test_intervals_are_named_by_their_ends(of_anes96):
     assert of_anes96.to_frame(0.99999).columns.tolist()[-2:] == ["[5e-06", "0.999995]"]
 
 
-def test_one_class_alone_has_a_summary():
+@pytest.mark.parametrize("classes", [[0, 1], [0, 1, 2]])
+def test_one_class_alone_has_a_summary(classes):
     """Nothing is identified, and nothing is explained."""
     X, y = np.arange(6.0)[:, None], np.zeros(6, dtype=int)
-    result = infer(SoftmaxRegression(C=np.inf, classes=[0, 1]).fit(X, y), X, y)
-    assert np.isnan(result.prsquared) and result.bse.isna().all(axis=None)
+    result = infer(SoftmaxRegression(C=np.inf, classes=classes).fit(X, y), X, y)
+    assert result.bse.isna().all(axis=None) and (result.n_params, result.df_model) == (0, 0)
     assert "Not identified by the data: x0, intercept." in str(result)
 
 

@@ -382,6 +382,8 @@ def _inferences(estimator: LinearClassifier, fit: _Fit, design: _Design) -> list
     rows, n_samples = fit.objective.rows, design.n_samples(fit)
     names = feature_attributes(estimator).get("feature_names_in_", [])
     features = tuple(names) or tuple(f"x{j}" for j in range(estimator.n_features_in_))
+    estimates = fit.estimates(spread.covariances)
+    _check_range(estimates, features)
     classes, labels = estimator.classes_, [None]
     if fit.has_labels:
         classes, labels = np.array([0, 1]), estimator.classes_.tolist()
@@ -404,10 +406,23 @@ def _inferences(estimator: LinearClassifier, fit: _Fit, design: _Design) -> list
             n_resamples=None if spread.n_resamples is None else int(spread.n_resamples[b]),
             label=label,
         )
-        for b, (estimate, label) in enumerate(
-            zip(fit.estimates(spread.covariances), labels, strict=True)
-        )
+        for b, (estimate, label) in enumerate(zip(estimates, labels, strict=True))
     ]
+
+
+def _check_range(estimates: list[Estimate], features: tuple) -> None:
+    """Raise a ValueError if variances of coefficients are too large or small for numbers."""
+    for estimate in estimates:
+        variance = estimate.covariance.diagonal().reshape(estimate.coefficients.shape)
+        is_open = (estimate.open_directions != 0).any(axis=1) | estimate.absent[:, None]
+        is_lost = (variance < np.finfo(float).tiny) & (estimate.coefficients != 0) & ~is_open
+        wrong = (~np.isfinite(variance) | is_lost).any(axis=0)[: len(features)]
+        if wrong.any():
+            names = [str(name) for name, is_wrong in zip(features, wrong, strict=True) if is_wrong]
+            raise ValueError(
+                f"The variances of the coefficients of {validation.shown(names)} are beyond the "
+                "range of numbers: bring these columns, or sample_weight, into another unit."
+            )
 
 
 def in_memory(objective: Objective, asked: str) -> Any:

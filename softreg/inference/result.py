@@ -138,7 +138,7 @@ class Inference:
     def df_model(self) -> float:
         """Number of parameters beside the intercepts."""
         present = len(self.classes) - np.count_nonzero(self.estimate.absent)
-        return self.n_params - self.has_intercept * (present - 1)
+        return self.n_params - self.has_intercept * max(int(present) - 1, 0)
 
     @property
     def df_resid(self) -> float:

@@ -16,7 +16,7 @@ from scipy.special import chdtrc
 from softreg._encoding import validation
 from softreg._encoding.class_values import listed
 from softreg.inference.estimate import Estimate
-from softreg.inference.hypotheses.restrictions import Hypothesis, feature_place, read_restrictions
+from softreg.inference.hypotheses.restrictions import Hypothesis, feature_places, read_restrictions
 from softreg.inference.result import Inference, MultiLabelInference
 
 # Adjustments for several tests at a time.
@@ -172,15 +172,19 @@ def joint(
     [2, 2]
     """
     checked = _tested("joint", result)
-    features, terms = checked.features, {} if terms is None else dict(terms)
+    features, terms = checked.features, {} if terms is None else terms
+    if not isinstance(terms, Mapping):
+        raise ValueError(
+            f"terms={validation.shown(terms)} must be a mapping from names to lists of features."
+        )
     places = {
-        name: [feature_place(features, column, f"terms[{name!r}]") for column in columns]
+        name: feature_places(features, columns, f"terms[{name!r}]")
         for name, columns in terms.items()
     }
-    empty = [name for name, columns in places.items() if not columns]
-    if empty:
-        raise ValueError(f"terms[{empty[0]!r}] is empty; it must name one or more features.")
     joined = {j for columns in places.values() for j in columns}
+    taken = [name for name in places if name in features and features.index(name) not in joined]
+    if taken:
+        raise ValueError(f"terms has the name {taken[0]!r}, which is a feature's: choose another.")
     groups = {name: [j] for j, name in enumerate(features) if j not in joined} | places
     K, width = checked.estimate.coefficients.shape
     rows = [np.kron(np.eye(K), np.eye(width)[columns]) for columns in groups.values()]

@@ -136,9 +136,10 @@ def add_probabilities_inplace(total: Average, block: RowBlock, theta: NDArray, j
     weighted = P * block.weight
     total.value[:, j] += weighted.sum(axis=1)
     for k, p in enumerate(P):
-        change = (weighted * p) @ block.x  # in the scores of all classes, but for k's own
-        total.jacobian[k, j] -= change
-        total.jacobian[k, j, k] += weighted[k] @ block.x
+        change = -(weighted * p) @ block.x
+        change[k] = 0  # the others' sum, negative: of p near 1, p (1 - p) would be rounding
+        change[k] = -change.sum(axis=0)
+        total.jacobian[k, j] += change
 
 
 def add_log_probabilities_inplace(total: Average, block: RowBlock, theta: NDArray, j: int) -> None:

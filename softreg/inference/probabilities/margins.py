@@ -15,7 +15,7 @@ from scipy.special import ndtr, ndtri
 
 from softreg._encoding import validation
 from softreg._encoding.class_values import listed
-from softreg.inference.hypotheses.restrictions import feature_place
+from softreg.inference.hypotheses.restrictions import feature_places
 from softreg.inference.hypotheses.tests import one_result
 from softreg.inference.probabilities.effects import Effect
 from softreg.inference.probabilities.scenarios import Data, Scenarios
@@ -214,7 +214,7 @@ def margins(
     FrozenList(['magnesium', 'feature'])
     """
     checked = one_result("margins", result)
-    if kind not in _KINDS:
+    if not (isinstance(kind, str) and kind in _KINDS):
         raise ValueError(f"kind={validation.shown(kind)} must be one of {list(_KINDS)}.")
     data = Data.from_user(checked, X, sample_weight, offset)
     scenarios = Scenarios.from_user(checked, data, at, by)
@@ -250,12 +250,24 @@ def _dummies(result: Inference, X: Any, dummies: Any) -> dict[int, list[int]]:
                 "variables to their columns."
             )
         return {int(j): [int(j)] for j in np.flatnonzero(zero_one)}
-    variables = dummies.values() if isinstance(dummies, Mapping) else [[name] for name in dummies]
-    places = [[feature_place(features, name, "dummies") for name in names] for names in variables]
-    wrong = [j for variable in places for j in variable if not zero_one[j]]
-    if wrong:
-        raise ValueError(f"dummies names {features[wrong[0]]!r}, which holds more than 0 and 1.")
-    return {j: variable for variable in places for j in variable}
+    if not isinstance(dummies, Mapping):
+        listed_names = dummies if np.iterable(dummies) else [dummies]
+        dummies = {name: [name] for name in listed_names}
+    groups = [feature_places(features, names, "dummies") for names in dummies.values()]
+    columns = [j for variable in groups for j in variable]
+    for j in columns:
+        if not zero_one[j]:
+            raise ValueError(f"dummies names {features[j]!r}, which holds more than 0 and 1.")
+        if columns.count(j) > 1:
+            raise ValueError(f"dummies names {features[j]!r} in two places; it has one variable.")
+    for variable in groups:
+        if (np.asarray(X[:, variable].sum(axis=1)) > 1).any():
+            names = [features[j] for j in variable]
+            raise ValueError(
+                f"dummies says that {names} exclude each other, and some rows of X hold several 1: "
+                "name such columns as variables of their own."
+            )
+    return {j: variable for variable in groups for j in variable}
 
 
 def _zero_one_columns(X: Any) -> NDArray[np.bool_]:
