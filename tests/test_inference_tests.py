@@ -509,6 +509,16 @@ def test_independence_says_which_classes_are_separated():
     assert found.loc[["down", "up"], "statistic"].notna().all()
 
 
+@pytest.mark.parametrize("factor", ["1e-300", "1e300"])
+def test_factors_of_any_size_say_the_same(of_election, factor):
+    """A restriction times a number is the same restriction."""
+    expected = wald(of_election, "1[age] = 2[age]")
+    found = wald(of_election, f"{factor} * 1[age] = {factor} * 2[age]")
+    assert found.statistic == pytest.approx(expected.statistic, rel=1e-9)
+    for texts in (np.array(["1[age] = 2[age]"]), pd.Series(["1[age] = 2[age]"])):
+        assert wald(of_election, texts).statistic == expected.statistic
+
+
 # ---- Bad input -----------------------------------------------------------------------------------
 
 
@@ -526,6 +536,9 @@ def test_independence_says_which_classes_are_separated():
         (["1[age] = 0", "1[age] = 2[age]", "2[age] = 1"], "contradict each other"),
         ([], "restrictions=\\[\\] must be a text"),
         (["age", 3], "restrictions=\\['age', 3\\] must be a text"),
+        ({"age": 0}, "restrictions=\\{'age': 0\\} must be a text"),
+        ("age * educ = 0", "cannot be read where it comes to 'age'"),
+        ("age = 1e400", "a number that is not finite"),
         (np.eye(35), "restrictions must have shape"),
         (np.full(36, np.nan), "restrictions must be finite"),
     ],
@@ -545,6 +558,9 @@ def test_bad_arguments_are_named(election, of_election):
         (joint, (None, "bonferroni"), "adjust='bonferroni' must be"),
         (joint, ({"a": ["agee"]},), r"terms\['a'\] names 'agee'.*'age'"),
         (joint, ({"a": []},), r"terms\['a'\] is empty"),
+        (joint, ({"a": "age"},), r"terms\['a'\] holds 'age', which must be a list"),
+        (joint, (["age"],), r"terms=\['age'\] must be a mapping"),
+        (joint, ({"age": ["educ", "income"]},), "terms has the name 'age', which is a feature's"),
         (merge_test, (1, 9), "9 is not one of the classes"),
         (merge_test, (1, 1), "the same class"),
         (merge_test, (1,), "None is not one of the classes"),

@@ -322,6 +322,59 @@ def test_units_of_columns_do_not_matter(anes96):
     np.testing.assert_allclose(others.drop("intercept"), z.drop("intercept"), rtol=1e-5)
 
 
+@pytest.mark.parametrize("covariance", ["hessian", "sandwich", "cluster"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_columns_that_are_all_but_equal_keep_their_errors(n_classes, covariance):
+    """Columns a and a + e b have the errors that those of a and b imply: b / e, and a less that."""
+    random, e = np.random.default_rng(2), 2.0**-22
+    a, b = random.normal(size=(2, 300))
+    twin = a + e * b
+    b = (twin - a) / e  # exact
+    y = (np.outer(a - b, np.arange(n_classes)) + random.gumbel(size=(300, n_classes))).argmax(
+        axis=1
+    )
+    design = {"groups": np.arange(300) // 4} if covariance == "cluster" else {}
+
+    def inferred(*columns):
+        X = np.column_stack(columns)
+        return infer(unpenalised(X, y), X, y, covariance=covariance, **design)
+
+    expected, found = inferred(a, b), inferred(a, twin)
+    for k in range(1, n_classes):
+        V = expected.covariance.loc[k, k].to_numpy()[:2, :2]
+        to_twins = np.array([[1, -1 / e], [0, 1 / e]])
+        errors = np.sqrt(np.diag(to_twins @ V @ to_twins.T))
+        np.testing.assert_allclose(found.bse[k].iloc[:2], errors, rtol=1e-8)
+
+
+@pytest.mark.parametrize("covariance", ["sandwich", "cluster"])
+def test_the_unit_of_probability_weights_does_not_matter(anes96, covariance):
+    """A sandwich is that of weights of any unit, however early the fit ended."""
+    X, y = anes96
+    design = {"covariance": covariance, "weights": "probability"}
+    if covariance == "cluster":
+        design["groups"] = np.arange(len(y)) // 3
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
+    expected = None
+    for unit in (1.0, 1e-12):
+        model = SoftmaxRegression(C=np.inf, tol=1e-4).fit(X, y, sample_weight=unit * weight)
+        result = infer(model, X, y, sample_weight=unit * weight, **design)
+        expected = expected or result
+        np.testing.assert_allclose(result.z, expected.z, rtol=1e-8)
+
+
+@pytest.mark.parametrize("unit", [1e-150, 1e150])
+def test_units_of_any_size_have_errors_or_are_refused(anes96, unit):
+    """z is that of other units, as far as variances are numbers."""
+    X, y = anes96
+    z = infer(unpenalised(X, y), X, y).z
+    other = X.assign(age=X["age"] * unit)
+    np.testing.assert_allclose(infer(unpenalised(other, y), other, y).z, z, rtol=1e-8)
+    other = X.assign(age=X["age"] * unit * unit)
+    with pytest.raises(ValueError, match=r"coefficients of \['age'\] are beyond the range"):
+        infer(unpenalised(other, y), other, y)
+
+
 def test_scores_of_eight_hundred_are_no_nan():
     """Far rows that are predicted surely leave errors finite."""
     random = np.random.default_rng(0)
@@ -347,6 +400,20 @@ def test_labels_have_the_errors_of_their_own_models(anes96):
         np.testing.assert_allclose(result[label].p[label], expected.p[1], rtol=1e-5)
         assert result[label].llf == pytest.approx(expected.llf)
         assert result[label].aic == pytest.approx(expected.aic)
+
+
+def test_labels_have_the_clusters_of_their_own_rows(anes96):
+    """Rows with an unknown answer count among no label's clusters or rows."""
+    X, y = anes96
+    groups, Y = np.arange(len(y)) // 4, np.column_stack([y > 3, y > 1]).astype(float)
+    Y[:400, 1] = np.nan
+    design = {"covariance": "cluster", "weights": "probability"}
+    result = infer(SigmoidRegression(C=np.inf).fit(X, Y), X, Y, groups=groups, **design)
+    one = X.iloc[400:], Y[400:, 1].astype(int)
+    expected = infer(unpenalised(*one), *one, groups=groups[400:], **design)
+    np.testing.assert_allclose(result.bse[1], expected.bse[1], rtol=1e-6)
+    assert (result[1].n_groups, result[1].n_samples) == (136, 544)
+    assert (result[0].n_groups, result[0].n_samples) == (236, 944)
     assert result.to_frame().shape == (12, 6)
 
 
@@ -478,7 +545,10 @@ def test_other_rows_than_fitted_to_are_refused(anes96):
         ({"groups": np.zeros(944)}, "groups are not used"),
         ({"covariance": "cluster", "groups": np.zeros(944)}, "two or more"),
         ({"covariance": "cluster", "groups": np.arange(944) % 5}, "5 clusters, fewer than"),
-        ({"covariance": "cluster", "groups": np.arange(900)}, "groups has shape"),
+        ({"covariance": "cluster", "groups": np.arange(900)}, "groups must have shape"),
+        ({"covariance": "cluster", "groups": np.ones((944, 2))}, "groups must have shape"),
+        ({"reference": np.array([0, 1])}, "not one of the classes"),
+        ({"reference": pd.NA}, "not one of the classes"),
         ({"covariance": "cluster", "groups": np.full(944, np.nan)}, "no value in row 0"),
         ({"reference": "academic"}, "not one of the classes"),
         ({"n_resamples": 1}, "n_resamples"),
@@ -491,17 +561,47 @@ def test_bad_arguments_are_named(anes96, arguments, message):
         infer(unpenalised(X, y), X, y, **arguments)
 
 
-def test_terms_beside_chunks_are_refused(anes96):
-    """Chunks have their own; a y that was forgotten is remembered in the error's note."""
+def test_chunks_hold_their_own_weights(anes96):
+    """What goes with X and y in memory is not passed over."""
     X, y = anes96
     chunks = [(X, y)]
     model = SoftmaxRegression(C=np.inf).fit_chunks(chunks)
-    for name in ("sample_weight", "offset"):
-        with pytest.raises(ValueError, match=f"{name} needs y"):
-            infer(model, chunks, **{name: np.ones(len(y))})
-    with pytest.raises(TypeError) as raised:
+    for name, value in (("sample_weight", np.ones(944)), ("offset", np.zeros((944, 7)))):
+        with pytest.raises(ValueError, match=f"{name} goes with X and y"):
+            infer(model, chunks, **{name: value})
+    with pytest.raises(TypeError) as forgotten:
         infer(model, X)
-    assert any("Without y" in note for note in raised.value.__notes__)
+    assert any("Without y" in note for note in forgotten.value.__notes__)
+
+
+def test_weights_that_sum_to_one_are_no_counts_of_rows(anes96):
+    """Fewer rows than parameters have no covariance of clusters."""
+    X, y = anes96
+    weight = np.full(944, 1 / 944)
+    model = unpenalised(X, y, sample_weight=weight)
+    with pytest.raises(ValueError, match="counts 1 rows"):
+        infer(model, X, y, sample_weight=weight, covariance="cluster", groups=np.arange(944))
+
+
+@pytest.mark.parametrize("level", [95, "95%", None, [0.9, 0.95], np.nan])
+def test_levels_are_numbers_between_zero_and_one(of_anes96, level):
+    """Anything else is named."""
+    with pytest.raises(ValueError, match="level must be between 0 and 1"):
+        of_anes96.conf_int(level)
+
+
+def test_intervals_are_named_by_their_ends(of_anes96):
+    """No end is rounded to 1."""
+    assert of_anes96.to_frame(0.99999).columns.tolist()[-2:] == ["[5e-06", "0.999995]"]
+
+
+@pytest.mark.parametrize("classes", [[0, 1], [0, 1, 2]])
+def test_one_class_alone_has_a_summary(classes):
+    """Nothing is identified, and nothing is explained."""
+    X, y = np.arange(6.0)[:, None], np.zeros(6, dtype=int)
+    result = infer(SoftmaxRegression(C=np.inf, classes=classes).fit(X, y), X, y)
+    assert result.bse.isna().all(axis=None) and (result.n_params, result.df_model) == (0, 0)
+    assert "Not identified by the data: x0, intercept." in str(result)
 
 
 def test_fits_that_have_no_such_errors_are_refused(anes96):

@@ -336,17 +336,27 @@ class Objective:
         """Whether the penalty has a smooth part that is not zero."""
         return bool(self.penalty.ridge.any())
 
-    def hessian(self, T: Coef) -> NDArray:
-        """Return the Hessian problem by problem, (B, p, p), its gauge fixed (`Link`)."""
-        if self._has_equal_scores(T):
+    def hessian(self, T: Coef, basis: Coef | None = None) -> NDArray:
+        """Return the Hessian problem by problem, (B, p, p), its gauge fixed (`Link`).
+
+        With a `basis` (width, width) it is that in coefficients V, for T = basis V.
+        """
+        if basis is None and self._has_equal_scores(T):
             P = self.link.probabilities_inplace(T[-1:].T.copy())
             row_hessians, p = self.link.hessian(P, np.ones((1, 1)), np.ones(1)), T.size
             H = np.einsum("bkl,ij->bkilj", row_hessians, self.gram()).reshape(1, p, p)
         else:
-            (H,) = self.rows.sum(LossHessian(self.link, self.rows.block_coefficients(T)))
+            kernel = LossHessian(self.link, self.rows.block_coefficients(T), basis=basis)
+            (H,) = self.rows.sum(kernel)
             H = H / self.problem_weight[:, None, None]
-        diagonals = np.einsum("bjj->bj", H)  # a view
-        diagonals += self._ridge_by_score.reshape(len(H), -1)
+        if basis is None:
+            diagonals = np.einsum("bjj->bj", H)  # a view
+            diagonals += self._ridge_by_score.reshape(len(H), -1)
+        else:
+            by_score = H.reshape(len(H), -1, len(T), H.shape[1] // len(T), len(T))
+            blocks = np.einsum("bkikj->bkij", by_score)  # a view
+            ridge = self._ridge_by_score.reshape(*blocks.shape[:3])
+            blocks += np.einsum("ij,bki,il->bkjl", basis, ridge, basis, optimize=True)
         self.link.fix_gauge_inplace(H, self.shape[0])
         return H
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from softreg._encoding import validation
-from softreg._encoding.class_values import column_of, distinct_with_codes, missing
+from softreg._encoding.class_values import column_of, distinct_with_codes, listed, missing
 from softreg._estimators.base import LinearClassifier, feature_attributes, threads_of
 from softreg._estimators.optimum import (
     null_loss,
@@ -22,10 +22,12 @@ from softreg._estimators.optimum import (
     with_identified,
 )
 from softreg._model.covariance import (
+    Information,
     effective_parameters,
     group_sandwich,
     newton_optimum,
     row_sandwich,
+    rows_by_group,
     user_weight,
 )
 from softreg._model.objective import Objective
@@ -194,13 +196,20 @@ class Design:
                 "standard errors would be of: fit with label_smoothing=0."
             )
 
-    def group_codes(self, objective: Objective) -> tuple[Objective, NDArray[np.intp], int]:
-        """Return the objective of the rows that have weight, their groups' numbers, and how many.
+    def n_samples(self, fit: Fit) -> NDArray[np.float64]:
+        """Return the number of rows of each problem, (B,), or of those that weights stand for."""
+        if self.weights_are_counts:
+            return user_weight(fit.objective).astype(np.float64)
+        one_group = np.broadcast_to(np.intp(0), fit.objective.rows.n)
+        return rows_by_group(fit.objective, one_group)[:, 0].astype(np.float64)
+
+    def group_codes(self, objective: Objective) -> tuple[Objective, NDArray[np.intp]]:
+        """Return the objective of the rows that have weight, and their groups' numbers.
 
         ValueError if there are no two groups.
         """
         rows, column = _in_memory(objective, "groups"), column_of(self.groups)
-        validation.check_groups(column, rows.n)
+        validation.check_shape("groups", column, rows.n, meaning=", one group for each row of X")
         if missing(column).size:
             raise ValueError(f"groups has no value in row {missing(column)[0]}: give each row one.")
         places = rows.places
@@ -208,8 +217,10 @@ class Design:
             objective = replace(objective, rows=rows.take_rows(places))
         found, codes = distinct_with_codes(column[places])
         if len(found) < 2:
-            raise ValueError(f"groups has one value, {found[0]!r}: clusters must be two or more.")
-        return objective, codes, len(found)
+            raise ValueError(
+                f"groups has one value, {listed(found)[0]!r}: clusters must be two or more."
+            )
+        return objective, codes
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +231,7 @@ class Fit:
     ----------
     objective : Objective in double precision, without features that others replace
     T : ndarray (width, K), the optimum
-    inverse : ndarray (B, p, p), of the information
+    information : Information
     n_params : ndarray (B,), the effective number of parameters
     llf, llnull : ndarrays (B,)
     is_penalised : ndarray (B,) of bool
@@ -229,7 +240,7 @@ class Fit:
 
     objective: Objective
     T: NDArray
-    inverse: NDArray
+    information: Information
     n_params: NDArray
     llf: NDArray
     llnull: NDArray
@@ -248,15 +259,15 @@ class Fit:
         _check_converged(estimator, is_penalised)
         # 2. The optimum, and the information there.
         objective, T = with_identified(*optimum_at(estimator, posed_objective)[:2])
-        T, inverse = newton_optimum(objective, T)
-        n_params = effective_parameters(objective, inverse)
+        T, information = newton_optimum(objective, T)
+        n_params = effective_parameters(objective, information.inverse)
         # 3. The likelihoods.
         weight = user_weight(objective)
         llf = -weight * objective.unpenalised().value(T)
         llnull = -weight * null_loss(posed_objective)
         is_pair = len(estimator.intercept_) < len(estimator.classes_)
         has_labels = not (objective.link.exclusive or is_pair)
-        return cls(objective, T, inverse, n_params, llf, llnull, is_penalised, has_labels)
+        return cls(objective, T, information, n_params, llf, llnull, is_penalised, has_labels)
 
     @property
     def centre(self) -> NDArray[np.float64]:
@@ -295,39 +306,36 @@ class Spread(NamedTuple):
     Attributes
     ----------
     covariances : ndarray (B, p, p), as `Objective.covariance` returns them
-    n_groups : int or None, number of clusters
+    n_groups : ndarray (B,) or None, number of clusters
     n_resamples : ndarray (B,) or None, number of bootstrap fits that have an optimum
     """
 
     covariances: NDArray[np.float64]
-    n_groups: int | None = None
+    n_groups: NDArray[np.intp] | None = None
     n_resamples: NDArray[np.intp] | None = None
 
 
 def _hessian(fit: Fit, design: Design) -> Spread:
     """Return the inverse information: the covariance if the model holds."""
-    return Spread(fit.objective.covariance(fit.inverse, with_prior=True))
+    return Spread(fit.objective.covariance(fit.information.inverse, with_prior=True))
 
 
 def _sandwich(fit: Fit, design: Design) -> Spread:
     """Return the covariance of independent rows, whatever their distribution."""
-    V = row_sandwich(fit.objective, fit.T, fit.inverse, 1 if design.weights_are_counts else 2)
+    power = 1 if design.weights_are_counts else 2
+    V = row_sandwich(fit.objective, fit.T, fit.information, power)
     return Spread(fit.objective.covariance(V, with_prior=False))
 
 
 def _cluster(fit: Fit, design: Design) -> Spread:
     """Return the covariance of rows that depend on each other within groups."""
-    objective, codes, count = design.group_codes(fit.objective)
-    if (fit.n_params > count).any():
-        raise ValueError(
-            f"groups holds {count} clusters, fewer than the {fit.n_params.max():.4g} parameters of "
-            "the fit: their covariance says nothing of some of these. Choose smaller clusters or "
-            "fewer columns."
-        )
-    n = user_weight(objective)
+    objective, codes = design.group_codes(fit.objective)
+    count = np.count_nonzero(rows_by_group(objective, codes), axis=1)
+    n = design.n_samples(fit)
+    _check_enough(count, n, fit.n_params)
     factor = count / (count - 1) * (n - 1) / (n - fit.n_params)
-    V = group_sandwich(objective, fit.T, fit.inverse, codes) * factor[:, None, None]
-    return Spread(objective.covariance(V, with_prior=False), n_groups=count)
+    V = group_sandwich(objective, fit.T, fit.information, codes) * factor[:, None, None]
+    return Spread(objective.covariance(V, with_prior=False), count)
 
 
 def _bootstrap(fit: Fit, design: Design) -> Spread:
@@ -335,7 +343,8 @@ def _bootstrap(fit: Fit, design: Design) -> Spread:
     # 1. How often each row, or its group, is drawn.
     objective, codes, n_groups = fit.objective, None, None
     if design.groups is not None:
-        objective, codes, n_groups = design.group_codes(objective)
+        objective, codes = design.group_codes(objective)
+        n_groups = np.count_nonzero(rows_by_group(objective, codes), axis=1)
     random = validation.generator_maker(design.random_state)()
     weights = _in_memory(objective, 'covariance="bootstrap"').weights
     counts = resampled_counts(weights, random, codes, weights_are_counts=design.weights_are_counts)
@@ -374,11 +383,11 @@ def inferences(
     if fit.has_labels and reference is not None:
         raise ValueError(f"reference={reference!r} is for classes: labels have none. Leave it out.")
     spread = _COVARIANCES[design.covariance](fit, design)
-    rows = fit.objective.rows
-    n = user_weight(fit.objective)
-    n_samples = n if design.weights_are_counts else np.full(len(n), float(rows.totals.n))
+    rows, n_samples = fit.objective.rows, design.n_samples(fit)
     names = feature_attributes(estimator).get("feature_names_in_", [])
     features = tuple(names) or tuple(f"x{j}" for j in range(estimator.n_features_in_))
+    estimates = fit.estimates(spread.covariances)
+    _check_range(estimates, features)
     classes, labels = estimator.classes_, [None]
     if fit.has_labels:
         classes, labels = np.array([0, 1]), estimator.classes_.tolist()
@@ -397,13 +406,11 @@ def inferences(
             llnull=float(fit.llnull[b]),
             n_samples=float(n_samples[b]),
             n_params=float(fit.n_params[b]),
-            n_groups=spread.n_groups,
+            n_groups=None if spread.n_groups is None else int(spread.n_groups[b]),
             n_resamples=None if spread.n_resamples is None else int(spread.n_resamples[b]),
             label=label,
         )
-        for b, (estimate, label) in enumerate(
-            zip(fit.estimates(spread.covariances), labels, strict=True)
-        )
+        for b, (estimate, label) in enumerate(zip(estimates, labels, strict=True))
     }
     return found if reference is None else {None: found[None].against(reference)}
 
@@ -419,14 +426,29 @@ def _posed(
     """Return the objective on rows, or on chunks, which have their y and weights in them."""
     if y is not None:
         return posed(estimator, X, y, sample_weight, offset, threads)
-    terms = {"sample_weight": sample_weight, "offset": offset}
-    given = [name for name, value in terms.items() if value is not None]
-    if given:
-        raise ValueError(
-            f"{given[0]} needs y: without it X is taken for chunks, which yield their own weights."
-        )
+    for name, value in (("sample_weight", sample_weight), ("offset", offset)):
+        if value is not None:
+            raise ValueError(
+                f"{name} goes with X and y; without y, X is chunks, which are tuples (X, y) or "
+                "(X, y, sample_weight)."
+            )
     with validation.noting("Without y, X is taken for the chunks of fit_chunks."):
         return posed_on_chunks(estimator, X, threads)
+
+
+def _check_range(estimates: list[Estimate], features: tuple) -> None:
+    """Raise a ValueError if variances of coefficients are too large or small for numbers."""
+    for estimate in estimates:
+        variance = estimate.covariance.diagonal().reshape(estimate.coefficients.shape)
+        is_open = (estimate.unidentified_directions != 0).any(axis=1) | estimate.unseen[:, None]
+        is_lost = (variance < np.finfo(float).tiny) & (estimate.coefficients != 0) & ~is_open
+        wrong = (~np.isfinite(variance) | is_lost).any(axis=0)[: len(features)]
+        if wrong.any():
+            names = [str(name) for name, is_wrong in zip(features, wrong, strict=True) if is_wrong]
+            raise ValueError(
+                f"The variances of the coefficients of {validation.shown(names)} are beyond the "
+                "range of numbers: bring these columns, or sample_weight, into another unit."
+            )
 
 
 def _in_memory(objective: Objective, asked: str) -> Any:
@@ -440,6 +462,22 @@ def _check_choice(name: str, value: Any, choices: list[str]) -> None:
     """Raise a ValueError unless a value is one of some texts."""
     if not (isinstance(value, str) and value in choices):
         raise ValueError(f"{name} must be one of {choices}, got {validation.shown(value)}.")
+
+
+def _check_enough(n_groups: NDArray, n_samples: NDArray, n_params: NDArray) -> None:
+    """Raise a ValueError if some problem has fewer clusters or rows than parameters, (B,) each."""
+    for G, n, p in zip(n_groups, n_samples, n_params, strict=True):
+        if max(p, 2) > G:
+            raise ValueError(
+                f"groups holds {G} clusters, fewer than the {p:.4g} parameters of the fit, or than "
+                "two: their covariance says nothing of some of these. Choose smaller clusters or "
+                "fewer columns."
+            )
+        if n <= p:
+            raise ValueError(
+                f"sample_weight counts {n:.4g} rows, no more than the {p:.4g} parameters of the "
+                'fit: if weights do not count rows, pass weights="probability".'
+            )
 
 
 def _check_smooth(objective: Objective) -> None:
@@ -459,7 +497,8 @@ def _check_converged(estimator: LinearClassifier, is_penalised: NDArray[np.bool_
         raise ValueError(
             "The fit without a penalty did not converge: where columns separate classes no "
             "maximum-likelihood estimate exists. inference.separation says whether they do; "
-            "inference.firth, or a finite C, has an estimate."
+            "inference.firth, or a finite C, has an estimate. If they do not, raise max_iter, or "
+            "choose another solver than MiniBatch."
         )
 
 

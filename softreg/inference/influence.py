@@ -150,13 +150,14 @@ def _row_values(fit: Fit, to_user: NDArray, results: list[Inference]) -> NDArray
 
     `results` are the problems' standard errors, `to_user` (u, width) makes W over b of T.
     """
+    inverses = fit.information.inverse
     effects = [
         _effects(inverse, to_user, result)
-        for inverse, result in zip(fit.inverse, results, strict=True)
+        for inverse, result in zip(inverses, results, strict=True)
     ]
     rows = rows_in_memory(fit.objective)
     U, unit = rows.block_coefficients(fit.T), rows.totals.weight_unit
-    kernel = _RowInfluence(fit.objective.link, U, fit.inverse, np.array(effects), unit)
+    kernel = _RowInfluence(fit.objective.link, U, inverses, np.array(effects), unit)
     values: NDArray = rows.map_rows(kernel).reshape(rows.n, len(results), -1)
     values[:, :, 1] /= [result.n_params for result in results]
     return values

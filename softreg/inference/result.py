@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import chdtrc, ndtr, ndtri
 
+from softreg._encoding import validation
 from softreg.inference.estimate import Estimate
 from softreg.inference.table import P_VALUE, Table
 
@@ -143,11 +145,10 @@ class Inference:
 
         ValueError if there is no such class.
         """
-        is_class = reference in self.classes.tolist()
-        if not is_class and isinstance(reference, str) and reference == SUM_TO_ZERO:
+        is_mean = isinstance(reference, str) and reference == SUM_TO_ZERO
+        if is_mean and not _places(self, reference).size:
             return replace(self, reference=None)
-        class_number(self, reference)
-        return replace(self, reference=reference)
+        return replace(self, reference=self.classes.tolist()[class_number(self, reference)])
 
     # ---- Statistics of the fit ------------------------------------------------------------------
 
@@ -155,7 +156,7 @@ class Inference:
     def df_model(self) -> float:
         """Number of parameters beside the intercepts: degrees of freedom of `llr`."""
         present = len(self.classes) - np.count_nonzero(self.estimate.unseen)
-        return self.n_params - self.has_intercept * (present - 1)
+        return self.n_params - self.has_intercept * max(int(present) - 1, 0)
 
     @property
     def df_resid(self) -> float:
@@ -175,8 +176,8 @@ class Inference:
 
     @property
     def prsquared(self) -> float:
-        """McFadden's pseudo R squared, 1 - llf / llnull."""
-        return 1 - self.llf / self.llnull
+        """McFadden's pseudo R squared, 1 - llf / llnull; NaN where all rows have one class."""
+        return 1 - self.llf / self.llnull if self.llnull else np.nan
 
     @property
     def aic(self) -> float:
@@ -363,7 +364,7 @@ class MultiLabelInference(Mapping):
         """Return a row for each (label, feature): coefficient, error, z and p, interval."""
         return pd.concat([one.to_frame(level) for one in self.values()])
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """Return the printed summary of each label."""
         return "\n\n".join(str(one) for one in self.values())
 
@@ -388,13 +389,20 @@ def one_result(caller: str, result: Any) -> Inference:
 
 def class_number(result: Inference, name: Any, argument: str = "reference") -> int:
     """Return the place of a class; ValueError if there is none of this name."""
-    classes = result.classes.tolist()
-    (found,) = np.nonzero([bool(value == name) for value in classes])
+    found = _places(result, name)
     if not found.size:
         raise ValueError(
-            f"{argument}: {name!r} is not one of the classes {classes}; choose one of these."
+            f"{argument}: {name!r} is not one of the classes {result.classes.tolist()}; choose one "
+            "of these."
         )
     return int(found[0])
+
+
+def _places(result: Inference, name: Any) -> NDArray[np.intp]:
+    """Return the places of a class, (1,) or (0,) if there is none of this name."""
+    # What an array or pandas.NA is equal to is no bool.
+    equal = [value == name for value in result.classes.tolist()]
+    return np.flatnonzero([isinstance(one, bool | np.bool_) and bool(one) for one in equal])
 
 
 def feature_number(result: Inference, name: Any, argument: str) -> int:
@@ -406,6 +414,16 @@ def feature_number(result: Inference, name: Any, argument: str) -> int:
         f"{argument} names {name!r}, which is no feature of the model; the nearest names are "
         f"{', '.join(map(repr, nearest))}."
     )
+
+
+def feature_numbers(result: Inference, names: Any, argument: str) -> list[int]:
+    """Return the places of one or more features, each once; ValueError if they are no list."""
+    if isinstance(names, str) or not np.iterable(names):
+        raise ValueError(f"{argument} holds {names!r}, which must be a list of features.")
+    numbers = [feature_number(result, name, argument) for name in names]
+    if not numbers:
+        raise ValueError(f"{argument} is empty; it must name one or more features.")
+    return list(dict.fromkeys(numbers))
 
 
 def check_unpenalised(result: Inference, what: str) -> None:
@@ -454,7 +472,7 @@ def frame_of(
     if result.has_intervals:
         lower, upper = interval(result, values, errors, level)
         tail = _tail(level)
-        columns |= {f"[{tail:.4g}": lower, f"{1 - tail:.4g}]": upper}
+        columns |= {f"[{tail:.10g}": lower, f"{1 - tail:.10g}]": upper}
     return pd.DataFrame(columns, index=index)
 
 
@@ -471,6 +489,8 @@ def two_sided_p(z: Any) -> Any:
 
 def _tail(level: float) -> float:
     """Return what is on either side of an interval; ValueError unless 0 < level < 1."""
-    if not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1, got {level!r}: 0.95 is usual.")
+    if not (isinstance(level, Real) and 0 < level < 1):
+        raise ValueError(
+            f"level must be between 0 and 1, got {validation.shown(level)}: 0.95 is usual."
+        )
     return (1 - level) / 2

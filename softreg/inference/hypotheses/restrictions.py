@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -65,7 +65,8 @@ def read_restrictions(
     result: Inference, restrictions: Any, values: ArrayLike | None
 ) -> Restrictions:
     """Return restrictions given as texts, or as a matrix (m, p) with values (m,) or None (0)."""
-    texts = [restrictions] if isinstance(restrictions, str) else restrictions
+    texts = restrictions.tolist() if hasattr(restrictions, "tolist") else restrictions
+    texts = [texts] if isinstance(texts, str) else texts
     if _are_texts(texts):
         if values is not None:
             raise ValueError(
@@ -92,7 +93,8 @@ def read_restrictions(
 def _are_texts(texts: Any) -> bool:
     is_list = isinstance(texts, Iterable) and not hasattr(texts, "ndim")
     found = [isinstance(text, str) for text in texts] if is_list else []
-    if any(found) and all(found):
+    is_list_of_texts = any(found) and all(found)
+    if is_list_of_texts and not isinstance(texts, Mapping):
         return True
     if any(found) or (is_list and not found):
         raise ValueError(
@@ -182,6 +184,8 @@ class Reader:
 
     def _one(self, side: Side, text: str) -> Restrictions:
         """Return the restrictions that a side is zero, for every class that is shown."""
+        if not np.isfinite([side.constant, side.R.sum(), side.every.sum()]).all():
+            raise ValueError(f"The restriction {text!r} holds a number that is not finite.")
         if not (side.every.any() or side.R.any()):
             raise ValueError(f"The restriction {text!r} restricts no coefficient.")
         shown, names = self.result.shown_numbers, [text]
@@ -196,6 +200,8 @@ class Reader:
         parts = [part for part in _NEXT.split(text[position:].strip()) if part]
         is_factor = len(parts) > 1 and re.fullmatch(_NUMBER, parts[0])
         wrong = parts[1] if is_factor else parts[0] if parts else ""
+        if wrong in self.places:
+            return f"The restriction {text!r} cannot be read where it comes to {wrong!r}."
         nearest = get_close_matches(wrong, self.places, _MOST_NEAREST, cutoff=0.3)
         nearest = nearest or list(self.places)[:_MOST_NEAREST]
         return (
@@ -224,6 +230,9 @@ class Hypothesis(NamedTuple):
         """
         if not len(R):
             return cls(R, values)
+        largest = np.abs(R).max(axis=1)  # whose square need not be a number
+        largest[largest == 0] = 1
+        R, values = R / largest[:, None], values / largest
         length = np.linalg.norm(R, axis=1)
         length[length == 0] = 1
         by_class = (R / length[:, None]).reshape(len(R), K, -1)

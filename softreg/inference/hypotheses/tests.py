@@ -21,7 +21,7 @@ from softreg.inference.result import (
     Inference,
     check_unpenalised,
     class_number,
-    feature_number,
+    feature_numbers,
     one_result,
 )
 
@@ -177,15 +177,20 @@ def joint(
     [2, 2]
     """
     checked = _tested("joint", result)
+    features, terms = checked.features, {} if terms is None else terms
+    if not isinstance(terms, Mapping):
+        raise ValueError(
+            f"terms={validation.shown(terms)} must be a mapping from names to lists of features."
+        )
     numbers = {
-        name: [feature_number(checked, column, f"terms[{name!r}]") for column in columns]
-        for name, columns in ({} if terms is None else terms).items()
+        name: feature_numbers(checked, columns, f"terms[{name!r}]")
+        for name, columns in terms.items()
     }
-    empty = [name for name, columns in numbers.items() if not columns]
-    if empty:
-        raise ValueError(f"terms[{empty[0]!r}] is empty; it must name one or more features.")
     joined = {j for columns in numbers.values() for j in columns}
-    alone = {name: [j] for j, name in enumerate(checked.features) if j not in joined}
+    alone = {name: [j] for j, name in enumerate(features) if j not in joined}
+    taken = [name for name in numbers if name in alone]
+    if taken:
+        raise ValueError(f"terms has the name {taken[0]!r}, which is a feature's: choose another.")
     groups = alone | numbers
     K, u = checked.estimate.coefficients.shape
     rows = [np.kron(np.eye(K), np.eye(u)[columns]) for columns in groups.values()]

@@ -131,9 +131,10 @@ def _add_probabilities_inplace(total: Average, block: RowBlock, theta: NDArray, 
     weighted = P * block.weight
     total.value[:, j] += weighted.sum(axis=1)
     for k, p in enumerate(P):
-        change = (weighted * p) @ block.x  # by every score; by that of k there is more
-        total.jacobian[k, j] -= change
-        total.jacobian[k, j, k] += weighted[k] @ block.x
+        change = -(weighted * p) @ block.x
+        change[k] = 0  # the others' sum, negative: of p near 1, p (1 - p) would be rounding
+        change[k] = -change.sum(axis=0)
+        total.jacobian[k, j] += change
 
 
 def _add_log_probabilities_inplace(total: Average, block: RowBlock, theta: NDArray, j: int) -> None:

@@ -19,7 +19,7 @@ from softreg.inference.probabilities.scenarios import Data, Scenarios
 from softreg.inference.result import (
     Inference,
     check_unpenalised,
-    feature_number,
+    feature_numbers,
     frame_of,
     interval,
     one_result,
@@ -208,7 +208,7 @@ def margins(
     FrozenList(['magnesium', 'feature'])
     """
     checked = one_result("margins", result)
-    if kind not in list(_KINDS):
+    if not (isinstance(kind, str) and kind in _KINDS):
         raise ValueError(f"kind={validation.shown(kind)} must be one of {list(_KINDS)}.")
     data = Data.from_user(checked, X, sample_weight, offset)
     scenarios = Scenarios.from_user(checked, data, at, by)
@@ -235,20 +235,36 @@ def _dummies(result: Inference, X: Any, dummies: Any) -> dict[int, list[int]]:
     """Return the columns whose effect is a difference, each with all columns of its variable."""
     if dummies is None:
         return {}
-    zero_one = _zero_one_columns(X)
     if isinstance(dummies, str):
         if dummies != "auto":
             raise ValueError(
                 f'dummies={dummies!r} must be "auto", None, a list of features, or a mapping from '
                 "variables to their columns."
             )
-        return {int(j): [int(j)] for j in np.flatnonzero(zero_one)}
-    variables = dummies.values() if isinstance(dummies, Mapping) else [[name] for name in dummies]
-    numbers = [[feature_number(result, name, "dummies") for name in names] for names in variables]
-    wrong = [result.features[j] for variable in numbers for j in variable if not zero_one[j]]
-    if wrong:
-        raise ValueError(f"dummies names {wrong[0]!r}, which holds more than 0 and 1.")
-    return {j: variable for variable in numbers for j in variable}
+        return {int(j): [int(j)] for j in np.flatnonzero(_zero_one_columns(X))}
+    if not isinstance(dummies, Mapping):
+        dummies = {name: [name] for name in (dummies if np.iterable(dummies) else [dummies])}
+    variables = [feature_numbers(result, names, "dummies") for names in dummies.values()]
+    _check_dummies(result, X, variables)
+    return {j: variable for variable in variables for j in variable}
+
+
+def _check_dummies(result: Inference, X: Any, variables: list[list[int]]) -> None:
+    """Raise a ValueError unless columns are 0 or 1, of one variable, at most one of which is 1."""
+    columns, zero_one = [j for variable in variables for j in variable], _zero_one_columns(X)
+    for j in columns:
+        name = result.features[j]
+        if not zero_one[j]:
+            raise ValueError(f"dummies names {name!r}, which holds more than 0 and 1.")
+        if columns.count(j) > 1:
+            raise ValueError(f"dummies names {name!r} in two places; it has one variable.")
+    for variable in variables:
+        if (np.asarray(X[:, variable].sum(axis=1)) > 1).any():
+            names = [result.features[j] for j in variable]
+            raise ValueError(
+                f"dummies says that {names} exclude each other, and some rows of X hold several 1: "
+                "name such columns as variables of their own."
+            )
 
 
 def _zero_one_columns(X: Any) -> NDArray[np.bool_]:

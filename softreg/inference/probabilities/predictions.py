@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from softreg._encoding.class_values import listed
 from softreg._model.kernels import softmax_inplace
@@ -127,11 +127,12 @@ def average_probabilities(
     theta = checked.at_centre.coefficients
     averages = [average_probability(scenario, theta) for scenario in scenarios.cases]
     P = np.stack([average.value[:, 0] for average in averages])
-    jacobian = np.stack([average.jacobian[:, 0] for average in averages]).reshape(-1, theta.size)
-    variance = checked.at_centre.variance_of(jacobian).reshape(P.shape)
+    jacobian = np.stack([average.jacobian[:, 0] for average in averages])
+    others = P @ (1 - np.eye(len(theta)))  # 1 - P would be rounding where P is near 1
     with np.errstate(divide="ignore", invalid="ignore"):  # of averages that are 0 to rounding
-        error = np.sqrt(variance) / (P * (1 - P))
-    return _intervals(checked, logit(P), error, level, scenarios.axis([]))
+        logits, of_logits = np.log(P / others), jacobian / (P * others)[:, :, None, None]
+    variance = checked.at_centre.variance_of(of_logits.reshape(-1, theta.size)).reshape(P.shape)
+    return _intervals(checked, logits, np.sqrt(variance), level, scenarios.axis([]))
 
 
 def _logits(block: RowBlock, estimate: Estimate) -> tuple[NDArray, NDArray]:

@@ -111,10 +111,11 @@ class Data(NamedTuple):
             yield RowBlock(x - self.centre, self.centre, offset, self.weight[rows])
 
     def _of_weight_one(self, name: str) -> Data:
-        total = self.weight.sum()
-        if not 0 < total < np.inf:
-            raise ValueError(f"{name} sums to {total:g}; some row must have weight.")
-        return self._replace(weight=self.weight / total)
+        largest = self.weight.max()
+        if not largest > 0:
+            raise ValueError(f"{name} sums to 0; some row must have weight.")
+        weight = self.weight / largest  # the sum of large ones would overflow
+        return self._replace(weight=weight / weight.sum())
 
 
 class Scenario(NamedTuple):
@@ -190,14 +191,17 @@ class Scenarios(NamedTuple):
 def _features(result: Inference, X: Any) -> Any:
     """Return X (n, d) as floats or CSR; ValueError if its features are not the result's.
 
-    Those of a fit to an array have made-up names, which no DataFrame need have.
+    Those of a fit to an array have made-up names, which no DataFrame need have. One that has some
+    of them means them.
     """
     d = len(result.features)
     attributes: dict[str, Any] = {"n_features_in_": d}
-    if hasattr(X, "columns") and result.features != tuple(f"x{j}" for j in range(d)):
-        attributes["feature_names_in_"] = np.array(result.features, dtype=object)
-    elif hasattr(X, "columns"):
-        X = X.to_numpy()
+    if hasattr(X, "columns"):
+        is_made_up = result.features == tuple(f"x{j}" for j in range(d))
+        if is_made_up and not set(X.columns).intersection(result.features):
+            X = X.to_numpy()
+        else:
+            attributes["feature_names_in_"] = np.array(result.features, dtype=object)
     reader = SoftmaxRegression()._with_attributes(attributes)
     return read_features(reader, X, reset=False)[0]
 
@@ -207,8 +211,10 @@ def _subgroups(result: Inference, data: Data, by: Any) -> Iterator[tuple[tuple, 
     n = data.X.shape[0]
     if isinstance(by, str):
         column = _column(data.X, feature_number(result, by, "by"))
-    else:
+    elif np.iterable(by):
         column = column_of(by)
+    else:
+        raise ValueError(f"by={by!r} must be a feature, or have one value for each row of X.")
     validation.check_shape("by", column, n, meaning=", one value for each row of X")
     if len(missing(column)):
         raise ValueError(f"by is missing in row {missing(column)[0]}; leave out or name such rows.")
