@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
+from numpy.typing import ArrayLike
 
 from softreg._encoding import validation
-from softreg._encoding.class_values import column_of, distinct_with_codes, listed, missing
 from softreg._estimators.base import LinearClassifier, feature_attributes, threads_of
-from softreg._estimators.optimum import (
-    null_loss,
-    optimum_at,
-    posed,
-    posed_on_chunks,
-    with_identified,
-)
-from softreg._model.covariance import (
-    Information,
-    effective_parameters,
-    group_sandwich,
-    newton_optimum,
-    row_sandwich,
-    rows_by_group,
-    user_weight,
-)
+from softreg._estimators.optimum import posed, posed_on_chunks
 from softreg._model.objective import Objective
-from softreg._selection.bootstrap import bootstrap_coefficients, resampled_counts
-from softreg._selection.refits import rows_in_memory
-from softreg.inference.estimate import Estimate, coefficients_at_centre
 from softreg.inference.result import Inference, MultiLabelInference
-
-# So many numbers of covariances are held: 2 GB.
-_MOST_NUMBERS = 2**28
+from softreg.inference.standard_errors.covariances import COVARIANCES, Design
+from softreg.inference.standard_errors.estimate import Estimate
+from softreg.inference.standard_errors.fit import Fit
 
 
 def infer(
@@ -139,240 +116,6 @@ def infer(
     return results[None] if None in results else MultiLabelInference(results)
 
 
-@dataclass(frozen=True, eq=False)
-class Design:
-    """How rows were drawn, and which covariance allows for it.
-
-    Attributes
-    ----------
-    covariance : str, a key of `_COVARIANCES`
-    weights_are_counts : bool, or they say how rarely a row's kind was drawn
-    groups : array (n,) or None
-    n_resamples, random_state : as in `infer`
-    """
-
-    covariance: str
-    weights_are_counts: bool
-    groups: Any
-    n_resamples: int
-    random_state: Any
-
-    @classmethod
-    def from_arguments(
-        cls,
-        covariance: str,
-        weights: str,
-        groups: Any = None,
-        n_resamples: int = 1000,
-        random_state: Any = None,
-    ) -> Design:
-        """Return the design of `infer`'s arguments; ValueError if they are not as described."""
-        _check_choice("covariance", covariance, list(_COVARIANCES))
-        _check_choice("weights", weights, ["frequency", "probability"])
-        if covariance == "cluster" and groups is None:
-            raise ValueError('covariance="cluster" needs groups, the cluster of each row.')
-        if groups is not None and covariance not in ("cluster", "bootstrap"):
-            raise ValueError(
-                f"groups are not used by covariance={covariance!r}; choose "
-                '"cluster" or "bootstrap".'
-            )
-        weights_are_counts = weights == "frequency"
-        if covariance == "hessian" and not weights_are_counts:
-            covariance = "sandwich"
-        n_resamples = validation.check_integer("n_resamples", n_resamples, 2)
-        return cls(covariance, weights_are_counts, groups, n_resamples, random_state)
-
-    def check_estimator(self, estimator: LinearClassifier) -> None:
-        """Raise a ValueError if an estimator was fitted to what has no such errors."""
-        parameters = estimator.get_params(deep=False)
-        if parameters["class_weight"] is not None and self.weights_are_counts:
-            raise ValueError(
-                f"class_weight={parameters['class_weight']!r} weighs rows by their class, so that "
-                'they count no rows: pass weights="probability", or fit without class_weight.'
-            )
-        if parameters.get("label_smoothing", 0):
-            raise ValueError(
-                f"label_smoothing={parameters['label_smoothing']} changes y, and with it what the "
-                "standard errors would be of: fit with label_smoothing=0."
-            )
-
-    def n_samples(self, fit: Fit) -> NDArray[np.float64]:
-        """Return the number of rows of each problem, (B,), or of those that weights stand for."""
-        if self.weights_are_counts:
-            return user_weight(fit.objective).astype(np.float64)
-        one_group = np.broadcast_to(np.intp(0), fit.objective.rows.n)
-        return rows_by_group(fit.objective, one_group)[:, 0].astype(np.float64)
-
-    def group_codes(self, objective: Objective) -> tuple[Objective, NDArray[np.intp]]:
-        """Return the objective of the rows that have weight, and their groups' numbers.
-
-        ValueError if there are no two groups.
-        """
-        rows, column = _in_memory(objective, "groups"), column_of(self.groups)
-        validation.check_shape("groups", column, rows.n, meaning=", one group for each row of X")
-        if missing(column).size:
-            raise ValueError(f"groups has no value in row {missing(column)[0]}: give each row one.")
-        places = rows.places
-        if len(places) < rows.n:
-            objective = replace(objective, rows=rows.take_rows(places))
-        found, codes = distinct_with_codes(column[places])
-        if len(found) < 2:
-            raise ValueError(
-                f"groups has one value, {listed(found)[0]!r}: clusters must be two or more."
-            )
-        return objective, codes
-
-
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """A fit at its optimum.
-
-    Attributes
-    ----------
-    objective : Objective in double precision, without features that others replace
-    T : ndarray (width, K), the optimum
-    information : Information
-    n_params : ndarray (B,), the effective number of parameters
-    llf, llnull : ndarrays (B,)
-    is_penalised : ndarray (B,) of bool
-    has_labels : bool, whether problems are labels, not the one of all classes
-    """
-
-    objective: Objective
-    T: NDArray
-    information: Information
-    n_params: NDArray
-    llf: NDArray
-    llnull: NDArray
-    is_penalised: NDArray[np.bool_]
-    has_labels: bool
-
-    @classmethod
-    def from_estimator(cls, estimator: LinearClassifier, posed_objective: Objective) -> Fit:
-        """Return the fit of an estimator that is at the optimum of the objective."""
-        # 1. What can be answered.
-        _check_smooth(posed_objective)
-        _check_size(estimator, posed_objective)
-        penalised_scores = (posed_objective.penalty.ridge > 0).any(axis=0)
-        n_scores, problems = posed_objective.shape[1], posed_objective.problems
-        is_penalised = problems.any(np.broadcast_to(penalised_scores, n_scores))
-        _check_converged(estimator, is_penalised)
-        # 2. The optimum, and the information there.
-        objective, T = with_identified(*optimum_at(estimator, posed_objective)[:2])
-        T, information = newton_optimum(objective, T)
-        n_params = effective_parameters(objective, information.inverse)
-        # 3. The likelihoods.
-        weight = user_weight(objective)
-        llf = -weight * objective.unpenalised().value(T)
-        llnull = -weight * null_loss(posed_objective)
-        is_pair = len(estimator.intercept_) < len(estimator.classes_)
-        has_labels = not (objective.link.exclusive or is_pair)
-        return cls(objective, T, information, n_params, llf, llnull, is_penalised, has_labels)
-
-    @property
-    def centre(self) -> NDArray[np.float64]:
-        """The centres of the features in the user's units, and 0 for an intercept, (u,)."""
-        centre = self.objective.user_centre
-        return np.append(centre, np.zeros(int(self.objective.rows.coordinates.intercept)))
-
-    def estimates(self, covariance: NDArray) -> list[Estimate]:
-        """Return each problem's estimate at the centres, given its covariance of (B, p, p).
-
-        One score, of class 1 against 0, is half of it for class 1 and minus half for class 0.
-        """
-        objective = self.objective
-        K, B = objective.shape[1], objective.problems.count
-        q, exclusive = K // B, objective.link.exclusive
-        to_classes = np.eye(q) - 1 / q if exclusive else np.array([[-0.5], [0.5]])
-        W, intercept = objective.coefficients(self.T)
-        by_score = np.vstack([W, intercept]) if objective.rows.coordinates.intercept else W
-        by_problem, centre = by_score.T.reshape(B, q, -1), self.centre
-        unseen = objective.unseen_scores.reshape(B, q)
-        E = sparse.csr_array(sparse.kron(to_classes, sparse.eye(len(by_score))))
-        return [
-            Estimate(
-                to_classes @ coefficients_at_centre(by_problem[b].T, centre).T,
-                E @ (E @ covariance[b]).T,
-                coefficients_at_centre(objective.unidentified_directions(b * q), centre),
-                np.broadcast_to(unseen[b], len(to_classes)),
-            )
-            for b in range(B)
-        ]
-
-
-class Spread(NamedTuple):
-    """How the coefficients vary about what they estimate.
-
-    Attributes
-    ----------
-    covariances : ndarray (B, p, p), as `Objective.covariance` returns them
-    n_groups : ndarray (B,) or None, number of clusters
-    n_resamples : ndarray (B,) or None, number of bootstrap fits that have an optimum
-    """
-
-    covariances: NDArray[np.float64]
-    n_groups: NDArray[np.intp] | None = None
-    n_resamples: NDArray[np.intp] | None = None
-
-
-def _hessian(fit: Fit, design: Design) -> Spread:
-    """Return the inverse information: the covariance if the model holds."""
-    return Spread(fit.objective.covariance(fit.information.inverse, with_prior=True))
-
-
-def _sandwich(fit: Fit, design: Design) -> Spread:
-    """Return the covariance of independent rows, whatever their distribution."""
-    power = 1 if design.weights_are_counts else 2
-    V = row_sandwich(fit.objective, fit.T, fit.information, power)
-    return Spread(fit.objective.covariance(V, with_prior=False))
-
-
-def _cluster(fit: Fit, design: Design) -> Spread:
-    """Return the covariance of rows that depend on each other within groups."""
-    objective, codes = design.group_codes(fit.objective)
-    count = np.count_nonzero(rows_by_group(objective, codes), axis=1)
-    n = design.n_samples(fit)
-    _check_enough(count, n, fit.n_params)
-    factor = count / (count - 1) * (n - 1) / (n - fit.n_params)
-    V = group_sandwich(objective, fit.T, fit.information, codes) * factor[:, None, None]
-    return Spread(objective.covariance(V, with_prior=False), count)
-
-
-def _bootstrap(fit: Fit, design: Design) -> Spread:
-    """Return the covariance of the fits to resampled rows that have an optimum."""
-    # 1. How often each row, or its group, is drawn.
-    objective, codes, n_groups = fit.objective, None, None
-    if design.groups is not None:
-        objective, codes = design.group_codes(objective)
-        n_groups = np.count_nonzero(rows_by_group(objective, codes), axis=1)
-    random = validation.generator_maker(design.random_state)()
-    weights = _in_memory(objective, 'covariance="bootstrap"').weights
-    counts = resampled_counts(weights, random, codes, weights_are_counts=design.weights_are_counts)
-    # 2. The fits.
-    fits = bootstrap_coefficients(objective, fit.T, islice(counts, design.n_resamples))
-    T, B = objective.centred(fits.coefficients), objective.problems.count
-    by_problem = T.swapaxes(1, 2).reshape(len(T), B, -1)
-    # 3. Their covariance.
-    found = fits.converged.sum(axis=0)
-    if (found < 2).any():
-        raise ValueError(
-            f"Only {found.min()} of {design.n_resamples} resamples have an optimum: in the others "
-            'a class is missing or separated. Choose covariance="hessian", or see '
-            "inference.separation."
-        )
-    V = np.array([np.cov(by_problem[fits.converged[:, b], b].T, ddof=1) for b in range(B)])
-    return Spread(objective.covariance(V, with_prior=False), n_groups, found)
-
-
-# How the coefficients vary, by the name that users give.
-_COVARIANCES: dict[str, Callable[[Fit, Design], Spread]] = {
-    "hessian": _hessian,
-    "sandwich": _sandwich,
-    "cluster": _cluster,
-    "bootstrap": _bootstrap,
-}
-
-
 def inferences(
     estimator: LinearClassifier, fit: Fit, design: Design, reference: Any
 ) -> dict[Any, Inference]:
@@ -382,7 +125,7 @@ def inferences(
     """
     if fit.has_labels and reference is not None:
         raise ValueError(f"reference={reference!r} is for classes: labels have none. Leave it out.")
-    spread = _COVARIANCES[design.covariance](fit, design)
+    spread = COVARIANCES[design.covariance](fit, design)
     rows, n_samples = fit.objective.rows, design.n_samples(fit)
     names = feature_attributes(estimator).get("feature_names_in_", [])
     features = tuple(names) or tuple(f"x{j}" for j in range(estimator.n_features_in_))
@@ -449,65 +192,3 @@ def _check_range(estimates: list[Estimate], features: tuple) -> None:
                 f"The variances of the coefficients of {validation.shown(names)} are beyond the "
                 "range of numbers: bring these columns, or sample_weight, into another unit."
             )
-
-
-def _in_memory(objective: Objective, asked: str) -> Any:
-    """Return the rows; ValueError if they come in chunks, where what was `asked` for is not."""
-    if not objective.rows.in_memory:
-        raise ValueError(f"{asked} needs all rows in memory, not chunks: pass X and y.")
-    return rows_in_memory(objective)
-
-
-def _check_choice(name: str, value: Any, choices: list[str]) -> None:
-    """Raise a ValueError unless a value is one of some texts."""
-    if not (isinstance(value, str) and value in choices):
-        raise ValueError(f"{name} must be one of {choices}, got {validation.shown(value)}.")
-
-
-def _check_enough(n_groups: NDArray, n_samples: NDArray, n_params: NDArray) -> None:
-    """Raise a ValueError if some problem has fewer clusters or rows than parameters, (B,) each."""
-    for G, n, p in zip(n_groups, n_samples, n_params, strict=True):
-        if max(p, 2) > G:
-            raise ValueError(
-                f"groups holds {G} clusters, fewer than the {p:.4g} parameters of the fit, or than "
-                "two: their covariance says nothing of some of these. Choose smaller clusters or "
-                "fewer columns."
-            )
-        if n <= p:
-            raise ValueError(
-                f"sample_weight counts {n:.4g} rows, no more than the {p:.4g} parameters of the "
-                'fit: if weights do not count rows, pass weights="probability".'
-            )
-
-
-def _check_smooth(objective: Objective) -> None:
-    """Raise a ValueError if an L1 penalty chose the coefficients."""
-    if not objective.penalty.is_smooth:
-        raise ValueError(
-            "There are no standard errors of a fit with an L1 penalty: its zeros were chosen by "
-            "the same rows, and their errors are no normal ones. Refit the columns that are not "
-            "zero with l1_ratio=0 and C=np.inf, on rows that did not choose them: on the same rows "
-            "the p-values would be too small."
-        )
-
-
-def _check_converged(estimator: LinearClassifier, is_penalised: NDArray[np.bool_]) -> None:
-    """Raise a ValueError if an estimator without a penalty has found no optimum."""
-    if not (is_penalised.all() or getattr(estimator, "converged_", True)):
-        raise ValueError(
-            "The fit without a penalty did not converge: where columns separate classes no "
-            "maximum-likelihood estimate exists. inference.separation says whether they do; "
-            "inference.firth, or a finite C, has an estimate. If they do not, raise max_iter, or "
-            "choose another solver than MiniBatch."
-        )
-
-
-def _check_size(estimator: LinearClassifier, objective: Objective) -> None:
-    """Raise a ValueError if covariances in the user's units are too large."""
-    B, intercept = objective.problems.count, objective.rows.coordinates.intercept
-    order = objective.shape[1] // B * (estimator.n_features_in_ + intercept)
-    if B * order**2 > _MOST_NUMBERS:
-        raise ValueError(
-            f"The covariance of {order} coefficients, of each of {B} problems, takes "
-            f"{8e-9 * B * order**2:.3g} GB: choose fewer columns, for example by l1_ratio=1."
-        )

@@ -18,8 +18,10 @@ from softreg._model.objective import Objective
 from softreg._selection.leave_one_out import curvature_times, left_out_residuals, quadratic_forms
 from softreg._selection.manifold import Run
 from softreg._selection.refits import rows_in_memory
-from softreg.inference.infer import Design, Fit, inferences
+from softreg.inference.infer import inferences
 from softreg.inference.result import Inference
+from softreg.inference.standard_errors.covariances import Design
+from softreg.inference.standard_errors.fit import Fit
 
 _COLUMNS = ["leverage", "cooks_distance", "pearson", "deviance"]
 

@@ -16,7 +16,7 @@ from scipy import sparse
 from scipy.special import chdtrc, ndtr, ndtri
 
 from softreg._encoding import validation
-from softreg.inference.estimate import Estimate
+from softreg.inference.standard_errors.estimate import Estimate
 from softreg.inference.table import P_VALUE, Table
 
 INTERCEPT, SUM_TO_ZERO = "intercept", "sum-to-zero"

@@ -15,7 +15,6 @@ from scipy.special import chdtrc
 
 from softreg._encoding import validation
 from softreg._encoding.class_values import listed
-from softreg.inference.estimate import Estimate
 from softreg.inference.hypotheses.restrictions import Hypothesis, read_restrictions
 from softreg.inference.result import (
     Inference,
@@ -24,6 +23,7 @@ from softreg.inference.result import (
     feature_numbers,
     one_result,
 )
+from softreg.inference.standard_errors.estimate import Estimate
 
 # Adjustments for several tests at a time.
 Adjustment = Literal["holm", "bh"] | None
