@@ -38,10 +38,10 @@ _COLLINEAR = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class Information:
-    """The inverse information at an optimum, of coefficients V for T = basis V.
+    """The inverse information at an optimum, of coefficients V, where T = basis V.
 
-    Where columns are all but collinear, the information in T itself cancels: of the columns
-    X~ basis, which are about orthonormal, all digits are there that the columns have.
+    Where columns are all but collinear, the information of T loses its digits by cancelling. Of V,
+    whose columns X~ basis are about orthonormal, it keeps all that the columns have.
 
     Attributes
     ----------

@@ -17,7 +17,7 @@ from scipy.special import chdtrc, ndtr, ndtri
 
 from softreg._encoding import validation
 from softreg.inference.standard_errors.estimate import Estimate
-from softreg.inference.table import P_VALUE, Table
+from softreg.inference.summary import P_VALUE, Summary
 
 INTERCEPT, SUM_TO_ZERO = "intercept", "sum-to-zero"
 _MOST_NEAREST = 3
@@ -198,9 +198,12 @@ class Inference:
         """
         return frame_of(self, "coef", self._values, self._errors, self._axis(), level)
 
-    def summary(self, level: float = 0.95) -> Table:
-        """Return the table of coefficients, with the fit's statistics above it."""
-        return Table(self._title, self.to_frame(level), self._header(), self._notes)
+    def summary(self, level: float = 0.95) -> Summary:
+        """Return the table of coefficients, with the fit's statistics above it.
+
+        It prints, is a table in a notebook, and has `to_frame()` and `to_latex()`.
+        """
+        return Summary(self._title, self.to_frame(level), self._header(), self._notes)
 
     def __repr__(self) -> str:
         """Return the printed summary."""

@@ -26,7 +26,7 @@ from softreg.inference.result import (
     penalty_notes,
     two_sided_p,
 )
-from softreg.inference.table import Table
+from softreg.inference.summary import Summary
 
 # What is averaged: whether it is of log p, and per unit of log x; and what the summary calls it.
 _KINDS = {
@@ -97,11 +97,11 @@ class Margins:
         effects, errors = self._long(self.effects), self._long(self.bse)
         return frame_of(self.result, "effect", effects, errors, self._axis, level)
 
-    def summary(self, level: float = 0.95) -> Table:
-        """Return the table of effects."""
+    def summary(self, level: float = 0.95) -> Summary:
+        """Return the table of effects, as `Inference.summary`."""
         frame = self.to_frame(level)
         frame.index = pd.MultiIndex.from_tuples([self._heading(label) for label in frame.index])
-        return Table("Average marginal effects", frame, self.header, penalty_notes(self.result))
+        return Summary("Average marginal effects", frame, self.header, penalty_notes(self.result))
 
     def __repr__(self) -> str:
         """Return the printed summary."""

@@ -1,4 +1,4 @@
-"""Covariances of coefficients: if the model holds, whatever the rows, of clusters, by resamples."""
+"""Covariances of coefficients: inverse information, sandwiches and the bootstrap."""
 
 from __future__ import annotations
 
@@ -13,12 +13,7 @@ from numpy.typing import NDArray
 from softreg._encoding import validation
 from softreg._encoding.class_values import column_of, distinct_with_codes, listed, missing
 from softreg._estimators.base import LinearClassifier
-from softreg._model.covariance import (
-    group_sandwich,
-    row_sandwich,
-    rows_by_group,
-    user_weight,
-)
+from softreg._model.covariance import group_sandwich, row_sandwich, rows_by_group, user_weight
 from softreg._model.objective import Objective
 from softreg._selection.bootstrap import bootstrap_coefficients, resampled_counts
 from softreg._selection.refits import rows_in_memory

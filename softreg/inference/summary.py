@@ -1,9 +1,9 @@
-"""Tables: results as people read them, printed, in a notebook, as a frame or in LaTeX."""
+"""Summaries: results as people read them, printed, in a notebook, as a frame or in LaTeX."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 from operator import itemgetter
@@ -18,7 +18,7 @@ _FORMATS = {P_VALUE: ".3f"}
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class Summary:
     """A titled table of numbers, with what is said above and below it.
 
     Attributes
@@ -31,8 +31,8 @@ class Table:
 
     title: str
     frame: pd.DataFrame
-    header: dict[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    header: dict[str, str]
+    notes: tuple[str, ...]
 
     def to_frame(self) -> pd.DataFrame:
         """Return the numbers."""
