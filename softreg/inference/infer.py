@@ -126,7 +126,7 @@ def infer(
         "infer", "a fitted estimator of softreg", estimator, LinearClassifier
     )
     design = _Design.from_arguments(covariance, weights, groups, n_resamples, random_state)
-    design.check_fits(estimator)
+    check_likelihood(estimator, design.is_likelihood)
     with threads_of(estimator) as threads:
         if y is None:
             _check_no_row_arrays(sample_weight, offset)
@@ -140,6 +140,24 @@ def infer(
         return MultiLabelInference(dict(zip(estimator.classes_.tolist(), results, strict=True)))
     (result,) = results
     return result if reference is None else result.against(reference)
+
+
+def check_likelihood(estimator: LinearClassifier, is_likelihood: bool) -> None:
+    """Raise a ValueError if a fit has weights or targets of its own making.
+
+    `is_likelihood` says whether weights are to count rows.
+    """
+    parameters = estimator.get_params(deep=False)
+    if parameters["class_weight"] is not None and is_likelihood:
+        raise ValueError(
+            f"class_weight={parameters['class_weight']!r} weighs rows by their class, so that "
+            'they count no rows: pass weights="probability" to infer, or fit without class_weight.'
+        )
+    if parameters.get("label_smoothing", 0):
+        raise ValueError(
+            f"label_smoothing={parameters['label_smoothing']} changes y, and with it what the "
+            "standard errors would be of: fit with label_smoothing=0."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,20 +197,6 @@ class _Design:
             covariance = "sandwich"
         n_resamples = validation.check_integer("n_resamples", n_resamples, 2)
         return cls(covariance, is_likelihood, groups, n_resamples, random_state)
-
-    def check_fits(self, estimator: LinearClassifier) -> None:
-        """Raise a ValueError if the design is none that an estimator was fitted for."""
-        parameters = estimator.get_params(deep=False)
-        if parameters["class_weight"] is not None and self.is_likelihood:
-            raise ValueError(
-                f"class_weight={parameters['class_weight']!r} weighs rows by their class, so that "
-                'they count no rows: pass weights="probability", or fit without class_weight.'
-            )
-        if parameters.get("label_smoothing", 0):
-            raise ValueError(
-                f"label_smoothing={parameters['label_smoothing']} changes y, and with it what the "
-                "standard errors would be of: fit with label_smoothing=0."
-            )
 
     def n_samples(self, fit: _Fit) -> NDArray[np.float64]:
         """Return the number of rows of each problem, (B,), or of those that weights stand for."""
@@ -254,7 +258,7 @@ class _Fit:
         penalised_scores = (posed_objective.penalty.ridge > 0).any(axis=0)
         n_scores, problems = posed_objective.shape[1], posed_objective.problems
         is_penalised = problems.any(np.broadcast_to(penalised_scores, n_scores))
-        _check_converged(estimator, is_penalised)
+        check_converged(estimator, is_penalised)
         # 2. The optimum, and the information there.
         objective, T = with_identified(*optimum_at(estimator, posed_objective)[:2])
         T, information = settled(objective, T)
@@ -481,7 +485,7 @@ def _check_smooth(estimator: LinearClassifier, objective: Objective) -> None:
         )
 
 
-def _check_converged(estimator: LinearClassifier, is_penalised: NDArray[np.bool_]) -> None:
+def check_converged(estimator: LinearClassifier, is_penalised: NDArray[np.bool_]) -> None:
     """Raise a ValueError if an estimator without a penalty has found no optimum."""
     if not (is_penalised.all() or getattr(estimator, "converged_", True)):
         raise ValueError(
