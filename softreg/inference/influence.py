@@ -13,7 +13,7 @@ from scipy.special import xlogy
 from softreg._encoding import validation
 from softreg._estimators.base import LinearClassifier, prediction_slices, threads_of
 from softreg._estimators.optimum import optimum_at, posed, with_identified
-from softreg._model.block_kernels import PointKernel
+from softreg._model.block_kernels import BasisKernel
 from softreg._model.covariance import settled
 from softreg._model.objective import Objective
 from softreg._selection.leave_one_out import curvature_times, left_out_residuals, quadratic_forms
@@ -150,14 +150,14 @@ def _row_values(objective: Objective, T: NDArray, results: list[Inference]) -> N
     """
     identified, T = with_identified(objective, T)
     T, information = settled(identified, T)
+    inverses, basis = information.inverse_in_basis, information.basis
     to_user = _matrix_to_users_units(objective)
-    effects = [
-        _effects(inverse, to_user, result)
-        for inverse, result in zip(information.inverse, results, strict=True)
-    ]
+    to_user = to_user if basis is None else to_user @ basis
+    pairs = zip(inverses, results, strict=True)
+    effects = np.array([_effects(inverse, to_user, result) for inverse, result in pairs])
     rows = rows_in_memory(identified)
     U, unit = rows.block_coefficients(T), rows.totals.weight_unit
-    kernel = _RowInfluence(identified.link, U, information.inverse, np.array(effects), unit)
+    kernel = _RowInfluence(identified.link, U, inverses, effects, unit, basis=basis)
     values: NDArray = rows.map_rows(kernel).reshape(rows.n, len(results), -1)
     values[:, :, 1] /= [result.n_params for result in results]
     return values
@@ -188,14 +188,14 @@ def _effects(inverse: NDArray, to_user: NDArray, result: Inference) -> NDArray[n
 
 
 @dataclass(frozen=True, eq=False)
-class _RowInfluence(PointKernel):
+class _RowInfluence(BasisKernel):
     """Kernel: `_COLUMNS` and dfbetas of a block's m rows, (m, B (4 + c)), problem after problem.
 
     Cook's distances are not divided by the number of parameters yet.
 
     Attributes
     ----------
-    inverses : ndarray (B, p, p), of the information, score after score
+    inverses : ndarray (B, p, p), of the information in the basis, score after score
     effects : ndarray (B, p, c), as `_effects` returns them
     weight_unit : float, by which the rows' weights are multiplied
     """
@@ -206,7 +206,7 @@ class _RowInfluence(PointKernel):
 
     def __call__(self, block: Any) -> NDArray:
         """Return the values of a block's rows, whatever they weigh."""
-        (B, p, c), X = self.effects.shape, block.features()
+        (B, p, c), X = self.effects.shape, self.features(block)
         P = self.probabilities(block)
         E, slopes, deviance = self._residuals(block, P)
         weights = np.broadcast_to(block.weights(), (B, len(X))) * self.weight_unit
