@@ -1,5 +1,6 @@
 """Tests of coefficients and of what a fit leaves out: `softreg.inference.wald` and others."""
 
+import warnings
 from itertools import combinations
 
 import numpy as np
@@ -383,6 +384,29 @@ def test_each_label_has_its_own_score_tests():
         pd.testing.assert_frame_equal(found.loc[label], alone, rtol=1e-5)
 
 
+def test_what_no_row_bears_on_does_not_count_in_score_tests():
+    """Classes without rows have no degrees of freedom; constant labels, and a class alone, none."""
+    X, y = simulated()
+    X, y = X.to_numpy(), np.unique(y, return_inverse=True)[1]
+    first, others = X[:, :2], X[:, 2:]
+    expected = score_test(SoftmaxRegression(**FREE).fit(first, y), first, y, others)
+    wider = SoftmaxRegression(**FREE, classes=range(5)).fit(first, y)
+    found = score_test(wider, first, y, others)
+    assert found["df"].equals(expected["df"])
+    np.testing.assert_allclose(found["statistic"], expected["statistic"], rtol=1e-5)
+    for model, Y in (
+        (SigmoidRegression(**FREE), np.column_stack([np.ones(300), np.zeros(300)])),
+        (SoftmaxRegression(**FREE, classes=[0, 1]), np.zeros(300)),
+        (SoftmaxRegression(**FREE, classes=[0, 1, 2]), np.zeros(300)),
+    ):
+        Y = Y.astype(int)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            model.fit(first, Y)
+        empty = score_test(model, first, Y, others)
+        assert (empty["df"] == 0).all() and empty["statistic"].isna().all()
+
+
 def test_units_of_columns_do_not_change_score_tests():
     """A column in other units, far from zero, or with X in it, improves the fit as much."""
     X, y = simulated()
@@ -465,6 +489,18 @@ def test_independence_counts_weights_as_rows(election):
     X, y = X.iloc[rows], y.iloc[rows]
     expected = independence(SoftmaxRegression(**FREE).fit(X, y), X, y)
     np.testing.assert_allclose(found["statistic"], expected["statistic"], rtol=1e-4)
+
+
+def test_independence_does_not_depend_on_where_columns_are(election):
+    """Nor on classes that have no rows."""
+    X, y = election[0][["selfLR", "age"]], election[1].replace({1: 0, 2: 0, 4: 5})
+    expected = independence(SoftmaxRegression(**FREE).fit(X, y), X, y)
+    far = X + 1e6
+    found = independence(SoftmaxRegression(**FREE).fit(far, y), far, y)
+    wider = independence(SoftmaxRegression(**FREE, classes=range(8)).fit(X, y), X, y)
+    for other in (found, wider):
+        assert other.index.equals(expected.index) and other["df"].equals(expected["df"])
+        np.testing.assert_allclose(other["statistic"], expected["statistic"], rtol=1e-4)
 
 
 @pytest.mark.parametrize("with_offset", [False, True])
@@ -586,13 +622,27 @@ def test_bad_arguments_are_named(election, of_election):
 def test_tests_of_estimators_name_what_is_wrong(election):
     """Other estimators, rows, probabilities and too few classes are refused."""
     X, y = election
-    model = SoftmaxRegression(**FREE).fit(X, y)
+    model, two = SoftmaxRegression(**FREE).fit(X, y), SoftmaxRegression(**FREE)
     Y = np.eye(7)[y]
     for test, kind, message in [
         (lambda: score_test("model", X, y, X), TypeError, "score_test needs a fitted"),
         (lambda: score_test(model, X, y, X["age"]), ValueError, "extra must have shape"),
         (lambda: score_test(model, X, y, X[1:]), ValueError, "extra has 943 rows, and X 944"),
         (lambda: score_test(model, X, 6 - y, X**2), ValueError, "not at the optimum"),
+        (
+            lambda: score_test(
+                SoftmaxRegression(**FREE, class_weight={0: 2}).fit(X, y), X, y, X**2
+            ),
+            ValueError,
+            "weighs rows by their class",
+        ),
+        (
+            lambda: independence(
+                SoftmaxRegression(**FREE, classes=range(3)).fit(X, y > 3), X, y > 3
+            ),
+            ValueError,
+            r"rows of three or more classes, got \[0, 1\]",
+        ),
         (lambda: score_test(model, X, y, np.ones((944, 940))), ValueError, "fewer columns"),
         (
             lambda: independence(SoftmaxRegressionCV(Cs=[1]).fit(X, y), X, y),
@@ -601,7 +651,7 @@ def test_tests_of_estimators_name_what_is_wrong(election):
         ),
         (lambda: independence(model, X, Y), ValueError, "a column for each class"),
         (
-            lambda: independence(SoftmaxRegression(**FREE).fit(X, y > 3), X, y > 3),
+            lambda: independence(two.fit(X, y > 3), X, y > 3),
             ValueError,
             "three or more classes",
         ),

@@ -14,7 +14,7 @@ from softreg._model.objective import Objective
 from softreg.inference.result import Inference, MultiLabelInference
 from softreg.inference.standard_errors.covariances import COVARIANCES, Design
 from softreg.inference.standard_errors.estimate import Estimate
-from softreg.inference.standard_errors.fit import Fit
+from softreg.inference.standard_errors.fit import Fit, check_targets_and_weights
 
 
 def infer(
@@ -108,7 +108,7 @@ def infer(
         "infer", "a fitted estimator of softreg", estimator, LinearClassifier
     )
     design = Design.from_arguments(covariance, weights, groups, n_resamples, random_state)
-    design.check_estimator(estimator)
+    check_targets_and_weights(estimator, design.weights_are_counts)
     with threads_of(estimator) as threads:
         objective = _posed(estimator, X, y, sample_weight, offset, threads)
         fit = Fit.from_estimator(estimator, objective)

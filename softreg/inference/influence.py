@@ -13,7 +13,7 @@ from scipy.special import xlogy
 from softreg._encoding import validation
 from softreg._estimators.base import LinearClassifier, prediction_slices, threads_of
 from softreg._estimators.optimum import posed
-from softreg._model.block_kernels import PointKernel
+from softreg._model.block_kernels import BasisKernel
 from softreg._model.objective import Objective
 from softreg._selection.leave_one_out import curvature_times, left_out_residuals, quadratic_forms
 from softreg._selection.manifold import Run
@@ -21,7 +21,7 @@ from softreg._selection.refits import rows_in_memory
 from softreg.inference.infer import inferences
 from softreg.inference.result import Inference
 from softreg.inference.standard_errors.covariances import Design
-from softreg.inference.standard_errors.fit import Fit
+from softreg.inference.standard_errors.fit import Fit, check_targets_and_weights
 
 _COLUMNS = ["leverage", "cooks_distance", "pearson", "deviance"]
 
@@ -123,7 +123,7 @@ def influence(
     )
     weights = "frequency" if estimator.class_weight is None else "probability"
     design = Design.from_arguments("hessian", weights)
-    design.check_estimator(estimator)
+    check_targets_and_weights(estimator, design.weights_are_counts)
     with threads_of(estimator) as threads:
         objective = posed(estimator, X, y, sample_weight, offset, threads)
         fit = Fit.from_estimator(estimator, objective)
@@ -152,14 +152,13 @@ def _row_values(fit: Fit, to_user: NDArray, results: list[Inference]) -> NDArray
 
     `results` are the problems' standard errors, `to_user` (u, width) makes W over b of T.
     """
-    inverses = fit.information.inverse
-    effects = [
-        _effects(inverse, to_user, result)
-        for inverse, result in zip(inverses, results, strict=True)
-    ]
+    inverses, basis = fit.information.inverse_in_basis, fit.information.basis
+    to_user = to_user if basis is None else to_user @ basis
+    pairs = zip(inverses, results, strict=True)
+    effects = np.array([_effects(inverse, to_user, result) for inverse, result in pairs])
     rows = rows_in_memory(fit.objective)
     U, unit = rows.block_coefficients(fit.T), rows.totals.weight_unit
-    kernel = _RowInfluence(fit.objective.link, U, inverses, np.array(effects), unit)
+    kernel = _RowInfluence(fit.objective.link, U, inverses, effects, unit, basis=basis)
     values: NDArray = rows.map_rows(kernel).reshape(rows.n, len(results), -1)
     values[:, :, 1] /= [result.n_params for result in results]
     return values
@@ -190,14 +189,14 @@ def _effects(inverse: NDArray, to_user: NDArray, result: Inference) -> NDArray[n
 
 
 @dataclass(frozen=True, eq=False)
-class _RowInfluence(PointKernel):
+class _RowInfluence(BasisKernel):
     """Kernel: `_COLUMNS` and dfbetas of a block's m rows, (m, B (4 + c)), problem after problem.
 
     Cook's distances are not divided by the number of parameters yet.
 
     Attributes
     ----------
-    inverses : ndarray (B, p, p), of the information, score after score
+    inverses : ndarray (B, p, p), of the information in the basis, score after score
     effects : ndarray (B, p, c), as `_effects` returns them
     weight_unit : float, by which the rows' weights are multiplied
     """
@@ -208,7 +207,7 @@ class _RowInfluence(PointKernel):
 
     def __call__(self, block: Any) -> NDArray:
         """Return the values of a block's rows, whatever they weigh."""
-        (B, p, c), X = self.effects.shape, block.features()
+        (B, p, c), X = self.effects.shape, self.features(block)
         P = self.probabilities(block)
         E, slopes, deviance = self._residuals(block, P)
         weights = np.broadcast_to(block.weights(), (B, len(X))) * self.weight_unit

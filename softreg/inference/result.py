@@ -91,7 +91,7 @@ class Inference:
     @cached_property
     def estimate(self) -> Estimate:
         """The estimate whose intercepts are the scores where features are 0."""
-        return self.at_centre.at_zero(self.centre)
+        return self.at_centre.shifted_back(self.centre)
 
     # ---- Coefficients and their errors ----------------------------------------------------------
 

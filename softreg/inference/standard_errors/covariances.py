@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from softreg._encoding import validation
 from softreg._encoding.class_values import column_of, distinct_with_codes, listed, missing
-from softreg._estimators.base import LinearClassifier
 from softreg._model.covariance import group_sandwich, row_sandwich, rows_by_group, user_weight
 from softreg._model.objective import Objective
 from softreg._selection.bootstrap import bootstrap_coefficients, resampled_counts
@@ -62,20 +61,6 @@ class Design:
             covariance = "sandwich"
         n_resamples = validation.check_integer("n_resamples", n_resamples, 2)
         return cls(covariance, weights_are_counts, groups, n_resamples, random_state)
-
-    def check_estimator(self, estimator: LinearClassifier) -> None:
-        """Raise a ValueError if an estimator was fitted to what has no such errors."""
-        parameters = estimator.get_params(deep=False)
-        if parameters["class_weight"] is not None and self.weights_are_counts:
-            raise ValueError(
-                f"class_weight={parameters['class_weight']!r} weighs rows by their class, so that "
-                'they count no rows: pass weights="probability", or fit without class_weight.'
-            )
-        if parameters.get("label_smoothing", 0):
-            raise ValueError(
-                f"label_smoothing={parameters['label_smoothing']} changes y, and with it what the "
-                "standard errors would be of: fit with label_smoothing=0."
-            )
 
     def n_samples(self, fit: Fit) -> NDArray[np.float64]:
         """Return the number of rows of each problem, (B,), or of those that weights stand for."""

@@ -34,19 +34,19 @@ class Estimate:
     unidentified_directions: NDArray[np.floating]
     unseen: NDArray[np.bool_]
 
-    def at_zero(self, centre: NDArray) -> Estimate:
-        """Return the estimate whose intercepts are the scores where features are 0.
+    def shifted_back(self, distance: NDArray) -> Estimate:
+        """Return the estimate whose intercepts are the scores at a point lower by distances (u,).
 
-        Those of this one are the scores at the centres (u,).
+        That of an intercept is 0.
         """
-        from_centre = np.eye(len(centre))
-        from_centre[-1] -= centre
-        of_all: Any = sparse.csr_array(sparse.kron(sparse.eye(len(self.coefficients)), from_centre))
+        shift = np.eye(len(distance))
+        shift[-1] -= distance
+        of_all: Any = sparse.csr_array(sparse.kron(sparse.eye(len(self.coefficients)), shift))
         return replace(
             self,
-            coefficients=self.coefficients @ from_centre.T,
+            coefficients=self.coefficients @ shift.T,
             covariance=of_all @ (of_all @ self.covariance).T,
-            unidentified_directions=from_centre @ self.unidentified_directions,
+            unidentified_directions=shift @ self.unidentified_directions,
         )
 
     def values(self, R: NDArray | sparse.csr_array) -> NDArray[np.float64]:

@@ -60,7 +60,7 @@ class Fit:
         penalised_scores = (posed_objective.penalty.ridge > 0).any(axis=0)
         n_scores, problems = posed_objective.shape[1], posed_objective.problems
         is_penalised = problems.any(np.broadcast_to(penalised_scores, n_scores))
-        _check_converged(estimator, is_penalised)
+        check_converged(estimator, is_penalised)
         # 2. The optimum, and the information there.
         objective, T = with_identified(*optimum_at(estimator, posed_objective)[:2])
         T, information = newton_optimum(objective, T)
@@ -104,6 +104,21 @@ class Fit:
         ]
 
 
+def check_targets_and_weights(estimator: LinearClassifier, weights_are_counts: bool) -> None:
+    """Raise a ValueError if a fit changed y, or weights that are taken to count rows."""
+    parameters = estimator.get_params(deep=False)
+    if parameters["class_weight"] is not None and weights_are_counts:
+        raise ValueError(
+            f"class_weight={parameters['class_weight']!r} weighs rows by their class, so that "
+            'they count no rows: pass weights="probability" to infer, or fit without class_weight.'
+        )
+    if parameters.get("label_smoothing", 0):
+        raise ValueError(
+            f"label_smoothing={parameters['label_smoothing']} changes y, and with it what the "
+            "standard errors would be of: fit with label_smoothing=0."
+        )
+
+
 def _check_smooth(objective: Objective) -> None:
     """Raise a ValueError if an L1 penalty chose the coefficients."""
     if not objective.penalty.is_smooth:
@@ -115,7 +130,7 @@ def _check_smooth(objective: Objective) -> None:
         )
 
 
-def _check_converged(estimator: LinearClassifier, is_penalised: NDArray[np.bool_]) -> None:
+def check_converged(estimator: LinearClassifier, is_penalised: NDArray[np.bool_]) -> None:
     """Raise a ValueError if an estimator without a penalty has found no optimum."""
     if not (is_penalised.all() or getattr(estimator, "converged_", True)):
         raise ValueError(
