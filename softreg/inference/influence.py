@@ -63,24 +63,28 @@ def influence(
     .. math:: d_i = H^{-1} (I \otimes x_i) v_i, \quad v_i = (I - s h A_i)^{-1} s e,
               \quad A_i = (I \otimes x_i)^\top H^{-1} (I \otimes x_i),
 
-    where H is the Hessian of all rows (and of the penalty). Of p parameters, `leverage` is the
-    trace of :math:`s h A_i`, `cooks_distance` is :math:`d_i^\top H d_i / p`, `dfbetas` are the
-    :math:`d_i` over the standard errors. `pearson` is the root of :math:`e^\top h^- v_i`, which is
-    :math:`e^\top h^- e\, s` over what leverage leaves of it; `deviance` is the root of twice the
-    row's log loss, standardised by the same factor. Both have the sign of :math:`e` where there are
-    two classes; of more classes they are the sizes of residuals that have K - 1 dimensions.
+    with the Hessian H of all rows, and of the penalty. Of p parameters (under a penalty the
+    effective number of them),
 
-    With two classes these are statsmodels' ``GLM(...).fit().get_influence()``: its `hat_diag`,
-    `cooks_d`, `standard_resid` and `dfb_`. Under a penalty H has it too: leverages add up to the
-    effective number of parameters, which is p, and the standard errors are those of `infer`, of a
-    posterior. With `class_weight` they are those of the sandwich. Rows of weight 0 have not been
-    fitted: neither leverage nor influence, and the residuals of a row of weight 1, as it is.
-    Unknown answers of a label have no residuals (NaN).
+    - `leverage` is the trace of :math:`s h A_i`; all leverages add up to p;
+    - `cooks_distance` is :math:`d_i^\top H d_i / p`;
+    - `pearson` is the root of :math:`e^\top h^- v_i`, which is :math:`e^\top h^- e\, s` over what
+      leverage leaves of it;
+    - `deviance` is the root of twice the row's log loss, standardised by the same factor;
+    - `dfbetas` are the contrasts of :math:`d_i` over their standard errors, as `infer` has them
+      (with `class_weight`, those of the sandwich).
+
+    Residuals of two classes have the sign of :math:`e`; of more classes they are the sizes of
+    residuals in K - 1 dimensions. With two classes all are statsmodels'
+    ``GLM(...).fit().get_influence()``: its `hat_diag`, `cooks_d`, `standard_resid` and `dfb_`.
+
+    Rows of weight 0 have not been fitted: they have neither leverage nor influence, and the
+    residuals of a row of weight 1. Unknown answers of a label have no residuals (NaN).
 
     Parameters
     ----------
     estimator : fitted SoftmaxRegression, SigmoidRegression, or either with CV
-        With ``l1_ratio=0``.
+        With ``l1_ratio=0`` and no label smoothing.
     X, y, sample_weight, offset : as they were passed to its `fit`
     reference : class, or "sum-to-zero", default=None
         What the coefficients of `dfbetas` are contrasts to, as in `infer`: by default the first
@@ -89,12 +93,14 @@ def influence(
     Returns
     -------
     Influence, or a dict from label to Influence for several labels
-        Its index is that of X, if X is a DataFrame. What the data do not identify is NaN.
+        Frames have the index of X, if X is a DataFrame. What the data do not identify is NaN.
 
     Raises
     ------
-    NotFittedError, ValueError
-        Before `fit`; whenever `infer` has no standard errors.
+    NotFittedError
+        Before `fit`.
+    ValueError
+        Whenever `infer` has no standard errors; if `reference` is no class.
     TypeError
         If `estimator` is not one of softreg.
 
