@@ -97,7 +97,12 @@ PUBLIC = {
         "regularization_path",
     },
     "softreg.calibration": {"tune_thresholds"},
-    "softreg.inference": {"LeaveOneOut", "loo"},
+    "softreg.inference": {
+        "LeaveOneOut",
+        "Separation",
+        "loo",
+        "separation",
+    },
     "softreg.chunks": {"Arrays", "Table"},
     "softreg.display": {"CVCurveDisplay", "CoefficientPathDisplay", "LossCurveDisplay"},
     "softreg.solvers": {"LBFGS", "MiniBatch", "Newton", "ProximalNewton"},

@@ -9,5 +9,11 @@
 """
 
 from softreg.inference.leave_one_out import LeaveOneOut, loo
+from softreg.inference.separation import Separation, separation
 
-__all__ = ["LeaveOneOut", "loo"]
+__all__ = [
+    "LeaveOneOut",
+    "Separation",
+    "loo",
+    "separation",
+]
