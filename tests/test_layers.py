@@ -98,8 +98,10 @@ PUBLIC = {
     },
     "softreg.calibration": {"tune_thresholds"},
     "softreg.inference": {
+        "FirthFit",
         "LeaveOneOut",
         "Separation",
+        "firth",
         "loo",
         "separation",
     },

@@ -8,12 +8,15 @@
 ((150, 3), (150,))
 """
 
+from softreg.inference.firth import FirthFit, firth
 from softreg.inference.leave_one_out import LeaveOneOut, loo
 from softreg.inference.separation import Separation, separation
 
 __all__ = [
+    "FirthFit",
     "LeaveOneOut",
     "Separation",
+    "firth",
     "loo",
     "separation",
 ]

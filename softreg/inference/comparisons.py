@@ -14,8 +14,8 @@ from scipy.optimize import linprog
 
 from softreg._estimators.base import prediction_slices
 
-# Rows have length one in scaled columns. There a comparison is a tie within this distance, far above
-# rounding, and HiGHS's tolerance is the least that it takes.
+# Rows have length one in scaled columns. There a comparison is a tie within this distance, far
+# above rounding, and HiGHS's tolerance is the least that it takes.
 TIE = 1e-9
 _FEASIBLE = 1e-10
 # Seconds, as its interior-point method may go on for ever where its simplex method has failed.
@@ -109,8 +109,9 @@ class Comparisons:
         """Return the comparisons by columns that span all others, none of them collinear."""
         R = np.empty((0, len(self.columns)))
         for rows in self.blocks():
-            R = np.linalg.qr(np.vstack([R, self.unit_rows(rows)]), mode="r")
-        pivoted, order = qr(R, mode="r", pivoting=True)
+            stacked = np.vstack([R, self.unit_rows(rows)])
+            R = qr(stacked, mode="r")[0][: stacked.shape[1]]
+        pivoted, order = qr(R, mode="r", pivoting=True)[:2]
         size = np.abs(np.diag(pivoted))
         kept = np.sort(order[: np.count_nonzero(size > _COLLINEAR * size[0])])
         return replace(self, columns=self.columns[kept])
@@ -279,6 +280,8 @@ def _directions_of_ties(comparisons: Comparisons, ties: NDArray) -> NDArray:
 def _solution(program: dict[str, Any]) -> NDArray:
     """Return the solution of a linear program; RuntimeError if HiGHS finds none."""
     tight = {"primal_feasibility_tolerance": _FEASIBLE}
+    method: Any
+    options: Any
     for method, options in (("highs-ds", tight), ("highs-ds", {}), ("highs-ipm", _LAST_TRY)):
         solved = linprog(**program, method=method, options=options)
         if solved.status == 0:
@@ -291,16 +294,17 @@ def _solution(program: dict[str, Any]) -> NDArray:
 
 def _dense(rows: Any) -> NDArray[np.float64]:
     """Return rows (m, d), an array or CSR, as an array of doubles."""
-    return (rows.toarray() if sparse.issparse(rows) else rows).astype(np.float64, copy=False)
+    dense: Any = rows
+    return (dense.toarray() if sparse.issparse(rows) else dense).astype(np.float64, copy=False)
 
 
 def _medians(data: Any) -> NDArray[np.float64]:
     """Return the medians of columns, (d,)."""
     if not sparse.issparse(data):
         return np.median(data.astype(np.float64, copy=False), axis=0)
-    columns: Any = data.tocsc()
-    medians = np.zeros(data.shape[1])
-    often = np.flatnonzero(np.diff(columns.indptr) >= data.shape[0] / 2)
+    columns: Any = sparse.csc_array(data)  # type: ignore[call-overload]
+    n, d = columns.shape
+    medians, often = np.zeros(d), np.flatnonzero(np.diff(columns.indptr) >= n / 2)
     if often.size:
         medians[often] = np.median(columns[:, often].toarray().astype(np.float64), axis=0)
     return medians

@@ -57,6 +57,7 @@ class Separation:
         return self.kind == "none"
 
     def __str__(self) -> str:
+        """Return a sentence or two that say what was found."""
         if self.exists:
             return "No separation: the maximum-likelihood estimate exists."
         columns, classes = validation.shown(self.columns), validation.shown(self.classes)
@@ -138,7 +139,8 @@ def separation(
             f"y has shape {np.shape(y)}, and separation takes one class a row: of labels pass one "
             "column at a time, of class probabilities a row for each class that has any."
         )
-    estimator = SoftmaxRegression(C=np.inf, fit_intercept=fit_intercept)
+    intercept = validation.check_flag("fit_intercept", fit_intercept)
+    estimator = SoftmaxRegression(C=np.inf, fit_intercept=intercept)
     sample, features, rows = _rows_with_weight(estimator, X, y, sample_weight)
     comparisons, margins = _compared(estimator, sample)
     classes = sample.encoding.classes
@@ -146,7 +148,7 @@ def separation(
     T = np.zeros((len(comparisons.columns), len(classes)))
     if margins is not None:
         separated = separated_comparisons(comparisons, margins)
-    if separated.any():
+    if margins is not None and separated.any():
         T = sparse_direction(comparisons, separated, margins)
     direction = _table(comparisons, T, features, classes)
     return Separation(
@@ -179,15 +181,14 @@ def _rows_with_weight(
 
 
 def _compared(estimator: SoftmaxRegression, sample: Any) -> tuple[Comparisons, NDArray | None]:
-    """Return the comparisons of a sample and their margins by a fit, (n, K); None: by an optimum."""
+    """Return the comparisons of a sample, and their margins (n, K) by a fit; None: an optimum."""
     with threads_of(estimator) as threads:
-        rows = sample.rows(bool(estimator.fit_intercept), threads)
+        rows = sample.rows(estimator.fit_intercept, threads)
         data = {"X": sample.data, "y": sample.answers.y, "metadata": None}
         result, _ = estimator._solve(rows, sample.encoding, {}, data)
     classes = sample.encoding.classes
     codes = codes_in(classes, sample.answers.y)
-    intercept = bool(estimator.fit_intercept)
-    comparisons = Comparisons.of_rows(sample.data, codes, len(classes), intercept)
+    comparisons = Comparisons.of_rows(sample.data, codes, len(classes), estimator.fit_intercept)
     if result.proven.all():
         return comparisons, None
     T = comparisons.working(result.coef, result.intercept)
@@ -199,8 +200,8 @@ def _table(comparisons: Comparisons, T: NDArray, features: dict, classes: NDArra
     import pandas as pd
 
     names = features.get("feature_names_in_", range(comparisons.data.shape[1]))
-    index = pd.Index([*names, "intercept"][: len(T)], dtype=object)
-    return pd.DataFrame(comparisons.raw(T), index, pd.Index(listed(classes)))
+    index = [*names, "intercept"][: len(T)]
+    return pd.DataFrame(comparisons.raw(T), index, listed(classes))
 
 
 def _parted(T: NDArray) -> NDArray[np.intp]:
