@@ -32,7 +32,7 @@ def separable(X, y, fit_intercept=True):
     """Which comparisons some direction puts above zero, none being below: a program for each."""
     classes, codes = np.unique(y, return_inverse=True)
     rows = np.column_stack([X, np.ones(len(X))]) if fit_intercept else np.asarray(X, dtype=float)
-    rows = rows / np.abs(rows).max(axis=0)
+    rows = rows / np.maximum(np.abs(rows).max(axis=0), 1e-300)
     K, codes = len(classes), codes.ravel()
     pairs = [(i, k) for i, k in product(range(len(rows)), range(K)) if k != codes[i]]
     A = np.array([np.outer(np.eye(K)[codes[i]] - np.eye(K)[k], rows[i]).ravel() for i, k in pairs])

@@ -212,7 +212,7 @@ def _widest(comparisons: Comparisons, chosen: NDArray) -> NDArray:
     m, size = A.shape
     program = {
         "c": np.concatenate([np.zeros(size), -np.ones(m)]),
-        "A_ub": sparse.hstack([-A, sparse.eye_array(m)], format="csr"),
+        "A_ub": sparse.hstack([-A, sparse.csr_array(sparse.eye(m))], format="csr"),
         "b_ub": np.zeros(m),
         "bounds": [(None, None)] * size + [(0, 1)] * m,
     }

@@ -14,6 +14,9 @@ from scipy.special import log_softmax
 # Squared distances to the maximum, in standard errors as the step has them, at which a climb ends:
 # estimates have ten digits of a standard error. A profile's value is as near as the square.
 _DECREMENT, _DECREMENT_OF_PROFILES = 1e-20, 1e-11
+# Where rounding keeps a climb from these, as an ill-conditioned information does, it ends nearer than
+# this after so many steps that bring it no nearer.
+_NEAR, _STALLED = 1e-5, 10
 # Bounds of intervals have as many digits of a standard error.
 _OFF_TARGET = 1e-8
 # Rounding of a sum of log-likelihoods, relative: a step that loses no more is no step back.
@@ -131,26 +134,32 @@ def profile_bound(
     from the estimate is the maximum of all places there. The root of twice its fall is nearly
     linear in the distance: Newton's method brings it to the root of twice the drop.
     """
-    along = best.covariance @ contrast
     target, estimate = np.sqrt(2 * drop), float(contrast @ best.theta)
-    distance, inner, outer = target * np.sqrt(contrast @ along), 0.0, np.inf
-    place = best
+    distance = target * np.sqrt(contrast @ best.covariance @ contrast) / 2
+    near, inner, outer = best, 0.0, np.inf
     for _ in range(_MOST_ITERATIONS):
-        # 1. Move to the distance along the profile's tangent, and climb to the profile.
-        step = estimate + side * distance - contrast @ place.theta
-        start = likelihood.at(place.theta + step / (contrast @ along) * along)
-        place = _climbed(likelihood, start, contrast, _DECREMENT_OF_PROFILES)
+        # 1. From the farthest place inside, move along the profile's tangent, and climb to it.
+        along = near.covariance @ contrast
+        step = side * (distance - inner) / (contrast @ along) * along
+        place = likelihood.at(near.theta + step)
+        place = _climbed(likelihood, place, contrast, _DECREMENT_OF_PROFILES)
         fall = np.sqrt(max(2 * (best.value - place.value), 0.0))
         if abs(fall - target) <= _OFF_TARGET * target:
             return estimate + side * distance
         # 2. The bound lies between distances with less and more of a fall.
-        inner, outer = (distance, outer) if fall < target else (inner, distance)
-        # 3. Take Newton's step if it lies there, else halve, or double, the way.
+        if fall < target:
+            near, inner = place, distance
+        else:
+            outer = distance
+        if outer - inner <= _OFF_TARGET * outer:  # rounding makes the fall jump
+            return estimate + side * inner
+        # 3. Take Newton's step if it lies there, else go halfway, or half as far again.
         along = place.covariance @ contrast
         slope = -side * (along @ place.score) / (contrast @ along)
         newton = distance + (target - fall) * fall / slope if slope > 0 else np.inf
-        halfway = (inner + min(outer, 3 * inner)) / 2
-        distance = newton if inner < newton < min(outer, 10 * distance) else halfway
+        halfway = (inner + outer) / 2 if outer < np.inf else 1.5 * inner
+        is_inside = max(inner, distance / 2) < newton < min(outer, 2 * distance)
+        distance = newton if is_inside else halfway
     raise RuntimeError(
         f"A profile was not found in {_MOST_ITERATIONS} iterations; take conf_int(method='wald')."
     )
@@ -166,16 +175,22 @@ def _climbed(
     3. Halve the step until the penalised likelihood does not fall.
     """
     pairs: list[tuple[NDArray, NDArray]] = []
-    rest = _beside(fixed, place, place.score)
+    rest, least, n_since = _beside(fixed, place, place.score), np.inf, 0
     for _ in range(_MOST_ITERATIONS):
-        if rest @ place.covariance @ rest <= decrement:
+        distance = rest @ place.covariance @ rest
+        n_since = 0 if distance < least else n_since + 1
+        least = min(distance, least)
+        if distance <= decrement or (n_since > _STALLED and least < _NEAR):
             return place
         moved = _moved(likelihood, place, _corrected(place, fixed, rest, pairs))
+        if moved is place and not pairs:
+            break
         rest_then = _beside(fixed, moved, moved.score)
         move, bend = moved.theta - place.theta, rest - rest_then
-        if move @ bend > 0:
-            pairs = [*pairs[1 - _MOST_PAIRS :], (move, bend)]
+        pairs = [*pairs[1 - _MOST_PAIRS :], (move, bend)] if move @ bend > 0 else []
         place, rest = moved, rest_then
+    if least < _NEAR:
+        return place
     raise RuntimeError(
         f"No maximum of the penalised likelihood was found in {_MOST_ITERATIONS} iterations; leave "
         "out columns that are nearly collinear."
@@ -204,10 +219,10 @@ def _corrected(
 
 
 def _moved(likelihood: JeffreysLikelihood, place: Place, step: NDArray) -> Place:
-    """Return the place after a step, halved until the value is no less than before."""
+    """Return the place after a step, halved until the value is no less; if it stays so, `place`."""
     least = place.value - _ROUNDING * (abs(place.value) + likelihood.weight.sum())
     for halvings in range(_MOST_HALVINGS):
         moved = likelihood.at(place.theta + step / 2**halvings)
         if moved.value >= least:
-            break
-    return moved
+            return moved
+    return place
