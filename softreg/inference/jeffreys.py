@@ -14,8 +14,8 @@ from scipy.special import log_softmax
 # Squared distances to the maximum, in standard errors as the step has them, at which a climb ends:
 # estimates have ten digits of a standard error. A profile's value is as near as the square.
 _DECREMENT, _DECREMENT_OF_PROFILES = 1e-20, 1e-11
-# Where rounding keeps a climb from these, as an ill-conditioned information does, it ends nearer than
-# this after so many steps that bring it no nearer.
+# Where rounding keeps a climb from these, as an ill-conditioned information does, it ends nearer
+# than this after so many steps that bring it no nearer.
 _NEAR, _STALLED = 1e-5, 10
 # Bounds of intervals have as many digits of a standard error.
 _OFF_TARGET = 1e-8
@@ -151,7 +151,7 @@ def profile_bound(
             near, inner = place, distance
         else:
             outer = distance
-        if outer - inner <= _OFF_TARGET * outer:  # rounding makes the fall jump
+        if inner >= (1 - _OFF_TARGET) * outer:  # rounding makes the fall jump
             return estimate + side * inner
         # 3. Take Newton's step if it lies there, else go halfway, or half as far again.
         along = place.covariance @ contrast
