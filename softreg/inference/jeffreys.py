@@ -177,7 +177,7 @@ def _climbed(
     pairs: list[tuple[NDArray, NDArray]] = []
     rest, least, n_since = _beside(fixed, place, place.score), np.inf, 0
     for _ in range(_MOST_ITERATIONS):
-        distance = rest @ place.covariance @ rest
+        distance = float(rest @ place.covariance @ rest)
         n_since = 0 if distance < least else n_since + 1
         least = min(distance, least)
         if distance <= decrement or (n_since > _STALLED and least < _NEAR):
