@@ -137,7 +137,7 @@ def infer(
         results = _inferences(estimator, fit, design)
     if fit.has_labels:
         _check_no_reference(reference)
-        return MultiLabelInference(dict(zip(estimator.classes_.tolist(), results, strict=True)))
+        return MultiLabelInference(dict(zip(listed(estimator.classes_), results, strict=True)))
     (result,) = results
     return result if reference is None else result.against(reference)
 
@@ -364,8 +364,8 @@ def _bootstrap(fit: _Fit, design: _Design) -> _Spread:
     if (found < 2).any():
         raise ValueError(
             f"Only {found.min()} of {design.n_resamples} resamples have an optimum: in the others "
-            'a class is missing or separated. Choose covariance="hessian", or see '
-            "inference.separation."
+            "a class is missing or separated, or columns are collinear. Choose "
+            'covariance="hessian", or see inference.separation.'
         )
     V = np.array([np.cov(by_problem[fits.converged[:, b], b].T, ddof=1) for b in range(B)])
     return _Spread(objective.covariance(V, with_prior=False), n_groups, found)
@@ -390,7 +390,7 @@ def _inferences(estimator: LinearClassifier, fit: _Fit, design: _Design) -> list
     _check_range(estimates, features)
     classes, labels = estimator.classes_, [None]
     if fit.has_labels:
-        classes, labels = np.array([0, 1]), estimator.classes_.tolist()
+        classes, labels = np.array([0, 1]), listed(estimator.classes_)
     return [
         Inference(
             centred=estimate,
@@ -398,7 +398,7 @@ def _inferences(estimator: LinearClassifier, fit: _Fit, design: _Design) -> list
             classes=classes,
             features=features,
             has_intercept=rows.coordinates.intercept,
-            reference=classes.tolist()[0],
+            reference=listed(classes)[0],
             covariance_type=design.covariance,
             is_penalised=bool(fit.is_penalised[b]),
             is_likelihood=design.is_likelihood,

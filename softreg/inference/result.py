@@ -15,6 +15,7 @@ from scipy import sparse
 from scipy.special import chdtrc, ndtr, ndtri
 
 from softreg._encoding import validation
+from softreg._encoding.class_values import listed
 from softreg.inference.estimate import Estimate
 from softreg.inference.table import Table
 
@@ -130,7 +131,7 @@ class Inference:
         is_mean = isinstance(reference, str) and reference == SUM_TO_ZERO
         if is_mean and not self._places(reference).size:
             return replace(self, reference=None)
-        return replace(self, reference=self.classes.tolist()[self.class_number(reference)])
+        return replace(self, reference=listed(self.classes)[self.class_number(reference)])
 
     # ---- Statistics of the fit ------------------------------------------------------------------
 
@@ -213,7 +214,7 @@ class Inference:
     def shown_names(self) -> list:
         """The names of the columns: classes, or the label for class 1 against 0."""
         is_label = self.label is not None and self.shown_numbers.tolist() == [1]
-        return [self.label] if is_label else self.shown_classes.tolist()
+        return [self.label] if is_label else listed(self.shown_classes)
 
     @cached_property
     def contrasts(self) -> sparse.csr_array:
@@ -230,15 +231,17 @@ class Inference:
         found = self._places(name)
         if not found.size:
             raise ValueError(
-                f"{name!r} is not one of the classes {self.classes.tolist()}; choose one of these."
+                f"{name!r} is not one of the classes {listed(self.classes)}; choose one of these."
             )
         return int(found[0])
 
     def _places(self, name: Any) -> NDArray[np.intp]:
         """Return the places of a class, (1,) or (0,) if there is none of this name."""
-        # What an array or pandas.NA is equal to is no bool.
-        equal = [value == name for value in self.classes.tolist()]
-        return np.flatnonzero([isinstance(one, bool | np.bool_) and bool(one) for one in equal])
+        # Dates and durations are found by their values, and as texts, as they are listed.
+        are_dates, texts = self.classes.dtype.kind in "mM", listed(self.classes)
+        values = list(self.classes) if are_dates else self.classes.tolist()
+        equal = np.array([[_are_equal(value, name) for value in of] for of in (values, texts)])
+        return np.flatnonzero(equal.any(axis=0))
 
     def check_unpenalised(self, what: str) -> None:
         """Raise a ValueError if the coefficients are shrunken, so that there is no `what`."""
@@ -405,6 +408,12 @@ class MultiLabelInference(Mapping):
     @staticmethod
     def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
         return pd.concat(frames, axis=1)
+
+
+def _are_equal(value: Any, name: Any) -> bool:
+    """Return whether a class has a name; an array or pandas.NA are equal to none."""
+    equal = value == name
+    return isinstance(equal, bool | np.bool_) and bool(equal)
 
 
 def check_level(level: float) -> float:
