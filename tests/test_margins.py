@@ -509,6 +509,7 @@ def test_weights_of_any_size_average_alike():
         ({"by": "sex"}, "by names 'sex'"),
         ({"by": [1, 2]}, "by must have shape"),
         ({"by": [None] + [1] * 399}, "by is missing in row 0"),
+        ({"by": pd.array([1, None] * 200, dtype="Int64")}, "by is missing in row 1"),
         ({"sample_weight": np.zeros(400)}, "some row must have weight"),
         ({"offset": np.zeros(400)}, "offset must have shape"),
     ],

@@ -431,6 +431,20 @@ def test_soft_targets_have_the_errors_of_counts():
     np.testing.assert_allclose(result.bse, expected.bse, rtol=1e-6)
 
 
+@pytest.mark.parametrize("unit", ["D", "ns"])
+def test_dates_are_found_by_value_and_as_they_are_shown(anes96, unit):
+    """Classes that are dates are named as texts, the same in all frames."""
+    X, y = anes96
+    days = np.array(["2020-01-01", "2021-06-01", "2022-01-01"], dtype=f"datetime64[{unit}]")
+    days_of_rows = days[np.minimum(y, 2).astype(int)]
+    result = infer(unpenalised(X, days_of_rows), X, days_of_rows)
+    codes = infer(unpenalised(X, np.minimum(y, 2)), X, np.minimum(y, 2)).against(1)
+    shown = result.params.columns.tolist()
+    assert [pd.Timestamp(name) for name in shown] == [pd.Timestamp(day) for day in days[1:]]
+    for name in (days[1], pd.Timestamp(days[1]), shown[0]):
+        np.testing.assert_allclose(result.against(name).params, codes.params, rtol=1e-8)
+
+
 def test_relative_risk_ratios_are_exponentials(of_anes96):
     """exp of coefficients and of the ends of their intervals."""
     ratios = of_anes96.relative_risk_ratios(0.9)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from softreg._encoding import validation
+from softreg._encoding.class_values import listed
 from softreg._estimators.base import LinearClassifier, feature_attributes, threads_of
 from softreg._estimators.optimum import posed, posed_on_chunks
 from softreg._model.objective import Objective
@@ -133,7 +134,7 @@ def inferences(
     _check_range(estimates, features)
     classes, labels = estimator.classes_, [None]
     if fit.has_labels:
-        classes, labels = np.array([0, 1]), estimator.classes_.tolist()
+        classes, labels = np.array([0, 1]), listed(estimator.classes_)
     found = {
         label: Inference(
             at_centre=estimate,
@@ -141,7 +142,7 @@ def inferences(
             classes=classes,
             features=features,
             has_intercept=rows.coordinates.intercept,
-            reference=classes.tolist()[0],
+            reference=listed(classes)[0],
             covariance_type=design.covariance,
             is_penalised=bool(fit.is_penalised[b]),
             weights_are_counts=design.weights_are_counts,

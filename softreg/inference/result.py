@@ -16,6 +16,7 @@ from scipy import sparse
 from scipy.special import chdtrc, ndtr, ndtri
 
 from softreg._encoding import validation
+from softreg._encoding.class_values import listed
 from softreg.inference.standard_errors.estimate import Estimate
 from softreg.inference.summary import P_VALUE, Summary
 
@@ -148,7 +149,7 @@ class Inference:
         is_mean = isinstance(reference, str) and reference == SUM_TO_ZERO
         if is_mean and not _places(self, reference).size:
             return replace(self, reference=None)
-        return replace(self, reference=self.classes.tolist()[class_number(self, reference)])
+        return replace(self, reference=listed(self.classes)[class_number(self, reference)])
 
     # ---- Statistics of the fit ------------------------------------------------------------------
 
@@ -228,7 +229,7 @@ class Inference:
     def shown_names(self) -> list:
         """The names of the columns: classes, or the label for class 1 against 0."""
         is_label = self.label is not None and self.shown_numbers.tolist() == [1]
-        return [self.label] if is_label else self.shown_classes.tolist()
+        return [self.label] if is_label else listed(self.shown_classes)
 
     @cached_property
     def contrasts(self) -> sparse.csr_array:
@@ -395,7 +396,7 @@ def class_number(result: Inference, name: Any, argument: str = "reference") -> i
     found = _places(result, name)
     if not found.size:
         raise ValueError(
-            f"{argument}: {name!r} is not one of the classes {result.classes.tolist()}; choose one "
+            f"{argument}: {name!r} is not one of the classes {listed(result.classes)}; choose one "
             "of these."
         )
     return int(found[0])
@@ -403,9 +404,17 @@ def class_number(result: Inference, name: Any, argument: str = "reference") -> i
 
 def _places(result: Inference, name: Any) -> NDArray[np.intp]:
     """Return the places of a class, (1,) or (0,) if there is none of this name."""
-    # What an array or pandas.NA is equal to is no bool.
-    equal = [value == name for value in result.classes.tolist()]
-    return np.flatnonzero([isinstance(one, bool | np.bool_) and bool(one) for one in equal])
+    # Dates and durations are found by their values, and as texts, as they are listed.
+    are_dates, texts = result.classes.dtype.kind in "mM", listed(result.classes)
+    values = list(result.classes) if are_dates else result.classes.tolist()
+    equal = np.array([[_are_equal(value, name) for value in of] for of in (values, texts)])
+    return np.flatnonzero(equal.any(axis=0))
+
+
+def _are_equal(value: Any, name: Any) -> bool:
+    """Return whether a class has a name; an array or pandas.NA are equal to none."""
+    equal = value == name
+    return isinstance(equal, bool | np.bool_) and bool(equal)
 
 
 def feature_number(result: Inference, name: Any, argument: str) -> int:

@@ -145,8 +145,8 @@ def _bootstrap(fit: Fit, design: Design) -> Spread:
     if (found < 2).any():
         raise ValueError(
             f"Only {found.min()} of {design.n_resamples} resamples have an optimum: in the others "
-            'a class is missing or separated. Choose covariance="hessian", or see '
-            "inference.separation."
+            "a class is missing or separated, or columns are collinear. Choose "
+            'covariance="hessian", or see inference.separation.'
         )
     V = np.array([np.cov(by_problem[fits.converged[:, b], b].T, ddof=1) for b in range(B)])
     return Spread(objective.covariance(V, with_prior=False), n_groups, found)
