@@ -82,7 +82,7 @@ def delta_errors(function, result, h=1e-5):
 
 @pytest.fixture(scope="module")
 def election():
-    """R3: the American National Election Study of 1996, unpenalised."""
+    """The American National Election Study of 1996, unpenalised."""
     data = anes96.load_pandas().data
     X = data.assign(logpopul=np.log(data["popul"] + 0.1))
     X, y = X[["logpopul", "selfLR", "age", "educ", "income"]], data["PID"].astype(int)
@@ -91,7 +91,7 @@ def election():
 
 @pytest.fixture(scope="module")
 def school():
-    """R4: High School and Beyond, prog ~ ses + write, unpenalised."""
+    """High School and Beyond, prog ~ ses + write, unpenalised."""
     data = pd.read_csv(Path(__file__).parents[1] / "examples" / "data" / "hsbdemo.csv")
     X = pd.DataFrame({s: (data["ses"] == s).astype(float) for s in ("middle", "high")})
     X, y = X.assign(write=data["write"].astype(float)), data["prog"]

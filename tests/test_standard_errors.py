@@ -7,6 +7,7 @@ import statsmodels.api as sm
 from scipy import sparse
 from scipy.linalg import block_diag
 from sklearn.datasets import load_iris, load_wine, make_classification
+from sklearn.exceptions import NotFittedError
 
 from softreg import SigmoidRegression, SoftmaxRegression, SoftmaxRegressionCV
 from softreg.inference import infer
@@ -286,7 +287,7 @@ def test_a_class_without_rows_is_not_identified():
     X = X[:, :2]  # not separated
     model = SoftmaxRegression(classes=[0, 1, 2], C=np.inf).fit(X, y)
     result, expected = infer(model, X, y), infer(unpenalised(X, y), X, y)
-    assert result.params[0].isna().all() if 0 in result.params else result.reference == 0
+    assert result.reference == 0 and result.params.isna().all(axis=None)
     np.testing.assert_allclose(result.against(1).bse[2], expected.bse[2], rtol=1e-5)
     assert result.n_params == pytest.approx(expected.n_params)
 
@@ -475,7 +476,7 @@ def test_summary_says_what_it_shows(of_anes96):
 
 
 def test_latex_comes_from_pandas(of_anes96):
-    """A tabular with the coefficients."""
+    """It holds the coefficients, with four digits."""
     pytest.importorskip("jinja2")
     assert "0.2977" in of_anes96.summary().to_latex()
 
@@ -519,7 +520,7 @@ def test_bootstrap_of_clusters_draws_whole_clusters():
 
 
 def test_the_same_random_state_is_the_same_bootstrap():
-    """And another is another."""
+    """An int draws the same rows each time, and another one others."""
     X, y = simulated(100, 3)
     model = unpenalised(X, y)
     options = {"covariance": "bootstrap", "n_resamples": 20}
@@ -532,9 +533,7 @@ def test_the_same_random_state_is_the_same_bootstrap():
 
 
 def test_unfitted_estimators_are_refused(anes96):
-    """As everywhere in scikit-learn."""
-    from sklearn.exceptions import NotFittedError
-
+    """Before `fit` there is nothing to infer, as scikit-learn has it; nor of other objects."""
     with pytest.raises(NotFittedError):
         infer(SoftmaxRegression(), *anes96)
     with pytest.raises(TypeError, match="last step"):
@@ -570,7 +569,7 @@ def test_other_rows_than_fitted_to_are_refused(anes96):
     ],
 )
 def test_bad_arguments_are_named(anes96, arguments, message):
-    """One sentence each."""
+    """Each raises a ValueError of one sentence that says which."""
     X, y = anes96
     with pytest.raises(ValueError, match=message):
         infer(unpenalised(X, y), X, y, **arguments)
@@ -584,6 +583,9 @@ def test_chunks_hold_their_own_weights(anes96):
     for name, value in (("sample_weight", np.ones(944)), ("offset", np.zeros((944, 7)))):
         with pytest.raises(ValueError, match=f"{name} goes with X and y"):
             infer(model, chunks, **{name: value})
+    with pytest.raises(TypeError) as forgotten:
+        infer(model, X)
+    assert any("Without y" in note for note in forgotten.value.__notes__)
 
 
 def test_weights_that_sum_to_one_are_no_counts_of_rows(anes96):
@@ -634,14 +636,14 @@ def test_fits_that_have_no_such_errors_are_refused(anes96):
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_separated_classes_are_refused():
-    """There is no estimate to have an error."""
+    """Without an estimate there is no error of it; the message says where to look."""
     X, y = load_iris(return_X_y=True)
     with pytest.raises(ValueError, match="inference.separation"):
         infer(unpenalised(X, y), X, y)
 
 
 def test_covariances_too_large_to_hold_are_refused():
-    """Before any work is done on them."""
+    """Above 2 GB, by a message that says how large."""
     X, y = make_classification(30, 20_000, random_state=0)
     model = SoftmaxRegression().fit(X, y)
     with pytest.raises(ValueError, match="GB"):
@@ -649,7 +651,7 @@ def test_covariances_too_large_to_hold_are_refused():
 
 
 def test_cross_validated_fits_are_penalised_ones(anes96):
-    """Their strength is the chosen one."""
+    """Their errors are those of a fit of the chosen strength."""
     X, y = anes96
     model = SoftmaxRegressionCV(Cs=[0.1, 1.0]).fit(X, y)
     expected = infer(SoftmaxRegression(C=float(model.C_)).fit(X, y), X, y)

@@ -395,7 +395,9 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
                 f" Some features have no penalty (C={validation.shown(C)}, penalty_factor) and "
                 "separate the "
                 f"classes {names.tolist()}, so that larger coefficients are always better; those "
-                "returned are finite but arbitrary. Choose a finite C and penalty_factor > 0."
+                "returned are finite but arbitrary. Choose a finite C and penalty_factor > 0; "
+                "softreg.inference.separation shows which columns do it, and firth has estimates "
+                "that are finite without a C."
             )
         warnings.warn(message, ConvergenceWarning, stacklevel=frames + 1)
 

@@ -211,7 +211,7 @@ def _row_gradients(R: Scores, X: NDArray) -> NDArray:
 
 
 def _cuts(m: int, p: int) -> list[slice]:
-    """Return slices of m rows, whose gradients of p values stay near a core."""
+    """Return slices of m rows, so small that their gradients, of p values, stay in a cache."""
     return slices(m, -(-m * p // _VALUES_AT_ONCE))
 
 

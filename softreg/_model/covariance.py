@@ -38,10 +38,10 @@ _COLLINEAR = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class Information:
-    """The inverse information at an optimum, of coefficients V for T = basis V.
+    """The inverse information at an optimum, of coefficients V, where T = basis V.
 
-    Where columns are all but collinear, the information in T itself cancels: of the columns
-    X~ basis, which are about orthonormal, all digits are there that the columns have.
+    Where columns are all but collinear, the information of T loses its digits by cancelling. Of V,
+    whose columns X~ basis are about orthonormal, it keeps all that the columns have.
 
     Attributes
     ----------
@@ -73,12 +73,12 @@ class Information:
         return V if self.basis is None else covariance_of_image(V, self.basis)
 
 
-def settled(objective: Objective, T: Coef) -> tuple[Coef, Information]:
+def newton_optimum(objective: Objective, T: Coef) -> tuple[Coef, Information]:
     """Return the optimum near T (width, K), and the information there.
 
-    By Newton's steps, until the last one moved all coefficients together by less than a billionth
-    of their standard errors, whether weights or rows count. The information is S H in the user's
-    weights, with the Hessians H of F; ValueError if it is singular, to rounding.
+    By Newton's steps, until one moves all coefficients together by less than a billionth of their
+    standard errors, whether weights or rows count. The information is S H in the user's weights,
+    with the Hessian H of F. ValueError if it is singular to rounding.
     """
     basis, weight = _basis(objective), user_weight(objective)
     count = np.maximum(weight, objective.rows.totals.n)
@@ -180,14 +180,6 @@ def user_weight(objective: Objective) -> PerProblem:
     return objective.problem_weight * objective.rows.totals.weight_unit
 
 
-# What a singular information means.
-_SINGULAR = (
-    "The information of the rows is singular to rounding: the classes are all but separated, or "
-    "columns all but collinear. Look for `inference.separation`, fit with a finite C, or leave "
-    "columns out."
-)
-
-
 def _inverse(H: NDArray) -> NDArray[np.float64]:
     """Return the inverse of a Hessian (p, p), whose zero rows are those of constant columns."""
     diagonal = H.diagonal()
@@ -197,5 +189,9 @@ def _inverse(H: NDArray) -> NDArray[np.float64]:
     try:
         inverse = linalg.cho_solve(linalg.cho_factor(scaled), np.eye(len(H)))
     except linalg.LinAlgError:
-        raise ValueError(_SINGULAR) from None
+        raise ValueError(
+            "The information of the rows is singular to rounding: the classes are all but "
+            "separated, or columns all but collinear. See inference.separation, fit with a finite "
+            "C, or leave columns out."
+        ) from None
     return inverse * unit[:, None] * unit

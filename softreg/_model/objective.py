@@ -261,11 +261,11 @@ class Objective:
             centre = space.user_centre(centre)
         return centre
 
-    def open_directions(self, score: int) -> Coef:
-        """Return directions (u, r) of a score's W over b that the data leave open.
+    def unidentified_directions(self, score: int) -> Coef:
+        """Return directions (u, r) along which a score's W over b are not identified.
 
-        Constant columns, whose coefficients no score depends on, and without a penalty what others
-        replace.
+        Those of constant columns, whose coefficients no score depends on, and, without a penalty,
+        of columns that others replace.
         """
         coordinates = self.rows.coordinates
         value, constant = self.rows.totals.moments.value, np.isinf(coordinates.scale).nonzero()[0]
@@ -275,7 +275,7 @@ class Objective:
         if coordinates.intercept:
             directions[-1] = -value[constant] * free
         for space in self.spaces:
-            directions = space.open_directions(directions, score)
+            directions = space.unidentified_directions(directions, score)
         return directions
 
     def centred(self, T: Coef) -> Coef:

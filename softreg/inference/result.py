@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property
 from numbers import Real
 from typing import Any
@@ -16,10 +17,11 @@ from scipy.special import chdtrc, ndtr, ndtri
 
 from softreg._encoding import validation
 from softreg._encoding.class_values import listed
-from softreg.inference.estimate import Estimate
-from softreg.inference.table import Table
+from softreg.inference.standard_errors.estimate import Estimate
+from softreg.inference.summary import P_VALUE, Summary
 
 INTERCEPT, SUM_TO_ZERO = "intercept", "sum-to-zero"
+_MOST_NEAREST = 3
 # What the standard errors are, by the kind of covariance, without and with a penalty.
 _MEANINGS = {
     "hessian": ("inverse information", "posterior under the penalty as a Gaussian prior"),
@@ -35,29 +37,42 @@ class Inference:
 
     Coefficients are contrasts: how much a unit of a feature adds to log P(class) / P(reference).
     Frames have the features and then "intercept" as rows, and a column for each class but the
-    reference.
+    reference. It is what `infer` returns.
 
     Attributes
     ----------
-    centred : Estimate of features less their centres, what all of it is made of
-    centre : ndarray (u,), the centres of the features, about their means, and 0 for an intercept
+    at_centre : Estimate
+        The coefficients of all u features and intercept of each class, with intercepts that are the
+        scores at `centre`: margins keep their digits where columns are far from zero.
+    centre : ndarray of shape (u,)
+        A centre of each feature, near its mean, and 0 for the intercept.
     classes : ndarray of shape (n_classes,)
-    features : tuple of the names of the columns, "x0", "x1", ... where they have none
+        Of a label 0 and 1.
+    features : tuple
+        The names of the columns; "x0", "x1", ... where they have none.
     has_intercept : bool
-    reference : a class; None where contrasts are to the mean of all classes
-    covariance_type : str, "hessian", "sandwich", "cluster" or "bootstrap"
-    is_penalised : bool, whether the penalty has shrunk coefficients
-    is_likelihood : bool, whether `llf` is the log likelihood of independent rows, not that of rows
-        weighted by how they were drawn
-    llf, llnull : float, log likelihood of the fit, and of the model of intercepts (and offsets)
-    n_samples : float, number of rows, or the sum of their frequency weights
-    n_params : float, number of parameters; under a penalty the effective one, trace(H^-1 H_loss)
-    n_groups : int or None, number of clusters
-    n_resamples : int or None, number of bootstrap fits that converged
-    label : the label, of a multi-label model; its classes are 0 and 1
+    reference : class or None
+        What coefficients are contrasts to; None: the mean of all classes.
+    covariance_type : {"hessian", "sandwich", "cluster", "bootstrap"}
+    is_penalised : bool
+        Whether a penalty has shrunk coefficients.
+    weights_are_counts : bool
+        Whether sample weights count rows, so that `llf` is a log likelihood.
+    llf, llnull : float
+        Log likelihoods of the fit, and of the model of intercepts and offsets alone.
+    n_samples : float
+        Number of rows, or the sum of their frequency weights.
+    n_params : float
+        Number of parameters; under a penalty the effective one, trace(H^-1 H_loss).
+    n_groups : int or None
+        Number of clusters.
+    n_resamples : int or None
+        Number of bootstrap fits that have an optimum.
+    label : label or None
+        Of a multi-label model.
     """
 
-    centred: Estimate
+    at_centre: Estimate
     centre: NDArray[np.float64]
     classes: NDArray
     features: tuple
@@ -65,7 +80,7 @@ class Inference:
     reference: Any
     covariance_type: str
     is_penalised: bool
-    is_likelihood: bool
+    weights_are_counts: bool
     llf: float
     llnull: float
     n_samples: float
@@ -76,8 +91,8 @@ class Inference:
 
     @cached_property
     def estimate(self) -> Estimate:
-        """The estimate of the features themselves."""
-        return self.centred.from_zero(self.centre)
+        """The estimate whose intercepts are the scores where features are 0."""
+        return self.at_centre.shifted_back(self.centre)
 
     # ---- Coefficients and their errors ----------------------------------------------------------
 
@@ -88,20 +103,20 @@ class Inference:
 
     @property
     def bse(self) -> pd.DataFrame:
-        """Their standard errors."""
+        """Standard errors of the coefficients."""
         return self._by_class(self._errors)
 
     @property
     def z(self) -> pd.DataFrame:
         """Coefficients over their standard errors; ValueError under a penalty."""
-        self.check_unpenalised("z")
+        check_unpenalised(self, "z")
         return self._by_class(self._values / self._errors)
 
     @property
     def p(self) -> pd.DataFrame:
         """Two-sided p-values of coefficients being zero; ValueError under a penalty."""
-        self.check_unpenalised("p")
-        return self._by_class(2 * ndtr(-np.abs(self._values / self._errors)))
+        check_unpenalised(self, "p")
+        return self._by_class(two_sided_p(self._values / self._errors))
 
     @property
     def covariance(self) -> pd.DataFrame:
@@ -115,7 +130,7 @@ class Inference:
         Of a penalised fit with ``covariance="hessian"`` they are credible intervals of the
         posterior; ValueError for other penalised fits, whose intervals would not cover.
         """
-        ends = np.column_stack(self._interval(level))
+        ends = np.column_stack(interval(self, self._values, self._errors, level))
         return pd.DataFrame(ends, index=self._axis(), columns=["lower", "upper"])
 
     def relative_risk_ratios(self, level: float = 0.95) -> pd.DataFrame:
@@ -123,38 +138,41 @@ class Inference:
 
         By this factor a unit of the feature multiplies P(class) / P(reference).
         """
-        ends = np.exp(np.column_stack([self._values, *self._interval(level)]))
-        return pd.DataFrame(ends, index=self._axis(), columns=["ratio", "lower", "upper"])
+        logs = np.column_stack([self._values, *interval(self, self._values, self._errors, level)])
+        return pd.DataFrame(np.exp(logs), index=self._axis(), columns=["ratio", "lower", "upper"])
 
     def against(self, reference: Any) -> Inference:
-        """Return the same with contrasts to another class, or to the mean: "sum-to-zero"."""
+        """Return the same with contrasts to another class, or to the mean of all: "sum-to-zero".
+
+        ValueError if there is no such class.
+        """
         is_mean = isinstance(reference, str) and reference == SUM_TO_ZERO
-        if is_mean and not self._places(reference).size:
+        if is_mean and not _places(self, reference).size:
             return replace(self, reference=None)
-        return replace(self, reference=listed(self.classes)[self.class_number(reference)])
+        return replace(self, reference=listed(self.classes)[class_number(self, reference)])
 
     # ---- Statistics of the fit ------------------------------------------------------------------
 
     @property
     def df_model(self) -> float:
-        """Number of parameters beside the intercepts."""
-        present = len(self.classes) - np.count_nonzero(self.estimate.absent)
+        """Number of parameters beside the intercepts: degrees of freedom of `llr`."""
+        present = len(self.classes) - np.count_nonzero(self.estimate.unseen)
         return self.n_params - self.has_intercept * max(int(present) - 1, 0)
 
     @property
     def df_resid(self) -> float:
-        """`n_samples` less the number of parameters."""
+        """Degrees of freedom that are left, n_samples - n_params."""
         return self.n_samples - self.n_params
 
     @property
     def llr(self) -> float:
-        """Twice the log likelihood ratio of the fit to the model of intercepts."""
+        """Twice the log likelihood ratio of the fit to the null model, 2 (llf - llnull)."""
         return 2 * (self.llf - self.llnull)
 
     @property
     def llr_pvalue(self) -> float:
-        """Its p-value by the chi-squared distribution; ValueError under a penalty."""
-        self.check_likelihood("llr_pvalue")
+        """The p-value of `llr`; ValueError under a penalty or of probability weights."""
+        check_likelihood(self, "llr_pvalue")
         return float(chdtrc(self.df_model, self.llr)) if self.df_model > 0 else np.nan
 
     @property
@@ -179,17 +197,14 @@ class Inference:
 
         Of penalised fits z and p are left out, and intervals unless they are those of a posterior.
         """
-        columns = {"coef": self._values, "std err": self._errors}
-        if not self.is_penalised:
-            z = self._values / self._errors
-            columns |= {"z": z, "P>|z|": 2 * ndtr(-np.abs(z))}
-        if self.has_intervals:
-            columns |= dict(zip(interval_names(level), self._interval(level), strict=True))
-        return pd.DataFrame(columns, index=self._axis())
+        return frame_of(self, "coef", self._values, self._errors, self._axis(), level)
 
-    def summary(self, level: float = 0.95) -> Table:
-        """Return the table of coefficients, with the fit's statistics above it."""
-        return Table(self._title, self.to_frame(level), self._header(), self._notes)
+    def summary(self, level: float = 0.95) -> Summary:
+        """Return the table of coefficients, with the fit's statistics above it.
+
+        It prints, is a table in a notebook, and has `to_frame()` and `to_latex()`.
+        """
+        return Summary(self._title, self.to_frame(level), self._header(), self._notes)
 
     def __repr__(self) -> str:
         """Return the printed summary."""
@@ -202,7 +217,7 @@ class Inference:
 
     @property
     def terms(self) -> list:
-        """The names of the coefficients of a class: the features and "intercept"."""
+        """The names of a class's coefficients: those of features, and "intercept"."""
         return [*self.features, *[INTERCEPT] * self.has_intercept]
 
     @property
@@ -218,60 +233,29 @@ class Inference:
 
     @cached_property
     def contrasts(self) -> sparse.csr_array:
-        """The combinations of `estimate.coefficients`, raveled, that are shown, (m, K u)."""
+        """R (m, K u), whose R theta are the coefficients that are shown, in `covariance`'s order.
+
+        theta (K u,) are those of `estimate`, class after class.
+        """
         K = len(self.classes)
         to_reference = np.full((K, K), 1 / K)
         if self.reference is not None:
-            to_reference = np.tile(np.arange(K) == self.class_number(self.reference), (K, 1))
+            to_reference = np.tile(np.arange(K) == class_number(self, self.reference), (K, 1))
         by_class = (np.eye(K) - to_reference)[self.shown_numbers]
         return sparse.csr_array(sparse.kron(by_class, sparse.eye(len(self.terms))))
-
-    def class_number(self, name: Any) -> int:
-        """Return the place of a class; ValueError if there is none of this name."""
-        found = self._places(name)
-        if not found.size:
-            raise ValueError(
-                f"{name!r} is not one of the classes {listed(self.classes)}; choose one of these."
-            )
-        return int(found[0])
-
-    def _places(self, name: Any) -> NDArray[np.intp]:
-        """Return the places of a class, (1,) or (0,) if there is none of this name."""
-        # Dates and durations are found by their values, and as texts, as they are listed.
-        are_dates, texts = self.classes.dtype.kind in "mM", listed(self.classes)
-        values = list(self.classes) if are_dates else self.classes.tolist()
-        equal = np.array([[_are_equal(value, name) for value in of] for of in (values, texts)])
-        return np.flatnonzero(equal.any(axis=0))
-
-    def check_unpenalised(self, what: str) -> None:
-        """Raise a ValueError if the coefficients are shrunken, so that there is no `what`."""
-        if self.is_penalised:
-            raise ValueError(
-                f"There is no {what} of a penalised fit: its coefficients are shrunken towards "
-                "zero, and tests of them would not hold their level. Fit with C=np.inf."
-            )
-
-    def check_intervals(self) -> None:
-        """Raise a ValueError if there are no intervals."""
-        if not self.has_intervals:
-            self.check_unpenalised("interval with this covariance")
-
-    def check_likelihood(self, what: str) -> None:
-        """Raise a ValueError if `what` is no statistic of a maximised likelihood of the rows."""
-        self.check_unpenalised(what)
-        if not self.is_likelihood:
-            raise ValueError(
-                f"There is no {what} of rows with probability weights, whose log likelihood is "
-                "none of independent rows. Use the Wald tests of inference.wald."
-            )
 
     @property
     def shown_numbers(self) -> NDArray[np.intp]:
         """The places of the classes that have a column."""
         every = np.arange(len(self.classes))
         return (
-            every if self.reference is None else every[every != self.class_number(self.reference)]
+            every if self.reference is None else every[every != class_number(self, self.reference)]
         )
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether there are intervals: of penalised fits, only those of the posterior."""
+        return not self.is_penalised or self.covariance_type == "hessian"
 
     @cached_property
     def _values(self) -> NDArray[np.float64]:
@@ -285,17 +269,6 @@ class Inference:
     @cached_property
     def _errors(self) -> NDArray[np.float64]:
         return np.sqrt(self._covariance.diagonal())
-
-    def _interval(self, level: float) -> tuple[NDArray, NDArray]:
-        """Return the ends of the intervals, in the order of `covariance`."""
-        self.check_intervals()
-        half = -ndtri((1 - check_level(level)) / 2) * self._errors
-        return self._values - half, self._values + half
-
-    @property
-    def has_intervals(self) -> bool:
-        """Whether there are intervals: of penalised fits, only those of the posterior."""
-        return not self.is_penalised or self.covariance_type == "hessian"
 
     def _axis(self) -> pd.MultiIndex:
         return pd.MultiIndex.from_product(
@@ -331,21 +304,18 @@ class Inference:
             "AIC": f"{self.aic:.6g}",
             "BIC": f"{self.bic:.6g}",
         }
-        if self.is_likelihood and not self.is_penalised:
+        if self.weights_are_counts and not self.is_penalised:
             header["LR test"] = f"{self.llr:.4g} ({self.df_model:g} df), p = {self.llr_pvalue:.3g}"
         return header
 
     @property
     def _notes(self) -> tuple[str, ...]:
         """What the summary says below the table."""
-        notes = []
-        if self.is_penalised:
-            notes.append("Coefficients are shrunken by the penalty: there are no p-values.")
-        unidentified = self._axis()[np.isnan(self._errors)]
-        if len(unidentified):
-            names = list(dict.fromkeys(str(name) for name in unidentified.get_level_values(1)))
-            notes.append(f"Not identified by the data: {', '.join(names)}.")
-        return tuple(notes)
+        is_open = np.isnan(self._errors)
+        if not is_open.any():
+            return penalty_notes(self)
+        names = dict.fromkeys(map(str, self._axis()[is_open].get_level_values("feature")))
+        return *penalty_notes(self), f"Not identified by the data: {', '.join(names)}."
 
 
 class MultiLabelInference(Mapping):
@@ -381,7 +351,7 @@ class MultiLabelInference(Mapping):
 
     @property
     def bse(self) -> pd.DataFrame:
-        """Their standard errors."""
+        """Standard errors of the coefficients, likewise."""
         return self._joined([one.bse for one in self.values()])
 
     @property
@@ -410,22 +380,129 @@ class MultiLabelInference(Mapping):
         return pd.concat(frames, axis=1)
 
 
+def one_result(caller: str, result: Any) -> Inference:
+    """Return the result of `infer`; TypeError for anything else, as that of several labels."""
+    if isinstance(result, MultiLabelInference):
+        raise TypeError(f"{caller} needs the result of one label: pass result[label].")
+    if not isinstance(result, Inference):
+        raise TypeError(
+            f"{caller} needs what softreg.inference.infer returns, got {type(result).__name__}."
+        )
+    return result
+
+
+def class_number(result: Inference, name: Any, argument: str = "reference") -> int:
+    """Return the place of a class; ValueError if there is none of this name."""
+    found = _places(result, name)
+    if not found.size:
+        raise ValueError(
+            f"{argument}: {name!r} is not one of the classes {listed(result.classes)}; choose one "
+            "of these."
+        )
+    return int(found[0])
+
+
+def _places(result: Inference, name: Any) -> NDArray[np.intp]:
+    """Return the places of a class, (1,) or (0,) if there is none of this name."""
+    # Dates and durations are found by their values, and as texts, as they are listed.
+    are_dates, texts = result.classes.dtype.kind in "mM", listed(result.classes)
+    values = list(result.classes) if are_dates else result.classes.tolist()
+    equal = np.array([[_are_equal(value, name) for value in of] for of in (values, texts)])
+    return np.flatnonzero(equal.any(axis=0))
+
+
 def _are_equal(value: Any, name: Any) -> bool:
     """Return whether a class has a name; an array or pandas.NA are equal to none."""
     equal = value == name
     return isinstance(equal, bool | np.bool_) and bool(equal)
 
 
-def check_level(level: float) -> float:
-    """Return the level of intervals; ValueError unless it is between 0 and 1."""
+def feature_number(result: Inference, name: Any, argument: str) -> int:
+    """Return the place of a feature; ValueError if there is none of this name."""
+    if name in result.features:
+        return result.features.index(name)
+    nearest = get_close_matches(str(name), map(str, result.features), _MOST_NEAREST, cutoff=0)
+    raise ValueError(
+        f"{argument} names {name!r}, which is no feature of the model; the nearest names are "
+        f"{', '.join(map(repr, nearest))}."
+    )
+
+
+def feature_numbers(result: Inference, names: Any, argument: str) -> list[int]:
+    """Return the places of one or more features, each once; ValueError if they are no list."""
+    if isinstance(names, str) or not np.iterable(names):
+        raise ValueError(f"{argument} holds {names!r}, which must be a list of features.")
+    numbers = [feature_number(result, name, argument) for name in names]
+    if not numbers:
+        raise ValueError(f"{argument} is empty; it must name one or more features.")
+    return list(dict.fromkeys(numbers))
+
+
+def check_unpenalised(result: Inference, what: str) -> None:
+    """Raise a ValueError if the coefficients are shrunken, so that there is no `what`."""
+    if result.is_penalised:
+        raise ValueError(
+            f"There is no {what} of a penalised fit: its coefficients are shrunken towards "
+            "zero, and tests of them would not hold their level. Fit with C=np.inf."
+        )
+
+
+def check_likelihood(result: Inference, what: str) -> None:
+    """Raise a ValueError if there is no `what`, which needs a maximised likelihood."""
+    check_unpenalised(result, what)
+    if not result.weights_are_counts:
+        raise ValueError(
+            f"There is no {what} of rows with probability weights, whose log likelihood is "
+            "none of independent rows. Use the Wald tests of inference.wald."
+        )
+
+
+def interval(
+    result: Inference, values: NDArray, errors: NDArray, level: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the ends of the intervals of values with these errors.
+
+    ValueError if the fit has none, or the level is not between 0 and 1.
+    """
+    if not result.has_intervals:
+        check_unpenalised(result, "interval with this covariance")
+    half = -ndtri(_tail(level)) * errors
+    return values - half, values + half
+
+
+def frame_of(
+    result: Inference, name: str, values: NDArray, errors: NDArray, index: pd.Index, level: float
+) -> pd.DataFrame:
+    """Return a row for each value (m,): it, as `name`, its error, z and p, interval.
+
+    Of penalised fits z and p are left out, and intervals unless they are those of a posterior.
+    """
+    columns = {name: values, "std err": errors}
+    if not result.is_penalised:
+        z = values / errors
+        columns |= {"z": z, P_VALUE: two_sided_p(z)}
+    if result.has_intervals:
+        lower, upper = interval(result, values, errors, level)
+        tail = _tail(level)
+        columns |= {f"[{tail:.10g}": lower, f"{1 - tail:.10g}]": upper}
+    return pd.DataFrame(columns, index=index)
+
+
+def penalty_notes(result: Inference) -> tuple[str, ...]:
+    """Return what summaries say of a penalty, if there is one."""
+    note = "Coefficients are shrunken by the penalty: there are no p-values."
+    return (note,) * result.is_penalised
+
+
+def two_sided_p(z: Any) -> Any:
+    """Return the probabilities of normal deviations of either sign that are larger than z."""
+    return 2 * ndtr(-np.abs(z))
+
+
+def _tail(level: float) -> float:
+    """Return what is on either side of an interval; ValueError unless 0 < level < 1."""
     if not (isinstance(level, Real) and 0 < level < 1):
         raise ValueError(
             f"level must be between 0 and 1, got {validation.shown(level)}: 0.95 is usual."
         )
-    return level
-
-
-def interval_names(level: float) -> tuple[str, str]:
-    """Return the names of the ends of an interval, such as "[0.025" and "0.975]"."""
-    tail = (1 - check_level(level)) / 2
-    return f"[{tail:.10g}", f"{1 - tail:.10g}]"
+    return (1 - level) / 2

@@ -1,4 +1,4 @@
-"""Linear restrictions on displayed coefficients, read from texts such as "a[gpa] = b[gpa]"."""
+"""Linear restrictions on coefficients that are shown, read from texts such as "a[gpa] = b[gpa]"."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DEPENDENT = 1e-9
 
 
 class Restrictions(NamedTuple):
-    """What is tested: R times the displayed coefficients, in the order of `covariance`, = values.
+    """What is tested: R times the coefficients that are shown (in `covariance`'s order) = values.
 
     Attributes
     ----------
@@ -42,34 +42,13 @@ class Restrictions(NamedTuple):
     description: str
 
 
-def feature_place(features: tuple, name: Any, argument: str) -> int:
-    """Return the number of a feature; ValueError if there is none of that name."""
-    if name in features:
-        return features.index(name)
-    nearest = get_close_matches(str(name), [str(feature) for feature in features], _MOST_NEAREST, 0)
-    raise ValueError(
-        f"{argument} names {name!r}, which is no feature of the model; the nearest names are "
-        f"{', '.join(map(repr, nearest))}."
-    )
-
-
-def feature_places(features: tuple, names: Any, argument: str) -> list[int]:
-    """Return the numbers of one or more features, each once; ValueError if they are no list."""
-    if isinstance(names, str) or not np.iterable(names):
-        raise ValueError(f"{argument} holds {names!r}, which must be a list of features.")
-    places = [feature_place(features, name, argument) for name in names]
-    if not places:
-        raise ValueError(f"{argument} is empty; it must name one or more features.")
-    return list(dict.fromkeys(places))
-
-
 class Side(NamedTuple):
-    """One side of an equation: a sum of coefficients times factors, and a number.
+    """One side of an equation: coefficients times factors, and a number, added up.
 
     Attributes
     ----------
-    R : ndarray (K, w), factors of the coefficients of all classes; of the reference's 0
-    every : ndarray (w,), factors of the coefficients of every class that is shown, in turn
+    R : ndarray (K, u), factors of the coefficients of all classes; of the reference's 0
+    every : ndarray (u,), factors of the coefficients of every class that is shown, in turn
     constant : float
     """
 
@@ -126,21 +105,21 @@ def _are_texts(texts: Any) -> bool:
 
 
 class Reader:
-    """Reads texts for one result.
+    """Reads restrictions on the coefficients of one result.
 
     Where names hold operators or brackets, the longest name that fits is taken.
     """
 
     def __init__(self, result: Inference) -> None:
         self.result = result
-        self.rows = [str(name) for name in result.terms]
+        self.terms = [str(name) for name in result.terms]
         self.classes = [str(name) for name in result.shown_names]
         self.numbers = result.shown_numbers.tolist()
         if result.label is None:
             hidden = np.setdiff1d(np.arange(len(result.classes)), self.numbers)
             self.classes += [str(name) for name in listed(result.classes[hidden])]
             self.numbers += hidden.tolist()
-        for kind, texts in (("classes", self.classes), ("features", self.rows)):
+        for kind, texts in (("classes", self.classes), ("features", self.terms)):
             if len(set(texts)) < len(texts):
                 raise ValueError(
                     f"Some {kind} read alike, {validation.shown(texts)}: pass the restrictions as "
@@ -150,12 +129,12 @@ class Reader:
     @cached_property
     def places(self) -> dict[str, tuple[int | None, int]]:
         """The class (None: every one that is shown) and feature of each name."""
-        rows = list(enumerate(self.rows))
+        terms = list(enumerate(self.terms))
         every: dict[str, tuple[int | None, int]] = {
-            name: (None, j) for j, name in rows if not re.fullmatch(_NUMBER, name)
+            name: (None, j) for j, name in terms if not re.fullmatch(_NUMBER, name)
         }
         classes = list(zip(self.classes, self.numbers, strict=True))
-        return every | {f"{label}[{name}]": (k, j) for label, k in classes for j, name in rows}
+        return every | {f"{label}[{name}]": (k, j) for label, k in classes for j, name in terms}
 
     @cached_property
     def _term(self) -> re.Pattern:
@@ -185,8 +164,8 @@ class Reader:
         return [part for sides in equations for part in self._restrictions(sides, text)]
 
     def _zero(self) -> Side:
-        w = len(self.rows)
-        return Side(np.zeros((len(self.result.classes), w)), np.zeros(w), 0.0)
+        u = len(self.terms)
+        return Side(np.zeros((len(self.result.classes), u)), np.zeros(u), 0.0)
 
     def _add(self, sides: list[Side], term: re.Match, sign: float) -> None:
         """Add a term to the last side of an equation."""
@@ -236,7 +215,7 @@ class Hypothesis(NamedTuple):
 
     Attributes
     ----------
-    R : ndarray (df, K w), over the coefficients of `Estimate`
+    R : ndarray (df, K u), over the coefficients of `Estimate`
     values : ndarray (df,)
     """
 
@@ -245,7 +224,7 @@ class Hypothesis(NamedTuple):
 
     @classmethod
     def from_rows(cls, R: NDArray, values: NDArray, K: int) -> Hypothesis:
-        """Return the hypothesis of restrictions (m, K w); ValueError if they contradict each other.
+        """Return the hypothesis of restrictions (m, K u); ValueError if they contradict each other.
 
         Coefficients sum to zero over the classes, so that R may be centred over them.
         """

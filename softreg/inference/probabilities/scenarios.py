@@ -16,8 +16,7 @@ from softreg._encoding import validation
 from softreg._encoding.class_values import column_of, distinct_with_codes, listed, missing
 from softreg._estimators.base import read_features
 from softreg._model.kernels import softmax_inplace
-from softreg.inference.hypotheses.restrictions import feature_place
-from softreg.inference.result import Inference
+from softreg.inference.result import Inference, feature_number
 
 # Half a megabyte of doubles, which stays in a core's second-level cache.
 _BLOCK_VALUES = 2**16
@@ -30,8 +29,8 @@ class RowBlock(NamedTuple):
 
     Attributes
     ----------
-    x : ndarray (m, w), the features less their centres, and a 1 where there is an intercept
-    centre : ndarray (w,), the centres, and 0 for the intercept
+    x : ndarray (m, u), the features less their centres, and a 1 where there is an intercept
+    centre : ndarray (u,), the centres, and 0 for the intercept
     offset : ndarray (K, m), or 0.0
     weight : ndarray (m,); those of all blocks of a scenario sum to one
     """
@@ -42,11 +41,11 @@ class RowBlock(NamedTuple):
     weight: NDArray[np.float64]
 
     def scores(self, theta: NDArray) -> NDArray[np.float64]:
-        """Return the scores (K, m), given coefficients (K, w) of centred features."""
+        """Return the scores (K, m), given coefficients (K, u) of centred features."""
         return theta @ self.x.T + self.offset
 
     def probabilities(self, theta: NDArray) -> NDArray[np.float64]:
-        """Return the probabilities (K, m), given coefficients (K, w)."""
+        """Return the probabilities (K, m), given coefficients (K, u)."""
         Z = self.scores(theta)
         softmax_inplace(Z[None])
         return Z
@@ -60,7 +59,7 @@ class Data(NamedTuple):
     X : ndarray or CSR (m, d)
     offset : ndarray (m, K) or None
     weight : ndarray (m,), with sum one
-    centre : ndarray (w,), the centres of the features, and 0 for an intercept
+    centre : ndarray (u,), the centres of the features, and 0 for an intercept
     """
 
     X: Any
@@ -156,7 +155,7 @@ class Scenarios(NamedTuple):
         given: dict[int, list[float]] = {}
         if isinstance(at, Mapping):
             given = {
-                feature_place(result.features, name, "at"): _given_values(name, values)
+                feature_number(result, name, "at"): _given_values(name, values)
                 for name, values in at.items()
             }
         elif not (isinstance(at, str) and at in ("overall", "mean", "median")):
@@ -169,11 +168,11 @@ class Scenarios(NamedTuple):
         if by is not None:
             groups = list(_subgroups(result, data, by))
             names = [_name_of(by), *names]
-        centred = isinstance(at, str) and at != "overall"
+        is_point = isinstance(at, str) and at != "overall"
         cases = [
             Scenario((*label, *values), rows, dict(zip(given, values, strict=True)))
             for label, part in groups
-            for rows in [part.at_point(at) if centred else part]
+            for rows in [part.at_point(at) if is_point else part]
             for values in product(*given.values())
         ]
         return cls(names, cases)
@@ -211,7 +210,7 @@ def _subgroups(result: Inference, data: Data, by: Any) -> Iterator[tuple[tuple, 
     """Yield the label of each subgroup, and its rows."""
     n = data.X.shape[0]
     if isinstance(by, str):
-        column = _column(data.X, feature_place(result.features, by, "by"))
+        column = _column(data.X, feature_number(result, by, "by"))
     elif np.iterable(by):
         column = column_of(by)
     else:
