@@ -282,6 +282,25 @@ def test_an_offset_is_a_column_whose_coefficient_is_known():
     assert two.params.loc["x0", 1] + 0.2 == pytest.approx(firth(X, TWO).params.loc["x0", 1])
 
 
+@pytest.mark.parametrize("y", [TWO, OVERLAPPING], ids=["two", "three"])
+def test_offsets_of_any_size_are_taken_off_by_the_intercept(y):
+    """The same offset in all rows changes nothing else; what saturates all rows is refused."""
+    K = len(set(y))
+    shift = np.array([0.0, 1e3, -2e3])[:K]
+    offset = np.tile(shift, (12, 1)) if K > 2 else np.full(12, 1e3)
+    expected, found = firth(X, y).params, firth(X, y, offset=offset).params
+    expected.loc["intercept"] -= shift[1:]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    steep = np.resize([1e4, -1e4], 12)
+    with pytest.raises(RuntimeError, match="let offset be of the size of scores"):
+        firth(X, y, offset=np.outer(steep, np.arange(K)) if K > 2 else steep)
+
+
+def test_the_text_of_a_fit_is_short():
+    """It holds no arrays of rows."""
+    assert len(repr(firth(X, TWO))) < 200
+
+
 @pytest.mark.parametrize("kind", [sp.csr_array, sp.csr_matrix, np.float32, pd.DataFrame])
 def test_rows_of_all_kinds_are_fitted_alike(kind):
     """CSR, single precision and tables hold the same numbers."""
@@ -340,6 +359,7 @@ BAD = {
     "too few rows": ((np.eye(5), [0, 1, 0, 1, 2]), {}, "linear combinations"),
     "missing value": ((np.where(X == 3, np.nan, X), OVERLAPPING), {}, "missing"),
     "offset of another shape": ((X, OVERLAPPING), {"offset": np.ones(12)}, "offset"),
+    "a reference that is an array": ((X, TWO), {"reference": np.array([0, 1])}, "reference=.0, 1"),
     "no flag": ((X, OVERLAPPING), {"fit_intercept": "yes"}, "fit_intercept"),
 }
 

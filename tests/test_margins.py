@@ -480,6 +480,16 @@ def test_the_average_of_one_row_is_its_prediction(K, far):
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
+def test_effects_that_cannot_vary_have_no_tests():
+    """Elasticities where a column is 0, and effects where probabilities are 0 and 1: NaN."""
+    result, X, _ = simulated(3)
+    at_zero = margins(result, X.assign(age=0.0), kind="eyex", dummies=None).to_frame()
+    at_zero = at_zero.xs("age", level="feature")
+    assert (at_zero[["effect", "std err"]] == 0).all(axis=None) and at_zero["z"].isna().all()
+    far = margins(result, X, at={"age": 1e6})
+    assert far.to_frame()["P>|z|"].isna().all() and "NaN" in str(far)
+
+
 def test_weights_of_any_size_average_alike():
     """Only their ratios count, also where their sum overflows."""
     result, X, _ = simulated(3)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,9 +42,9 @@ class FirthFit:
     reference: Any
     llf: float
     penalised_llf: float
-    _likelihood: JeffreysLikelihood
-    _best: Place
-    _in_users_units: NDArray[np.float64]
+    _likelihood: JeffreysLikelihood = field(repr=False)
+    _best: Place = field(repr=False)
+    _in_users_units: NDArray[np.float64] = field(repr=False)
 
     @property
     def classes_(self) -> NDArray:
@@ -253,7 +254,7 @@ def firth(
     classes = sample.encoding.classes
     base = _checked_reference(reference, classes)
     likelihood, L = _posed(sample, intercept, features)
-    best, K, d = maximum(likelihood), len(classes), sample.data.shape[1]
+    best, K, d = maximum(likelihood, intercept), len(classes), sample.data.shape[1]
     U = np.vstack([np.zeros(len(L)), best.theta.reshape(K - 1, -1) @ L.T])
     U = U[1:] if K == 2 else U - U.mean(axis=0)
     attributes = prediction_attributes(sample.encoding, U[:, :d].T, U[:, d:].sum(axis=1))
@@ -261,7 +262,7 @@ def firth(
         estimator=estimator._with_attributes(features | attributes),
         reference=base,
         llf=likelihood.log_likelihood(best.theta),
-        penalised_llf=best.value - (K - 1) * float(np.log(np.diag(L)).sum()),
+        penalised_llf=float(best.value - (K - 1) * np.log(np.diag(L)).sum()),
         _likelihood=likelihood,
         _best=best,
         _in_users_units=L,
@@ -272,7 +273,8 @@ def _checked_reference(reference: Any, classes: NDArray) -> Any:
     """Return the class that others are compared with, the first of `classes` (K,) for None."""
     if reference is None:
         return listed(classes)[0]
-    code = codes_in(classes, column_of([reference]))[0]
+    is_name = isinstance(reference, Hashable)  # an array is none
+    code = codes_in(classes, column_of([reference]))[0] if is_name else -1
     if code < 0:
         raise ValueError(
             f"reference={validation.shown(reference)} must be one of the classes {listed(classes)}."

@@ -118,11 +118,18 @@ class JeffreysLikelihood:
         return P * (diagonal - 2 * product + mean) / 2
 
 
-def maximum(likelihood: JeffreysLikelihood) -> Place:
-    """Return the place of the maximum; RuntimeError if it is not found."""
-    width = likelihood.x.shape[1] * (likelihood.offset.shape[1] - 1)
-    start = likelihood.at(np.zeros(width))
-    return _climbed(likelihood, start, np.zeros(width), _DECREMENT)
+def maximum(likelihood: JeffreysLikelihood, intercept: bool) -> Place:
+    """Return the place of the maximum; RuntimeError if it is not found.
+
+    `intercept` says whether the last column is ones: intercepts then start by taking the mean
+    offsets off, far from which probabilities are 0 and 1, and tell of no way up.
+    """
+    offset, share = likelihood.offset, likelihood.weight / likelihood.weight.sum()
+    start = np.zeros((offset.shape[1] - 1, likelihood.x.shape[1]))
+    if intercept:
+        start[:, -1] = -share @ (offset[:, 1:] - offset[:, :1])
+    place = likelihood.at(start.ravel())
+    return _climbed(likelihood, place, np.zeros(start.size), _DECREMENT)
 
 
 def profile_bound(
@@ -177,6 +184,8 @@ def _climbed(
     pairs: list[tuple[NDArray, NDArray]] = []
     rest, least, n_since = _beside(fixed, place, place.score), np.inf, 0
     for _ in range(_MOST_ITERATIONS):
+        if place.value == -np.inf:  # no row tells of a way up
+            break
         distance = float(rest @ place.covariance @ rest)
         n_since = 0 if distance < least else n_since + 1
         least = min(distance, least)
@@ -193,7 +202,7 @@ def _climbed(
         return place
     raise RuntimeError(
         f"No maximum of the penalised likelihood was found in {_MOST_ITERATIONS} iterations; leave "
-        "out columns that are nearly collinear."
+        "out columns that are nearly collinear, and let offset be of the size of scores."
     )
 
 

@@ -480,7 +480,8 @@ def frame_of(
     """
     columns = {name: values, "std err": errors}
     if not result.is_penalised:
-        z = values / errors
+        with np.errstate(divide="ignore", invalid="ignore"):  # effects that are zero for sure
+            z = values / errors
         columns |= {"z": z, P_VALUE: two_sided_p(z)}
     if result.has_intervals:
         lower, upper = interval(result, values, errors, level)
