@@ -25,7 +25,7 @@ from softreg._estimators.base import (
 from softreg._estimators.optimum import optimum_at, posed
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
-from softreg.inference.hypotheses.tests import chi2_table
+from softreg.inference.hypotheses.coefficient_tests import chi2_table
 from softreg.inference.infer import infer
 from softreg.inference.result import Inference, check_unpenalised
 from softreg.inference.standard_errors.fit import check_converged, check_targets_and_weights
