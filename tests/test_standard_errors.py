@@ -475,6 +475,17 @@ def test_summary_says_what_it_shows(of_anes96):
     assert list(frame) == ["coef", "std err", "z", "P>|z|", "[0.025", "0.975]"]
 
 
+def test_likelihood_ratios_are_those_of_trusted_likelihoods(anes96, of_anes96):
+    """Where rows may depend on each other or the model may be wrong, there is no such p-value."""
+    X, y = anes96
+    assert "LR test" in str(of_anes96)
+    for design in ({"covariance": "sandwich"}, {"covariance": "cluster", "groups": np.arange(944)}):
+        result = infer(unpenalised(X, y), X, y, **design)
+        assert "LR test" not in str(result) and result.llr == pytest.approx(of_anes96.llr)
+        with pytest.raises(ValueError, match="no llr_pvalue with covariance='"):
+            _ = result.llr_pvalue
+
+
 def test_latex_comes_from_pandas(of_anes96):
     """It holds the coefficients, with four digits."""
     pytest.importorskip("jinja2")

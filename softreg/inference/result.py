@@ -171,7 +171,10 @@ class Inference:
 
     @property
     def llr_pvalue(self) -> float:
-        """The p-value of `llr`; ValueError under a penalty or of probability weights."""
+        """The p-value of `llr`; ValueError under a penalty, or where the likelihood is not trusted.
+
+        As the likelihood of probability weights, and with covariances other than "hessian".
+        """
         check_likelihood(self, "llr_pvalue")
         return float(chdtrc(self.df_model, self.llr)) if self.df_model > 0 else np.nan
 
@@ -253,6 +256,11 @@ class Inference:
         )
 
     @property
+    def has_likelihood(self) -> bool:
+        """Whether the likelihood is taken to be the true one of independent rows."""
+        return self.weights_are_counts and self.covariance_type == "hessian"
+
+    @property
     def has_intervals(self) -> bool:
         """Whether there are intervals: of penalised fits, only those of the posterior."""
         return not self.is_penalised or self.covariance_type == "hessian"
@@ -304,7 +312,7 @@ class Inference:
             "AIC": f"{self.aic:.6g}",
             "BIC": f"{self.bic:.6g}",
         }
-        if self.weights_are_counts and not self.is_penalised:
+        if self.has_likelihood and not self.is_penalised:
             header["LR test"] = f"{self.llr:.4g} ({self.df_model:g} df), p = {self.llr_pvalue:.3g}"
         return header
 
@@ -454,6 +462,12 @@ def check_likelihood(result: Inference, what: str) -> None:
         raise ValueError(
             f"There is no {what} of rows with probability weights, whose log likelihood is "
             "none of independent rows. Use the Wald tests of inference.wald."
+        )
+    if not result.has_likelihood:
+        raise ValueError(
+            f"There is no {what} with covariance={result.covariance_type!r}, which does not take "
+            "the likelihood to be the true one. Use the Wald tests of inference.wald, or "
+            'covariance="hessian".'
         )
 
 
