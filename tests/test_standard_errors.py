@@ -452,6 +452,17 @@ def test_relative_risk_ratios_are_exponentials(of_anes96):
     np.testing.assert_allclose(np.log(ratios["ratio"]), of_anes96.params.T.to_numpy().ravel())
 
 
+def test_ratios_beyond_numbers_are_infinite(anes96):
+    """A unit of a column may multiply odds by any number, e^1000 and more."""
+    X, y = anes96
+    X = X.assign(age=X["age"] * 1e-6)
+    result = infer(unpenalised(X, y), X, y)
+    ratios = result.relative_risk_ratios().xs("age", level="feature")
+    ends = result.conf_int().xs("age", level="feature")
+    assert (np.abs(ends) > 750).all(axis=None)  # e^750 is beyond doubles
+    np.testing.assert_array_equal(ratios[["lower", "upper"]], np.where(ends > 0, np.inf, 0))
+
+
 def test_without_an_intercept_there_is_no_row_for_it(anes96):
     """The features alone, as statsmodels has them without a constant."""
     X, y = anes96

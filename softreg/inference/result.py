@@ -139,7 +139,9 @@ class Inference:
         By this factor a unit of the feature multiplies P(class) / P(reference).
         """
         logs = np.column_stack([self._values, *interval(self, self._values, self._errors, level)])
-        return pd.DataFrame(np.exp(logs), index=self._axis(), columns=["ratio", "lower", "upper"])
+        with np.errstate(over="ignore"):  # what is beyond numbers is inf
+            ratios = np.exp(logs)
+        return pd.DataFrame(ratios, index=self._axis(), columns=["ratio", "lower", "upper"])
 
     def against(self, reference: Any) -> Inference:
         """Return the same with contrasts to another class, or to the mean of all: "sum-to-zero".
