@@ -11,8 +11,14 @@
 """
 
 from softreg.inference.firth import FirthFit, firth
+from softreg.inference.hypotheses.coefficient_tests import (
+    TestResult,
+    joint,
+    likelihood_ratio,
+    merge_test,
+    wald,
+)
 from softreg.inference.hypotheses.specification import independence, score_test
-from softreg.inference.hypotheses.tests import TestResult, joint, likelihood_ratio, merge_test, wald
 from softreg.inference.infer import infer
 from softreg.inference.influence import Influence, influence
 from softreg.inference.leave_one_out import LeaveOneOut, loo

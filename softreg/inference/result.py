@@ -121,7 +121,7 @@ class Inference:
     @property
     def covariance(self) -> pd.DataFrame:
         """The covariance of the coefficients, (class, feature) on both axes."""
-        axis = self._axis()
+        axis = self._axis
         return pd.DataFrame(self._covariance, index=axis, columns=axis)
 
     def conf_int(self, level: float = 0.95) -> pd.DataFrame:
@@ -131,7 +131,7 @@ class Inference:
         posterior; ValueError for other penalised fits, whose intervals would not cover.
         """
         ends = np.column_stack(interval(self, self._values, self._errors, level))
-        return pd.DataFrame(ends, index=self._axis(), columns=["lower", "upper"])
+        return pd.DataFrame(ends, index=self._axis, columns=["lower", "upper"])
 
     def relative_risk_ratios(self, level: float = 0.95) -> pd.DataFrame:
         """Return exp(coefficient), with intervals, for each (class, feature).
@@ -141,7 +141,7 @@ class Inference:
         logs = np.column_stack([self._values, *interval(self, self._values, self._errors, level)])
         with np.errstate(over="ignore"):  # what is beyond numbers is inf
             ratios = np.exp(logs)
-        return pd.DataFrame(ratios, index=self._axis(), columns=["ratio", "lower", "upper"])
+        return pd.DataFrame(ratios, index=self._axis, columns=["ratio", "lower", "upper"])
 
     def against(self, reference: Any) -> Inference:
         """Return the same with contrasts to another class, or to the mean of all: "sum-to-zero".
@@ -202,14 +202,14 @@ class Inference:
 
         Of penalised fits z and p are left out, and intervals unless they are those of a posterior.
         """
-        return frame_of(self, "coef", self._values, self._errors, self._axis(), level)
+        return frame_of(self, "coef", self._values, self._errors, self._axis, level)
 
     def summary(self, level: float = 0.95) -> Summary:
         """Return the table of coefficients, with the fit's statistics above it.
 
         It prints, is a table in a notebook, and has `to_frame()` and `to_latex()`.
         """
-        return Summary(self._title, self.to_frame(level), self._header(), self._notes)
+        return Summary(self._title, self.to_frame(level), self._header, self._notes)
 
     def __repr__(self) -> str:
         """Return the printed summary."""
@@ -243,19 +243,19 @@ class Inference:
         theta (K u,) are those of `estimate`, class after class.
         """
         K = len(self.classes)
-        to_reference = np.full((K, K), 1 / K)
+        base = np.full(K, 1 / K)
         if self.reference is not None:
-            to_reference = np.tile(np.arange(K) == class_number(self, self.reference), (K, 1))
-        by_class = (np.eye(K) - to_reference)[self.shown_numbers]
+            base = np.eye(K)[class_number(self, self.reference)]
+        by_class = np.eye(K)[self.shown_numbers] - base
         return sparse.csr_array(sparse.kron(by_class, sparse.eye(len(self.terms))))
 
     @property
     def shown_numbers(self) -> NDArray[np.intp]:
         """The places of the classes that have a column."""
         every = np.arange(len(self.classes))
-        return (
-            every if self.reference is None else every[every != class_number(self, self.reference)]
-        )
+        if self.reference is None:
+            return every
+        return np.delete(every, class_number(self, self.reference))
 
     @property
     def has_likelihood(self) -> bool:
@@ -280,6 +280,7 @@ class Inference:
     def _errors(self) -> NDArray[np.float64]:
         return np.sqrt(self._covariance.diagonal())
 
+    @property
     def _axis(self) -> pd.MultiIndex:
         return pd.MultiIndex.from_product(
             [self.shown_names, self.terms], names=["class", "feature"]
@@ -295,9 +296,9 @@ class Inference:
         model = "Softmax regression" if len(self.classes) > 2 else "Logistic regression"
         return f"{model}, {'penalised' if self.is_penalised else 'maximum likelihood'}"
 
+    @property
     def _header(self) -> dict[str, str]:
-        """Return what the summary says of the fit."""
-        to = "mean of all classes" if self.reference is None else str(self.reference)
+        """What the summary says of the fit."""
         errors = _MEANINGS[self.covariance_type][self.is_penalised]
         if self.n_resamples is not None:
             errors += f", {self.n_resamples} fits"
@@ -306,7 +307,7 @@ class Inference:
         header = {
             "Samples": f"{self.n_samples:g}",
             "Parameters": f"{self.n_params:.4g}" + " (effective)" * self.is_penalised,
-            "Reference": to,
+            "Reference": "mean of all classes" if self.reference is None else str(self.reference),
             "Standard errors": errors,
             "Log likelihood": f"{self.llf:.6g}",
             "Null log likelihood": f"{self.llnull:.6g}",
@@ -324,7 +325,7 @@ class Inference:
         is_open = np.isnan(self._errors)
         if not is_open.any():
             return penalty_notes(self)
-        names = dict.fromkeys(map(str, self._axis()[is_open].get_level_values("feature")))
+        names = dict.fromkeys(map(str, self._axis[is_open].get_level_values("feature")))
         return *penalty_notes(self), f"Not identified by the data: {', '.join(names)}."
 
 

@@ -91,12 +91,13 @@ def read_restrictions(
 
 
 def _are_texts(texts: Any) -> bool:
-    is_list = isinstance(texts, Iterable) and not hasattr(texts, "ndim")
-    found = [isinstance(text, str) for text in texts] if is_list else []
-    is_list_of_texts = any(found) and all(found)
-    if is_list_of_texts and not isinstance(texts, Mapping):
+    """Return whether restrictions are texts, not a matrix; ValueError if they are neither."""
+    if not isinstance(texts, Iterable) or hasattr(texts, "ndim"):
+        return False
+    found = [isinstance(text, str) for text in texts]
+    if found and all(found) and not isinstance(texts, Mapping):
         return True
-    if any(found) or (is_list and not found):
+    if any(found) or not found:
         raise ValueError(
             f"restrictions={validation.shown(texts)} must be a text, such as "
             '"a[x] = b[x]", a list of texts, or a matrix of numbers.'
@@ -164,6 +165,7 @@ class Reader:
         return [part for sides in equations for part in self._restrictions(sides, text)]
 
     def _zero(self) -> Side:
+        """Return a side to add to."""
         u = len(self.terms)
         return Side(np.zeros((len(self.result.classes), u)), np.zeros(u), 0.0)
 

@@ -25,7 +25,7 @@ from softreg._estimators.base import (
 from softreg._estimators.optimum import optimum_at, posed
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
-from softreg.inference.hypotheses.tests import chi2_table
+from softreg.inference.hypotheses.coefficient_tests import chi2_table
 from softreg.inference.infer import infer
 from softreg.inference.result import Inference, check_unpenalised
 from softreg.inference.standard_errors.fit import check_converged, check_targets_and_weights
@@ -101,15 +101,9 @@ def score_test(
         "score_test", "a fitted estimator of softreg", estimator, LinearClassifier
     )
     with threads_of(estimator) as threads:
-        fitted = posed(estimator, X, y, sample_weight, offset, threads)
-        if not np.all(fitted.penalty.free):
-            raise ValueError(
-                "score_test needs a fit without a penalty (C=np.inf): a shrunken one leaves "
-                "a gradient that others would seem to explain."
-            )
-        check_targets_and_weights(estimator, weights_are_counts=True)
-        check_converged(estimator, np.zeros(1, dtype=bool))
-        optimum_at(estimator, fitted)  # or a ValueError
+        # 1. The fit has to be the optimum without a penalty.
+        _check_maximum(estimator, posed(estimator, X, y, sample_weight, offset, threads))
+        # 2. All columns side by side.
         columns, names = _columns(extra)
         data, _ = read_features(estimator, X, reset=False)
         joined = _side_by_side(data, columns)
@@ -121,6 +115,7 @@ def score_test(
                 f"X and extra have {joined.shape[1]} columns, and {rows.totals.n} rows have "
                 "weight: test fewer columns at a time."
             )
+        # 3. The derivatives in them, those that are fitted and others of coefficient 0.
         ridge = Ridge.none(joined.shape[1])
         objective = Objective.in_working_coordinates(sample.encoding.link, rows, ridge).in_double()
         W = np.concatenate([estimator._dense_coef.T, np.zeros((n_extra, rows.n_scores))])
@@ -268,6 +263,18 @@ class Unexplained(NamedTuple):
         return _quadratic_form(self.gradient.ravel()[places], information)[:2]
 
 
+def _check_maximum(estimator: LinearClassifier, objective: Objective) -> None:
+    """Raise a ValueError unless a fit maximises the likelihood of the objective's rows."""
+    if not np.all(objective.penalty.free):
+        raise ValueError(
+            "score_test needs a fit without a penalty (C=np.inf): a shrunken one leaves "
+            "a gradient that others would seem to explain."
+        )
+    check_targets_and_weights(estimator, weights_are_counts=True)
+    check_converged(estimator, np.zeros(1, dtype=bool))
+    optimum_at(estimator, objective)
+
+
 def _derivatives(objective: Objective, T: NDArray) -> list[Derivatives]:
     """Return the gradient and information of each problem at T (width, K)."""
     (_, G), H = objective.value_and_gradient(T), objective.hessian(T)
@@ -365,7 +372,7 @@ def _columns(extra: Any) -> tuple[Any, list]:
 
 def _side_by_side(data: Any, columns: Any) -> Any:
     """Return the columns of X and further ones, (n, d + m), CSR if X is."""
-    if len(data.shape) and data.shape[0] != columns.shape[0]:
+    if data.shape[0] != columns.shape[0]:
         raise ValueError(f"extra has {columns.shape[0]} rows, and X {data.shape[0]}.")
     if sparse.issparse(data) or sparse.issparse(columns):
         return sparse.hstack([data, columns], "csr")

@@ -111,6 +111,7 @@ class Data(NamedTuple):
             yield RowBlock(x - self.centre, self.centre, offset, self.weight[rows])
 
     def _of_weight_one(self, name: str) -> Data:
+        """Return the rows with weights whose sum is one; ValueError if none has weight."""
         largest = self.weight.max()
         if not largest > 0:
             raise ValueError(f"{name} sums to 0; some row must have weight.")
@@ -224,6 +225,7 @@ def _subgroups(result: Inference, data: Data, by: Any) -> Iterator[tuple[tuple, 
 
 
 def _name_of(by: Any) -> Any:
+    """Return what the subgroups are called: a feature, the name of a Series, or "by"."""
     return by if isinstance(by, str) else getattr(by, "name", None) or "by"
 
 
