@@ -452,6 +452,17 @@ def test_relative_risk_ratios_are_exponentials(of_anes96):
     np.testing.assert_allclose(np.log(ratios["ratio"]), of_anes96.params.T.to_numpy().ravel())
 
 
+def test_ratios_beyond_numbers_are_infinite(anes96):
+    """A unit of a column may multiply odds by any number, e^1000 and more."""
+    X, y = anes96
+    X = X.assign(age=X["age"] * 1e-6)
+    result = infer(unpenalised(X, y), X, y)
+    ratios = result.relative_risk_ratios().xs("age", level="feature")
+    ends = result.conf_int().xs("age", level="feature")
+    assert (np.abs(ends) > 750).all(axis=None)  # e^750 is beyond doubles
+    np.testing.assert_array_equal(ratios[["lower", "upper"]], np.where(ends > 0, np.inf, 0))
+
+
 def test_without_an_intercept_there_is_no_row_for_it(anes96):
     """The features alone, as statsmodels has them without a constant."""
     X, y = anes96
@@ -473,6 +484,17 @@ def test_summary_says_what_it_shows(of_anes96):
     frame = table.to_frame()
     np.testing.assert_allclose(frame["coef"], of_anes96.to_frame()["coef"])
     assert list(frame) == ["coef", "std err", "z", "P>|z|", "[0.025", "0.975]"]
+
+
+def test_likelihood_ratios_are_those_of_trusted_likelihoods(anes96, of_anes96):
+    """Where rows may depend on each other or the model may be wrong, there is no such p-value."""
+    X, y = anes96
+    assert "LR test" in str(of_anes96)
+    for design in ({"covariance": "sandwich"}, {"covariance": "cluster", "groups": np.arange(944)}):
+        result = infer(unpenalised(X, y), X, y, **design)
+        assert "LR test" not in str(result) and result.llr == pytest.approx(of_anes96.llr)
+        with pytest.raises(ValueError, match="no llr_pvalue with covariance='"):
+            _ = result.llr_pvalue
 
 
 def test_latex_comes_from_pandas(of_anes96):

@@ -139,7 +139,9 @@ class Inference:
         By this factor a unit of the feature multiplies P(class) / P(reference).
         """
         logs = np.column_stack([self._values, *interval(self, self._values, self._errors, level)])
-        return pd.DataFrame(np.exp(logs), index=self._axis, columns=["ratio", "lower", "upper"])
+        with np.errstate(over="ignore"):  # what is beyond numbers is inf
+            ratios = np.exp(logs)
+        return pd.DataFrame(ratios, index=self._axis, columns=["ratio", "lower", "upper"])
 
     def against(self, reference: Any) -> Inference:
         """Return the same with contrasts to another class, or to the mean of all: "sum-to-zero".
@@ -171,7 +173,10 @@ class Inference:
 
     @property
     def llr_pvalue(self) -> float:
-        """The p-value of `llr`; ValueError under a penalty or of probability weights."""
+        """The p-value of `llr`; ValueError under a penalty, or where the likelihood is not trusted.
+
+        As the likelihood of probability weights, and with covariances other than "hessian".
+        """
         check_likelihood(self, "llr_pvalue")
         return float(chdtrc(self.df_model, self.llr)) if self.df_model > 0 else np.nan
 
@@ -253,6 +258,11 @@ class Inference:
         return np.delete(every, class_number(self, self.reference))
 
     @property
+    def has_likelihood(self) -> bool:
+        """Whether the likelihood is taken to be the true one of independent rows."""
+        return self.weights_are_counts and self.covariance_type == "hessian"
+
+    @property
     def has_intervals(self) -> bool:
         """Whether there are intervals: of penalised fits, only those of the posterior."""
         return not self.is_penalised or self.covariance_type == "hessian"
@@ -305,7 +315,7 @@ class Inference:
             "AIC": f"{self.aic:.6g}",
             "BIC": f"{self.bic:.6g}",
         }
-        if self.weights_are_counts and not self.is_penalised:
+        if self.has_likelihood and not self.is_penalised:
             header["LR test"] = f"{self.llr:.4g} ({self.df_model:g} df), p = {self.llr_pvalue:.3g}"
         return header
 
@@ -455,6 +465,12 @@ def check_likelihood(result: Inference, what: str) -> None:
         raise ValueError(
             f"There is no {what} of rows with probability weights, whose log likelihood is "
             "none of independent rows. Use the Wald tests of inference.wald."
+        )
+    if not result.has_likelihood:
+        raise ValueError(
+            f"There is no {what} with covariance={result.covariance_type!r}, which does not take "
+            "the likelihood to be the true one. Use the Wald tests of inference.wald, or "
+            'covariance="hessian".'
         )
 
 

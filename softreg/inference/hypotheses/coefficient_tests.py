@@ -111,7 +111,7 @@ def wald(result: Any, restrictions: Any, values: ArrayLike | None = None) -> Tes
     R, estimate = given.R @ checked.contrasts, checked.estimate
     lost = ~estimate.identified(R)
     if lost.any():
-        named = ", ".join(repr(name) for name in np.array(given.names)[lost])
+        named = ", ".join(repr(given.names[i]) for i in np.flatnonzero(lost))
         raise ValueError(
             f"The data do not identify what these restrictions concern: {named}. Leave collinear "
             "columns out of X."
