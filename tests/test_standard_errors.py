@@ -678,3 +678,17 @@ def test_cross_validated_fits_are_penalised_ones(anes96):
     model = SoftmaxRegressionCV(Cs=[0.1, 1.0]).fit(X, y)
     expected = infer(SoftmaxRegression(C=float(model.C_)).fit(X, y), X, y)
     np.testing.assert_allclose(infer(model, X, y).bse, expected.bse, rtol=1e-5)
+
+
+def test_summaries_say_what_is_no_likelihood_and_what_is_few(anes96):
+    """Probability weights have a pseudo-likelihood and no AIC; few clusters have a warning."""
+    X, y = anes96
+    X, y = X[["age"]], (y > 3).astype(int)
+    model = unpenalised(X, y)
+    text = str(infer(model, X, y, weights="probability"))
+    assert "Log pseudo-likelihood" in text and "AIC" not in text and "LR test" not in text
+    few, many = (
+        str(infer(model, X, y, covariance="cluster", groups=np.arange(len(y)) % count))
+        for count in (29, 30)
+    )
+    assert "Few clusters" in few and "Few clusters" not in many

@@ -22,9 +22,10 @@ from softreg.inference.hypotheses.specification import independence, score_test
 from softreg.inference.infer import infer
 from softreg.inference.influence import Influence, influence
 from softreg.inference.leave_one_out import LeaveOneOut, loo
+from softreg.inference.multi_label import MultiLabelInference
 from softreg.inference.probabilities.margins import Margins, margins
 from softreg.inference.probabilities.predictions import average_probabilities, predict_interval
-from softreg.inference.result import Inference, MultiLabelInference
+from softreg.inference.result import Inference
 from softreg.inference.separation import Separation, separation
 
 __all__ = [

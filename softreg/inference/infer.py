@@ -12,7 +12,8 @@ from softreg._encoding.class_values import listed
 from softreg._estimators.base import LinearClassifier, feature_attributes, threads_of
 from softreg._estimators.optimum import posed, posed_on_chunks
 from softreg._model.objective import Objective
-from softreg.inference.result import Inference, MultiLabelInference
+from softreg.inference.multi_label import MultiLabelInference
+from softreg.inference.result import Inference
 from softreg.inference.standard_errors.covariances import COVARIANCES, Design
 from softreg.inference.standard_errors.estimate import Estimate
 from softreg.inference.standard_errors.fit import Fit, check_targets_and_weights

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -22,6 +21,9 @@ from softreg.inference.summary import P_VALUE, Summary
 
 INTERCEPT, SUM_TO_ZERO = "intercept", "sum-to-zero"
 _MOST_NEAREST = 3
+# With fewer clusters the normal distribution is too narrow (Cameron and Miller 2015, "A
+# practitioner's guide to cluster-robust inference", Journal of Human Resources 50, 317-372).
+_FEW_CLUSTERS = 30
 # What the standard errors are, by the kind of covariance, without and with a penalty.
 _MEANINGS = {
     "hessian": ("inverse information", "posterior under the penalty as a Gaussian prior"),
@@ -304,17 +306,21 @@ class Inference:
             errors += f", {self.n_resamples} fits"
         if self.n_groups is not None:
             errors += f", {self.n_groups} clusters"
+        kind = "likelihood" if self.weights_are_counts else "pseudo-likelihood"
         header = {
             "Samples": f"{self.n_samples:g}",
             "Parameters": f"{self.n_params:.4g}" + " (effective)" * self.is_penalised,
             "Reference": "mean of all classes" if self.reference is None else str(self.reference),
             "Standard errors": errors,
-            "Log likelihood": f"{self.llf:.6g}",
-            "Null log likelihood": f"{self.llnull:.6g}",
-            "McFadden's R squared": f"{self.prsquared:.4f}",
-            "AIC": f"{self.aic:.6g}",
-            "BIC": f"{self.bic:.6g}",
+            f"Log {kind}": f"{self.llf:.6g}",
+            f"Null log {kind}": f"{self.llnull:.6g}",
         }
+        if self.weights_are_counts:
+            header |= {
+                "McFadden's R squared": f"{self.prsquared:.4f}",
+                "AIC": f"{self.aic:.6g}",
+                "BIC": f"{self.bic:.6g}",
+            }
         if self.has_likelihood and not self.is_penalised:
             header["LR test"] = f"{self.llr:.4g} ({self.df_model:g} df), p = {self.llr_pvalue:.3g}"
         return header
@@ -322,84 +328,13 @@ class Inference:
     @property
     def _notes(self) -> tuple[str, ...]:
         """What the summary says below the table."""
-        is_open = np.isnan(self._errors)
-        if not is_open.any():
-            return penalty_notes(self)
-        names = dict.fromkeys(map(str, self._axis[is_open].get_level_values("feature")))
-        return *penalty_notes(self), f"Not identified by the data: {', '.join(names)}."
-
-
-class MultiLabelInference(Mapping):
-    """The inference of each label of a multi-label model, by the label.
-
-    Frames have a column for each label. Labels are independent fits: ``result[label]`` is the
-    `Inference` of one, for tests, margins and its own table.
-
-    Parameters
-    ----------
-    by_label : dict from label to Inference
-    """
-
-    def __init__(self, by_label: dict[Any, Inference]) -> None:
-        self._by_label = by_label
-
-    def __getitem__(self, label: Any) -> Inference:
-        """Return the inference of a label."""
-        return self._by_label[label]
-
-    def __iter__(self) -> Iterator:
-        """Iterate over the labels."""
-        return iter(self._by_label)
-
-    def __len__(self) -> int:
-        """Return the number of labels."""
-        return len(self._by_label)
-
-    @property
-    def params(self) -> pd.DataFrame:
-        """The coefficients, a column for each label."""
-        return self._joined([one.params for one in self.values()])
-
-    @property
-    def bse(self) -> pd.DataFrame:
-        """Standard errors of the coefficients, likewise."""
-        return self._joined([one.bse for one in self.values()])
-
-    @property
-    def z(self) -> pd.DataFrame:
-        """Coefficients over their standard errors; ValueError under a penalty."""
-        return self._joined([one.z for one in self.values()])
-
-    @property
-    def p(self) -> pd.DataFrame:
-        """Two-sided p-values of coefficients being zero; ValueError under a penalty."""
-        return self._joined([one.p for one in self.values()])
-
-    def to_frame(self, level: float = 0.95) -> pd.DataFrame:
-        """Return a row for each (label, feature): coefficient, error, z and p, interval."""
-        return pd.concat([one.to_frame(level) for one in self.values()])
-
-    def __repr__(self) -> str:
-        """Return the printed summary of each label."""
-        return "\n\n".join(str(one) for one in self.values())
-
-    def _repr_html_(self) -> str:
-        return "".join(one._repr_html_() for one in self.values())
-
-    @staticmethod
-    def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
-        return pd.concat(frames, axis=1)
-
-
-def one_result(caller: str, result: Any) -> Inference:
-    """Return the result of `infer`; TypeError for anything else, as that of several labels."""
-    if isinstance(result, MultiLabelInference):
-        raise TypeError(f"{caller} needs the result of one label: pass result[label].")
-    if not isinstance(result, Inference):
-        raise TypeError(
-            f"{caller} needs what softreg.inference.infer returns, got {type(result).__name__}."
-        )
-    return result
+        notes, is_open = [*penalty_notes(self)], np.isnan(self._errors)
+        if is_open.any():
+            names = dict.fromkeys(map(str, self._axis[is_open].get_level_values("feature")))
+            notes.append(f"Not identified by the data: {', '.join(names)}.")
+        if self.n_groups is not None and self.n_groups < _FEW_CLUSTERS:
+            notes.append("Few clusters: errors and p-values are likely to be too small.")
+        return tuple(notes)
 
 
 def class_number(result: Inference, name: Any, argument: str = "reference") -> int:

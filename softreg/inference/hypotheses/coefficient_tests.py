@@ -16,13 +16,8 @@ from scipy.special import chdtrc
 from softreg._encoding import validation
 from softreg._encoding.class_values import listed
 from softreg.inference.hypotheses.restrictions import Hypothesis, read_restrictions
-from softreg.inference.result import (
-    Inference,
-    check_unpenalised,
-    class_number,
-    feature_numbers,
-    one_result,
-)
+from softreg.inference.multi_label import one_result
+from softreg.inference.result import Inference, check_unpenalised, class_number, feature_numbers
 from softreg.inference.standard_errors.estimate import Estimate
 
 # Adjustments for several tests at a time.

@@ -14,6 +14,7 @@ from scipy import sparse
 
 from softreg._encoding import validation
 from softreg._encoding.class_values import listed
+from softreg.inference.multi_label import one_result
 from softreg.inference.probabilities.effects import Effect
 from softreg.inference.probabilities.scenarios import Data, Scenarios
 from softreg.inference.result import (
@@ -22,7 +23,6 @@ from softreg.inference.result import (
     feature_numbers,
     frame_of,
     interval,
-    one_result,
     penalty_notes,
     two_sided_p,
 )

@@ -12,9 +12,10 @@ from scipy.special import expit
 
 from softreg._encoding.class_values import listed
 from softreg._model.kernels import softmax_inplace
+from softreg.inference.multi_label import one_result
 from softreg.inference.probabilities.effects import average_probability
 from softreg.inference.probabilities.scenarios import Data, RowBlock, Scenarios
-from softreg.inference.result import Inference, interval, one_result
+from softreg.inference.result import Inference, interval
 from softreg.inference.standard_errors.estimate import Estimate
 
 
