@@ -15,7 +15,7 @@ from scipy.stats import chi2, norm
 from softreg import SoftmaxRegression
 from softreg._encoding import validation
 from softreg._encoding.class_values import codes_in, column_of, has_columns, listed
-from softreg._estimators.base import prediction_attributes, read_sample
+from softreg._estimators.base import in_one_thread, prediction_attributes, read_sample
 from softreg.inference.jeffreys import JeffreysLikelihood, Place, maximum, profile_bound
 
 # Columns whose share that others do not explain is below this are collinear.
@@ -92,6 +92,7 @@ class FirthFit:
         """Return the scores, as `SoftmaxRegression.decision_function`."""
         return self.estimator.decision_function(X, offset)
 
+    @in_one_thread
     def conf_int(self, level: float = 0.95, method: str = "profile") -> Any:
         r"""Return confidence intervals of `params`.
 
@@ -169,6 +170,7 @@ class FirthFit:
         return pd.DataFrame(table, rows.rename(None), others.rename(None))
 
 
+@in_one_thread
 def firth(
     X: ArrayLike,
     y: ArrayLike,

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from softreg._encoding.class_values import listed
+from softreg._estimators.base import in_one_thread
 from softreg._model.kernels import softmax_inplace
 from softreg.inference.multi_label import one_result
 from softreg.inference.probabilities.effects import average_probability
@@ -19,6 +20,7 @@ from softreg.inference.result import Inference, interval
 from softreg.inference.standard_errors.estimate import Estimate
 
 
+@in_one_thread
 def predict_interval(
     result: Any, X: Any, level: float = 0.95, offset: ArrayLike | None = None
 ) -> pd.DataFrame:
@@ -76,6 +78,7 @@ def predict_interval(
     return _intervals(checked, logits, errors, level, index)
 
 
+@in_one_thread
 def average_probabilities(
     result: Any,
     X: Any,
