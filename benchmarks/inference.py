@@ -47,6 +47,7 @@ def load(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def simulated(n: int, d: int, K: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return X (n, d) and y (n,) of a softmax model."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n, d))
     Z = X @ rng.standard_normal((d, K)) / np.sqrt(d) + rng.gumbel(size=(n, K))
@@ -54,7 +55,10 @@ def simulated(n: int, d: int, K: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def by_softreg(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Fit, print and return the errors of coefficients (d + 1, K - 1) and margins (d, K)."""
+    """Return the errors of coefficients (d + 1, K - 1) and of margins (d, K), and log likelihood.
+
+    After a fit and two printed tables.
+    """
     from softreg import SoftmaxRegression, inference
 
     result = inference.infer(SoftmaxRegression(C=np.inf).fit(X, y), X, y)
@@ -99,17 +103,9 @@ def study(name: str, cap: float) -> list[object]:
     shape = "x".join(map(str, (*X.shape, int(y.max()) + 1)))
     (*errors, llf), _, memory = outcomes["softreg"]
     if outcomes["statsmodels"] is None:
-        own = seconds_in_turns(X, y, ["softreg"])["softreg"]
-        ratio = f"> {cap / own:.0f}"
-        return [
-            f"{name} {shape}",
-            f"{own:.3g}",
-            f"> {cap:.0f}",
-            ratio,
-            f"{memory / 1e6:.0f}",
-            "-",
-            "-",
-        ]
+        ours = seconds_in_turns(X, y, ["softreg"])["softreg"]
+        times = f"{ours:.3g}", f"> {cap:.0f}", f"> {cap / ours:.0f}"
+        return [f"{name} {shape}", *times, f"{memory / 1e6:.0f}", "-", "-"]
     (*theirs, their_llf), once, their_memory = outcomes["statsmodels"]
     both = once < TAKING_TURNS
     seconds = seconds_in_turns(X, y, list(LIBRARIES) if both else ["softreg"])

@@ -16,6 +16,12 @@ extensions = [
 exclude_patterns = ["_templates"]
 templates_path = ["_templates"]
 
+# Functions and classes whose names differ in case alone have pages that differ in more.
+autosummary_filename_map = {
+    f"softreg.inference.{name}": f"softreg.inference.{name}_class"
+    for name in ("Influence", "Margins", "Separation")
+}
+
 default_role = "obj"  # `fit` in a docstring is a link where that name has a page, else code
 autodoc_typehints = "none"  # the docstrings say the types, with shapes
 toc_object_entries = False  # the sidebar lists pages, not methods

@@ -105,6 +105,21 @@ def test_values_are_those_of_dense_formulas(K, C, terms):
 
 
 @pytest.mark.parametrize("K", [2, 3])
+def test_columns_that_are_all_but_equal_keep_their_digits(K):
+    """Rows are as far out in columns a and a + e b as in a and b."""
+    X, y = overlapping(K=K)
+    twin, e = X.copy(), 2.0**-22
+    twin[:, 1] = X[:, 0] + e * X[:, 1]
+    X[:, 1] = (twin[:, 1] - X[:, 0]) / e  # exact
+    (expected, of_b), (found, of_twin) = (
+        in_order(influence(SoftmaxRegression(**EXACT).fit(Z, y), Z, y)) for Z in (X, twin)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-7)
+    u = X.shape[1] + 1  # the coefficient of b, over e, is that of the twin
+    np.testing.assert_allclose(of_twin[:, 1::u], of_b[:, 1::u], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("K", [2, 3])
 def test_shares_of_classes_have_the_values_of_dense_formulas(K):
     """Deviances are those of shares from probabilities, twice Kullback and Leibler's divergence."""
     X, Y = overlapping(n=60, K=K)[0], np.random.default_rng(1).dirichlet(np.ones(K), 60)

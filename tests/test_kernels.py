@@ -19,6 +19,7 @@ from softreg._model.block_kernels import (
     GradientProducts,
     GramProduct,
     GroupGradients,
+    GroupRows,
     InterceptHessian,
     LargestLeverage,
     LargestMove,
@@ -66,6 +67,7 @@ def kernels_of(objective, T, D):
         LargestMove(V),
         GradientProducts(link, U, 2),
         GroupGradients(link, U, np.arange(rows.n) % 3, 3),
+        GroupRows(np.arange(rows.n) % 3, 3),
     ]
     functions = [gram_sum, problem_gram_sum]
     by_name = {type(kernel).__name__: kernel for kernel in kernels}
@@ -101,6 +103,23 @@ def test_another_process_adds_up_the_same_sums(source_threads, elsewhere, target
             pairs = (found, expected) if isinstance(found, tuple) else ([found], [expected])
             for one, other in zip(*pairs, strict=True):
                 np.testing.assert_array_equal(one, other, err_msg=name)
+
+
+@pytest.mark.parametrize(("targets", "source"), CASES)
+def test_curvature_along_a_direction_does_not_depend_on_the_basis(source_threads, targets, source):
+    """With T = basis V the Hessian in V has the curvature of T's along the same direction."""
+    objective = make(source_threads, targets, source, weighted=True, offset=True).objective
+    random, (width, K) = np.random.default_rng(0), objective.shape
+    T, D = (objective.centred(random.normal(size=(width, K))) for _ in range(2))
+    basis = random.normal(size=(width, width))
+
+    def curvature(H, direction):
+        by_problem = direction.T.reshape(len(H), -1)
+        return np.einsum("bp,bpq,bq->b", by_problem, H, by_problem)
+
+    expected = curvature(objective.hessian(T), D)
+    found = curvature(objective.hessian(T, basis), np.linalg.solve(basis, D))
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_every_kernel_of_the_module_is_sent(one_thread):

@@ -344,28 +344,39 @@ def masked(labels):
     return rows_of(labels, y).where(~np.isin(np.arange(120), GONE))
 
 
-MISSING = {
-    "None": lacking(["a", "b", "c"], None),
-    "NaN": lacking(["a", "b", "c"], np.nan),
-    "NA": lacking(["a", "b", "c"], pd.NA),
-    "NaT": lacking(DATES, pd.NaT),
-    "None among integers": lacking([1, 2, 3], None),
-    "NaN among Decimals": lacking([decimal.Decimal(n) for n in range(3)], decimal.Decimal("nan")),
-    "None among tuples": lacking([(1, 2), (2, 1), (3, 3)], None),
-    "list with None": list(lacking(["a", "b", "c"], None)),
-    "list with NaN": list(lacking(["a", "b", "c"], np.nan)),
-    "numbers": np.where(np.isin(np.arange(120), GONE), np.nan, y),
-    "dates": np.where(
-        np.isin(np.arange(120), GONE), np.datetime64("NaT"), np.array(DATES, "M8")[y]
-    ),
-    "frame": pd.DataFrame({"label": lacking(["a", "b", "c"], None)}),
-} | {
-    f"Series, {name}": masked(ORDERED[name])
-    for name in (
-        *("Int64", "Float64", "string", "time zone", "Period", "Interval", "Arrow's integers"),
-        *("categories of texts", "categories of integers", "categories of dates", "Arrow's texts"),
-    )
-}
+MISSING = (
+    {
+        "None": lacking(["a", "b", "c"], None),
+        "NaN": lacking(["a", "b", "c"], np.nan),
+        "NA": lacking(["a", "b", "c"], pd.NA),
+        "NaT": lacking(DATES, pd.NaT),
+        "None among integers": lacking([1, 2, 3], None),
+        "NaN among Decimals": lacking(
+            [decimal.Decimal(n) for n in range(3)], decimal.Decimal("nan")
+        ),
+        "None among tuples": lacking([(1, 2), (2, 1), (3, 3)], None),
+        "list with None": list(lacking(["a", "b", "c"], None)),
+        "list with NaN": list(lacking(["a", "b", "c"], np.nan)),
+        "numbers": np.where(np.isin(np.arange(120), GONE), np.nan, y),
+        "dates": np.where(
+            np.isin(np.arange(120), GONE), np.datetime64("NaT"), np.array(DATES, "M8")[y]
+        ),
+        "frame": pd.DataFrame({"label": lacking(["a", "b", "c"], None)}),
+    }
+    | {
+        f"Series, {name}": masked(ORDERED[name])
+        for name in (
+            *("Int64", "Float64", "string", "time zone", "Period", "Interval", "Arrow's integers"),
+            *(
+                "categories of texts",
+                "categories of integers",
+                "categories of dates",
+                "Arrow's texts",
+            ),
+        )
+    }
+    | {f"array, {name}": masked(ORDERED[name]).array for name in ("Int64", "Float64", "string")}
+)
 LACKS_THREE = r"lacks 3 of 120 labels.*row 3.*pandas\.notna"
 FITS = {
     "fit": lambda column: SoftmaxRegression().fit(X, column),

@@ -82,7 +82,7 @@ def delta_errors(function, result, h=1e-5):
 
 @pytest.fixture(scope="module")
 def election():
-    """R3: the American National Election Study of 1996, unpenalised."""
+    """The American National Election Study of 1996, unpenalised."""
     data = anes96.load_pandas().data
     X = data.assign(logpopul=np.log(data["popul"] + 0.1))
     X, y = X[["logpopul", "selfLR", "age", "educ", "income"]], data["PID"].astype(int)
@@ -91,7 +91,7 @@ def election():
 
 @pytest.fixture(scope="module")
 def school():
-    """R4: High School and Beyond, prog ~ ses + write, unpenalised."""
+    """High School and Beyond, prog ~ ses + write, unpenalised."""
     data = pd.read_csv(Path(__file__).parents[1] / "examples" / "data" / "hsbdemo.csv")
     X = pd.DataFrame({s: (data["ses"] == s).astype(float) for s in ("middle", "high")})
     X, y = X.assign(write=data["write"].astype(float)), data["prog"]
@@ -468,6 +468,36 @@ def test_average_probabilities_have_intervals_of_their_logits(school):
     np.testing.assert_allclose(whole["probability"].iloc[0], [105 / 200, 45 / 200, 50 / 200])
 
 
+@pytest.mark.parametrize("K", [2, 3])
+@pytest.mark.parametrize("far", [-300, -120, 120, 300])
+def test_the_average_of_one_row_is_its_prediction(K, far):
+    """However near 0 or 1 probabilities are."""
+    result, X, _ = simulated(K, offset=False)
+    row = X.iloc[:1].assign(age=float(far))
+    expected = predict_interval(result, row)
+    found = average_probabilities(result, X.iloc[:1], at={"age": far})
+    assert ((expected["probability"] > 1 - 1e-9) | (expected["probability"] < 1e-9)).any(axis=None)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_effects_that_cannot_vary_have_no_tests():
+    """Elasticities where a column is 0, and effects where probabilities are 0 and 1: NaN."""
+    result, X, _ = simulated(3)
+    at_zero = margins(result, X.assign(age=0.0), kind="eyex", dummies=None).to_frame()
+    at_zero = at_zero.xs("age", level="feature")
+    assert (at_zero[["effect", "std err"]] == 0).all(axis=None) and at_zero["z"].isna().all()
+    far = margins(result, X, at={"age": 1e6})
+    assert far.to_frame()["P>|z|"].isna().all() and "NaN" in str(far)
+
+
+def test_weights_of_any_size_average_alike():
+    """Only their ratios count, also where their sum overflows."""
+    result, X, _ = simulated(3)
+    expected = margins(result, X).effects
+    found = margins(result, X, sample_weight=np.full(len(X), 1e308)).effects
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
 # ---- Bad input -----------------------------------------------------------------------------------
 
 
@@ -478,12 +508,18 @@ def test_average_probabilities_have_intervals_of_their_logits(school):
         ({"at": {"agee": 3}}, "at names 'agee'.*nearest names are 'age'"),
         ({"at": {"age": np.inf}}, r"at\['age'\] must be finite"),
         ({"kind": "dy"}, "kind='dy' must be one of"),
+        ({"kind": ["dydx"]}, r"kind=\['dydx'\] must be one of"),
+        ({"by": 3}, "by=3 must be a feature"),
+        ({"dummies": {"male": "male"}}, "dummies holds 'male', which must be a list"),
+        ({"dummies": {"a": ["male"], "b": ["male"]}}, "dummies names 'male' in two places"),
+        ({"dummies": {"a": ["male", "north"]}}, "exclude each other, and some rows"),
         ({"dummies": ["age"]}, "dummies names 'age', which holds more than 0 and 1"),
         ({"dummies": ["sex"]}, "dummies names 'sex'"),
         ({"dummies": "all"}, "dummies='all' must be"),
         ({"by": "sex"}, "by names 'sex'"),
         ({"by": [1, 2]}, "by must have shape"),
         ({"by": [None] + [1] * 399}, "by is missing in row 0"),
+        ({"by": pd.array([1, None] * 200, dtype="Int64")}, "by is missing in row 1"),
         ({"sample_weight": np.zeros(400)}, "some row must have weight"),
         ({"offset": np.zeros(400)}, "offset must have shape"),
     ],
@@ -507,6 +543,8 @@ def test_other_columns_are_refused_by_name():
             function(X, X)
     array = X.to_numpy()
     unnamed = infer(SoftmaxRegression(**FREE).fit(array, y_of_two(X)), array, y_of_two(X))
+    with pytest.raises(ValueError, match="same order"):
+        margins(unnamed, X.set_axis(["x1", "x0", "x2", "x3"], axis=1))
     renamed = X.rename(columns={"male": "sex"})  # a fit to an array knows no names
     assert margins(unnamed, renamed).effects.index.tolist() == ["x0", "x1", "x2", "x3"]
 

@@ -7,6 +7,7 @@ import statsmodels.api as sm
 from scipy import sparse
 from scipy.linalg import block_diag
 from sklearn.datasets import load_iris, load_wine, make_classification
+from sklearn.exceptions import NotFittedError
 
 from softreg import SigmoidRegression, SoftmaxRegression, SoftmaxRegressionCV
 from softreg.inference import infer
@@ -286,7 +287,7 @@ def test_a_class_without_rows_is_not_identified():
     X = X[:, :2]  # not separated
     model = SoftmaxRegression(classes=[0, 1, 2], C=np.inf).fit(X, y)
     result, expected = infer(model, X, y), infer(unpenalised(X, y), X, y)
-    assert result.params[0].isna().all() if 0 in result.params else result.reference == 0
+    assert result.reference == 0 and result.params.isna().all(axis=None)
     np.testing.assert_allclose(result.against(1).bse[2], expected.bse[2], rtol=1e-5)
     assert result.n_params == pytest.approx(expected.n_params)
 
@@ -321,6 +322,59 @@ def test_units_of_columns_do_not_matter(anes96):
     np.testing.assert_allclose(others.drop("intercept"), z.drop("intercept"), rtol=1e-5)
 
 
+@pytest.mark.parametrize("covariance", ["hessian", "sandwich", "cluster"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_columns_that_are_all_but_equal_keep_their_errors(n_classes, covariance):
+    """Columns a and a + e b have the errors that those of a and b imply: b / e, and a less that."""
+    random, e = np.random.default_rng(2), 2.0**-22
+    a, b = random.normal(size=(2, 300))
+    twin = a + e * b
+    b = (twin - a) / e  # exact
+    y = (np.outer(a - b, np.arange(n_classes)) + random.gumbel(size=(300, n_classes))).argmax(
+        axis=1
+    )
+    design = {"groups": np.arange(300) // 4} if covariance == "cluster" else {}
+
+    def inferred(*columns):
+        X = np.column_stack(columns)
+        return infer(unpenalised(X, y), X, y, covariance=covariance, **design)
+
+    expected, found = inferred(a, b), inferred(a, twin)
+    for k in range(1, n_classes):
+        V = expected.covariance.loc[k, k].to_numpy()[:2, :2]
+        to_twins = np.array([[1, -1 / e], [0, 1 / e]])
+        errors = np.sqrt(np.diag(to_twins @ V @ to_twins.T))
+        np.testing.assert_allclose(found.bse[k].iloc[:2], errors, rtol=1e-8)
+
+
+@pytest.mark.parametrize("covariance", ["sandwich", "cluster"])
+def test_the_unit_of_probability_weights_does_not_matter(anes96, covariance):
+    """A sandwich is that of weights of any unit, however early the fit ended."""
+    X, y = anes96
+    design = {"covariance": covariance, "weights": "probability"}
+    if covariance == "cluster":
+        design["groups"] = np.arange(len(y)) // 3
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
+    expected = None
+    for unit in (1.0, 1e-12):
+        model = SoftmaxRegression(C=np.inf, tol=1e-4).fit(X, y, sample_weight=unit * weight)
+        result = infer(model, X, y, sample_weight=unit * weight, **design)
+        expected = expected or result
+        np.testing.assert_allclose(result.z, expected.z, rtol=1e-8)
+
+
+@pytest.mark.parametrize("unit", [1e-150, 1e150])
+def test_units_of_any_size_have_errors_or_are_refused(anes96, unit):
+    """z is that of other units, as far as variances are numbers."""
+    X, y = anes96
+    z = infer(unpenalised(X, y), X, y).z
+    other = X.assign(age=X["age"] * unit)
+    np.testing.assert_allclose(infer(unpenalised(other, y), other, y).z, z, rtol=1e-8)
+    other = X.assign(age=X["age"] * unit * unit)
+    with pytest.raises(ValueError, match=r"coefficients of \['age'\] are beyond the range"):
+        infer(unpenalised(other, y), other, y)
+
+
 def test_scores_of_eight_hundred_are_no_nan():
     """Far rows that are predicted surely leave errors finite."""
     random = np.random.default_rng(0)
@@ -346,6 +400,20 @@ def test_labels_have_the_errors_of_their_own_models(anes96):
         np.testing.assert_allclose(result[label].p[label], expected.p[1], rtol=1e-5)
         assert result[label].llf == pytest.approx(expected.llf)
         assert result[label].aic == pytest.approx(expected.aic)
+
+
+def test_labels_have_the_clusters_of_their_own_rows(anes96):
+    """Rows with an unknown answer count among no label's clusters or rows."""
+    X, y = anes96
+    groups, Y = np.arange(len(y)) // 4, np.column_stack([y > 3, y > 1]).astype(float)
+    Y[:400, 1] = np.nan
+    design = {"covariance": "cluster", "weights": "probability"}
+    result = infer(SigmoidRegression(C=np.inf).fit(X, Y), X, Y, groups=groups, **design)
+    one = X.iloc[400:], Y[400:, 1].astype(int)
+    expected = infer(unpenalised(*one), *one, groups=groups[400:], **design)
+    np.testing.assert_allclose(result.bse[1], expected.bse[1], rtol=1e-6)
+    assert (result[1].n_groups, result[1].n_samples) == (136, 544)
+    assert (result[0].n_groups, result[0].n_samples) == (236, 944)
     assert result.to_frame().shape == (12, 6)
 
 
@@ -363,11 +431,36 @@ def test_soft_targets_have_the_errors_of_counts():
     np.testing.assert_allclose(result.bse, expected.bse, rtol=1e-6)
 
 
+@pytest.mark.parametrize("unit", ["D", "ns"])
+def test_dates_are_found_by_value_and_as_they_are_shown(anes96, unit):
+    """Classes that are dates are named as texts, the same in all frames."""
+    X, y = anes96
+    days = np.array(["2020-01-01", "2021-06-01", "2022-01-01"], dtype=f"datetime64[{unit}]")
+    days_of_rows = days[np.minimum(y, 2).astype(int)]
+    result = infer(unpenalised(X, days_of_rows), X, days_of_rows)
+    codes = infer(unpenalised(X, np.minimum(y, 2)), X, np.minimum(y, 2)).against(1)
+    shown = result.params.columns.tolist()
+    assert [pd.Timestamp(name) for name in shown] == [pd.Timestamp(day) for day in days[1:]]
+    for name in (days[1], pd.Timestamp(days[1]), shown[0]):
+        np.testing.assert_allclose(result.against(name).params, codes.params, rtol=1e-8)
+
+
 def test_relative_risk_ratios_are_exponentials(of_anes96):
     """exp of coefficients and of the ends of their intervals."""
     ratios = of_anes96.relative_risk_ratios(0.9)
     np.testing.assert_allclose(np.log(ratios[["lower", "upper"]]), of_anes96.conf_int(0.9))
     np.testing.assert_allclose(np.log(ratios["ratio"]), of_anes96.params.T.to_numpy().ravel())
+
+
+def test_ratios_beyond_numbers_are_infinite(anes96):
+    """A unit of a column may multiply odds by any number, e^1000 and more."""
+    X, y = anes96
+    X = X.assign(age=X["age"] * 1e-6)
+    result = infer(unpenalised(X, y), X, y)
+    ratios = result.relative_risk_ratios().xs("age", level="feature")
+    ends = result.conf_int().xs("age", level="feature")
+    assert (np.abs(ends) > 750).all(axis=None)  # e^750 is beyond doubles
+    np.testing.assert_array_equal(ratios[["lower", "upper"]], np.where(ends > 0, np.inf, 0))
 
 
 def test_without_an_intercept_there_is_no_row_for_it(anes96):
@@ -393,8 +486,19 @@ def test_summary_says_what_it_shows(of_anes96):
     assert list(frame) == ["coef", "std err", "z", "P>|z|", "[0.025", "0.975]"]
 
 
+def test_likelihood_ratios_are_those_of_trusted_likelihoods(anes96, of_anes96):
+    """Where rows may depend on each other or the model may be wrong, there is no such p-value."""
+    X, y = anes96
+    assert "LR test" in str(of_anes96)
+    for design in ({"covariance": "sandwich"}, {"covariance": "cluster", "groups": np.arange(944)}):
+        result = infer(unpenalised(X, y), X, y, **design)
+        assert "LR test" not in str(result) and result.llr == pytest.approx(of_anes96.llr)
+        with pytest.raises(ValueError, match="no llr_pvalue with covariance='"):
+            _ = result.llr_pvalue
+
+
 def test_latex_comes_from_pandas(of_anes96):
-    """A tabular with the coefficients."""
+    """It holds the coefficients, with four digits."""
     pytest.importorskip("jinja2")
     assert "0.2977" in of_anes96.summary().to_latex()
 
@@ -438,7 +542,7 @@ def test_bootstrap_of_clusters_draws_whole_clusters():
 
 
 def test_the_same_random_state_is_the_same_bootstrap():
-    """And another is another."""
+    """An int draws the same rows each time, and another one others."""
     X, y = simulated(100, 3)
     model = unpenalised(X, y)
     options = {"covariance": "bootstrap", "n_resamples": 20}
@@ -451,9 +555,7 @@ def test_the_same_random_state_is_the_same_bootstrap():
 
 
 def test_unfitted_estimators_are_refused(anes96):
-    """As everywhere in scikit-learn."""
-    from sklearn.exceptions import NotFittedError
-
+    """Before `fit` there is nothing to infer, as scikit-learn has it; nor of other objects."""
     with pytest.raises(NotFittedError):
         infer(SoftmaxRegression(), *anes96)
     with pytest.raises(TypeError, match="last step"):
@@ -479,17 +581,63 @@ def test_other_rows_than_fitted_to_are_refused(anes96):
         ({"groups": np.zeros(944)}, "groups are not used"),
         ({"covariance": "cluster", "groups": np.zeros(944)}, "two or more"),
         ({"covariance": "cluster", "groups": np.arange(944) % 5}, "5 clusters, fewer than"),
-        ({"covariance": "cluster", "groups": np.arange(900)}, "groups has shape"),
+        ({"covariance": "cluster", "groups": np.arange(900)}, "groups must have shape"),
+        ({"covariance": "cluster", "groups": np.ones((944, 2))}, "groups must have shape"),
+        ({"reference": np.array([0, 1])}, "not one of the classes"),
+        ({"reference": pd.NA}, "not one of the classes"),
         ({"covariance": "cluster", "groups": np.full(944, np.nan)}, "no value in row 0"),
         ({"reference": "academic"}, "not one of the classes"),
         ({"n_resamples": 1}, "n_resamples"),
     ],
 )
 def test_bad_arguments_are_named(anes96, arguments, message):
-    """One sentence each."""
+    """Each raises a ValueError of one sentence that says which."""
     X, y = anes96
     with pytest.raises(ValueError, match=message):
         infer(unpenalised(X, y), X, y, **arguments)
+
+
+def test_chunks_hold_their_own_weights(anes96):
+    """What goes with X and y in memory is not passed over."""
+    X, y = anes96
+    chunks = [(X, y)]
+    model = SoftmaxRegression(C=np.inf).fit_chunks(chunks)
+    for name, value in (("sample_weight", np.ones(944)), ("offset", np.zeros((944, 7)))):
+        with pytest.raises(ValueError, match=f"{name} goes with X and y"):
+            infer(model, chunks, **{name: value})
+    with pytest.raises(TypeError) as forgotten:
+        infer(model, X)
+    assert any("Without y" in note for note in forgotten.value.__notes__)
+
+
+def test_weights_that_sum_to_one_are_no_counts_of_rows(anes96):
+    """Fewer rows than parameters have no covariance of clusters."""
+    X, y = anes96
+    weight = np.full(944, 1 / 944)
+    model = unpenalised(X, y, sample_weight=weight)
+    with pytest.raises(ValueError, match="counts 1 rows"):
+        infer(model, X, y, sample_weight=weight, covariance="cluster", groups=np.arange(944))
+
+
+@pytest.mark.parametrize("level", [95, "95%", None, [0.9, 0.95], np.nan])
+def test_levels_are_numbers_between_zero_and_one(of_anes96, level):
+    """Anything else is named."""
+    with pytest.raises(ValueError, match="level must be between 0 and 1"):
+        of_anes96.conf_int(level)
+
+
+def test_intervals_are_named_by_their_ends(of_anes96):
+    """No end is rounded to 1."""
+    assert of_anes96.to_frame(0.99999).columns.tolist()[-2:] == ["[5e-06", "0.999995]"]
+
+
+@pytest.mark.parametrize("classes", [[0, 1], [0, 1, 2]])
+def test_one_class_alone_has_a_summary(classes):
+    """Nothing is identified, and nothing is explained."""
+    X, y = np.arange(6.0)[:, None], np.zeros(6, dtype=int)
+    result = infer(SoftmaxRegression(C=np.inf, classes=classes).fit(X, y), X, y)
+    assert result.bse.isna().all(axis=None) and (result.n_params, result.df_model) == (0, 0)
+    assert "Not identified by the data: x0, intercept." in str(result)
 
 
 def test_fits_that_have_no_such_errors_are_refused(anes96):
@@ -510,14 +658,14 @@ def test_fits_that_have_no_such_errors_are_refused(anes96):
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_separated_classes_are_refused():
-    """There is no estimate to have an error."""
+    """Without an estimate there is no error of it; the message says where to look."""
     X, y = load_iris(return_X_y=True)
     with pytest.raises(ValueError, match="inference.separation"):
         infer(unpenalised(X, y), X, y)
 
 
 def test_covariances_too_large_to_hold_are_refused():
-    """Before any work is done on them."""
+    """Above 2 GB, by a message that says how large."""
     X, y = make_classification(30, 20_000, random_state=0)
     model = SoftmaxRegression().fit(X, y)
     with pytest.raises(ValueError, match="GB"):
@@ -525,8 +673,22 @@ def test_covariances_too_large_to_hold_are_refused():
 
 
 def test_cross_validated_fits_are_penalised_ones(anes96):
-    """Their strength is the chosen one."""
+    """Their errors are those of a fit of the chosen strength."""
     X, y = anes96
     model = SoftmaxRegressionCV(Cs=[0.1, 1.0]).fit(X, y)
     expected = infer(SoftmaxRegression(C=float(model.C_)).fit(X, y), X, y)
     np.testing.assert_allclose(infer(model, X, y).bse, expected.bse, rtol=1e-5)
+
+
+def test_summaries_say_what_is_no_likelihood_and_what_is_few(anes96):
+    """Probability weights have a pseudo-likelihood and no AIC; few clusters have a warning."""
+    X, y = anes96
+    X, y = X[["age"]], (y > 3).astype(int)
+    model = unpenalised(X, y)
+    text = str(infer(model, X, y, weights="probability"))
+    assert "Log pseudo-likelihood" in text and "AIC" not in text and "LR test" not in text
+    few, many = (
+        str(infer(model, X, y, covariance="cluster", groups=np.arange(len(y)) % count))
+        for count in (29, 30)
+    )
+    assert "Few clusters" in few and "Few clusters" not in many

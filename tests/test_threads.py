@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
+from softreg._estimators.base import in_one_thread
 from softreg._rows import threads
 from softreg._rows.threads import Threads
 
@@ -45,6 +46,14 @@ def two_allowed():
     for library, number in zip(blas_libraries(), before, strict=True):
         library.set_num_threads(number)
     blas_libraries()
+
+
+def test_functions_in_one_thread_leave_blas_as_it_was(two_allowed):
+    """BLAS has one thread inside, and what it had before afterwards, whatever is raised."""
+    assert in_one_thread(blas_threads)() == {1}
+    with pytest.raises(ZeroDivisionError):
+        in_one_thread(divmod)(1, 0)
+    assert blas_threads() == {2}
 
 
 def test_blas_has_one_thread_inside_and_its_own_outside(two_allowed):

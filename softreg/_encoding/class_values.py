@@ -62,7 +62,8 @@ def label_column(y: Any) -> NDArray:
 
 def without_masked(values: Any) -> Any:
     """Return values, with None where an array of `numpy.ma` masks them."""
-    return np.where(values.mask, None, values.data) if np.ma.is_masked(values) else values
+    is_masked = isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values)
+    return np.where(values.mask, None, values.data) if is_masked else values
 
 
 def column_of(values: Any) -> NDArray:

@@ -11,8 +11,8 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
-from typing import Any, NamedTuple, Self
+from functools import partial, wraps
+from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -51,6 +51,8 @@ from softreg._rows.base import Rows, slices
 from softreg._rows.threads import Threads
 from softreg.solvers.base import Monitor, Result
 
+Arguments = ParamSpec("Arguments")
+Returned = TypeVar("Returned")
 # The hardest of the data sets tried took a hundredth of this; it ends a fit that would not return.
 _MOST_ITERATIONS = 10_000
 _DTYPES = (np.float64, np.float32)
@@ -412,7 +414,9 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
                 f" Some features have no penalty (C={validation.shown(C)}, penalty_factor) and "
                 "separate the "
                 f"classes {names.tolist()}, so that larger coefficients are always better; those "
-                "returned are finite but arbitrary. Choose a finite C and penalty_factor > 0."
+                "returned are finite but arbitrary. Choose a finite C and penalty_factor > 0; "
+                "softreg.inference.separation shows which columns do it, and firth has estimates "
+                "that are finite without a C."
             )
         warnings.warn(message, ConvergenceWarning, stacklevel=frames + 1)
 
@@ -463,6 +467,20 @@ def coefficient_path(results: list[Result]) -> tuple[NDArray, NDArray]:
 def threads_of(estimator: LinearClassifier) -> Threads:
     """Return the context in which an estimator computes, with `n_jobs` threads."""
     return Threads(validation.check_n_jobs(estimator.n_jobs))
+
+
+def in_one_thread(function: Callable[Arguments, Returned]) -> Callable[Arguments, Returned]:
+    """Return the function computing in one thread, that of BLAS included.
+
+    Of small products BLAS's own threads take up to a hundred times as long beside other work.
+    """
+
+    @wraps(function)
+    def computed(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Returned:
+        with Threads(1):
+            return function(*args, **kwargs)
+
+    return computed
 
 
 def has_intercept(estimator: LinearClassifier) -> bool:

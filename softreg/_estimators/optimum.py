@@ -111,7 +111,7 @@ def _posed_on(estimator: LinearClassifier, rows: Rows, encoding: Encoding) -> Ob
 
 
 def optimum_at(estimator: LinearClassifier, objective: Objective) -> Optimum:
-    """Return the optimum at an estimator's coefficients, with the first metric that comes.
+    """Return the optimum at an estimator's coefficients, with the metric of `first_metric`.
 
     ValueError if they are not at the optimum of the objective.
     """

@@ -9,7 +9,7 @@ stands for a row's weight in each problem.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
 
@@ -103,20 +103,37 @@ class InterceptHessian(PointKernel):
         return (self.link.hessian(P, np.ones((P.shape[1], 1)), block.weights()),)
 
 
-class LossHessian(PointKernel):
+@dataclass(frozen=True, eq=False)
+class BasisKernel(PointKernel):
+    """A kernel of features x~, or of basis' x~.
+
+    Attributes
+    ----------
+    basis : ndarray (width, width) or None
+    """
+
+    basis: Coef | None = field(default=None, kw_only=True)
+
+    def features(self, block: Block) -> NDArray:
+        """Return the features of a block's rows, (m, width)."""
+        X = block.features()
+        return X if self.basis is None else X @ self.basis
+
+
+class LossHessian(BasisKernel):
     """sum_i s_i H_i (x) x~_i x~_i', problem by problem, (B, p, p), p = width K / B."""
 
     def __call__(self, block: Block) -> tuple[NDArray]:
         """Return the weighted sum over a block."""
-        P, X = self.probabilities(block), block.features()
+        P, X = self.probabilities(block), self.features(block)
         pairs = None
-        if block.feature_store is not None:
+        if block.feature_store is not None and self.basis is None:
             pairs = partial(block.feature_store.kept, "feature pairs", partial(feature_pairs, X))
         return (self.link.hessian(P, X, block.weights(), pairs),)
 
 
 @dataclass(frozen=True, eq=False)
-class GradientProducts(PointKernel):
+class GradientProducts(BasisKernel):
     """sum_i s_i^power g_i g_i', problem by problem, (B, p, p), with g_i = r_i (x) x~_i.
 
     That is the gradient of a row's loss in the coefficients, score after score.
@@ -130,7 +147,7 @@ class GradientProducts(PointKernel):
 
     def __call__(self, block: Block) -> tuple[NDArray]:
         """Return the weighted sum over a block."""
-        R, X = self.residuals(block), block.features()
+        R, X = self.residuals(block), self.features(block)
         B, p = len(R), R.shape[1] * X.shape[1]
         weights = np.broadcast_to(block.weights(), (B, len(X))) ** self.power
         total = np.zeros((B, p, p))
@@ -141,7 +158,7 @@ class GradientProducts(PointKernel):
 
 
 @dataclass(frozen=True, eq=False)
-class GroupGradients(PointKernel):
+class GroupGradients(BasisKernel):
     """sum_(i in g) s_i g_i for each group of rows, problem by problem, (B, p, groups).
 
     Attributes
@@ -155,16 +172,37 @@ class GroupGradients(PointKernel):
 
     def __call__(self, block: Block) -> tuple[NDArray]:
         """Return the weighted sums over a block."""
-        R, X = self.residuals(block), block.features()
+        R, X = self.residuals(block), self.features(block)
         B, p = len(R), R.shape[1] * X.shape[1]
         weights, group = np.broadcast_to(block.weights(), (B, len(X))), self.groups[block.start :]
         total = np.zeros((B, p, self.count))
         for b, cut in product(range(B), _cuts(len(X), p)):
             G = _row_gradients(R[b][:, cut] * weights[b, cut], X[cut])
-            members = np.arange(G.shape[1]), group[cut]
-            shape = G.shape[1], self.count
-            total[b] += G @ sparse.csr_array((np.ones(len(members[0])), members), shape=shape)
+            found, places = np.unique(group[cut], return_inverse=True)
+            members = np.arange(len(places)), places
+            total[b][:, found] += G @ sparse.csr_array((np.ones(len(places)), members))
         return (total,)
+
+
+@dataclass(frozen=True, eq=False)
+class GroupRows:
+    """How many rows of each group have weight, problem by problem, (B, groups).
+
+    Of problems that weigh all rows alike one row for all, (1, groups).
+
+    Attributes
+    ----------
+    groups, count : as in `GroupGradients`
+    """
+
+    groups: NDArray[np.intp]
+    count: int
+
+    def __call__(self, block: Block) -> tuple[NDArray]:
+        """Return the numbers of a block."""
+        weights = np.atleast_2d(block.weights())
+        group = self.groups[block.start :][: weights.shape[1]]
+        return (np.array([np.bincount(group, of != 0, self.count) for of in weights]),)
 
 
 def _row_gradients(R: Scores, X: NDArray) -> NDArray:
@@ -173,7 +211,7 @@ def _row_gradients(R: Scores, X: NDArray) -> NDArray:
 
 
 def _cuts(m: int, p: int) -> list[slice]:
-    """Return slices of m rows, whose gradients of p values stay near a core."""
+    """Return slices of m rows, so small that their gradients, of p values, stay in a cache."""
     return slices(m, -(-m * p // _VALUES_AT_ONCE))
 
 

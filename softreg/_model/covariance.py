@@ -17,73 +17,139 @@ coefficients that others replace, have arbitrary ones: what depends on them is n
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from softreg._model.block_kernels import GradientProducts, GroupGradients
+from softreg._model.block_kernels import GradientProducts, GroupGradients, GroupRows
 from softreg._model.objective import Objective
-from softreg._rows.arrays import Coef, PerProblem
+from softreg._rows.arrays import Coef, PerProblem, covariance_of_image
 
 # In standard errors; a default fit ends about a thousandth of one from the optimum, which two steps
 # take off.
 _NEGLIGIBLE_MOVE, _MOST_STEPS = 1e-9, 5
+# Where combinations of columns of length one have squares of less, the inverse information of these
+# would lose more than four digits.
+_COLLINEAR = 1e-4
 
 
-def settled(objective: Objective, T: Coef) -> tuple[Coef, NDArray[np.float64]]:
-    """Return the optimum near T (width, K), and the inverse information there, (B, p, p).
+@dataclass(frozen=True, eq=False)
+class Information:
+    """The inverse information at an optimum, of coefficients V, where T = basis V.
 
-    By Newton's steps, until the last one moved all coefficients together by less than a billionth
-    of their standard errors. The information is S H in the user's weights, with the Hessians H of
-    F; ValueError if it is singular, to rounding.
+    Where columns are all but collinear, the information of T loses its digits by cancelling. Of V,
+    whose columns X~ basis are about orthonormal, it keeps all that the columns have.
+
+    Attributes
+    ----------
+    inverse_in_basis : ndarray (B, p, p)
+    basis : ndarray (width, width), or None: V is T
     """
-    B, weight = objective.problems.count, user_weight(objective)
+
+    inverse_in_basis: NDArray[np.float64]
+    basis: Coef | None
+
+    @cached_property
+    def inverse(self) -> NDArray[np.float64]:
+        """The inverse information of T, (B, p, p)."""
+        return self._in_working(self.inverse_in_basis)
+
+    def sandwich(self, products: NDArray) -> NDArray[np.float64]:
+        """Return the covariances of T, (B, p, p), given sums of products of gradients in V."""
+        return self._in_working(self.inverse_in_basis @ products @ self.inverse_in_basis)
+
+    def step(self, G: Coef) -> Coef:
+        """Return the inverse times gradients G (width, K)."""
+        in_basis = G if self.basis is None else self.basis.T @ G
+        by_problem = in_basis.T.reshape(len(self.inverse_in_basis), -1)
+        solution = np.einsum("bpq,bq->bp", self.inverse_in_basis, by_problem)
+        V = solution.reshape(-1, len(G)).T
+        return V if self.basis is None else self.basis @ V
+
+    def _in_working(self, V: NDArray) -> NDArray[np.float64]:
+        return V if self.basis is None else covariance_of_image(V, self.basis)
+
+
+def newton_optimum(objective: Objective, T: Coef) -> tuple[Coef, Information]:
+    """Return the optimum near T (width, K), and the information there.
+
+    By Newton's steps, until one moves all coefficients together by less than a billionth of their
+    standard errors, whether weights or rows count. The information is S H in the user's weights,
+    with the Hessian H of F. ValueError if it is singular to rounding.
+    """
+    basis, weight = _basis(objective), user_weight(objective)
+    count = np.maximum(weight, objective.rows.totals.n)
     for _ in range(_MOST_STEPS):
-        inverse = np.array([_inverse(H) for H in _hessians(objective, T)]) / weight[:, None, None]
-        gradient = objective.value_and_gradient(T)[1].T.reshape(B, -1) * weight[:, None]
-        step = np.einsum("bpq,bq->bp", inverse, gradient)
-        squared_move = np.einsum("bp,bp->b", step, gradient)
-        if (squared_move <= _NEGLIGIBLE_MOVE**2).all():
+        inverse = np.array([_inverse(H) for H in _hessians(objective, T, basis)])
+        gradient = objective.value_and_gradient(T)[1]
+        step = Information(inverse, basis).step(gradient)
+        if (objective.problems.inner(step, gradient) * count <= _NEGLIGIBLE_MOVE**2).all():
             break
-        T = objective.centred(T - step.reshape(-1, len(T)).T)
-    return T, inverse
+        T = objective.centred(T - step)
+    return T, Information(inverse / weight[:, None, None], basis)
 
 
-def _hessians(objective: Objective, T: Coef) -> NDArray[np.float64]:
+def _basis(objective: Objective) -> Coef | None:
+    """Return the basis (width, width) in which columns are about orthonormal, or None.
+
+    None where they are not far from it as they are.
+    """
+    A = objective.gram() + np.diag(objective.penalty.ridge_by_feature)
+    unit = 1 / np.sqrt(np.where(A.diagonal() > 0, A.diagonal(), 1.0))
+    scaled = A * unit[:, None] * unit
+    np.fill_diagonal(scaled, 1.0)
+    eigenvalues, Q = linalg.eigh(scaled)
+    if eigenvalues[0] >= _COLLINEAR:
+        return None
+    return unit[:, None] * Q / np.sqrt(np.maximum(eigenvalues, np.finfo(float).eps))
+
+
+def _hessians(objective: Objective, T: Coef, basis: Coef | None) -> NDArray[np.float64]:
     """Return the Hessians of F, (B, p, p), with a curvature of one in classes without rows.
 
     These have none, and combinations of the others do not depend on it.
     """
-    H = objective.hessian(T)
+    H = objective.hessian(T, basis)
     diagonals = np.einsum("bjj->bj", H)  # a view
     diagonals += np.repeat(objective.unseen_scores, len(T)).reshape(len(H), -1)
     return H
 
 
 def row_sandwich(
-    objective: Objective, T: Coef, inverse: NDArray, power: int
+    objective: Objective, T: Coef, information: Information, power: int
 ) -> NDArray[np.float64]:
     """Return the covariances of independent rows whatever their distribution, (B, p, p).
 
-    `inverse` is that of the information, (B, p, p); for `power` see `GradientProducts`.
+    For `power` see `GradientProducts`.
     """
-    kernel = GradientProducts(objective.link, objective.rows.block_coefficients(T), power)
+    U = objective.rows.block_coefficients(T)
+    kernel = GradientProducts(objective.link, U, power, basis=information.basis)
     (products,) = objective.rows.sum(kernel)
-    return inverse @ (products * objective.rows.totals.weight_unit**power) @ inverse
+    return information.sandwich(products * objective.rows.totals.weight_unit**power)
 
 
 def group_sandwich(
-    objective: Objective, T: Coef, inverse: NDArray, groups: NDArray[np.intp]
+    objective: Objective, T: Coef, information: Information, groups: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """Return the covariances of rows that depend on each other within groups, (B, p, p).
 
     `groups` (n,) are numbers from 0; all rows have weight.
     """
     rows, count = objective.rows, int(groups.max()) + 1
-    kernel = GroupGradients(objective.link, rows.block_coefficients(T), groups, count)
-    (gradients,) = rows.sum(kernel)
+    U, basis = rows.block_coefficients(T), information.basis
+    (gradients,) = rows.sum(GroupGradients(objective.link, U, groups, count, basis=basis))
     products = gradients @ gradients.transpose(0, 2, 1) * rows.totals.weight_unit**2
-    return inverse @ products @ inverse
+    return information.sandwich(products)
+
+
+def rows_by_group(objective: Objective, groups: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return how many rows of each group have weight in each problem, (B, n_groups)."""
+    kernel = GroupRows(groups, int(groups.max()) + 1)
+    (counts,) = objective.rows.sum(kernel)
+    return np.broadcast_to(counts, (objective.problems.count, counts.shape[1]))
 
 
 def effective_parameters(objective: Objective, inverse: NDArray) -> PerProblem:
@@ -114,14 +180,6 @@ def user_weight(objective: Objective) -> PerProblem:
     return objective.problem_weight * objective.rows.totals.weight_unit
 
 
-# What a singular information means.
-_SINGULAR = (
-    "The information of the rows is singular to rounding: the classes are all but separated, or "
-    "columns all but collinear. Look for `inference.separation`, fit with a finite C, or leave "
-    "columns out."
-)
-
-
 def _inverse(H: NDArray) -> NDArray[np.float64]:
     """Return the inverse of a Hessian (p, p), whose zero rows are those of constant columns."""
     diagonal = H.diagonal()
@@ -131,5 +189,9 @@ def _inverse(H: NDArray) -> NDArray[np.float64]:
     try:
         inverse = linalg.cho_solve(linalg.cho_factor(scaled), np.eye(len(H)))
     except linalg.LinAlgError:
-        raise ValueError(_SINGULAR) from None
+        raise ValueError(
+            "The information of the rows is singular to rounding: the classes are all but "
+            "separated, or columns all but collinear. See inference.separation, fit with a finite "
+            "C, or leave columns out."
+        ) from None
     return inverse * unit[:, None] * unit

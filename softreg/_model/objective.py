@@ -260,11 +260,11 @@ class Objective:
             centre = space.user_centre(centre)
         return centre
 
-    def open_directions(self, score: int) -> Coef:
-        """Return directions (u, r) of a score's W over b that the data leave open.
+    def unidentified_directions(self, score: int) -> Coef:
+        """Return directions (u, r) along which a score's W over b are not identified.
 
-        Constant columns, whose coefficients no score depends on, and without a penalty what others
-        replace.
+        Those of constant columns, whose coefficients no score depends on, and, without a penalty,
+        of columns that others replace.
         """
         coordinates = self.rows.coordinates
         value, constant = self.rows.totals.moments.value, np.isinf(coordinates.scale).nonzero()[0]
@@ -274,7 +274,7 @@ class Objective:
         if coordinates.intercept:
             directions[-1] = -value[constant] * free
         for space in self.spaces:
-            directions = space.open_directions(directions, score)
+            directions = space.unidentified_directions(directions, score)
         return directions
 
     def centred(self, T: Coef) -> Coef:
@@ -335,17 +335,27 @@ class Objective:
         """Whether the penalty has a smooth part that is not zero."""
         return bool(self.penalty.ridge.any())
 
-    def hessian(self, T: Coef) -> NDArray:
-        """Return the Hessian problem by problem, (B, p, p), its gauge fixed (`Link`)."""
-        if self._has_equal_scores(T):
+    def hessian(self, T: Coef, basis: Coef | None = None) -> NDArray:
+        """Return the Hessian problem by problem, (B, p, p), its gauge fixed (`Link`).
+
+        With a `basis` (width, width) it is that in coefficients V, for T = basis V.
+        """
+        if basis is None and self._has_equal_scores(T):
             P = self.link.probabilities_inplace(T[-1:].T.copy())
             row_hessians, p = self.link.hessian(P, np.ones((1, 1)), np.ones(1)), T.size
             H = np.einsum("bkl,ij->bkilj", row_hessians, self.gram()).reshape(1, p, p)
         else:
-            (H,) = self.rows.sum(LossHessian(self.link, self.rows.block_coefficients(T)))
+            kernel = LossHessian(self.link, self.rows.block_coefficients(T), basis=basis)
+            (H,) = self.rows.sum(kernel)
             H = H / self.problem_weight[:, None, None]
-        diagonals = np.einsum("bjj->bj", H)  # a view
-        diagonals += self._ridge_by_score.reshape(len(H), -1)
+        if basis is None:
+            diagonals = np.einsum("bjj->bj", H)  # a view
+            diagonals += self._ridge_by_score.reshape(len(H), -1)
+        else:
+            by_score = H.reshape(len(H), -1, len(T), H.shape[1] // len(T), len(T))
+            blocks = np.einsum("bkikj->bkij", by_score)  # a view
+            ridge = self._ridge_by_score.reshape(*blocks.shape[:3])
+            blocks += np.einsum("ij,bki,il->bkjl", basis, ridge, basis, optimize=True)
         self.link.fix_gauge_inplace(H, self.shape[0])
         return H
 

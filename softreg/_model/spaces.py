@@ -38,17 +38,17 @@ class Space(Protocol):
     def covariance(self, V: NDArray, with_prior: bool) -> NDArray[np.float64]:
         """Return the covariances (B, p, p) of the user's W over b + centre' W, given this space's.
 
-        Centres are those of `user_centre`. They are score after score. `with_prior` says whether
-        coefficients that no row bears on vary as their penalty lets them, or else not at all.
+        Centres are those of `user_centre`; coefficients are score after score. `with_prior` says
+        whether those that no row bears on vary as their penalty lets them, or not at all.
         """
 
     def user_centre(self, inner: NDArray) -> NDArray[np.float64]:
         """Return the centres of the user's features, (d,), given those of this space's."""
 
-    def open_directions(self, inner: Coef, score: int) -> Coef:
-        """Return directions (u, r) of a score's W over b that the data leave open.
+    def unidentified_directions(self, inner: Coef, score: int) -> Coef:
+        """Return directions (u, r) along which a score's W over b, the user's, are not identified.
 
-        `inner` are those of this space's; it adds its own.
+        `inner` are those of this space's coefficients; the space adds others.
         """
 
 
@@ -167,8 +167,8 @@ class RowSpace:
         centre[self._unrotated] = inner[rank:]
         return centre
 
-    def open_directions(self, inner: Coef, score: int) -> Coef:
-        # Rotated columns of zeros are outside of the span.
+    def unidentified_directions(self, inner: Coef, score: int) -> Coef:
+        # Rotated columns of zeros are outside the span, which is added below.
         unrotated = ~(inner[: self.Q.shape[1]] != 0).any(axis=0)
         is_free = np.broadcast_to(self._precision, self.rows.n_scores)[score] == 0
         constant = np.zeros((len(self._outside), np.count_nonzero(self._is_constant)))
@@ -264,7 +264,7 @@ class IdentifiedSpace:
     def user_centre(self, inner: NDArray) -> NDArray[np.float64]:
         return inner
 
-    def open_directions(self, inner: Coef, score: int) -> Coef:
+    def unidentified_directions(self, inner: Coef, score: int) -> Coef:
         if score not in self.scores:
             return inner
         null = np.concatenate([self.null_coef, self.null_intercept[None]])

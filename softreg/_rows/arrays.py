@@ -77,7 +77,8 @@ def covariance_of_image(V: NDArray, A: NDArray) -> NDArray[np.float64]:
     (B, p, _), (u, width) = V.shape, A.shape
     q = p // width
     by_scores = V.reshape(B, q, width, q, width).transpose(0, 1, 3, 2, 4)
-    image = (A @ by_scores @ A.T).transpose(0, 1, 3, 2, 4)
+    with np.errstate(over="ignore", invalid="ignore"):  # of columns that hardly vary at all
+        image = (A @ by_scores @ A.T).transpose(0, 1, 3, 2, 4)
     return image.reshape(B, q * u, q * u)
 
 

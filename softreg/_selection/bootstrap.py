@@ -64,8 +64,8 @@ def resampled_counts(
     As many rows are drawn with replacement as there are; none of weight (n,) zero. A row whose
     weight is a count stands for so many rows, each of which is drawn: it counts as often as they
     are, over its weight, by which the fit multiplies. Other weights do not say how often a row was
-    seen: rows are drawn with equal chances, and keep their weights. So are `groups` (n,) of rows,
-    each as a whole, of either weights.
+    seen: rows are drawn with equal chances, and keep their weights. Groups (n,) of rows are drawn
+    with equal chances, each as a whole, whatever weights are.
     """
     places = np.flatnonzero(weight)
     unit_of_row, size, chances = np.arange(len(places)), len(places), None

@@ -12,15 +12,16 @@ from scipy.special import xlogy
 
 from softreg._encoding import validation
 from softreg._estimators.base import LinearClassifier, prediction_slices, threads_of
-from softreg._estimators.optimum import optimum_at, posed, with_identified
-from softreg._model.block_kernels import PointKernel
-from softreg._model.covariance import settled
+from softreg._estimators.optimum import posed
+from softreg._model.block_kernels import BasisKernel
 from softreg._model.objective import Objective
 from softreg._selection.leave_one_out import curvature_times, left_out_residuals, quadratic_forms
 from softreg._selection.manifold import Run
 from softreg._selection.refits import rows_in_memory
-from softreg.inference.infer import infer
+from softreg.inference.infer import inferences
 from softreg.inference.result import Inference
+from softreg.inference.standard_errors.covariances import Design
+from softreg.inference.standard_errors.fit import Fit, check_targets_and_weights
 
 _COLUMNS = ["leverage", "cooks_distance", "pearson", "deviance"]
 
@@ -62,24 +63,28 @@ def influence(
     .. math:: d_i = H^{-1} (I \otimes x_i) v_i, \quad v_i = (I - s h A_i)^{-1} s e,
               \quad A_i = (I \otimes x_i)^\top H^{-1} (I \otimes x_i),
 
-    where H is the Hessian of all rows (and of the penalty). Of p parameters, `leverage` is the
-    trace of :math:`s h A_i`, `cooks_distance` is :math:`d_i^\top H d_i / p`, `dfbetas` are the
-    :math:`d_i` over the standard errors. `pearson` is the root of :math:`e^\top h^- v_i`, which is
-    :math:`e^\top h^- e\, s` over what leverage leaves of it; `deviance` is the root of twice the
-    row's log loss, standardised by the same factor. Both have the sign of :math:`e` where there are
-    two classes; of more classes they are the sizes of residuals that have K - 1 dimensions.
+    with the Hessian H of all rows, and of the penalty. Of p parameters (under a penalty the
+    effective number of them),
 
-    With two classes these are statsmodels' ``GLM(...).fit().get_influence()``: its `hat_diag`,
-    `cooks_d`, `standard_resid` and `dfb_`. Under a penalty H has it too: leverages add up to the
-    effective number of parameters, which is p, and the standard errors are those of `infer`, of a
-    posterior. With `class_weight` they are those of the sandwich. Rows of weight 0 have not been
-    fitted: neither leverage nor influence, and the residuals of a row of weight 1, as it is.
-    Unknown answers of a label have no residuals (NaN).
+    - `leverage` is the trace of :math:`s h A_i`; all leverages add up to p;
+    - `cooks_distance` is :math:`d_i^\top H d_i / p`;
+    - `pearson` is the root of :math:`e^\top h^- v_i`, which is :math:`e^\top h^- e\, s` over what
+      leverage leaves of it;
+    - `deviance` is the root of twice the row's log loss, standardised by the same factor;
+    - `dfbetas` are the contrasts of :math:`d_i` over their standard errors, as `infer` has them
+      (with `class_weight`, those of the sandwich).
+
+    Residuals of two classes have the sign of :math:`e`; of more classes they are the sizes of
+    residuals in K - 1 dimensions. With two classes all are statsmodels'
+    ``GLM(...).fit().get_influence()``: its `hat_diag`, `cooks_d`, `standard_resid` and `dfb_`.
+
+    Rows of weight 0 have not been fitted: they have neither leverage nor influence, and the
+    residuals of a row of weight 1. Unknown answers of a label have no residuals (NaN).
 
     Parameters
     ----------
     estimator : fitted SoftmaxRegression, SigmoidRegression, or either with CV
-        With ``l1_ratio=0``.
+        With ``l1_ratio=0`` and no label smoothing.
     X, y, sample_weight, offset : as they were passed to its `fit`
     reference : class, or "sum-to-zero", default=None
         What the coefficients of `dfbetas` are contrasts to, as in `infer`: by default the first
@@ -88,12 +93,14 @@ def influence(
     Returns
     -------
     Influence, or a dict from label to Influence for several labels
-        Its index is that of X, if X is a DataFrame. Coefficients that the data leave open have NaN.
+        Frames have the index of X, if X is a DataFrame. What the data do not identify is NaN.
 
     Raises
     ------
-    NotFittedError, ValueError
-        Before `fit`; whenever `infer` has no standard errors.
+    NotFittedError
+        Before `fit`.
+    ValueError
+        Whenever `infer` has no standard errors; if `reference` is no class.
     TypeError
         If `estimator` is not one of softreg.
 
@@ -120,18 +127,21 @@ def influence(
     validation.check_estimator(
         "influence", "a fitted estimator of softreg", estimator, LinearClassifier
     )
-    weighs_classes = getattr(estimator, "class_weight", None) is not None
-    terms = {"sample_weight": sample_weight, "offset": offset, "reference": reference}
-    result = infer(
-        estimator, X, y, weights="probability" if weighs_classes else "frequency", **terms
-    )
-    labels = {None: result} if isinstance(result, Inference) else dict(result)
+    weights = "frequency" if estimator.class_weight is None else "probability"
+    design = Design.from_arguments("hessian", weights)
+    check_targets_and_weights(estimator, design.weights_are_counts)
     with threads_of(estimator) as threads:
         objective = posed(estimator, X, y, sample_weight, offset, threads)
-        values = _row_values(objective, optimum_at(estimator, objective).T, list(labels.values()))
+        fit = Fit.from_estimator(estimator, objective)
+        results = inferences(estimator, fit, design, reference)
+        to_user = _matrix_to_users_units(objective)
+        values = _row_values(fit, to_user, list(results.values()))
     index = X.index if isinstance(X, pd.DataFrame) else pd.RangeIndex(len(values))
-    found = [_influence(values[:, b], one, index) for b, one in enumerate(labels.values())]
-    return found[0] if None in labels else dict(zip(labels, found, strict=True))
+    found = {
+        label: _influence(values[:, b], result, index)
+        for b, (label, result) in enumerate(results.items())
+    }
+    return found.get(None, found)
 
 
 def _influence(values: NDArray, result: Inference, index: pd.Index) -> Influence:
@@ -143,21 +153,18 @@ def _influence(values: NDArray, result: Inference, index: pd.Index) -> Influence
     return Influence(rows, pd.DataFrame(values[:, len(_COLUMNS) :], index, axis))
 
 
-def _row_values(objective: Objective, T: NDArray, results: list[Inference]) -> NDArray[np.float64]:
-    """Return `_COLUMNS` and dfbetas of each row and problem, (n, B, 4 + c), from near an optimum.
+def _row_values(fit: Fit, to_user: NDArray, results: list[Inference]) -> NDArray[np.float64]:
+    """Return `_COLUMNS` and dfbetas of each row and problem, (n, B, 4 + c).
 
-    `results` are the problems' standard errors.
+    `results` are the problems' standard errors, `to_user` (u, width) makes W over b of T.
     """
-    identified, T = with_identified(objective, T)
-    T, inverses = settled(identified, T)
-    to_user = _matrix_to_users_units(objective)
-    effects = [
-        _effects(inverse, to_user, result)
-        for inverse, result in zip(inverses, results, strict=True)
-    ]
-    rows = rows_in_memory(identified)
-    U, unit = rows.block_coefficients(T), rows.totals.weight_unit
-    kernel = _RowInfluence(identified.link, U, inverses, np.array(effects), unit)
+    inverses, basis = fit.information.inverse_in_basis, fit.information.basis
+    to_user = to_user if basis is None else to_user @ basis
+    pairs = zip(inverses, results, strict=True)
+    effects = np.array([_effects(inverse, to_user, result) for inverse, result in pairs])
+    rows = rows_in_memory(fit.objective)
+    U, unit = rows.block_coefficients(fit.T), rows.totals.weight_unit
+    kernel = _RowInfluence(fit.objective.link, U, inverses, effects, unit, basis=basis)
     values: NDArray = rows.map_rows(kernel).reshape(rows.n, len(results), -1)
     values[:, :, 1] /= [result.n_params for result in results]
     return values
@@ -188,14 +195,14 @@ def _effects(inverse: NDArray, to_user: NDArray, result: Inference) -> NDArray[n
 
 
 @dataclass(frozen=True, eq=False)
-class _RowInfluence(PointKernel):
+class _RowInfluence(BasisKernel):
     """Kernel: `_COLUMNS` and dfbetas of a block's m rows, (m, B (4 + c)), problem after problem.
 
     Cook's distances are not divided by the number of parameters yet.
 
     Attributes
     ----------
-    inverses : ndarray (B, p, p), of the information, score after score
+    inverses : ndarray (B, p, p), of the information in the basis, score after score
     effects : ndarray (B, p, c), as `_effects` returns them
     weight_unit : float, by which the rows' weights are multiplied
     """
@@ -206,7 +213,7 @@ class _RowInfluence(PointKernel):
 
     def __call__(self, block: Any) -> NDArray:
         """Return the values of a block's rows, whatever they weigh."""
-        (B, p, c), X = self.effects.shape, block.features()
+        (B, p, c), X = self.effects.shape, self.features(block)
         P = self.probabilities(block)
         E, slopes, deviance = self._residuals(block, P)
         weights = np.broadcast_to(block.weights(), (B, len(X))) * self.weight_unit
@@ -244,9 +251,9 @@ class _RowInfluence(PointKernel):
         loss = self.link.loss_and_residual_inplace(R, block.Y)
         block.Y.subtract_targets_inplace(Y)
         Y = -Y
-        slopes, entropy = _shares(Y, P), xlogy(Y, Y)
+        slopes, entropy = _ratio(Y, P), xlogy(Y, Y)
         if not self.link.exclusive:
-            slopes -= _shares(1 - Y, 1 - P)
+            slopes -= _ratio(1 - Y, 1 - P)
             entropy += xlogy(1 - Y, 1 - Y)
         by_problem = len(loss), -1, P.shape[1]
         deviance = 2 * np.maximum(loss + entropy.reshape(by_problem).sum(axis=1), 0)
@@ -261,7 +268,7 @@ class _RowInfluence(PointKernel):
         return A, s[..., None, None] * curvature_times(self.link, P, A)
 
 
-def _shares(Y: NDArray, P: NDArray) -> NDArray[np.float64]:
+def _ratio(Y: NDArray, P: NDArray) -> NDArray[np.float64]:
     """Return y / p, 0 where y is, whatever p; inf where p has underflown."""
     with np.errstate(divide="ignore"):
         return np.divide(Y, P, out=np.zeros_like(P), where=Y > 0)

@@ -1,9 +1,9 @@
-"""Linear restrictions on displayed coefficients, read from texts such as "a[gpa] = b[gpa]"."""
+"""Linear restrictions on coefficients that are shown, read from texts such as "a[gpa] = b[gpa]"."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ _DEPENDENT = 1e-9
 
 
 class Restrictions(NamedTuple):
-    """What is tested: R times the displayed coefficients, in the order of `covariance`, = values.
+    """What is tested: R times the coefficients that are shown (in `covariance`'s order) = values.
 
     Attributes
     ----------
@@ -42,24 +42,13 @@ class Restrictions(NamedTuple):
     description: str
 
 
-def feature_place(features: tuple, name: Any, argument: str) -> int:
-    """Return the number of a feature; ValueError if there is none of that name."""
-    if name in features:
-        return features.index(name)
-    nearest = get_close_matches(str(name), [str(feature) for feature in features], _MOST_NEAREST, 0)
-    raise ValueError(
-        f"{argument} names {name!r}, which is no feature of the model; the nearest names are "
-        f"{', '.join(map(repr, nearest))}."
-    )
-
-
 class Side(NamedTuple):
-    """One side of an equation: a sum of coefficients times factors, and a number.
+    """One side of an equation: coefficients times factors, and a number, added up.
 
     Attributes
     ----------
-    R : ndarray (K, w), factors of the coefficients of all classes; of the reference's 0
-    every : ndarray (w,), factors of the coefficients of every class that is shown, in turn
+    R : ndarray (K, u), factors of the coefficients of all classes; of the reference's 0
+    every : ndarray (u,), factors of the coefficients of every class that is shown, in turn
     constant : float
     """
 
@@ -76,7 +65,8 @@ def read_restrictions(
     result: Inference, restrictions: Any, values: ArrayLike | None
 ) -> Restrictions:
     """Return restrictions given as texts, or as a matrix (m, p) with values (m,) or None (0)."""
-    texts = [restrictions] if isinstance(restrictions, str) else restrictions
+    texts = restrictions.tolist() if hasattr(restrictions, "tolist") else restrictions
+    texts = [texts] if isinstance(texts, str) else texts
     if _are_texts(texts):
         if values is not None:
             raise ValueError(
@@ -101,11 +91,13 @@ def read_restrictions(
 
 
 def _are_texts(texts: Any) -> bool:
-    is_list = isinstance(texts, Iterable) and not hasattr(texts, "ndim")
-    found = [isinstance(text, str) for text in texts] if is_list else []
-    if any(found) and all(found):
+    """Return whether restrictions are texts, not a matrix; ValueError if they are neither."""
+    if not isinstance(texts, Iterable) or hasattr(texts, "ndim"):
+        return False
+    found = [isinstance(text, str) for text in texts]
+    if found and all(found) and not isinstance(texts, Mapping):
         return True
-    if any(found) or (is_list and not found):
+    if any(found) or not found:
         raise ValueError(
             f"restrictions={validation.shown(texts)} must be a text, such as "
             '"a[x] = b[x]", a list of texts, or a matrix of numbers.'
@@ -114,21 +106,21 @@ def _are_texts(texts: Any) -> bool:
 
 
 class Reader:
-    """Reads texts for one result.
+    """Reads restrictions on the coefficients of one result.
 
     Where names hold operators or brackets, the longest name that fits is taken.
     """
 
     def __init__(self, result: Inference) -> None:
         self.result = result
-        self.rows = [str(name) for name in result.terms]
+        self.terms = [str(name) for name in result.terms]
         self.classes = [str(name) for name in result.shown_names]
         self.numbers = result.shown_numbers.tolist()
         if result.label is None:
             hidden = np.setdiff1d(np.arange(len(result.classes)), self.numbers)
             self.classes += [str(name) for name in listed(result.classes[hidden])]
             self.numbers += hidden.tolist()
-        for kind, texts in (("classes", self.classes), ("features", self.rows)):
+        for kind, texts in (("classes", self.classes), ("features", self.terms)):
             if len(set(texts)) < len(texts):
                 raise ValueError(
                     f"Some {kind} read alike, {validation.shown(texts)}: pass the restrictions as "
@@ -138,12 +130,12 @@ class Reader:
     @cached_property
     def places(self) -> dict[str, tuple[int | None, int]]:
         """The class (None: every one that is shown) and feature of each name."""
-        rows = list(enumerate(self.rows))
+        terms = list(enumerate(self.terms))
         every: dict[str, tuple[int | None, int]] = {
-            name: (None, j) for j, name in rows if not re.fullmatch(_NUMBER, name)
+            name: (None, j) for j, name in terms if not re.fullmatch(_NUMBER, name)
         }
         classes = list(zip(self.classes, self.numbers, strict=True))
-        return every | {f"{label}[{name}]": (k, j) for label, k in classes for j, name in rows}
+        return every | {f"{label}[{name}]": (k, j) for label, k in classes for j, name in terms}
 
     @cached_property
     def _term(self) -> re.Pattern:
@@ -173,8 +165,9 @@ class Reader:
         return [part for sides in equations for part in self._restrictions(sides, text)]
 
     def _zero(self) -> Side:
-        w = len(self.rows)
-        return Side(np.zeros((len(self.result.classes), w)), np.zeros(w), 0.0)
+        """Return a side to add to."""
+        u = len(self.terms)
+        return Side(np.zeros((len(self.result.classes), u)), np.zeros(u), 0.0)
 
     def _add(self, sides: list[Side], term: re.Match, sign: float) -> None:
         """Add a term to the last side of an equation."""
@@ -193,6 +186,8 @@ class Reader:
 
     def _one(self, side: Side, text: str) -> Restrictions:
         """Return the restrictions that a side is zero, for every class that is shown."""
+        if not np.isfinite([side.constant, side.R.sum(), side.every.sum()]).all():
+            raise ValueError(f"The restriction {text!r} holds a number that is not finite.")
         if not (side.every.any() or side.R.any()):
             raise ValueError(f"The restriction {text!r} restricts no coefficient.")
         shown, names = self.result.shown_numbers, [text]
@@ -207,6 +202,8 @@ class Reader:
         parts = [part for part in _NEXT.split(text[position:].strip()) if part]
         is_factor = len(parts) > 1 and re.fullmatch(_NUMBER, parts[0])
         wrong = parts[1] if is_factor else parts[0] if parts else ""
+        if wrong in self.places:
+            return f"The restriction {text!r} cannot be read where it comes to {wrong!r}."
         nearest = get_close_matches(wrong, self.places, _MOST_NEAREST, cutoff=0.3)
         nearest = nearest or list(self.places)[:_MOST_NEAREST]
         return (
@@ -220,7 +217,7 @@ class Hypothesis(NamedTuple):
 
     Attributes
     ----------
-    R : ndarray (df, K w), over the coefficients of `Estimate`
+    R : ndarray (df, K u), over the coefficients of `Estimate`
     values : ndarray (df,)
     """
 
@@ -229,12 +226,15 @@ class Hypothesis(NamedTuple):
 
     @classmethod
     def from_rows(cls, R: NDArray, values: NDArray, K: int) -> Hypothesis:
-        """Return the hypothesis of restrictions (m, K w); ValueError if they contradict each other.
+        """Return the hypothesis of restrictions (m, K u); ValueError if they contradict each other.
 
         Coefficients sum to zero over the classes, so that R may be centred over them.
         """
         if not len(R):
             return cls(R, values)
+        largest = np.abs(R).max(axis=1)  # whose square need not be a number
+        largest[largest == 0] = 1
+        R, values = R / largest[:, None], values / largest
         length = np.linalg.norm(R, axis=1)
         length[length == 0] = 1
         by_class = (R / length[:, None]).reshape(len(R), K, -1)

@@ -25,9 +25,10 @@ from softreg._estimators.base import (
 from softreg._estimators.optimum import optimum_at, posed
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
-from softreg.inference.hypotheses.tests import TestResult
+from softreg.inference.hypotheses.coefficient_tests import chi2_table
 from softreg.inference.infer import infer
-from softreg.inference.result import Inference
+from softreg.inference.result import Inference, check_unpenalised
+from softreg.inference.standard_errors.fit import check_converged, check_targets_and_weights
 
 # What `independence` notes where there is no p-value, or one to be read with care.
 _NO_FIT = "the fit without this class did not converge: its classes are separated"
@@ -100,13 +101,9 @@ def score_test(
         "score_test", "a fitted estimator of softreg", estimator, LinearClassifier
     )
     with threads_of(estimator) as threads:
-        fitted = posed(estimator, X, y, sample_weight, offset, threads)
-        if not np.all(fitted.penalty.free):
-            raise ValueError(
-                "score_test needs a fit without a penalty (C=np.inf): a shrunken one leaves "
-                "a gradient that others would seem to explain."
-            )
-        optimum_at(estimator, fitted)  # or a ValueError
+        # 1. The fit has to be the optimum without a penalty.
+        _check_maximum(estimator, posed(estimator, X, y, sample_weight, offset, threads))
+        # 2. All columns side by side.
         columns, names = _columns(extra)
         data, _ = read_features(estimator, X, reset=False)
         joined = _side_by_side(data, columns)
@@ -118,6 +115,7 @@ def score_test(
                 f"X and extra have {joined.shape[1]} columns, and {rows.totals.n} rows have "
                 "weight: test fewer columns at a time."
             )
+        # 3. The derivatives in them, those that are fitted and others of coefficient 0.
         ridge = Ridge.none(joined.shape[1])
         objective = Objective.in_working_coordinates(sample.encoding.link, rows, ridge).in_double()
         W = np.concatenate([estimator._dense_coef.T, np.zeros((n_extra, rows.n_scores))])
@@ -189,19 +187,24 @@ def independence(
     labels, classes = label_column(y), estimator.classes_
     codes = codes_in(classes, labels)
     weights = validation.check_sample_weight(sample_weight, len(labels))
-    found = {}
-    for k, name in enumerate(listed(classes)):
-        rows, others = np.flatnonzero(codes != k), np.delete(np.arange(len(classes)), k)
+    present, tests, notes = np.flatnonzero(~whole.estimate.unseen), [], []
+    if len(present) < 3:
+        raise ValueError(
+            f"independence needs rows of three or more classes, got {listed(classes[present])}."
+        )
+    for k in present:
+        rows, others = np.flatnonzero(codes != k), present[present != k]
         weight = None if weights is None else weights[rows]
         part = _offset_of(offset, rows, others)
         taken = _safe_indexing(X, rows), labels[rows], weight
         smaller = clone(estimator).set_params(classes=classes[others]).fit(*taken, part)
+        test, note = (np.nan, 0), _NO_FIT
         if smaller.converged_:
-            found[name] = _hausman(whole, _unpenalised(smaller, *taken, part), others)
-        else:
-            found[name] = (np.nan, 0, np.nan, _NO_FIT)
-    index = pd.Index(list(found), name="left out")
-    return pd.DataFrame(list(found.values()), index, ["statistic", "df", "p", "note"])
+            test, note = _hausman(whole, _unpenalised(smaller, *taken, part), others)
+        tests.append(test)
+        notes.append(note)
+    index = pd.Index(listed(classes[present]), name="left out")
+    return chi2_table(tests, index).assign(note=notes)
 
 
 class Derivatives(NamedTuple):
@@ -253,12 +256,23 @@ class Unexplained(NamedTuple):
     gradient: NDArray[np.float64]
     information: NDArray[np.float64]
 
-    def test(self, columns: NDArray) -> TestResult:
-        """Return the test of some columns."""
+    def test(self, columns: NDArray) -> tuple[float, int]:
+        """Return the statistic of some columns, and its degrees of freedom."""
         places = np.arange(self.gradient.size).reshape(self.gradient.shape)[:, columns].ravel()
         information = self.information[np.ix_(places, places)]
-        statistic, df, _ = _quadratic_form(self.gradient.ravel()[places], information)
-        return TestResult.from_chi2(statistic, df, "Score test")
+        return _quadratic_form(self.gradient.ravel()[places], information)[:2]
+
+
+def _check_maximum(estimator: LinearClassifier, objective: Objective) -> None:
+    """Raise a ValueError unless a fit maximises the likelihood of the objective's rows."""
+    if not np.all(objective.penalty.free):
+        raise ValueError(
+            "score_test needs a fit without a penalty (C=np.inf): a shrunken one leaves "
+            "a gradient that others would seem to explain."
+        )
+    check_targets_and_weights(estimator, weights_are_counts=True)
+    check_converged(estimator, np.zeros(1, dtype=bool))
+    optimum_at(estimator, objective)
 
 
 def _derivatives(objective: Objective, T: NDArray) -> list[Derivatives]:
@@ -266,19 +280,23 @@ def _derivatives(objective: Objective, T: NDArray) -> list[Derivatives]:
     (_, G), H = objective.value_and_gradient(T), objective.hessian(T)
     (width, K), B = T.shape, objective.problems.count
     q, weight = K // B, objective.problem_weight * objective.rows.totals.weight_unit
-    contrasts = linalg.helmert(q) if q > 1 else np.ones((1, 1))
+    contrasts = np.ones((1, 1))
+    if objective.link.exclusive:  # classes without rows have none
+        present = np.flatnonzero(~objective.unseen_scores)
+        contrasts = np.zeros((max(len(present) - 1, 1), q))
+        contrasts[: len(present) - 1, present] = linalg.helmert(len(present))
     gradient = np.einsum("ck,wbk,b->bcw", contrasts, -G.reshape(width, B, q), weight)
     H = np.einsum("bkvlw,b->bkvlw", H.reshape(B, q, width, q, width), weight)
+    H[objective.constant_problems] = 0  # what probabilities next to 0 and 1 leave is no information
     information = np.einsum("ck,bkvlw,el->bcvew", contrasts, H, contrasts, optimize=True)
     return [Derivatives(*parts) for parts in zip(gradient, information, strict=True)]
 
 
 def _score_table(left: Unexplained, names: list) -> pd.DataFrame:
     """Return the tests of each column, and of all jointly."""
-    m = len(names)
-    tests = [left.test(np.array([j])) for j in range(m)] + [left.test(np.arange(m))]
-    rows = [(test.statistic, test.df, test.p) for test in tests]
-    return pd.DataFrame(rows, pd.Index([*names, "joint"]), ["statistic", "df", "p"])
+    every = np.arange(len(names))
+    tests = [left.test(columns) for columns in (*every[:, None], every)]
+    return chi2_table(tests, pd.Index([*names, "joint"]))
 
 
 def _quadratic_form(x: NDArray, M: NDArray) -> tuple[float, int, float]:
@@ -294,27 +312,29 @@ def _quadratic_form(x: NDArray, M: NDArray) -> tuple[float, int, float]:
 
 def _hausman(
     whole: Inference, without: Inference, others: NDArray
-) -> tuple[float, int, float, str]:
-    """Return statistic, df, p and note of the fit to all rows and the one `without` a class.
+) -> tuple[tuple[float, int], str]:
+    """Return statistic and df, and a note, of the fit to all rows and the one `without` a class.
 
     `others` are the numbers of the classes that are left, among all.
     """
-    K, w = whole.estimate.coefficients.shape
+    # Both with intercepts at the same centres: those far from these would lose all digits.
+    of_whole = whole.at_centre
+    of_others = without.at_centre.shifted_back(without.centre - whole.centre)
+    K, u = of_whole.coefficients.shape
     contrasts = linalg.helmert(len(others))
-    R_without = np.kron(contrasts, np.eye(w))
-    R_whole = np.kron(contrasts @ np.eye(K)[others], np.eye(w))
-    V = without.estimate.covariance_of(R_without)
-    difference = R_without @ without.estimate.coefficients.ravel()
-    difference -= R_whole @ whole.estimate.coefficients.ravel()
-    M, deviation = V - whole.estimate.covariance_of(R_whole), np.sqrt(np.diag(V))
+    R_without = np.kron(contrasts, np.eye(u))
+    R_whole = np.kron(contrasts @ np.eye(K)[others], np.eye(u))
+    V = of_others.covariance_of(R_without)
+    difference = R_without @ of_others.coefficients.ravel()
+    difference -= R_whole @ of_whole.coefficients.ravel()
+    M, deviation = V - of_whole.covariance_of(R_whole), np.sqrt(np.diag(V))
     if np.isnan(M).any():
-        return np.nan, 0, np.nan, _NOT_IDENTIFIED
+        return (np.nan, 0), _NOT_IDENTIFIED
     scaled = M / np.outer(deviation, deviation)
     statistic, df, least = _quadratic_form(difference / deviation, scaled)
     if statistic < 0:
-        return statistic, df, np.nan, _NEGATIVE
-    p = TestResult.from_chi2(statistic, df, "").p
-    return statistic, df, p, _INDEFINITE if least < -_LEAST_INFORMATION else ""
+        return (statistic, df), _NEGATIVE
+    return (statistic, df), _INDEFINITE if least < -_LEAST_INFORMATION else ""
 
 
 def _check_multinomial(estimator: SoftmaxRegression, y: Any) -> None:
@@ -322,16 +342,12 @@ def _check_multinomial(estimator: SoftmaxRegression, y: Any) -> None:
     check_is_fitted(estimator)
     if has_columns(y):
         raise ValueError("independence needs one class a row; y holds a column for each class.")
-    if len(estimator.classes_) < 3:
-        raise ValueError(
-            f"independence needs three or more classes, got {listed(estimator.classes_)}."
-        )
 
 
 def _unpenalised(estimator: Any, X: Any, y: Any, sample_weight: Any, offset: Any) -> Inference:
     """Return the inference of a fit without a penalty; ValueError if it has one."""
     result: Any = infer(estimator, X, y, sample_weight=sample_weight, offset=offset)
-    result.check_unpenalised("test")
+    check_unpenalised(result, "test")
     return result
 
 
@@ -356,7 +372,7 @@ def _columns(extra: Any) -> tuple[Any, list]:
 
 def _side_by_side(data: Any, columns: Any) -> Any:
     """Return the columns of X and further ones, (n, d + m), CSR if X is."""
-    if len(data.shape) and data.shape[0] != columns.shape[0]:
+    if data.shape[0] != columns.shape[0]:
         raise ValueError(f"extra has {columns.shape[0]} rows, and X {data.shape[0]}.")
     if sparse.issparse(data) or sparse.issparse(columns):
         return sparse.hstack([data, columns], "csr")

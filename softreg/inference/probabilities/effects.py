@@ -1,8 +1,8 @@
 """Effects of features on average probabilities, and their derivatives in the coefficients.
 
-Scores are z = theta x~ + o, theta (K, w), with x~ = (x - centre, 1) where there is an intercept.
+Scores are z = theta x~ + o, theta (K, u), with x~ = (x - centre, 1) where there is an intercept.
 What is averaged over rows, with weights whose sum is one, is an array (K, r) for K classes; its
-Jacobian is (K, r, K, w).
+Jacobian is (K, r, K, u).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Average(NamedTuple):
     Attributes
     ----------
     value : ndarray (K, r)
-    jacobian : ndarray (K, r, K, w)
+    jacobian : ndarray (K, r, K, u)
     """
 
     value: NDArray[np.float64]
@@ -32,9 +32,9 @@ class Average(NamedTuple):
 
     @classmethod
     def zero(cls, r: int, theta: NDArray) -> Average:
-        """Return an average of r things to add to, given coefficients (K, w)."""
-        K, w = theta.shape
-        return cls(np.zeros((K, r)), np.zeros((K, r, K, w)))
+        """Return an average of r things to add to, given coefficients (K, u)."""
+        K, u = theta.shape
+        return cls(np.zeros((K, r)), np.zeros((K, r, K, u)))
 
 
 class Effect(NamedTuple):
@@ -76,7 +76,7 @@ class Effect(NamedTuple):
             weight *= x[:, features] + block.centre[features]
         t = theta[:, None, features] - P.T @ theta[:, features]
         if self.of_log:
-            self._add_log_slopes_inplace(total, block, P, t, weight, features)
+            _add_log_slopes_inplace(total, x, P, t, weight, features)
             return
         for k, p in enumerate(P):
             total.value[k, features] += np.einsum("i,ij,ij->j", p, t[k], weight)
@@ -90,23 +90,6 @@ class Effect(NamedTuple):
                 total.jacobian[a, features, b, features] -= direct
                 total.jacobian[a, features, a, features] += direct
 
-    def _add_log_slopes_inplace(
-        self,
-        total: Average,
-        block: RowBlock,
-        P: NDArray,
-        t: NDArray,
-        weight: NDArray,
-        features: NDArray,
-    ) -> None:
-        """Add the derivatives of log p."""
-        for k, p in enumerate(P):
-            total.value[k, features] += (t[k] * weight).sum(axis=0)
-            weighted = p[:, None] * weight
-            total.jacobian[:, features, k] -= (weighted * t[k]).T @ block.x
-            total.jacobian[:, features, k, features] -= weighted.sum(axis=0)
-            total.jacobian[k, features, k, features] += weight.sum(axis=0)
-
     def _add_difference_inplace(
         self, total: Average, block: RowBlock, theta: NDArray, j: int, variable: list[int]
     ) -> None:
@@ -117,31 +100,44 @@ class Effect(NamedTuple):
             x[:, j] += value
             part = block._replace(x=x, weight=sign * block.weight)
             if self.of_log:
-                add_log_probabilities_inplace(total, part, theta, j)
+                _add_log_probabilities_inplace(total, part, theta, j)
             else:
-                add_probabilities_inplace(total, part, theta, j)
+                _add_probabilities_inplace(total, part, theta, j)
+
+
+def _add_log_slopes_inplace(
+    total: Average, x: NDArray, P: NDArray, t: NDArray, weight: NDArray, features: NDArray
+) -> None:
+    """Add the derivatives t (K, m, q) of log p in some features (q,), with weights (m, q)."""
+    for k, p in enumerate(P):
+        total.value[k, features] += (t[k] * weight).sum(axis=0)
+        weighted = p[:, None] * weight
+        total.jacobian[:, features, k] -= (weighted * t[k]).T @ x
+        total.jacobian[:, features, k, features] -= weighted.sum(axis=0)
+        total.jacobian[k, features, k, features] += weight.sum(axis=0)
 
 
 def average_probability(scenario: Scenario, theta: NDArray) -> Average:
     """Return the average probabilities over a scenario, r = 1."""
     total = Average.zero(1, theta)
     for block in scenario.blocks():
-        add_probabilities_inplace(total, block, theta, 0)
+        _add_probabilities_inplace(total, block, theta, 0)
     return total
 
 
-def add_probabilities_inplace(total: Average, block: RowBlock, theta: NDArray, j: int) -> None:
+def _add_probabilities_inplace(total: Average, block: RowBlock, theta: NDArray, j: int) -> None:
     """Add the sums of the weighted probabilities of a block to the j-th of the averages."""
     P = block.probabilities(theta)
     weighted = P * block.weight
     total.value[:, j] += weighted.sum(axis=1)
     for k, p in enumerate(P):
-        change = (weighted * p) @ block.x  # in the scores of all classes, but for k's own
-        total.jacobian[k, j] -= change
-        total.jacobian[k, j, k] += weighted[k] @ block.x
+        change = -(weighted * p) @ block.x
+        change[k] = 0  # the others' sum, negative: of p near 1, p (1 - p) would be rounding
+        change[k] = -change.sum(axis=0)
+        total.jacobian[k, j] += change
 
 
-def add_log_probabilities_inplace(total: Average, block: RowBlock, theta: NDArray, j: int) -> None:
+def _add_log_probabilities_inplace(total: Average, block: RowBlock, theta: NDArray, j: int) -> None:
     """Add the sums of the weighted logarithms of the probabilities, likewise."""
     log_P = log_softmax(block.scores(theta), axis=0)
     total.value[:, j] += log_P @ block.weight

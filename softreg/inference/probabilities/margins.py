@@ -11,16 +11,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from scipy.special import ndtr, ndtri
 
 from softreg._encoding import validation
 from softreg._encoding.class_values import listed
-from softreg.inference.hypotheses.restrictions import feature_place
-from softreg.inference.hypotheses.tests import one_result
+from softreg._estimators.base import in_one_thread
+from softreg.inference.multi_label import one_result
 from softreg.inference.probabilities.effects import Effect
 from softreg.inference.probabilities.scenarios import Data, Scenarios
-from softreg.inference.result import Inference, check_level, interval_names
-from softreg.inference.table import Table
+from softreg.inference.result import (
+    Inference,
+    check_unpenalised,
+    feature_numbers,
+    frame_of,
+    interval,
+    penalty_notes,
+    two_sided_p,
+)
+from softreg.inference.summary import Summary
 
 # What is averaged: whether it is of log p, and per unit of log x; and what the summary calls it.
 _KINDS = {
@@ -36,7 +43,7 @@ class Margins:
     """Average marginal effects of features on the probabilities of all classes.
 
     Frames have the features as rows, within subgroups and given values where there are any, and a
-    column for each class. What the data leave open is NaN.
+    column for each class. What the data do not identify is NaN.
 
     Attributes
     ----------
@@ -44,8 +51,8 @@ class Margins:
     bse : DataFrame
         Their standard errors: posterior deviations or others, as those of the `Inference`.
     jacobian : ndarray of shape (n_effects, n_coefficients)
-        Derivatives of the effects in ``result.centred.coefficients.ravel()``; effects in the order
-        of `covariance`.
+        Derivatives of the effects, in the order of `covariance`, in the coefficients of
+        ``result.at_centre``, class after class.
     result : Inference
         What they are margins of.
     header : dict from str to str, what `summary` says above the table
@@ -60,20 +67,19 @@ class Margins:
     @property
     def z(self) -> pd.DataFrame:
         """Effects over their standard errors; ValueError under a penalty."""
-        self.result.check_unpenalised("z")
+        check_unpenalised(self.result, "z")
         return self.effects / self.bse
 
     @property
     def p(self) -> pd.DataFrame:
         """Two-sided p-values of effects being zero; ValueError under a penalty."""
-        self.result.check_unpenalised("p")
-        tails = 2 * ndtr(-np.abs((self.effects / self.bse).to_numpy()))
-        return pd.DataFrame(tails, index=self.effects.index, columns=self.effects.columns)
+        check_unpenalised(self.result, "p")
+        return two_sided_p(self.effects / self.bse)
 
     @cached_property
     def covariance(self) -> pd.DataFrame:
         """The covariance of the effects, class and then the rows of `effects` on both axes."""
-        V, axis = self.result.centred.covariance_of(self.jacobian), self._axis
+        V, axis = self.result.at_centre.covariance_of(self.jacobian), self._axis
         return pd.DataFrame(V, index=axis, columns=axis)
 
     def conf_int(self, level: float = 0.95) -> pd.DataFrame:
@@ -81,33 +87,22 @@ class Margins:
 
         Of penalised fits as `Inference.conf_int`.
         """
-        self.result.check_intervals()
-        value, half = self._long(self.effects), -ndtri((1 - check_level(level)) / 2)
-        error = self._long(self.bse)
-        ends = {"lower": value - half * error, "upper": value + half * error}
-        return pd.DataFrame(ends, index=self._axis)
+        ends = interval(self.result, self._long(self.effects), self._long(self.bse), level)
+        return pd.DataFrame(dict(zip(("lower", "upper"), ends, strict=True)), index=self._axis)
 
     def to_frame(self, level: float = 0.95) -> pd.DataFrame:
         """Return a row for each (class, feature): effect, error, z and p, interval.
 
         Of penalised fits as `Inference.to_frame`.
         """
-        columns = {"effect": self._long(self.effects), "std err": self._long(self.bse)}
-        if not self.result.is_penalised:
-            columns |= {"z": self._long(self.z), "P>|z|": self._long(self.p)}
-        if self.result.has_intervals:
-            intervals = self.conf_int(level).to_numpy().T
-            columns |= dict(zip(interval_names(level), intervals, strict=True))
-        return pd.DataFrame(columns, index=self._axis)
+        effects, errors = self._long(self.effects), self._long(self.bse)
+        return frame_of(self.result, "effect", effects, errors, self._axis, level)
 
-    def summary(self, level: float = 0.95) -> Table:
-        """Return the table of effects."""
+    def summary(self, level: float = 0.95) -> Summary:
+        """Return the table of effects, as `Inference.summary`."""
         frame = self.to_frame(level)
         frame.index = pd.MultiIndex.from_tuples([self._heading(label) for label in frame.index])
-        notes: tuple[str, ...] = ()
-        if self.result.is_penalised:
-            notes = ("Coefficients are shrunken by the penalty: there are no p-values.",)
-        return Table("Average marginal effects", frame, self.header, notes)
+        return Summary("Average marginal effects", frame, self.header, penalty_notes(self.result))
 
     def __repr__(self) -> str:
         """Return the printed summary."""
@@ -137,6 +132,7 @@ class Margins:
         return pd.MultiIndex.from_tuples(full, names=["class", *rows.names])
 
 
+@in_one_thread
 def margins(
     result: Any,
     X: Any,
@@ -214,18 +210,18 @@ def margins(
     FrozenList(['magnesium', 'feature'])
     """
     checked = one_result("margins", result)
-    if kind not in _KINDS:
+    if not (isinstance(kind, str) and kind in _KINDS):
         raise ValueError(f"kind={validation.shown(kind)} must be one of {list(_KINDS)}.")
     data = Data.from_user(checked, X, sample_weight, offset)
     scenarios = Scenarios.from_user(checked, data, at, by)
     of_log, per_log, meaning = _KINDS[kind]
     effect = Effect(of_log, per_log, _dummies(checked, data.X, dummies))
-    theta, d = checked.centred.coefficients, len(checked.features)
+    theta, d = checked.at_centre.coefficients, len(checked.features)
     averages = [effect.average(scenario, theta, d) for scenario in scenarios.cases]
     value = np.concatenate([average.value for average in averages], axis=1)
     jacobian = np.concatenate([average.jacobian for average in averages], axis=1)
     jacobian = jacobian.reshape(-1, theta.size)
-    variance = checked.centred.variance_of(jacobian).reshape(value.shape)
+    variance = checked.at_centre.variance_of(jacobian).reshape(value.shape)
     index, columns = scenarios.axis(list(checked.features)), listed(checked.classes)
     known = np.where(np.isnan(variance), np.nan, value)
     return Margins(
@@ -239,8 +235,6 @@ def margins(
 
 def _dummies(result: Inference, X: Any, dummies: Any) -> dict[int, list[int]]:
     """Return the columns whose effect is a difference, each with all columns of its variable."""
-    features = result.features
-    zero_one = _zero_one_columns(X)
     if dummies is None:
         return {}
     if isinstance(dummies, str):
@@ -249,13 +243,30 @@ def _dummies(result: Inference, X: Any, dummies: Any) -> dict[int, list[int]]:
                 f'dummies={dummies!r} must be "auto", None, a list of features, or a mapping from '
                 "variables to their columns."
             )
-        return {int(j): [int(j)] for j in np.flatnonzero(zero_one)}
-    variables = dummies.values() if isinstance(dummies, Mapping) else [[name] for name in dummies]
-    places = [[feature_place(features, name, "dummies") for name in names] for names in variables]
-    wrong = [j for variable in places for j in variable if not zero_one[j]]
-    if wrong:
-        raise ValueError(f"dummies names {features[wrong[0]]!r}, which holds more than 0 and 1.")
-    return {j: variable for variable in places for j in variable}
+        return {int(j): [int(j)] for j in np.flatnonzero(_zero_one_columns(X))}
+    if not isinstance(dummies, Mapping):
+        dummies = {name: [name] for name in (dummies if np.iterable(dummies) else [dummies])}
+    variables = [feature_numbers(result, names, "dummies") for names in dummies.values()]
+    _check_dummies(result, X, variables)
+    return {j: variable for variable in variables for j in variable}
+
+
+def _check_dummies(result: Inference, X: Any, variables: list[list[int]]) -> None:
+    """Raise a ValueError unless columns are 0 or 1, of one variable, at most one of which is 1."""
+    columns, zero_one = [j for variable in variables for j in variable], _zero_one_columns(X)
+    for j in columns:
+        name = result.features[j]
+        if not zero_one[j]:
+            raise ValueError(f"dummies names {name!r}, which holds more than 0 and 1.")
+        if columns.count(j) > 1:
+            raise ValueError(f"dummies names {name!r} in two places; it has one variable.")
+    for variable in variables:
+        if (np.asarray(X[:, variable].sum(axis=1)) > 1).any():
+            names = [result.features[j] for j in variable]
+            raise ValueError(
+                f"dummies says that {names} exclude each other, and some rows of X hold several 1: "
+                "name such columns as variables of their own."
+            )
 
 
 def _zero_one_columns(X: Any) -> NDArray[np.bool_]:

@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit, ndtri
+from scipy.special import expit
 
 from softreg._encoding.class_values import listed
+from softreg._estimators.base import in_one_thread
 from softreg._model.kernels import softmax_inplace
-from softreg.inference.estimate import Estimate
-from softreg.inference.hypotheses.tests import one_result
+from softreg.inference.multi_label import one_result
 from softreg.inference.probabilities.effects import average_probability
 from softreg.inference.probabilities.scenarios import Data, RowBlock, Scenarios
-from softreg.inference.result import Inference, check_level
+from softreg.inference.result import Inference, interval
+from softreg.inference.standard_errors.estimate import Estimate
 
 
+@in_one_thread
 def predict_interval(
     result: Any, X: Any, level: float = 0.95, offset: ArrayLike | None = None
 ) -> pd.DataFrame:
@@ -47,7 +49,7 @@ def predict_interval(
     DataFrame
         A row for each of X, under its index. Columns are "probability", "lower" and "upper", each
         of all classes: ``frame["lower"]`` is a frame of a column a class. Intervals are NaN where
-        the data leave the scores of the row open.
+        the data do not identify the scores of the row.
 
     Raises
     ------
@@ -69,13 +71,14 @@ def predict_interval(
     (True, (178, 9))
     """
     checked = one_result("predict_interval", result)
-    data, estimate = Data.from_user(checked, X, None, offset), checked.centred
+    data, estimate = Data.from_user(checked, X, None, offset), checked.at_centre
     parts = [_logits(block, estimate) for block in data.blocks({})]
     logits, errors = (np.concatenate(part) for part in zip(*parts, strict=True))
     index = X.index if hasattr(X, "columns") else pd.RangeIndex(len(logits))
     return _intervals(checked, logits, errors, level, index)
 
 
+@in_one_thread
 def average_probabilities(
     result: Any,
     X: Any,
@@ -106,8 +109,8 @@ def average_probabilities(
     Raises
     ------
     TypeError, ValueError
-        If `result` is none of `infer`; if X has other columns than the model; if an argument is not
-        as described.
+        If `result` is none of `infer`, or penalised with another covariance than "hessian"; if X
+        has other columns than the model; if an argument is not as described.
 
     Examples
     --------
@@ -125,14 +128,15 @@ def average_probabilities(
     checked = one_result("average_probabilities", result)
     data = Data.from_user(checked, X, sample_weight, offset)
     scenarios = Scenarios.from_user(checked, data, at, by)
-    theta = checked.centred.coefficients
+    theta = checked.at_centre.coefficients
     averages = [average_probability(scenario, theta) for scenario in scenarios.cases]
     P = np.stack([average.value[:, 0] for average in averages])
-    jacobian = np.stack([average.jacobian[:, 0] for average in averages]).reshape(-1, theta.size)
-    variance = checked.centred.variance_of(jacobian).reshape(P.shape)
+    jacobian = np.stack([average.jacobian[:, 0] for average in averages])
+    others = P @ (1 - np.eye(len(theta)))  # 1 - P would be rounding where P is near 1
     with np.errstate(divide="ignore", invalid="ignore"):  # of averages that are 0 to rounding
-        error = np.sqrt(variance) / (P * (1 - P))
-    return _intervals(checked, logit(P), error, level, scenarios.axis([]))
+        logits, of_logits = np.log(P / others), jacobian / (P * others)[:, :, None, None]
+    variance = checked.at_centre.variance_of(of_logits.reshape(-1, theta.size)).reshape(P.shape)
+    return _intervals(checked, logits, np.sqrt(variance), level, scenarios.axis([]))
 
 
 def _logits(block: RowBlock, estimate: Estimate) -> tuple[NDArray, NDArray]:
@@ -153,7 +157,7 @@ def _logits(block: RowBlock, estimate: Estimate) -> tuple[NDArray, NDArray]:
         products = np.einsum("mlu,mu->lm", with_scores, x)
         variance += slopes[:, c] * np.einsum("klm,lm->km", slopes, products)
     variance[:, ~estimate.are_identified_rows(x)] = np.nan
-    variance[estimate.absent] = np.nan
+    variance[estimate.unseen] = np.nan
     return logits.T, np.sqrt(np.maximum(variance, 0)).T
 
 
@@ -161,9 +165,8 @@ def _intervals(
     result: Inference, logits: NDArray, errors: NDArray, level: float, index: pd.Index
 ) -> pd.DataFrame:
     """Return probabilities with intervals, given logits and their errors, (m, K) both."""
-    result.check_intervals()
-    half = -ndtri((1 - check_level(level)) / 2) * errors
-    parts = [expit(logits), expit(logits - half), expit(logits + half)]
+    lower, upper = interval(result, logits, errors, level)
+    parts = [expit(logits), expit(lower), expit(upper)]
     names = [["probability", "lower", "upper"], listed(result.classes)]
     columns = pd.MultiIndex.from_product(names, names=[None, "class"])
     return pd.DataFrame(np.hstack(parts), index=index, columns=columns)

@@ -16,8 +16,7 @@ from softreg._encoding import validation
 from softreg._encoding.class_values import column_of, distinct_with_codes, listed, missing
 from softreg._estimators.base import read_features
 from softreg._model.kernels import softmax_inplace
-from softreg.inference.hypotheses.restrictions import feature_place
-from softreg.inference.result import Inference
+from softreg.inference.result import Inference, feature_number
 
 # Half a megabyte of doubles, which stays in a core's second-level cache.
 _BLOCK_VALUES = 2**16
@@ -30,8 +29,8 @@ class RowBlock(NamedTuple):
 
     Attributes
     ----------
-    x : ndarray (m, w), the features less their centres, and a 1 where there is an intercept
-    centre : ndarray (w,), the centres, and 0 for the intercept
+    x : ndarray (m, u), the features less their centres, and a 1 where there is an intercept
+    centre : ndarray (u,), the centres, and 0 for the intercept
     offset : ndarray (K, m), or 0.0
     weight : ndarray (m,); those of all blocks of a scenario sum to one
     """
@@ -42,11 +41,11 @@ class RowBlock(NamedTuple):
     weight: NDArray[np.float64]
 
     def scores(self, theta: NDArray) -> NDArray[np.float64]:
-        """Return the scores (K, m), given coefficients (K, w) of centred features."""
+        """Return the scores (K, m), given coefficients (K, u) of centred features."""
         return theta @ self.x.T + self.offset
 
     def probabilities(self, theta: NDArray) -> NDArray[np.float64]:
-        """Return the probabilities (K, m), given coefficients (K, w)."""
+        """Return the probabilities (K, m), given coefficients (K, u)."""
         Z = self.scores(theta)
         softmax_inplace(Z[None])
         return Z
@@ -60,7 +59,7 @@ class Data(NamedTuple):
     X : ndarray or CSR (m, d)
     offset : ndarray (m, K) or None
     weight : ndarray (m,), with sum one
-    centre : ndarray (w,), the centres of the features, and 0 for an intercept
+    centre : ndarray (u,), the centres of the features, and 0 for an intercept
     """
 
     X: Any
@@ -112,10 +111,12 @@ class Data(NamedTuple):
             yield RowBlock(x - self.centre, self.centre, offset, self.weight[rows])
 
     def _of_weight_one(self, name: str) -> Data:
-        total = self.weight.sum()
-        if not 0 < total < np.inf:
-            raise ValueError(f"{name} sums to {total:g}; some row must have weight.")
-        return self._replace(weight=self.weight / total)
+        """Return the rows with weights whose sum is one; ValueError if none has weight."""
+        largest = self.weight.max()
+        if not largest > 0:
+            raise ValueError(f"{name} sums to 0; some row must have weight.")
+        weight = self.weight / largest  # the sum of large ones would overflow
+        return self._replace(weight=weight / weight.sum())
 
 
 class Scenario(NamedTuple):
@@ -155,7 +156,7 @@ class Scenarios(NamedTuple):
         given: dict[int, list[float]] = {}
         if isinstance(at, Mapping):
             given = {
-                feature_place(result.features, name, "at"): _given_values(name, values)
+                feature_number(result, name, "at"): _given_values(name, values)
                 for name, values in at.items()
             }
         elif not (isinstance(at, str) and at in ("overall", "mean", "median")):
@@ -168,11 +169,11 @@ class Scenarios(NamedTuple):
         if by is not None:
             groups = list(_subgroups(result, data, by))
             names = [_name_of(by), *names]
-        centred = isinstance(at, str) and at != "overall"
+        is_point = isinstance(at, str) and at != "overall"
         cases = [
             Scenario((*label, *values), rows, dict(zip(given, values, strict=True)))
             for label, part in groups
-            for rows in [part.at_point(at) if centred else part]
+            for rows in [part.at_point(at) if is_point else part]
             for values in product(*given.values())
         ]
         return cls(names, cases)
@@ -191,14 +192,17 @@ class Scenarios(NamedTuple):
 def _features(result: Inference, X: Any) -> Any:
     """Return X (n, d) as floats or CSR; ValueError if its features are not the result's.
 
-    Those of a fit to an array have made-up names, which no DataFrame need have.
+    Those of a fit to an array have made-up names, which no DataFrame need have. One that has some
+    of them means them.
     """
     d = len(result.features)
     attributes: dict[str, Any] = {"n_features_in_": d}
-    if hasattr(X, "columns") and result.features != tuple(f"x{j}" for j in range(d)):
-        attributes["feature_names_in_"] = np.array(result.features, dtype=object)
-    elif hasattr(X, "columns"):
-        X = X.to_numpy()
+    if hasattr(X, "columns"):
+        is_made_up = result.features == tuple(f"x{j}" for j in range(d))
+        if is_made_up and not set(X.columns).intersection(result.features):
+            X = X.to_numpy()
+        else:
+            attributes["feature_names_in_"] = np.array(result.features, dtype=object)
     reader = SoftmaxRegression()._with_attributes(attributes)
     return read_features(reader, X, reset=False)[0]
 
@@ -207,9 +211,11 @@ def _subgroups(result: Inference, data: Data, by: Any) -> Iterator[tuple[tuple, 
     """Yield the label of each subgroup, and its rows."""
     n = data.X.shape[0]
     if isinstance(by, str):
-        column = _column(data.X, feature_place(result.features, by, "by"))
-    else:
+        column = _column(data.X, feature_number(result, by, "by"))
+    elif np.iterable(by):
         column = column_of(by)
+    else:
+        raise ValueError(f"by={by!r} must be a feature, or have one value for each row of X.")
     validation.check_shape("by", column, n, meaning=", one value for each row of X")
     if len(missing(column)):
         raise ValueError(f"by is missing in row {missing(column)[0]}; leave out or name such rows.")
@@ -219,6 +225,7 @@ def _subgroups(result: Inference, data: Data, by: Any) -> Iterator[tuple[tuple, 
 
 
 def _name_of(by: Any) -> Any:
+    """Return what the subgroups are called: a feature, the name of a Series, or "by"."""
     return by if isinstance(by, str) else getattr(by, "name", None) or "by"
 
 

@@ -1,9 +1,9 @@
-"""Tables: results as people read them, printed, in a notebook, as a frame or in LaTeX."""
+"""Summaries: results as people read them, printed, in a notebook, as a frame or in LaTeX."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 from operator import itemgetter
@@ -12,10 +12,13 @@ from typing import Any
 import pandas as pd
 
 _BETWEEN = "   "
+P_VALUE = "P>|z|"
+# How numbers of some columns are printed; those of others with four significant digits.
+_FORMATS = {P_VALUE: ".3f"}
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class Summary:
     """A titled table of numbers, with what is said above and below it.
 
     Attributes
@@ -28,8 +31,8 @@ class Table:
 
     title: str
     frame: pd.DataFrame
-    header: dict[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    header: dict[str, str]
+    notes: tuple[str, ...]
 
     def to_frame(self) -> pd.DataFrame:
         """Return the numbers."""
@@ -92,12 +95,12 @@ class Table:
 
 
 def _text(column: str, value: Any) -> str:
-    """Return a number of four significant digits, or of a p-value to three decimals."""
+    """Return what is printed of a value in a column."""
     if not isinstance(value, float):
         return str(value)
     if value != value:
         return "NaN"
-    return f"{value:.3f}" if column.startswith(("P>", "p")) else f"{value:#.4g}"
+    return format(value, _FORMATS.get(column, "#.4g"))
 
 
 def _widths(lines: list[list[str]]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -15,9 +15,10 @@ from scipy.special import chdtrc
 
 from softreg._encoding import validation
 from softreg._encoding.class_values import listed
-from softreg.inference.estimate import Estimate
-from softreg.inference.hypotheses.restrictions import Hypothesis, feature_place, read_restrictions
-from softreg.inference.result import Inference, MultiLabelInference
+from softreg.inference.hypotheses.restrictions import Hypothesis, read_restrictions
+from softreg.inference.multi_label import one_result
+from softreg.inference.result import Inference, check_unpenalised, class_number, feature_numbers
+from softreg.inference.standard_errors.estimate import Estimate
 
 # Adjustments for several tests at a time.
 Adjustment = Literal["holm", "bh"] | None
@@ -48,9 +49,8 @@ class TestResult:
 
     @classmethod
     def from_chi2(cls, statistic: float, df: int, description: str) -> TestResult:
-        """Return the test of a chi-squared statistic; p is NaN without degrees of freedom."""
-        p = chdtrc(df, statistic) if df else np.nan
-        return cls(float(statistic), int(df), float(p), description)
+        """Return the test of a chi-squared statistic."""
+        return cls(statistic, df, float(_chi2_p(statistic, df)), description)
 
     def __str__(self) -> str:
         """Return the test in a line."""
@@ -72,8 +72,8 @@ def wald(result: Any, restrictions: Any, values: ArrayLike | None = None) -> Tes
     restrictions : str, list of str or array-like of shape (m, p)
         Linear equations of coefficients: ``"a[gpa] = b[gpa]"``, of classes a and b;
         ``"2 * a[gpa] - b[age] = 0.5"``; ``"gpa = 0"``, a feature by itself, is an equation for
-        every class that is displayed; without ``=`` the sum is zero. Names may be any text: of
-        several readings the longest name is taken. Coefficients are those that are displayed:
+        every class that is shown; without ``=`` the sum is zero. Names may be any text: of
+        several readings the longest name is taken. Coefficients are those that are shown:
         the reference's are 0. Or a matrix over the columns of ``result.covariance``.
     values : array-like of shape (m,), default=None
         What a matrix times the coefficients is equal to. None: 0.
@@ -86,7 +86,7 @@ def wald(result: Any, restrictions: Any, values: ArrayLike | None = None) -> Tes
     ------
     TypeError, ValueError
         If `result` is none of `infer`, or penalised; if names are unknown, restrictions contradict
-        each other, or concern what the data leave open.
+        each other, or concern what the data do not identify.
 
     Examples
     --------
@@ -106,9 +106,9 @@ def wald(result: Any, restrictions: Any, values: ArrayLike | None = None) -> Tes
     R, estimate = given.R @ checked.contrasts, checked.estimate
     lost = ~estimate.identified(R)
     if lost.any():
-        named = ", ".join(repr(name) for name in np.array(given.names)[lost])
+        named = ", ".join(repr(given.names[i]) for i in np.flatnonzero(lost))
         raise ValueError(
-            f"The data leave open what these restrictions concern: {named}. Leave collinear "
+            f"The data do not identify what these restrictions concern: {named}. Leave collinear "
             "columns out of X."
         )
     hypothesis = Hypothesis.from_rows(R, given.values, len(checked.classes))
@@ -145,7 +145,7 @@ def joint(
     -------
     DataFrame
         A row for each feature or term, with statistic, df and p, and p_adjusted if asked for. What
-        the data leave open is NaN, with df 0.
+        the data do not identify is NaN, with df 0.
 
     Raises
     ------
@@ -172,18 +172,23 @@ def joint(
     [2, 2]
     """
     checked = _tested("joint", result)
-    features, terms = checked.features, {} if terms is None else dict(terms)
-    places = {
-        name: [feature_place(features, column, f"terms[{name!r}]") for column in columns]
+    features, terms = checked.features, {} if terms is None else terms
+    if not isinstance(terms, Mapping):
+        raise ValueError(
+            f"terms={validation.shown(terms)} must be a mapping from names to lists of features."
+        )
+    numbers = {
+        name: feature_numbers(checked, columns, f"terms[{name!r}]")
         for name, columns in terms.items()
     }
-    empty = [name for name, columns in places.items() if not columns]
-    if empty:
-        raise ValueError(f"terms[{empty[0]!r}] is empty; it must name one or more features.")
-    joined = {j for columns in places.values() for j in columns}
-    groups = {name: [j] for j, name in enumerate(features) if j not in joined} | places
-    K, width = checked.estimate.coefficients.shape
-    rows = [np.kron(np.eye(K), np.eye(width)[columns]) for columns in groups.values()]
+    joined = {j for columns in numbers.values() for j in columns}
+    alone = {name: [j] for j, name in enumerate(features) if j not in joined}
+    taken = [name for name in numbers if name in alone]
+    if taken:
+        raise ValueError(f"terms has the name {taken[0]!r}, which is a feature's: choose another.")
+    groups = alone | numbers
+    K, u = checked.estimate.coefficients.shape
+    rows = [np.kron(np.eye(K), np.eye(u)[columns]) for columns in groups.values()]
     return _table(checked.estimate, rows, pd.Index(list(groups), name="feature"), adjust)
 
 
@@ -232,8 +237,8 @@ def merge_test(
     """
     checked = _tested("merge_test", result)
     estimate, classes = checked.estimate, listed(checked.classes)
-    K, width = estimate.coefficients.shape
-    slopes = np.eye(width)[: len(checked.features)]
+    K, u = estimate.coefficients.shape
+    slopes = np.eye(u)[: len(checked.features)]
 
     def equal(k: int, j: int) -> NDArray:
         return np.kron(np.eye(K)[[k]] - np.eye(K)[[j]], slopes)
@@ -243,7 +248,7 @@ def merge_test(
         names = [(classes[k], classes[j]) for k, j in pairs]
         index = pd.MultiIndex.from_tuples(names, names=["a", "b"])
         return _table(estimate, [equal(*pair) for pair in pairs], index, adjust)
-    k, j = (_class_number(checked, name, value) for name, value in (("a", a), ("b", b)))
+    k, j = (class_number(checked, value, name) for name, value in (("a", a), ("b", b)))
     if k == j:
         raise ValueError(f"a={a!r} and b={b!r} are the same class; name two.")
     found = _identified_test(estimate, equal(k, j))
@@ -314,21 +319,22 @@ def likelihood_ratio(smaller: Any, larger: Any) -> TestResult:
     return TestResult.from_chi2(max(2 * gain, 0.0), df, f"Likelihood-ratio test of {df} parameters")
 
 
-def one_result(caller: str, result: Any) -> Inference:
-    """Return the result of `infer`; TypeError for anything else, as that of several labels."""
-    if isinstance(result, MultiLabelInference):
-        raise TypeError(f"{caller} needs the result of one label: pass result[label].")
-    if not isinstance(result, Inference):
-        raise TypeError(
-            f"{caller} needs what softreg.inference.infer returns, got {type(result).__name__}."
-        )
-    return result
+def chi2_table(tests: list[tuple[float, int]], index: pd.Index) -> pd.DataFrame:
+    """Return a row for each test, given its statistic and degrees of freedom, with its p."""
+    statistic, df = (np.array(column) for column in zip(*tests, strict=True))
+    return pd.DataFrame({"statistic": statistic, "df": df, "p": _chi2_p(statistic, df)}, index)
+
+
+def _chi2_p(statistic: Any, df: Any) -> Any:
+    """Return chi-squared p-values: NaN of negative statistics, or without degrees of freedom."""
+    is_chi2 = np.greater(df, 0) & np.greater_equal(statistic, 0)
+    return np.where(is_chi2, chdtrc(df, statistic), np.nan)
 
 
 def _tested(caller: str, result: Any) -> Inference:
     """Return the result of `infer`; ValueError if it is penalised."""
     checked = one_result(caller, result)
-    checked.check_unpenalised("test")
+    check_unpenalised(checked, "test")
     return checked
 
 
@@ -349,7 +355,7 @@ def _statistic(estimate: Estimate, hypothesis: Hypothesis) -> tuple[float, int]:
 def _identified_test(estimate: Estimate, R: NDArray) -> tuple[float, int]:
     """Return the test that R theta = 0 as far as the data tell; NaN, df 0 if they do not."""
     if not estimate.identified(R).all():
-        R = linalg.null_space(estimate.open_moves(R).T).T @ R
+        R = linalg.null_space(estimate.unidentified_moves(R).T).T @ R
     hypothesis = Hypothesis.from_rows(R, np.zeros(len(R)), len(estimate.coefficients))
     if not len(hypothesis.R) or not estimate.identified(hypothesis.R).all():
         return np.nan, 0
@@ -360,31 +366,31 @@ def _table(
     estimate: Estimate, rows: list[NDArray], index: pd.Index, adjust: Adjustment
 ) -> pd.DataFrame:
     """Return a table of the tests that each R of `rows` has R theta = 0."""
-    found = [TestResult.from_chi2(*_identified_test(estimate, R), "") for R in rows]
-    data = {name: [getattr(test, name) for test in found] for name in ("statistic", "df", "p")}
-    table = pd.DataFrame(data, index=index)
+    table = chi2_table([_identified_test(estimate, R) for R in rows], index)
     if adjust is not None:
         table["p_adjusted"] = _adjusted(table["p"].to_numpy(), adjust)
     return table
 
 
-def _class_number(result: Inference, argument: str, value: Any) -> int:
-    """Return the place of a class; ValueError if there is none of this name."""
-    with validation.noting(f"This is the argument {argument}."):
-        return result.class_number(value)
-
-
-def _adjusted(p: NDArray, adjust: Adjustment) -> NDArray[np.float64]:
+def _adjusted(p: NDArray, adjust: str) -> NDArray[np.float64]:
     """Return p-values (m,) adjusted for their number; NaN stays, and does not count."""
-    if adjust not in ("holm", "bh"):
+    if adjust not in list(_ADJUSTMENTS):
         raise ValueError(f'adjust={validation.shown(adjust)} must be "holm", "bh" or None.')
-    known, out = ~np.isnan(p), np.full(len(p), np.nan)
-    if adjust == "bh":
-        out[known] = stats.false_discovery_control(p[known]) if known.any() else 0.0
-        return out
-    order = np.argsort(p[known], kind="stable")
-    factors = np.arange(len(order), 0, -1)
-    holm = np.empty(len(order))
-    holm[order] = np.minimum(np.maximum.accumulate(factors * p[known][order]), 1)
-    out[known] = holm
-    return out
+    adjusted, known = p.copy(), ~np.isnan(p)
+    if known.any():
+        adjusted[known] = _ADJUSTMENTS[adjust](p[known])
+    return adjusted
+
+
+def _holm(p: NDArray) -> NDArray[np.float64]:
+    """Return p-values (m,) adjusted by Holm's steps: the least one counts m times, and so on."""
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.maximum.accumulate(np.arange(len(p), 0, -1) * p[order])
+    return np.minimum(adjusted, 1)
+
+
+_ADJUSTMENTS: dict[str, Callable[[NDArray], NDArray]] = {
+    "holm": _holm,
+    "bh": stats.false_discovery_control,
+}

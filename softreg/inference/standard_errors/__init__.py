@@ -1,0 +1,1 @@
+"""Coefficients of a fit at its optimum, and their covariances."""
