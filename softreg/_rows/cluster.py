@@ -1,8 +1,8 @@
 """Rows on the workers of a Dask cluster: a pass sends a kernel out, and sums come back.
 
-Neighbouring partitions form groups, and groups lie on shelves, one for each thread of a worker. A
-shelf is a future: what is lost with a worker, the scheduler makes again from the partitions. Sums
-are exact, so that their bits depend on the groups and not on who holds them.
+Neighbouring partitions form groups, and groups lie on shelves, one on each worker, whose threads
+share them out. A shelf is a future: what is lost with a worker, the scheduler makes again from the
+partitions. Sums are exact, so that their bits depend on the groups and not on who holds them.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from softreg._rows.base import (
     SumOverRows,
     Totals,
     bad_split,
+    slices,
 )
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows
@@ -109,16 +110,19 @@ class Shelf:
     groups : dict from the number of a group to its MemoryRows, all of weight
     limits : Limits of the fit
     most_bytes : float, what the rows, and what is kept of them, may take
+    n_threads : int, how many share the groups out
     """
 
-    def __init__(self, groups: dict[int, MemoryRows], limits: Limits, most_bytes: float) -> None:
-        self.limits, self.most_bytes = limits, most_bytes
+    def __init__(
+        self, groups: dict[int, MemoryRows], limits: Limits, most_bytes: float, n_threads: int = 1
+    ) -> None:
+        self.limits, self.most_bytes, self.n_threads = limits, most_bytes, n_threads
         self.threads = Threads(1, replace(limits, kept_bytes=0, kept_scores=0, kept_pairs=0))
         self.groups = {at: rows.replaced(threads=self.threads) for at, rows in groups.items()}
         self._views: dict[bytes, _View] = {}
 
     def __reduce__(self) -> tuple:
-        return sent_aligned(Shelf, self.groups, self.limits, self.most_bytes)
+        return sent_aligned(Shelf, self.groups, self.limits, self.most_bytes, self.n_threads)
 
     def __sizeof__(self) -> int:  # what Dask's memory manager sees
         return 64 + int(sum(map(_nbytes, self.groups.values())))
@@ -126,7 +130,7 @@ class Shelf:
     def with_groups(self, groups: dict[int, MemoryRows]) -> Shelf:
         """Return a shelf of other rows, those groups of them that have some."""
         some = {at: rows for at, rows in groups.items() if rows.n}
-        return Shelf(some, self.limits, self.most_bytes)
+        return Shelf(some, self.limits, self.most_bytes, self.n_threads)
 
     def view(self, seen: Seen) -> _View:
         """Return the groups as they are seen, those of an earlier pass if it saw them so."""
@@ -135,6 +139,14 @@ class Shelf:
         if scores is None:
             return view
         return self._kept(seen.key, lambda: view.take_scores(scores))
+
+    def map_shares(self, function: Callable[[list[MemoryRows]], Any], seen: Seen) -> list[Any]:
+        """Return what a function makes of each thread's share of the groups as they are seen."""
+        view = self.view(seen)
+        groups, count = list(view.groups.values()), self.n_threads
+        shares = [groups[share] for share in slices(len(groups), min(len(groups), count))]
+        with view.threads, Threads(count) as threads:
+            return threads.map(function, shares)
 
     def _kept(self, key: bytes, make: Callable[[], _View]) -> _View:
         view = self._views.pop(key, None) or make()
@@ -164,34 +176,36 @@ def _nbytes(rows: MemoryRows) -> float:
     return rows.X.size * rows.dtype.itemsize * (2 if rows.is_sparse else 1)
 
 
-def bytes_of_shelf(n_shelves: int) -> float:
-    """Return what each of so many shelves of this worker may take, rows and what is kept of them.
+def shelf_here(groups: dict[int, MemoryRows], limits: Limits) -> Shelf:
+    """Return the shelf of the worker on which this runs, with all its threads.
 
-    Half of the worker's memory: above 60 % of it Dask moves data to the disk.
+    What is kept may bring it to half of the worker's memory: at 60 % Dask moves data to the disk.
     """
     from distributed import get_worker
     from distributed.system import MEMORY_LIMIT
 
-    limit = get_worker().memory_manager.memory_limit or MEMORY_LIMIT
-    return limit / 2 / n_shelves
+    worker = get_worker()
+    most_bytes = (worker.memory_manager.memory_limit or MEMORY_LIMIT) / 2
+    return Shelf(groups, limits, most_bytes, worker.state.nthreads)
 
 
 def sum_on_shelf(shelf: Shelf, message: bytes) -> ExactSum:
     """Return the sum of what a kernel makes of the blocks of a shelf."""
     kernel, seen = pickle.loads(message)
-    view, total = shelf.view(seen), ExactSum()
-    with view.threads:
-        for rows in view.groups.values():
+
+    def summed(groups: list[MemoryRows]) -> ExactSum:
+        total = ExactSum()
+        for rows in groups:
             total.add(rows.sum(kernel))
-    return total
+        return total
+
+    return _merged(shelf.map_shares(summed, seen))
 
 
 def maximum_on_shelf(shelf: Shelf, message: bytes) -> list[NDArray]:
     """Return the elementwise maximum of what a kernel makes of the blocks, in a list if any."""
     kernel, seen = pickle.loads(message)
-    view = shelf.view(seen)
-    with view.threads:
-        return _greatest([[rows.maximum(kernel)] for rows in view.groups.values()])
+    return _greatest(shelf.map_shares(lambda groups: [of.maximum(kernel) for of in groups], seen))
 
 
 def sample_of_shelf(shelf: Shelf, message: bytes) -> Shelf:

@@ -73,22 +73,19 @@ class PlacedPartitions:
     def shelved(
         self, maker: Callable[..., Shelf], n_rows: dict[int, int], marks: dict[int, Any]
     ) -> Shelves:
-        """Return shelves of the partitions in groups, one for each thread of the workers.
+        """Return shelves of the partitions in groups, one on each worker.
 
-        `maker` makes a shelf of its groups, each a list of `Piece`, of its partitions, of their
-        `marks`, both by number, and of the number of shelves on its worker.
+        `maker` makes a shelf of its groups, each a list of `Piece`, and of its partitions and their
+        `marks`, both by number.
         """
-        n_threads = self.client.nthreads()
-        slots = [home for home in sorted(n_threads) for _ in range(n_threads[home])]
         groups = groups_of(n_rows)
         futures, homes = [], []
-        for slot, numbers in placed(groups, self.homes, slots).items():
+        for home, numbers in placed(groups, self.homes, self.client.nthreads()).items():
             of_shelf = {at: groups[at] for at in numbers}
             inside = {piece.number for group in of_shelf.values() for piece in group}
-            parts, home = {i: self.futures[i] for i in inside}, slots[slot]
-            marked = {i: marks[i] for i in inside}
-            args = of_shelf, parts, marked, n_threads[home]
-            futures.append(submitted(self.client, home, maker, *args))
+            parts = {number: self.futures[number] for number in inside}
+            marked = {number: marks[number] for number in inside}
+            futures.append(submitted(self.client, home, maker, of_shelf, parts, marked))
             homes.append(home)
         return Shelves(self.client, futures, homes, self.held)
 
@@ -138,24 +135,22 @@ def groups_of(n_rows: dict[int, int]) -> list[list[Piece]]:
 
 
 def placed(
-    groups: list[list[Piece]], homes: dict[int, str], slots: list[str]
-) -> dict[int, list[int]]:
-    """Return which groups go to which of the slots, workers of which each is there once a thread.
+    groups: list[list[Piece]], homes: dict[int, str], n_threads: dict[str, int]
+) -> dict[str, list[int]]:
+    """Return which groups go to which of the workers, given their numbers of threads.
 
     A group goes where most of it lies, unless that has its fair share of the rows without it.
     """
-    load = [0] * len(slots)
-    fair = sum(piece.n_rows for group in groups for piece in group) / len(slots)
-    chosen: dict[int, list[int]] = {}
+    load = dict.fromkeys(sorted(n_threads), 0.0)  # rows for a thread
+    fair = sum(piece.n_rows for group in groups for piece in group) / sum(n_threads.values())
+    chosen: dict[str, list[int]] = {}
     for at, group in enumerate(groups):
         near: Counter[str] = Counter()
         for piece in group:
             near[homes[piece.number]] += piece.n_rows
-        home, size = max(near, key=near.__getitem__), near.total()
-        local = [slot for slot, address in enumerate(slots) if address == home]
-        best = min(local or range(len(slots)), key=load.__getitem__)
-        if load[best] + size / 2 > fair:
-            best = min(range(len(slots)), key=load.__getitem__)
-        load[best] += size
+        best, size = max(near, key=near.__getitem__), near.total()
+        if best not in load or load[best] + size / 2 / n_threads[best] > fair:
+            best = min(load, key=load.__getitem__)
+        load[best] += size / n_threads[best]
         chosen.setdefault(best, []).append(at)
     return chosen

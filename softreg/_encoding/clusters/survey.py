@@ -29,7 +29,7 @@ from softreg._rows.arrays import aligned, csr_rows, sent_aligned
 from softreg._rows.cluster import (
     ClusterRows,
     Shelf,
-    bytes_of_shelf,
+    shelf_here,
 )
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import mostly_zeros, single_pass_rows
@@ -178,16 +178,15 @@ class ShelfMaker:
         groups: dict[int, list[Piece]],
         checked: dict[int, CheckedPartition],
         fingerprints: dict[int, Fingerprint],
-        n_shelves: int,
     ) -> Shelf:
-        """Return a shelf, one of so many on its worker, of groups of pieces of partitions.
+        """Return a shelf of groups of pieces of partitions.
 
         ValueError if a partition that was read again is not what it was.
         """
         for number, before in fingerprints.items():
             _check_unchanged(number, before, checked[number].facts.fingerprint)
         shelved = {at: self._rows(pieces, checked) for at, pieces in groups.items()}
-        return Shelf(shelved, self.limits, bytes_of_shelf(n_shelves))
+        return shelf_here(shelved, self.limits)
 
     def _rows(self, pieces: list[Piece], checked: dict[int, CheckedPartition]) -> Any:
         """Return the rows of pieces that have weight, in the user's units."""
