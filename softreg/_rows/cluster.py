@@ -159,8 +159,9 @@ class Shelf:
         """Return the groups in working coordinates, with limits that say what their blocks keep."""
         lean = {at: seen.rows(rows, self.threads) for at, rows in self.groups.items()}
         spare = (self.most_bytes - self.__sizeof__()) / _MOST_VIEWS
-        needs_copy = any(rows.is_sparse or not rows.blocks_are_raw for rows in lean.values())
-        keeps_X = needs_copy and sum(map(_nbytes, lean.values())) <= spare
+        # Raw blocks need no copy, and passes in double over X in single precision are few.
+        worth_it = any(map(_is_worth_a_copy, lean.values()))
+        keeps_X = worth_it and sum(map(_nbytes, lean.values())) <= spare
         scores = sum(rows.n * rows.n_scores for rows in lean.values())
         limits = replace(
             self.threads.limits,
@@ -169,6 +170,11 @@ class Shelf:
         )
         threads = Threads(1, limits)
         return _View(threads, {at: rows.replaced(threads=threads) for at, rows in lean.items()})
+
+
+def _is_worth_a_copy(rows: MemoryRows) -> bool:
+    is_converted = rows.is_sparse or not rows.blocks_are_raw
+    return is_converted and rows.dtype.itemsize <= rows.X.dtype.itemsize
 
 
 def _nbytes(rows: MemoryRows) -> float:
