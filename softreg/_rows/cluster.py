@@ -341,7 +341,16 @@ class Shelves:
     def _submitted(self, function: Callable, *args: Any) -> list[Any]:
         """Return a future for each shelf, in one message: the scheduler finds where they lie."""
         columns = [[arg] * len(self.futures) for arg in args]
-        return self.client.map(function, self.futures, *columns, pure=False)
+        # Any of the workers: without a word about them, the scheduler may take tasks of many passes
+        # for those that read data, which it shares out wherever shelves lie.
+        return self.client.map(
+            function,
+            self.futures,
+            *columns,
+            workers=self.homes,
+            allow_other_workers=True,
+            pure=False,
+        )
 
     def release(self) -> None:
         """Let go of these shelves."""
