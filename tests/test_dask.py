@@ -31,7 +31,7 @@ from softreg._estimators.base import opened_sample, read_sample
 from softreg._model.block_kernels import CurvatureProduct, LossHessian
 from softreg._model.links import Softmax
 from softreg._rows.arrays import ExactSum
-from softreg._rows.cluster import Seen, Shelf, sum_on_shelf
+from softreg._rows.clusters.shelf import Seen, Shelf, sum_on_shelf
 from softreg._rows.threads import Limits, Threads
 from softreg.solvers import LBFGS, MiniBatch
 

@@ -33,8 +33,9 @@ _encoding/    WHAT y MEANS, and every check: validation, column_faults, target_c
   clusters/   partitions, placement, survey, lazy
 _model/       WHAT IS MINIMISED: objective, certificate, links, penalties, sparse_penalties,
               spaces, covariance, kernels, block_kernels
-_rows/        WHERE THE DATA ARE: base, blocks, memory, chunked, cluster, targets, coordinates,
-              moments, threads, arrays
+_rows/        WHERE THE DATA ARE: base, blocks, memory, chunked, targets, coordinates, moments,
+              threads, arrays
+  clusters/   rows, shelves, shelf
 leaves        nobody imports them: calibration, chunks, display, functions, inference
 """
 ROW = re.compile(r"^(?P<indent> *)(?P<name>[a-z_]+)/? +(?:[^:\n]+: )?(?P<modules>.+)$", re.M)
@@ -82,7 +83,7 @@ WITHOUT_SKLEARN = {"_rows", "_model"}
 LIBRARIES_OF_OTHERS = {"sklearn", "joblib", "pandas"}
 LIBRARIES_OF_ONE = {
     "_rows.threads": {"threadpoolctl"},
-    "_rows.cluster": {"distributed"},
+    "_rows.clusters.shelf": {"distributed"},
     "_encoding.clusters.lazy": {"dask", "pandas"},
     "_encoding.clusters.partitions": {"dask", "pandas"},
     "_encoding.clusters.placement": {"distributed"},

@@ -16,9 +16,10 @@ from scipy import sparse
 from softreg._encoding import validation
 from softreg._encoding.answers import Answers, Encoder, Encoding
 from softreg._encoding.class_values import first_column, is_column
+from softreg._rows.arrays import mostly_zeros
 from softreg._rows.chunked import EachPass
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import MemoryRows, mostly_zeros, single_pass_rows
+from softreg._rows.memory import MemoryRows, single_pass_rows
 from softreg._rows.threads import Threads
 
 # What errors advise where data can be read only once, or a later pass finds other data.

@@ -15,6 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+# A product takes as long over a stored value of CSR as over this many dense ones (measured).
+STORED_VALUE = 8
+# A dense X is converted to CSR if its products then take this share of the time or less.
+_MOSTLY_ZEROS = 1 / 3
+
 # X of n rows, (n, d): an ndarray or CSR array.
 Features = Any
 # A value for each row, such as its weight, (n,).
@@ -44,6 +49,11 @@ def csr_rows(X: sparse.csr_array, rows: slice | Places) -> sparse.csr_array:
     inside = slice(ends[0], ends[-1])
     views, shape = (X.data[inside], X.indices[inside], ends - ends[0]), (len(ends) - 1, X.shape[1])
     return sparse.csr_array(views, shape=shape, copy=False)
+
+
+def mostly_zeros(nonzeros: int, size: int) -> bool:
+    """Return whether a dense array of this size is to be converted to CSR."""
+    return STORED_VALUE * nonzeros <= _MOSTLY_ZEROS * size
 
 
 def nonzero_rows(A: Coef | Mask) -> Places:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from softreg._rows.arrays import (
+    STORED_VALUE,
     Features,
     Mask,
     PerRow,
@@ -22,6 +23,7 @@ from softreg._rows.arrays import (
     Store,
     csr_rows,
     joined_rows,
+    mostly_zeros,
 )
 from softreg._rows.base import (
     Chance,
@@ -39,10 +41,6 @@ from softreg._rows.moments import Columns, DenseColumns, Moments, SparseColumns
 from softreg._rows.targets import Targets
 from softreg._rows.threads import Threads
 
-# A product takes as long over a stored value of CSR as over this many dense ones (measured).
-_STORED_VALUE = 8
-# A dense X is converted to CSR if its products then take this share of the time or less.
-_MOSTLY_ZEROS = 1 / 3
 # X too large for a copy is standardised anew where the mean of some column is this many deviations
 # from zero: centring within the products would cost more than four of sixteen digits.
 _FARTHEST_IN_DOUBLE = 1e4
@@ -391,7 +389,7 @@ class SparseRows(MemoryRows):
     """Rows of a CSR array, which stays as it is."""
 
     is_sparse = blocks_are_raw = True
-    _value_cost, _value_storage = _STORED_VALUE, 1.5  # an index counts as half a value
+    _value_cost, _value_storage = STORED_VALUE, 1.5  # an index counts as half a value
     _columns_kind = SparseColumns
     _block_kind = SparseBlock
 
@@ -429,8 +427,3 @@ def single_pass_rows(
     """Return the rows of an ndarray or CSR array as it is, for a single pass over them."""
     kind = SparseRows if sparse.issparse(X) else DenseRows
     return kind(X, *terms, coordinates, threads, X.dtype, weight_unit, single_pass=True)
-
-
-def mostly_zeros(nonzeros: int, size: int) -> bool:
-    """Return whether a dense array of this size is to be converted to CSR."""
-    return _STORED_VALUE * nonzeros <= _MOSTLY_ZEROS * size

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from weakref import WeakSet
 
 from softreg._rows.base import slices
-from softreg._rows.cluster import Shelf, Shelves, gathered, released, submitted
+from softreg._rows.clusters.shelf import Shelf
+from softreg._rows.clusters.shelves import Shelves, gathered, released, submitted
 
 # Partitions join their neighbours up to so many rows: a group's sums then take a few milliseconds,
 # and adding them up exactly a few per cent of that (measured).

@@ -25,14 +25,11 @@ from softreg._encoding.clusters.partitions import (
     partitions,
 )
 from softreg._encoding.clusters.placement import Piece, PlacedPartitions
-from softreg._rows.arrays import aligned, csr_rows, sent_aligned
-from softreg._rows.cluster import (
-    ClusterRows,
-    Shelf,
-    shelf_here,
-)
+from softreg._rows.arrays import aligned, csr_rows, mostly_zeros, sent_aligned
+from softreg._rows.clusters.rows import ClusterRows
+from softreg._rows.clusters.shelf import Shelf, shelf_here
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import mostly_zeros, single_pass_rows
+from softreg._rows.memory import single_pass_rows
 from softreg._rows.threads import Limits, Threads
 
 
