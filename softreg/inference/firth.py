@@ -225,6 +225,11 @@ def firth(
     --------
     separation : Whether the maximum-likelihood estimates are finite.
 
+    Notes
+    -----
+    Three or more classes that are separated completely may have several maxima, of nearly the same
+    height. The one returned is that to which a climb from zero leads, as in R's brglm2.
+
     References
     ----------
     Firth (1993), "Bias reduction of maximum likelihood estimates", Biometrika 80, 27-38. Heinze and
