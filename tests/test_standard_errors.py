@@ -550,6 +550,17 @@ def test_weights_that_count_no_rows_have_no_bootstrap_of_counts(total):
     assert np.isfinite(infer(model, X, y, weights="probability", **options).bse).all(axis=None)
 
 
+def test_a_class_without_rows_has_no_bootstrap():
+    """No resample has any: the error says so, and that the sandwich is there."""
+    X, y = simulated(100, 3)
+    model = SoftmaxRegression(C=np.inf, classes=[0, 1, 2, 3]).fit(X, y)
+    with pytest.raises(ValueError, match=r"rows of each class.*sandwich"):
+        infer(model, X, y, covariance="bootstrap", n_resamples=5)
+    present = infer(model, X, y, covariance="sandwich").bse[[1, 2]]
+    expected = infer(unpenalised(X, y), X, y, covariance="sandwich").bse
+    np.testing.assert_allclose(present, expected, rtol=1e-6)
+
+
 def test_bootstrap_of_clusters_draws_whole_clusters():
     """Ten copies of each row are ten times the rows, but not if copies are drawn together."""
     X, y = simulated(200, 2)

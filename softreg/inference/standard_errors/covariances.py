@@ -134,6 +134,11 @@ def _bootstrap(fit: Fit, design: Design) -> Spread:
     """Return the covariance of the fits to resampled rows that have an optimum."""
     # 1. How often each row, or its group, is drawn.
     objective, codes, n_groups = fit.objective, None, None
+    if objective.unseen_scores.any():
+        raise ValueError(
+            'covariance="bootstrap" needs rows of each class, as resamples have none of a class '
+            'that the data lack, too: fit without it, or choose covariance="sandwich".'
+        )
     if design.groups is not None:
         objective, codes, n_groups = design.grouped(objective)
     random = validation.generator_maker(design.random_state)()
