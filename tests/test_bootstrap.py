@@ -140,7 +140,7 @@ def test_columns_that_repeat_others_leave_the_scores_of_the_fit_without_them():
     """Dummies of all categories and an intercept: without a penalty one of them is left out."""
     X, y = overlapping(n=300)
     dummies = one_hot(np.arange(300) % 3)
-    counts = drawn(len(y), 4)
+    counts = drawn(len(y), 4, seed=2)  # none of which separates classes
     scores = []
     for columns in (dummies, dummies[:, 1:]):
         A = np.hstack([X, columns])
@@ -252,14 +252,15 @@ def test_rows_are_drawn_as_often_as_there_are_rows():
     assert counts.var() == pytest.approx(1 - 1 / 50, rel=0.02)
 
 
-def test_a_row_whose_weight_is_a_count_is_drawn_as_so_many_rows():
+@pytest.mark.parametrize("unit", [1, 10**9])
+def test_a_row_whose_weight_is_a_count_is_drawn_as_so_many_rows(unit):
     """Times their weights, counts add up to the sum of weights; means and variances of repeats."""
-    weight = np.array([3, 0, 1, 6, 10])
+    weight = np.array([3, 0, 1, 6, 10]) * unit
     copies = drawn(5, 4000, weight=weight) * weight
-    np.testing.assert_allclose(copies, np.rint(copies), atol=1e-9)
-    np.testing.assert_allclose(copies.sum(axis=1), 20)
+    np.testing.assert_allclose(copies, np.rint(copies), rtol=1e-15, atol=1e-9)
+    np.testing.assert_allclose(copies.sum(axis=1), 20 * unit)
     assert (copies[:, 1] == 0).all()
-    variance = weight * (1 - weight / 20)
+    variance = weight * (1 - weight / (20 * unit))
     np.testing.assert_allclose(copies.mean(axis=0), weight, atol=5 * variance.max() ** 0.5 / 60)
     np.testing.assert_allclose(copies.var(axis=0), variance, rtol=0.15)
 

@@ -243,6 +243,15 @@ def test_names_and_order_of_classes_and_the_reference_do_not_matter(y):
     np.testing.assert_allclose(fit.conf_int().loc["c"], turned, rtol=1e-6)
 
 
+def test_a_column_may_have_the_name_of_the_intercept():
+    """Names do not change the numbers, nor their order."""
+    fit, named = firth(X, SEPARATED), firth(pd.DataFrame(X, columns=["intercept", "b"]), SEPARATED)
+    assert named.params.index.tolist() == ["intercept", "b", "intercept"]
+    for frame, other in ((fit.params, named.params), (fit.bse, named.bse)):
+        np.testing.assert_allclose(frame, other, rtol=1e-9)
+    np.testing.assert_allclose(fit.conf_int(), named.conf_int(), rtol=1e-6)
+
+
 def test_units_of_columns_divide_coefficients():
     """Kilometres for metres, and other zeros: slopes and their intervals are a thousand times."""
     fit, unit = firth(X, SEPARATED), np.array([1e-3, 1e6])
@@ -360,6 +369,8 @@ BAD = {
     "missing value": ((np.where(X == 3, np.nan, X), OVERLAPPING), {}, "missing"),
     "offset of another shape": ((X, OVERLAPPING), {"offset": np.ones(12)}, "offset"),
     "a reference that is an array": ((X, TWO), {"reference": np.array([0, 1])}, "reference=.0, 1"),
+    "too large": ((X * [1e160, 1], OVERLAPPING), {}, r"variances .*\[0\].* another unit"),
+    "too small": ((X * [1, 1e-170], OVERLAPPING), {}, r"variances .*\[1\].* another unit"),
     "no flag": ((X, OVERLAPPING), {"fit_intercept": "yes"}, "fit_intercept"),
 }
 

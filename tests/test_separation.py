@@ -182,6 +182,14 @@ def test_units_of_columns_and_the_order_of_rows_and_classes_do_not_matter(kind):
     np.testing.assert_array_equal(other.rows, np.sort(other.rows))
 
 
+@pytest.mark.parametrize("unit", [1e-200, 1e-160, 1e160, 1e200])
+def test_units_whose_squares_are_no_numbers_do_not_matter(unit):
+    """A column that alone separates does so in any unit, and its direction is in this unit."""
+    found = separation(x[:, None] * unit, x > 4)
+    assert (found.kind, found.columns) == ("complete", [0, "intercept"])
+    np.testing.assert_allclose(found.direction[True], [2 / unit, -9], rtol=1e-6)
+
+
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize("kind", ["none", "quasi"])
 def test_sparse_rows_are_as_dense_ones(kind, fit_intercept):

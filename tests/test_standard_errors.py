@@ -527,6 +527,40 @@ def simulated(n, n_classes, seed=0):
     return X, (Z + random.gumbel(size=Z.shape)).argmax(axis=1)
 
 
+def test_bootstrap_errors_of_counts_of_any_size_are_those_of_the_sandwich():
+    """Of very many rows they are within their own error, 1 / sqrt(2 n_resamples), of it."""
+    X, y = load_iris(return_X_y=True)
+    X, weight = X[:, :1], np.full(150, 1e13)
+    model = unpenalised(X, y, sample_weight=weight)
+    options = {"covariance": "bootstrap", "n_resamples": 400, "random_state": 0}
+    errors = infer(model, X, y, sample_weight=weight, **options)
+    sandwich = infer(model, X, y, sample_weight=weight, covariance="sandwich")
+    np.testing.assert_allclose(errors.bse, sandwich.bse, rtol=5 / np.sqrt(800))
+
+
+@pytest.mark.parametrize("total", [1e-15, 1, 1e20])
+def test_weights_that_count_no_rows_have_no_bootstrap_of_counts(total):
+    """The error says how many rows they count, and how weights of a survey are passed."""
+    X, y = load_iris(return_X_y=True)
+    X, weight = X[:, :1], np.full(150, total / 150)
+    model = unpenalised(X, y, sample_weight=weight)
+    options = {"sample_weight": weight, "covariance": "bootstrap", "n_resamples": 5}
+    with pytest.raises(ValueError, match='sample_weight counts .* rows.*weights="probability"'):
+        infer(model, X, y, **options)
+    assert np.isfinite(infer(model, X, y, weights="probability", **options).bse).all(axis=None)
+
+
+def test_a_class_without_rows_has_no_bootstrap():
+    """No resample has any: the error says so, and that the sandwich is there."""
+    X, y = simulated(100, 3)
+    model = SoftmaxRegression(C=np.inf, classes=[0, 1, 2, 3]).fit(X, y)
+    with pytest.raises(ValueError, match=r"rows of each class.*sandwich"):
+        infer(model, X, y, covariance="bootstrap", n_resamples=5)
+    present = infer(model, X, y, covariance="sandwich").bse[[1, 2]]
+    expected = infer(unpenalised(X, y), X, y, covariance="sandwich").bse
+    np.testing.assert_allclose(present, expected, rtol=1e-6)
+
+
 def test_bootstrap_of_clusters_draws_whole_clusters():
     """Ten copies of each row are ten times the rows, but not if copies are drawn together."""
     X, y = simulated(200, 2)

@@ -68,19 +68,16 @@ def resampled_counts(
     with equal chances, each as a whole, whatever weights are.
     """
     places = np.flatnonzero(weight)
-    unit_of_row, size, chances = np.arange(len(places)), len(places), None
-    counts_of_drawn = np.ones(len(places))
+    unit_of_row, units_have_counts = np.arange(len(places)), weights_are_counts and groups is None
     if groups is not None:
-        names, unit_of_row = np.unique(groups[places], return_inverse=True)
-        size = len(names)
-    elif weights_are_counts:
-        chances, size = weight[places] / weight.sum(), max(1, round(weight.sum()))
-        counts_of_drawn = 1 / weight[places]
-    n_units = int(unit_of_row.max()) + 1
+        unit_of_row = np.unique(groups[places], return_inverse=True)[1]
+    repeats = weight[places] if units_have_counts else np.ones(len(places))
+    repeats_of_unit = repeats if units_have_counts else np.ones(unit_of_row.max() + 1)
+    size, chances = max(1, round(repeats_of_unit.sum())), repeats_of_unit / repeats_of_unit.sum()
     while True:
-        times = np.bincount(random.choice(n_units, size, p=chances), minlength=n_units)
+        times = random.multinomial(size, chances)  # which takes no longer for billions
         counts = np.zeros(len(weight))
-        counts[places] = times[unit_of_row] * counts_of_drawn
+        counts[places] = times[unit_of_row] / repeats
         yield counts
 
 

@@ -71,12 +71,12 @@ class Comparisons:
         """
         n, d = data.shape
         centre = _medians(data) if intercept else np.zeros(d)
-        squares, counts = np.zeros(d), np.zeros(d)
+        lengths, counts = np.zeros(d), np.zeros(d)
         for rows in prediction_slices(n, n * d):
             deviation = _dense(data[rows]) - centre
-            squares += np.square(deviation).sum(axis=0)
+            lengths = np.hypot(lengths, np.hypot.reduce(deviation, axis=0))  # no square overflows
             counts += (deviation != 0).sum(axis=0)
-        scale = np.sqrt(squares / np.maximum(counts, 1))
+        scale = lengths / np.sqrt(np.maximum(counts, 1))
         scale = np.exp2(np.rint(np.log2(np.where(scale > 0, scale, 1.0))))
         return cls(data, codes, n_classes, centre, scale, intercept, np.arange(d + intercept))
 

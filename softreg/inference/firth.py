@@ -1,4 +1,4 @@
-"""Firth's estimates: a softmax regression whose coefficients are finite on any data."""
+"""Firth's estimates: a softmax regression that is finite where classes are separated."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from softreg.inference.jeffreys import JeffreysLikelihood, Place, maximum, profi
 
 # Columns whose share that others do not explain is below this are collinear.
 _COLLINEAR = 1e-8
+# Logarithm of the largest scale whose square, times a variance, is a number.
+_LARGEST_LOG = np.log(1e152)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +146,14 @@ class FirthFit:
         return pd.DataFrame({"lower": bounds[0], "upper": bounds[1]}, self._index())
 
     @property
+    def _names(self) -> tuple[list, list]:
+        """The classes but `reference`, and the features (and the intercept)."""
+        numbered = [f"x{j}" for j in range(self.estimator.n_features_in_)]
+        names = [*getattr(self.estimator, "feature_names_in_", numbered), "intercept"]
+        others = [label for label in listed(self.classes_) if label != self.reference]
+        return others, names[: len(self._in_users_units)]
+
+    @property
     def _contrasts(self) -> NDArray[np.float64]:
         """What takes the likelihood's coefficients to `params`, class after class, (m, m)."""
         D = np.eye(len(self.classes_))[:, 1:]
@@ -154,20 +164,14 @@ class FirthFit:
         """Return the (class, feature) of `params`, class after class."""
         import pandas as pd
 
-        numbered = [f"x{j}" for j in range(self.estimator.n_features_in_)]
-        names = [*getattr(self.estimator, "feature_names_in_", numbered), "intercept"]
-        others = [label for label in listed(self.classes_) if label != self.reference]
-        rows = names[: len(self._in_users_units)]
-        return pd.MultiIndex.from_product([others, rows], names=["class", "feature"])
+        return pd.MultiIndex.from_product(self._names, names=["class", "feature"])
 
     def _frame(self, values: NDArray) -> Any:
         """Return values (m,), class after class, as a DataFrame of features x classes."""
         import pandas as pd
 
-        index = self._index()
-        rows, others = index.unique("feature"), index.unique("class")
-        table = values.reshape(len(others), -1).T
-        return pd.DataFrame(table, rows.rename(None), others.rename(None))
+        others, rows = self._names
+        return pd.DataFrame(values.reshape(len(others), -1).T, rows, others)
 
 
 @in_one_thread
@@ -220,6 +224,11 @@ def firth(
     See Also
     --------
     separation : Whether the maximum-likelihood estimates are finite.
+
+    Notes
+    -----
+    Three or more classes that are separated completely may have several maxima, of nearly the same
+    height. The one returned is that to which a climb from zero leads, as in R's brglm2.
 
     References
     ----------
@@ -296,9 +305,10 @@ def _posed(
     weight = (np.ones(len(X)) if given is None else given) * sample.weight_unit
     share = weight / weight.sum()
     centre = share @ X if intercept else np.zeros(X.shape[1])
-    deviation = np.sqrt(share @ np.square(X - centre))
+    deviation = np.hypot.reduce(np.sqrt(share)[:, None] * (X - centre), axis=0)
     varies = np.ptp(X[weight > 0], axis=0) > 0 if intercept else deviation > 0
     scale = np.where(varies, deviation, 1.0)
+    _check_range(scale, features)
     x = np.hstack([(X - centre) / scale, np.ones((len(X), int(intercept)))])
     _check_independent(np.sqrt(share)[:, None] * x, features)
     L = np.diag(np.append(1 / scale, np.ones(int(intercept))))
@@ -308,6 +318,18 @@ def _posed(
     if sample.offset is not None:
         offset[:, -sample.offset.shape[1] :] = sample.offset
     return JeffreysLikelihood(x, codes_in(classes, y), weight, offset), L
+
+
+def _check_range(scale: NDArray, features: dict[str, Any]) -> None:
+    """Raise a ValueError if columns of some scale (d,) have coefficients of no finite variance."""
+    is_lost = np.abs(np.log(scale)) > _LARGEST_LOG
+    if is_lost.any():
+        names = features.get("feature_names_in_", range(len(scale)))
+        lost = [name for name, is_one in zip(names, is_lost, strict=True) if is_one]
+        raise ValueError(
+            f"The variances of the coefficients of {validation.shown(lost)} are beyond the "
+            "range of numbers: bring these columns into another unit."
+        )
 
 
 def _check_independent(x: NDArray, features: dict[str, Any]) -> None:

@@ -18,6 +18,9 @@ from softreg._selection.bootstrap import bootstrap_coefficients, resampled_count
 from softreg._selection.refits import rows_in_memory
 from softreg.inference.standard_errors.fit import Fit
 
+# More than any counts add up to; NumPy draws fewer than 2^63.
+_MOST_DRAWN = 2.0**62
+
 
 @dataclass(frozen=True, eq=False)
 class Design:
@@ -131,10 +134,19 @@ def _bootstrap(fit: Fit, design: Design) -> Spread:
     """Return the covariance of the fits to resampled rows that have an optimum."""
     # 1. How often each row, or its group, is drawn.
     objective, codes, n_groups = fit.objective, None, None
+    if objective.unseen_scores.any():
+        raise ValueError(
+            'covariance="bootstrap" needs rows of each class, as resamples have none of a class '
+            'that the data lack, too: fit without it, or choose covariance="sandwich".'
+        )
     if design.groups is not None:
         objective, codes, n_groups = design.grouped(objective)
     random = validation.generator_maker(design.random_state)()
-    weights = _in_memory(objective, 'covariance="bootstrap"').weights
+    rows = _in_memory(objective, 'covariance="bootstrap"')
+    unit = float(rows.totals.weight_unit)
+    if design.weights_are_counts and codes is None:
+        _check_drawable(float(rows.weights.sum()) * unit)
+    weights = rows.weights * unit
     counts = resampled_counts(weights, random, codes, weights_are_counts=design.weights_are_counts)
     # 2. The fits.
     fits = bootstrap_coefficients(objective, fit.T, islice(counts, design.n_resamples))
@@ -172,6 +184,15 @@ def _check_choice(name: str, value: Any, choices: list[str]) -> None:
     """Raise a ValueError unless a value is one of some texts."""
     if not (isinstance(value, str) and value in choices):
         raise ValueError(f"{name} must be one of {choices}, got {validation.shown(value)}.")
+
+
+def _check_drawable(n: float) -> None:
+    """Raise a ValueError if so many rows, the sum of weights, are too few or many to draw."""
+    if not 2 <= n < _MOST_DRAWN:
+        raise ValueError(
+            f'sample_weight counts {n:.4g} rows, of which covariance="bootstrap" can draw no '
+            'resamples: if weights do not count rows, pass weights="probability".'
+        )
 
 
 def _check_enough(n_groups: NDArray, n_samples: NDArray, n_params: NDArray) -> None:
