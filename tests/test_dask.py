@@ -571,7 +571,15 @@ def test_what_was_scattered_and_lost_is_told(client):
         of.release()
 
 
-def test_an_interrupt_ends_what_runs_on_the_cluster(client):
+@pytest.fixture
+def interruptible():
+    """Python's answer to Ctrl-C, also in jobs in the background, which shells let ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_ends_what_runs_on_the_cluster(client, interruptible):
     """Nothing is left on the workers, and the estimator stays as it was."""
     model = SoftmaxRegression(solver=Disturbed(event="interrupt"))
     with pytest.raises(KeyboardInterrupt):
