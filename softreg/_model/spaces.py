@@ -171,12 +171,17 @@ class RowSpace:
         # Rotated columns of zeros are outside the span, which is added below.
         unrotated = ~(inner[: self.Q.shape[1]] != 0).any(axis=0)
         is_free = np.broadcast_to(self._precision, self.rows.n_scores)[score] == 0
-        constant = np.zeros((len(self._outside), np.count_nonzero(self._is_constant)))
-        constant[self._is_constant.nonzero()[0], np.arange(constant.shape[1])] = 1
-        if is_free and self.rows.coordinates.intercept:
-            constant[-1] = -self.centre[self._is_constant]
-        outside = self._outside if is_free else self._outside[:, :0]
-        return np.hstack([self._from_rotated @ inner[:, unrotated], constant, outside])
+        of_inner, constants = (
+            self._from_rotated @ inner[:, unrotated],
+            self._is_constant.nonzero()[0],
+        )
+        constant = np.zeros((len(of_inner), len(constants)))
+        constant[constants, np.arange(len(constants))] = 1
+        if not is_free:
+            return np.hstack([of_inner, constant])
+        if self.rows.coordinates.intercept:
+            constant[-1] = -self.centre[constants]
+        return np.hstack([of_inner, constant, self._outside])
 
     @property
     def _precision(self) -> PerScore:

@@ -23,6 +23,7 @@ from softreg._estimators.base import (
     threads_of,
 )
 from softreg._estimators.optimum import optimum_at, posed
+from softreg._model.covariance import user_weight
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
 from softreg.inference.hypotheses.coefficient_tests import chi2_table
@@ -279,7 +280,7 @@ def _derivatives(objective: Objective, T: NDArray) -> list[Derivatives]:
     """Return the gradient and information of each problem at T (width, K)."""
     (_, G), H = objective.value_and_gradient(T), objective.hessian(T)
     (width, K), B = T.shape, objective.problems.count
-    q, weight = K // B, objective.problem_weight * objective.rows.totals.weight_unit
+    q, weight = K // B, user_weight(objective)
     contrasts = np.ones((1, 1))
     if objective.link.exclusive:  # classes without rows have none
         present = np.flatnonzero(~objective.unseen_scores)
