@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ import pytest
 import scipy.sparse as sp
 from chunked import assert_same_fit
 from problems import one_hot, optimum, overlapping
+from sklearn.base import clone
 
 from softreg import (
     SigmoidRegression,
@@ -250,6 +252,30 @@ def test_columns_of_parquet_files_keep_their_partitions(client, tmp_path):
     assert model.score(columns, classes) == pytest.approx(score)
     found = columns.assign(found=model.predict(columns)).compute()
     assert (found["found"] == wide["y"]).mean() == pytest.approx(score)
+
+
+@pytest.mark.parametrize("name", ["array", "weights and offset", "two classes", "labels"])
+@pytest.mark.parametrize("covariance", ["hessian", "sandwich"])
+def test_standard_errors_on_workers_are_those_in_memory(client, name, covariance):
+    """The information and the gradients' products are sums over rows, wherever these are."""
+    model, given, in_memory = CASES[name]
+    model = clone(model).fit(*in_memory)
+    names = "sample_weight", "offset"
+    found, expected = (
+        inference.infer(
+            model, *rows[:2], covariance=covariance, **dict(zip(names, rows[2:], strict=False))
+        )
+        for rows in (given, in_memory)
+    )
+    assert str(found) == str(expected)
+
+
+def test_covariances_of_groups_need_rows_in_memory(client):
+    """The error says so, and the remedy."""
+    model = SoftmaxRegression().fit(X, y)
+    for options in ({"covariance": "bootstrap"}, {"covariance": "cluster", "groups": y}):
+        with pytest.raises(ValueError, match="needs all rows in memory.* pass X and y as arrays"):
+            inference.infer(model, array(X), array(y), **options)
 
 
 def test_a_path_on_workers_is_that_in_memory(client):
@@ -657,13 +683,14 @@ def test_arguments_that_do_not_fit_each_other_are_named(client, arguments, kind,
 
 
 def test_who_takes_no_collections_says_so(client):
-    """Cross-validation, streams and inference name the argument and the remedy."""
+    """Cross-validation, streams and what needs single rows name the argument and the remedy."""
     data = array(X), array(y)
     model = SoftmaxRegression().fit(*data)
     for call in (
         SoftmaxRegressionCV().fit,
         SoftmaxRegression().partial_fit,
-        lambda *rows: inference.infer(model, *rows),
+        partial(inference.influence, model),
+        partial(inference.score_test, model, extra=X),
     ):
         with pytest.raises(TypeError, match=r"X is a dask Array.*X\.compute\(\)"):
             call(*data)

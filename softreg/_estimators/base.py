@@ -33,7 +33,11 @@ from softreg._encoding.answers import (
     two_class_scores,
 )
 from softreg._encoding.class_values import has_columns
-from softreg._encoding.clusters.lazy import lazy_on_collections, unfitted_alone
+from softreg._encoding.clusters.lazy import (
+    fitted_alone,
+    lazy_on_collections,
+    unfitted_alone,
+)
 from softreg._encoding.clusters.partitions import (
     check_in_memory,
     current_client,
@@ -514,30 +518,45 @@ def feature_attributes(estimator: LinearClassifier) -> dict[str, Any]:
 
 
 def read_sample(
-    estimator: LinearClassifier, X: Any, y: Any, sample_weight: Any, offset: Any
+    estimator: LinearClassifier,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    offset: Any,
+    *,
+    reset: bool = True,
 ) -> tuple[Sample, dict[str, Any]]:
-    """Return the rows of a fit, and the fitted attributes that describe the columns of X."""
-    data, features = read_features(estimator, X)
+    """Return the rows of a fit, and the fitted attributes that describe the columns of X.
+
+    Without `reset` these must be the columns that the estimator was fitted to.
+    """
+    data, features = read_features(estimator, X, reset=reset)
     return Sample.from_data(data, estimator._encoder(y), y, sample_weight, offset), features
 
 
 @contextmanager
 def opened_sample(
-    estimator: LinearClassifier, X: Any, y: Any, sample_weight: Any, offset: Any
+    estimator: LinearClassifier,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    offset: Any,
+    *,
+    reset: bool = True,
 ) -> Iterator[tuple[Sample | ClusterSample, dict[str, Any]]]:
-    """Give the rows of a fit, and the fitted attributes that describe the columns of X.
+    """Give the rows of a fit as `read_sample` does, also of Dask collections.
 
-    Those of Dask collections are on the workers of the current client as long as the context lasts;
+    Those of collections are on the workers of the current client as long as the context lasts;
     without a client Dask computes them into the memory of this process.
     """
     data = X, y, sample_weight, offset
     if not any(map(is_collection, data)):
-        yield read_sample(estimator, *data)
+        yield read_sample(estimator, *data, reset=reset)
     elif (client := current_client()) is None:
-        yield read_sample(estimator, *in_memory(*data))
+        yield read_sample(estimator, *in_memory(*data), reset=reset)
     else:
-        model = unfitted_alone(estimator)
-        reader = PartitionReader(partial(read_features, model), model._encoder)
+        model = unfitted_alone(estimator) if reset else fitted_alone(estimator)
+        reader = PartitionReader(partial(read_features, model, reset=reset), model._encoder)
         with ClusterSample.opened(client, reader, *data) as sample:
             yield sample, sample.features
 

@@ -23,8 +23,9 @@ def check_in_memory(**arguments: Any) -> None:
     for name, values in arguments.items():
         if is_collection(values):
             raise TypeError(
-                f"{name} is a {_kind(values)}, and only fit, regularization_path, score and the "
-                f"predictions of SoftmaxRegression and SigmoidRegression take those of Dask: pass "
+                f"{name} is a {_kind(values)}, and only fit, regularization_path, score, infer and "
+                f"the predictions of SoftmaxRegression and SigmoidRegression take those of Dask: "
+                f"pass "
                 f"{name}.compute(), if it fits into memory."
             )
 
