@@ -1,4 +1,7 @@
-"""Who is admitted, and who will apply? Softmax regression on raw tables, start to finish.
+"""Who is admitted, and who will apply?
+====================================
+
+Softmax regression on raw tables, start to finish. ::
 
     python examples/admissions.py                           both tables of examples/data
     python examples/admissions.py my.csv --target status    any table, any column of classes

@@ -1,4 +1,7 @@
-"""How good is a model whose C was chosen by cross-validation? Nested cross-validation answers.
+"""How good is a model whose C was chosen by cross-validation?
+===========================================================
+
+Nested cross-validation answers. ::
 
     python examples/cross_validation.py                      wine
     python examples/cross_validation.py --sets wine digits   the longer way

@@ -1,4 +1,7 @@
-"""Which program do students choose? Standard errors, tests and margins of a softmax regression.
+"""Which program do students choose?
+=================================
+
+Standard errors, tests and margins of a softmax regression. ::
 
     python examples/program_choice.py                         the tables
     python examples/program_choice.py --picture choice.png    and probabilities with intervals

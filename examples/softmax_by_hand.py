@@ -1,4 +1,7 @@
-"""Softmax regression by hand: admitted, waitlisted or rejected, step by step.
+"""Softmax regression by hand
+==========================
+
+Admitted, waitlisted or rejected, step by step.
 
 What is known of an applicant is the grade point average (GPA, 0 to 5) and the score of an entrance
 exam (0 to 100). The exercise and its starting rows are those of a tutorial, in which gradient

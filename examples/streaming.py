@@ -1,4 +1,7 @@
-"""A table larger than memory: softmax regression from a CSV file, chunk by chunk.
+"""A table larger than memory
+==========================
+
+Softmax regression from a CSV file, chunk by chunk. ::
 
     python examples/streaming.py                             a simulated file of machine logs
     python examples/streaming.py my.csv --target state       any CSV of numbers and one target

@@ -1,4 +1,7 @@
-"""Few respondents, many questions: ridge, lasso and whole questions, beside the null model.
+"""Few respondents, many questions
+===============================
+
+Ridge, lasso and whole questions, beside the null model. ::
 
     python examples/survey.py
 

@@ -1,4 +1,7 @@
-"""A blue dress is blue AND a dress: sigmoids beside a softmax, on clothes with several labels each.
+"""A blue dress is blue and a dress
+================================
+
+Sigmoids beside a softmax, on clothes with several labels each. ::
 
     python examples/wardrobe.py
     SOFTREG_DATA=folder python examples/wardrobe.py     also the real data of ml_emotions.npz there
