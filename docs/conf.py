@@ -45,6 +45,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"/(?!cluster)\w+\.py$",  # a cluster of two processes is shown, not run
+    "default_thumb_file": str(Path(__file__).parent / "_static" / "table.svg"),
     "within_subsection_order": "gallery.rank",
     "reset_argv": "gallery.arguments",
     "download_all_examples": False,
@@ -53,16 +54,17 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
 }
 
-
 html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_title = f"softreg {release}"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
+html_sidebars = {page: [] for page in ("start", "benchmarks", "changelog", "contributing")}
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
     "logo": {"text": "softreg"},
+    "header_links_before_dropdown": 6,
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "footer_start": ["copyright"],

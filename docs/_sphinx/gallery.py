@@ -7,13 +7,13 @@ from pathlib import Path
 _FOLDER = tempfile.TemporaryDirectory()
 # In this order, with these arguments, so that they draw.
 EXAMPLES = {
-    "softmax_by_hand.py": [],
+    "softmax_by_hand.py": ["--picture", f"{_FOLDER.name}/lines.png"],
     "admissions.py": [],
     "program_choice.py": ["--picture", f"{_FOLDER.name}/choice.png"],
     "cross_validation.py": ["--pictures", _FOLDER.name],
-    "survey.py": [],
+    "survey.py": ["--picture", f"{_FOLDER.name}/questions.png"],
     "topics.py": [],
-    "wardrobe.py": [],
+    "wardrobe.py": ["--picture", f"{_FOLDER.name}/calibration.png"],
     "streaming.py": ["--picture", f"{_FOLDER.name}/cost.png"],
     "cluster.py": [],
 }
@@ -25,6 +25,6 @@ def rank(name):
 
 
 def arguments(gallery_conf, script_vars):
-    """Return the command line with which an example is run, which is also told where its file is."""
+    """Return the command line with which an example is run; say where its file is."""
     file = script_vars["example_globals"]["__file__"] = script_vars["src_file"]
     return EXAMPLES[Path(file).name]

@@ -30,10 +30,12 @@ def markup(translator, node, is_display):
     for name, other in OTHER_NAMES:
         formula = re.sub(name, other, formula)
     try:
-        return tex2mathml(formula, as_block=is_display)
+        written = tex2mathml(formula, as_block=is_display)
     except MathError as error:
         logger.warning("%s In the formula %r", error, formula, location=node)
         return f"<code>{translator.encode(formula)}</code>"
+    # Bars of norms keep their size: browsers would stretch the left one, which has no subscript.
+    return re.sub('(<mo(?: class="mathopen")?)>‖', r'\1 stretchy="false">‖', written)
 
 
 def setup(app):
