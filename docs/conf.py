@@ -49,7 +49,8 @@ sphinx_gallery_conf = {
     "within_subsection_order": "gallery.rank",
     "reset_argv": "gallery.arguments",
     "download_all_examples": False,
-    "min_reported_time": 3600,  # no times on the pages: they are those of the machine
+    "min_reported_time": 3600,  # no times: they are those of the machine
+    "write_computation_times": False,
     "show_signature": False,
     "remove_config_comments": True,
 }
