@@ -20,11 +20,11 @@ EXAMPLES = {
 
 
 def rank(name):
-    """Return an example's place in the gallery."""
-    return list(EXAMPLES).index(name)
+    """Return an example's place in the gallery; those not listed above come last."""
+    return (*EXAMPLES, name).index(name)
 
 
 def arguments(gallery_conf, script_vars):
     """Return the command line with which an example is run; say where its file is."""
     file = script_vars["example_globals"]["__file__"] = script_vars["src_file"]
-    return EXAMPLES[Path(file).name]
+    return EXAMPLES.get(Path(file).name, [])
