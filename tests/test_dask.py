@@ -470,6 +470,48 @@ def _fails(_block):
     raise OSError("the disk is gone")
 
 
+@pytest.mark.parametrize(
+    ("data", "kind", "message"),
+    [
+        ((dask.delayed(X),), ValueError, "X is a dask Delayed.*; it must be a Dask DataFrame"),
+        ((array(X[:, 0]),), ValueError, r"X is a dask Array of 1 dimension\(s\)"),
+        ((array(X)[:, array(X[0] < np.inf)],), ValueError, "an unknown number of columns"),
+        ((array(X), OFFSET), TypeError, "offset is a numpy ndarray and X a dask Array: pass"),
+        ((frame(FRAME), OFFSET), TypeError, "offset is a numpy ndarray and X a dask DataFrame"),
+        ((frame(FRAME), array(OFFSET, N)), ValueError, "X has 9 partitions and offset has 1"),
+        (
+            (frame(FRAME), frame(pd.DataFrame(OFFSET, FRAME.index + 1))),
+            ValueError,
+            "offset has other rows than X, or in another order",
+        ),
+    ],
+)
+def test_what_cannot_be_predicted_is_told(data, kind, message):
+    """The error names the argument, whether it shows at once or in `compute`."""
+    known = X if hasattr(data[0], "chunks") else FRAME
+    model = SoftmaxRegression().fit(known[:500], y[:500])
+    with pytest.raises(kind, match=message):
+        model.decision_function(*data).compute()
+
+
+def test_offsets_in_arrays_belong_to_the_rows_of_a_frame():
+    """Whatever the index of the frame is."""
+    model = SoftmaxRegression().fit(FRAME, y)
+    table = frame(FRAME.set_index(np.arange(N) * 2 + 7))
+    expected = model.decision_function(FRAME, OFFSET)
+    for offset in (array(OFFSET), of_unknown_sizes(OFFSET)):
+        np.testing.assert_array_equal(model.decision_function(table, offset).compute(), expected)
+
+
+@pytest.mark.parametrize("dtypes", ["f4", "f8", "i1", {"a": "i1", "b": "f2"}, {"a": "Float32"}])
+def test_predictions_have_the_precision_that_they_promise(dtypes):
+    """Single if that is what the dtypes of X have in common, whatever else some columns are."""
+    model = SoftmaxRegression().fit(FRAME, y)
+    table = FRAME[:500].astype("f4").astype(dtypes)
+    lazy = model.predict_proba(frame(table, 2))
+    assert set(lazy.dtypes) == set(lazy.compute().dtypes) == {model.predict_proba(table).dtype}
+
+
 def test_labels_that_were_sparse_are_predicted_as_csr():
     """A lazy array of CSR blocks."""
     model = SigmoidRegression().fit(X, sp.csr_array(LABELS))
@@ -484,6 +526,14 @@ def test_score_computes_the_accuracy_of_all_rows(client, name):
     model, collections, arrays = CASES[name]
     fitted = type(model)(**model.get_params(deep=False)).fit(*arrays)
     assert fitted.score(*collections) == pytest.approx(fitted.score(*arrays), rel=1e-13)
+
+
+def test_a_score_needs_rows():
+    """Partitions without any are told."""
+    model = SoftmaxRegression().fit(X[:500], y[:500])
+    none = array(np.zeros(N, dtype=bool))
+    with pytest.raises(ValueError, match="X has no rows: all 9 partitions are empty"):
+        model.score(array(X)[none], array(y)[none])
 
 
 # ---- Faults -------------------------------------------------------------------------------------
@@ -666,6 +716,10 @@ def test_partitions_of_y_are_of_one_kind(client):
     ("arguments", "kind", "message"),
     [
         ((array(X), y), TypeError, "y is a numpy ndarray and X a dask Array: pass"),
+        ((array(X), dask.delayed(y)), TypeError, "y is a dask Delayed.* and X a dask Array: pass"),
+        ((array(X), array(y), array(2.0)), TypeError, "sample_weight is a dask Array and X a dask"),
+        ((dask.delayed(X), array(y)), ValueError, "X is a dask Delayed.*; it must be a Dask Data"),
+        ((array(X)[:, array(X[0] < np.inf)], array(y)), ValueError, "an unknown number of columns"),
         ((X, array(y)), ValueError, "X is a numpy ndarray of 2 dimension"),
         ((array(X[:, 0]), array(y)), ValueError, "must be a Dask DataFrame or 2D array"),
         ((array(X), array(y[1:])), ValueError, "X has 27000 rows and y has 26999"),
