@@ -28,7 +28,13 @@ from softreg import (
     inference,
     regularization_path,
 )
-from softreg._encoding.clusters.placement import GROUP_ROWS, Piece, groups_of, placed
+from softreg._encoding.clusters.placement import (
+    GROUP_ROWS,
+    Piece,
+    PlacedPartitions,
+    groups_of,
+    placed,
+)
 from softreg._estimators.base import opened_sample, read_sample
 from softreg._model.block_kernels import CurvatureProduct, LossHessian
 from softreg._model.links import Softmax
@@ -209,6 +215,17 @@ def test_a_client_need_not_be_the_global_one(cluster):
     assert model.converged_
 
 
+def _coefficients(_number):
+    return SoftmaxRegression().fit(array(X), array(y)).coef_
+
+
+def test_fits_in_tasks_leave_their_threads_to_others(client):
+    """As many fits as there are threads, each within a task, do not wait for each other."""
+    expected = SoftmaxRegression().fit(X, y).coef_
+    for inside in client.map(_coefficients, range(2), pure=False):
+        np.testing.assert_allclose(inside.result(timeout=120), expected, rtol=1e-9)
+
+
 def test_bits_do_not_depend_on_the_workers(cluster):
     """Two processes, three threads and ten workers: the same partitions, the same coefficients."""
     fits, many = [], np.tile(X.astype(np.float32), (4, 1))
@@ -336,23 +353,28 @@ def test_exact_sums_keep_infinity_and_nan():
 
 @dataclass(frozen=True)
 class Padded:
-    """A kernel with a lot to say, or little."""
+    """A kernel with a lot to say, or little, that ends some processes."""
 
     padding: np.ndarray
+    doomed: tuple = ()
 
     def __call__(self, block):
+        if os.getpid() in self.doomed:
+            os._exit(1)
         return len(block.weights()), block.features().sum(axis=0)
 
 
 def test_large_messages_are_sent_apart_from_the_tasks(client):
-    """Sums are the same whatever a kernel weighs, in few parts or many."""
+    """Sums are the same whatever a kernel weighs, also if all die to whom it was sent."""
     model, data = SoftmaxRegression(), (array(X), array(y), array(WEIGHT), None)
+    doomed = tuple(client.run(os.getpid).values())
     with Threads(1) as threads, opened_sample(model, *data) as (sample, _):
         rows = sample.rows(True, threads)
-        for size in (0, 2**20):
-            n, sums = rows.sum(Padded(np.zeros(size)))
+        for kernel in (Padded(np.zeros(0)), Padded(np.zeros(2**20), doomed)):
+            n, sums = rows.sum(kernel)
             assert n == (WEIGHT > 0).sum()
             np.testing.assert_allclose(sums[:-1], X[WEIGHT > 0].sum(axis=0), rtol=1e-12)
+    assert not set(doomed) & set(client.run(os.getpid).values())
 
 
 SHELVED = {
@@ -661,6 +683,28 @@ def test_an_interrupt_ends_what_runs_on_the_cluster(client, interruptible):
     with pytest.raises(KeyboardInterrupt):
         model.fit(array(X), array(y))
     assert not hasattr(model, "coef_")
+
+
+def test_a_cluster_without_workers_is_waited_for(interruptible):
+    """Those that join later do the fit; Ctrl-C ends the wait, and no task is left."""
+    options = {"n_workers": 0, "threads_per_worker": 1, "processes": False}
+    with (
+        distributed.LocalCluster(**options, dashboard_address=":0") as own,
+        distributed.Client(own) as client,
+    ):
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            SoftmaxRegression().fit(array(X), array(y))
+        assert_nothing_left(client)
+        threading.Timer(0.2, own.scale, (1,)).start()
+        model = SoftmaxRegression().fit(array(X), array(y))
+        future = client.submit(_rows_of, 0, 0, 9)
+        distributed.wait(future)
+        own.sync(own.scale_down, list(client.nthreads()))
+        threading.Timer(0.2, own.scale, (1,)).start()
+        homes = PlacedPartitions(client, {0: future}).homes
+        assert homes.keys() == {0} and set(homes.values()) <= client.nthreads().keys()
+    assert_same_fit(model, SoftmaxRegression().fit(X, y))
 
 
 def test_a_huge_partition_is_shared_out(client):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numbers
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -30,21 +32,32 @@ def check_in_memory(**arguments: Any) -> None:
             )
 
 
-def current_client() -> Any:
-    """Return the current client of a Dask cluster, None if there is none."""
-    distributed = sys.modules.get("distributed")
-    if distributed is None:
-        return None
-    try:
-        client = distributed.get_client()
-    except ValueError:
-        return None
-    if client.asynchronous:
+@contextmanager
+def current_client() -> Iterator[Any]:
+    """Give the current client of a Dask cluster, None if there is none.
+
+    A task that asks for it leaves its thread to other tasks meanwhile: it would wait for them.
+    """
+    distributed: Any = sys.modules.get("distributed")
+    client = None if distributed is None else _found(distributed.get_client)
+    if client is not None and client.asynchronous:
         raise TypeError(
             f"The current Dask client, {client}, is asynchronous, and fit is not: use one made "
             "with asynchronous=False."
         )
-    return client
+    if client is None or _found(distributed.get_worker) is None:
+        yield client
+        return
+    with distributed.worker_client() as client:
+        yield client
+
+
+def _found(get: Callable[[], Any]) -> Any:
+    """Return the current client or worker, None if there is none."""
+    try:
+        return get()
+    except ValueError:
+        return None
 
 
 # The arguments beside X, in the order of `fit`.

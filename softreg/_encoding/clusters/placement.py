@@ -68,7 +68,7 @@ class PlacedPartitions:
     def homes(self) -> dict[int, str]:
         """A worker where each partition lies."""
         holders = self.client.who_has(list(self.futures.values()))
-        somewhere = [min(self.client.nthreads())]
+        somewhere = [min(self._n_threads())]
         return {at: min(holders[of.key] or somewhere) for at, of in self.futures.items()}
 
     def shelved(
@@ -81,7 +81,7 @@ class PlacedPartitions:
         """
         groups = groups_of(n_rows)
         futures, homes = [], []
-        for home, numbers in placed(groups, self.homes, self.client.nthreads()).items():
+        for home, numbers in placed(groups, self.homes, self._n_threads()).items():
             of_shelf = {at: groups[at] for at in numbers}
             inside = {piece.number for group in of_shelf.values() for piece in group}
             parts = {number: self.futures[number] for number in inside}
@@ -89,6 +89,11 @@ class PlacedPartitions:
             futures.append(submitted(self.client, home, maker, of_shelf, parts, marked))
             homes.append(home)
         return Shelves(self.client, futures, homes, self.held)
+
+    def _n_threads(self) -> dict[str, int]:
+        """Return the workers' numbers of threads; wait for a worker while there is none."""
+        self.client.wait_for_workers(1)
+        return self.client.nthreads()
 
     def release(self) -> None:
         """Let go of these partitions, which can still be made again."""
