@@ -700,7 +700,9 @@ def test_a_cluster_without_workers_is_waited_for(interruptible):
         model = SoftmaxRegression().fit(array(X), array(y))
         future = client.submit(_rows_of, 0, 0, 9)
         distributed.wait(future)
-        own.sync(own.scale_down, list(client.nthreads()))
+        own.scale(0)
+        while client.nthreads():
+            time.sleep(0.02)
         threading.Timer(0.2, own.scale, (1,)).start()
         homes = PlacedPartitions(client, {0: future}).homes
         assert homes.keys() == {0} and set(homes.values()) <= client.nthreads().keys()
