@@ -293,10 +293,8 @@ class ClusterSample:
     def rows(self, intercept: bool, threads: Threads) -> ClusterRows:
         """Return the rows, in the user's units."""
         facts = self.facts.values()
-        nonzeros, size = (
-            sum(each.n_nonzero for each in facts),
-            sum(each.n_values for each in facts),
-        )
+        nonzeros = sum(each.n_nonzero for each in facts)
+        size = sum(each.n_values for each in facts)
         maker = ShelfMaker(
             encoding=self.encoding,
             dtype=np.result_type(*{each.dtype for each in facts}),
