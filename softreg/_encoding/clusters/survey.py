@@ -35,7 +35,7 @@ from softreg._rows.threads import Limits, Threads
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """What the client is told of a partition that has rows.
+    """What the client learns of a partition that has rows.
 
     Attributes
     ----------
@@ -276,10 +276,10 @@ class ClusterSample:
         placed = PlacedPartitions(client, dict(enumerate(futures)))
         try:
             placed.wait(noting_partition)
-            told = placed.map_lists(facts_of)
-            facts = {number: each for number, each in told.items() if each is not None}
+            of_all = placed.map_lists(facts_of)
+            facts = {number: each for number, each in of_all.items() if each is not None}
             if not facts:
-                raise ValueError(f"X has no rows: all {len(told)} partitions are empty.")
+                raise ValueError(f"X has no rows: all {len(of_all)} partitions are empty.")
             first, placed = next(iter(facts.values())), placed.take(list(facts))
             for number, each in facts.items():
                 with noting_partition(number):

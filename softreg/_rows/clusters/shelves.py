@@ -57,16 +57,18 @@ class Shelves:
     client : distributed.Client
     futures : list of Future of Shelf
     homes : list of str, addresses of workers
-    held : WeakSet of all that is released in the end
+    to_release : WeakSet of all that is released in the end
     """
 
-    def __init__(self, client: Any, futures: list[Any], homes: list[str], held: WeakSet) -> None:
-        self.client, self.futures, self.homes, self.held = client, futures, homes, held
-        held.add(self)
+    def __init__(
+        self, client: Any, futures: list[Any], homes: list[str], to_release: WeakSet
+    ) -> None:
+        self.client, self.futures, self.homes, self.to_release = client, futures, homes, to_release
+        to_release.add(self)
 
     def derived(self, function: Callable[..., Shelf], *args: Any) -> Shelves:
         """Return the shelves that a function makes of these, on the same workers."""
-        return Shelves(self.client, self._submitted(function, *args), self.homes, self.held)
+        return Shelves(self.client, self._submitted(function, *args), self.homes, self.to_release)
 
     def results(self, function: Callable, *args: Any) -> list[Any]:
         """Return what a function makes of each shelf."""
