@@ -559,9 +559,11 @@ def opened_sample(
     data = X, y, sample_weight, offset
     if not any(map(is_collection, data)):
         yield read_sample(estimator, *data, reset=reset)
-    elif (client := current_client()) is None:
-        yield read_sample(estimator, *in_memory(*data), reset=reset)
-    else:
+        return
+    with current_client() as client:
+        if client is None:
+            yield read_sample(estimator, *in_memory(*data), reset=reset)
+            return
         model = unfitted_alone(estimator) if reset else fitted_alone(estimator)
         reader = PartitionReader(partial(read_features, model, reset=reset), model._encoder)
         with ClusterSample.opened(client, reader, *data) as sample:

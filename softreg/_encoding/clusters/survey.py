@@ -35,7 +35,7 @@ from softreg._rows.threads import Limits, Threads
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """What the client is told of a partition that has rows.
+    """What the client learns of a partition that has rows.
 
     Attributes
     ----------
@@ -276,10 +276,10 @@ class ClusterSample:
         placed = PlacedPartitions(client, dict(enumerate(futures)))
         try:
             placed.wait(noting_partition)
-            told = placed.map_lists(facts_of)
-            facts = {number: each for number, each in told.items() if each is not None}
+            of_all = placed.map_lists(facts_of)
+            facts = {number: each for number, each in of_all.items() if each is not None}
             if not facts:
-                raise ValueError(f"X has no rows: all {len(told)} partitions are empty.")
+                raise ValueError(f"X has no rows: all {len(of_all)} partitions are empty.")
             first, placed = next(iter(facts.values())), placed.take(list(facts))
             for number, each in facts.items():
                 with noting_partition(number):
@@ -293,10 +293,8 @@ class ClusterSample:
     def rows(self, intercept: bool, threads: Threads) -> ClusterRows:
         """Return the rows, in the user's units."""
         facts = self.facts.values()
-        nonzeros, size = (
-            sum(each.n_nonzero for each in facts),
-            sum(each.n_values for each in facts),
-        )
+        nonzeros = sum(each.n_nonzero for each in facts)
+        size = sum(each.n_values for each in facts)
         maker = ShelfMaker(
             encoding=self.encoding,
             dtype=np.result_type(*{each.dtype for each in facts}),

@@ -14,10 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._rows.arrays import ExactSum, Places, Store, sent_aligned
-from softreg._rows.base import (
-    Totals,
-    slices,
-)
+from softreg._rows.base import Totals, slices
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.memory import MemoryRows
 from softreg._rows.threads import Limits, Threads
@@ -227,6 +224,7 @@ def group_of_shelf(shelf: Shelf, number: int) -> MemoryRows:
 
 
 def merged_sums(sums: list[ExactSum]) -> ExactSum:
+    """Return the sum of sums, exact as they are."""
     total = ExactSum()
     for each in sums:
         total.merge(each)
@@ -234,5 +232,6 @@ def merged_sums(sums: list[ExactSum]) -> ExactSum:
 
 
 def greatest(maxima: list[list[NDArray]]) -> list[NDArray]:
+    """Return the elementwise maximum of all arrays, in a list; an empty one if there are none."""
     values = [value for each in maxima for value in each]
     return [np.max(values, axis=0)] if values else []
