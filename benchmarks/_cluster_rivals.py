@@ -49,7 +49,7 @@ def measured(call: Callable[..., Any], *args: Any) -> tuple[Any, float, int, int
     resident, start = common.peak_memory(), time.perf_counter()
     result = call(*args)
     seconds, peak = time.perf_counter() - start, common.peak_memory()
-    return result, seconds, max(before, peak), peak - resident
+    return result, seconds, max(before, peak), max(0, peak - resident)
 
 
 def of(data: str) -> dict[str, bool]:
