@@ -119,7 +119,7 @@ def lines(args: argparse.Namespace, folder: str) -> Iterator[list[str]]:
             excesses.append(parts.objective(folder, fit.coef, fit.intercept, C) / reference - 1)
             yield cells(fit, excesses[-1])
         if len(excesses) < 2 or excesses[-1] > NEAR:
-            yield [f"{name}, tolerances", f"> {args.cap:.0f} in all"]
+            yield [f"{name}, tolerance", "not found"]
 
 
 def cells(fit: Fit, excess: float) -> list[str]:
