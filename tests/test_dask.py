@@ -38,10 +38,13 @@ from softreg._encoding.clusters.placement import (
 from softreg._estimators.base import opened_sample, read_sample
 from softreg._model.block_kernels import CurvatureProduct, LossHessian
 from softreg._model.links import Softmax
+from softreg._model.objective import Objective
+from softreg._model.penalties import Ridge
 from softreg._rows.arrays import ExactSum
 from softreg._rows.clusters.shelf import Seen, Shelf, sum_on_shelf
 from softreg._rows.threads import Limits, Threads
 from softreg.solvers import LBFGS, MiniBatch
+from softreg.solvers.linalg.metrics import ChanceByLeverage
 
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
@@ -375,6 +378,40 @@ def test_large_messages_are_sent_apart_from_the_tasks(client):
             assert n == (WEIGHT > 0).sum()
             np.testing.assert_allclose(sums[:-1], X[WEIGHT > 0].sum(axis=0), rtol=1e-12)
     assert not set(doomed) & set(client.run(os.getpid).values())
+
+
+def one_each(block):
+    return np.ones(block.features().shape[0])
+
+
+DRAWN = "CSR", "weights and offset", "shares", "labels", "weights of labels"
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_rows_that_are_drawn_come_to_memory_if_they_are_few(client, name):
+    """They are the same wherever they are, and where chances are one all rows, in order."""
+    model, collections, arrays = CASES[name]
+    pad = [None] * (4 - len(arrays))
+    sure, even = ChanceByLeverage(10**9, N), ChanceByLeverage(N // 9, N)
+    threads, no_room = Threads(1), Threads(1, Limits(value_budget=0))
+    with threads, no_room, opened_sample(model, *collections, *pad) as (sample, _):
+        link, penalty = sample.encoding.link, Ridge(np.ones((4, 1)))
+        objective = Objective.in_working_coordinates(link, sample.rows(True, threads), penalty)
+        whole = read_sample(model, *arrays, *pad)[0].rows(True, threads)
+        whole = whole.take_rows(whole.places).replaced(coordinates=objective.rows.coordinates)
+        drawn, few = (objective.rows.sampled(one_each, chance) for chance in (sure, even))
+        many = objective.rows.replaced(threads=no_room).sampled(one_each, even)
+        T = np.random.default_rng(0).normal(size=objective.shape)
+        sums = [
+            replace(objective, rows=rows).value_and_gradient(T)
+            for rows in (drawn, whole, few, many)
+        ]
+    assert drawn.in_memory and few.in_memory and not many.in_memory
+    assert drawn.n == whole.n and 0 < few.n == many.n < whole.n / 4
+    np.testing.assert_array_equal(*(rows.X @ np.eye(4) for rows in (drawn, whole)))
+    for (loss, gradient), (expected_loss, expected) in (sums[:2], sums[2:]):
+        np.testing.assert_allclose(loss, expected_loss, rtol=1e-12)
+        np.testing.assert_allclose(gradient, expected, atol=1e-12 * np.abs(expected).max())
 
 
 SHELVED = {

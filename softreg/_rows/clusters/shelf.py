@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from softreg._rows.arrays import ExactSum, Places, Store, sent_aligned
 from softreg._rows.base import Totals, slices
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import MemoryRows
+from softreg._rows.memory import MemoryRows, joined_memory
 from softreg._rows.threads import Limits, Threads
 
 # Rows are kept on a shelf as they were seen in the latest passes: in double and in single
@@ -216,6 +216,15 @@ def totals_of_shelf(shelf: Shelf) -> tuple[dict[int, Totals], list[MemoryRows]]:
         totals = {at: rows.totals for at, rows in shelf.groups.items()}
     some = list(shelf.groups.values())[:1]
     return totals, [rows.take_rows(np.arange(0)).replaced(single_pass=True) for rows in some]
+
+
+def rows_of_shelf(shelf: Shelf) -> list[tuple[MemoryRows, NDArray]]:
+    """Return all rows of a shelf, and the number of the group of each, in a list if any."""
+    groups = shelf.groups
+    if not groups:
+        return []
+    numbers = np.repeat(list(groups), [rows.n for rows in groups.values()])
+    return [(joined_memory(list(groups.values())), numbers)]
 
 
 def group_of_shelf(shelf: Shelf, number: int) -> MemoryRows:
