@@ -23,6 +23,9 @@ HOLES = with_holes(LABELS)
 WEIGHTS = np.random.default_rng(2).exponential(size=300)
 SHARES = np.linspace(0.1, 0.6, 6)
 EXACT = {"rtol": 1e-12, "atol": 1e-14}
+# F is at most tol F above its least value, and its curvature in the probability of a cell that has
+# a twentieth of the weight is about 0.05 / (p (1 - p)): sqrt(2e-14 * 0.6 * 0.25 / 0.05), and spare.
+FITTED = {"rtol": 0, "atol": 1e-6}
 
 
 # --- the shares of a fit --------------------------------------------------------------------------
@@ -105,11 +108,11 @@ def test_class_weights_are_undone_exactly_in_a_saturated_model(class_weight, K):
     shifted = prior_shift(weighted, counts.sum(axis=0) / counts.sum())
     shares = counts / counts.sum(axis=1, keepdims=True)
     cells = np.eye(5)[:, 1:]
-    np.testing.assert_allclose(shifted.predict_proba(cells), shares, atol=1e-7)
+    np.testing.assert_allclose(shifted.predict_proba(cells), shares, **FITTED)
     assert not np.allclose(weighted.predict_proba(cells), shares, atol=0.05)
     plain = SoftmaxRegression(C=np.inf, tol=1e-14).fit(columns, classes, counts.ravel())
-    np.testing.assert_allclose(shifted.coef_, plain.coef_, atol=1e-6)
-    np.testing.assert_allclose(shifted.intercept_, plain.intercept_, atol=1e-6)
+    np.testing.assert_allclose(shifted.coef_, plain.coef_, atol=1e-5)
+    np.testing.assert_allclose(shifted.intercept_, plain.intercept_, atol=1e-5)
 
 
 @pytest.mark.parametrize("K", [2, 3])
@@ -124,7 +127,7 @@ def test_case_control_samples_are_undone_exactly_in_a_saturated_model(K):
     exact = sampled / rates  # what the sample says of the population, cell by cell
     shifted = prior_shift(model, population.sum(axis=0) / population.sum())
     shares = exact / exact.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(shifted.predict_proba(np.eye(5)[:, 1:]), shares, atol=1e-7)
+    np.testing.assert_allclose(shifted.predict_proba(np.eye(5)[:, 1:]), shares, **FITTED)
 
 
 def test_weights_of_labels_are_undone_exactly_in_a_saturated_model():
@@ -137,7 +140,7 @@ def test_weights_of_labels_are_undone_exactly_in_a_saturated_model():
     model = SigmoidRegression(C=np.inf, class_weight={0: 7.0, 1: 0.2}, tol=1e-14)
     shifted = prior_shift(model.fit(columns, labels), np.nanmean(labels, axis=0))
     shares = [np.nanmean(labels[cell == number], axis=0) for number in range(5)]
-    np.testing.assert_allclose(shifted.predict_proba(np.eye(5)[:, 1:]), shares, atol=1e-7)
+    np.testing.assert_allclose(shifted.predict_proba(np.eye(5)[:, 1:]), shares, **FITTED)
 
 
 MODELS = {
