@@ -202,18 +202,19 @@ def test_rows_with_the_same_columns_have_the_same_set():
     The same rows are predicted one at a time, in blocks, and as CSR.
     """
     rng = np.random.default_rng(0)
-    cells = rng.normal(size=(4, 40)) * 1e3
-    codes = rng.integers(4, size=4000)
-    classes = labels_drawn(rng, (cells @ rng.normal(size=(40, 3)) * 1e-4)[codes])
+    cells = rng.normal(size=(4, 200)) * 1e3
+    codes = rng.integers(4, size=400)
+    classes = labels_drawn(rng, (cells @ rng.normal(size=(200, 3)) * 1e-4)[codes])
     model = SoftmaxRegression().fit(cells[codes], classes)
-    sets = prediction_sets(model, cells[codes], classes, 0.6)
-    together = sets.predict(cells[codes])
-    assert together[np.arange(4000), classes].mean() >= 0.6
-    for cell in range(4):
-        expected = together[codes == cell][0]
-        assert (together[codes == cell] == expected).all()
-        np.testing.assert_array_equal(sets.predict(cells[[cell]])[0], expected)
-        np.testing.assert_array_equal(sets.predict(sp.csr_array(cells[[cell]]))[0], expected)
+    for coverage in np.linspace(0.05, 0.95, 19):
+        sets = prediction_sets(model, cells[codes], classes, coverage)
+        together = sets.predict(cells[codes])
+        assert together[np.arange(400), classes].mean() >= coverage
+        for cell in range(4):
+            expected = together[codes == cell]
+            assert (expected == expected[0]).all()
+            np.testing.assert_array_equal(sets.predict(cells[[cell]])[0], expected[0])
+            np.testing.assert_array_equal(sets.predict(sp.csr_array(cells[[cell]]))[0], expected[0])
 
 
 @pytest.mark.parametrize("coverage", [0.07, 0.1, 0.29, 0.3, 0.57, 0.58, 0.7, 0.9])

@@ -374,6 +374,25 @@ def test_the_test_of_unchanged_priors_has_its_level():
     assert prior_shift(model, X_new=new).prior_change_.p_value < 1e-6
 
 
+DEGENERATE = {
+    "one row": X[:1],
+    "two kinds of rows": np.repeat(X[:2], 30, axis=0),
+    "fewer kinds of rows than classes, at the edge": np.repeat(X[[0, 0, 1]] * 5, 20, axis=0),
+    "rows without columns": np.zeros((50, 4)),
+}
+
+
+@pytest.mark.parametrize("new", DEGENERATE.values(), ids=DEGENERATE)
+def test_likelihoods_with_many_maxima_have_one_of_them_found(new):
+    """Where rows do not determine priors: a fixed point of EM, proven, and no warning."""
+    model = SoftmaxRegression().fit(X, y)
+    found, P = prior_shift(model, X_new=new), model.predict_proba(new)
+    assert found.prior_change_.gap <= 1e-10 and found.prior_change_.n_iter <= 30
+    joint = P * (found.class_prior_ / model.class_prior_)
+    em = (joint / joint.sum(axis=1, keepdims=True)).mean(axis=0)
+    np.testing.assert_allclose(found.class_prior_, em, atol=1e-9)
+
+
 def test_an_end_before_the_largest_likelihood_is_said():
     """With too few iterations there is a warning, and the gap bounds what is missing."""
     model, new = true_model(4), shifted_rows([0.1, 0.2, 0.4, 0.3], 500, seed=1)[0]
