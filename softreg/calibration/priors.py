@@ -150,7 +150,7 @@ def prior_shift(
     if (priors is None) == (X_new is None):
         given = "neither" if priors is None else "both"
         raise ValueError(
-            f"prior_shift needs either priors, the shares of the classes, or X_new, rows to find "
+            "prior_shift needs either priors, the shares of the classes, or X_new, rows to find "
             f"them from; got {given}."
         )
     training = _training_shares(estimator, training_priors)
@@ -171,6 +171,7 @@ def prior_shift(
 
 
 def _check_not_one_vs_rest(estimator: Any) -> None:
+    """Raise a ValueError if each of more than two classes, one a row, has a sigmoid."""
     K = len(estimator.classes_)
     if hasattr(estimator, "multilabel_") and not estimator.multilabel_ and K > 2:
         raise ValueError(
@@ -193,7 +194,7 @@ def _training_shares(estimator: Any, given: Any) -> NDArray[np.float64]:
 def _checked_shares(name: str, value: Any, estimator: Any) -> NDArray[np.float64]:
     """Return the shares of the outcomes of each problem, (1, K), or of labels (L, 2)."""
     classes = estimator.classes_
-    if isinstance(value, Mapping) or hasattr(value, "index") and hasattr(value, "to_dict"):
+    if isinstance(value, Mapping) or hasattr(value, "to_dict"):  # a dict, or a Series
         value = _in_order(name, dict(value), classes)
     shares = validation.check_finite_real(name, value).astype(np.float64)
     validation.check_shape(name, shares, len(classes), meaning=", one for each of classes_")

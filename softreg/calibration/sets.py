@@ -186,15 +186,8 @@ def prediction_sets(
     blocks = probability_blocks(estimator, data, checked_offset)
     p = np.concatenate([_of_codes(P, codes[rows]) for rows, P in blocks])
     n_groups = (2 if has_labels(estimator) else len(estimator.classes_)) if by_class else 1
-    if codes.ndim == 1:
-        groups = _groups(p, codes, n_groups)
-    else:
-        pairs = zip(p.T, codes.T, strict=True)
-        groups = [
-            group
-            for p_of_label, of_label in pairs
-            for group in _groups(p_of_label, of_label, n_groups)
-        ]
+    columns = zip(p.reshape(len(p), -1).T, codes.reshape(len(p), -1).T, strict=True)
+    groups = [group for column in columns for group in _groups(*column, n_groups)]
     shape = (*codes.shape[1:], n_groups)
     thresholds = np.reshape([_threshold(group, share) for group in groups], shape)
     counts = np.reshape([len(group) for group in groups], shape)
@@ -203,6 +196,7 @@ def prediction_sets(
 
 
 def _checked_share(name: str, value: Any) -> float:
+    """Return a number between 0 and 1; ValueError for anything else."""
     if not validation.is_number(value) or not 0 < value < 1:
         raise ValueError(f"{name}={validation.shown(value)} must be a number between 0 and 1.")
     return float(value)
