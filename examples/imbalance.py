@@ -1,4 +1,9 @@
-"""Eight kinds of parts, the rarest one in 500: class weights, prior correction, costs and sets.
+"""What is to be done about rare classes?
+======================================
+
+Eight kinds of parts, the rarest one in 500: class weights, prior correction, costs and sets.
+
+.. code-block:: none
 
     python examples/imbalance.py
 
