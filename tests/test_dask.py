@@ -189,6 +189,7 @@ def test_the_fit_on_workers_is_that_in_memory(client, name):
     assert_same_fit(on_workers, in_memory)
     assert on_workers.proven_ == in_memory.proven_
     assert on_workers.n_samples_seen_ == in_memory.n_samples_seen_
+    np.testing.assert_allclose(on_workers.class_prior_, in_memory.class_prior_, rtol=1e-12)
 
 
 def test_the_fit_on_workers_is_the_optimum_of_another_program(client):
