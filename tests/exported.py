@@ -65,9 +65,10 @@ def dense(predictions):
 
 
 def with_coefficients(coef, intercept, classes, kind=SoftmaxRegression):
-    """Return a model of these coefficients, fitted to something else."""
-    d, K = np.shape(coef)[1], len(classes)
-    rows = np.random.default_rng(0).normal(size=(2 * K, d))
-    model = kind(C=1e-3).fit(rows, np.asarray(classes)[np.arange(2 * K) % K])
+    """Return a model of these coefficients (K or 1, d) and classes (K,), as if it was fitted."""
+    model = kind()
     model.coef_, model.intercept_ = np.array(coef, float), np.array(intercept, float)
+    model.n_features_in_, model.classes_ = model.coef_.shape[1], np.array(classes)
+    if kind is SigmoidRegression:
+        model.multilabel_ = model.sparse_output_ = False
     return model

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from softreg._encoding import validation
 from softreg.export.linear_model import check_exportable
 
 
@@ -66,6 +65,6 @@ def to_onnx(estimator: Any, *, dtype: Any = np.float64, target_opset: int | None
     from softreg.export.onnx import converted
 
     check_exportable("to_onnx", estimator)
-    if not isinstance(dtype, type | np.dtype | str) or np.dtype(dtype).char not in "fd":
-        raise ValueError(f"dtype={validation.shown(dtype)} must be numpy.float64 or numpy.float32.")
+    if dtype not in (np.float64, np.float32, "float64", "float32"):
+        raise ValueError(f"dtype={dtype!r} must be numpy.float64 or numpy.float32.")
     return converted(estimator, np.dtype(dtype), target_opset)

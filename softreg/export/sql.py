@@ -99,6 +99,8 @@ def to_sql(
             f'response_method={validation.shown(response_method)} must be "predict_proba" or '
             '"predict".'
         )
+    _check_texts("table", (table,) if isinstance(table, str) else table, least=1)
+    _check_texts("keep", keep, least=0)
     predicts = response_method == "predict"
     columns = list(model.feature_names if feature_names is None else feature_names)
     if len(columns) != len(model.feature_names):
@@ -116,6 +118,13 @@ def to_sql(
     scores = _scores(model, columns, model.b - model.cuts if predicts else model.b)
     later, results = _predictions(model) if predicts else _probabilities(model)
     return _query(table, [scores, *later], keep, _aliased(results, map(_quoted, names)))
+
+
+def _check_texts(name: str, texts: Any, least: int) -> None:
+    """Raise a ValueError unless texts are at least so many, in a sequence, and none is empty."""
+    is_sequence = isinstance(texts, Sequence) and not isinstance(texts, str)
+    if not is_sequence or len(texts) < least or not all(isinstance(t, str) and t for t in texts):
+        raise ValueError(f"{name}={validation.shown(texts)} must be names in a list or tuple.")
 
 
 def _query(
