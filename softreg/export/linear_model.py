@@ -80,4 +80,9 @@ def linear_model(caller: str, estimator: Any) -> LinearModel:
 def check_exportable(caller: str, estimator: Any) -> None:
     """Raise an error unless an estimator is one of softreg's four, and fitted."""
     validation.check_estimator(caller, "a fitted estimator of softreg", estimator, *ESTIMATORS)
+    if type(estimator) not in ESTIMATORS:
+        raise TypeError(
+            f"{type(estimator).__name__} is derived from an estimator of softreg, and {caller} "
+            "does not know what it changes: pass one of softreg's own."
+        )
     check_is_fitted(estimator)

@@ -88,11 +88,6 @@ def to_dict(estimator: Any) -> dict[str, Any]:
     array(['yes'], dtype='<U3')
     """
     check_exportable("to_dict", estimator)
-    if type(estimator) not in ESTIMATORS:
-        raise TypeError(
-            f"{type(estimator).__name__} is derived from an estimator of softreg, and JSON holds "
-            "no code: pass one of softreg's own."
-        )
     names = sorted((_PREDICTING | _OF_LABELS | _DESCRIBING) & vars(estimator).keys())
     fitted = {name: getattr(estimator, name) for name in names}
     fitted["coef_"] = estimator._dense_coef

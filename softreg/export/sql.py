@@ -17,7 +17,7 @@ from softreg.export.linear_model import LinearModel, linear_model
 _MOST_TERMS = 50
 # The greatest of so many numbers is found at a time, by comparing each with those after it.
 _MOST_COMPARED = 8
-# Below it exp is next to zero in double precision; some databases raise an error where it is zero.
+# Below it exp is next to zero in double precision; PostgreSQL raises an error where it is zero.
 _LEAST_EXPONENT = -700
 # Infinite scores, of classes that cannot be, are finite and as good: SQL has no literal for them.
 _LARGEST_SCORE = 1e300
@@ -71,8 +71,8 @@ def to_sql(
 
     Notes
     -----
-    It runs in SQLite from 3.35 on, built with its mathematical functions, and in DuckDB. Others
-    need ``exp``, ``ln``, double precision for numbers with an exponent, names in double quotes and
+    It runs in SQLite from 3.35 on, built with its mathematical functions, in DuckDB, and in
+    PostgreSQL from 12 on. Others need ``exp``, ``ln``, double precision, names in double quotes and
     ``WITH ... AS MATERIALIZED``, which keeps them from computing the scores over and over. Offsets
     are not part of it. In predictions, classes that are no numbers are texts.
 
@@ -99,45 +99,48 @@ def to_sql(
             f'response_method={validation.shown(response_method)} must be "predict_proba" or '
             '"predict".'
         )
-    _check_texts("table", (table,) if isinstance(table, str) else table, least=1)
-    _check_texts("keep", keep, least=0)
     predicts = response_method == "predict"
-    columns = list(model.feature_names if feature_names is None else feature_names)
+    place = _names("table", [table] if isinstance(table, str) else table, least=1)
+    kept = _names("keep", keep)
+    columns = _names(
+        "feature_names", model.feature_names if feature_names is None else feature_names
+    )
     if len(columns) != len(model.feature_names):
         raise ValueError(
-            f"feature_names must name {len(model.feature_names)} columns, those of X in fit; got "
-            f"{len(columns)}: {validation.shown(columns)}."
+            f"feature_names={validation.shown(columns)} must name {len(model.feature_names)} "
+            "columns, those of X in fit."
         )
     one_name = predicts and not model.has_labels
     names = ["prediction"] if one_name else [str(name) for name in model.classes]
-    if len({*keep, *names}) < len(keep) + len(names):
+    if len({*kept, *names}) < len(kept) + len(names):
         raise ValueError(
-            f"keep={validation.shown(list(keep))} and the results {validation.shown(names)} would "
+            f"keep={validation.shown(kept)} and the results {validation.shown(names)} would "
             "have the same name twice: keep other columns, or give the classes other names."
         )
     scores = _scores(model, columns, model.b - model.cuts if predicts else model.b)
     later, results = _predictions(model) if predicts else _probabilities(model)
-    return _query(table, [scores, *later], keep, _aliased(results, map(_quoted, names)))
+    return _query(place, [scores, *later], kept, _aliased(results, map(_quoted, names)))
 
 
-def _check_texts(name: str, texts: Any, least: int) -> None:
-    """Raise a ValueError unless texts are at least so many, in a sequence, and none is empty."""
-    is_sequence = isinstance(texts, Sequence) and not isinstance(texts, str)
-    if not is_sequence or len(texts) < least or not all(isinstance(t, str) and t for t in texts):
-        raise ValueError(f"{name}={validation.shown(texts)} must be names in a list or tuple.")
+def _names(argument: str, given: Any, least: int = 0) -> list[str]:
+    """Return names in a list; ValueError unless they are so many texts, none of them empty."""
+    is_iterable = isinstance(given, Iterable) and not isinstance(given, str)
+    names: list[Any] = list(given) if is_iterable else [None]
+    if len(names) < least or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(
+            f"{argument}={validation.shown(given)} must be names, texts in a list or tuple."
+        )
+    return names
 
 
-def _query(
-    table: str | tuple[str, ...], steps: list[list[str]], keep: Sequence[str], results: list[str]
-) -> str:
+def _query(table: list[str], steps: list[list[str]], keep: list[str], results: list[str]) -> str:
     """Return the query of steps, each of which selects from the one before, and a last one."""
-    parts = (table,) if isinstance(table, str) else table
     prefix = "step"
-    while parts[-1].lower().startswith(prefix):  # a step is no table
+    while table[-1].lower().startswith(prefix):  # a step is no table
         prefix += "_"
     kept = [f"k{i}" for i in range(len(keep))]
     selected = _aliased((f"t.{_quoted(name)}" for name in keep), kept)
-    source, tables = f"{'.'.join(map(_quoted, parts))} AS t", []
+    source, tables = f"{'.'.join(map(_quoted, table))} AS t", []
     for number, step in enumerate(steps, start=1):
         name = f"{prefix}_{number}"
         tables.append(f"{name} AS MATERIALIZED (\n{_select([*selected, *step], source)}\n)")
