@@ -121,14 +121,20 @@ def test_labels_are_texts_or_integers(classes, labels):
 
 
 @pytest.mark.parametrize(
-    "classes", [np.array(["2020-01-01", "2021-01-01"], dtype="M8[D]"), ["a", 2]], ids=str
+    "classes",
+    [
+        np.array(["2020-01-01", "2021-01-01"], dtype="M8[D]"),
+        np.array(["a", 2], dtype=object),
+        np.array([(1, 2), (3, 4), None], dtype=object)[:2],
+        np.array([0.5, 1]),
+        np.array([0, 2**63], dtype=np.uint64),
+    ],
+    ids=str,
 )
 def test_classes_that_onnx_has_not_are_refused(classes):
-    """Dates, and texts among numbers: the message shows them and says what to fit."""
-    column = np.array(classes, dtype=None if isinstance(classes, np.ndarray) else object)
-    declared = SoftmaxRegression(classes=column).fit([[0.0], [1]], column)
+    """Dates, texts among numbers, tuples: the message shows them and says what to fit."""
     with pytest.raises(ValueError, match=r"classes_=\[.*fit y\.astype\(str\)"):
-        to_onnx(declared)
+        to_onnx(with_coefficients([[1.0]], [0], classes))
 
 
 def test_names_of_columns_and_classes_are_in_the_file():

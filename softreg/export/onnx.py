@@ -8,6 +8,7 @@ them: of two classes it would take the softmax of one score for its sigmoid.
 from __future__ import annotations
 
 import json
+import numbers
 from typing import Any
 
 import numpy as np
@@ -150,11 +151,12 @@ def _log_sigmoid(graph: _Graph, Z: str) -> str:
 
 def _label_values(classes: NDArray) -> NDArray:
     """Return classes as ONNX has labels: texts, or whole numbers as int64."""
-    values = np.array(classes.tolist())
-    if values.dtype.kind == "U" and all(isinstance(value, str) for value in classes.tolist()):
-        return values
-    if values.dtype.kind in "biuf" and np.all(values == values.astype(np.int64)):
-        return values.astype(np.int64)
+    items = classes.tolist()
+    if all(isinstance(item, str) for item in items):
+        return np.array(items)
+    numbers_alone = all(isinstance(item, numbers.Real) for item in items)
+    if numbers_alone and all(item == int(item) and abs(item) < 2**63 for item in items):
+        return np.array(items, dtype=np.int64)
     raise ValueError(
         f"classes_={validation.shown(classes)} are no labels of ONNX, which has texts and whole "
         "numbers: fit y.astype(str), or numbers of the classes."

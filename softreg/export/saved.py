@@ -95,8 +95,11 @@ def to_dict(estimator: Any) -> dict[str, Any]:
         "format": _FORMAT,
         "version": _VERSION,
         "estimator": type(estimator).__name__,
-        "parameters": _written(estimator.get_params(deep=False)),
-        "fitted": _written(fitted),
+        "parameters": _written(
+            estimator.get_params(deep=False),
+            "set_params({}=...) on a copy of the estimator changes no prediction",
+        ),
+        "fitted": _written(fitted, "fit y.astype(str) for other classes"),
     }
 
 
@@ -150,17 +153,15 @@ def from_dict(saved: dict[str, Any]) -> Any:
     return estimator
 
 
-def _written(values: dict[str, Any]) -> dict[str, Any]:
+def _written(values: dict[str, Any], remedy: str) -> dict[str, Any]:
     """Return values by name as JSON has them; TypeError with the name of one that it has not."""
     written = {}
     for name, value in values.items():
         try:
             written[name] = to_json(value)
         except TypeError as error:
-            raise TypeError(
-                f"{name} holds {error}, which JSON has not: set_params({name}=...) on a copy of "
-                "the estimator changes no prediction; for classes fit y.astype(str)."
-            ) from error
+            message = f"{name} holds {error}, which JSON has not: {remedy.format(name)}."
+            raise TypeError(message) from error
     return written
 
 
