@@ -187,6 +187,18 @@ def test_many_classes_and_columns(K, d, database):
         np.testing.assert_allclose(values, expected, atol=1e-12)
 
 
+def test_each_exponential_is_computed_once():
+    """SQLite does not put the steps into one another, which would take K^2 of them and more."""
+    model, X = fitted("softmax")
+    calls = []
+    connected = sqlite3.connect(":memory:")
+    connected.create_function("exp", 1, lambda z: calls.append(z) or float(np.exp(z)))
+    as_frame(X[:7]).to_sql("rows", connected)
+    P = connected.execute(to_sql(model, "rows")).fetchall()
+    np.testing.assert_allclose(P, model.predict_proba(X[:7]), atol=1e-12)
+    assert len(calls) == 3 * 7
+
+
 @pytest.mark.parametrize(
     ("classes", "literals"),
     [

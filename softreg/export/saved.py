@@ -124,9 +124,13 @@ def from_dict(saved: dict[str, Any]) -> Any:
         If `saved` is not of this form, of a version that this softreg does not know, or if its
         coefficients, classes and columns do not fit together.
 
-    See Also
+    Examples
     --------
-    to_dict : With an example.
+    >>> from softreg import SoftmaxRegression
+    >>> from softreg.export import from_dict, to_dict
+    >>> saved = to_dict(SoftmaxRegression(C=3).fit([[0.0], [1.0], [2.0]], [0, 0, 1]))
+    >>> from_dict(saved)
+    SoftmaxRegression(C=3)
     """
     if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
         raise ValueError(
