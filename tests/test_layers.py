@@ -33,8 +33,8 @@ _encoding/    WHAT y MEANS, and every check: validation, column_faults, target_c
   clusters/   partitions, placement, survey, lazy
 _model/       WHAT IS MINIMISED: objective, certificate, links, penalties, sparse_penalties,
               spaces, covariance, kernels, block_kernels
-_rows/        WHERE THE DATA ARE: base, blocks, memory, chunked, targets, coordinates, moments,
-              threads, arrays
+_rows/        WHERE THE DATA ARE: base, blocks, memory, elsewhere, chunked, targets,
+              coordinates, moments, threads, arrays
   clusters/   rows, shelves, shelf
 leaves        nobody imports them: calibration, chunks, display, export, functions, inference
 """

@@ -87,7 +87,14 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     both, with an ``__init__``.
     """
 
+    n_features_in_: int
+    classes_: NDArray[Any]
     coef_: Any  # an array, or after `sparsify` CSR
+    intercept_: NDArray[np.float64]
+    objective_: float
+    optimality_gap_: float
+    converged_: bool
+    proven_: bool
 
     @abstractmethod
     def _encoder(self, y: Any) -> Encoder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABCMeta
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,7 +32,8 @@ from softreg.solvers.auto import solver_for
 from softreg.solvers.base import Result
 
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
+    from sklearn import callback
+    from sklearn.callback import CallbackSupportMixin
 
     HAVE_CALLBACKS = True
     CALLBACK_FRAMES = 1  # what `with_callbacks` adds to the stack above `fit`
@@ -43,9 +44,13 @@ except ImportError:  # scikit-learn < 1.9
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stands in where scikit-learn has no callbacks."""
 
-    def with_callbacks(method: Callable) -> Callable:
-        """Return the method as it is."""
-        return method
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def with_callbacks(method: Method) -> Method:
+    """Return the method under scikit-learn's callbacks, or as it is where there are none."""
+    return callback.with_callbacks(method) if HAVE_CALLBACKS else method
 
 
 class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta):

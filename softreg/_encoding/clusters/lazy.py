@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from inspect import signature
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,10 @@ from softreg._encoding.clusters.partitions import (
 
 # What a function makes of the X and the offset of some rows: an array or CSR, a row for each.
 OfRows = Callable[[Any, Any], Any]
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-def lazy_on_collections(method: Callable[..., Any]) -> Callable[..., Any]:
+def lazy_on_collections(method: Method) -> Method:
     """Have a prediction of a Dask collection be one of the same partitions, not computed yet."""
 
     @wraps(method)
@@ -37,7 +38,7 @@ def lazy_on_collections(method: Callable[..., Any]) -> Callable[..., Any]:
         of_rows = _Prediction(predicted, fitted_alone(self), options)
         return lazily(of_rows, X, offset, of_rows(example_row(X), None), names)
 
-    return predicted
+    return cast(Method, predicted)
 
 
 @dataclass(frozen=True, eq=False)
