@@ -70,7 +70,7 @@ def test_a_local_link_leads_to_a_file(document):
 
 
 def made_of(page):
-    """Return the file that a page is made of: one of the gallery, when it is built, of an example."""
+    """Return the file that a page is made of: a page of the gallery is made of an example."""
     if page.parent != ROOT / "docs" / "gallery":
         return page
     return ROOT / "examples" / ("GALLERY_HEADER.rst" if page.stem == "index" else f"{page.stem}.py")
