@@ -14,6 +14,7 @@ EXAMPLES = {
     "survey.py": ["--picture", f"{_FOLDER.name}/questions.png"],
     "topics.py": [],
     "wardrobe.py": ["--picture", f"{_FOLDER.name}/calibration.png"],
+    "imbalance.py": [],
     "streaming.py": ["--picture", f"{_FOLDER.name}/cost.png"],
     "cluster.py": [],
 }

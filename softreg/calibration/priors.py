@@ -67,7 +67,7 @@ def prior_shift(
     not their shares :math:`\pi` in the population. If a class looks there as it does in the fit,
     Bayes' rule corrects the intercepts, and those alone, exactly:
 
-    .. math:: b_k \mathrel{+}= \log \frac{\pi_k}{p_k} .
+    .. math:: b_k \to b_k + \log \frac{\pi_k}{p_k} .
 
     Unknown priors are found from rows without labels, of which they are to make the likelihood the
     largest,
