@@ -1,0 +1,223 @@
+"""The command line: its arguments, its two commands, and one sentence for what is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from softreg.report.assessment import assess, coefficient_table
+from softreg.report.columns import USED, columns_of
+from softreg.report.page import Findings, page
+from softreg.report.preparation import model_of
+from softreg.report.saved_model import check_skops, load_model, save_model
+from softreg.report.suspicions import suspicions
+from softreg.report.tables import BadInput, Dialect, check_columns, other_sep, read_table
+from softreg.report.target import target_of
+
+_WRONG = 2  # As argparse ends on arguments that it does not know.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, or 2 with one sentence on stderr."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except BadInput as error:
+        _erase_progress()
+        print(f"softreg: {error}", file=sys.stderr)
+        return _WRONG
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m softreg",
+        description="Probabilities of classes or labels from a table, with a report.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="{fit,predict}")
+    fit = commands.add_parser("fit", help="fit a model to a table, and judge it on held-out rows")
+    fit.set_defaults(run=_fit)
+    fit.add_argument("table", help="CSV or Parquet file")
+    fit.add_argument("--target", required=True, metavar="COLUMN", help="what to predict")
+    fit.add_argument(
+        "--drop",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="COLUMN",
+        help="columns to leave out, such as ids; predictions keep them beside",
+    )
+    fit.add_argument(
+        "--categorical",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="COLUMN",
+        help="columns of numbers that are names of categories",
+    )
+    fit.add_argument("--labels-sep", metavar="TEXT", help="what separates labels in the target")
+    fit.add_argument("--C", default="auto", help="inverse penalty strength; auto: chosen (default)")
+    fit.add_argument("--report", metavar="HTML", help="write a page of all that was found")
+    fit.add_argument("--save", metavar="MODEL", help="write the model for predict (skops)")
+    predict = commands.add_parser("predict", help="probabilities for the rows of another table")
+    predict.set_defaults(run=_predict)
+    predict.add_argument("model", help="what fit --save has written")
+    predict.add_argument("table", help="CSV or Parquet file")
+    predict.add_argument("--out", metavar="FILE", help="CSV or Parquet file; default: print CSV")
+    for command, default in ((fit, "%s"), (predict, "as the table of fit")):
+        command.add_argument(
+            "--sep",
+            metavar="TEXT",
+            help=f"between columns ({default.replace('%s', 'default: a comma, a tab in .tsv')})",
+        )
+        command.add_argument(
+            "--decimal",
+            choices=[".", ","],
+            help=f"decimal mark ({default.replace('%s', 'default: .')})",
+        )
+        command.add_argument(
+            "--encoding",
+            metavar="NAME",
+            help=f"of letters ({default.replace('%s', 'default: utf-8')})",
+        )
+    return parser
+
+
+def _fit(options: argparse.Namespace) -> None:
+    """Read, assess, fit; print what was found, and write the report and the model."""
+    C = _strength(options.C)
+    _check_outputs(options.report, options.save)
+    given = {name: getattr(options, name) for name in ("sep", "decimal", "encoding")}
+    dialect = Dialect(**{name: value for name, value in given.items() if value is not None})
+    _progress("Reading")
+    table = read_table(options.table, dialect)
+    check_columns(table.frame, options.table, [options.target], "--target")
+    check_columns(table.frame, options.table, options.drop, "--drop")
+    check_columns(table.frame, options.table, options.categorical, "--categorical")
+    target = target_of(table.frame[options.target], dialect.decimal, options.labels_sep)
+    dropped = [name for name in dict.fromkeys(options.drop) if name != options.target]
+    frame = table.frame.iloc[target.rows].reset_index(drop=True)
+    inputs = frame.drop(columns=[options.target, *dropped])
+    columns = columns_of(inputs, dialect.decimal, options.categorical)
+    if not any(column.kind in USED for column in columns):
+        raise BadInput(_without_columns(options.table, table.frame, columns))
+    model = model_of(columns, target, C, dropped, dialect.of_file(options.table))
+    assessment = assess(model, frame, target, _progress)
+    _progress("Fitting all rows")
+    model.fit(frame, target.y)
+    warnings = [*table.notes, *target.warnings]
+    warnings += suspicions(model, frame, columns, target, assessment)
+    coefficients, meaning = coefficient_table(model, frame, target)
+    _progress("Drawing")
+    findings = Findings(
+        options.table,
+        table,
+        columns,
+        dropped,
+        target,
+        assessment,
+        model,
+        coefficients,
+        meaning,
+        warnings,
+    )
+    written = page(findings) if options.report else ""
+    _erase_progress()
+    print(findings.in_short)
+    for warning in warnings:
+        print(f"- {warning}")
+    if options.report:
+        Path(options.report).write_text(written, encoding="utf-8")
+        print(f"The report is in {options.report}.")
+    if options.save:
+        save_model(model, options.save)
+        print(f"The model is in {options.save}.")
+
+
+def _without_columns(path: str, frame: pd.DataFrame, columns: Sequence[Any]) -> str:
+    """Return why nothing is left to predict from."""
+    if hint := other_sep(frame):
+        return f"{path} has no columns beside the target.{hint}"
+    left = ", ".join(f"{column.name!r} ({column.treatment})" for column in columns[:5])
+    return f"{path} has no columns to predict from" + (f": {left}." if left else ".")
+
+
+def _predict(options: argparse.Namespace) -> None:
+    """Write the class, and the probability of each, of the rows of a table."""
+    model = load_model(options.model)
+    typed = model["typed"]
+    given = {name: getattr(options, name) for name in ("sep", "decimal", "encoding")}
+    given = {name: value for name, value in given.items() if value is not None}
+    frame = read_table(options.table, Dialect(**typed.dialect | given)).frame
+    check_columns(frame, options.table, typed.columns, "the model needs it")
+    if "decimal" in given:
+        typed.dialect = typed.dialect | {"decimal": given["decimal"]}
+    for surprise in typed.surprises(frame):
+        print(f"softreg: {surprise}", file=sys.stderr)
+    predictions = _predictions(model, frame)
+    if options.out is None:
+        predictions.to_csv(sys.stdout, index=False)
+    elif options.out.lower().endswith((".parquet", ".pq")):
+        predictions.to_parquet(options.out, index=False)
+    else:
+        predictions.to_csv(options.out, index=False)
+
+
+def _predictions(model: Pipeline, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the ids of rows, what is predicted, and the probabilities."""
+    typed, names = model["typed"], model["regression"].classes_
+    kept = frame[[name for name in typed.left_out if name in frame]]
+    P, predicted = model.predict_proba(frame), model.predict(frame)
+    found = {f"P({name})": P[:, k] for k, name in enumerate(names)}
+    if np.ndim(predicted) == 1:
+        found = {f"predicted {typed.target}": predicted} | found
+    else:
+        of_labels = {f"predicted {name}": predicted[:, k] for k, name in enumerate(names)}
+        found = of_labels | found
+    return pd.concat([kept, pd.DataFrame(found, frame.index)], axis=1)
+
+
+def _strength(text: str) -> float | None:
+    """Return the C that was given, or None if it is to be chosen."""
+    if text == "auto":
+        return None
+    try:
+        C = float(text)
+    except ValueError:
+        C = np.nan
+    if not C > 0:
+        raise BadInput(f"--C {text} must be auto, or a number above 0; inf is no penalty.")
+    return C
+
+
+def _check_outputs(report: str | None, save: str | None) -> None:
+    """Raise BadInput before any work if what is asked for cannot be written."""
+    if report and find_spec("matplotlib") is None:
+        raise BadInput(
+            "--report needs matplotlib, of the extra softreg[report]: "
+            'python -m pip install "matplotlib>=3.8".'
+        )
+    if save:
+        check_skops()
+    for path in filter(None, (report, save)):
+        if not Path(path).parent.is_dir():
+            raise BadInput(f"There is no folder {Path(path).parent} to write {path} to.")
+
+
+def _progress(step: str) -> None:
+    """Say on a terminal what is being done; in pipes say nothing."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{step} ...", end="", file=sys.stderr, flush=True)
+
+
+def _erase_progress() -> None:
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)

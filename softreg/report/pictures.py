@@ -1,0 +1,115 @@
+"""Pictures of a report, drawn by matplotlib without a screen, as text of SVG."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import ConfusionMatrixDisplay
+
+from softreg.display import CVCurveDisplay
+from softreg.report.assessment import Assessment
+from softreg.report.target import Target
+
+_BLUE, _ORANGE = "#0072B2", "#D55E00"  # Okabe and Ito: told apart by the colour-blind, too.
+_MOST_PANELS, _PANELS_BESIDE = 12, 3
+_MOST_NUMBERS, _MOST_CLASSES = 10, 40  # In a confusion matrix: cells with numbers, and any.
+_N_BINS = 8
+_LONGEST_NAME, _LINE = 60, 30
+
+
+def score_curve(regression: Any) -> str:
+    """Return the held-out scores at each C."""
+    figure = _figure(7, 4.5)
+    CVCurveDisplay.from_estimator(regression, ax=figure.add_subplot())
+    return _svg(figure)
+
+
+def confusion_matrix(target: Target, predicted: NDArray) -> str:
+    """Return the held-out confusion matrix of classes as shares of the true class."""
+    K = len(target.names)
+    size = min(3.5 + 0.45 * K, 12)
+    figure = _figure(size + 1, size)
+    names = [_legible(name) for name in target.names]
+    display = ConfusionMatrixDisplay.from_predictions(
+        target.codes,
+        predicted,
+        labels=range(K),
+        display_labels=names,
+        normalize="true",
+        include_values=K <= _MOST_NUMBERS,
+        values_format=".2f",
+        xticks_rotation="vertical" if K > 3 or max(map(len, names)) > 12 else "horizontal",
+        cmap="Blues",
+        ax=figure.add_subplot(),
+        im_kw={"vmin": 0, "vmax": 1},
+    )
+    display.ax_.set(xlabel="predicted class", ylabel="true class")
+    if K > _MOST_CLASSES:
+        display.ax_.set(xticks=[], yticks=[])
+    return _svg(figure)
+
+
+def calibration(target: Target, assessment: Assessment) -> str:
+    """Return the share of each class, or label, against its held-out probability."""
+    shown = np.sort(np.argsort(-target.shares, kind="stable")[:_MOST_PANELS])
+    beside = min(_PANELS_BESIDE, len(shown))
+    below = -(-len(shown) // beside)
+    figure = _figure(1 + 2.6 * beside, 0.8 + 2.6 * below)
+    grid = figure.subplots(below, beside, sharex=True, sharey=True, squeeze=False)
+    for axes in grid.ravel()[len(shown) :]:
+        axes.set_visible(False)
+    for axes, k in zip(grid.ravel(), shown, strict=False):
+        share, mean = calibration_curve(
+            target.Y[:, k], assessment.P[:, k], n_bins=_N_BINS, strategy="quantile"
+        )
+        axes.plot([0, 1], [0, 1], color="0.5", linewidth=1, label="calibrated")
+        axes.plot(mean, share, marker="o", color=_BLUE, label="model")
+        axes.set_title(_legible(target.names[k]), fontsize="medium")
+        axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
+        axes.tick_params(labelbottom=True)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    figure.supxlabel("held-out probability, mean of a bin")
+    figure.supylabel("share of rows that are so")
+    return _svg(figure)
+
+
+def coefficients(names: Sequence[str], values: NDArray, low: NDArray, high: NDArray) -> str:
+    """Return coefficients (m,) as dots, the largest first, with their intervals, if known."""
+    figure = _figure(7, 1.4 + 0.28 * len(names))
+    axes = figure.add_subplot()
+    places = np.arange(len(names))[::-1]
+    axes.axvline(0, color="0.5", linewidth=1)
+    colours = np.where(values > 0, _BLUE, _ORANGE)
+    axes.hlines(places, low, high, color=colours, linewidth=2)
+    axes.scatter(values, places, color=colours, zorder=3)
+    axes.set_yticks(places, [_legible(name) for name in names])
+    axes.set(xlabel="coefficient", ylim=(-0.7, len(names) - 0.3))
+    return _svg(figure)
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _svg(figure: Any) -> str:
+    """Return a figure as SVG whose letters are shapes, the same wherever it is opened."""
+    import matplotlib
+
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "softreg"}):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
+
+
+def _legible(name: str) -> str:
+    """Return a name in lines that fit, not read as a formula."""
+    short = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+    return "\n".join(textwrap.wrap(short, _LINE)).replace("$", r"\$")
