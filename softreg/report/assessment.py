@@ -58,17 +58,17 @@ class Assessment:
 
 
 def assess(
-    model: Pipeline, frame: pd.DataFrame, target: Target, progress: Callable[[str], None]
+    model: Pipeline, typed: pd.DataFrame, target: Target, progress: Callable[[str], None]
 ) -> Assessment:
-    """Return the nested cross-validation of a model: each fold chooses its own C."""
+    """Return the nested cross-validation of a model of typed columns: each fold chooses its C."""
     n, key = len(target.Y), target.Y if target.has_labels else target.codes
     P, fold = np.zeros(target.Y.shape), np.zeros(n, dtype=int)
     losses, null_losses, Cs = [], [], []
     folds = Folds()
-    for number, (train, test) in enumerate(folds.split(frame, key)):
+    for number, (train, test) in enumerate(folds.split(typed, key)):
         progress(f"Held-out rows: fold {number + 1} of {folds.n_folds}")
-        fitted = clone(model).fit(frame.iloc[train], target.y[train])
-        P[test], fold[test] = fitted.predict_proba(frame.iloc[test]), number
+        fitted = clone(model).fit(typed.iloc[train], target.y[train])
+        P[test], fold[test] = fitted.predict_proba(typed.iloc[test]), number
         shares = np.broadcast_to(target.Y[train].mean(axis=0), P[test].shape)
         losses.append(log_losses(target, test, P[test]).mean(axis=0))
         null_losses.append(log_losses(target, test, shares).mean(axis=0))
@@ -77,13 +77,13 @@ def assess(
 
 
 def coefficient_table(
-    model: Pipeline, frame: pd.DataFrame, target: Target
+    model: Pipeline, typed: pd.DataFrame, target: Target
 ) -> tuple[pd.DataFrame, str]:
     """Return coef, lower and upper of each (class, feature), and in words what they are.
 
     Of two classes that is the second against the first, of several each against their mean.
     """
-    regression, X = model["regression"], model[:-1].transform(frame)
+    regression, X = model["regression"], model["prepared"].transform(typed)
     features = [*feature_names(model), "intercept"]
     K = len(regression.coef_)
     meaning = {1: f"{target.names[1]!r} against {target.names[0]!r}"} if K == 1 else {}
@@ -91,7 +91,7 @@ def coefficient_table(
     names = target.names if K > 1 or target.has_labels else target.names[1:]
     index = pd.MultiIndex.from_product([names, features])
     n_coefficients = K * X.shape[1]
-    if n_coefficients > _MOST_COEFFICIENTS or len(frame) * n_coefficients**2 > _MOST_WORK:
+    if n_coefficients > _MOST_COEFFICIENTS or len(typed) * n_coefficients**2 > _MOST_WORK:
         reason = f"{n_coefficients:,} coefficients are too many for standard errors in a report"
     else:
         reference = None if K == 1 or target.has_labels else "sum-to-zero"

@@ -105,7 +105,7 @@ def date_parts(column: pd.Series, name: str, date_format: str) -> pd.DataFrame:
     dates = as_dates(column, date_format)
     is_known, seconds = dates.notna(), (dates - pd.Timestamp(0)).dt.total_seconds()
     month = pd.Series(np.array(MONTHS)[dates.dt.month.fillna(1).astype(int) - 1], dates.index)
-    weekday = pd.Series(np.array(WEEKDAYS)[dates.dt.weekday.fillna(0).astype(int)], dates.index)
+    weekday = pd.Series(np.array(WEEKDAYS)[dates.dt.day_of_week.fillna(0).astype(int)], dates.index)
     parts = {
         "day number": seconds // 86_400,
         "hour": seconds % 86_400 / 3_600,

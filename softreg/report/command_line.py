@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
+    except BrokenPipeError:  # as `| head` leaves behind it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except BadInput as error:
         _erase_progress()
         print(f"softreg: {error}", file=sys.stderr)
@@ -110,12 +113,13 @@ def _fit(options: argparse.Namespace) -> None:
     if not any(column.kind in USED for column in columns):
         raise BadInput(_without_columns(options.table, table.frame, columns))
     model = model_of(columns, target, C, dropped, dialect.of_file(options.table))
-    assessment = assess(model, frame, target, _progress)
+    typed = model["typed"].transform(frame)  # which learns nothing of the rows
+    assessment = assess(model[1:], typed, target, _progress)
     _progress("Fitting all rows")
-    model.fit(frame, target.y)
+    model[1:].fit(typed, target.y)  # a slice of a pipeline has the steps of the whole
     warnings = [*table.notes, *target.warnings]
-    warnings += suspicions(model, frame, columns, target, assessment)
-    coefficients, meaning = coefficient_table(model, frame, target)
+    warnings += suspicions(model, frame, typed, columns, target, assessment)
+    coefficients, meaning = coefficient_table(model, typed, target)
     _progress("Drawing")
     findings = Findings(
         options.table,

@@ -38,12 +38,13 @@ caption { text-align: left; color: #444; padding-bottom: .3rem; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right;
   vertical-align: top; white-space: nowrap; font-variant-numeric: tabular-nums; }
 th { border-bottom-color: #888; }
-tbody th, th.words, td.words { text-align: left; white-space: normal; }
-tbody th { font-weight: 600; border-bottom-color: #ddd; min-width: 6rem; max-width: 20rem;
+tbody th, th:first-child, th.words, td.words { text-align: left; white-space: normal; }
+tbody th { font-weight: 600; border-bottom-color: #ddd; min-width: 8rem; max-width: 20rem;
   overflow-wrap: anywhere; }
 td.words { min-width: 14rem; }
 .bar { display: inline-block; height: .7rem; background: #0072b2; vertical-align: baseline; }
 .picture { max-width: 100%; height: auto; }
+@media (max-width: 600px) { .picture { max-width: none; } }
 footer { margin-top: 3rem; color: #555; font-size: .85rem; }
 """
 
@@ -325,7 +326,9 @@ def _table(header: Sequence[str], body: Iterable[Sequence[Any]], words: Sequence
 def _picture(svg: str, alt: str) -> str:
     """Return a picture that lies in the page."""
     data = base64.b64encode(svg.encode()).decode()
-    return f'<img class="picture" src="data:image/svg+xml;base64,{data}" alt="{escape(alt)}">\n'
+    source = f"data:image/svg+xml;base64,{data}"
+    image = f'<img class="picture" src="{source}" alt="{escape(alt)}">'
+    return f'<div class="wide" tabindex="0">{image}</div>\n'
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -68,14 +68,13 @@ def calibration(target: Target, assessment: Assessment) -> str:
         share, mean = calibration_curve(
             target.Y[:, k], assessment.P[:, k], n_bins=_N_BINS, strategy="quantile"
         )
-        axes.plot([0, 1], [0, 1], color="0.5", linewidth=1, label="calibrated")
-        axes.plot(mean, share, marker="o", color=_BLUE, label="model")
+        axes.plot([0, 1], [0, 1], color="0.5", linewidth=1)
+        axes.plot(mean, share, marker="o", color=_BLUE)
         axes.set_title(_legible(target.names[k]), fontsize="medium")
-        axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
+        axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
         axes.tick_params(labelbottom=True)
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
-    figure.supxlabel("held-out probability, mean of a bin")
-    figure.supylabel("share of rows that are so")
+    figure.supxlabel("held-out probability, mean of a bin", fontsize="medium")
+    figure.supylabel("share of rows that are so", fontsize="medium")
     return _svg(figure)
 
 

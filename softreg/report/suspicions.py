@@ -11,38 +11,42 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeClassifier
 
-from softreg.inference import separation
+from softreg import SoftmaxRegression
+from softreg.inference import Separation, separation
 from softreg.report import columns as kinds
 from softreg.report.assessment import Assessment
-from softreg.report.columns import Column, counted
+from softreg.report.columns import Column
 from softreg.report.preparation import feature_names
 from softreg.report.target import Target
 
 _RARE_ROWS = 10  # Fewer leave two rows, or less, to each fold that is held out.
 _FEW_ROWS_EACH = 10  # For each column: the usual rule of thumb of events per variable.
-_MOSTLY_MISSING = 0.5
+_MOSTLY_MISSING, _REPEATED = 0.5, 0.01  # Shares of rows.
 # A column predicts alone if it leaves less than this of the errors that the largest class makes.
 _LEFT_ERRORS = 0.02
-_MOST_SEPARATED = 3e7  # Rows times coefficients: about ten seconds.
+_MOST_SEPARATED = 3e6  # Rows times coefficients: about a second, where classes overlap somewhere.
+_NEARLY_FREE = 1e6  # Of a penalty this weak all rows are classified right, if they can be.
+_DISTINCT = 4  # A column with fewer rows than these for each of its values tells rows apart.
+_SEPARATED = "Without a penalty coefficients are infinite: the penalty says how large they are."
 
 
 def suspicions(
     model: Pipeline,
     frame: pd.DataFrame,
+    typed: pd.DataFrame,
     columns: Sequence[Column],
     target: Target,
     assessment: Assessment,
 ) -> list[str]:
-    """Return sentences, what matters most first."""
-    X = model[:-1].transform(frame)
+    """Return sentences, what matters most first; `frame` is raw, `typed` what was made of it."""
+    X = model["prepared"].transform(typed)
     return [
         *_no_better_than_frequencies(assessment, target),
-        *_predicts_alone(model["typed"].transform(frame), columns, target, assessment),
+        *_predicts_alone(typed, columns, target, assessment.fold),
         *_separated(model, X, target),
         *_few_rows(X, target),
-        *_about_rows(frame, columns),
+        *_about_rows(frame, columns, target),
         *(warning for column in columns for warning in column.warnings),
-        *_chosen_at_an_end(model["regression"]),
     ]
 
 
@@ -56,58 +60,69 @@ def _no_better_than_frequencies(assessment: Assessment, target: Target) -> Itera
         )
 
 
+def _questions(target: Target) -> Iterator[tuple[str, NDArray]]:
+    """Yield what is asked of a row, in words, and the answers (n,): its class, or each label."""
+    if not target.has_labels:
+        yield repr(target.name), target.codes
+        return
+    for place, label in enumerate(target.names):
+        yield f"the label {label!r}", target.Y[:, place]
+
+
 def _predicts_alone(
-    typed: pd.DataFrame, columns: Sequence[Column], target: Target, assessment: Assessment
+    typed: pd.DataFrame, columns: Sequence[Column], target: Target, fold: NDArray[np.intp]
 ) -> Iterator[str]:
     """Yield the columns from which a decision tree predicts nearly every held-out row."""
-    train = assessment.fold != 0
-    for place, label in enumerate(target.names if target.has_labels else [""]):
-        y = target.Y[:, place] if target.has_labels else target.codes
-        at_best = np.bincount(y).max() / len(y)
+    for what, y in _questions(target):
+        most_wrong = _LEFT_ERRORS * (1 - np.bincount(y).max() / len(y))
         for column in columns:
-            if column.kind in (kinds.EMPTY, kinds.ID, kinds.TEXT):
-                continue
             name = column.name + ": day number" * (column.kind == kinds.DATE)
-            x = _as_ranks(typed[name]) if name in typed else None
-            if x is None:
+            if name not in typed or column.kind == kinds.TEXT:
                 continue
-            tree = DecisionTreeClassifier(min_samples_leaf=2, random_state=0)
-            right = tree.fit(x[train], y[train]).score(x[~train], y[~train])
-            if 1 - right <= _LEFT_ERRORS * (1 - at_best):
-                what = f"the label {label!r}" if target.has_labels else repr(target.name)
+            x = typed[[name]].rank(method="dense").fillna(0).to_numpy()
+            # The first fold will do, if it denies it.
+            wrong = _wrong_alone(x, y, fold, 1)
+            if wrong <= most_wrong and (wrong := _wrong_alone(x, y, fold)) <= most_wrong:
                 yield (
-                    f"{column.name!r} predicts {what} alone, right in {right:.1%} of held-out "
+                    f"{column.name!r} alone predicts {what}, right in {1 - wrong:.1%} of held-out "
                     "rows. Is it known before the target is, or made of it (leakage)? "
-                    f"If so, --drop {column.name!r}."
+                    f"If it is made of it, --drop {column.name!r}."
                 )
 
 
-def _as_ranks(column: pd.Series) -> NDArray[np.float64]:
-    """Return numbers as they are, other values by their number, (n, 1); missing ones are -1e300."""
-    values = column if column.dtype.kind == "f" else pd.Series(pd.factorize(column)[0])
-    return np.nan_to_num(values.to_numpy(np.float64), nan=-1e30).reshape(-1, 1)
+def _wrong_alone(x: NDArray, y: NDArray, fold: NDArray[np.intp], most_folds: int = 99) -> float:
+    """Return the share of held-out rows that a decision tree of x (n, 1) classifies wrong."""
+    tree, shares = DecisionTreeClassifier(min_samples_leaf=2, random_state=0), []
+    for number in np.unique(fold)[:most_folds]:
+        test = fold == number
+        shares.append(1 - tree.fit(x[~test], y[~test]).score(x[test], y[test]))
+    return float(np.mean(shares))
 
 
 def _separated(model: Pipeline, X: Any, target: Target) -> Iterator[str]:
     """Yield what separates classes, so that only the penalty keeps coefficients finite."""
     names = [*feature_names(model), "intercept"]
-    if np.prod(X.shape) * len(target.names) > _MOST_SEPARATED:
-        return
-    for place, label in enumerate(target.names if target.has_labels else [""]):
-        found = separation(X, target.Y[:, place] if target.has_labels else target.codes)
-        if found.exists:
-            continue
-        columns = [names[-1 if name == "intercept" else name] for name in found.columns]
-        what = f"the label {label!r}"
-        if not target.has_labels:
-            classes = [repr(target.names[code]) for code in found.classes[:5]]
-            what = f"{'classes' if len(classes) > 1 else 'class'} {', '.join(classes)}"
-        more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
-        yield (
-            f"{found.kind.capitalize()} separation: {', '.join(map(repr, columns[:5]))}{more} "
-            f"tell {what} apart without error in {len(found.rows):,} of {len(target.Y):,} rows. "
-            "Without a penalty coefficients are infinite: the penalty says how large they are."
-        )
+    for what, y in _questions(target):
+        nearly_free = SoftmaxRegression(C=_NEARLY_FREE).fit(X, y)
+        if (nearly_free.predict(X) == y).all():
+            yield f"Separation (complete): the columns tell {what} in each row. {_SEPARATED}"
+        elif np.prod(X.shape) * len(target.names) <= _MOST_SEPARATED:
+            found = separation(X, y)
+            if not found.exists:
+                yield _of_separation(found, names, what, target)
+
+
+def _of_separation(found: Separation, names: Sequence[str], what: str, target: Target) -> str:
+    """Return a warning of columns that tell some classes apart."""
+    columns = [repr(names[-1 if name == "intercept" else name]) for name in found.columns]
+    more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
+    if not target.has_labels:
+        classes = [repr(target.names[code]) for code in found.classes[:5]]
+        what = f"{'classes' if len(classes) > 1 else 'class'} {', '.join(classes)}"
+    return (
+        f"Separation ({found.kind}): {', '.join(columns[:5])}{more} tell {what} apart without "
+        f"error in {len(found.rows):,} of {len(target.Y):,} rows. {_SEPARATED}"
+    )
 
 
 def _few_rows(X: Any, target: Target) -> Iterator[str]:
@@ -134,13 +149,14 @@ def _few_rows(X: Any, target: Target) -> Iterator[str]:
         )
 
 
-def _about_rows(frame: pd.DataFrame, columns: Sequence[Column]) -> Iterator[str]:
+def _about_rows(frame: pd.DataFrame, columns: Sequence[Column], target: Target) -> Iterator[str]:
     """Yield warnings of rows that repeat, are dated, or are mostly missing in a column."""
     used = [column.name for column in columns if column.kind in kinds.USED]
-    if n_repeated := int(frame[used].duplicated().sum()):
+    n_repeated = int(frame[[*used, target.name]].duplicated().sum())
+    if n_repeated > _REPEATED * len(frame) and frame[used].nunique().max() * _DISTINCT > len(frame):
         yield (
-            f"{counted(n_repeated, 'row')} repeat another row in all columns that are used. If "
-            "they are copies, held-out rows were seen before, and scores are too good."
+            f"Repeated rows: {n_repeated:,} of {len(frame):,} are the same as an earlier one in all "
+            "columns. If they are copies, held-out rows were seen before, and scores are too good."
         )
     if dated := [column.name for column in columns if column.kind == kinds.DATE]:
         yield (
@@ -150,11 +166,3 @@ def _about_rows(frame: pd.DataFrame, columns: Sequence[Column]) -> Iterator[str]
     for column in columns:
         if column.kind in kinds.USED and column.n_missing > _MOSTLY_MISSING * len(frame):
             yield f"{column.name!r} is missing in {column.n_missing / len(frame):.0%} of the rows."
-
-
-def _chosen_at_an_end(regression: Any) -> Iterator[str]:
-    """Yield a warning if the C that was chosen is the first or last of several."""
-    Cs = regression.Cs_
-    if len(Cs) > 1 and regression.C_ in (Cs[0], Cs[-1]):
-        end = "weakest" if Cs[-1] == regression.C_ else "strongest"
-        yield f"The {end} penalty of the grid was best, C = {regression.C_:.3g}."
