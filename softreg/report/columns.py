@@ -13,8 +13,7 @@ import pandas as pd
 NUMBER, CATEGORY, TEXT, DATE, ID, EMPTY = "number", "category", "free text", "date", "id", "empty"
 USED = (NUMBER, CATEGORY, TEXT, DATE)
 MISSING, OTHER = "(missing)", "(other)"
-WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-MONTHS = tuple(f"{month:02d}" for month in range(1, 13))
+_WEEKDAYS = np.array(["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"])
 
 _MOST_LEVELS = 50  # Of a category: rarer ones are one level. Also where ids and texts begin.
 _LEAST_SHARE = 0.95  # Of the values that have to be numbers or dates; the rest counts as missing.
@@ -46,6 +45,8 @@ class Column:
     levels : list of str
         Of a category, the levels that have a 0/1 column.
     date_format : str
+    parts : dict of list of str
+        Of dates, the parts that are used, by name; with their levels, where they have some.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Column:
     warnings: list[str] = field(default_factory=list)
     levels: list[str] = field(default_factory=list)
     date_format: str = ""
+    parts: dict[str, list[str]] = field(default_factory=dict)
 
 
 def columns_of(frame: pd.DataFrame, decimal: str, categorical: Sequence[str]) -> list[Column]:
@@ -69,8 +71,9 @@ def columns_of(frame: pd.DataFrame, decimal: str, categorical: Sequence[str]) ->
 
 def clean(column: pd.Series) -> pd.Series:
     """Return a column as text without blanks around it; None where it is missing."""
-    text = column.astype(object).where(column.notna(), None).map(str, na_action="ignore")
-    stripped = text.str.strip() if text.notna().any() else text
+    if pd.api.types.is_numeric_dtype(column):
+        column = column.map("{:.15g}".format, na_action="ignore")
+    stripped = column.str.strip() if column.notna().any() else column
     return stripped.astype(object).where(stripped.notna() & (stripped != ""), None)
 
 
@@ -103,14 +106,13 @@ def date_format_of(text: pd.Series) -> str:
 def date_parts(column: pd.Series, name: str, date_format: str) -> pd.DataFrame:
     """Return the day number and parts of a column of dates."""
     dates = as_dates(column, date_format)
-    is_known, seconds = dates.notna(), (dates - pd.Timestamp(0)).dt.total_seconds()
-    month = pd.Series(np.array(MONTHS)[dates.dt.month.fillna(1).astype(int) - 1], dates.index)
-    weekday = pd.Series(np.array(WEEKDAYS)[dates.dt.day_of_week.fillna(0).astype(int)], dates.index)
+    seconds = (dates - pd.Timestamp(0)).dt.total_seconds()
+    weekday = pd.Series(_WEEKDAYS[dates.dt.day_of_week.fillna(0).astype(int)], dates.index)
     parts = {
         "day number": seconds // 86_400,
         "hour": seconds % 86_400 / 3_600,
-        "month": month.astype(object).where(is_known, MISSING),
-        "weekday": weekday.astype(object).where(is_known, MISSING),
+        "month": dates.dt.strftime("%m").astype(object).where(dates.notna(), MISSING),
+        "weekday": weekday.astype(object).where(dates.notna(), MISSING),
     }
     return pd.DataFrame({f"{name}: {part}": values for part, values in parts.items()})
 
@@ -123,15 +125,13 @@ def counted(number: int, noun: str) -> str:
 
 def _column(name: str, column: pd.Series, decimal: str) -> Column:
     """Return what a column is by its values."""
-    if pd.api.types.is_numeric_dtype(column):
-        return _number(name, column, as_numbers(column, decimal))
+    numbers, is_present = as_numbers(column, decimal), column.notna()
+    if not is_present.any():
+        return Column(name, EMPTY, len(column), "left out: all values are missing")
+    if _are_most(numbers[is_present]) and not _are_compact_days(column[is_present]):
+        return _number(name, column, numbers)
     text = clean(column)
     present = text.dropna()
-    if not len(present):
-        return Column(name, EMPTY, len(text), "left out: all values are missing")
-    numbers = as_numbers(text, decimal)
-    if _are_most(numbers[present.index]) and not present.str.fullmatch(_COMPACT_DAY).all():
-        return _number(name, text, numbers)
     if date_format := date_format_of(present):
         return _date(name, text, date_format)
     n_distinct, n_words = present.nunique(), present.str.count(r"\w+").mean()
@@ -142,6 +142,12 @@ def _column(name: str, column: pd.Series, decimal: str) -> Column:
         treatment = f"left out: an id, {n_distinct:,} different values in {len(present):,} rows"
         return Column(name, ID, int(text.isna().sum()), treatment)
     return _category(name, text, _decimal_warnings(name, present, decimal))
+
+
+def _are_compact_days(column: pd.Series) -> bool:
+    """Return whether values are text such as 20240531."""
+    is_number = pd.api.types.is_numeric_dtype(column)
+    return not is_number and bool(column.str.strip().str.fullmatch(_COMPACT_DAY).all())
 
 
 def _number(name: str, column: pd.Series, numbers: pd.Series) -> Column:
@@ -184,9 +190,12 @@ def _number_warnings(name: str, column: pd.Series, numbers: pd.Series) -> list[s
 def _date(name: str, text: pd.Series, date_format: str) -> Column:
     dates = as_dates(text, date_format)
     n_missing = int(dates.isna().sum())
-    parts = date_parts(text, name, date_format).nunique()
-    used = [part.removeprefix(f"{name}: ") for part in parts.index[parts > 1]]
-    if not used:
+    parts = {
+        str(part).removeprefix(f"{name}: "): sorted(set(values)) if values.dtype == object else []
+        for part, values in date_parts(text, name, date_format).items()
+        if values.nunique() > 1
+    }
+    if not parts:
         return Column(name, EMPTY, n_missing, f"left out: all values are {dates.dropna().iloc[0]}")
     warnings = []
     days, months = date_format.replace("%d", "%#"), "%m"
@@ -195,11 +204,11 @@ def _date(name: str, text: pd.Series, date_format: str) -> Column:
         first = "day" if date_format.index("%d") < date_format.index("%m") else "month"
         warnings.append(f"Dates of {name!r} could begin with a day or a month: read {first} first.")
     how = "ISO 8601" if date_format == "ISO8601" else date_format
-    treatment = f"dates as {how}, from {dates.min()} to {dates.max()}; used: {', '.join(used)}"
+    treatment = f"dates as {how}, from {dates.min()} to {dates.max()}; used: {', '.join(parts)}"
     if n_missing:
         treatment += "; of missing ones medians, a 0/1 column says where"
     treatment = treatment.replace(" 00:00:00", "")
-    return Column(name, DATE, n_missing, treatment, warnings, used, date_format)
+    return Column(name, DATE, n_missing, treatment, warnings, [], date_format, parts)
 
 
 def _category(name: str, text: pd.Series, warnings: Sequence[str] = ()) -> Column:

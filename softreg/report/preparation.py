@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_selection import VarianceThreshold
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -24,6 +25,8 @@ from softreg.report.target import Target
 
 N_FOLDS = 5
 _N_STRENGTHS = 10
+# Words that stand in all texts alike say nothing, and would be free at enormous C only.
+_LEAST_VARIANCE = 1e-6
 _INDICATOR = "missingindicator_"
 
 
@@ -106,7 +109,9 @@ class Typed(TransformerMixin, BaseEstimator):
             elif name in self.numbers or name in self.dates:
                 first = name if name in self.numbers else f"{name}: day number"
                 n_unread = int(typed[first].isna().sum()) - n_missing
-                treatment = "no numbers" if name in self.numbers else "not in the format of dates"
+                treatment = (
+                    "no finite numbers" if name in self.numbers else "not in the format of dates"
+                )
                 treatment += ", and count as missing"
             if n_unread > 0:
                 found.append(f"{counted(n_unread, 'value')} of {name!r} are {treatment}.")
@@ -132,9 +137,9 @@ class Folds:
             key = (np.asarray(y) / np.maximum(np.sum(y, axis=0), 1)).argmax(axis=1)
         n = len(key)
         order = np.random.default_rng(0).permutation(n)
-        fold = np.empty(n, dtype=int)
-        fold[order[np.argsort(key[order], kind="stable")]] = np.arange(n) % self.n_folds
-        for number in range(self.n_folds):
+        n_folds, fold = min(self.n_folds, n), np.empty(n, dtype=int)
+        fold[order[np.argsort(key[order], kind="stable")]] = np.arange(n) % n_folds
+        for number in range(n_folds):
             yield np.flatnonzero(fold != number), np.flatnonzero(fold == number)
 
 
@@ -153,13 +158,9 @@ def model_of(
         left_out=[*dropped, *(column.name for column in named[kinds.ID])],
         dialect=dialect.to_dict(),
     )
-    parts = [(f"{column.name}: {part}", part, column) for column in dates for part in column.levels]
-    numbers = [*typed.numbers, *(name for name, part, _ in parts if part in ("day number", "hour"))]
-    levels = dict(typed.levels)
-    for name, part, column in parts:
-        if part in ("month", "weekday"):
-            values = kinds.MONTHS if part == "month" else kinds.WEEKDAYS
-            levels[name] = [*values, *[kinds.MISSING] * (column.n_missing > 0)]
+    parts = {f"{c.name}: {part}": levels for c in dates for part, levels in c.parts.items()}
+    numbers = [*typed.numbers, *(name for name, of_part in parts.items() if not of_part)]
+    levels = typed.levels | {name: of_part for name, of_part in parts.items() if of_part}
     imputed = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
     one_hot = OneHotEncoder(
         categories=[*levels.values()],
@@ -167,7 +168,10 @@ def model_of(
         handle_unknown="ignore",
         feature_name_combiner=level_name,
     )
-    words = TfidfVectorizer(max_features=kinds.MOST_WORDS, token_pattern=r"\b\w+\b")
+    words = make_pipeline(
+        TfidfVectorizer(max_features=kinds.MOST_WORDS, token_pattern=r"\b\w+\b"),
+        VarianceThreshold(_LEAST_VARIANCE),
+    )
     transformers = [
         ("numbers", make_pipeline(imputed, StandardScaler()), numbers),
         ("levels", one_hot, [*levels]),

@@ -21,11 +21,12 @@ from softreg.report.target import Target
 
 _RARE_ROWS = 10  # Fewer leave two rows, or less, to each fold that is held out.
 _FEW_ROWS_EACH = 10  # For each column: the usual rule of thumb of events per variable.
-_MOSTLY_MISSING, _REPEATED = 0.5, 0.01  # Shares of rows.
+_MOSTLY_MISSING, _REPEATED = 0.5, 0.05  # Shares of rows.
 # A column predicts alone if it leaves less than this of the errors that the largest class makes.
 _LEFT_ERRORS = 0.02
 _MOST_SEPARATED = 3e6  # Rows times coefficients: about a second, where classes overlap somewhere.
 _NEARLY_FREE = 1e6  # Of a penalty this weak all rows are classified right, if they can be.
+_ROWS_IN_BIN, _MOST_BINS = 8, 200
 _DISTINCT = 4  # A column with fewer rows than these for each of its values tells rows apart.
 _SEPARATED = "Without a penalty coefficients are infinite: the penalty says how large they are."
 
@@ -73,27 +74,38 @@ def _predicts_alone(
     typed: pd.DataFrame, columns: Sequence[Column], target: Target, fold: NDArray[np.intp]
 ) -> Iterator[str]:
     """Yield the columns from which a decision tree predicts nearly every held-out row."""
-    for what, y in _questions(target):
-        most_wrong = _LEFT_ERRORS * (1 - np.bincount(y).max() / len(y))
-        for column in columns:
-            name = column.name + ": day number" * (column.kind == kinds.DATE)
-            if name not in typed or column.kind == kinds.TEXT:
+    names = {column.name: column.name for column in columns if column.kind != kinds.TEXT}
+    names |= {f"{column.name}: day number": column.name for column in columns if column.parts}
+    for feature in typed.columns.intersection([*names]):
+        ranks = typed[feature].rank(method="dense").fillna(0).to_numpy().astype(np.intp)
+        for what, y in _questions(target):
+            most_wrong = _LEFT_ERRORS * (1 - np.bincount(y).max() / len(y))
+            if _wrong_in_bins(ranks, y) > most_wrong:
                 continue
-            x = typed[[name]].rank(method="dense").fillna(0).to_numpy()
-            # The first fold will do, if it denies it.
-            wrong = _wrong_alone(x, y, fold, 1)
-            if wrong <= most_wrong and (wrong := _wrong_alone(x, y, fold)) <= most_wrong:
+            wrong = _wrong_alone(ranks, y, fold)
+            if wrong <= most_wrong:
                 yield (
-                    f"{column.name!r} alone predicts {what}, right in {1 - wrong:.1%} of held-out "
-                    "rows. Is it known before the target is, or made of it (leakage)? "
-                    f"If it is made of it, --drop {column.name!r}."
+                    f"{names[feature]!r} alone predicts {what}, right in {1 - wrong:.1%} of "
+                    "held-out rows. Is it known before the target is, or made of it (leakage)? "
+                    f"If it is made of it, --drop {names[feature]!r}."
                 )
 
 
-def _wrong_alone(x: NDArray, y: NDArray, fold: NDArray[np.intp], most_folds: int = 99) -> float:
-    """Return the share of held-out rows that a decision tree of x (n, 1) classifies wrong."""
-    tree, shares = DecisionTreeClassifier(min_samples_leaf=2, random_state=0), []
-    for number in np.unique(fold)[:most_folds]:
+def _wrong_in_bins(ranks: NDArray[np.intp], y: NDArray) -> float:
+    """Return about the least share of rows that bins of a column (n,) classify wrong.
+
+    It is quick, and for all but few columns well above what a tree may leave.
+    """
+    n_bins, K = int(np.clip(len(y) // _ROWS_IN_BIN, 2, _MOST_BINS)), y.max() + 1
+    bins = ranks if ranks.max() < n_bins else np.argsort(np.argsort(ranks)) * n_bins // len(y)
+    counts = np.bincount(bins * K + y, minlength=(bins.max() + 1) * K).reshape(-1, K)
+    return 1 - counts.max(axis=1).sum() / len(y) - 1 / n_bins
+
+
+def _wrong_alone(ranks: NDArray[np.intp], y: NDArray, fold: NDArray[np.intp]) -> float:
+    """Return the share of held-out rows that a decision tree of a column (n,) classifies wrong."""
+    tree, shares, x = DecisionTreeClassifier(min_samples_leaf=2, random_state=0), [], ranks[:, None]
+    for number in np.unique(fold):
         test = fold == number
         shares.append(1 - tree.fit(x[~test], y[~test]).score(x[test], y[test]))
     return float(np.mean(shares))
@@ -101,7 +113,7 @@ def _wrong_alone(x: NDArray, y: NDArray, fold: NDArray[np.intp], most_folds: int
 
 def _separated(model: Pipeline, X: Any, target: Target) -> Iterator[str]:
     """Yield what separates classes, so that only the penalty keeps coefficients finite."""
-    names = [*feature_names(model), "intercept"]
+    names = feature_names(model)
     for what, y in _questions(target):
         nearly_free = SoftmaxRegression(C=_NEARLY_FREE).fit(X, y)
         if (nearly_free.predict(X) == y).all():
@@ -114,7 +126,7 @@ def _separated(model: Pipeline, X: Any, target: Target) -> Iterator[str]:
 
 def _of_separation(found: Separation, names: Sequence[str], what: str, target: Target) -> str:
     """Return a warning of columns that tell some classes apart."""
-    columns = [repr(names[-1 if name == "intercept" else name]) for name in found.columns]
+    columns = [repr(names[name]) for name in found.columns if name != "intercept"]
     more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
     if not target.has_labels:
         classes = [repr(target.names[code]) for code in found.classes[:5]]
@@ -155,8 +167,8 @@ def _about_rows(frame: pd.DataFrame, columns: Sequence[Column], target: Target) 
     n_repeated = int(frame[[*used, target.name]].duplicated().sum())
     if n_repeated > _REPEATED * len(frame) and frame[used].nunique().max() * _DISTINCT > len(frame):
         yield (
-            f"Repeated rows: {n_repeated:,} of {len(frame):,} are the same as an earlier one in all "
-            "columns. If they are copies, held-out rows were seen before, and scores are too good."
+            f"Repeated rows: {n_repeated:,} of {len(frame):,} equal an earlier one in all columns. "
+            "If they are copies, held-out rows were seen before, and scores are too good."
         )
     if dated := [column.name for column in columns if column.kind == kinds.DATE]:
         yield (

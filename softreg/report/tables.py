@@ -170,7 +170,9 @@ def _with_names_in_line(frame: pd.DataFrame, path: str) -> pd.DataFrame:
     if isinstance(frame.index, pd.RangeIndex):
         return frame
     if isinstance(frame.index, pd.MultiIndex):
-        raise BadInput(f"{path} has rows with several fields more than its header has names.")
+        raise BadInput(
+            f"{path} has rows with several fields more than its header has names.{other_sep(frame)}"
+        )
     names = list(frame.columns)
     if frame.iloc[:, -1].isna().all():
         frame = frame.reset_index().iloc[:, :-1]

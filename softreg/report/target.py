@@ -88,7 +88,9 @@ def target_of(column: pd.Series, decimal: str, labels_sep: str | None) -> Target
             f"its classes have {_listed_counts(counts)}."
         )
     if rare := sorted(counts.index[counts < FEWEST_ROWS], key=natural_order):
-        warnings.append(_left_out("classes", rare) + " So were their rows.")
+        warnings.append(
+            f"Left out, with their rows, as fewer than {FEWEST_ROWS} have them: {_listed(rare)}."
+        )
         is_kept = values.isin(kept).to_numpy()
         rows, values = rows[is_kept], values[is_kept]
     names = sorted(kept, key=natural_order)
@@ -115,12 +117,12 @@ def _check_levels(name: str, counts: pd.Series, values: pd.Series, numbers: pd.S
             )
     elif date_format_of(values):
         raise BadInput(f"The target {name!r} holds dates, such as {values.iloc[0]!r}, no classes.")
-    if n_levels > _MOST_CLASSES:
+    if n_levels > _MOST_CLASSES or n_levels > max(n / 2, _FRACTIONS):
         hint = f", such as {values.iloc[0][:40]!r}"
         raise BadInput(
             f"The target {name!r} has {n_levels:,} different values in {n:,} rows{hint}: too many "
-            f"for classes (at most {_MOST_CLASSES}). Is it an id or a text? With several labels in "
-            "a cell, name what separates them: --labels-sep."
+            f"for classes (at most {_MOST_CLASSES}, and two rows each). Is it an id or a text? If a "
+            "cell has several labels, name what separates them: --labels-sep."
         )
 
 
@@ -150,17 +152,11 @@ def _labels(name: str, text: pd.Series, labels_sep: str) -> Target:
             f"{counted(n_empty, 'row')} with an empty {name!r} have none of the labels."
         )
     if left := sorted(counts.index[~is_kept], key=natural_order):
-        warnings.append(_left_out("labels", left))
+        warnings.append(
+            f"Left out, as fewer than {FEWEST_ROWS} rows have them, or have not: {_listed(left)}."
+        )
     Y = np.array([[label in cell for label in names] for cell in cells], dtype=int)
     return Target(name, names, Y, np.arange(n), True, warnings)
-
-
-def _left_out(noun: str, names: list[str]) -> str:
-    """Return a warning of classes or labels that are too rare, or are everywhere."""
-    reason = f"have fewer than {FEWEST_ROWS} rows"
-    if noun == "labels":
-        reason += f", or all but fewer than {FEWEST_ROWS}"
-    return f"{len(names):,} {noun} were left out, as they {reason}: {_listed(names)}."
 
 
 def _listed(names: Sequence[Any]) -> str:
