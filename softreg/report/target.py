@@ -120,8 +120,8 @@ def _check_levels(name: str, counts: pd.Series, values: pd.Series, numbers: pd.S
     if n_levels > _MOST_CLASSES or n_levels > max(n / 2, _FRACTIONS):
         hint = f", such as {values.iloc[0][:40]!r}"
         raise BadInput(
-            f"The target {name!r} has {n_levels:,} different values in {n:,} rows{hint}: too many for "
-            f"classes (at most {_MOST_CLASSES}, and two rows each). Is it an id or a text? If a "
+            f"The target {name!r} has {n_levels:,} different values in {n:,} rows{hint}: too many "
+            f"for classes (at most {_MOST_CLASSES}, and two rows each). An id, or a text? If a "
             "cell has several labels, name what separates them: --labels-sep."
         )
 
