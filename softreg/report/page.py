@@ -20,6 +20,7 @@ from softreg.report.columns import Column, counted
 from softreg.report.tables import Table
 from softreg.report.target import Target
 
+_LONG_TEXT = 20  # Letters, from which a cell of words is given space for a line.
 _MOST_ROWS, _MOST_CLASSES, _MOST_DRAWN = 60, 30, 20
 
 _STYLE = """
@@ -41,7 +42,7 @@ th { border-bottom-color: #888; }
 tbody th, th:first-child, th.words, td.words { text-align: left; white-space: normal; }
 tbody th { font-weight: 600; border-bottom-color: #ddd; min-width: 8rem; max-width: 20rem;
   overflow-wrap: anywhere; }
-td.words { min-width: 14rem; }
+td.long { min-width: 16rem; }
 .bar { display: inline-block; height: .7rem; background: #0072b2; vertical-align: baseline; }
 .picture { max-width: 100%; height: auto; }
 @media (max-width: 600px) { .picture { max-width: none; } }
@@ -305,7 +306,8 @@ def _table(header: Sequence[str], body: Iterable[Sequence[Any]], words: Sequence
     """Return a table that scrolls in a box of its own; columns of `words` are broken into lines."""
 
     def cell(tag: str, text: str, place: int) -> str:
-        attributes = ' class="words"' if place in words else ""
+        long = " long" * (len(text) > _LONG_TEXT)
+        attributes = f' class="words{long}"' if place in words else ""
         if tag == "th":
             attributes += f' scope="{"col" if place or text in header[:1] else "row"}"'
         return f"<{tag}{attributes}>{text if isinstance(text, _Raw) else escape(text)}</{tag}>"

@@ -58,6 +58,8 @@ def confusion_matrix(target: Target, predicted: NDArray) -> str:
 def calibration(target: Target, assessment: Assessment) -> str:
     """Return the share of each class, or label, against its held-out probability."""
     shown = np.sort(np.argsort(-target.shares, kind="stable")[:_MOST_PANELS])
+    if len(shown) == 2 and not target.has_labels:
+        shown = shown[1:]  # the other one is its mirror image
     beside = min(_PANELS_BESIDE, len(shown))
     below = -(-len(shown) // beside)
     figure = _figure(1 + 2.6 * beside, 0.8 + 2.6 * below)
