@@ -133,17 +133,15 @@ def _fit(options: argparse.Namespace) -> None:
         meaning,
         warnings,
     )
-    written = page(findings) if options.report else ""
-    _erase_progress()
-    print(findings.in_short)
-    for warning in warnings:
-        print(f"- {warning}")
+    made = []
     if options.report:
-        Path(options.report).write_text(written, encoding="utf-8")
-        print(f"The report is in {options.report}.")
+        Path(options.report).write_text(page(findings), encoding="utf-8")
+        made.append(f"The report is in {options.report}.")
     if options.save:
         save_model(model, options.save)
-        print(f"The model is in {options.save}.")
+        made.append(f"The model is in {options.save}.")
+    _erase_progress()
+    print(findings.in_short, *(f"- {warning}" for warning in warnings), *made, sep="\n")
 
 
 def _without_columns(path: str, frame: pd.DataFrame, columns: Sequence[Any]) -> str:

@@ -29,19 +29,22 @@ body { margin: 0 auto; padding: 1rem; max-width: 62rem; background: #fff; color:
   font: 1rem/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.25; overflow-wrap: anywhere; }
 h2 { font-size: 1.25rem; margin: 2.2rem 0 .5rem; border-bottom: 1px solid #bbb; }
-p, li, td.words { overflow-wrap: anywhere; }
+p, li { overflow-wrap: anywhere; }
 .lead { font-size: 1.1rem; padding: .8rem 1rem; background: #eef3f8;
   border-left: 4px solid #0072b2; }
 .warnings { padding: .6rem 1rem .6rem 2.2rem; background: #fdf3e7; border-left: 4px solid #d55e00; }
 .wide { overflow-x: auto; max-width: 100%; }
+.tall { max-height: 48rem; overflow-y: auto; }
+@media print { .tall { max-height: none; } }
 table { border-collapse: collapse; font-size: .9rem; margin: .5rem 0; }
 caption { text-align: left; color: #444; padding-bottom: .3rem; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right;
   vertical-align: top; white-space: nowrap; font-variant-numeric: tabular-nums; }
 th { border-bottom-color: #888; }
-tbody th, th:first-child, th.words, td.words { text-align: left; white-space: normal; }
-tbody th { font-weight: 600; border-bottom-color: #ddd; min-width: 8rem; max-width: 20rem;
-  overflow-wrap: anywhere; }
+tbody th, th:first-child, .words { text-align: left; }
+th, td.long { white-space: normal; overflow-wrap: break-word; }
+thead th { min-width: 4rem; max-width: 14rem; vertical-align: bottom; }
+tbody th { font-weight: 600; border-bottom-color: #ddd; min-width: 8rem; max-width: 20rem; }
 td.long { min-width: 16rem; }
 .bar { display: inline-block; height: .7rem; background: #0072b2; vertical-align: baseline; }
 .picture { max-width: 100%; height: auto; }
@@ -150,14 +153,14 @@ def _read(findings: Findings) -> str:
 
 def _classes(target: Target) -> str:
     noun = "Labels" if target.has_labels else "Classes"
-    order = np.argsort(-target.shares, kind="stable")
+    order, most = np.argsort(-target.shares, kind="stable"), target.shares.max()
     header = [noun[:-2] if noun == "Classes" else "Label", "rows", "share", ""]
     body = [
         [
             target.names[k],
             f"{target.Y[:, k].sum():,}",
             f"{target.shares[k]:.1%}",
-            _Raw(f'<span class="bar" style="width:{8 * target.shares[k]:.2f}rem"></span>'),
+            _Raw(f'<span class="bar" style="width:{8 * target.shares[k] / most:.2f}rem"></span>'),
         ]
         for k in order
     ]
@@ -259,7 +262,8 @@ def _coefficients(findings: Findings) -> str:
     drawn = table.drop(index="intercept", level=1).dropna(subset="coef")
     drawn = drawn.iloc[np.argsort(-drawn["coef"].abs(), kind="stable")[:_MOST_DRAWN]]
     several = len(by_class.columns) > 1
-    names = [f"{name} ({k})" if several else name for k, name in drawn.index]
+    short = pictures.shortened
+    names = [f"{short(name)} ({short(k)})" if several else name for k, name in drawn.index]
     text = (
         f"What a column adds to the log odds: {findings.of_coefficients}. Numbers count in their "
         "standard deviations, 0/1 columns as they are, words in tf-idf. A penalty shrinks "
@@ -318,7 +322,7 @@ def _table(header: Sequence[str], body: Iterable[Sequence[Any]], words: Sequence
         for row in body
     ]
     return (
-        '<div class="wide" tabindex="0">\n<table>\n'
+        '<div class="wide tall" tabindex="0">\n<table>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n"
         + "\n".join(rows)
         + "\n</tbody>\n</table>\n</div>\n"

@@ -20,7 +20,7 @@ _BLUE, _ORANGE = "#0072B2", "#D55E00"  # Okabe and Ito: told apart by the colour
 _MOST_PANELS, _PANELS_BESIDE = 12, 3
 _MOST_NUMBERS, _MOST_CLASSES = 10, 40  # In a confusion matrix: cells with numbers, and any.
 _N_BINS = 8
-_LONGEST_NAME, _LINE = 60, 30
+_LINE = 30  # Letters of a name.
 
 
 def score_curve(regression: Any) -> str:
@@ -68,7 +68,10 @@ def calibration(target: Target, assessment: Assessment) -> str:
         axes.set_visible(False)
     for axes, k in zip(grid.ravel(), shown, strict=False):
         share, mean = calibration_curve(
-            target.Y[:, k], assessment.P[:, k], n_bins=_N_BINS, strategy="quantile"
+            target.Y[:, k],
+            assessment.P[:, k],
+            n_bins=_N_BINS,
+            strategy="uniform" if target.shares[k] < 1 / _N_BINS else "quantile",
         )
         axes.plot([0, 1], [0, 1], color="0.5", linewidth=1)
         axes.plot(mean, share, marker="o", color=_BLUE)
@@ -89,7 +92,8 @@ def coefficients(names: Sequence[str], values: NDArray, low: NDArray, high: NDAr
     colours = np.where(values > 0, _BLUE, _ORANGE)
     axes.hlines(places, low, high, color=colours, linewidth=2)
     axes.scatter(values, places, color=colours, zorder=3)
-    axes.set_yticks(places, [_legible(name) for name in names])
+    shown = [shortened(name, 2 * _LINE + 3).replace("$", r"\$") for name in names]
+    axes.set_yticks(places, shown)
     axes.set(xlabel="coefficient", ylim=(-0.7, len(names) - 0.3))
     return _svg(figure)
 
@@ -112,5 +116,9 @@ def _svg(figure: Any) -> str:
 
 def _legible(name: str) -> str:
     """Return a name in lines that fit, not read as a formula."""
-    short = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
-    return "\n".join(textwrap.wrap(short, _LINE)).replace("$", r"\$")
+    return "\n".join(textwrap.wrap(shortened(name, 2 * _LINE), _LINE)).replace("$", r"\$")
+
+
+def shortened(name: str, most: int = _LINE) -> str:
+    """Return a name of at most so many letters."""
+    return name if len(name) <= most else name[: most - 1] + "…"
