@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(options)
     except BrokenPipeError:  # as `| head` leaves behind it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except BadInput as error:
+    except (BadInput, OSError) as error:
         _erase_progress()
         print(f"softreg: {error}", file=sys.stderr)
         return _WRONG
@@ -47,101 +47,87 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="{fit,predict}")
     fit = commands.add_parser("fit", help="fit a model to a table, and judge it on held-out rows")
+    add = fit.add_argument
+    several: dict[str, Any] = {"action": "append", "default": [], "metavar": "COLUMN"}
+    add("table", help="CSV or Parquet file")
+    add("--target", required=True, metavar="COLUMN", help="what to predict")
+    add("--drop", **several, help="leave out, beside predictions it stays (repeatable)")
+    add("--categorical", **several, help="numbers that name categories (repeatable)")
+    add("--labels-sep", metavar="TEXT", help="what separates labels in the target")
+    add("--C", default="auto", help="inverse penalty strength; auto: chosen (default)")
+    add("--report", metavar="HTML", help="write a page of all that was found")
+    add("--save", metavar="MODEL", help="write the model for predict (skops)")
+    _add_dialect(fit, "a comma, a tab in .tsv", "a point", "utf-8")
     fit.set_defaults(run=_fit)
-    fit.add_argument("table", help="CSV or Parquet file")
-    fit.add_argument("--target", required=True, metavar="COLUMN", help="what to predict")
-    fit.add_argument(
-        "--drop",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="COLUMN",
-        help="columns to leave out, such as ids; predictions keep them beside",
-    )
-    fit.add_argument(
-        "--categorical",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="COLUMN",
-        help="columns of numbers that are names of categories",
-    )
-    fit.add_argument("--labels-sep", metavar="TEXT", help="what separates labels in the target")
-    fit.add_argument("--C", default="auto", help="inverse penalty strength; auto: chosen (default)")
-    fit.add_argument("--report", metavar="HTML", help="write a page of all that was found")
-    fit.add_argument("--save", metavar="MODEL", help="write the model for predict (skops)")
     predict = commands.add_parser("predict", help="probabilities for the rows of another table")
-    predict.set_defaults(run=_predict)
     predict.add_argument("model", help="what fit --save has written")
     predict.add_argument("table", help="CSV or Parquet file")
     predict.add_argument("--out", metavar="FILE", help="CSV or Parquet file; default: print CSV")
-    for command, default in ((fit, "%s"), (predict, "as the table of fit")):
-        command.add_argument(
-            "--sep",
-            metavar="TEXT",
-            help=f"between columns ({default.replace('%s', 'default: a comma, a tab in .tsv')})",
-        )
-        command.add_argument(
-            "--decimal",
-            choices=[".", ","],
-            help=f"decimal mark ({default.replace('%s', 'default: .')})",
-        )
-        command.add_argument(
-            "--encoding",
-            metavar="NAME",
-            help=f"of letters ({default.replace('%s', 'default: utf-8')})",
-        )
+    _add_dialect(predict, *["as in fit"] * 3)
+    predict.set_defaults(run=_predict)
     return parser
 
 
+def _add_dialect(command: argparse.ArgumentParser, sep: str, decimal: str, encoding: str) -> None:
+    """Add the options on how CSV files are written, with words on their defaults."""
+    add = command.add_argument
+    add("--sep", metavar="TEXT", help=f"between columns (default: {sep})")
+    add("--decimal", choices=[".", ","], help=f"decimal mark (default: {decimal})")
+    add("--encoding", metavar="NAME", help=f"of letters (default: {encoding})")
+
+
+def _given_dialect(options: argparse.Namespace) -> dict[str, str]:
+    """Return the fields of a `Dialect` that were given."""
+    given = {name: getattr(options, name) for name in ("sep", "decimal", "encoding")}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def _fit(options: argparse.Namespace) -> None:
-    """Read, assess, fit; print what was found, and write the report and the model."""
+    """Read, assess, fit; write the report and the model, and print what was found."""
     C = _strength(options.C)
     _check_outputs(options.report, options.save)
-    given = {name: getattr(options, name) for name in ("sep", "decimal", "encoding")}
-    dialect = Dialect(**{name: value for name, value in given.items() if value is not None})
+    findings, made = _findings(options, C), []
+    if options.report:
+        _progress("Drawing")
+        Path(options.report).write_text(page(findings), encoding="utf-8")
+        made.append(f"The report is in {options.report}.")
+    if options.save:
+        save_model(findings.model, options.save)
+        made.append(f"The model is in {options.save}.")
+    _erase_progress()
+    warnings = [f"- {warning}" for warning in findings.warnings]
+    print(findings.in_short, *warnings, *made, sep="\n")
+
+
+def _findings(options: argparse.Namespace, C: float | None) -> Findings:
+    """Return all that is found in a table; without C it is chosen."""
+    path, dialect = options.table, Dialect(**_given_dialect(options))
+    # 1. What the table holds.
     _progress("Reading")
-    table = read_table(options.table, dialect)
-    check_columns(table.frame, options.table, [options.target], "--target")
-    check_columns(table.frame, options.table, options.drop, "--drop")
-    check_columns(table.frame, options.table, options.categorical, "--categorical")
+    table = read_table(path, dialect)
+    for option in ("target", "drop", "categorical"):
+        named = getattr(options, option)
+        check_columns(table.frame, path, [named] if option == "target" else named, f"--{option}")
     target = target_of(table.frame[options.target], dialect.decimal, options.labels_sep)
-    dropped = [name for name in dict.fromkeys(options.drop) if name != options.target]
     frame = table.frame.iloc[target.rows].reset_index(drop=True)
+    dropped = [name for name in dict.fromkeys(options.drop) if name != options.target]
     inputs = frame.drop(columns=[options.target, *dropped])
     columns = columns_of(inputs, dialect.decimal, options.categorical)
     if not any(column.kind in USED for column in columns):
-        raise BadInput(_without_columns(options.table, table.frame, columns))
-    model = model_of(columns, target, C, dropped, dialect.of_file(options.table))
+        raise BadInput(_without_columns(path, table.frame, columns))
+    # 2. How well rows that were not seen are predicted, and the model of all rows.
+    model = model_of(columns, target, C, dropped, dialect.of_file(path))
     typed = model["typed"].transform(frame)  # which learns nothing of the rows
     assessment = assess(model[1:], typed, target, _progress)
     _progress("Fitting all rows")
     model[1:].fit(typed, target.y)  # a slice of a pipeline has the steps of the whole
-    warnings = [*table.notes, *target.warnings]
-    warnings += suspicions(model, frame, typed, columns, target, assessment)
-    coefficients, meaning = coefficient_table(model, typed, target)
-    _progress("Drawing")
-    findings = Findings(
-        options.table,
-        table,
-        columns,
-        dropped,
-        target,
-        assessment,
-        model,
-        coefficients,
-        meaning,
-        warnings,
+    # 3. What there is to say of it.
+    suspects = suspicions(model, frame, typed, columns, target, assessment)
+    warnings = [*table.notes, *target.warnings, *suspects]
+    coefficients = coefficient_table(model, typed, target)
+    return Findings(
+        path, table, columns, dropped, target, assessment, model, *coefficients, warnings
     )
-    made = []
-    if options.report:
-        Path(options.report).write_text(page(findings), encoding="utf-8")
-        made.append(f"The report is in {options.report}.")
-    if options.save:
-        save_model(model, options.save)
-        made.append(f"The model is in {options.save}.")
-    _erase_progress()
-    print(findings.in_short, *(f"- {warning}" for warning in warnings), *made, sep="\n")
 
 
 def _without_columns(path: str, frame: pd.DataFrame, columns: Sequence[Any]) -> str:
@@ -156,8 +142,7 @@ def _predict(options: argparse.Namespace) -> None:
     """Write the class, and the probability of each, of the rows of a table."""
     model = load_model(options.model)
     typed = model["typed"]
-    given = {name: getattr(options, name) for name in ("sep", "decimal", "encoding")}
-    given = {name: value for name, value in given.items() if value is not None}
+    given = _given_dialect(options)
     frame = read_table(options.table, Dialect(**typed.dialect | given)).frame
     check_columns(frame, options.table, typed.columns, "the model needs it")
     if "decimal" in given:

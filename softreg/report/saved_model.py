@@ -14,6 +14,7 @@ from softreg.report.tables import BadInput
 # All that a file may hold beside what skops trusts by itself.
 TRUSTED = [
     "numpy.dtype",
+    "sklearn.compose._column_transformer._RemainderColsList",  # a list, before 1.7
     "softreg._estimators.sigmoid.SigmoidRegressionCV",
     "softreg._estimators.softmax.SoftmaxRegressionCV",
     "softreg.report.preparation.Folds",
