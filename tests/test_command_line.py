@@ -9,12 +9,13 @@ import sys
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from softreg.report import command_line
+from softreg.report import command_line, pictures
 from softreg.report.columns import as_numbers, columns_of, date_parts
 from softreg.report.preparation import Folds
 from softreg.report.target import target_of
@@ -351,6 +352,7 @@ def test_columns_are_what_they_look_like():
     frame["texts"] = [f"the {i} of a long story" for i in range(40)]
     frame["ids"] = [f"i{i}" for i in range(40)]
     frame["rows"] = [str(i) for i in range(40)]
+    frame["tiny"] = [f"{i}e-300" for i in range(40)]
     frame["strange"] = ["?", *map(str, range(1, 79, 2))]
     found = {column.name: column for column in columns_of(frame.astype(object), ".", ["rows"])}
     kinds = {name: column.kind for name, column in found.items()}
@@ -360,6 +362,7 @@ def test_columns_are_what_they_look_like():
         "texts": "free text",
         "ids": "id",
         "rows": "category",  # by wish; else they number the rows
+        "tiny": "empty",
         "strange": "number",
     }
     assert found["strange"].n_missing == 1 and "'?'" in found["strange"].warnings[0]
@@ -418,3 +421,12 @@ def test_a_browser_opens_the_page(width, page, tmp_path):
     done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
     assert int(re.search(r"<title>wide (\d+)", done.stdout)[1]) <= width
     assert "CONSOLE" not in done.stderr
+
+
+def test_pictures_hold_the_letters_of_names():
+    """Also those that matplotlib's font lacks, and no formula; a class that is never predicted."""
+    names = ["日本 😀", "b$x_1$", "⠿ & <c>"]
+    target = target_of(pd.Series(names * 4), ".", None)
+    drawn = pictures.confusion_matrix(target, np.zeros(12, dtype=int))
+    text = "".join(ElementTree.fromstring(drawn).itertext())
+    assert all(name in text for name in names)

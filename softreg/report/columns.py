@@ -12,6 +12,7 @@ import pandas as pd
 
 NUMBER, CATEGORY, TEXT, DATE, ID, EMPTY = "number", "category", "free text", "date", "id", "empty"
 USED = (NUMBER, CATEGORY, TEXT, DATE)
+LARGEST = 1e100  # Numbers beyond count as infinite: their squares are.
 MISSING, OTHER = "(missing)", "(other)"
 _WEEKDAYS = np.array(["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"])
 
@@ -152,12 +153,12 @@ def _are_compact_days(column: pd.Series) -> bool:
 
 def _number(name: str, column: pd.Series, numbers: pd.Series) -> Column:
     """Return a column of numbers: constants and row numbers are left out."""
-    is_finite = np.isfinite(numbers)
+    is_finite = numbers.abs() <= LARGEST
     values, n_missing = numbers[is_finite], int((~is_finite).sum())
     n_distinct = values.nunique()
     if not n_distinct:
         return Column(name, EMPTY, n_missing, "left out: all values are missing")
-    if n_distinct == 1 and not n_missing:
+    if not n_missing and not values.std(ddof=0):  # also where squares are too small for numbers
         return Column(name, EMPTY, 0, f"left out: all values are {values.iloc[0]:g}")
     is_whole = n_distinct == len(values) > 2 and bool((values % 1 == 0).all())
     if is_whole and np.ptp(values) == len(values) - 1:
@@ -175,7 +176,7 @@ def _number(name: str, column: pd.Series, numbers: pd.Series) -> Column:
 def _number_warnings(name: str, column: pd.Series, numbers: pd.Series) -> list[str]:
     """Return warnings of values that are no numbers, or infinite, and count as missing."""
     found = []
-    if n_infinite := int(np.isinf(numbers).sum()):
+    if n_infinite := int((numbers.abs() > LARGEST).sum()):
         found.append(f"{counted(n_infinite, 'infinite value')} of {name!r} count as missing.")
     strange = column[numbers.isna() & column.notna()]
     if len(strange):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,7 @@ _MOST_PANELS, _PANELS_BESIDE = 12, 3
 _MOST_NUMBERS, _MOST_CLASSES = 10, 40  # In a confusion matrix: cells with numbers, and any.
 _N_BINS = 8
 _LINE = 30  # Letters of a name.
+_BRAILLE = "".join(map(chr, range(0x2800, 0x2900)))
 
 
 def score_curve(regression: Any) -> str:
@@ -92,8 +94,7 @@ def coefficients(names: Sequence[str], values: NDArray, low: NDArray, high: NDAr
     colours = np.where(values > 0, _BLUE, _ORANGE)
     axes.hlines(places, low, high, color=colours, linewidth=2)
     axes.scatter(values, places, color=colours, zorder=3)
-    shown = [shortened(name, 2 * _LINE + 3).replace("$", r"\$") for name in names]
-    axes.set_yticks(places, shown)
+    axes.set_yticks(places, [_legible(name, 2 * _LINE) for name in names])
     axes.set(xlabel="coefficient", ylim=(-0.7, len(names) - 0.3))
     return _svg(figure)
 
@@ -105,18 +106,35 @@ def _figure(width: float, height: float) -> Any:
 
 
 def _svg(figure: Any) -> str:
-    """Return a figure as SVG whose letters are shapes, the same wherever it is opened."""
+    """Return a figure as SVG whose letters are those of the browser."""
     import matplotlib
 
     text = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "softreg"}):
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "softreg"}):
+        figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return re.sub(f"[{_BRAILLE[0]}-{_BRAILLE[-1]}]+", _decoded, text.getvalue())
 
 
-def _legible(name: str) -> str:
-    """Return a name in lines that fit, not read as a formula."""
-    return "\n".join(textwrap.wrap(shortened(name, 2 * _LINE), _LINE)).replace("$", r"\$")
+def _legible(name: str, width: int = _LINE) -> str:
+    """Return a name in lines of a width, two at most, not read as a formula.
+
+    Letters that matplotlib's font lacks, as those of Asia, are written as Braille, which it has:
+    two signs for the two bytes of each, about as wide. The SVG gets the letters back.
+    """
+    from matplotlib import font_manager
+
+    known = font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap()
+    lines = "\n".join(textwrap.wrap(shortened(name, 2 * _LINE), width)).replace("$", r"\$")
+    return "".join(
+        letter
+        if ord(letter) in known and letter not in _BRAILLE or letter == "\n"
+        else "".join(_BRAILLE[byte] for byte in letter.encode("utf-16-be", "replace"))
+        for letter in lines
+    )
+
+
+def _decoded(braille: re.Match) -> str:
+    return bytes(map(_BRAILLE.index, braille[0])).decode("utf-16-be", "replace")
 
 
 def shortened(name: str, most: int = _LINE) -> str:

@@ -86,7 +86,7 @@ class Typed(TransformerMixin, BaseEstimator):
         """Return a column as finite floats, NaN for all else."""
         is_number = pd.api.types.is_numeric_dtype(column)
         numbers = as_numbers(column if is_number else clean(column), self.dialect["decimal"])
-        return numbers.where(np.isfinite(numbers))
+        return numbers.where(numbers.abs() <= kinds.LARGEST)
 
     @property
     def columns(self) -> list[str]:
