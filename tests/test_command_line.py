@@ -362,7 +362,7 @@ def test_columns_are_what_they_look_like():
         "texts": "free text",
         "ids": "id",
         "rows": "category",  # by wish; else they number the rows
-        "tiny": "empty",
+        "tiny": "constant",
         "strange": "number",
     }
     assert found["strange"].n_missing == 1 and "'?'" in found["strange"].warnings[0]

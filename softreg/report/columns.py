@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-NUMBER, CATEGORY, TEXT, DATE, ID, EMPTY = "number", "category", "free text", "date", "id", "empty"
+NUMBER, CATEGORY, TEXT, DATE, ID = "number", "category", "free text", "date", "id"
+CONSTANT, EMPTY = "constant", "empty"
 USED = (NUMBER, CATEGORY, TEXT, DATE)
 LARGEST = 1e100  # Numbers beyond count as infinite: their squares are.
 MISSING, OTHER = "(missing)", "(other)"
@@ -38,7 +39,7 @@ class Column:
     Attributes
     ----------
     name : str
-    kind : one of `USED`, or "id" or "empty", which are left out
+    kind : one of `USED`, or "id", "constant" or "empty", which are left out
     n_missing : int
         Values that are missing, or are taken for it.
     treatment : str, for the reader
@@ -159,7 +160,7 @@ def _number(name: str, column: pd.Series, numbers: pd.Series) -> Column:
     if not n_distinct:
         return Column(name, EMPTY, n_missing, "left out: all values are missing")
     if not n_missing and not values.std(ddof=0):  # also where squares are too small for numbers
-        return Column(name, EMPTY, 0, f"left out: all values are {values.iloc[0]:g}")
+        return Column(name, CONSTANT, 0, f"left out: all values are {values.iloc[0]:g}")
     is_whole = n_distinct == len(values) > 2 and bool((values % 1 == 0).all())
     if is_whole and np.ptp(values) == len(values) - 1:
         return Column(name, ID, n_missing, "left out: an id, it numbers the rows")
@@ -197,7 +198,9 @@ def _date(name: str, text: pd.Series, date_format: str) -> Column:
         if values.nunique() > 1
     }
     if not parts:
-        return Column(name, EMPTY, n_missing, f"left out: all values are {dates.dropna().iloc[0]}")
+        return Column(
+            name, CONSTANT, n_missing, f"left out: all values are {dates.dropna().iloc[0]}"
+        )
     warnings = []
     days, months = date_format.replace("%d", "%#"), "%m"
     swapped = days.replace(months, "%d").replace("%#", months)
@@ -216,7 +219,7 @@ def _category(name: str, text: pd.Series, warnings: Sequence[str] = ()) -> Colum
     counts = text.value_counts()
     n_missing = int(text.isna().sum())
     if len(counts) < 2 and not n_missing:
-        return Column(name, EMPTY, 0, f"left out: all values are {counts.index[0]!r}")
+        return Column(name, CONSTANT, 0, f"left out: all values are {counts.index[0]!r}")
     levels = sorted(counts.index[:_MOST_LEVELS], key=natural_order)
     treatment = f"a 0/1 column for each of {counted(len(levels), 'level')}"
     if len(counts) > _MOST_LEVELS:

@@ -266,10 +266,13 @@ def _coefficients(findings: Findings) -> str:
     names = [f"{short(name)} ({short(k)})" if several else name for k, name in drawn.index]
     text = (
         f"What a column adds to the log odds: {findings.of_coefficients}. Numbers count in their "
-        "standard deviations, 0/1 columns as they are, words in tf-idf. A penalty shrinks "
-        "coefficients: intervals of a penalised fit are those of the posterior, with the penalty "
-        "as prior, and no tests."
+        "standard deviations, 0/1 columns as they are, words in tf-idf."
     )
+    if np.isfinite(findings.model["regression"].C_):
+        text += (
+            " The penalty has shrunken them: intervals are those of the posterior that has it as "
+            "prior, and there are no tests."
+        )
     left = []
     if len(slopes) > _MOST_ROWS:
         left.append(f"the {_MOST_ROWS} largest of {len(slopes):,} columns")

@@ -28,7 +28,7 @@ _MOST_SEPARATED = 3e6  # Rows times coefficients: about a second, where classes 
 _NEARLY_FREE = 1e6  # Of a penalty this weak all rows are classified right, if they can be.
 _ROWS_IN_BIN, _MOST_BINS = 8, 200
 _DISTINCT = 4  # A column with fewer rows than these for each of its values tells rows apart.
-_SEPARATED = "Without a penalty coefficients are infinite: the penalty says how large they are."
+_SEPARATED = "Without a penalty coefficients are infinite; with one, it says how large they are."
 
 
 def suspicions(
@@ -156,8 +156,8 @@ def _few_rows(X: Any, target: Target) -> Iterator[str]:
         place = int(counts.argmin())
         yield (
             f"{target.names[place]!r}, the rarest of the {noun}, has {least:,} rows for "
-            f"{X.shape[1]:,} columns, fewer than {_FEW_ROWS_EACH} for each: the penalty keeps "
-            "predictions sane, but single coefficients are uncertain."
+            f"{X.shape[1]:,} columns, fewer than {_FEW_ROWS_EACH} for each: single "
+            "coefficients are uncertain."
         )
 
 
