@@ -24,8 +24,11 @@ _FEW_ROWS_EACH = 10  # For each column: the usual rule of thumb of events per va
 _MOSTLY_MISSING, _REPEATED = 0.5, 0.05  # Shares of rows.
 # A column predicts alone if it leaves less than this of the errors that the largest class makes.
 _LEFT_ERRORS = 0.02
-_MOST_SEPARATED = 3e6  # Rows times coefficients: about a second, where classes overlap somewhere.
-_NEARLY_FREE = 1e6  # Of a penalty this weak all rows are classified right, if they can be.
+_MOST_SEPARATED = 3e6  # Rows times coefficients: about a second.
+_NEARLY_FREE, _ROUGHLY = (
+    1e6,
+    1e-4,
+)  # Of a penalty this weak all rows are classified right, if they can be.
 _ROWS_IN_BIN, _MOST_BINS = 8, 200
 _DISTINCT = 4  # A column with fewer rows than these for each of its values tells rows apart.
 _SEPARATED = "Without a penalty coefficients are infinite; with one, it says how large they are."
@@ -113,15 +116,16 @@ def _wrong_alone(ranks: NDArray[np.intp], y: NDArray, fold: NDArray[np.intp]) ->
 
 def _separated(model: Pipeline, X: Any, target: Target) -> Iterator[str]:
     """Yield what separates classes, so that only the penalty keeps coefficients finite."""
+    if np.prod(X.shape) * len(target.names) > _MOST_SEPARATED:
+        return
     names = feature_names(model)
     for what, y in _questions(target):
-        nearly_free = SoftmaxRegression(C=_NEARLY_FREE).fit(X, y)
+        nearly_free = SoftmaxRegression(C=_NEARLY_FREE, tol=_ROUGHLY).fit(X, y)
+        # Complete separation is seen at once, and linear programs of many columns are slow.
         if (nearly_free.predict(X) == y).all():
             yield f"Separation (complete): the columns tell {what} in each row. {_SEPARATED}"
-        elif np.prod(X.shape) * len(target.names) <= _MOST_SEPARATED:
-            found = separation(X, y)
-            if not found.exists:
-                yield _of_separation(found, names, what, target)
+        elif not (found := separation(X, y)).exists:
+            yield _of_separation(found, names, what, target)
 
 
 def _of_separation(found: Separation, names: Sequence[str], what: str, target: Target) -> str:
