@@ -17,7 +17,8 @@ import pytest
 
 from softreg.report import command_line, pictures
 from softreg.report.columns import as_numbers, columns_of, date_parts
-from softreg.report.preparation import Folds
+from softreg.report.preparation import Folds, model_of
+from softreg.report.tables import Dialect
 from softreg.report.target import target_of
 
 pytest.importorskip("matplotlib")
@@ -211,7 +212,7 @@ def test_a_model_with_other_types_is_not_loaded(tmp_path, capsys):
     (tmp_path / "text.skops").write_text("hello", encoding="utf-8")
     skops.dump({"a": 1}, tmp_path / "other.skops")
     for name, words in {
-        "evil.skops": "system",
+        "evil.skops": "system'], which models of softreg do not",
         "text.skops": "no model",
         "other.skops": "no model",
     }.items():
@@ -319,13 +320,13 @@ def test_a_missing_extra_is_named(missing, asked, tmp_path, monkeypatch, capsys)
 
 
 def test_progress_is_shown_on_a_terminal_alone(tmp_path, monkeypatch, capsys):
-    """Steps on one line of stderr, which is erased; without extras, no file is written."""
-    table = written(tmp_path, "table.csv", simple())
+    """Steps on one line of stderr, which is erased; no file is written; noise is no leak."""
+    table = written(tmp_path, "table.csv", simple().head(14))
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert run("fit", table, "--target", "y", "--C", "1") == 0
     out, err = capsys.readouterr()
     assert "fold 5 of 5" in err and "\n" not in err and err.endswith("\r\x1b[K")
-    assert "no better than the frequencies" in out
+    assert "no better than the frequencies" in out and "alone predicts" not in out
     assert [*tmp_path.iterdir()] == [table]
 
 
@@ -368,6 +369,17 @@ def test_columns_are_what_they_look_like():
     assert found["strange"].n_missing == 1 and "'?'" in found["strange"].warnings[0]
     assert [*found["%Y-%m-%d %H:%M:%S"].parts] == ["day number", "hour", "month", "weekday"]
     assert found["%Y%m%d"].parts["month"] == ["01", "02", "03"]
+
+
+def test_rare_levels_and_new_ones_share_a_column():
+    """Of more than fifty levels the most frequent are kept; all else is one level."""
+    frame = pd.DataFrame({"g": [*[f"l{i}" for i in range(50)] * 2, "rare 1", "rare 2"]})
+    (column,) = columns_of(frame, ".", [])
+    assert column.kind == "category" and len(column.levels) == 51
+    target = target_of(pd.Series(["a", "b"] * 51, name="t"), ".", None)
+    typed = model_of([column], target, 1.0, [], Dialect())["typed"]
+    new = pd.DataFrame({"g": ["l7", "rare 1", "never met"]})
+    assert typed.transform(new)["g"].tolist() == ["l7", "(other)", "(other)"]
 
 
 def test_dates_have_the_calendars_parts():

@@ -25,10 +25,8 @@ _MOSTLY_MISSING, _REPEATED = 0.5, 0.05  # Shares of rows.
 # A column predicts alone if it leaves less than this of the errors that the largest class makes.
 _LEFT_ERRORS = 0.02
 _MOST_SEPARATED = 3e6  # Rows times coefficients: about a second.
-_NEARLY_FREE, _ROUGHLY = (
-    1e6,
-    1e-4,
-)  # Of a penalty this weak all rows are classified right, if they can be.
+# Of a penalty this weak all rows are classified right, if they can be; tol need not be small.
+_NEARLY_FREE, _ROUGHLY = 1e6, 1e-4
 _ROWS_IN_BIN, _MOST_BINS = 8, 200
 _DISTINCT = 4  # A column with fewer rows than these for each of its values tells rows apart.
 _SEPARATED = "Without a penalty coefficients are infinite; with one, it says how large they are."
