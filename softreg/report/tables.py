@@ -62,6 +62,8 @@ class Table:
 
 def read_table(path: str, dialect: Dialect) -> Table:
     """Return the rows of a CSV or Parquet file; BadInput if there are none."""
+    if Path(path).is_dir():
+        raise BadInput(f"{path} is a folder: name one file in it.")
     if not Path(path).is_file():
         folder = Path(path).parent
         names = [file.name for file in folder.iterdir()] if folder.is_dir() else []
