@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ import pytest
 import scipy.sparse as sp
 from chunked import assert_same_fit
 from problems import one_hot, optimum, overlapping
+from sklearn.base import clone
 
 from softreg import (
     SigmoidRegression,
@@ -26,14 +28,23 @@ from softreg import (
     inference,
     regularization_path,
 )
-from softreg._encoding.clusters.placement import GROUP_ROWS, Piece, groups_of, placed
+from softreg._encoding.clusters.placement import (
+    GROUP_ROWS,
+    Piece,
+    PlacedPartitions,
+    groups_of,
+    placed,
+)
 from softreg._estimators.base import opened_sample, read_sample
 from softreg._model.block_kernels import CurvatureProduct, LossHessian
 from softreg._model.links import Softmax
+from softreg._model.objective import Objective
+from softreg._model.penalties import Ridge
 from softreg._rows.arrays import ExactSum
 from softreg._rows.clusters.shelf import Seen, Shelf, sum_on_shelf
 from softreg._rows.threads import Limits, Threads
 from softreg.solvers import LBFGS, MiniBatch
+from softreg.solvers.linalg.metrics import ChanceByLeverage
 
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
@@ -54,10 +65,14 @@ UNKNOWN = np.where(RNG.random(LABELS.shape) < 0.1, np.nan, LABELS)
 FRAME = pd.DataFrame(X, columns=list("abcd"))
 
 
+def two_processes():
+    return distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
+
+
 @pytest.fixture(scope="module")
 def cluster():
     """A cluster of two processes of one thread each."""
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as own:
+    with two_processes() as own:
         yield own
 
 
@@ -65,7 +80,14 @@ def cluster():
 def client(cluster):
     """The current client of two workers, on which nothing is left afterwards."""
     with distributed.Client(cluster) as client:
-        client.wait_for_workers(2)
+        yield client
+        assert_nothing_left(client)
+
+
+@pytest.fixture
+def mortal_client():
+    """One as `client`, of workers that may die: a cluster whose nannies give up is no other's."""
+    with two_processes() as own, distributed.Client(own) as client:
         yield client
         assert_nothing_left(client)
 
@@ -178,6 +200,7 @@ def test_the_fit_on_workers_is_that_in_memory(client, name):
     assert_same_fit(on_workers, in_memory)
     assert on_workers.proven_ == in_memory.proven_
     assert on_workers.n_samples_seen_ == in_memory.n_samples_seen_
+    np.testing.assert_allclose(on_workers.class_prior_, in_memory.class_prior_, rtol=1e-12)
 
 
 def test_the_fit_on_workers_is_the_optimum_of_another_program(client):
@@ -205,6 +228,17 @@ def test_a_client_need_not_be_the_global_one(cluster):
             model = SoftmaxRegression().fit(array(X), array(y))
         assert_nothing_left(client)
     assert model.converged_
+
+
+def _coefficients(_number):
+    return SoftmaxRegression().fit(array(X), array(y)).coef_
+
+
+def test_fits_in_tasks_leave_their_threads_to_others(client):
+    """As many fits as there are threads, each within a task, do not wait for each other."""
+    expected = SoftmaxRegression().fit(X, y).coef_
+    for inside in client.map(_coefficients, range(2), pure=False):
+        np.testing.assert_allclose(inside.result(timeout=120), expected, rtol=1e-9)
 
 
 def test_bits_do_not_depend_on_the_workers(cluster):
@@ -250,6 +284,30 @@ def test_columns_of_parquet_files_keep_their_partitions(client, tmp_path):
     assert model.score(columns, classes) == pytest.approx(score)
     found = columns.assign(found=model.predict(columns)).compute()
     assert (found["found"] == wide["y"]).mean() == pytest.approx(score)
+
+
+@pytest.mark.parametrize("name", ["array", "weights and offset", "two classes", "labels"])
+@pytest.mark.parametrize("covariance", ["hessian", "sandwich"])
+def test_standard_errors_on_workers_are_those_in_memory(client, name, covariance):
+    """The information and the gradients' products are sums over rows, wherever these are."""
+    model, given, in_memory = CASES[name]
+    model = clone(model).fit(*in_memory)
+    names = "sample_weight", "offset"
+    found, expected = (
+        inference.infer(
+            model, *rows[:2], covariance=covariance, **dict(zip(names, rows[2:], strict=False))
+        )
+        for rows in (given, in_memory)
+    )
+    assert str(found) == str(expected)
+
+
+def test_covariances_of_groups_need_rows_in_memory(client):
+    """The error says so, and the remedy."""
+    model = SoftmaxRegression().fit(X, y)
+    for options in ({"covariance": "bootstrap"}, {"covariance": "cluster", "groups": y}):
+        with pytest.raises(ValueError, match="needs all rows in memory.* pass X and y as arrays"):
+            inference.infer(model, array(X), array(y), **options)
 
 
 def test_a_path_on_workers_is_that_in_memory(client):
@@ -310,23 +368,62 @@ def test_exact_sums_keep_infinity_and_nan():
 
 @dataclass(frozen=True)
 class Padded:
-    """A kernel with a lot to say, or little."""
+    """A kernel with a lot to say, or little, that ends some processes."""
 
     padding: np.ndarray
+    doomed: tuple = ()
 
     def __call__(self, block):
+        if os.getpid() in self.doomed:
+            os._exit(1)
         return len(block.weights()), block.features().sum(axis=0)
 
 
-def test_large_messages_are_sent_apart_from_the_tasks(client):
-    """Sums are the same whatever a kernel weighs, in few parts or many."""
+def test_large_messages_are_sent_apart_from_the_tasks(mortal_client):
+    """Sums are the same whatever a kernel weighs, also if all die to whom it was sent."""
     model, data = SoftmaxRegression(), (array(X), array(y), array(WEIGHT), None)
+    doomed = tuple(mortal_client.run(os.getpid).values())
     with Threads(1) as threads, opened_sample(model, *data) as (sample, _):
         rows = sample.rows(True, threads)
-        for size in (0, 2**20):
-            n, sums = rows.sum(Padded(np.zeros(size)))
+        for kernel in (Padded(np.zeros(0)), Padded(np.zeros(2**20), doomed)):
+            n, sums = rows.sum(kernel)
             assert n == (WEIGHT > 0).sum()
             np.testing.assert_allclose(sums[:-1], X[WEIGHT > 0].sum(axis=0), rtol=1e-12)
+    assert not set(doomed) & set(mortal_client.run(os.getpid).values())
+
+
+def one_each(block):
+    return np.ones(block.features().shape[0])
+
+
+DRAWN = "CSR", "weights and offset", "shares", "labels", "weights of labels"
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_rows_that_are_drawn_come_to_memory_if_they_are_few(client, name):
+    """They are the same wherever they are, and where chances are one all rows, in order."""
+    model, collections, arrays = CASES[name]
+    pad = [None] * (4 - len(arrays))
+    sure, even = ChanceByLeverage(10**9, N), ChanceByLeverage(N // 9, N)
+    threads, no_room = Threads(1), Threads(1, Limits(value_budget=0))
+    with threads, no_room, opened_sample(model, *collections, *pad) as (sample, _):
+        link, penalty = sample.encoding.link, Ridge(np.ones((4, 1)))
+        objective = Objective.in_working_coordinates(link, sample.rows(True, threads), penalty)
+        whole = read_sample(model, *arrays, *pad)[0].rows(True, threads)
+        whole = whole.take_rows(whole.places).replaced(coordinates=objective.rows.coordinates)
+        drawn, few = (objective.rows.sampled(one_each, chance) for chance in (sure, even))
+        many = objective.rows.replaced(threads=no_room).sampled(one_each, even)
+        T = np.random.default_rng(0).normal(size=objective.shape)
+        sums = [
+            replace(objective, rows=rows).value_and_gradient(T)
+            for rows in (drawn, whole, few, many)
+        ]
+    assert drawn.in_memory and few.in_memory and not many.in_memory
+    assert drawn.n == whole.n and 0 < few.n == many.n < whole.n / 4
+    np.testing.assert_array_equal(*(rows.X @ np.eye(4) for rows in (drawn, whole)))
+    for (loss, gradient), (expected_loss, expected) in (sums[:2], sums[2:]):
+        np.testing.assert_allclose(loss, expected_loss, rtol=1e-12)
+        np.testing.assert_allclose(gradient, expected, atol=1e-12 * np.abs(expected).max())
 
 
 SHELVED = {
@@ -444,6 +541,48 @@ def _fails(_block):
     raise OSError("the disk is gone")
 
 
+@pytest.mark.parametrize(
+    ("data", "kind", "message"),
+    [
+        ((dask.delayed(X),), ValueError, "X is a dask Delayed.*; it must be a Dask DataFrame"),
+        ((array(X[:, 0]),), ValueError, r"X is a dask Array of 1 dimension\(s\)"),
+        ((array(X)[:, array(X[0] < np.inf)],), ValueError, "an unknown number of columns"),
+        ((array(X), OFFSET), TypeError, "offset is a numpy ndarray and X a dask Array: pass"),
+        ((frame(FRAME), OFFSET), TypeError, "offset is a numpy ndarray and X a dask DataFrame"),
+        ((frame(FRAME), array(OFFSET, N)), ValueError, "X has 9 partitions and offset has 1"),
+        (
+            (frame(FRAME), frame(pd.DataFrame(OFFSET, FRAME.index + 1))),
+            ValueError,
+            "offset has other rows than X, or in another order",
+        ),
+    ],
+)
+def test_what_cannot_be_predicted_is_told(data, kind, message):
+    """The error names the argument, whether it shows at once or in `compute`."""
+    known = X if hasattr(data[0], "chunks") else FRAME
+    model = SoftmaxRegression().fit(known[:500], y[:500])
+    with pytest.raises(kind, match=message):
+        model.decision_function(*data).compute()
+
+
+def test_offsets_in_arrays_belong_to_the_rows_of_a_frame():
+    """Whatever the index of the frame is."""
+    model = SoftmaxRegression().fit(FRAME, y)
+    table = frame(FRAME.set_index(np.arange(N) * 2 + 7))
+    expected = model.decision_function(FRAME, OFFSET)
+    for offset in (array(OFFSET), of_unknown_sizes(OFFSET)):
+        np.testing.assert_array_equal(model.decision_function(table, offset).compute(), expected)
+
+
+@pytest.mark.parametrize("dtypes", ["f4", "f8", "i1", {"a": "i1", "b": "f2"}, {"a": "Float32"}])
+def test_predictions_have_the_precision_that_they_promise(dtypes):
+    """Single if that is what the dtypes of X have in common, whatever else some columns are."""
+    model = SoftmaxRegression().fit(FRAME, y)
+    table = FRAME[:500].astype("f4").astype(dtypes)
+    lazy = model.predict_proba(frame(table, 2))
+    assert set(lazy.dtypes) == set(lazy.compute().dtypes) == {model.predict_proba(table).dtype}
+
+
 def test_labels_that_were_sparse_are_predicted_as_csr():
     """A lazy array of CSR blocks."""
     model = SigmoidRegression().fit(X, sp.csr_array(LABELS))
@@ -458,6 +597,14 @@ def test_score_computes_the_accuracy_of_all_rows(client, name):
     model, collections, arrays = CASES[name]
     fitted = type(model)(**model.get_params(deep=False)).fit(*arrays)
     assert fitted.score(*collections) == pytest.approx(fitted.score(*arrays), rel=1e-13)
+
+
+def test_a_score_needs_rows():
+    """Partitions without any are told."""
+    model = SoftmaxRegression().fit(X[:500], y[:500])
+    none = array(np.zeros(N, dtype=bool))
+    with pytest.raises(ValueError, match="X has no rows: all 9 partitions are empty"):
+        model.score(array(X)[none], array(y)[none])
 
 
 # ---- Faults -------------------------------------------------------------------------------------
@@ -539,7 +686,7 @@ def _drawn(seed, parts=4, n=6_000):
     return rows[:, :3], (rows[:, 3] > 1) * 1
 
 
-def test_a_worker_that_dies_costs_work_and_no_bit(client):
+def test_a_worker_that_dies_costs_work_and_no_bit(mortal_client):
     """Its partitions are made again, from their recipe, by the worker that lives."""
     data = _drawn(seed=3)
     quiet, disturbed = (
@@ -550,7 +697,7 @@ def test_a_worker_that_dies_costs_work_and_no_bit(client):
     assert disturbed.proven_ and disturbed.objective_ == quiet.objective_
 
 
-def test_partitions_that_are_others_when_made_again_are_found_out(client):
+def test_partitions_that_are_others_when_made_again_are_found_out(mortal_client):
     """What is drawn without a seed is not what was surveyed."""
     model = SoftmaxRegression(solver=Disturbed(event="deaths"))
     with pytest.raises(ValueError, match=r"partition \d .*other values in X.*random a seed"):
@@ -558,9 +705,9 @@ def test_partitions_that_are_others_when_made_again_are_found_out(client):
     assert not hasattr(model, "coef_")
 
 
-def test_what_was_scattered_and_lost_is_told(client):
+def test_what_was_scattered_and_lost_is_told(mortal_client):
     """The scheduler cannot make it again."""
-    scattered = client.scatter([_rows_of(number, 0, 6_000) for number in range(4)])
+    scattered = mortal_client.scatter([_rows_of(number, 0, 6_000) for number in range(4)])
     rows = da.concatenate(
         [da.from_delayed(dask.delayed(of), (6_000, 4), float) for of in scattered]
     )
@@ -585,6 +732,30 @@ def test_an_interrupt_ends_what_runs_on_the_cluster(client, interruptible):
     with pytest.raises(KeyboardInterrupt):
         model.fit(array(X), array(y))
     assert not hasattr(model, "coef_")
+
+
+def test_a_cluster_without_workers_is_waited_for(interruptible):
+    """Those that join later do the fit; Ctrl-C ends the wait, and no task is left."""
+    options = {"n_workers": 0, "threads_per_worker": 1, "processes": False}
+    with (
+        distributed.LocalCluster(**options, dashboard_address=":0") as own,
+        distributed.Client(own) as client,
+    ):
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            SoftmaxRegression().fit(array(X), array(y))
+        assert_nothing_left(client)
+        threading.Timer(0.2, own.scale, (1,)).start()
+        model = SoftmaxRegression().fit(array(X), array(y))
+        future = client.submit(_rows_of, 0, 0, 9)
+        distributed.wait(future)
+        own.scale(0)
+        while client.nthreads():
+            time.sleep(0.02)
+        threading.Timer(0.2, own.scale, (1,)).start()
+        homes = PlacedPartitions(client, {0: future}).homes
+        assert homes.keys() == {0} and set(homes.values()) <= client.nthreads().keys()
+    assert_same_fit(model, SoftmaxRegression().fit(X, y))
 
 
 def test_a_huge_partition_is_shared_out(client):
@@ -640,6 +811,10 @@ def test_partitions_of_y_are_of_one_kind(client):
     ("arguments", "kind", "message"),
     [
         ((array(X), y), TypeError, "y is a numpy ndarray and X a dask Array: pass"),
+        ((array(X), dask.delayed(y)), TypeError, "y is a dask Delayed.* and X a dask Array: pass"),
+        ((array(X), array(y), array(2.0)), TypeError, "sample_weight is a dask Array and X a dask"),
+        ((dask.delayed(X), array(y)), ValueError, "X is a dask Delayed.*; it must be a Dask Data"),
+        ((array(X)[:, array(X[0] < np.inf)], array(y)), ValueError, "an unknown number of columns"),
         ((X, array(y)), ValueError, "X is a numpy ndarray of 2 dimension"),
         ((array(X[:, 0]), array(y)), ValueError, "must be a Dask DataFrame or 2D array"),
         ((array(X), array(y[1:])), ValueError, "X has 27000 rows and y has 26999"),
@@ -657,13 +832,14 @@ def test_arguments_that_do_not_fit_each_other_are_named(client, arguments, kind,
 
 
 def test_who_takes_no_collections_says_so(client):
-    """Cross-validation, streams and inference name the argument and the remedy."""
+    """Cross-validation, streams and what needs single rows name the argument and the remedy."""
     data = array(X), array(y)
     model = SoftmaxRegression().fit(*data)
     for call in (
         SoftmaxRegressionCV().fit,
         SoftmaxRegression().partial_fit,
-        lambda *rows: inference.infer(model, *rows),
+        partial(inference.influence, model),
+        partial(inference.score_test, model, extra=X),
     ):
         with pytest.raises(TypeError, match=r"X is a dask Array.*X\.compute\(\)"):
             call(*data)

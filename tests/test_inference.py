@@ -88,6 +88,9 @@ def test_what_cannot_be_left_out_is_refused():
         loo(model, X, Y[::-1])
     with pytest.raises(ValueError, match=r"y holds the classes \[1, 2\].*fitted to \[0, 1, 2\]"):
         loo(model, X[50:], Y[50:])
+    labels = SigmoidRegression().fit(X, np.eye(3)[Y][:, :2])
+    with pytest.raises(ValueError, match="y must have a column for each label, as it had in fit"):
+        loo(labels, X, Y == 1)
     lasso = SoftmaxRegression(l1_ratio=1.0).fit(X, Y)
     with pytest.raises(ValueError, match="not at the optimum of these rows.*that it was fitted to"):
         loo(lasso, X, Y[::-1])

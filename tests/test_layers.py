@@ -36,10 +36,10 @@ _encoding/    WHAT y MEANS, and every check: validation, column_faults, target_c
   clusters/   partitions, placement, survey, lazy
 _model/       WHAT IS MINIMISED: objective, certificate, links, penalties, sparse_penalties,
               spaces, covariance, kernels, block_kernels
-_rows/        WHERE THE DATA ARE: base, blocks, memory, chunked, targets, coordinates, moments,
-              threads, arrays
+_rows/        WHERE THE DATA ARE: base, blocks, memory, elsewhere, chunked, targets,
+              coordinates, moments, threads, arrays
   clusters/   rows, shelves, shelf
-leaves        nobody imports them: calibration, chunks, display, functions, inference
+leaves        nobody imports them: calibration, chunks, display, export, functions, inference
 """
 ROW = re.compile(r"^(?P<indent> *)(?P<name>[a-z_]+)/? +(?:[^:\n]+: )?(?P<modules>.+)$", re.M)
 
@@ -57,7 +57,7 @@ def folders() -> dict[str, set[str]]:
     return found
 
 
-LEAVES = {"calibration", "chunks", "display", "functions", "inference"}
+LEAVES = {"calibration", "chunks", "display", "export", "functions", "inference"}
 # Leaves may import these beside the public names, which are in the package itself.
 FOR_LEAVES = {
     "",
@@ -67,6 +67,7 @@ FOR_LEAVES = {
     "_encoding.validation",
     "_encoding.class_values",
     "_model",
+    "solvers",
 }
 TOPS = ["__init__", "__main__", *(name for name in folders() if "." not in name)]
 # A link knows nothing of X, a penalty nothing of y, kernels only arrays; Hessians and steps know
@@ -80,7 +81,7 @@ NARROWER = {
     "solvers": {"solvers", "_model", "_rows"},
     # Above the leaves, and nobody imports it but the command line.
     "__main__": {"report"},
-    "report": {"", "report", "display", "inference", "_encoding.validation"},
+    "report": {"", "report", "display", "export", "inference", "_encoding.validation"},
 }
 
 LIBRARIES = {"numpy", "scipy"} | sys.stdlib_module_names
@@ -96,11 +97,26 @@ LIBRARIES_OF_ONE = {
     "_encoding.clusters.survey": {"dask"},
     "display": {"matplotlib"},
     "chunks": {"pyarrow"},
+    "export.onnx": {"onnx", "skl2onnx"},
     "report": {"matplotlib", "skops"},
 }
-ONLY_INSIDE_FUNCTIONS = {"pandas", "matplotlib", "pyarrow", "dask", "distributed", "skops"}
-# All that they return, or read, are frames.
-EVERYWHERE_IN = {"inference": {"pandas"}, "report": {"pandas"}}
+ONLY_INSIDE_FUNCTIONS = {
+    "pandas",
+    "matplotlib",
+    "pyarrow",
+    "dask",
+    "distributed",
+    "onnx",
+    "skl2onnx",
+    "skops",
+}
+# All that the first returns, and the second reads, are frames; the third is itself imported inside
+# a function.
+EVERYWHERE_IN = {
+    "inference": {"pandas"},
+    "report": {"pandas"},
+    "export": {"onnx", "skl2onnx"},
+}
 
 PUBLIC = {
     "softreg": {
@@ -112,7 +128,14 @@ PUBLIC = {
         "from_sklearn",
         "regularization_path",
     },
-    "softreg.calibration": {"tune_thresholds"},
+    "softreg.calibration": {
+        "PredictionSets",
+        "PriorChange",
+        "decide",
+        "prediction_sets",
+        "prior_shift",
+        "tune_thresholds",
+    },
     "softreg.inference": {
         "FirthFit",
         "Inference",
@@ -138,6 +161,14 @@ PUBLIC = {
         "wald",
     },
     "softreg.chunks": {"Arrays", "Table"},
+    "softreg.export": {
+        "TRUSTED_TYPES",
+        "from_dict",
+        "to_dict",
+        "to_onnx",
+        "to_sklearn",
+        "to_sql",
+    },
     "softreg.display": {"CVCurveDisplay", "CoefficientPathDisplay", "LossCurveDisplay"},
     "softreg.solvers": {"LBFGS", "MiniBatch", "Newton", "ProximalNewton"},
 }
@@ -285,8 +316,8 @@ def test_a_folder_holds_at_most_ten_files(folder):
         ("_estimators/softmax.py", "def plot():\n    from softreg.display import CVCurveDisplay"),
         ("_estimators/streams.py", "from softreg.chunks import Table"),
         ("__init__.py", "from . import functions"),
-        ("calibration.py", "from softreg._estimators.sigmoid import SigmoidRegression"),
-        ("calibration.py", "from softreg import functions"),
+        ("calibration/priors.py", "from softreg._estimators.sigmoid import SigmoidRegression"),
+        ("calibration/__init__.py", "from softreg import functions"),
         ("functions.py", "from softreg._encoding.answers import Answers"),
         ("inference.py", "from softreg.functions import softmax"),
         ("inference.py", "from softreg._estimators.fit import SolverClassifier"),
@@ -301,6 +332,8 @@ def test_a_folder_holds_at_most_ten_files(folder):
         ("_estimators/softmax.py", "from softreg.report import page"),
         ("report/page.py", "from softreg._model import links"),
         ("report/pictures.py", "import matplotlib.pyplot as plt"),
+        ("export/sql.py", "from softreg import display"),
+        ("export/sql.py", "def later():\n    import skl2onnx"),
         ("_unheard_of.py", ""),
         ("_model/unheard_of.py", ""),
     ],
@@ -330,10 +363,12 @@ def test_the_check_sees_a_violation(path, source):
         ("display/_loss_curve.py", "from ._parts import panels\nimport sklearn.utils"),
         ("display/_parts.py", "from softreg._encoding.validation import check_strengths"),
         ("inference.py", "from softreg._estimators.optimum import optimum_of"),
+        ("export/onnx.py", "import onnx\nfrom skl2onnx import convert_sklearn"),
         ("inference.py", "from softreg import SoftmaxRegression"),
         ("__main__.py", "from softreg.report.command_line import main"),
         ("report/page.py", "import pandas as pd\nfrom softreg.inference import infer"),
         ("report/pictures.py", "def draw():\n    from matplotlib.figure import Figure"),
+        ("calibration/sets.py", "from softreg.calibration.outcomes import has_labels"),
         ("__init__.py", "from softreg._estimators.softmax import SoftmaxRegression"),
     ],
 )

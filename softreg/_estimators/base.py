@@ -33,7 +33,11 @@ from softreg._encoding.answers import (
     two_class_scores,
 )
 from softreg._encoding.class_values import has_columns
-from softreg._encoding.clusters.lazy import lazy_on_collections, unfitted_alone
+from softreg._encoding.clusters.lazy import (
+    fitted_alone,
+    lazy_on_collections,
+    unfitted_alone,
+)
 from softreg._encoding.clusters.partitions import (
     check_in_memory,
     current_client,
@@ -83,7 +87,15 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     both, with an ``__init__``.
     """
 
+    n_features_in_: int
+    classes_: NDArray[Any]
     coef_: Any  # an array, or after `sparsify` CSR
+    intercept_: NDArray[np.float64]
+    objective_: float
+    optimality_gap_: float
+    converged_: bool
+    proven_: bool
+    class_prior_: NDArray[np.float64]
 
     @abstractmethod
     def _encoder(self, y: Any) -> Encoder:
@@ -374,6 +386,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             "proven_": bool(result.proven.all()),
             "loss_curve_": result.loss_curve,
             "n_samples_seen_": rows.totals.n,
+            "class_prior_": _with_both_classes(rows.totals.mean_target, encoding),
             **prediction_attributes(encoding, result.coef, result.intercept),
             **self._attributes_by_problem(result),
         }
@@ -458,6 +471,11 @@ def prediction_attributes(encoding: Encoding, W: NDArray, b: NDArray) -> dict[st
     }
 
 
+def _with_both_classes(share: NDArray, encoding: Encoding) -> NDArray:
+    """Return shares (K,) of scores as those of classes: the one of two classes is the second's."""
+    return share if encoding.score_shape else np.append(1 - share, share)
+
+
 def coefficient_path(results: list[Result]) -> tuple[NDArray, NDArray]:
     """Return the coefficients (n_Cs, K, d) and intercepts (n_Cs, K) of all results."""
     coef = np.stack([result.coef.T for result in results])
@@ -514,30 +532,47 @@ def feature_attributes(estimator: LinearClassifier) -> dict[str, Any]:
 
 
 def read_sample(
-    estimator: LinearClassifier, X: Any, y: Any, sample_weight: Any, offset: Any
+    estimator: LinearClassifier,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    offset: Any,
+    *,
+    reset: bool = True,
 ) -> tuple[Sample, dict[str, Any]]:
-    """Return the rows of a fit, and the fitted attributes that describe the columns of X."""
-    data, features = read_features(estimator, X)
+    """Return the rows of a fit, and the fitted attributes that describe the columns of X.
+
+    Without `reset` these must be the columns that the estimator was fitted to.
+    """
+    data, features = read_features(estimator, X, reset=reset)
     return Sample.from_data(data, estimator._encoder(y), y, sample_weight, offset), features
 
 
 @contextmanager
 def opened_sample(
-    estimator: LinearClassifier, X: Any, y: Any, sample_weight: Any, offset: Any
+    estimator: LinearClassifier,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    offset: Any,
+    *,
+    reset: bool = True,
 ) -> Iterator[tuple[Sample | ClusterSample, dict[str, Any]]]:
-    """Give the rows of a fit, and the fitted attributes that describe the columns of X.
+    """Give the rows of a fit as `read_sample` does, also of Dask collections.
 
-    Those of Dask collections are on the workers of the current client as long as the context lasts;
+    Those of collections are on the workers of the current client as long as the context lasts;
     without a client Dask computes them into the memory of this process.
     """
     data = X, y, sample_weight, offset
     if not any(map(is_collection, data)):
-        yield read_sample(estimator, *data)
-    elif (client := current_client()) is None:
-        yield read_sample(estimator, *in_memory(*data))
-    else:
-        model = unfitted_alone(estimator)
-        reader = PartitionReader(partial(read_features, model), model._encoder)
+        yield read_sample(estimator, *data, reset=reset)
+        return
+    with current_client() as client:
+        if client is None:
+            yield read_sample(estimator, *in_memory(*data), reset=reset)
+            return
+        model = unfitted_alone(estimator) if reset else fitted_alone(estimator)
+        reader = PartitionReader(partial(read_features, model, reset=reset), model._encoder)
         with ClusterSample.opened(client, reader, *data) as sample:
             yield sample, sample.features
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from softreg._encoding.answers import Encoding, Sample
+from softreg._encoding.answers import Encoding
 from softreg._encoding.chunk_survey import Survey
+from softreg._encoding.clusters.partitions import check_in_memory
 from softreg._estimators.base import (
     LinearClassifier,
     feature_attributes,
     has_intercept,
+    opened_sample,
     pose,
     prediction_slices,
 )
@@ -80,11 +84,29 @@ def posed(
     threads: Threads,
 ) -> Objective:
     """Return the objective that a fitted estimator minimises on rows in memory."""
+    check_in_memory(X=X)
+    with opened_objective(estimator, X, y, sample_weight, offset, threads) as objective:
+        return objective
+
+
+@contextmanager
+def opened_objective(
+    estimator: LinearClassifier,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    offset: Any,
+    threads: Threads,
+) -> Iterator[Objective]:
+    """Give the objective that a fitted estimator minimises on rows in memory or on a cluster.
+
+    Those of Dask collections are on its workers as long as the context lasts.
+    """
     check_is_fitted(estimator)
-    data = estimator._validated(X, reset=False)
-    sample = Sample.from_data(data, estimator._encoder(y), y, sample_weight, offset)
-    rows = sample.rows(has_intercept(estimator), threads)
-    return _posed_on(estimator, rows, sample.encoding)
+    data = X, y, sample_weight, offset
+    with opened_sample(estimator, *data, reset=False) as (sample, _):
+        rows = sample.rows(has_intercept(estimator), threads)
+        yield _posed_on(estimator, rows, sample.encoding)
 
 
 def posed_on_chunks(estimator: LinearClassifier, chunks: Any, threads: Threads) -> Objective:
@@ -106,6 +128,9 @@ def _posed_on(estimator: LinearClassifier, rows: Rows, encoding: Encoding) -> Ob
             f"y holds the classes {encoding.classes.tolist()}, and the model was fitted to "
             f"{estimator.classes_.tolist()}; pass the X and y that it was fitted to."
         )
+    if rows.n_scores != len(estimator.intercept_):
+        form = "a column for each label" if rows.n_scores == 1 else "one class a row"
+        raise ValueError(f"y must have {form}, as it had in fit.")
     strength, features = estimator._strength(encoding), feature_attributes(estimator)
     return pose(estimator, rows, encoding, strength, features)
 

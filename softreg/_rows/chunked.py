@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
-from typing import Any, Self
+from dataclasses import dataclass
+from functools import partial
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg._rows.arrays import Places, Store
+from softreg._rows.arrays import Places
 from softreg._rows.base import (
     Chance,
     RowKernel,
@@ -21,9 +21,8 @@ from softreg._rows.base import (
     add_inplace,
     bad_split,
 )
-from softreg._rows.coordinates import Coordinates
+from softreg._rows.elsewhere import RowsElsewhere
 from softreg._rows.memory import MemoryRows
-from softreg._rows.threads import Threads
 
 # What is kept beside the rows may take this share of their values, or 2 MB if that is more: with
 # two chunks and what is made of them, a fit then holds less than a twentieth of the data.
@@ -41,25 +40,16 @@ class EachPass:
 
 
 @dataclass(frozen=True, eq=False)
-class ChunkedRows(Rows):
+class ChunkedRows(RowsElsewhere):
     """The rows of all chunks that a source yields, the same ones whenever it is iterated.
 
     Attributes
     ----------
     source : iterable of MemoryRows with `single_pass`, all dense or all CSR, of one dtype
-    known_totals : Totals of all chunks
-    empty_chunk : MemoryRows, a chunk without its rows: what all chunks have in common
-    coordinates, threads, dtype, store : as in `Rows`
+    other attributes : as in `RowsElsewhere`, parts being chunks
     """
 
     source: Iterable[MemoryRows]
-    known_totals: Totals
-    empty_chunk: MemoryRows
-    coordinates: Coordinates
-    threads: Threads
-    dtype: np.dtype
-    store: Store = field(default_factory=Store, repr=False)
-    in_memory = False
 
     @classmethod
     def from_source(
@@ -72,7 +62,7 @@ class ChunkedRows(Rows):
         if totals is None:
             raise ValueError(if_empty)
         empty = chunk.take_rows(np.arange(0))  # a copy: a view would keep the chunk in memory
-        return cls(source, totals, empty, empty.coordinates, empty.threads, empty.dtype)
+        return cls(totals, empty, empty.coordinates, empty.threads, empty.dtype, source)
 
     def read_chunks(self) -> Iterator[MemoryRows]:
         """Yield the chunks that have weight, in these coordinates and this precision: one pass."""
@@ -81,32 +71,8 @@ class ChunkedRows(Rows):
                 yield chunk.replaced(coordinates=self.coordinates, dtype=self.dtype)
 
     @property
-    def is_sparse(self) -> bool:  # type: ignore[override]
-        return self.empty_chunk.is_sparse
-
-    def _summed_totals(self) -> Totals:
-        return self.known_totals
-
-    @property
-    def n(self) -> int:
-        return self.totals.n
-
-    @property
-    def n_values(self) -> float:
-        return self.totals.n_values
-
-    @property
-    def n_scores(self) -> int:
-        return self.empty_chunk.n_scores
-
-    @property
     def value_budget(self) -> float:
         return max(_BUDGET * self.n * len(self.coordinates.centre), _LEAST_BUDGET)
-
-    @cached_property
-    def blocks_are_raw(self) -> bool:
-        changes = {"coordinates": self.coordinates, "dtype": self.dtype}
-        return self.empty_chunk.replaced(**changes).blocks_are_raw
 
     def sum(self, kernel: SumKernel) -> tuple:
         chunks = self.read_chunks()
@@ -118,12 +84,6 @@ class ChunkedRows(Rows):
     def maximum(self, kernel: RowKernel) -> NDArray:
         return np.max([chunk.maximum(kernel) for chunk in self.read_chunks()], axis=0)
 
-    def replaced(self, **changes: Any) -> Self:
-        return replace(self, **changes)
-
-    def forget_scores(self) -> None:
-        pass  # chunks keep nothing
-
     def at_temperature(self, temperature: float) -> Self:
         return self  # chunks have no offsets
 
@@ -132,7 +92,7 @@ class ChunkedRows(Rows):
         return self.replaced(
             source=EachPass(lambda: (chunk.take_scores(scores) for chunk in source)),
             known_totals=self.totals.take_scores(scores),
-            empty_chunk=self.empty_chunk.take_scores(scores),
+            empty_part=self.empty_part.take_scores(scores),
         )
 
     def take_features(self, features: Places) -> Self:
@@ -140,7 +100,7 @@ class ChunkedRows(Rows):
         return self.replaced(
             source=EachPass(lambda: (chunk.take_features(features) for chunk in source)),
             known_totals=self.totals.take_features(features),
-            empty_chunk=self.empty_chunk.take_features(features),
+            empty_part=self.empty_part.take_features(features),
             coordinates=self.coordinates.take(features),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike
 from softreg._encoding import validation
 from softreg._encoding.class_values import listed
 from softreg._estimators.base import LinearClassifier, feature_attributes, threads_of
-from softreg._estimators.optimum import posed, posed_on_chunks
+from softreg._estimators.optimum import opened_objective, posed_on_chunks
 from softreg._model.objective import Objective
 from softreg.inference.multi_label import MultiLabelInference
 from softreg.inference.result import Inference
@@ -51,7 +52,8 @@ def infer(
         With ``l1_ratio=0`` and no label smoothing, not fitted by `solvers.MiniBatch` or
         `partial_fit`.
     X, y, sample_weight, offset : as they were passed to its `fit`
-        Of a fit by `fit_chunks`, X is its `chunks`, and the others are None.
+        Of a fit by `fit_chunks`, X is its `chunks`, and the others are None. Dask collections stay
+        on the workers; "cluster" and "bootstrap" need rows in memory.
     covariance : {"hessian", "sandwich", "cluster", "bootstrap"}, default="hessian"
         "hessian" holds if the model does; "sandwich" (HC0) whatever the distribution of independent
         rows; "cluster" if rows of the same group depend on each other, with the factor
@@ -111,8 +113,10 @@ def infer(
     )
     design = Design.from_arguments(covariance, weights, groups, n_resamples, random_state)
     check_targets_and_weights(estimator, design.weights_are_counts)
-    with threads_of(estimator) as threads:
-        objective = _posed(estimator, X, y, sample_weight, offset, threads)
+    with (
+        threads_of(estimator) as threads,
+        _posed(estimator, X, y, sample_weight, offset, threads) as objective,
+    ):
         fit = Fit.from_estimator(estimator, objective)
         results = inferences(estimator, fit, design, reference)
     return results[None] if None in results else MultiLabelInference(results)
@@ -167,10 +171,10 @@ def _posed(
     sample_weight: Any,
     offset: Any,
     threads: Any,
-) -> Objective:
-    """Return the objective on rows, or on chunks, which have their y and weights in them."""
+) -> AbstractContextManager[Objective]:
+    """Return a context with the objective on rows, or on chunks, which hold y and weights."""
     if y is not None:
-        return posed(estimator, X, y, sample_weight, offset, threads)
+        return opened_objective(estimator, X, y, sample_weight, offset, threads)
     for name, value in (("sample_weight", sample_weight), ("offset", offset)):
         if value is not None:
             raise ValueError(
@@ -178,7 +182,7 @@ def _posed(
                 "(X, y, sample_weight)."
             )
     with validation.noting("Without y, X is taken for the chunks of fit_chunks."):
-        return posed_on_chunks(estimator, X, threads)
+        return nullcontext(posed_on_chunks(estimator, X, threads))
 
 
 def _check_range(estimates: list[Estimate], features: tuple) -> None:

@@ -9,14 +9,14 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 
 from softreg._encoding import validation
+from softreg.export import TRUSTED_TYPES
 from softreg.report.tables import BadInput
 
 # All that a file may hold beside what skops trusts by itself.
 TRUSTED = [
+    *TRUSTED_TYPES,
     "numpy.dtype",
     "sklearn.compose._column_transformer._RemainderColsList",  # a list, before 1.7
-    "softreg._estimators.sigmoid.SigmoidRegressionCV",
-    "softreg._estimators.softmax.SoftmaxRegressionCV",
     "softreg.report.preparation.Folds",
     "softreg.report.preparation.Typed",
     "softreg.report.preparation.level_name",

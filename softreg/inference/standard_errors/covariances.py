@@ -174,9 +174,12 @@ COVARIANCES: dict[str, Callable[[Fit, Design], Spread]] = {
 
 
 def _in_memory(objective: Objective, asked: str) -> Any:
-    """Return the rows; ValueError if they come in chunks, where what was `asked` for is not."""
+    """Return the rows; ValueError if they are elsewhere, where what was `asked` for is not."""
     if not objective.rows.in_memory:
-        raise ValueError(f"{asked} needs all rows in memory, not chunks: pass X and y.")
+        raise ValueError(
+            f"{asked} needs all rows in memory, not in chunks or on a cluster: pass X and y as "
+            "arrays or frames."
+        )
     return rows_in_memory(objective)
 
 
