@@ -83,13 +83,15 @@ def coefficient_table(
 ) -> tuple[pd.DataFrame, str]:
     """Return coef, lower and upper of each (class, feature), and in words what they are.
 
-    Of two classes that is the second against the first, of several each against their mean.
+    Of two classes that is the second against the first, of several each against the mean of all.
     """
     regression, X = model["regression"], model["prepared"].transform(typed)
     features = [*feature_names(model), "intercept"]
     K = len(regression.coef_)
     meaning = {1: f"{target.names[1]!r} against {target.names[0]!r}"} if K == 1 else {}
-    what = "each label" if target.has_labels else meaning.get(K, "each class against their mean")
+    what = (
+        "each label" if target.has_labels else meaning.get(K, "each class against the mean of all")
+    )
     names = target.names if K > 1 or target.has_labels else target.names[1:]
     index = pd.MultiIndex.from_product([names, features])
     n_coefficients = K * X.shape[1]

@@ -190,7 +190,7 @@ def _held_out(findings: Findings) -> str:
                 "rows classified right",
                 f"{right:.1%}",
                 f"{largest:.1%}",
-                f"{right - largest:+.1%}",
+                f"{100 * (right - largest):+.1f} points",
                 "",
             ]
         )
@@ -265,12 +265,13 @@ def _coefficients(findings: Findings) -> str:
     short = pictures.shortened
     names = [f"{short(name)} ({short(k)})" if several else name for k, name in drawn.index]
     text = (
-        f"What a column adds to the log odds: {findings.of_coefficients}. Numbers count in their "
-        "standard deviations, 0/1 columns as they are, words in tf-idf."
+        f"What a column adds to the log odds: {findings.of_coefficients}. Numbers, and "
+        "the columns that say where they are missing, count in standard deviations; other 0/1 "
+        "columns as they are; words in tf-idf."
     )
     if np.isfinite(findings.model["regression"].C_):
         text += (
-            " The penalty has shrunken them: intervals are those of the posterior that has it as "
+            " The penalty has shrunk them: intervals are those of the posterior that has it as "
             "prior, and there are no tests."
         )
     left = []
@@ -291,7 +292,8 @@ def _choice(findings: Findings) -> str:
     regression = findings.model["regression"]
     if len(regression.Cs_) == 1:
         return f"<h2>The penalty</h2>\n<p>C = {regression.C_:g} was given.</p>"
-    text = f"C = {regression.C_:.3g} had the best mean held-out log loss of {len(regression.Cs_)}."
+    n, C = len(regression.Cs_), regression.C_
+    text = f"Of {n} values of C, {C:.3g} had the best mean log loss on held-out rows."
     return (
         f"<h2>How C was chosen</h2>\n<p>{text} The smaller C, the stronger the penalty.</p>\n"
         + _picture(pictures.score_curve(regression), "Held-out log loss against C")

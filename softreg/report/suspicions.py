@@ -29,7 +29,7 @@ _MOST_SEPARATED = 3e6  # Rows times coefficients: about a second.
 _NEARLY_FREE, _ROUGHLY = 1e6, 1e-4
 _ROWS_IN_BIN, _MOST_BINS = 8, 200
 _DISTINCT = 4  # A column with fewer rows than these for each of its values tells rows apart.
-_SEPARATED = "Without a penalty coefficients are infinite; with one, it says how large they are."
+_SEPARATED = "Without a penalty coefficients would be infinite; it alone says how large they are."
 
 
 def suspicions(
@@ -133,8 +133,9 @@ def _of_separation(found: Separation, names: Sequence[str], what: str, target: T
     if not target.has_labels:
         classes = [repr(target.names[code]) for code in found.classes[:5]]
         what = f"{'classes' if len(classes) > 1 else 'class'} {', '.join(classes)}"
+    tell = "tells" if len(columns) == 1 else "tell"
     return (
-        f"Separation ({found.kind}): {', '.join(columns[:5])}{more} tell {what} apart without "
+        f"Separation ({found.kind}): {', '.join(columns[:5])}{more} {tell} {what} apart without "
         f"error in {len(found.rows):,} of {len(target.Y):,} rows. {_SEPARATED}"
     )
 

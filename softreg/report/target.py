@@ -75,7 +75,8 @@ def target_of(column: pd.Series, decimal: str, labels_sep: str | None) -> Target
     values = text.iloc[rows]
     warnings = []
     if n_missing:
-        warnings.append(f"{counted(n_missing, 'row')} without {name!r} were left out.")
+        were = "was" if n_missing == 1 else "were"
+        warnings.append(f"{counted(n_missing, 'row')} without {name!r} {were} left out.")
     numbers = as_numbers(values, decimal)
     if numbers.notna().all():  # 1 and 1.0 are one class
         values = numbers.map("{:.15g}".format)
