@@ -41,7 +41,7 @@ def main():
         import pyarrow  # noqa: F401  # reads and writes Parquet
         from distributed import Client, LocalCluster
     except ImportError as error:
-        sys.exit(f"error: {error}: python -m pip install softreg[dask,parquet]")
+        sys.exit(f'error: {error}: python -m pip install ".[dask,parquet]"')
     dask.config.set({"distributed.nanny.pre-spawn-environ": MALLOC})
     own = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     cluster = nullcontext(args.scheduler) if args.scheduler else LocalCluster(**own)

@@ -106,7 +106,7 @@ def test_cluster_needs_dask_and_says_so():
     done = in_plain_install("cluster.py")
     assert (done.returncode, done.stdout) == (1, "")
     (message,) = done.stderr.splitlines()
-    assert "dask: python -m pip install softreg[dask,parquet]" in message
+    assert 'dask: python -m pip install ".[dask,parquet]"' in message
 
 
 def test_cluster_ends_where_one_machine_does():
