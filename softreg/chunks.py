@@ -193,6 +193,8 @@ class Table:
         If `rows` is not an integer >= 1, `target` and `sample_weight` name a column twice, or the
         suffixes of files are unknown or of both kinds; or, when the files are read, a column is
         missing, no feature is left, two files have other columns, or there are no rows.
+    TypeError
+        If `transform` cannot be called, as an estimator itself.
     FileNotFoundError
         If a path or pattern fits no file.
     ImportError
@@ -245,6 +247,11 @@ class Table:
         """Check the fields."""
         _check_rows(self.rows)
         validation.check_flag("keep_default_na", self.keep_default_na)
+        if self.transform is not None and not callable(self.transform):
+            raise TypeError(
+                f"transform is a {type(self.transform).__name__}, which cannot be called: fit a "
+                "transformer to a sample of rows, and pass its method `transform`."
+            )
         for name in ("paths", "target", "sample_weight", "columns"):
             if not isinstance(value := getattr(self, name), str | os.PathLike | None):
                 object.__setattr__(self, name, _as_list(value))

@@ -498,6 +498,13 @@ def test_a_transform_of_chunks_is_that_of_the_whole(tmp_path, sparse):
     )
 
 
+def test_a_transformer_in_place_of_its_method_is_refused(tmp_path):
+    """The error says what to pass, before any file is read."""
+    (tmp_path / "table.csv").touch()
+    with pytest.raises(TypeError, match="StandardScaler.*method `transform`"):
+        Table(tmp_path / "table.csv", "tree", transform=StandardScaler())
+
+
 # ---- Passes -------------------------------------------------------------------------------------
 
 
