@@ -14,6 +14,7 @@ from softreg.display._parts import (
     add_counts,
     ascending_Cs,
     labelled_panels,
+    legend_beside,
     legible_name,
     line_style,
     name_array,
@@ -269,10 +270,7 @@ class CoefficientPathDisplay:
                 lines.append(panel.axvline(place, label=chosen_name, **style))
             panel.set_title(panel_title(names[row], references), fontsize="medium")
         self.figure_ = self.axes_[0].figure
-        if lines and ax is None:
-            self.figure_.legend(handles=lines, loc="outside right upper", fontsize="small")
-        elif lines:
-            self.axes_[-1].legend(handles=lines, fontsize="small")
+        legend_beside(self.axes_, ax, lines)
         return self
 
 

@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from softreg.display._parts import labelled_panels, legend_above, number_array, read_attributes
+from softreg.display._parts import (
+    COLOURS,
+    labelled_panels,
+    legend_above,
+    number_array,
+    read_attributes,
+)
 
 _MOST_MARKERS = 50  # Points of a curve that can still be told apart.
 
@@ -185,4 +191,5 @@ class LossCurveDisplay:
 
     def _draw(self, ax: Any, name: str, curve: NDArray) -> None:
         marker = "." if len(curve) <= _MOST_MARKERS else None
-        ax.plot(np.arange(1, len(curve) + 1), curve, marker=marker, label=name)
+        steps = np.arange(1, len(curve) + 1)
+        ax.plot(steps, curve, marker=marker, color=COLOURS[0], label=name)

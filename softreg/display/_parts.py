@@ -16,11 +16,12 @@ from softreg._encoding import validation
 from softreg._estimators.base import LinearClassifier
 
 C_AXIS = "C (inverse penalty strength)"
-# tab10 without its grey, which is for what has no name.
-_COLOURS = tuple(
-    f"tab:{name}"
-    for name in ("blue", "orange", "green", "red", "purple", "brown", "pink", "olive", "cyan")
-)
+# Okabe and Ito (2008), "Color Universal Design": the colour-blind tell them apart. Without black,
+# which is for marks, and yellow, which is not seen on white; grey is for what has no name.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
+_DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (8, 2)), (0, (4, 1, 1, 1, 1, 1)))
+_MARKERS = "osD^vP"
+_SHADE = 0.55  # What is left of a colour's light when it is used again.
 _MOST_PANELS = 12  # Four columns of three: what a page shows legibly.
 _TITLE_WIDTH = 26  # Characters over the narrowest panel.
 _MOST_TICKS = 6  # Powers of ten under the narrowest panel.
@@ -70,10 +71,27 @@ def set_log_C_axis(ax: Any, Cs: NDArray) -> None:
     ax.minorticks_off()
 
 
-def line_style(rank: int) -> dict[str, str]:
+def line_style(rank: int) -> dict[str, Any]:
     """Return the colour and dashes of one of many lines: no two of the first 36 are alike."""
-    round_number, place = divmod(rank, len(_COLOURS))
-    return {"color": _COLOURS[place], "linestyle": ("-", "--", ":", "-.")[round_number % 4]}
+    round_number, place = divmod(rank, len(COLOURS))
+    return {"color": COLOURS[place], "linestyle": _DASHES[round_number % len(_DASHES)]}
+
+
+def class_colour(rank: int) -> tuple[float, float, float]:
+    """Return the colour (red, green, blue) of one of many areas: used again, it is darker."""
+    from matplotlib.colors import to_rgb
+
+    round_number, place = divmod(rank, len(COLOURS))
+    red, green, blue = (part * _SHADE**round_number for part in to_rgb(COLOURS[place]))
+    return red, green, blue
+
+
+def point_style(rank: int) -> dict[str, Any]:
+    """Return the colour and marker of one of many kinds of points."""
+    round_number, place = divmod(rank, len(_MARKERS))
+    marker = _MARKERS[(place + round_number) % len(_MARKERS)]
+    edge = {"edgecolor": "white", "linewidth": 0.5}
+    return {"color": [class_colour(rank)], "marker": marker, **edge}
 
 
 def add_counts(ax: Any, places: NDArray, counts: NDArray, name: str = "features in") -> None:
@@ -159,6 +177,15 @@ def labelled_panels(
     figure.supxlabel(x_label, fontsize="medium")
     figure.supylabel(y_label, fontsize="medium", multialignment="center")
     return axes
+
+
+def legend_beside(axes: NDArray, ax: Any, handles: list, title: str | None = None) -> None:
+    """Put a legend of all panels beside them, or inside the last of the user's `ax`."""
+    if handles and ax is None:
+        place: dict[str, Any] = {"loc": "outside right upper", "fontsize": "small"}
+        axes[0].figure.legend(handles=handles, title=title, **place)
+    elif handles:
+        axes[-1].legend(handles=handles, title=title, fontsize="small")
 
 
 def legend_above(ax: Any, title: str, handles: list) -> None:

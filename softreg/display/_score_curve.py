@@ -12,10 +12,12 @@ from softreg._selection.scoring.choice import best_index, one_standard_error_ind
 from softreg._selection.scoring.scorers import check_scoring
 from softreg.display._parts import (
     C_AXIS,
+    COLOURS,
     add_counts,
     ascending_Cs,
     labelled_panels,
     legend_above,
+    legend_beside,
     line_style,
     name_array,
     number_array,
@@ -28,7 +30,7 @@ from softreg.display._parts import (
 
 # A broad line and a dashed one above it, so that both are seen where they coincide.
 _MARKS: tuple[dict[str, Any], ...] = (
-    {"label": "best", "color": "tab:orange", "linewidth": 4, "alpha": 0.6, "zorder": 1.5},
+    {"label": "best", "color": COLOURS[1], "linewidth": 4, "alpha": 0.6, "zorder": 1.5},
     {"label": "1 s.e. rule", "color": "black", "linewidth": 1.2, "linestyle": "--", "zorder": 1.5},
 )
 
@@ -212,7 +214,7 @@ class CVCurveDisplay:
             legend_above(panel, titles[row], above + marks)
         self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
         if beside:
-            self.figure_.legend(handles=curves, loc="outside right upper", fontsize="small")
+            legend_beside(self.axes_, ax, curves)
         return self
 
     def _scores(self) -> _Scores:
