@@ -430,11 +430,11 @@ def test_features_without_names_and_classes_without_words_are_readable():
 
 
 def test_feature_names_of_the_estimator_are_used():
-    """`feature_names_in_` is there if X had column names."""
-    names = np.array(["age", "income", "_id", "price in $ or $$", "n" * 99], dtype=object)
+    """`feature_names_in_` is there if X had column names; long ones take several lines."""
+    names = np.array(["age", "income", "_id", "price in $ or $$", "n" * 60], dtype=object)
     display = CoefficientPathDisplay.from_estimator(cv_estimator(feature_names_in_=names))
     shown = set(texts(display.figure_.legends[0]))
-    named = {"age", "income", " _id", r"price in \$ or \$\$", "n" * 39 + "…"}
+    named = {"age", "income", " _id", r"price in \$ or \$\$", "n" * 40 + "\n" + "n" * 20}
     assert shown == named | {"chosen: C = 0.1"}
 
 

@@ -131,7 +131,16 @@ PUBLIC = {
         "wald",
     },
     "softreg.chunks": {"Arrays", "Table"},
-    "softreg.display": {"CVCurveDisplay", "CoefficientPathDisplay", "LossCurveDisplay"},
+    "softreg.display": {
+        "CVCurveDisplay",
+        "ClassRegionsDisplay",
+        "CoefficientDisplay",
+        "CoefficientPathDisplay",
+        "LossCurveDisplay",
+        "ProbabilityDisplay",
+        "ReliabilityDisplay",
+        "ThresholdDisplay",
+    },
     "softreg.solvers": {"LBFGS", "MiniBatch", "Newton", "ProximalNewton"},
 }
 

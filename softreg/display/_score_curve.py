@@ -206,7 +206,8 @@ class CVCurveDisplay:
         title = f"{name} against C{note}\n({direction})"
         scores = self._scores()
         n_curves, y_label = len(scores.ratios), self._y_label(name)
-        beside = n_curves if n_curves > 1 and ax is None else 0
+        names = [_ratio_name(ratio) for ratio in scores.ratios]
+        beside = names if n_curves > 1 and ax is None else []
         self.axes_ = labelled_panels(ax, len(rows), C_AXIS, y_label, title=title, beside=beside)
         for panel, row in zip(self.axes_, rows, strict=True):
             curves, marks = _draw_panel(panel, scores, row, sign)
@@ -246,6 +247,10 @@ def _score_name(scoring: Any) -> tuple[str, int]:
     return f"Held-out {words}", -1 if scoring.startswith("neg_") else 1
 
 
+def _ratio_name(ratio: float) -> str:
+    return f"l1_ratio = {ratio:g}"
+
+
 def _choices(scores: _Scores) -> tuple[NDArray, NDArray]:
     """Return the places of the best mean and of the one-standard-error rule in each panel.
 
@@ -280,7 +285,7 @@ def _draw_panel(ax: Any, scores: _Scores, panel: int, sign: int) -> tuple[list, 
     chosen = [index[panel] for index in _choices(scores)]
     best = max(chosen[0], 0) // len(places[0])
     for r, ratio in enumerate(scores.ratios):
-        label = {"label": f"l1_ratio = {ratio:g}"} if several else {}
+        label = {"label": _ratio_name(ratio)} if several else {}
         curves += ax.plot(places[r], sign * mean[r], marker=".", **line_style(r), **label)
     if np.isfinite(se[best]).any():
         low, high = sign * mean[best] - se[best], sign * mean[best] + se[best]
