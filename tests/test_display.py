@@ -16,7 +16,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from softreg import SigmoidRegression, SoftmaxRegression, regularization_path
-from softreg.display import CoefficientPathDisplay, CVCurveDisplay, LossCurveDisplay
+from softreg.display import (
+    ClassRegionsDisplay,
+    CoefficientDisplay,
+    CoefficientPathDisplay,
+    CVCurveDisplay,
+    LossCurveDisplay,
+    ProbabilityDisplay,
+    ReliabilityDisplay,
+    ThresholdDisplay,
+)
 from softreg.solvers import MiniBatch
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -651,6 +660,31 @@ DISPLAYS = {
     "scores": (CVCurveDisplay(Cs=CS, mean_score=MEAN, se_score=SE), 1),
     "paths": (CoefficientPathDisplay(Cs=CS, coef_path=PATH, classes=LABELS), 3),
     "loss": (LossCurveDisplay(loss_curve=[3, 2, 1]), 1),
+    "regions": (
+        ClassRegionsDisplay(x=CS, y=CS, probabilities=np.full((4, 4, 3), 1 / 3), classes=LABELS),
+        1,
+    ),
+    "regions of labels": (
+        ClassRegionsDisplay(
+            x=CS, y=CS, probabilities=np.full((4, 4, 3), 0.5), classes=LABELS, has_labels=True
+        ),
+        3,
+    ),
+    "probabilities": (
+        ProbabilityDisplay(values=CS, probabilities=np.full((4, 3), 1 / 3), classes=LABELS),
+        1,
+    ),
+    "coefficients": (CoefficientDisplay(coef=PATH[0], classes=LABELS), 3),
+    "reliability": (
+        ReliabilityDisplay(
+            predicted=PATH[0] ** 2, observed=PATH[0] ** 2, counts=PATH[0] ** 2, classes=LABELS
+        ),
+        3,
+    ),
+    "thresholds": (
+        ThresholdDisplay(thresholds=CS, scores={"recall": PATH[..., 0].T}, classes=LABELS),
+        3,
+    ),
 }
 
 

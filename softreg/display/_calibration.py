@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.calibration import calibration_curve
 
 from softreg._encoding import validation
+from softreg._encoding.class_values import has_columns
 from softreg._estimators.base import read_features
 from softreg.display._parts import (
     COLOURS,
@@ -39,11 +40,13 @@ class Predictions(NamedTuple):
     answers : ndarray (n, K), 1 for the class of a row or labels that it has; NaN is not known
     P : ndarray (n, K)
     classes : ndarray (K,), or of a single column two, the second against the first
+    has_labels : bool, whether a row may have any number of them
     """
 
     answers: NDArray
     P: NDArray
     classes: NDArray
+    has_labels: bool
 
     @classmethod
     def from_user(cls, y: Any, probabilities: Any, classes: Any) -> Predictions:
@@ -61,9 +64,9 @@ class Predictions(NamedTuple):
         wrong = ~np.isin(known, (0, 1))
         remedy = "pictures of predictions need classes or labels, not shares of them"
         validation.raise_where(wrong, known, "y must hold 0 and 1, or NaN where unknown", remedy)
-        if P.shape[1] == 2 and (answers.sum(axis=1) == 1).all():
-            return cls(answers[:, 1:], P[:, 1:], names)
-        return cls(answers, P, names)
+        has_labels = has_columns(y)
+        only = slice(1, None) if P.shape[1] == 2 and not has_labels else slice(None)
+        return cls(answers[:, only], P[:, only], names, has_labels)
 
     @classmethod
     def from_estimator(cls, estimator: Any, X: Any, y: Any, offset: Any) -> Predictions:
@@ -240,19 +243,18 @@ class ReliabilityDisplay:
         self.axes_ = labelled_panels(
             ax,
             len(rows),
-            "Predicted probability (mean of the bin)",
-            "Observed frequency",
+            ("Predicted probability (mean of the bin)", "Observed frequency"),
             title=title,
             beside=[_DIAGONAL, _CURVE],
             share_y=True,
-            least_height=2.6,
+            margins=(0.0, 0.6),
         )
         handles: list = []
         for panel, row in zip(self.axes_, rows, strict=True):
             titles = panel.get_title(), panel_title(names[row], references)
-            panel.set_title("")
-            strip = self._draw_counts(panel, row)
-            strip.set_title("\n".join(filter(None, titles)), fontsize="medium")
+            above = {"y": 1.05 + _COUNTS_HEIGHT, "fontsize": "medium"}
+            panel.set_title("\n".join(filter(None, titles)), **above)
+            self._draw_counts(panel, row)
             handles = self._draw_curve(panel, row)
         legend_beside(self.axes_, ax, handles)
         self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
@@ -267,8 +269,8 @@ class ReliabilityDisplay:
         ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         return [diagonal, *curve]
 
-    def _draw_counts(self, ax: Any, row: int) -> Any:
-        """Draw how many rows each bin has, in a strip above a panel; return its Axes."""
+    def _draw_counts(self, ax: Any, row: int) -> None:
+        """Draw how many rows each bin has, in a strip above a panel."""
         strip = ax.inset_axes([0, 1.03, 1, _COUNTS_HEIGHT])
         counts, n_bins = self.counts[row], self.counts.shape[1]
         places, most = (np.arange(n_bins) + 0.5) / n_bins, counts.max()
@@ -280,7 +282,6 @@ class ReliabilityDisplay:
         strip.set(xlim=(-0.02, 1.02), ylim=(0, 1.6 * max(most, 1)), xticks=[], yticks=[])
         for side in ("top", "left", "right"):
             strip.spines[side].set_visible(False)
-        return strip
 
 
 class ThresholdDisplay:
@@ -355,7 +356,7 @@ class ThresholdDisplay:
         probabilities: ArrayLike,
         *,
         classes: ArrayLike | None = None,
-        chosen: ArrayLike | None = None,
+        threshold: ArrayLike | None = None,
         costs: ArrayLike | None = None,
         ax: Any = None,
         drawn: ArrayLike | None = None,
@@ -369,8 +370,8 @@ class ThresholdDisplay:
         probabilities : array-like of shape (n_samples, n_labels)
         classes : array-like of shape (n_labels,), default=None
             What the columns of `probabilities` are; None is 0, 1, ...
-        chosen : float or array-like of shape (n_labels,), default=None
-            The threshold of each label.
+        threshold : float or array-like of shape (n_labels,), default=None
+            The threshold of each label, to be marked.
         costs : array-like of shape (2, 2), default=None
             ``costs[true, predicted]``, no and yes: their mean is drawn in place of F1.
         ax, drawn
@@ -382,7 +383,7 @@ class ThresholdDisplay:
             If an array is not as described, or there are more than two classes, one a row.
         """
         predictions = Predictions.from_user(y, probabilities, classes)
-        return cls._of_predictions(predictions, chosen, costs).plot(ax, classes=drawn)
+        return cls._of_predictions(predictions, threshold, costs).plot(ax, classes=drawn)
 
     @classmethod
     def from_estimator(
@@ -416,21 +417,22 @@ class ThresholdDisplay:
             If an argument is not as described, or there are more than two classes, one a row.
         """
         predictions = Predictions.from_estimator(estimator, X, y, offset)
-        chosen = getattr(estimator, "threshold", 0.5)
-        return cls._of_predictions(predictions, chosen, costs).plot(ax, classes=classes)
+        threshold = getattr(estimator, "threshold", 0.5)
+        return cls._of_predictions(predictions, threshold, costs).plot(ax, classes=classes)
 
     @classmethod
-    def _of_predictions(cls, predictions: Predictions, chosen: Any, costs: Any) -> ThresholdDisplay:
+    def _of_predictions(
+        cls, predictions: Predictions, threshold: Any, costs: Any
+    ) -> ThresholdDisplay:
         """Return the display, not drawn."""
-        answers, P, names = predictions
+        P, names = predictions.P, predictions.classes
         L = P.shape[1]
-        if L > 2 and (answers.sum(axis=1) == 1).all():
+        if L > 1 and not predictions.has_labels:
             raise ValueError(
                 f"y holds one of {L} classes in each row; thresholds are those of labels, or of "
                 "two classes. ReliabilityDisplay draws each class."
             )
-        if chosen is not None:
-            chosen = validation.check_threshold(chosen, L)
+        chosen = None if threshold is None else validation.check_threshold(threshold, L)
         spread = np.linspace(0, 1, _N_THRESHOLDS + 1)
         thresholds = np.unique(np.concatenate([spread, np.quantile(P, spread)]))
         by_label = [_scores(*predictions.known(row), thresholds, costs) for row in range(L)]
@@ -462,8 +464,7 @@ class ThresholdDisplay:
         self.axes_ = labelled_panels(
             ax,
             len(rows),
-            "Threshold",
-            y_label,
+            ("Threshold", y_label),
             title=title,
             beside=[*self.scores, _CHOSEN],
             share_y=True,
@@ -495,7 +496,7 @@ def _scores(truth: NDArray, p: NDArray, thresholds: NDArray, costs: Any) -> dict
         found = {"precision": right / n_predicted, "recall": right / truth.sum()}
         if costs is None:
             return found | {"F1": 2 * right / (n_predicted + truth.sum())}
-        table = number_array("costs", costs, 2, 2)
+        table = number_array("costs", validation.check_finite_real("costs", costs), 2, 2)
         confusion = [[below - missed, n_predicted - right], [missed, right]]
         total = sum(table[t, q] * confusion[t][q] for t in (0, 1) for q in (0, 1))
         return found | {_COST: total / len(p)}

@@ -223,7 +223,7 @@ class ClassRegionsDisplay:
         title += held_note(self.held, self.n_given)
         x_label, y_label = map(legible_name, self.feature_names)
         self.axes_ = labelled_panels(
-            ax, len(rows), x_label, y_label, title=title, beside=beside, share_y=True
+            ax, len(rows), (x_label, y_label), title=title, beside=beside, share_y=True
         )
         draw = self._draw_labels if self.has_labels else self._draw_classes
         handles = draw(rows)
@@ -298,7 +298,8 @@ class ClassRegionsDisplay:
 
 def _only_two(X: Any) -> tuple[int, int]:
     """Return the places of the features of an X that has two; ValueError for another."""
-    n = np.shape(X)[1] if np.ndim(X) == 2 else 0
+    shape = getattr(X, "shape", None) or np.shape(X)
+    n = shape[1] if len(shape) == 2 else 0
     if n != 2:
         remedy = "ProbabilityDisplay draws one" if n == 1 else "pass the names or places of two"
         raise ValueError(f"features=None needs an X of two features, and X has {n}: {remedy}.")

@@ -254,7 +254,7 @@ class CoefficientPathDisplay:
         chosen_name = _chosen_name(self.chosen_C, rows)
         beside = [*map(legible_name, self.feature_names[named]), _OTHERS, chosen_name]
         self.axes_ = labelled_panels(
-            ax, len(rows), C_AXIS, y_label, title=title, beside=beside, share_y=True
+            ax, len(rows), (C_AXIS, y_label), title=title, beside=beside, share_y=True
         )
         grids = np.broadcast_to(self.Cs, (n_rows, len(coef)))
         counts = np.count_nonzero(self.coef_path, axis=2)

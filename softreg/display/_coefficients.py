@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from softreg.display._parts import (
     labelled_panels,
     legend_beside,
     legible_name,
-    n_lines,
     name_array,
     number_array,
     panel_title,
@@ -21,7 +21,8 @@ from softreg.display._parts import (
     rows_of_classes,
 )
 
-_LINE_HEIGHT = 0.22  # Inches that the name of a feature takes.
+_LINE_HEIGHT, _LETTER_WIDTH = 0.2, 0.08  # Inches that the name of a feature takes.
+_PANEL_HEIGHT = 1.6  # Inches that a panel has for them in any case.
 
 
 class CoefficientDisplay:
@@ -177,24 +178,23 @@ class CoefficientDisplay:
             If `result` is something else, or of a penalised fit without intervals.
         """
         expected = "the result of softreg.inference.infer"
-        results = list(result.values()) if hasattr(result, "keys") else [result]
+        is_mapping = isinstance(result, Mapping) and len(result) > 0
+        results = list(result.values()) if is_mapping else [result]
         stored = ("features", "params", "conf_int", "reference")
         features = read_attributes(results[0], expected, *stored)[0]
         d = len(features)
         coef = np.vstack([one.params.to_numpy()[:d].T for one in results])
         names = [name for one in results for name in one.params.columns]
-        ends = []
-        for one in results:
-            ends.append(one.conf_int(level).to_numpy().reshape(one.params.shape[1], -1, 2)[:, :d])
-        lower, upper = np.moveaxis(np.vstack(ends), 2, 0)
+        ends = [one.conf_int(level).to_numpy() for one in results]
+        by_class = np.vstack(ends).reshape(len(names), -1, 2)[:, :d]
         display = cls(
             coef=coef,
             classes=np.array(names, dtype=object),
             feature_names=np.array(features, dtype=object),
-            lower=lower,
-            upper=upper,
+            lower=by_class[..., 0],
+            upper=by_class[..., 1],
             level=level,
-            reference=result.reference if len(results) == 1 and results[0] is result else None,
+            reference=None if is_mapping else result.reference,
             scale=scale,
         )
         return display.plot(ax, top=top, classes=classes)
@@ -235,11 +235,10 @@ class CoefficientDisplay:
         self.axes_ = labelled_panels(
             ax,
             len(rows),
-            f"Coefficient per {unit} of the feature",
-            "Feature",
+            (f"Coefficient per {unit} of the feature", "Feature"),
             title=title,
             share_y=True,
-            least_height=_LINE_HEIGHT * n_lines(labels),
+            margins=_margins(labels),
         )
         handles: list = []
         for panel, row in zip(self.axes_, rows, strict=True):
@@ -285,3 +284,10 @@ class CoefficientDisplay:
             hollow = {"markerfacecolor": "white", "label": "zero"}
             dots += ax.plot(coef[is_zero], places[is_zero], **style | hollow)
         return dots
+
+
+def _margins(names: list[str]) -> tuple[float, float]:
+    """Return inches that names of features take to the left, and beyond a panel's usual height."""
+    lines = [line for name in names for line in name.split("\n")]
+    height = max(0.0, _LINE_HEIGHT * len(lines) - _PANEL_HEIGHT)
+    return _LETTER_WIDTH * max(map(len, lines)), height

@@ -167,7 +167,9 @@ class LossCurveDisplay:
                 "rows held out:\nmean loss": self.validation_curve,
             }
         title = f"Loss after each {self.step.lower()}"
-        self.axes_ = labelled_panels(ax, len(curves), self.step, "Loss (nats per row)", title=title)
+        self.axes_ = labelled_panels(
+            ax, len(curves), (self.step, "Loss (nats per row)"), title=title
+        )
         for panel, (name, curve) in zip(self.axes_, curves.items(), strict=True):
             self._draw(panel, name, curve)
             if self.null_loss is not None:
@@ -185,7 +187,7 @@ class LossCurveDisplay:
         excess = self.loss_curve - self.objective
         label = "F minus F at the solution"
         title = f"Loss above the solution after each {self.step.lower()}"
-        self.axes_ = labelled_panels(ax, 1, self.step, f"{label}\n(nats per row)", title=title)
+        self.axes_ = labelled_panels(ax, 1, (self.step, f"{label}\n(nats per row)"), title=title)
         self.axes_[0].set_yscale("log")
         self._draw(self.axes_[0], label, np.where(excess > 0, excess, np.nan))
 

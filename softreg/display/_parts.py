@@ -176,27 +176,25 @@ def rows_of_classes(classes: ArrayLike | None, names: NDArray) -> tuple[list[int
 def labelled_panels(
     ax: Any,
     n: int,
-    x_label: str,
-    y_label: str,
+    labels: tuple[str, str],
     *,
     title: str,
     beside: Sequence[str] = (),
     share_y: bool = False,
-    least_height: float = 0.0,
+    margins: tuple[float, float] = (0.0, 0.0),
 ) -> NDArray:
-    """Return n labelled Axes, (n,): the user's `ax`, or for None those of a new figure.
+    """Return n Axes with labels of x and y, (n,): the user's `ax`, or for None a new figure's.
 
-    A new figure has the title, space for a legend of the texts `beside` all panels, and panels at
-    least as high as asked for. What the user's single Axes show is their title.
+    A new figure has the title, space for a legend of the texts `beside` all panels, and `margins`:
+    inches to the left of them, and above each. What the user's single Axes show is their title.
     """
-    if ax is not None:
-        axes = _checked_axes(ax, n)
-    else:
-        axes = _new_axes(n, title, beside, share_y, least_height)
+    is_new = ax is None
+    axes = _new_axes(n, title, beside, share_y, margins) if is_new else _checked_axes(ax, n)
     figure = axes[0].figure
-    if ax is not None and n == 1:
+    if n == 1 and not is_new:
         axes[0].set_title(title, fontsize="medium")
-    if ax is not None or n == 1:
+    x_label, y_label = labels
+    if n == 1 or not is_new:
         for panel in axes:
             panel.set(xlabel=x_label, ylabel=y_label)
         return axes
@@ -245,14 +243,15 @@ def _checked_axes(ax: Any, n: int) -> NDArray:
 
 
 def _new_axes(
-    n: int, title: str, beside: Sequence[str], share_y: bool, least_height: float
+    n: int, title: str, beside: Sequence[str], share_y: bool, margins: tuple[float, float]
 ) -> NDArray:
     """Return n Axes (n,) of a new figure, in a grid; ImportError without matplotlib."""
     columns = n if n <= 3 else math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
     width, height = (6.4, 4.4) if n == 1 else (2.7 * columns, 2.4 * rows + 1)
     lines = [line for text in beside for line in text.split("\n")]
-    height = max(height, 0.2 * len(lines) + 0.4, least_height * rows + 1)
+    width, height = width + margins[0], height + rows * margins[1]
+    height = max(height, 0.2 * len(lines) + 0.4)
     legend = 1.0 + 0.068 * max(map(len, lines)) if lines else 0.0  # its letters are small
     try:
         import matplotlib.pyplot as plt
@@ -304,8 +303,3 @@ def _in_lines(text: str, width: int) -> str:
     """Return a text in lines, which matplotlib reads neither as a formula nor as hidden."""
     filled = textwrap.fill(text, width).replace("$", r"\$")
     return " " + filled if filled.startswith("_") else filled
-
-
-def n_lines(names: Iterable[str]) -> int:
-    """Return the number of lines that names take one below the other."""
-    return sum(name.count("\n") + 1 for name in names)

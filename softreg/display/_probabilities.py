@@ -166,7 +166,7 @@ class ProbabilityDisplay:
         classes : class or array-like of classes, default=None
             The classes to draw; None is all, or the first twelve.
         together : bool, default=None
-            Whether one panel shows all classes; None is up to six.
+            Whether one panel shows all classes; None is up to six, or as many on a single `ax`.
 
         Raises
         ------
@@ -176,26 +176,27 @@ class ProbabilityDisplay:
             If `ax` does not hold an Axes for each panel, or a class is not known.
         """
         rows, note = rows_of_classes(classes, self.classes)
-        in_one = len(rows) <= _MOST_LINES if together is None else together
+        if together is None:
+            together = len(rows) <= _MOST_LINES or (ax is not None and np.size(ax) == 1)
         names = [class_name(name) for name in self.classes[rows]]
-        title = f"Probability of each class{note}" + held_note(self.held, self.n_given)
-        if self.lower is not None:
-            title = title.replace("class", "class, with intervals", 1)
+        intervals = "" if self.lower is None else ", with intervals"
+        title = f"Probability of each class{intervals}{note}"
+        title += held_note(self.held, self.n_given)
         x_label = legible_name(self.feature_name)
-        n, beside = (1, names) if in_one else (len(rows), [])
+        n, beside = (1, names) if together else (len(rows), [])
         self.axes_ = labelled_panels(
-            ax, n, x_label, "Probability", title=title, beside=beside, share_y=True
+            ax, n, (x_label, "Probability"), title=title, beside=beside, share_y=True
         )
         lines = [
-            self._draw(self.axes_[0 if in_one else place], row, place if in_one else 0)
+            self._draw(self.axes_[0 if together else place], row, place if together else 0)
             for place, row in enumerate(rows)
         ]
         for panel in self.axes_:
             panel.set_ylim(-0.02, 1.02)
-        if not in_one:
+        if not together:
             for panel, row in zip(self.axes_, rows, strict=True):
                 panel.set_title(panel_title(self.classes[row]), fontsize="medium")
-        if in_one or ax is not None:
+        if together or ax is not None:
             legend_beside(self.axes_, ax, lines)
         self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
         return self

@@ -208,7 +208,7 @@ class CVCurveDisplay:
         n_curves, y_label = len(scores.ratios), self._y_label(name)
         names = [_ratio_name(ratio) for ratio in scores.ratios]
         beside = names if n_curves > 1 and ax is None else []
-        self.axes_ = labelled_panels(ax, len(rows), C_AXIS, y_label, title=title, beside=beside)
+        self.axes_ = labelled_panels(ax, len(rows), (C_AXIS, y_label), title=title, beside=beside)
         for panel, row in zip(self.axes_, rows, strict=True):
             curves, marks = _draw_panel(panel, scores, row, sign)
             above = curves if n_curves > 1 and not beside else []
