@@ -252,7 +252,7 @@ class ReliabilityDisplay:
         handles: list = []
         for panel, row in zip(self.axes_, rows, strict=True):
             titles = panel.get_title(), panel_title(names[row], references)
-            above = {"y": 1.05 + _COUNTS_HEIGHT, "fontsize": "medium"}
+            above = {"y": 1.03 + _COUNTS_HEIGHT, "pad": 2, "fontsize": "medium"}
             panel.set_title("\n".join(filter(None, titles)), **above)
             self._draw_counts(panel, row)
             handles = self._draw_curve(panel, row)
