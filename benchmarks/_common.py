@@ -61,13 +61,13 @@ def label_objectives(
     return (losses + (W**2).sum(axis=1) / (2 * C)) / len(Y)
 
 
-def peak_memory() -> int:
-    """Peak resident bytes of this process.
+def peak_memory(process: int | str = "self") -> int:
+    """Peak resident bytes of this process, or, where there is /proc, of another one.
 
-    Read from /proc where there is one: ``ru_maxrss`` of a child also counts what its parent held.
+    Read from there if possible: ``ru_maxrss`` of a child also counts what its parent held.
     """
     try:
-        status = Path("/proc/self/status").read_text()
+        status = Path(f"/proc/{process}/status").read_text()
     except OSError:
         import resource
 
@@ -158,4 +158,8 @@ def versions() -> str:
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a Markdown table; columns after the first are right-aligned."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
+    return "\n".join(map(table_line, lines))
+
+
+def table_line(cells: Iterable[object]) -> str:
+    return f"| {' | '.join(map(str, cells))} |"

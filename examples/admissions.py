@@ -1,4 +1,9 @@
-"""Who is admitted, and who will apply? Softmax regression on raw tables, start to finish.
+"""Who is admitted, and who will apply?
+====================================
+
+Softmax regression on raw tables, start to finish.
+
+.. code-block:: none
 
     python examples/admissions.py                           both tables of examples/data
     python examples/admissions.py my.csv --target status    any table, any column of classes

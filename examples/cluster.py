@@ -1,4 +1,9 @@
-"""More data than one machine: softmax regression on a Dask cluster, from Parquet files and back.
+"""More data than one machine
+==========================
+
+Softmax regression on a Dask cluster, from Parquet files and back.
+
+.. code-block:: none
 
     python examples/cluster.py                                   two local worker processes
     python examples/cluster.py --scheduler tcp://10.0.0.1:8786   a cluster that is there already

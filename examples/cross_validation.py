@@ -1,4 +1,9 @@
-"""How good is a model whose C was chosen by cross-validation? Nested cross-validation answers.
+"""How good is a model whose C was chosen by cross-validation?
+===========================================================
+
+Nested cross-validation answers.
+
+.. code-block:: none
 
     python examples/cross_validation.py                      wine
     python examples/cross_validation.py --sets wine digits   the longer way
@@ -126,7 +131,7 @@ def draw(name, X, y, folder):
     for display, what in ((curve, "scores"), (path, "coefficients")):
         file = folder / f"{name}_{what}.png"
         display.figure_.savefig(file, dpi=150)
-        print(f"\nIn {file}: {what} against C.")
+        print(f"\nIn {file.name}: {what} against C.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,12 @@
-"""Softmax regression by hand: admitted, waitlisted or rejected, step by step.
+"""Softmax regression by hand
+==========================
+
+Admitted, waitlisted or rejected, step by step.
+
+.. code-block:: none
+
+    python examples/softmax_by_hand.py                        the steps
+    python examples/softmax_by_hand.py --picture lines.png    and the lines between the outcomes
 
 What is known of an applicant is the grade point average (GPA, 0 to 5) and the score of an entrance
 exam (0 to 100). The exercise and its starting rows are those of a tutorial, in which gradient
@@ -9,7 +17,9 @@ of the two weights that the tutorial finds for "admitted") and some luck, waitli
 and admits from 207.
 """
 
+import argparse
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +29,16 @@ from softreg.functions import cross_entropy, softmax
 
 CLASSES = ["admitted", "waitlisted", "rejected"]
 
+parser = argparse.ArgumentParser(description="Softmax regression by hand.")
+parser.add_argument("--picture", type=Path, help="file for the picture; needs matplotlib")
+picture = parser.parse_args().picture
+if picture is not None:
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        remedy = 'pictures need matplotlib: python -m pip install "matplotlib>=3.8"'
+        parser.exit(1, f"--picture {picture}: {remedy}\n")
+
 
 def table(rows):
     """Return one row for each class as text."""
@@ -27,6 +47,7 @@ def table(rows):
     )
 
 
+# %%
 scores = np.array([0.7, 1.5, 4.8])
 print(f"""
 1. Softmax turns scores into probabilities: exp(score), divided by the sum of all of them.
@@ -35,7 +56,7 @@ print(f"""
    exp(scores)    {np.exp(scores).round(3)}, sum {np.exp(scores).sum():.3f}
    probabilities  {softmax(scores, axis=-1).round(4)}""")
 
-
+# %%
 rng = np.random.default_rng(0)
 gpa = rng.normal(4.0, 0.5, 600).clip(0, 5).round(1)
 exam = rng.normal(75, 12, 600).clip(0, 100).round()
@@ -47,7 +68,7 @@ print(f"""
 
 {applicants.assign(outcome=outcome).head(4).to_string()}""")
 
-
+# %%
 start = np.array([[-250, 40, 1], [-220, 40, 1], [-220, 40, 1]])
 design = np.column_stack([np.ones(600), applicants])  # a 1 for the bias
 hopeless = softmax(design @ start.T, axis=-1)
@@ -65,7 +86,7 @@ print(f"""
    bias alone, so it lies 30 points behind for everyone: of all 600 applicants, nobody's probability
    of being admitted exceeds {hopeless[:, 0].max():.1e}.""")
 
-
+# %%
 y = np.array([CLASSES.index(name) for name in outcome])
 losses = cross_entropy(design @ start.T, y, reduction="none")
 one = np.flatnonzero(y == 0)[0]
@@ -79,7 +100,7 @@ print(f"""
    The mean over all applicants is {losses.mean():.4f}.
    Even odds for everyone would cost log(3) = {np.log(3):.4f}.""")
 
-
+# %%
 model = SoftmaxRegression(C=np.inf).fit(applicants, outcome)
 order = [list(model.classes_).index(name) for name in CLASSES]  # classes_ are sorted by name
 rows = np.column_stack([model.intercept_, model.coef_])[order]
@@ -98,14 +119,32 @@ print(f"""
    {model.score(applicants, outcome):.1%} of the outcomes are the most probable ones.
    GPA 4.3 and exam 79: {", ".join(f"{name} {p:.2%}" for name, p in chances.items())}.""")
 
-
+# %%
 print("""
 6. Two classes are equally probable where their scores are equal, which is a straight line:
 """)
+lines = {}
 for a, b in combinations(range(3), 2):
     bias, by_gpa, by_exam = rows[a] - rows[b]
-    line = f"exam = {-bias / by_exam:.1f} - {by_gpa / by_exam:.1f} GPA"
-    print(f"   {CLASSES[a]:10s} | {CLASSES[b]:10s}  {line}")
+    lines[a, b] = level, slope = -bias / by_exam, by_gpa / by_exam
+    print(f"   {CLASSES[a]:10s} | {CLASSES[b]:10s}  exam = {level:.1f} - {slope:.1f} GPA")
 print("""
    The simulated committee drew exam = 207 - 28 GPA and exam = 190 - 28 GPA. The line of admitted
    and rejected lies between the other two, where both are less probable than waitlisted.""")
+
+# %%
+if picture is not None:
+    figure, panel = plt.subplots(figsize=(6, 4), layout="constrained")
+    for name, colour in zip(CLASSES, ["#0072B2", "#E69F00", "#D55E00"], strict=True):
+        panel.scatter(*applicants[outcome == name].to_numpy().T, s=9, color=colour, label=name)
+    ends = np.array([2.5, 5.0])
+    for (a, b), style in zip(lines, ["-", ":", "--"], strict=True):
+        level, slope = lines[a, b]
+        line = f"{CLASSES[a]} = {CLASSES[b]}"
+        panel.plot(ends, level - slope * ends, style, color="black", linewidth=1, label=line)
+    panel.set(
+        xlabel="GPA", ylabel="exam", ylim=(35, 102), title="Where two outcomes are as probable"
+    )
+    figure.legend(loc="outside right center")
+    figure.savefig(picture, dpi=150)
+    print(f"The picture is in {picture.name}.")

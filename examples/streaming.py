@@ -1,4 +1,9 @@
-"""A table larger than memory: softmax regression from a CSV file, chunk by chunk.
+"""A table larger than memory
+==========================
+
+Softmax regression from a CSV file, chunk by chunk.
+
+.. code-block:: none
 
     python examples/streaming.py                             a simulated file of machine logs
     python examples/streaming.py my.csv --target state       any CSV of numbers and one target
@@ -132,7 +137,7 @@ def as_a_stream(chunks, C, null):
 def draw(model, picture, null):
     figure = LossCurveDisplay.from_estimator(model, null_loss=null).figure_
     figure.savefig(picture, dpi=150)
-    print(f"\nThe curve is in {picture}.")
+    print(f"\nThe curve is in {picture.name}.")
 
 
 def simulate(path, n_rows=8_000, n_sensors=24, seed=0):

@@ -1,12 +1,22 @@
-"""Few respondents, many questions: ridge, lasso and whole questions, beside the null model.
+"""Few respondents, many questions
+===============================
 
-    python examples/survey.py
+Ridge, lasso and whole questions, beside the null model.
+
+.. code-block:: none
+
+    python examples/survey.py                            the tables
+    python examples/survey.py --picture questions.png    and how much each question counts
 
 75 questions with four answers each are 300 columns of zeros and ones, for 900 respondents and five
 outcomes. The survey is simulated, so that it is known which six questions matter, and so that each
 model can be judged by 5,000 respondents that had no part in its fit. A model that is no better than
 the frequencies of the outcomes alone has learned nothing, whatever its coefficients look like.
 """
+
+import argparse
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,6 +31,11 @@ NULL = "outcome frequencies alone"
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--picture", type=Path, help="file for the picture; needs matplotlib")
+    args = parser.parse_args()
+    if args.picture is not None and (missing := no_matplotlib()):
+        sys.exit(f"error: --picture: {missing}")
     answers, y = survey(N_KNOWN + N_UNSEEN, np.random.default_rng(0))
     X = pd.get_dummies(answers, dtype=float)
     question = {column: column.split("_")[0] for column in X}
@@ -37,6 +52,8 @@ def main():
     found = length_by_question(model, question)
     print("\nThe longest by whole questions, of which the first six should be q01 to q06:")
     print(found.sort_values(ascending=False).head(8).round(2).to_string())
+    if args.picture is not None:
+        draw(found, args.picture)
 
 
 def survey(n, rng):
@@ -99,6 +116,32 @@ def length_by_question(model, question):
     """Return the length of all coefficients of each question."""
     squares = pd.Series((model.coef_**2).sum(axis=0), list(question))
     return np.sqrt(squares.groupby(question).sum())
+
+
+def no_matplotlib():
+    """Return why pictures cannot be drawn, or an empty text."""
+    try:
+        import matplotlib.pyplot  # noqa: F401
+    except ImportError:
+        return 'pictures need matplotlib: python -m pip install "matplotlib>=3.8"'
+    return ""
+
+
+def draw(found, picture):
+    """Draw a bar for each question, those that matter in another colour."""
+    import matplotlib.pyplot as plt
+
+    figure, panel = plt.subplots(figsize=(7, 3), layout="constrained")
+    for colour, label, questions in [
+        ("#D55E00", "matter", found[found.index.isin(MATTER)]),
+        ("#999999", "do not", found[~found.index.isin(MATTER)]),
+    ]:
+        numbers = questions.index.str.removeprefix("q").astype(int)
+        panel.bar(numbers, questions, color=colour, label=label)
+    panel.set(xlabel="question", ylabel="length of its coefficients", title="Lasso by question")
+    panel.legend(title="questions that")
+    figure.savefig(picture, dpi=150)
+    print(f"\nThe picture is in {picture.name}.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,9 @@
-"""Which words does each topic keep? A lasso on texts, beside the ridge that keeps them all.
+"""Which words does each topic keep?
+=================================
+
+A lasso on texts, beside the ridge that keeps them all.
+
+.. code-block:: none
 
     python examples/topics.py                         texts simulated about 20 topics
     SOFTREG_DATA=folder python examples/topics.py     news: the training texts of r8.csv there

@@ -1,7 +1,13 @@
-"""A blue dress is blue AND a dress: sigmoids beside a softmax, on clothes with several labels each.
+"""A blue dress is blue and a dress
+================================
 
-    python examples/wardrobe.py
-    SOFTREG_DATA=folder python examples/wardrobe.py     also the real data of ml_emotions.npz there
+Sigmoids beside a softmax, on clothes with several labels each.
+
+.. code-block:: none
+
+    python examples/wardrobe.py                                  the tables
+    python examples/wardrobe.py --picture calibration.png        and how often labels are true
+    SOFTREG_DATA=folder python examples/wardrobe.py              also the real ml_emotions.npz there
 
 Softmax divides one whole among the labels: right where exactly one label holds, wrong for tags.
 With sigmoids each label has a probability of its own. The clothes are simulated: pixels per hue,
@@ -9,7 +15,9 @@ length, flare and word frequencies, as a shop's photos and descriptions give the
 is chosen by cross-validation.
 """
 
+import argparse
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -170,7 +178,39 @@ def show(title, table):
     print(pd.DataFrame(table).to_string(float_format="{:.3f}".format))
 
 
+def no_matplotlib():
+    """Return why pictures cannot be drawn, or an empty text."""
+    try:
+        import matplotlib.pyplot  # noqa: F401
+    except ImportError:
+        return 'pictures need matplotlib: python -m pip install "matplotlib>=3.8"'
+    return ""
+
+
+def draw(Y, proba, picture):
+    """Draw how often a label is true that is given a probability, twentieth by twentieth."""
+    import matplotlib.pyplot as plt
+
+    figure, panel = plt.subplots(figsize=(5, 4), layout="constrained")
+    panel.axline((0, 0), slope=1, color="#999999", linewidth=1, label="as it should be")
+    for name, colour in {"softmax": "#E69F00", "sigmoid": "#0072B2"}.items():
+        answers = pd.DataFrame({"given": np.ravel(proba[name]), "true": np.ravel(Y)})
+        points = answers.groupby(pd.qcut(answers["given"], 20), observed=True).mean()
+        panel.plot(points["given"], points["true"], "o-", color=colour, label=name)
+    panel.set(
+        xlabel="probability of a label", ylabel="how often it is true", title="Unseen clothes"
+    )
+    panel.legend()
+    figure.savefig(picture, dpi=150)
+    print(f"\nThe picture is in {picture.name}.")
+
+
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--picture", type=Path, help="file for the picture; needs matplotlib")
+    args = parser.parse_args()
+    if args.picture is not None and (missing := no_matplotlib()):
+        sys.exit(f"error: --picture: {missing}")
     folder = Path(os.environ.get("SOFTREG_DATA", "none"))
     there = [name for name in ("emotions", "yeast") if (folder / f"ml_{name}.npz").exists()]
     if not there:
@@ -185,11 +225,14 @@ def main():
         show(f"New clothes, {name}", table)
     print("\nA row of softmax sums to 1. So two labels that both hold have about 1/2 each, and")
     print("what has none of the four colours gives them part of its 1 all the same.")
-    compare(test[1], {name: P[len(clothes) :] for name, P in proba.items()})
+    unseen = {name: P[len(clothes) :] for name, P in proba.items()}
+    compare(test[1], unseen)
     forget_a_third(*train, *test, rng)
     tune(*train, *test)
     for name in there[:1]:
         real_data(name, folder / f"ml_{name}.npz")
+    if args.picture is not None:
+        draw(test[1], unseen, args.picture)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from softreg import (
     SoftmaxRegressionCV,
     regularization_path,
 )
-from softreg.calibration import tune_thresholds
+from softreg.calibration import decide, prediction_sets, prior_shift, tune_thresholds
 from softreg.inference import loo
 
 X, y = overlapping()
@@ -223,6 +223,9 @@ ENTRANCES = {
     "loo": lambda X: loo(MODEL, X, y),
     "path": lambda X: regularization_path(X, y),
     "thresholds": lambda X: tune_thresholds(SigmoidRegression(), X, Y),
+    "decisions": lambda X: decide(MODEL, X, 1 - np.eye(3)),
+    "sets": lambda X: prediction_sets(MODEL, X, y),
+    "priors": lambda X: prior_shift(LABELS, X_new=X),
 }
 
 

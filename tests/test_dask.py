@@ -28,14 +28,23 @@ from softreg import (
     inference,
     regularization_path,
 )
-from softreg._encoding.clusters.placement import GROUP_ROWS, Piece, groups_of, placed
+from softreg._encoding.clusters.placement import (
+    GROUP_ROWS,
+    Piece,
+    PlacedPartitions,
+    groups_of,
+    placed,
+)
 from softreg._estimators.base import opened_sample, read_sample
 from softreg._model.block_kernels import CurvatureProduct, LossHessian
 from softreg._model.links import Softmax
+from softreg._model.objective import Objective
+from softreg._model.penalties import Ridge
 from softreg._rows.arrays import ExactSum
 from softreg._rows.clusters.shelf import Seen, Shelf, sum_on_shelf
 from softreg._rows.threads import Limits, Threads
 from softreg.solvers import LBFGS, MiniBatch
+from softreg.solvers.linalg.metrics import ChanceByLeverage
 
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
@@ -180,6 +189,7 @@ def test_the_fit_on_workers_is_that_in_memory(client, name):
     assert_same_fit(on_workers, in_memory)
     assert on_workers.proven_ == in_memory.proven_
     assert on_workers.n_samples_seen_ == in_memory.n_samples_seen_
+    np.testing.assert_allclose(on_workers.class_prior_, in_memory.class_prior_, rtol=1e-12)
 
 
 def test_the_fit_on_workers_is_the_optimum_of_another_program(client):
@@ -207,6 +217,17 @@ def test_a_client_need_not_be_the_global_one(cluster):
             model = SoftmaxRegression().fit(array(X), array(y))
         assert_nothing_left(client)
     assert model.converged_
+
+
+def _coefficients(_number):
+    return SoftmaxRegression().fit(array(X), array(y)).coef_
+
+
+def test_fits_in_tasks_leave_their_threads_to_others(client):
+    """As many fits as there are threads, each within a task, do not wait for each other."""
+    expected = SoftmaxRegression().fit(X, y).coef_
+    for inside in client.map(_coefficients, range(2), pure=False):
+        np.testing.assert_allclose(inside.result(timeout=120), expected, rtol=1e-9)
 
 
 def test_bits_do_not_depend_on_the_workers(cluster):
@@ -336,23 +357,62 @@ def test_exact_sums_keep_infinity_and_nan():
 
 @dataclass(frozen=True)
 class Padded:
-    """A kernel with a lot to say, or little."""
+    """A kernel with a lot to say, or little, that ends some processes."""
 
     padding: np.ndarray
+    doomed: tuple = ()
 
     def __call__(self, block):
+        if os.getpid() in self.doomed:
+            os._exit(1)
         return len(block.weights()), block.features().sum(axis=0)
 
 
 def test_large_messages_are_sent_apart_from_the_tasks(client):
-    """Sums are the same whatever a kernel weighs, in few parts or many."""
+    """Sums are the same whatever a kernel weighs, also if all die to whom it was sent."""
     model, data = SoftmaxRegression(), (array(X), array(y), array(WEIGHT), None)
+    doomed = tuple(client.run(os.getpid).values())
     with Threads(1) as threads, opened_sample(model, *data) as (sample, _):
         rows = sample.rows(True, threads)
-        for size in (0, 2**20):
-            n, sums = rows.sum(Padded(np.zeros(size)))
+        for kernel in (Padded(np.zeros(0)), Padded(np.zeros(2**20), doomed)):
+            n, sums = rows.sum(kernel)
             assert n == (WEIGHT > 0).sum()
             np.testing.assert_allclose(sums[:-1], X[WEIGHT > 0].sum(axis=0), rtol=1e-12)
+    assert not set(doomed) & set(client.run(os.getpid).values())
+
+
+def one_each(block):
+    return np.ones(block.features().shape[0])
+
+
+DRAWN = "CSR", "weights and offset", "shares", "labels", "weights of labels"
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_rows_that_are_drawn_come_to_memory_if_they_are_few(client, name):
+    """They are the same wherever they are, and where chances are one all rows, in order."""
+    model, collections, arrays = CASES[name]
+    pad = [None] * (4 - len(arrays))
+    sure, even = ChanceByLeverage(10**9, N), ChanceByLeverage(N // 9, N)
+    threads, no_room = Threads(1), Threads(1, Limits(value_budget=0))
+    with threads, no_room, opened_sample(model, *collections, *pad) as (sample, _):
+        link, penalty = sample.encoding.link, Ridge(np.ones((4, 1)))
+        objective = Objective.in_working_coordinates(link, sample.rows(True, threads), penalty)
+        whole = read_sample(model, *arrays, *pad)[0].rows(True, threads)
+        whole = whole.take_rows(whole.places).replaced(coordinates=objective.rows.coordinates)
+        drawn, few = (objective.rows.sampled(one_each, chance) for chance in (sure, even))
+        many = objective.rows.replaced(threads=no_room).sampled(one_each, even)
+        T = np.random.default_rng(0).normal(size=objective.shape)
+        sums = [
+            replace(objective, rows=rows).value_and_gradient(T)
+            for rows in (drawn, whole, few, many)
+        ]
+    assert drawn.in_memory and few.in_memory and not many.in_memory
+    assert drawn.n == whole.n and 0 < few.n == many.n < whole.n / 4
+    np.testing.assert_array_equal(*(rows.X @ np.eye(4) for rows in (drawn, whole)))
+    for (loss, gradient), (expected_loss, expected) in (sums[:2], sums[2:]):
+        np.testing.assert_allclose(loss, expected_loss, rtol=1e-12)
+        np.testing.assert_allclose(gradient, expected, atol=1e-12 * np.abs(expected).max())
 
 
 SHELVED = {
@@ -470,6 +530,48 @@ def _fails(_block):
     raise OSError("the disk is gone")
 
 
+@pytest.mark.parametrize(
+    ("data", "kind", "message"),
+    [
+        ((dask.delayed(X),), ValueError, "X is a dask Delayed.*; it must be a Dask DataFrame"),
+        ((array(X[:, 0]),), ValueError, r"X is a dask Array of 1 dimension\(s\)"),
+        ((array(X)[:, array(X[0] < np.inf)],), ValueError, "an unknown number of columns"),
+        ((array(X), OFFSET), TypeError, "offset is a numpy ndarray and X a dask Array: pass"),
+        ((frame(FRAME), OFFSET), TypeError, "offset is a numpy ndarray and X a dask DataFrame"),
+        ((frame(FRAME), array(OFFSET, N)), ValueError, "X has 9 partitions and offset has 1"),
+        (
+            (frame(FRAME), frame(pd.DataFrame(OFFSET, FRAME.index + 1))),
+            ValueError,
+            "offset has other rows than X, or in another order",
+        ),
+    ],
+)
+def test_what_cannot_be_predicted_is_told(data, kind, message):
+    """The error names the argument, whether it shows at once or in `compute`."""
+    known = X if hasattr(data[0], "chunks") else FRAME
+    model = SoftmaxRegression().fit(known[:500], y[:500])
+    with pytest.raises(kind, match=message):
+        model.decision_function(*data).compute()
+
+
+def test_offsets_in_arrays_belong_to_the_rows_of_a_frame():
+    """Whatever the index of the frame is."""
+    model = SoftmaxRegression().fit(FRAME, y)
+    table = frame(FRAME.set_index(np.arange(N) * 2 + 7))
+    expected = model.decision_function(FRAME, OFFSET)
+    for offset in (array(OFFSET), of_unknown_sizes(OFFSET)):
+        np.testing.assert_array_equal(model.decision_function(table, offset).compute(), expected)
+
+
+@pytest.mark.parametrize("dtypes", ["f4", "f8", "i1", {"a": "i1", "b": "f2"}, {"a": "Float32"}])
+def test_predictions_have_the_precision_that_they_promise(dtypes):
+    """Single if that is what the dtypes of X have in common, whatever else some columns are."""
+    model = SoftmaxRegression().fit(FRAME, y)
+    table = FRAME[:500].astype("f4").astype(dtypes)
+    lazy = model.predict_proba(frame(table, 2))
+    assert set(lazy.dtypes) == set(lazy.compute().dtypes) == {model.predict_proba(table).dtype}
+
+
 def test_labels_that_were_sparse_are_predicted_as_csr():
     """A lazy array of CSR blocks."""
     model = SigmoidRegression().fit(X, sp.csr_array(LABELS))
@@ -484,6 +586,14 @@ def test_score_computes_the_accuracy_of_all_rows(client, name):
     model, collections, arrays = CASES[name]
     fitted = type(model)(**model.get_params(deep=False)).fit(*arrays)
     assert fitted.score(*collections) == pytest.approx(fitted.score(*arrays), rel=1e-13)
+
+
+def test_a_score_needs_rows():
+    """Partitions without any are told."""
+    model = SoftmaxRegression().fit(X[:500], y[:500])
+    none = array(np.zeros(N, dtype=bool))
+    with pytest.raises(ValueError, match="X has no rows: all 9 partitions are empty"):
+        model.score(array(X)[none], array(y)[none])
 
 
 # ---- Faults -------------------------------------------------------------------------------------
@@ -613,6 +723,30 @@ def test_an_interrupt_ends_what_runs_on_the_cluster(client, interruptible):
     assert not hasattr(model, "coef_")
 
 
+def test_a_cluster_without_workers_is_waited_for(interruptible):
+    """Those that join later do the fit; Ctrl-C ends the wait, and no task is left."""
+    options = {"n_workers": 0, "threads_per_worker": 1, "processes": False}
+    with (
+        distributed.LocalCluster(**options, dashboard_address=":0") as own,
+        distributed.Client(own) as client,
+    ):
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            SoftmaxRegression().fit(array(X), array(y))
+        assert_nothing_left(client)
+        threading.Timer(0.2, own.scale, (1,)).start()
+        model = SoftmaxRegression().fit(array(X), array(y))
+        future = client.submit(_rows_of, 0, 0, 9)
+        distributed.wait(future)
+        own.scale(0)
+        while client.nthreads():
+            time.sleep(0.02)
+        threading.Timer(0.2, own.scale, (1,)).start()
+        homes = PlacedPartitions(client, {0: future}).homes
+        assert homes.keys() == {0} and set(homes.values()) <= client.nthreads().keys()
+    assert_same_fit(model, SoftmaxRegression().fit(X, y))
+
+
 def test_a_huge_partition_is_shared_out(client):
     """In pieces, of which both workers hold some: the optimum is that in memory."""
     HOLDERS.clear()
@@ -666,6 +800,10 @@ def test_partitions_of_y_are_of_one_kind(client):
     ("arguments", "kind", "message"),
     [
         ((array(X), y), TypeError, "y is a numpy ndarray and X a dask Array: pass"),
+        ((array(X), dask.delayed(y)), TypeError, "y is a dask Delayed.* and X a dask Array: pass"),
+        ((array(X), array(y), array(2.0)), TypeError, "sample_weight is a dask Array and X a dask"),
+        ((dask.delayed(X), array(y)), ValueError, "X is a dask Delayed.*; it must be a Dask Data"),
+        ((array(X)[:, array(X[0] < np.inf)], array(y)), ValueError, "an unknown number of columns"),
         ((X, array(y)), ValueError, "X is a numpy ndarray of 2 dimension"),
         ((array(X[:, 0]), array(y)), ValueError, "must be a Dask DataFrame or 2D array"),
         ((array(X), array(y[1:])), ValueError, "X has 27000 rows and y has 26999"),

@@ -23,7 +23,7 @@ from softreg import (
     from_sklearn,
     regularization_path,
 )
-from softreg.calibration import tune_thresholds
+from softreg.calibration import prediction_sets, tune_thresholds
 from softreg.chunks import Table
 from softreg.display import CoefficientPathDisplay, CVCurveDisplay
 from softreg.inference import loo
@@ -390,6 +390,7 @@ FITS = {
     "stream": lambda column: SoftmaxRegression().partial_fit(X, column, classes=["a", "b", "c"]),
     "chunks": lambda column: SoftmaxRegression().fit_chunks([(X, column)]),
     "thresholds": lambda column: tune_thresholds(SigmoidRegression(), X, column),
+    "sets": lambda column: prediction_sets(SoftmaxRegression().fit(X, y), X, column),
 }
 
 

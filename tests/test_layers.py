@@ -36,7 +36,7 @@ _model/       WHAT IS MINIMISED: objective, certificate, links, penalties, spars
 _rows/        WHERE THE DATA ARE: base, blocks, memory, elsewhere, chunked, targets,
               coordinates, moments, threads, arrays
   clusters/   rows, shelves, shelf
-leaves        nobody imports them: calibration, chunks, display, functions, inference
+leaves        nobody imports them: calibration, chunks, display, export, functions, inference
 """
 ROW = re.compile(r"^(?P<indent> *)(?P<name>[a-z_]+)/? +(?:[^:\n]+: )?(?P<modules>.+)$", re.M)
 
@@ -54,7 +54,7 @@ def folders() -> dict[str, set[str]]:
     return found
 
 
-LEAVES = {"calibration", "chunks", "display", "functions", "inference"}
+LEAVES = {"calibration", "chunks", "display", "export", "functions", "inference"}
 # Leaves may import these beside the public names, which are in the package itself.
 FOR_LEAVES = {
     "",
@@ -64,6 +64,7 @@ FOR_LEAVES = {
     "_encoding.validation",
     "_encoding.class_values",
     "_model",
+    "solvers",
 }
 TOPS = ["__init__", *(name for name in folders() if "." not in name)]
 # A link knows nothing of X, a penalty nothing of y, kernels only arrays; Hessians and steps know
@@ -90,10 +91,19 @@ LIBRARIES_OF_ONE = {
     "_encoding.clusters.survey": {"dask"},
     "display": {"matplotlib"},
     "chunks": {"pyarrow"},
+    "export.onnx": {"onnx", "skl2onnx"},
 }
-ONLY_INSIDE_FUNCTIONS = {"pandas", "matplotlib", "pyarrow", "dask", "distributed"}
-# All that it returns are frames.
-EVERYWHERE_IN = {"inference": {"pandas"}}
+ONLY_INSIDE_FUNCTIONS = {
+    "pandas",
+    "matplotlib",
+    "pyarrow",
+    "dask",
+    "distributed",
+    "onnx",
+    "skl2onnx",
+}
+# All that the first returns are frames; the second is itself imported inside a function.
+EVERYWHERE_IN = {"inference": {"pandas"}, "export": {"onnx", "skl2onnx"}}
 
 PUBLIC = {
     "softreg": {
@@ -105,7 +115,14 @@ PUBLIC = {
         "from_sklearn",
         "regularization_path",
     },
-    "softreg.calibration": {"tune_thresholds"},
+    "softreg.calibration": {
+        "PredictionSets",
+        "PriorChange",
+        "decide",
+        "prediction_sets",
+        "prior_shift",
+        "tune_thresholds",
+    },
     "softreg.inference": {
         "FirthFit",
         "Inference",
@@ -140,6 +157,14 @@ PUBLIC = {
         "ProbabilityDisplay",
         "ReliabilityDisplay",
         "ThresholdDisplay",
+    },
+    "softreg.export": {
+        "TRUSTED_TYPES",
+        "from_dict",
+        "to_dict",
+        "to_onnx",
+        "to_sklearn",
+        "to_sql",
     },
     "softreg.solvers": {"LBFGS", "MiniBatch", "Newton", "ProximalNewton"},
 }
@@ -287,8 +312,8 @@ def test_a_folder_holds_at_most_ten_files(folder):
         ("_estimators/softmax.py", "def plot():\n    from softreg.display import CVCurveDisplay"),
         ("_estimators/streams.py", "from softreg.chunks import Table"),
         ("__init__.py", "from . import functions"),
-        ("calibration.py", "from softreg._estimators.sigmoid import SigmoidRegression"),
-        ("calibration.py", "from softreg import functions"),
+        ("calibration/priors.py", "from softreg._estimators.sigmoid import SigmoidRegression"),
+        ("calibration/__init__.py", "from softreg import functions"),
         ("functions.py", "from softreg._encoding.answers import Answers"),
         ("inference.py", "from softreg.functions import softmax"),
         ("inference.py", "from softreg._estimators.fit import SolverClassifier"),
@@ -298,6 +323,8 @@ def test_a_folder_holds_at_most_ten_files(folder):
         ("display/_parts.py", "import matplotlib.pyplot as plt"),
         ("display/_parts.py", "from softreg._encoding.answers import Answers"),
         ("display/__init__.py", "from .. import inference"),
+        ("export/sql.py", "from softreg import display"),
+        ("export/sql.py", "def later():\n    import skl2onnx"),
         ("_unheard_of.py", ""),
         ("_model/unheard_of.py", ""),
     ],
@@ -327,7 +354,9 @@ def test_the_check_sees_a_violation(path, source):
         ("display/_loss_curve.py", "from ._parts import panels\nimport sklearn.utils"),
         ("display/_parts.py", "from softreg._encoding.validation import check_strengths"),
         ("inference.py", "from softreg._estimators.optimum import optimum_of"),
+        ("export/onnx.py", "import onnx\nfrom skl2onnx import convert_sklearn"),
         ("inference.py", "from softreg import SoftmaxRegression"),
+        ("calibration/sets.py", "from softreg.calibration.outcomes import has_labels"),
         ("__init__.py", "from softreg._estimators.softmax import SoftmaxRegression"),
     ],
 )

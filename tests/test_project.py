@@ -1,11 +1,16 @@
 """The project's files agree with one another."""
 
+import importlib
+import pkgutil
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
+
+import softreg
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -29,3 +34,27 @@ def test_the_oldest_declared_version_is_the_one_tested(dependency):
 def test_the_changelog_speaks_of_this_version():
     """A release has its dated section in CHANGELOG.md."""
     assert f"## {PROJECT['version']} - " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def own_public_names():
+    """Return the public names of all public modules that softreg itself defines."""
+    modules = ["softreg"]
+    modules += [f"softreg.{m.name}" for m in pkgutil.iter_modules(softreg.__path__)]
+    for module in filter(lambda name: "._" not in name, modules):
+        public = importlib.import_module(module)
+        for name in getattr(public, "__all__", []):
+            defined_in = getattr(getattr(public, name), "__module__", None)
+            if defined_in and defined_in.startswith("softreg."):
+                yield f"{module}.{name}"
+
+
+def test_every_public_name_has_its_page():
+    """What softreg exports and defines is listed in the reference under its module."""
+    page = (ROOT / "docs" / "api" / "index.rst").read_text(encoding="utf-8")
+    sections = re.split(r"^\.\. currentmodule:: (\S+)$", page, flags=re.MULTILINE)[1:]
+    listed = {
+        f"{module}.{name}"
+        for module, text in zip(sections[::2], sections[1::2], strict=True)
+        for name in re.findall(r"^   (\w+)$", text, re.MULTILINE)
+    }
+    assert listed == set(own_public_names())

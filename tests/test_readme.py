@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PRINTED = re.compile(r"\n*```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+GO_ON = {"docs/start.md"}  # its blocks go on from one another, as it says
 INSTALL_AND_SHOW = "python -m pip install . && python examples/admissions.py"
 INSTALL_AND_TEST = 'python -m pip install ".[test]" && python -m pytest'
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
@@ -15,23 +17,35 @@ LOCAL_LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 
 
 def blocks():
-    """Return every Python block of the documents, named after the line on which it starts."""
+    """Return the Python blocks of the documents: the line, the code, and what stands as printed.
+
+    In a list each, named after its line; those of a document that goes on are one list.
+    """
     found = []
     for document in DOCUMENTS:
         text = (ROOT / document).read_text(encoding="utf-8")
+        of_document = []
         for match in FENCE.finditer(text):
+            printed = PRINTED.match(text, match.end())
             first_line = text.count("\n", 0, match.start(1)) + 1
-            name = f"{document}:{first_line}"
-            found.append(pytest.param(document, first_line, match[1], id=name))
+            of_document.append((first_line, match[1], printed and printed[1]))
+        together = [of_document] if document in GO_ON else [[block] for block in of_document]
+        found += [pytest.param(document, part, id=f"{document}:{part[0][0]}") for part in together]
     return found
 
 
-@pytest.mark.parametrize(("document", "first_line", "code"), blocks())
-def test_a_block_runs_by_itself(document, first_line, code, monkeypatch):
+@pytest.mark.parametrize(("document", "part"), blocks())
+def test_a_block_runs_by_itself_and_prints_what_stands_below_it(
+    document, part, monkeypatch, capsys
+):
     """A reader can paste any one block into a fresh interpreter at the root of the project."""
     monkeypatch.chdir(ROOT)
-    padding = "\n" * (first_line - 1)  # so that a traceback names the document's own line
-    exec(compile(padding + code, ROOT / document, "exec"), {"__name__": "__main__"})
+    names = {"__name__": "__main__"}
+    for first_line, code, expected in part:
+        padding = "\n" * (first_line - 1)  # so that a traceback names the document's own line
+        exec(compile(padding + code, ROOT / document, "exec"), names)
+        printed = capsys.readouterr().out
+        assert expected is None or printed.split() == expected.split()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -47,12 +61,20 @@ def test_there_are_blocks_to_run(place):
     assert any(block.id.startswith(place) for block in blocks())
 
 
+def source(path):
+    """Return the file that a link leads to; pages of the gallery are made of the examples."""
+    path = path.resolve()
+    if path.parent != ROOT / "docs" / "gallery":
+        return path
+    return ROOT / "examples" / ("GALLERY_HEADER.rst" if path.stem == "index" else f"{path.stem}.py")
+
+
 @pytest.mark.parametrize("document", ["README.md", *PAGES])
 def test_a_local_link_leads_to_a_file(document):
     """Links of the README and the pages to other files of the project are not broken."""
     path = ROOT / document
     links = LOCAL_LINK.findall(path.read_text(encoding="utf-8"))
-    assert [link for link in links if not (path.parent / link).exists()] == []
+    assert [link for link in links if not source(path.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize("command", [INSTALL_AND_SHOW, INSTALL_AND_TEST])

@@ -17,7 +17,7 @@ from softreg import (
     SoftmaxRegressionCV,
     regularization_path,
 )
-from softreg.calibration import tune_thresholds
+from softreg.calibration import decide, prediction_sets, prior_shift, tune_thresholds
 from softreg.inference import loo
 from softreg.solvers import MiniBatch
 
@@ -207,6 +207,9 @@ def test_no_iterations_leave_a_path_at_the_null_model(kind):
 TAKE_AN_ESTIMATOR = {
     "loo": loo,
     "tune_thresholds": tune_thresholds,
+    "prediction_sets": prediction_sets,
+    "decide": lambda estimator, X, y: decide(estimator, X, 1 - np.eye(3)),
+    "prior_shift": lambda estimator, X, y: prior_shift(estimator, X_new=X),
     "regularization_path": lambda estimator, X, y: regularization_path(X, y, estimator=estimator),
 }
 

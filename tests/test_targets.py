@@ -71,6 +71,15 @@ def test_targets_of_some_rows_are_those_rows_of_the_matrix(drawn, rows):
     )
 
 
+@pytest.mark.parametrize("rows", SOME_ROWS)
+def test_targets_that_are_joined_are_the_rows_of_one_after_those_of_another(drawn, rows):
+    """Sums over joined targets are sums over the rows of the matrices in that order."""
+    (targets, Y, loss_weight), rows = drawn, SOME_ROWS[rows]
+    joined = targets[rows].joined([targets[30:35], targets[2:30]])
+    order = np.r_[np.arange(40)[rows], 30:35, 2:30]
+    assert_are(joined, Y[order], loss_weight[order], weights(40)[order], problems_of(targets, Y))
+
+
 @pytest.mark.parametrize("scores", [[0], [2], [0, 2], [1, 2]], ids=str)
 @pytest.mark.parametrize("rows", SOME_ROWS)
 def test_targets_of_some_scores_are_those_columns_of_the_matrix(labels, rows, scores):

@@ -95,6 +95,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     optimality_gap_: float
     converged_: bool
     proven_: bool
+    class_prior_: NDArray[np.float64]
 
     @abstractmethod
     def _encoder(self, y: Any) -> Encoder:
@@ -385,6 +386,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             "proven_": bool(result.proven.all()),
             "loss_curve_": result.loss_curve,
             "n_samples_seen_": rows.totals.n,
+            "class_prior_": _with_both_classes(rows.totals.mean_target, encoding),
             **prediction_attributes(encoding, result.coef, result.intercept),
             **self._attributes_by_problem(result),
         }
@@ -467,6 +469,11 @@ def prediction_attributes(encoding: Encoding, W: NDArray, b: NDArray) -> dict[st
         "coef_": np.ascontiguousarray(W.T),
         "intercept_": b,
     }
+
+
+def _with_both_classes(share: NDArray, encoding: Encoding) -> NDArray:
+    """Return shares (K,) of scores as those of classes: the one of two classes is the second's."""
+    return share if encoding.score_shape else np.append(1 - share, share)
 
 
 def coefficient_path(results: list[Result]) -> tuple[NDArray, NDArray]:
@@ -559,9 +566,11 @@ def opened_sample(
     data = X, y, sample_weight, offset
     if not any(map(is_collection, data)):
         yield read_sample(estimator, *data, reset=reset)
-    elif (client := current_client()) is None:
-        yield read_sample(estimator, *in_memory(*data), reset=reset)
-    else:
+        return
+    with current_client() as client:
+        if client is None:
+            yield read_sample(estimator, *in_memory(*data), reset=reset)
+            return
         model = unfitted_alone(estimator) if reset else fitted_alone(estimator)
         reader = PartitionReader(partial(read_features, model, reset=reset), model._encoder)
         with ClusterSample.opened(client, reader, *data) as sample:

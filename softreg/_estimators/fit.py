@@ -102,7 +102,8 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         TypeError
             If `offset` is sparse, or X holds dates, durations or other objects: likewise.
         ConnectionError, RuntimeError
-            If a Dask cluster is lost during the fit, or data that it cannot make again.
+            If a Dask cluster is lost or restarted during the fit, or has lost data that it cannot
+            make again.
 
         Warns
         -----
@@ -120,8 +121,10 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         Rows of Dask collections stay on the workers of the current client, encoded, until the fit
         ends; a pass sends coefficients out, and sums come back. The optimum and its certificate are
         those in memory, and the same partitions give the same bits on any number of workers. What
-        is lost with a worker is made again from the collection, and must be what it was. Without a
-        client Dask's default scheduler computes the rows into the memory of this process.
+        is lost with a worker is made again from the collection, and must be what it was. A worker
+        that hangs is waited for until the scheduler's ``worker-ttl`` is over, 5 minutes by default,
+        and where there is none one that joins; Ctrl-C ends the wait. Without a client Dask's
+        default scheduler computes the rows into the memory of this process.
 
         scikit-learn's metrics, and its folds of an integer `cv`, take numbers, texts and datetime64
         alone: of other classes most metrics raise an error, while folds are not stratified; bytes

@@ -184,6 +184,11 @@ class SigmoidRegression(SigmoidModel, StreamClassifier):
         Mean loss of rows held out, after each epoch; only after `MiniBatch` with early stopping.
     n_samples_seen_ : int
         Rows of the fit, or of the stream so far, that have weight.
+    class_prior_ : ndarray of shape (n_labels,), only after `fit` and `fit_chunks`
+        The share of the rows that have each label, of those where it is known and as these were
+        weighted, or of each class: with an intercept, the weighted mean of the label's sigmoid. It
+        is what `softreg.calibration.prior_shift` starts from. 0.5 for a label that is not known
+        anywhere.
     solver_ : object of `softreg.solvers`
         The solver that was used.
 
@@ -351,7 +356,7 @@ class SigmoidRegressionCV(SigmoidModel, CrossValidatedClassifier):
         Likewise.
     label_objective_, label_optimality_gap_, label_proven_
         Likewise.
-    loss_curve_, n_samples_seen_
+    loss_curve_, n_samples_seen_, class_prior_
         Likewise; with `per_label` the curve is that of the largest C chosen.
     n_iter_ : ndarray of shape (n_ratios, n_Cs)
         Iterations of the fits to all rows, each from those at smaller C.

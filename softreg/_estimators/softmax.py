@@ -154,6 +154,10 @@ class SoftmaxRegression(SoftmaxModel, StreamClassifier):
         Mean loss of rows held out, after each epoch; only after `MiniBatch` with early stopping.
     n_samples_seen_ : int
         Rows of the fit, or of the stream so far, that have weight.
+    class_prior_ : ndarray of shape (n_classes,), only after `fit` and `fit_chunks`
+        The share of each class in the targets, as they were weighted and smoothed: with an
+        intercept, the weighted mean of `predict_proba` over the rows of the fit. It is what
+        `softreg.calibration.prior_shift` starts from.
     solver_ : object of `softreg.solvers`
         The configuration that ran.
 
@@ -315,7 +319,7 @@ class SoftmaxRegressionCV(SoftmaxModel, CrossValidatedClassifier):
     coef_path_ : ndarray of shape (n_ratios, n_Cs, n_classes, n_features), or (..., 1, n_features)
         Coefficients of the fits to all rows.
     intercept_path_ : ndarray of shape (n_ratios, n_Cs, n_classes), or (n_ratios, n_Cs, 1)
-    coef_, intercept_, classes_, n_features_in_, feature_names_in_, n_samples_seen_
+    coef_, intercept_, classes_, class_prior_, n_features_in_, feature_names_in_, n_samples_seen_
         As in `SoftmaxRegression`, of the fit to all rows that was chosen.
     objective_, optimality_gap_, converged_, proven_, loss_curve_
         Likewise.

@@ -51,6 +51,15 @@ def csr_rows(X: sparse.csr_array, rows: slice | Places) -> sparse.csr_array:
     return sparse.csr_array(views, shape=shape, copy=False)
 
 
+def stacked(arrays: list[Any]) -> Any:
+    """Return the rows of several arrays, all of NumPy's or all CSR, one after another."""
+    if len(arrays) == 1:
+        return arrays[0]
+    if not sparse.issparse(arrays[0]):
+        return np.concatenate(arrays)
+    return sparse.csr_array(sparse.vstack(arrays, format="csr"))
+
+
 def mostly_zeros(nonzeros: int, size: int) -> bool:
     """Return whether a dense array of this size is to be converted to CSR."""
     return STORED_VALUE * nonzeros <= _MOSTLY_ZEROS * size

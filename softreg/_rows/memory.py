@@ -24,6 +24,7 @@ from softreg._rows.arrays import (
     csr_rows,
     joined_rows,
     mostly_zeros,
+    stacked,
 )
 from softreg._rows.base import (
     Chance,
@@ -415,6 +416,17 @@ def memory_rows(
     as_csr = sparse.issparse(X) or mostly_zeros(int(np.count_nonzero(X)), X.size)
     kind, X = (SparseRows, sparse.csr_array(X)) if as_csr else (DenseRows, X)
     return kind(X, Y, weight, offset, coordinates, threads, X.dtype, weight_unit)
+
+
+def joined_memory(parts: list[MemoryRows]) -> MemoryRows:
+    """Return the rows of parts that have all else in common, one part after another."""
+    first, has_offset = parts[0], parts[0].offset is not None
+    return first.replaced(
+        X=stacked([part.X for part in parts]),
+        Y=first.Y.joined([part.Y for part in parts[1:]]),
+        weight=stacked([part.weights for part in parts]),
+        offset=stacked([part.offset for part in parts]) if has_offset else None,
+    )
 
 
 def single_pass_rows(

@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from softreg._rows.arrays import Mask, PerRow, PerScore, PickledByFields, Places, RowLosses, Scores
+from softreg._rows.arrays import (
+    Mask,
+    PerRow,
+    PerScore,
+    PickledByFields,
+    Places,
+    RowLosses,
+    Scores,
+    stacked,
+)
 
 
 class Targets(Protocol):
@@ -38,6 +47,9 @@ class Targets(Protocol):
 
     def subtract_targets_inplace(self, P: Scores) -> None:
         """Turn P (K, m) into P - Y."""
+
+    def joined(self, others: list[Any]) -> Targets:
+        """Return the targets of these rows, and then of others with the same scores."""
 
     def loss_weights(self) -> RowLosses | None:
         """Return how much rows weigh in each problem, beside their weights, (B, n); None: one."""
@@ -98,6 +110,9 @@ class ClassTargets(PickledByFields, _EvenTargets):
             return self
         raise ValueError("classes that exclude each other have no targets of their own")
 
+    def joined(self, others: list[ClassTargets]) -> ClassTargets:
+        return replace(self, codes=np.concatenate([each.codes for each in (self, *others)]))
+
     def subtract_target_scores_inplace(self, loss: RowLosses, Z: Scores) -> None:
         target_scores = Z.reshape(-1).take(self._flat_places)
         if self.smoothing:
@@ -146,6 +161,9 @@ class TargetMatrix(_EvenTargets):
     def take_scores(self, scores: Places) -> TargetMatrix:
         return TargetMatrix(self.Y[:, scores])
 
+    def joined(self, others: list[TargetMatrix]) -> TargetMatrix:
+        return TargetMatrix(np.concatenate([each.Y for each in (self, *others)]))
+
     def subtract_target_scores_inplace(self, loss: RowLosses, Z: Scores) -> None:
         loss -= np.einsum("mk,km->m", self.Y, Z) if len(loss) == 1 else self.Y.T * Z
 
@@ -192,6 +210,10 @@ class RepeatedTargets:
 
     def repeated(self, counts: NDArray) -> RepeatedTargets:
         raise ValueError("repeated targets cannot be repeated again")
+
+    def joined(self, others: list[RepeatedTargets]) -> RepeatedTargets:
+        counts = np.concatenate([each.counts for each in (self, *others)], axis=1)
+        return RepeatedTargets(self.Y.joined([each.Y for each in others]), counts)
 
     def subtract_target_scores_inplace(self, loss: RowLosses, Z: Scores) -> None:
         for fit, Z_of_fit in enumerate(np.split(Z, len(self.counts))):
@@ -273,6 +295,15 @@ class LabelTargets(PickledByFields):
             cell_weight = cell_weight * np.tile(self.cell_weight, fits)
         tiled = replace(self, cell_weight=None).take_scores(np.tile(labels, fits))
         return replace(tiled, cell_weight=cell_weight)
+
+    def joined(self, others: list[LabelTargets]) -> LabelTargets:
+        parts = [self, *others]
+        weights = np.concatenate([each._weights for each in parts])
+        answers = np.concatenate([each._answers for each in parts])
+        stored = stacked([each.stored for each in parts])
+        stored = sparse.csr_array((answers, stored.indices, stored.indptr), shape=stored.shape)
+        cells = None if self.cell_weight is None else stacked([each.cell_weight for each in parts])
+        return LabelTargets.from_answers(stored, weights, self.no_weight, cells)
 
     def subtract_target_scores_inplace(self, loss: RowLosses, Z: Scores) -> None:
         loss.reshape(-1)[self._flat_places] -= self._answers * Z.reshape(-1)[self._flat_places]

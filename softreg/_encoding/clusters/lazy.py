@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from softreg._encoding.clusters.partitions import (
+    check_column,
+    check_cut_alike,
     check_same_rows,
+    check_table,
     is_collection,
     noting_partition,
     partitions,
@@ -32,6 +35,7 @@ def lazy_on_collections(method: Method) -> Method:
         if not is_collection(X):
             return method(self, X, *args, **kwargs)
         check_is_fitted(self)
+        check_table(X)
         options = {**signature(method).bind(self, X, *args, **kwargs).arguments}
         del options["self"], options["X"]
         offset, names = options.pop("offset", None), None if options else self.classes_
@@ -69,8 +73,10 @@ def fitted_alone(estimator: Any) -> Any:
 
 def example_row(X: Any) -> Any:
     """Return a row of zeros with the columns and the precision of a collection."""
-    dtypes = {np.dtype(X.dtype)} if hasattr(X, "chunks") else set(X.dtypes)
-    dtype = np.float32 if dtypes == {np.dtype(np.float32)} else np.float64
+    dtypes = [X.dtype] if hasattr(X, "chunks") else list(X.dtypes)
+    are_numpy = all(isinstance(dtype, np.dtype) for dtype in dtypes)
+    is_single = are_numpy and np.result_type(*dtypes) == np.float32
+    dtype = np.float32 if is_single else np.float64
     row = np.zeros((1, X.shape[1]), dtype)
     if hasattr(X, "chunks"):
         return row
@@ -89,7 +95,7 @@ def lazily(function: OfRows, X: Any, offset: Any, example: Any, names: NDArray |
         return _lazy_array(function, X, offset, example[:0])
     meta = _as_table(example, None, names)[:0].set_axis(X._meta.index)
     of_frame = _OfFrame(function, names, meta)
-    others = [] if offset is None else [_as_frame(offset)]
+    others = [] if offset is None else [_as_frame(offset, X)]
     return X.map_partitions(of_frame, *others, meta=meta, align_dataframes=False)
 
 
@@ -100,7 +106,10 @@ def computed_parts(function: Callable[..., Any], *data: Any) -> list[Any]:
     of_part = delayed(_OfPart(function), pure=False)
     parts = [of_part(number, *part) for number, part in enumerate(partitions(*data))]
     (computed,) = compute(parts)
-    return [part for part in computed if part is not None]
+    with_rows = [part for part in computed if part is not None]
+    if not with_rows:
+        raise ValueError(f"X has no rows: all {len(parts)} partitions are empty.")
+    return with_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,11 +139,15 @@ def _lazy_array(function: OfRows, X: Any, offset: Any, empty: Any) -> Any:
     return array.concatenate(blocks)
 
 
-def _as_frame(offset: Any) -> Any:
-    """Return an offset as a DataFrame or Series."""
+def _as_frame(offset: Any, X: Any) -> Any:
+    """Return an offset as a DataFrame or Series of the partitions of X."""
     from dask import dataframe
 
-    return dataframe.from_dask_array(offset) if hasattr(offset, "chunks") else offset
+    check_column("offset", offset, X)
+    is_array = hasattr(offset, "chunks")
+    count = offset.numblocks[0] if is_array else offset.npartitions
+    check_cut_alike("offset", count, X.npartitions)
+    return dataframe.from_dask_array(offset, index=X.index) if is_array else offset
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +171,7 @@ class _OfFrame:
     empty: Any
 
     def __call__(self, X: Any, offset: Any = None) -> Any:
+        check_same_rows(X, None, None, offset)
         return _as_table(self.function(X, offset), X.index, self.names) if len(X) else self.empty
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numbers
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -30,21 +32,32 @@ def check_in_memory(**arguments: Any) -> None:
             )
 
 
-def current_client() -> Any:
-    """Return the current client of a Dask cluster, None if there is none."""
-    distributed = sys.modules.get("distributed")
-    if distributed is None:
-        return None
-    try:
-        client = distributed.get_client()
-    except ValueError:
-        return None
-    if client.asynchronous:
+@contextmanager
+def current_client() -> Iterator[Any]:
+    """Give the current client of a Dask cluster, None if there is none.
+
+    A task that asks for it leaves its thread to other tasks meanwhile: it would wait for them.
+    """
+    distributed: Any = sys.modules.get("distributed")
+    client = None if distributed is None else _found(distributed.get_client)
+    if client is not None and client.asynchronous:
         raise TypeError(
             f"The current Dask client, {client}, is asynchronous, and fit is not: use one made "
             "with asynchronous=False."
         )
-    return client
+    if client is None or _found(distributed.get_worker) is None:
+        yield client
+        return
+    with distributed.worker_client() as client:
+        yield client
+
+
+def _found(get: Callable[[], Any]) -> Any:
+    """Return the current client or worker, None if there is none."""
+    try:
+        return get()
+    except ValueError:
+        return None
 
 
 # The arguments beside X, in the order of `fit`.
@@ -56,30 +69,53 @@ def partitions(X: Any, *columns: Any) -> list[list[Any]]:
 
     An argument that is None or a number is the same in each. ValueError if they are not cut alike.
     """
-    _check_table(X)
+    check_table(X)
     delayed = [_delayed("X", X, X)]
     for name, values in zip(_COLUMNS, columns, strict=False):
         if values is None or isinstance(values, numbers.Number):
             delayed.append([values] * len(delayed[0]))
             continue
-        if not is_collection(values):
-            raise TypeError(
-                f"{name} is a {_kind(values)} and X a {_kind(X)}: pass a Dask collection with the "
-                "partitions of X, such as dask.array.from_array(values, chunks=X.chunks[0])."
-            )
+        check_column(name, values, X)
         delayed.append(_delayed(name, values, X))
-        if len(delayed[-1]) != len(delayed[0]):
-            raise ValueError(
-                f"X has {len(delayed[0])} partitions and {name} has {len(delayed[-1])}: take both "
-                "from one collection, or repartition one of them as the other is."
-            )
+        check_cut_alike(name, len(delayed[-1]), len(delayed[0]))
     return [list(parts) for parts in zip(*delayed, strict=True)]
 
 
-def _check_table(X: Any) -> None:
-    if not hasattr(X, "to_delayed") or getattr(X, "ndim", None) != 2:
-        shape = f" of {X.ndim} dimension(s)" if hasattr(X, "ndim") else ""
+def check_table(X: Any) -> None:
+    """Raise a ValueError if X is no Dask DataFrame or array of two dimensions."""
+    ndim = _dimensions(X)
+    if not is_collection(X) or ndim != 2:
+        shape = "" if ndim is None else f" of {ndim} dimension(s)"
         raise ValueError(f"X is a {_kind(X)}{shape}; it must be a Dask DataFrame or 2D array.")
+    if np.isnan(X.shape[1]):
+        raise ValueError(
+            "X has an unknown number of columns: select them by their places, or call "
+            "X.compute_chunk_sizes() before."
+        )
+
+
+def check_column(name: str, values: Any, X: Any) -> None:
+    """Raise a TypeError if an argument beside X is no Dask array, Series or DataFrame."""
+    if not is_collection(values) or _dimensions(values) not in (1, 2):
+        raise TypeError(
+            f"{name} is a {_kind(values)} and X a {_kind(X)}: pass a Dask collection with the "
+            "partitions of X, such as dask.array.from_array(values, chunks=X.chunks[0])."
+        )
+
+
+def check_cut_alike(name: str, count: int, count_of_X: int) -> None:
+    """Raise a ValueError if an argument has another number of partitions than X."""
+    if count != count_of_X:
+        raise ValueError(
+            f"X has {count_of_X} partitions and {name} has {count}: take both from one "
+            "collection, or repartition one of them as the other is."
+        )
+
+
+def _dimensions(values: Any) -> int | None:
+    """Return how many dimensions values have, None if they have none, as bags and Delayed."""
+    ndim = getattr(values, "ndim", None)
+    return ndim if isinstance(ndim, int) else None
 
 
 def _delayed(name: str, values: Any, X: Any) -> list[Any]:

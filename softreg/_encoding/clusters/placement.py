@@ -28,13 +28,15 @@ class PlacedPartitions:
     ----------
     client : distributed.Client
     futures : dict from the number of a partition, ascending, to its future
-    held : WeakSet of all that is released in the end
+    to_release : WeakSet of all that is released in the end
     """
 
-    def __init__(self, client: Any, futures: dict[int, Any], held: WeakSet | None = None) -> None:
+    def __init__(
+        self, client: Any, futures: dict[int, Any], to_release: WeakSet | None = None
+    ) -> None:
         self.client, self.futures = client, futures
-        self.held: WeakSet = WeakSet() if held is None else held
-        self.held.add(self)
+        self.to_release: WeakSet = WeakSet() if to_release is None else to_release
+        self.to_release.add(self)
 
     def wait(self, noting: Callable[[int], AbstractContextManager]) -> None:
         """Wait until all are there; raise the error of one that fails, `noting` its number."""
@@ -49,7 +51,7 @@ class PlacedPartitions:
     def take(self, numbers: list[int]) -> PlacedPartitions:
         """Return some of the partitions."""
         some = {number: self.futures[number] for number in numbers}
-        return PlacedPartitions(self.client, some, self.held)
+        return PlacedPartitions(self.client, some, self.to_release)
 
     def map_lists(self, function: Callable[..., list], *args: Any) -> dict[int, Any]:
         """Return what a function makes of lists of partitions, one list a worker, by number."""
@@ -68,27 +70,32 @@ class PlacedPartitions:
     def homes(self) -> dict[int, str]:
         """A worker where each partition lies."""
         holders = self.client.who_has(list(self.futures.values()))
-        somewhere = [min(self.client.nthreads())]
+        somewhere = [min(self._n_threads())]
         return {at: min(holders[of.key] or somewhere) for at, of in self.futures.items()}
 
     def shelved(
-        self, maker: Callable[..., Shelf], n_rows: dict[int, int], marks: dict[int, Any]
+        self, maker: Callable[..., Shelf], n_rows: dict[int, int], fingerprints: dict[int, Any]
     ) -> Shelves:
         """Return shelves of the partitions in groups, one on each worker.
 
         `maker` makes a shelf of its groups, each a list of `Piece`, and of its partitions and their
-        `marks`, both by number.
+        `fingerprints`, both by number.
         """
         groups = groups_of(n_rows)
         futures, homes = [], []
-        for home, numbers in placed(groups, self.homes, self.client.nthreads()).items():
+        for home, numbers in placed(groups, self.homes, self._n_threads()).items():
             of_shelf = {at: groups[at] for at in numbers}
             inside = {piece.number for group in of_shelf.values() for piece in group}
             parts = {number: self.futures[number] for number in inside}
-            marked = {number: marks[number] for number in inside}
-            futures.append(submitted(self.client, home, maker, of_shelf, parts, marked))
+            expected = {number: fingerprints[number] for number in inside}
+            futures.append(submitted(self.client, home, maker, of_shelf, parts, expected))
             homes.append(home)
-        return Shelves(self.client, futures, homes, self.held)
+        return Shelves(self.client, futures, homes, self.to_release)
+
+    def _n_threads(self) -> dict[str, int]:
+        """Return the workers' numbers of threads; wait for a worker while there is none."""
+        self.client.wait_for_workers(1)
+        return self.client.nthreads()
 
     def release(self) -> None:
         """Let go of these partitions, which can still be made again."""
@@ -96,8 +103,8 @@ class PlacedPartitions:
 
     def release_all(self) -> None:
         """Take all that was made of these partitions off the workers, and end what is running."""
-        for held in list(self.held):
-            held.release()
+        for made in list(self.to_release):
+            made.release()
 
 
 class Piece(NamedTuple):

@@ -25,7 +25,7 @@ from softreg._encoding.clusters.partitions import (
     partitions,
 )
 from softreg._encoding.clusters.placement import Piece, PlacedPartitions
-from softreg._rows.arrays import aligned, csr_rows, mostly_zeros, sent_aligned
+from softreg._rows.arrays import aligned, csr_rows, mostly_zeros, sent_aligned, stacked
 from softreg._rows.clusters.rows import ClusterRows
 from softreg._rows.clusters.shelf import Shelf, shelf_here
 from softreg._rows.coordinates import Coordinates
@@ -35,7 +35,7 @@ from softreg._rows.threads import Limits, Threads
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """What the client is told of a partition that has rows.
+    """What the client learns of a partition that has rows.
 
     Attributes
     ----------
@@ -187,7 +187,7 @@ class ShelfMaker:
 
     def _rows(self, pieces: list[Piece], checked: dict[int, CheckedPartition]) -> Any:
         """Return the rows of pieces that have weight, in the user's units."""
-        X = _stacked([self._features(checked[at].X, rows) for at, rows in pieces])
+        X = stacked([self._features(checked[at].X, rows) for at, rows in pieces])
         answers = _joined([checked[at].answers.take_rows(rows) for at, rows in pieces])
         offset = self._offset(pieces, checked)
         terms = (*self.encoding.targets(answers.in_weight_unit(self.weight_unit)), offset)
@@ -230,15 +230,7 @@ def _joined(answers: list[Answers]) -> Answers:
     """Return the answers of several partitions as those of all their rows."""
     weights: Any = [each.weight for each in answers]
     weight = None if weights[0] is None else np.concatenate(weights)
-    return Answers(_stacked([each.y for each in answers]), weight)
-
-
-def _stacked(arrays: list[Any]) -> Any:
-    if len(arrays) == 1:
-        return arrays[0]
-    if not sparse.issparse(arrays[0]):
-        return np.concatenate(arrays)
-    return sparse.csr_array(sparse.vstack(arrays, format="csr"))
+    return Answers(stacked([each.y for each in answers]), weight)
 
 
 # ---- On the client ------------------------------------------------------------------------------
@@ -276,10 +268,10 @@ class ClusterSample:
         placed = PlacedPartitions(client, dict(enumerate(futures)))
         try:
             placed.wait(noting_partition)
-            told = placed.map_lists(facts_of)
-            facts = {number: each for number, each in told.items() if each is not None}
+            of_all = placed.map_lists(facts_of)
+            facts = {number: each for number, each in of_all.items() if each is not None}
             if not facts:
-                raise ValueError(f"X has no rows: all {len(told)} partitions are empty.")
+                raise ValueError(f"X has no rows: all {len(of_all)} partitions are empty.")
             first, placed = next(iter(facts.values())), placed.take(list(facts))
             for number, each in facts.items():
                 with noting_partition(number):
@@ -293,10 +285,8 @@ class ClusterSample:
     def rows(self, intercept: bool, threads: Threads) -> ClusterRows:
         """Return the rows, in the user's units."""
         facts = self.facts.values()
-        nonzeros, size = (
-            sum(each.n_nonzero for each in facts),
-            sum(each.n_values for each in facts),
-        )
+        nonzeros = sum(each.n_nonzero for each in facts)
+        size = sum(each.n_values for each in facts)
         maker = ShelfMaker(
             encoding=self.encoding,
             dtype=np.result_type(*{each.dtype for each in facts}),

@@ -14,12 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._rows.arrays import ExactSum, Places, Store, sent_aligned
-from softreg._rows.base import (
-    Totals,
-    slices,
-)
+from softreg._rows.base import Totals, slices
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import MemoryRows
+from softreg._rows.memory import MemoryRows, joined_memory
 from softreg._rows.threads import Limits, Threads
 
 # Rows are kept on a shelf as they were seen in the latest passes: in double and in single
@@ -221,12 +218,22 @@ def totals_of_shelf(shelf: Shelf) -> tuple[dict[int, Totals], list[MemoryRows]]:
     return totals, [rows.take_rows(np.arange(0)).replaced(single_pass=True) for rows in some]
 
 
+def rows_of_shelf(shelf: Shelf) -> list[tuple[MemoryRows, NDArray]]:
+    """Return all rows of a shelf, and the number of the group of each, in a list if any."""
+    groups = shelf.groups
+    if not groups:
+        return []
+    numbers = np.repeat(list(groups), [rows.n for rows in groups.values()])
+    return [(joined_memory(list(groups.values())), numbers)]
+
+
 def group_of_shelf(shelf: Shelf, number: int) -> MemoryRows:
     """Return a group."""
     return shelf.groups[number]
 
 
 def merged_sums(sums: list[ExactSum]) -> ExactSum:
+    """Return the sum of sums, exact as they are."""
     total = ExactSum()
     for each in sums:
         total.merge(each)
@@ -234,5 +241,6 @@ def merged_sums(sums: list[ExactSum]) -> ExactSum:
 
 
 def greatest(maxima: list[list[NDArray]]) -> list[NDArray]:
+    """Return the elementwise maximum of all arrays, in a list; an empty one if there are none."""
     values = [value for each in maxima for value in each]
     return [np.max(values, axis=0)] if values else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
@@ -11,7 +12,8 @@ from softreg._rows.clusters.shelf import Shelf
 
 # So many sums are added up by a task; further ones by tasks above it.
 _FAN_IN = 8
-# Messages that are larger, all tasks of a pass together, are sent to the workers apart from them.
+# Messages that are larger, all tasks of a pass together, are sent to the workers apart from them;
+# in parts of this size, above which Dask warns.
 _LARGEST_IN_TASKS = 2**23
 
 
@@ -33,8 +35,9 @@ def gathered(client: Any, futures: list[Any]) -> list[Any]:
                 f"{client} has lost its scheduler; nothing was fitted. Connect a new one."
             ) from error
         raise RuntimeError(
-            "A worker was lost, and with it data that Dask cannot make again, as what a client has "
-            "scattered: make the collections from files, or with dask.array.from_array."
+            "The cluster was restarted, or has lost with a worker what Dask cannot make again, as "
+            "data that a client has scattered: make the collections from files, or with "
+            "dask.array.from_array, and fit anew."
         ) from error
     finally:
         released(futures)
@@ -54,16 +57,18 @@ class Shelves:
     client : distributed.Client
     futures : list of Future of Shelf
     homes : list of str, addresses of workers
-    held : WeakSet of all that is released in the end
+    to_release : WeakSet of all that is released in the end
     """
 
-    def __init__(self, client: Any, futures: list[Any], homes: list[str], held: WeakSet) -> None:
-        self.client, self.futures, self.homes, self.held = client, futures, homes, held
-        held.add(self)
+    def __init__(
+        self, client: Any, futures: list[Any], homes: list[str], to_release: WeakSet
+    ) -> None:
+        self.client, self.futures, self.homes, self.to_release = client, futures, homes, to_release
+        to_release.add(self)
 
     def derived(self, function: Callable[..., Shelf], *args: Any) -> Shelves:
         """Return the shelves that a function makes of these, on the same workers."""
-        return Shelves(self.client, self._submitted(function, *args), self.homes, self.held)
+        return Shelves(self.client, self._submitted(function, *args), self.homes, self.to_release)
 
     def results(self, function: Callable, *args: Any) -> list[Any]:
         """Return what a function makes of each shelf."""
@@ -78,10 +83,7 @@ class Shelves:
 
     def reduced(self, function: Callable, merge: Callable[[list], Any], message: bytes) -> Any:
         """Return what `merge` makes of the lists of what a function makes of each shelf."""
-        sent: Any = message
-        if len(message) * len(self.futures) > _LARGEST_IN_TASKS:
-            sent = self.client.scatter(message, broadcast=True, hash=False)
-        made = results = self._submitted(function, sent)
+        made = results = self._submitted(function, message)
         try:
             while len(results) > _FAN_IN:
                 parts = [results[i : i + _FAN_IN] for i in range(0, len(results), _FAN_IN)]
@@ -93,7 +95,7 @@ class Shelves:
 
     def _submitted(self, function: Callable, *args: Any) -> list[Any]:
         """Return a future for each shelf, in one message: the scheduler finds where they lie."""
-        columns = [[arg] * len(self.futures) for arg in args]
+        columns = [[self._sent(arg)] * len(self.futures) for arg in args]
         # Any of the workers: without a word about them, the scheduler may take tasks of many passes
         # for those that read data, which it shares out wherever shelves lie.
         return self.client.map(
@@ -104,6 +106,18 @@ class Shelves:
             allow_other_workers=True,
             pure=False,
         )
+
+    def _sent(self, arg: Any) -> Any:
+        """Return an argument of all shelves' tasks, or the future of a large message.
+
+        Tasks make that, unlike what is scattered, again where workers die.
+        """
+        size = len(arg) if isinstance(arg, bytes) else 0
+        if size * len(self.futures) <= _LARGEST_IN_TASKS:
+            return arg
+        parts = [arg[at : at + _LARGEST_IN_TASKS] for at in range(0, size, _LARGEST_IN_TASKS)]
+        submit = partial(self.client.submit, pure=False)
+        return submit(b"".join, [submit(bytes, part) for part in parts])
 
     def release(self) -> None:
         """Let go of these shelves."""

@@ -1,4 +1,4 @@
-"""Calibration: the thresholds above which labels and classes are predicted."""
+"""Thresholds: above which probability labels and classes are predicted."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from softreg._encoding import validation
 from softreg._encoding.class_values import codes_in, listed
 from softreg._estimators.base import prediction_slices, read_sample
 from softreg._selection.folds import splits_of
-
-__all__ = ["tune_thresholds"]
 
 # What must be predicted anew for every cut between scores is tried at so many of them, evenly
 # spread, as in scikit-learn's TunedThresholdClassifierCV.

@@ -1,0 +1,214 @@
+"""Fitted models as values of JSON, which run no code when they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from softreg._encoding import validation
+from softreg.export.json_values import from_json, to_json
+from softreg.export.linear_model import ESTIMATORS, check_exportable
+
+# What skops asks its users to trust in files of softreg's fitted estimators: none of these runs
+# anything when it is loaded. The names are in the files, so they stay what they are.
+TRUSTED_TYPES = (
+    "scipy.sparse._csr.csr_array",  # coefficients after `sparsify`
+    "softreg._estimators.sigmoid.SigmoidRegression",
+    "softreg._estimators.sigmoid.SigmoidRegressionCV",
+    "softreg._estimators.softmax.SoftmaxRegression",
+    "softreg._estimators.softmax.SoftmaxRegressionCV",
+    "softreg.solvers.lbfgs.LBFGS",
+    "softreg.solvers.minibatch.solver.MiniBatch",
+    "softreg.solvers.newton.Newton",
+    "softreg.solvers.proximal_newton.ProximalNewton",
+)
+
+_FORMAT, _VERSION = "softreg", 1
+_KEYS = {"format", "version", "estimator", "parameters", "fitted"}
+_PREDICTING = {"classes_", "coef_", "intercept_", "n_features_in_"}
+_OF_LABELS = {"multilabel_", "sparse_output_"}
+# Written where they are there: names of columns, the certificate, and what was chosen. Not written
+# are the tables and paths of CV classes, the solver that ran, and the state of a stream.
+_DESCRIBING = {
+    "C_",
+    "converged_",
+    "feature_names_in_",
+    "l1_ratio_",
+    "label_objective_",
+    "label_optimality_gap_",
+    "label_proven_",
+    "loss_curve_",
+    "n_iter_",
+    "n_samples_seen_",
+    "objective_",
+    "optimality_gap_",
+    "proven_",
+    "validation_curve_",
+}
+
+
+def to_dict(estimator: Any) -> dict[str, Any]:
+    """Return a fitted estimator as values of JSON, for ``json.dump``.
+
+    They hold no code, and `from_dict` reads them back to the bit, in this version of softreg and in
+    later ones. Strict JSON has no infinity: ``json.dump(..., allow_nan=False)`` is fine.
+
+    Parameters
+    ----------
+    estimator : SoftmaxRegression, SoftmaxRegressionCV, SigmoidRegression or SigmoidRegressionCV
+        A fitted one. After `sparsify` its coefficients are written, and read, as arrays.
+
+    Returns
+    -------
+    saved : dict
+        "format" and "version" of the form, the "estimator", its "parameters", and what was
+        "fitted": what predictions are made of, the certificate and loss curve, and what
+        cross-validation chose. The tables and paths of CV classes, `solver_` and what continues a
+        stream are not part of it.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        Before `fit`.
+    TypeError
+        If `estimator` is not one of softreg's, or if a parameter or class is no value: functions,
+        splitters, random generators, Decimals. (Solvers are written with their options; so are
+        texts, numbers, dates of NumPy, tuples, arrays, dicts and Series.)
+
+    Examples
+    --------
+    >>> import json
+    >>> from softreg import SoftmaxRegression
+    >>> from softreg.export import from_dict, to_dict
+    >>> model = SoftmaxRegression().fit([[0.0], [1.0], [2.0]], ["no", "no", "yes"])
+    >>> text = json.dumps(to_dict(model))
+    >>> from_dict(json.loads(text)).predict([[5.0]])
+    array(['yes'], dtype='<U3')
+    """
+    check_exportable("to_dict", estimator)
+    names = sorted((_PREDICTING | _OF_LABELS | _DESCRIBING) & vars(estimator).keys())
+    fitted = {name: getattr(estimator, name) for name in names}
+    fitted["coef_"] = estimator._dense_coef
+    return {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "estimator": type(estimator).__name__,
+        "parameters": _written(
+            estimator.get_params(deep=False),
+            "set_params({}=...) on a copy of the estimator changes no prediction",
+        ),
+        "fitted": _written(fitted, "fit y.astype(str) for other classes"),
+    }
+
+
+def from_dict(saved: dict[str, Any]) -> Any:
+    """Return the fitted estimator that `to_dict` has written.
+
+    Whatever `saved` holds, nothing of it is run: it is read as numbers, texts and names of softreg.
+
+    Parameters
+    ----------
+    saved : dict
+        As `to_dict` returned it, or as ``json.load`` reads it.
+
+    Returns
+    -------
+    estimator : SoftmaxRegression, SoftmaxRegressionCV, SigmoidRegression or SigmoidRegressionCV
+        Fitted. Parameters that it has and `saved` lacks, of later versions, have their defaults.
+
+    Raises
+    ------
+    ValueError
+        If `saved` is not of this form, of a version that this softreg does not know, or if its
+        coefficients, classes and columns do not fit together.
+
+    Examples
+    --------
+    >>> from softreg import SoftmaxRegression
+    >>> from softreg.export import from_dict, to_dict
+    >>> saved = to_dict(SoftmaxRegression(C=3).fit([[0.0], [1.0], [2.0]], [0, 0, 1]))
+    >>> from_dict(saved)
+    SoftmaxRegression(C=3)
+    """
+    if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
+        raise ValueError(
+            f"saved={str(saved)[:200]} is no model of softreg: pass what to_dict returned, or what "
+            "json.load reads of it."
+        )
+    version = saved.get("version")
+    if type(version) is not int or version != _VERSION:
+        raise ValueError(
+            f"saved is of version {validation.shown(version)}, and this softreg reads {_VERSION}: "
+            "install a newer one."
+        )
+    _check_names("saved", saved, _KEYS, _KEYS)
+    kinds = {kind.__name__: kind for kind in ESTIMATORS}
+    name = saved["estimator"]
+    if not isinstance(name, str) or name not in kinds:
+        raise ValueError(f"the estimator {validation.shown(name)} is none of {sorted(kinds)}.")
+    parameters, attributes = saved["parameters"], saved["fitted"]
+    needed = _PREDICTING | (_OF_LABELS if name.startswith("Sigmoid") else set())
+    _check_names("parameters", parameters, set(), set(kinds[name]().get_params(deep=False)))
+    _check_names("fitted", attributes, needed, needed | _DESCRIBING)
+    estimator = kinds[name](**_read(parameters))
+    estimator._store(_checked(_read(attributes)))
+    return estimator
+
+
+def _written(values: dict[str, Any], remedy: str) -> dict[str, Any]:
+    """Return values by name as JSON has them; TypeError with the name of one that it has not."""
+    written = {}
+    for name, value in values.items():
+        try:
+            written[name] = to_json(value)
+        except TypeError as error:
+            message = f"{name} holds {error}, which JSON has not: {remedy.format(name)}."
+            raise TypeError(message) from error
+    return written
+
+
+def _read(values: dict[str, Any]) -> dict[str, Any]:
+    """Return values by name; ValueError with the name of one that is of no form."""
+    read = {}
+    for name, value in values.items():
+        try:
+            read[name] = from_json(value)
+        except ValueError as error:
+            raise ValueError(f"{name} is no value that to_dict writes: {error}.") from error
+    return read
+
+
+def _check_names(what: str, values: Any, needed: Iterable[str], known: set[str]) -> None:
+    """Raise a ValueError unless a dict has the names that are needed, and none that is unknown."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{what} must be a dict, got {str(values)[:200]}.")
+    missing, unknown = sorted(set(needed) - values.keys()), sorted(values.keys() - known, key=str)
+    if missing or unknown:
+        raise ValueError(
+            f"{what} lacks {missing}, and has {unknown}, which this version does not know: it is "
+            "incomplete, or of a later softreg."
+        )
+
+
+def _checked(fitted: dict[str, Any]) -> dict[str, Any]:
+    """Return fitted attributes that predictions can be made of; ValueError if they cannot."""
+    W, b, classes = fitted["coef_"], fitted["intercept_"], fitted["classes_"]
+    d, names = fitted["n_features_in_"], fitted.get("feature_names_in_")
+    for name in {"coef_", "intercept_", "classes_", "feature_names_in_"} & fitted.keys():
+        if not isinstance(fitted[name], np.ndarray):
+            raise ValueError(f"{name} must be an array.")
+    for name, value in (("coef_", W), ("intercept_", b)):
+        if value.dtype != np.float64 or np.isnan(value).any():
+            raise ValueError(f"{name} must be of float64, and without NaN.")
+    validation.check_shape("classes_", classes, "K")
+    rows = 1 if len(classes) == 2 and not fitted.get("multilabel_", False) else len(classes)
+    validation.check_integer("n_features_in_", d, 1)
+    validation.check_shape("coef_", W, rows, d)
+    validation.check_shape("intercept_", b, rows)
+    if names is not None:
+        validation.check_shape("feature_names_in_", names, d)
+    for name in _OF_LABELS & fitted.keys():
+        validation.check_flag(name, fitted[name])
+    return fitted
