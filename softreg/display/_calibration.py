@@ -279,7 +279,7 @@ class ReliabilityDisplay:
         side = "left" if tallest < 0.5 else "right"
         place = tallest + (-0.5 if tallest < 0.5 else 0.5) / n_bins, most
         strip.text(*place, f"{most:,.0f} rows", ha=side, va="bottom", fontsize="x-small")
-        strip.set(xlim=(-0.02, 1.02), ylim=(0, 1.6 * max(most, 1)), xticks=[], yticks=[])
+        strip.set(xlim=(-0.02, 1.02), ylim=(0, 1.4 * max(most, 1)), xticks=[], yticks=[])
         for side in ("top", "left", "right"):
             strip.spines[side].set_visible(False)
 
