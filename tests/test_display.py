@@ -656,17 +656,20 @@ def test_ticks_of_iterations_are_whole_numbers(n, above_solution):
 # All of them
 
 
+GRID = np.arange(4)
 DISPLAYS = {
     "scores": (CVCurveDisplay(Cs=CS, mean_score=MEAN, se_score=SE), 1),
     "paths": (CoefficientPathDisplay(Cs=CS, coef_path=PATH, classes=LABELS), 3),
     "loss": (LossCurveDisplay(loss_curve=[3, 2, 1]), 1),
     "regions": (
-        ClassRegionsDisplay(x=CS, y=CS, probabilities=np.full((4, 4, 3), 1 / 3), classes=LABELS),
+        ClassRegionsDisplay(
+            x=GRID, y=GRID, probabilities=np.full((4, 4, 3), 1 / 3), classes=LABELS
+        ),
         1,
     ),
     "regions of labels": (
         ClassRegionsDisplay(
-            x=CS, y=CS, probabilities=np.full((4, 4, 3), 0.5), classes=LABELS, has_labels=True
+            x=GRID, y=GRID, probabilities=np.full((4, 4, 3), 0.5), classes=LABELS, has_labels=True
         ),
         3,
     ),

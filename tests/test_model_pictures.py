@@ -550,7 +550,13 @@ BAD = [
     (ClassRegionsDisplay, {"x": [0, 1], "y": [0, 1, 2], "probabilities": P22, "classes": [0, 1, 2]},
      ValueError, r"probabilities must have shape \(3, 2, n_classes\); got \(2, 2, 3\)"),
     (ClassRegionsDisplay, {"x": [0, 1], "y": [0, 1], "probabilities": P22, "classes": [0, 1, 2],
-                           "answers": [[1, 0, 0]]}, ValueError, "answers are those of points"),
+                           "answers": [[1, 0, 0]]}, ValueError, "points and answers belong tog"),
+    (ClassRegionsDisplay, {"x": [0, 1, 3], "y": [0, 1], "probabilities": P22, "classes": [0, 1, 2]},
+     ValueError, r"x=\[0.0, 1.0, 3.0\] must be two or more values that ascend in equal steps"),
+    (ClassRegionsDisplay, {"x": [0, 1], "y": [1], "probabilities": P22, "classes": [0, 1, 2]},
+     ValueError, "y=.* must be two or more values"),
+    (curves, {"intervals": lambda rows: rows}, ValueError, "intervals must return .*'lower'"),
+    (curves, {"intervals": lambda rows: {}}, ValueError, "intervals must return what .* in dict"),
     (ThresholdDisplay, {"thresholds": [0.5], "scores": {}, "classes": ["a"]}, TypeError, "scores="),
 ]  # fmt: skip
 

@@ -99,7 +99,7 @@ class ClassRegionsDisplay:
         held: Mapping[Any, float] | None = None,
         n_given: int | None = None,
     ) -> None:
-        self.x, self.y = number_array("x", x, "n_x"), number_array("y", y, "n_y")
+        self.x, self.y = _even_places("x", x), _even_places("y", y)
         shape = len(self.y), len(self.x), "n_classes"
         self.probabilities = number_array("probabilities", probabilities, *shape)
         K = self.probabilities.shape[2]
@@ -109,11 +109,11 @@ class ClassRegionsDisplay:
             for between, ends in dict(boundaries or {}).items()
         }
         self.feature_names = name_array("feature_names", feature_names, 2)
-        self.points = None if points is None else number_array("points", points, "n_points", 2)
-        self.answers = None
-        if answers is not None:
-            if self.points is None:
-                raise ValueError("answers are those of points, which is None: pass both.")
+        if (points is None) != (answers is None):
+            raise ValueError("points and answers belong together: pass both, or none of them.")
+        self.points = self.answers = None
+        if points is not None and answers is not None:
+            self.points = number_array("points", points, "n_points", 2)
             self.answers = number_array("answers", answers, len(self.points), K)
         self.has_labels = validation.check_flag("has_labels", has_labels)
         self.held = dict(held or {})
@@ -161,9 +161,7 @@ class ClassRegionsDisplay:
             features = _only_two(X)
         elif isinstance(features, str) or np.size(features) != 2:
             raise ValueError(f"features={validation.shown(features)} must be two of the features.")
-        model = HeldModel.from_user(estimator, X, {"features": list(features)}, at)
-        if model.numbers[0] == model.numbers[1]:
-            raise ValueError(f"features names {model.names[0]!r} twice; pass two different ones.")
+        model = HeldModel.from_user(estimator, X, "features", features, at)
         x, y_places = (spread_over(column, _N_PLACES) for column in model.data.T)
         grid = np.stack(np.meshgrid(x, y_places), axis=-1).reshape(-1, 2)
         P = model.probabilities(grid).reshape(len(y_places), len(x), -1)
@@ -294,6 +292,18 @@ class ClassRegionsDisplay:
         """Draw some of the points; return what a legend shows of them."""
         assert self.points is not None
         return ax.scatter(*self.points[rows].T, s=22, label=name, zorder=3, **style)
+
+
+def _even_places(name: str, values: ArrayLike) -> NDArray:
+    """Return the values (n,) of a feature; ValueError unless they ascend in equal steps."""
+    places = number_array(name, values, "n")
+    steps = np.diff(places)
+    if not (steps.size and steps.min() > 0 and np.allclose(steps, steps.mean(), atol=0)):
+        raise ValueError(
+            f"{name}={validation.shown(places)} must be two or more values that ascend in equal "
+            "steps, as those of np.linspace."
+        )
+    return places
 
 
 def _only_two(X: Any) -> tuple[int, int]:

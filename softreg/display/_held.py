@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
@@ -46,18 +46,21 @@ class HeldModel(NamedTuple):
     n_given: int
 
     @classmethod
-    def from_user(cls, estimator: Any, X: Any, features: Mapping[str, Any], at: Any) -> HeldModel:
-        """Return the model at the means of X, and of some features at the values in `at`.
+    def from_user(
+        cls, estimator: Any, X: Any, argument: str, features: Iterable, at: Any
+    ) -> HeldModel:
+        """Return the model as a function of some features, the value of an `argument`.
 
-        `features` maps the name of the argument, for errors, to the features that are varied.
+        The others are held at the values in `at`, or else at their means in X.
         """
         expected = "a fitted estimator of softreg"
         _, b, _ = read_attributes(estimator, expected, "coef_", "intercept_", "classes_")
         matrix, _ = read_features(estimator, X, reset=False)
         d = matrix.shape[1]
         every = list(getattr(estimator, "feature_names_in_", [f"x{j}" for j in range(d)]))
-        ((argument, varied),) = features.items()
-        numbers = [_feature_number(every, name, argument) for name in varied]
+        numbers = [_feature_number(every, name, argument) for name in features]
+        if len(set(numbers)) < len(numbers):
+            raise ValueError(f"{argument} names {every[numbers[0]]!r} twice; pass different ones.")
         row = np.asarray(matrix.mean(axis=0), dtype=float).ravel()
         given = _given_values(every, at)
         wrong = [every[j] for j in given if j in numbers]

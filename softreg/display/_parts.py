@@ -203,13 +203,13 @@ def labelled_panels(
     return axes
 
 
-def legend_beside(axes: NDArray, ax: Any, handles: list, title: str | None = None) -> None:
+def legend_beside(axes: NDArray, ax: Any, handles: list) -> None:
     """Put a legend of all panels beside them, or inside the last of the user's `ax`."""
     if handles and ax is None:
         place: dict[str, Any] = {"loc": "outside right upper", "fontsize": "small"}
-        axes[0].figure.legend(handles=handles, title=title, **place)
+        axes[0].figure.legend(handles=handles, **place)
     elif handles:
-        axes[-1].legend(handles=handles, title=title, fontsize="small")
+        axes[-1].legend(handles=handles, fontsize="small")
 
 
 def legend_above(ax: Any, title: str, handles: list) -> None:

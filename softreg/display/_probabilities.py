@@ -137,7 +137,7 @@ class ProbabilityDisplay:
             If X has other features than in `fit`, a feature is not known or a value not finite, or
             `intervals` is not callable.
         """
-        model = HeldModel.from_user(estimator, X, {"feature": [feature]}, at)
+        model = HeldModel.from_user(estimator, X, "feature", [feature], at)
         values = spread_over(model.data[:, 0], _N_VALUES)
         lower = upper = None
         if intervals is not None:
@@ -231,6 +231,12 @@ def _ends(intervals: Any, model: HeldModel, points: NDArray) -> tuple[NDArray, N
 
 def _end(found: Any, name: str, classes: NDArray) -> NDArray:
     """Return one end of intervals: of a label that of its second class, 1 against 0."""
-    if isinstance(found, Mapping):
-        return np.column_stack([np.asarray(found[label][name])[:, -1] for label in classes])
-    return validation.check_real(f'intervals(rows)["{name}"]', found[name])
+    try:
+        if isinstance(found, Mapping):
+            return np.column_stack([np.asarray(found[label][name])[:, -1] for label in classes])
+        return validation.check_real(f'intervals(rows)["{name}"]', found[name])
+    except (IndexError, KeyError) as error:
+        raise ValueError(
+            "intervals must return what softreg.inference.predict_interval does, of labels a "
+            f"mapping from each to that; {error!r} in {type(found).__name__}."
+        ) from error
