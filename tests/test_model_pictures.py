@@ -338,18 +338,18 @@ def test_intervals_of_labels_have_a_panel_each(fit_intercept):
 
 
 def test_reliability_by_hand():
-    """Two bins of three and two rows: means of probabilities, frequencies and counts."""
+    """Two bins of three and two rows, the bound in the first: means, frequencies and counts."""
     display = ReliabilityDisplay.from_predictions(
         ["no", "yes", "no", "yes", "yes"],
-        np.column_stack([1 - np.array(p := [0.1, 0.4, 0.1, 0.6, 0.9]), p]),
+        np.column_stack([1 - np.array(p := [0.1, 0.5, 0.1, 0.6, 0.9]), p]),
         classes=["no", "yes"],
         n_bins=2,
     )
-    np.testing.assert_allclose(display.predicted, [[0.2, 0.75]])
+    np.testing.assert_allclose(display.predicted, [[0.7 / 3, 0.75]])
     np.testing.assert_allclose(display.observed, [[1 / 3, 1]])
     np.testing.assert_array_equal(display.counts, [[3, 2]])
     diagonal, curve = display.ax_.get_lines()
-    np.testing.assert_allclose(curve.get_xydata(), [[0.2, 1 / 3], [0.75, 1]])
+    np.testing.assert_allclose(curve.get_xydata(), [[0.7 / 3, 1 / 3], [0.75, 1]])
     np.testing.assert_array_equal(diagonal.get_xdata(), diagonal.get_ydata())
     (strip,) = display.ax_.child_axes
     assert [bar.get_height() for bar in strip.patches] == [3, 2]
@@ -411,13 +411,13 @@ def test_scores_at_thresholds_are_those_of_scikit_learn():
 
 
 def test_costs_take_the_place_of_F1():
-    """By hand: of four rows, what is wrongly predicted costs 1, what is missed 5."""
+    """By hand: what is wrongly predicted costs 1, what is missed 5; at its P nothing is."""
     display = ThresholdDisplay.from_predictions(
-        [0, 1, 0, 1], [[0.9, 0.1], [0.7, 0.3], [0.4, 0.6], [0.2, 0.8]], costs=[[0, 1], [5, 0]]
+        [0, 1, 0, 1], [[0.9, 0.1], [0.7, 0.3], [0.5, 0.5], [0.2, 0.8]], costs=[[0, 1], [5, 0]]
     )
     assert list(display.scores) == ["precision", "recall", "mean cost"]
     at = [np.abs(display.thresholds - t).argmin() for t in (0, 0.2, 0.5, 0.7, 1)]
-    assert list(display.scores["mean cost"][0, at]) == [0.5, 0.25, 1.5, 1.25, 2.5]
+    assert list(display.scores["mean cost"][0, at]) == [0.5, 0.25, 1.25, 1.25, 2.5]
     assert display.chosen is None and len(display.ax_.get_lines()) == 3
 
 
