@@ -14,3 +14,7 @@ __all__ = [
     "from_sklearn",
     "regularization_path",
 ]
+
+# Files of pickle and skops name a class by its module: theirs stay readable where code moves.
+for _estimator in (SigmoidRegression, SigmoidRegressionCV, SoftmaxRegression, SoftmaxRegressionCV):
+    _estimator.__module__ = __name__

@@ -65,10 +65,14 @@ UNKNOWN = np.where(RNG.random(LABELS.shape) < 0.1, np.nan, LABELS)
 FRAME = pd.DataFrame(X, columns=list("abcd"))
 
 
+def two_processes():
+    return distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
+
+
 @pytest.fixture(scope="module")
 def cluster():
     """A cluster of two processes of one thread each."""
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as own:
+    with two_processes() as own:
         yield own
 
 
@@ -76,7 +80,14 @@ def cluster():
 def client(cluster):
     """The current client of two workers, on which nothing is left afterwards."""
     with distributed.Client(cluster) as client:
-        client.wait_for_workers(2)
+        yield client
+        assert_nothing_left(client)
+
+
+@pytest.fixture
+def mortal_client():
+    """One as `client`, of workers that may die: a cluster whose nannies give up is no other's."""
+    with two_processes() as own, distributed.Client(own) as client:
         yield client
         assert_nothing_left(client)
 
@@ -368,17 +379,17 @@ class Padded:
         return len(block.weights()), block.features().sum(axis=0)
 
 
-def test_large_messages_are_sent_apart_from_the_tasks(client):
+def test_large_messages_are_sent_apart_from_the_tasks(mortal_client):
     """Sums are the same whatever a kernel weighs, also if all die to whom it was sent."""
     model, data = SoftmaxRegression(), (array(X), array(y), array(WEIGHT), None)
-    doomed = tuple(client.run(os.getpid).values())
+    doomed = tuple(mortal_client.run(os.getpid).values())
     with Threads(1) as threads, opened_sample(model, *data) as (sample, _):
         rows = sample.rows(True, threads)
         for kernel in (Padded(np.zeros(0)), Padded(np.zeros(2**20), doomed)):
             n, sums = rows.sum(kernel)
             assert n == (WEIGHT > 0).sum()
             np.testing.assert_allclose(sums[:-1], X[WEIGHT > 0].sum(axis=0), rtol=1e-12)
-    assert not set(doomed) & set(client.run(os.getpid).values())
+    assert not set(doomed) & set(mortal_client.run(os.getpid).values())
 
 
 def one_each(block):
@@ -675,7 +686,7 @@ def _drawn(seed, parts=4, n=6_000):
     return rows[:, :3], (rows[:, 3] > 1) * 1
 
 
-def test_a_worker_that_dies_costs_work_and_no_bit(client):
+def test_a_worker_that_dies_costs_work_and_no_bit(mortal_client):
     """Its partitions are made again, from their recipe, by the worker that lives."""
     data = _drawn(seed=3)
     quiet, disturbed = (
@@ -686,7 +697,7 @@ def test_a_worker_that_dies_costs_work_and_no_bit(client):
     assert disturbed.proven_ and disturbed.objective_ == quiet.objective_
 
 
-def test_partitions_that_are_others_when_made_again_are_found_out(client):
+def test_partitions_that_are_others_when_made_again_are_found_out(mortal_client):
     """What is drawn without a seed is not what was surveyed."""
     model = SoftmaxRegression(solver=Disturbed(event="deaths"))
     with pytest.raises(ValueError, match=r"partition \d .*other values in X.*random a seed"):
@@ -694,9 +705,9 @@ def test_partitions_that_are_others_when_made_again_are_found_out(client):
     assert not hasattr(model, "coef_")
 
 
-def test_what_was_scattered_and_lost_is_told(client):
+def test_what_was_scattered_and_lost_is_told(mortal_client):
     """The scheduler cannot make it again."""
-    scattered = client.scatter([_rows_of(number, 0, 6_000) for number in range(4)])
+    scattered = mortal_client.scatter([_rows_of(number, 0, 6_000) for number in range(4)])
     rows = da.concatenate(
         [da.from_delayed(dask.delayed(of), (6_000, 4), float) for of in scattered]
     )

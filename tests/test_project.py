@@ -44,7 +44,7 @@ def own_public_names():
         public = importlib.import_module(module)
         for name in getattr(public, "__all__", []):
             defined_in = getattr(getattr(public, name), "__module__", None)
-            if defined_in and defined_in.startswith("softreg."):
+            if defined_in and defined_in.partition(".")[0] == "softreg":
                 yield f"{module}.{name}"
 
 

@@ -15,14 +15,14 @@ from softreg.export.linear_model import ESTIMATORS, check_exportable
 # anything when it is loaded. The names are in the files, so they stay what they are.
 TRUSTED_TYPES = (
     "scipy.sparse._csr.csr_array",  # coefficients after `sparsify`
-    "softreg._estimators.sigmoid.SigmoidRegression",
-    "softreg._estimators.sigmoid.SigmoidRegressionCV",
-    "softreg._estimators.softmax.SoftmaxRegression",
-    "softreg._estimators.softmax.SoftmaxRegressionCV",
-    "softreg.solvers.lbfgs.LBFGS",
-    "softreg.solvers.minibatch.solver.MiniBatch",
-    "softreg.solvers.newton.Newton",
-    "softreg.solvers.proximal_newton.ProximalNewton",
+    "softreg.SigmoidRegression",
+    "softreg.SigmoidRegressionCV",
+    "softreg.SoftmaxRegression",
+    "softreg.SoftmaxRegressionCV",
+    "softreg.solvers.LBFGS",
+    "softreg.solvers.MiniBatch",
+    "softreg.solvers.Newton",
+    "softreg.solvers.ProximalNewton",
 )
 
 _FORMAT, _VERSION = "softreg", 1
@@ -33,6 +33,7 @@ _OF_LABELS = {"multilabel_", "sparse_output_"}
 # are the tables and paths of CV classes, the solver that ran, and the state of a stream.
 _DESCRIBING = {
     "C_",
+    "class_prior_",
     "converged_",
     "feature_names_in_",
     "l1_ratio_",
@@ -209,6 +210,8 @@ def _checked(fitted: dict[str, Any]) -> dict[str, Any]:
     validation.check_shape("intercept_", b, rows)
     if names is not None:
         validation.check_shape("feature_names_in_", names, d)
+    if (priors := fitted.get("class_prior_")) is not None:
+        validation.check_shape("class_prior_", np.asarray(priors), "K")
     for name in _OF_LABELS & fitted.keys():
         validation.check_flag(name, fitted[name])
     return fitted
