@@ -1,10 +1,12 @@
 """Settings that the whole suite shares, and the cases that the laws of the parts run over.
 
 Where a plain `pytest` runs pairs of levels and a few examples of hypothesis, always the same,
-`pytest --exhaustive` runs all combinations of levels and many new examples.
+`pytest --exhaustive` runs all combinations of levels and many new examples, and
+`pytest --sample 4` every fourth case of each test, one at least.
 """
 
 import os
+from collections import defaultdict
 
 import pytest
 from hypothesis import settings
@@ -32,6 +34,7 @@ FIXTURE_FACTORS = {
 
 def pytest_addoption(parser):
     parser.addoption("--exhaustive", action="store_true", help="all combinations, more examples")
+    parser.addoption("--sample", type=int, default=1, help="one in so many cases of each test")
 
 
 def pytest_configure(config):
@@ -44,6 +47,17 @@ def pytest_configure(config):
     if config.getoption("numprocesses", None):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Keep the cases of each test that are to run, in their order."""
+    of_tests = defaultdict(list)
+    for item in items:
+        of_tests[item.nodeid.partition("[")[0]].append(item)
+    step = config.getoption("sample")
+    kept = {item for cases_of_test in of_tests.values() for item in cases_of_test[::step]}
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
 
 
 def pytest_generate_tests(metafunc):
