@@ -88,6 +88,7 @@ WITH_PICTURE = [
     "softmax_by_hand.py",
     "streaming.py",
     "survey.py",
+    "topics.py",
     "wardrobe.py",
 ]
 

@@ -13,7 +13,7 @@ EXAMPLES = {
     "program_choice.py": ["--picture", f"{_FOLDER.name}/choice.png"],
     "cross_validation.py": ["--pictures", _FOLDER.name],
     "survey.py": ["--picture", f"{_FOLDER.name}/questions.png"],
-    "topics.py": [],
+    "topics.py": ["--picture", f"{_FOLDER.name}/words.png"],
     "wardrobe.py": ["--picture", f"{_FOLDER.name}/calibration.png"],
     "reliability.py": ["--picture", f"{_FOLDER.name}/reliability.png"],
     "imbalance.py": [],
