@@ -6,6 +6,7 @@ A lasso on texts, beside the ridge that keeps them all.
 .. code-block:: none
 
     python examples/topics.py                         texts simulated about 20 topics
+    python examples/topics.py --picture words.png     and the words of three topics
     SOFTREG_DATA=folder python examples/topics.py     news: the training texts of r8.csv there
 
 Each text is a row of word weights (tf-idf), its topic one of the classes. Most words say nothing of
@@ -13,7 +14,9 @@ any topic: the lasso's coefficients of those are zero, so that a topic can be re
 models are judged by texts that had no part in the fits, nor in the choice of C.
 """
 
+import argparse
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import train_test_split
 
 from softreg import SoftmaxRegressionCV
+from softreg.display import CoefficientDisplay
 
 TOPICS = {
     "astronomy": "star orbit telescope planet comet",
@@ -50,6 +54,11 @@ NULL = "topic frequencies alone"
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--picture", type=Path, help="file for the picture; needs matplotlib")
+    args = parser.parse_args()
+    if args.picture is not None and (missing := no_matplotlib()):
+        sys.exit(f"error: --picture: {missing}")
     texts, topics, source = read()
     print(f"{source}: {len(texts)} texts, {len(set(topics))} topics")
     known, unseen, y, y_unseen = train_test_split(
@@ -66,7 +75,10 @@ def main():
         rows[name] = judged(model, X_unseen, y_unseen)
     columns = ["log loss", "accuracy", "words", "coefficients"]
     print(pd.DataFrame(rows, columns).T.to_string(), "\n")
-    print(kept_words(model, vectorizer.get_feature_names_out()))
+    words = vectorizer.get_feature_names_out()
+    print(kept_words(model, words))
+    if args.picture is not None:
+        draw(model, words, args.picture)
 
 
 def read():
@@ -112,6 +124,24 @@ def kept_words(model, words):
         speak = ", ".join(words[j] for j in best if coef[j] > 0)
         lines.append(f"{topic:<10} {np.count_nonzero(coef):>5} words: {speak}")
     return "\n".join(lines)
+
+
+def no_matplotlib():
+    """Return why pictures cannot be drawn, or an empty text."""
+    try:
+        import matplotlib.pyplot  # noqa: F401
+    except ImportError:
+        return 'pictures need matplotlib: python -m pip install "matplotlib>=3.8"'
+    return ""
+
+
+def draw(model, words, picture):
+    """Draw the words with the largest coefficients of three topics."""
+    display = CoefficientDisplay.from_estimator(
+        model, feature_names=words, classes=model.classes_[:3], top=18
+    )
+    display.figure_.savefig(picture, dpi=150)
+    print(f"\nThe picture is in {picture.name}.")
 
 
 if __name__ == "__main__":

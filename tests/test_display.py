@@ -16,7 +16,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from softreg import SigmoidRegression, SoftmaxRegression, regularization_path
-from softreg.display import CoefficientPathDisplay, CVCurveDisplay, LossCurveDisplay
+from softreg.display import (
+    ClassRegionsDisplay,
+    CoefficientDisplay,
+    CoefficientPathDisplay,
+    CVCurveDisplay,
+    LossCurveDisplay,
+    ProbabilityDisplay,
+    ReliabilityDisplay,
+    ThresholdDisplay,
+)
 from softreg.solvers import MiniBatch
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -430,11 +439,11 @@ def test_features_without_names_and_classes_without_words_are_readable():
 
 
 def test_feature_names_of_the_estimator_are_used():
-    """`feature_names_in_` is there if X had column names."""
-    names = np.array(["age", "income", "_id", "price in $ or $$", "n" * 99], dtype=object)
+    """`feature_names_in_` is there if X had column names; long ones take several lines."""
+    names = np.array(["age", "income", "_id", "price in $ or $$", "n" * 60], dtype=object)
     display = CoefficientPathDisplay.from_estimator(cv_estimator(feature_names_in_=names))
     shown = set(texts(display.figure_.legends[0]))
-    named = {"age", "income", " _id", r"price in \$ or \$\$", "n" * 39 + "…"}
+    named = {"age", "income", " _id", r"price in \$ or \$\$", "n" * 40 + "\n" + "n" * 20}
     assert shown == named | {"chosen: C = 0.1"}
 
 
@@ -647,10 +656,38 @@ def test_ticks_of_iterations_are_whole_numbers(n, above_solution):
 # All of them
 
 
+GRID = np.arange(4)
 DISPLAYS = {
     "scores": (CVCurveDisplay(Cs=CS, mean_score=MEAN, se_score=SE), 1),
     "paths": (CoefficientPathDisplay(Cs=CS, coef_path=PATH, classes=LABELS), 3),
     "loss": (LossCurveDisplay(loss_curve=[3, 2, 1]), 1),
+    "regions": (
+        ClassRegionsDisplay(
+            x=GRID, y=GRID, probabilities=np.full((4, 4, 3), 1 / 3), classes=LABELS
+        ),
+        1,
+    ),
+    "regions of labels": (
+        ClassRegionsDisplay(
+            x=GRID, y=GRID, probabilities=np.full((4, 4, 3), 0.5), classes=LABELS, has_labels=True
+        ),
+        3,
+    ),
+    "probabilities": (
+        ProbabilityDisplay(values=CS, probabilities=np.full((4, 3), 1 / 3), classes=LABELS),
+        1,
+    ),
+    "coefficients": (CoefficientDisplay(coef=PATH[0], classes=LABELS), 3),
+    "reliability": (
+        ReliabilityDisplay(
+            predicted=PATH[0] ** 2, observed=PATH[0] ** 2, counts=PATH[0] ** 2, classes=LABELS
+        ),
+        3,
+    ),
+    "thresholds": (
+        ThresholdDisplay(thresholds=CS, scores={"recall": PATH[..., 0].T}, classes=LABELS),
+        3,
+    ),
 }
 
 

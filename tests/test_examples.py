@@ -81,10 +81,14 @@ def test_example_runs_in_a_plain_install(name):
 
 
 WITH_PICTURE = [
+    "digits.py",
+    "iris.py",
     "program_choice.py",
+    "reliability.py",
     "softmax_by_hand.py",
     "streaming.py",
     "survey.py",
+    "topics.py",
     "wardrobe.py",
 ]
 

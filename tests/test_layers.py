@@ -161,6 +161,16 @@ PUBLIC = {
         "wald",
     },
     "softreg.chunks": {"Arrays", "Table"},
+    "softreg.display": {
+        "CVCurveDisplay",
+        "ClassRegionsDisplay",
+        "CoefficientDisplay",
+        "CoefficientPathDisplay",
+        "LossCurveDisplay",
+        "ProbabilityDisplay",
+        "ReliabilityDisplay",
+        "ThresholdDisplay",
+    },
     "softreg.export": {
         "TRUSTED_TYPES",
         "from_dict",
@@ -169,7 +179,6 @@ PUBLIC = {
         "to_sklearn",
         "to_sql",
     },
-    "softreg.display": {"CVCurveDisplay", "CoefficientPathDisplay", "LossCurveDisplay"},
     "softreg.solvers": {"LBFGS", "MiniBatch", "Newton", "ProximalNewton"},
 }
 

@@ -31,9 +31,14 @@ def test_the_oldest_declared_version_is_the_one_tested(dependency):
     assert pinned()[dependency.name] == lower_bound
 
 
-def test_the_changelog_speaks_of_this_version():
-    """A release has its dated section in CHANGELOG.md."""
-    assert f"## {PROJECT['version']} - " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+def test_all_files_are_of_this_version():
+    """A release has its dated section in CHANGELOG.md, the date in CITATION.cff, and its models."""
+    changelog, citation = (
+        (ROOT / name).read_text(encoding="utf-8") for name in ("CHANGELOG.md", "CITATION.cff")
+    )
+    dates = re.findall(rf"^## {PROJECT['version']} - (\S+)$", changelog, re.MULTILINE)
+    assert f"version: {PROJECT['version']}\ndate-released: {dates[0]}\n" in citation
+    assert (ROOT / "tests" / "data" / f"v{PROJECT['version']}").is_dir()
 
 
 def own_public_names():

@@ -8,13 +8,16 @@ _FOLDER = tempfile.TemporaryDirectory()
 # In this order, with these arguments, so that they draw.
 EXAMPLES = {
     "softmax_by_hand.py": ["--picture", f"{_FOLDER.name}/lines.png"],
+    "iris.py": ["--picture", f"{_FOLDER.name}/iris.png"],
     "admissions.py": [],
     "program_choice.py": ["--picture", f"{_FOLDER.name}/choice.png"],
     "cross_validation.py": ["--pictures", _FOLDER.name],
     "survey.py": ["--picture", f"{_FOLDER.name}/questions.png"],
-    "topics.py": [],
+    "topics.py": ["--picture", f"{_FOLDER.name}/words.png"],
     "wardrobe.py": ["--picture", f"{_FOLDER.name}/calibration.png"],
+    "reliability.py": ["--picture", f"{_FOLDER.name}/reliability.png"],
     "imbalance.py": [],
+    "digits.py": ["--picture", f"{_FOLDER.name}/digits.png"],
     "streaming.py": ["--picture", f"{_FOLDER.name}/cost.png"],
     "cluster.py": [],
 }

@@ -14,6 +14,7 @@ from softreg.display._parts import (
     add_counts,
     ascending_Cs,
     labelled_panels,
+    legend_beside,
     legible_name,
     line_style,
     name_array,
@@ -25,6 +26,7 @@ from softreg.display._parts import (
     set_log_C_axis,
 )
 
+_OTHERS = "range of 1234 other features"  # What a legend says of the rest, in its greatest width.
 _MOST_GREY_LINES = 500  # In each of 12 panels they take 3 s to draw; more hide one another.
 
 
@@ -249,11 +251,11 @@ class CoefficientPathDisplay:
         named, others = features[:count], features[count:]
         y_label = f"Coefficient per {unit}\nof the feature"
         title = f"Coefficients against C{note}"
-        entries = len(named) + 2
-        self.axes_ = labelled_panels(
-            ax, len(rows), C_AXIS, y_label, title=title, beside=entries, share_y=True
-        )
         chosen_name = _chosen_name(self.chosen_C, rows)
+        beside = [*map(legible_name, self.feature_names[named]), _OTHERS, chosen_name]
+        self.axes_ = labelled_panels(
+            ax, len(rows), (C_AXIS, y_label), title=title, beside=beside, share_y=True
+        )
         grids = np.broadcast_to(self.Cs, (n_rows, len(coef)))
         counts = np.count_nonzero(self.coef_path, axis=2)
         for panel, row, curves in zip(self.axes_, rows, coef.swapaxes(0, 1), strict=True):
@@ -269,10 +271,7 @@ class CoefficientPathDisplay:
                 lines.append(panel.axvline(place, label=chosen_name, **style))
             panel.set_title(panel_title(names[row], references), fontsize="medium")
         self.figure_ = self.axes_[0].figure
-        if lines and ax is None:
-            self.figure_.legend(handles=lines, loc="outside right upper", fontsize="small")
-        elif lines:
-            self.axes_[-1].legend(handles=lines, fontsize="small")
+        legend_beside(self.axes_, ax, lines)
         return self
 
 

@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from softreg.display._parts import labelled_panels, legend_above, number_array, read_attributes
+from softreg.display._parts import (
+    COLOURS,
+    labelled_panels,
+    legend_above,
+    number_array,
+    read_attributes,
+)
 
 _MOST_MARKERS = 50  # Points of a curve that can still be told apart.
 
@@ -161,7 +167,9 @@ class LossCurveDisplay:
                 "rows held out:\nmean loss": self.validation_curve,
             }
         title = f"Loss after each {self.step.lower()}"
-        self.axes_ = labelled_panels(ax, len(curves), self.step, "Loss (nats per row)", title=title)
+        self.axes_ = labelled_panels(
+            ax, len(curves), (self.step, "Loss (nats per row)"), title=title
+        )
         for panel, (name, curve) in zip(self.axes_, curves.items(), strict=True):
             self._draw(panel, name, curve)
             if self.null_loss is not None:
@@ -179,10 +187,11 @@ class LossCurveDisplay:
         excess = self.loss_curve - self.objective
         label = "F minus F at the solution"
         title = f"Loss above the solution after each {self.step.lower()}"
-        self.axes_ = labelled_panels(ax, 1, self.step, f"{label}\n(nats per row)", title=title)
+        self.axes_ = labelled_panels(ax, 1, (self.step, f"{label}\n(nats per row)"), title=title)
         self.axes_[0].set_yscale("log")
         self._draw(self.axes_[0], label, np.where(excess > 0, excess, np.nan))
 
     def _draw(self, ax: Any, name: str, curve: NDArray) -> None:
         marker = "." if len(curve) <= _MOST_MARKERS else None
-        ax.plot(np.arange(1, len(curve) + 1), curve, marker=marker, label=name)
+        steps = np.arange(1, len(curve) + 1)
+        ax.plot(steps, curve, marker=marker, color=COLOURS[0], label=name)

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from softreg._encoding import validation
+from softreg._encoding.class_values import codes_in, has_columns, label_column
 from softreg._estimators.base import LinearClassifier
 
 C_AXIS = "C (inverse penalty strength)"
-# tab10 without its grey, which is for what has no name.
-_COLOURS = tuple(
-    f"tab:{name}"
-    for name in ("blue", "orange", "green", "red", "purple", "brown", "pink", "olive", "cyan")
-)
+# Okabe and Ito (2008), "Color Universal Design": the colour-blind tell them apart. Without black,
+# which is for marks, and yellow, which is not seen on white; grey is for what has no name.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
+_DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (8, 2)), (0, (4, 1, 1, 1, 1, 1)))
+_MARKERS = "osD^vP"
+_SHADE = 0.55  # What is left of a colour's light when it is used again.
 _MOST_PANELS = 12  # Four columns of three: what a page shows legibly.
 _TITLE_WIDTH = 26  # Characters over the narrowest panel.
 _MOST_TICKS = 6  # Powers of ten under the narrowest panel.
-_LONGEST_NAME = 40  # Characters: wider legends leave the panels no space.
+_NAME_WIDTH = 40  # Characters: wider legends leave the panels no space.
+_LONGEST_NAME = 160  # Characters, which are four lines of a legend.
 _COUNTS_HEIGHT = 3.6  # Of the upper axis, in heights of a small letter.
 _COUNTS = 5  # Places at which an upper axis counts features: what the narrowest panel holds.
 
@@ -70,10 +74,27 @@ def set_log_C_axis(ax: Any, Cs: NDArray) -> None:
     ax.minorticks_off()
 
 
-def line_style(rank: int) -> dict[str, str]:
+def line_style(rank: int) -> dict[str, Any]:
     """Return the colour and dashes of one of many lines: no two of the first 36 are alike."""
-    round_number, place = divmod(rank, len(_COLOURS))
-    return {"color": _COLOURS[place], "linestyle": ("-", "--", ":", "-.")[round_number % 4]}
+    round_number, place = divmod(rank, len(COLOURS))
+    return {"color": COLOURS[place], "linestyle": _DASHES[round_number % len(_DASHES)]}
+
+
+def class_colour(rank: int) -> tuple[float, float, float]:
+    """Return the colour (red, green, blue) of one of many areas: used again, it is darker."""
+    from matplotlib.colors import to_rgb
+
+    round_number, place = divmod(rank, len(COLOURS))
+    red, green, blue = (part * _SHADE**round_number for part in to_rgb(COLOURS[place]))
+    return red, green, blue
+
+
+def point_style(rank: int) -> dict[str, Any]:
+    """Return the colour and marker of one of many kinds of points."""
+    round_number, place = divmod(rank, len(_MARKERS))
+    marker = _MARKERS[(place + round_number) % len(_MARKERS)]
+    edge = {"edgecolor": "white", "linewidth": 0.5}
+    return {"color": [class_colour(rank)], "marker": marker, **edge}
 
 
 def add_counts(ax: Any, places: NDArray, counts: NDArray, name: str = "features in") -> None:
@@ -92,6 +113,27 @@ def name_array(name: str, values: ArrayLike, n: int) -> NDArray:
     names = np.asarray(values)
     validation.check_shape(name, names, n, meaning=", a name each")
     return names
+
+
+def answer_matrix(y: Any, classes: NDArray) -> NDArray:
+    """Return of each row 1 for its class, or for those labels that it has, (n, K).
+
+    NaN is not known. y are classes (n,), or a column for each, such as 0 and 1 of labels.
+    """
+    if has_columns(y):
+        is_sparse = bool(sparse.issparse(y))
+        answers = y.toarray() if is_sparse else validation.doubles(y, "y")
+        validation.check_shape("y", answers, "n", len(classes), meaning=", a column for each class")
+        return answers.astype(float)
+    column = label_column(y)
+    codes = codes_in(classes, column)
+    unknown = np.flatnonzero(codes < 0)
+    if unknown.size:
+        raise ValueError(
+            f"y holds {column[unknown[0]]!s} in row {unknown[0]}, which is none of the "
+            f"classes {validation.shown(classes)}: leave such rows out."
+        )
+    return np.eye(len(classes))[codes]
 
 
 def read_attributes(source: Any, expected: str, *names: str) -> list[Any]:
@@ -134,31 +176,40 @@ def rows_of_classes(classes: ArrayLike | None, names: NDArray) -> tuple[list[int
 def labelled_panels(
     ax: Any,
     n: int,
-    x_label: str,
-    y_label: str,
+    labels: tuple[str, str],
     *,
     title: str,
-    beside: int = 0,
+    beside: Sequence[str] = (),
     share_y: bool = False,
+    margins: tuple[float, float] = (0.0, 0.0),
 ) -> NDArray:
-    """Return n labelled Axes, (n,): the user's `ax`, or for None those of a new figure.
+    """Return n Axes with labels of x and y, (n,): the user's `ax`, or for None a new figure's.
 
-    A new figure has the title, and space for a legend of so many entries `beside` all panels. What
-    the user's single Axes show is their title.
+    A new figure has the title, space for a legend of the texts `beside` all panels, and `margins`:
+    inches to the left of them, and above each. What the user's single Axes show is their title.
     """
-    axes = _new_axes(n, beside, share_y) if ax is None else _checked_axes(ax, n)
+    is_new = ax is None
+    axes = _new_axes(n, title, beside, share_y, margins) if is_new else _checked_axes(ax, n)
     figure = axes[0].figure
-    if ax is None:
-        figure.suptitle(title, fontsize="medium")
-    elif n == 1:
+    if n == 1 and not is_new:
         axes[0].set_title(title, fontsize="medium")
-    if ax is not None or n == 1:
+    x_label, y_label = labels
+    if n == 1 or not is_new:
         for panel in axes:
             panel.set(xlabel=x_label, ylabel=y_label)
         return axes
     figure.supxlabel(x_label, fontsize="medium")
     figure.supylabel(y_label, fontsize="medium", multialignment="center")
     return axes
+
+
+def legend_beside(axes: NDArray, ax: Any, handles: list) -> None:
+    """Put a legend of all panels beside them, or inside the last of the user's `ax`."""
+    if handles and ax is None:
+        place: dict[str, Any] = {"loc": "outside right upper", "fontsize": "small"}
+        axes[0].figure.legend(handles=handles, **place)
+    elif handles:
+        axes[-1].legend(handles=handles, fontsize="small")
 
 
 def legend_above(ax: Any, title: str, handles: list) -> None:
@@ -191,12 +242,17 @@ def _checked_axes(ax: Any, n: int) -> NDArray:
     return axes[:n]
 
 
-def _new_axes(n: int, beside: int, share_y: bool) -> NDArray:
+def _new_axes(
+    n: int, title: str, beside: Sequence[str], share_y: bool, margins: tuple[float, float]
+) -> NDArray:
     """Return n Axes (n,) of a new figure, in a grid; ImportError without matplotlib."""
     columns = n if n <= 3 else math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
     width, height = (6.4, 4.4) if n == 1 else (2.7 * columns, 2.4 * rows + 1)
-    size = (width + 2.6 * (beside > 0), max(height, 0.2 * beside + 0.4))
+    lines = [line for text in beside for line in text.split("\n")]
+    width, height = width + margins[0], height + rows * margins[1]
+    height = max(height, 0.2 * len(lines) + 0.4)
+    legend = 1.0 + 0.068 * max(map(len, lines)) if lines else 0.0  # its letters are small
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -205,7 +261,9 @@ def _new_axes(n: int, beside: int, share_y: bool) -> NDArray:
             'python -m pip install "matplotlib>=3.8".'
         ) from error
     grid: Any = {"sharex": True, "sharey": share_y, "squeeze": False, "layout": "constrained"}
-    axes = plt.subplots(rows, columns, figsize=size, **grid)[1].ravel()
+    figure, panels = plt.subplots(rows, columns, figsize=(width + legend, height), **grid)
+    figure.suptitle(title, x=width / 2 / (width + legend), fontsize="medium")
+    axes = panels.ravel()
     for unused in axes[n:]:
         unused.set_visible(False)
     for lowest in axes[max(n - columns, 0) : n]:  # Also above an empty place.
@@ -213,16 +271,35 @@ def _new_axes(n: int, beside: int, share_y: bool) -> NDArray:
     return axes[:n]
 
 
+def class_name(name: Any) -> str:
+    """Return what a class is called in legends."""
+    return legible_name(_class_text(name))
+
+
 def panel_title(name: Any, references: Iterable = ()) -> str:
     """Return the title of a class's panel, "name against reference", broken into lines."""
-    first = legible_name(name) if isinstance(name, str) else f"class {legible_name(name)}"
-    return textwrap.fill(" against ".join([first, *map(legible_name, references)]), _TITLE_WIDTH)
+    texts = [_class_text(name), *map(str, references)]
+    return _in_lines(" against ".join(map(_without_middle, texts)), _TITLE_WIDTH)
 
 
 def legible_name(name: Any) -> str:
-    """Return a name as matplotlib shows it: short, no formula, and not hidden by an underscore."""
-    text = str(name)
-    if len(text) > _LONGEST_NAME:
-        text = text[: _LONGEST_NAME - 1] + "…"
-    text = text.replace("$", r"\$")
-    return " " + text if text.startswith("_") else text
+    """Return a name as matplotlib shows it: in lines, no formula, not hidden by an underscore.
+
+    Only a very long one lacks its middle, so that those of one beginning can be told apart.
+    """
+    return _in_lines(_without_middle(str(name)), _NAME_WIDTH)
+
+
+def _class_text(name: Any) -> str:
+    return name if isinstance(name, str) else f"class {name}"
+
+
+def _without_middle(text: str) -> str:
+    half = _LONGEST_NAME // 2
+    return text if len(text) <= _LONGEST_NAME else f"{text[:half]} … {text[-half:]}"
+
+
+def _in_lines(text: str, width: int) -> str:
+    """Return a text in lines, which matplotlib reads neither as a formula nor as hidden."""
+    filled = textwrap.fill(text, width).replace("$", r"\$")
+    return " " + filled if filled.startswith("_") else filled

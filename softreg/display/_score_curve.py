@@ -12,10 +12,12 @@ from softreg._selection.scoring.choice import best_index, one_standard_error_ind
 from softreg._selection.scoring.scorers import check_scoring
 from softreg.display._parts import (
     C_AXIS,
+    COLOURS,
     add_counts,
     ascending_Cs,
     labelled_panels,
     legend_above,
+    legend_beside,
     line_style,
     name_array,
     number_array,
@@ -28,7 +30,7 @@ from softreg.display._parts import (
 
 # A broad line and a dashed one above it, so that both are seen where they coincide.
 _MARKS: tuple[dict[str, Any], ...] = (
-    {"label": "best", "color": "tab:orange", "linewidth": 4, "alpha": 0.6, "zorder": 1.5},
+    {"label": "best", "color": COLOURS[1], "linewidth": 4, "alpha": 0.6, "zorder": 1.5},
     {"label": "1 s.e. rule", "color": "black", "linewidth": 1.2, "linestyle": "--", "zorder": 1.5},
 )
 
@@ -204,15 +206,16 @@ class CVCurveDisplay:
         title = f"{name} against C{note}\n({direction})"
         scores = self._scores()
         n_curves, y_label = len(scores.ratios), self._y_label(name)
-        beside = n_curves if n_curves > 1 and ax is None else 0
-        self.axes_ = labelled_panels(ax, len(rows), C_AXIS, y_label, title=title, beside=beside)
+        names = [_ratio_name(ratio) for ratio in scores.ratios]
+        beside = names if n_curves > 1 and ax is None else []
+        self.axes_ = labelled_panels(ax, len(rows), (C_AXIS, y_label), title=title, beside=beside)
         for panel, row in zip(self.axes_, rows, strict=True):
             curves, marks = _draw_panel(panel, scores, row, sign)
             above = curves if n_curves > 1 and not beside else []
             legend_above(panel, titles[row], above + marks)
         self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
         if beside:
-            self.figure_.legend(handles=curves, loc="outside right upper", fontsize="small")
+            legend_beside(self.axes_, ax, curves)
         return self
 
     def _scores(self) -> _Scores:
@@ -242,6 +245,10 @@ def _score_name(scoring: Any) -> tuple[str, int]:
         return "Held-out score", 1
     words = scoring.removeprefix("neg_").replace("_", " ")
     return f"Held-out {words}", -1 if scoring.startswith("neg_") else 1
+
+
+def _ratio_name(ratio: float) -> str:
+    return f"l1_ratio = {ratio:g}"
 
 
 def _choices(scores: _Scores) -> tuple[NDArray, NDArray]:
@@ -278,7 +285,7 @@ def _draw_panel(ax: Any, scores: _Scores, panel: int, sign: int) -> tuple[list, 
     chosen = [index[panel] for index in _choices(scores)]
     best = max(chosen[0], 0) // len(places[0])
     for r, ratio in enumerate(scores.ratios):
-        label = {"label": f"l1_ratio = {ratio:g}"} if several else {}
+        label = {"label": _ratio_name(ratio)} if several else {}
         curves += ax.plot(places[r], sign * mean[r], marker=".", **line_style(r), **label)
     if np.isfinite(se[best]).any():
         low, high = sign * mean[best] - se[best], sign * mean[best] + se[best]

@@ -1,0 +1,502 @@
+"""How often what is predicted is true, and what thresholds of probabilities achieve."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.calibration import calibration_curve
+
+from softreg._encoding import validation
+from softreg._encoding.class_values import has_columns
+from softreg._estimators.base import read_features
+from softreg.display._parts import (
+    COLOURS,
+    answer_matrix,
+    labelled_panels,
+    legend_beside,
+    line_style,
+    name_array,
+    number_array,
+    panel_title,
+    read_attributes,
+    rows_of_classes,
+)
+
+_COUNTS_HEIGHT = 0.25  # Of the strip of counts above a panel, in heights of the panel.
+_N_THRESHOLDS = (
+    100  # Evenly spread, and as many among the probabilities: rare labels have small ones.
+)
+_DIAGONAL, _CURVE = "as it should be", "as it is"
+_COST, _CHOSEN = "mean cost", "chosen"
+
+
+class Predictions(NamedTuple):
+    """Probabilities and what was true.
+
+    Attributes
+    ----------
+    answers : ndarray (n, K), 1 for the class of a row or labels that it has; NaN is not known
+    P : ndarray (n, K)
+    classes : ndarray (K,), or of a single column two, the second against the first
+    has_labels : bool, whether a row may have any number of them
+    """
+
+    answers: NDArray
+    P: NDArray
+    classes: NDArray
+    has_labels: bool
+
+    @classmethod
+    def from_user(cls, y: Any, probabilities: Any, classes: Any) -> Predictions:
+        """Return checked predictions; of two classes one column, that of the second."""
+        P = number_array("probabilities", probabilities, "n", "n_classes")
+        outside = ~((P >= 0) & (P <= 1))
+        rule, remedy = "probabilities must lie in [0, 1]", "pass what predict_proba returns"
+        validation.raise_where(outside, P, rule, remedy)
+        names = name_array(
+            "classes", np.arange(P.shape[1]) if classes is None else classes, P.shape[1]
+        )
+        answers = answer_matrix(y, names)
+        validation.check_shape("y", answers, *P.shape, meaning=", as probabilities")
+        known = answers[~np.isnan(answers)]
+        wrong = ~np.isin(known, (0, 1))
+        remedy = "pictures of predictions need classes or labels, not shares of them"
+        validation.raise_where(wrong, known, "y must hold 0 and 1, or NaN where unknown", remedy)
+        has_labels = has_columns(y)
+        only = slice(1, None) if P.shape[1] == 2 and not has_labels else slice(None)
+        return cls(answers[:, only], P[:, only], names, has_labels)
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, X: Any, y: Any, offset: Any) -> Predictions:
+        """Return the predictions that a fitted estimator of softreg makes of X."""
+        (names,) = read_attributes(estimator, "a fitted estimator of softreg", "classes_")
+        n = read_features(estimator, X, reset=False)[0].shape[0]
+        answers = estimator._read_answers(y, None, n)[1].y
+        return cls.from_user(answers, estimator.predict_proba(X, offset), names)
+
+    def known(self, row: int) -> tuple[NDArray, NDArray]:
+        """Return the truth and the probabilities (m,) of a class where it is known."""
+        is_known = ~np.isnan(self.answers[:, row])
+        return self.answers[is_known, row], self.P[is_known, row]
+
+
+class ReliabilityDisplay:
+    """How often a class is true that is given a probability, and how many rows are: per class.
+
+    The curve of a calibrated model follows the diagonal. Above each panel stands how many rows
+    there are in each bin of probabilities.
+
+    Parameters
+    ----------
+    predicted, observed : array-like of shape (n_rows, n_bins)
+        Mean probability of the class, and its frequency, in each bin; NaN where it is empty.
+    counts : array-like of shape (n_rows, n_bins)
+        Rows in each bin; bins are equally wide, from 0 to 1.
+    classes : array-like of shape (n_classes,)
+        Names of the rows. A single row may have two: it is the second class against the first.
+
+    Attributes
+    ----------
+    axes_ : ndarray of n_panels matplotlib Axes, set by `plot`
+    ax_ : matplotlib Axes, set by `plot`
+        The first of `axes_`.
+    figure_ : matplotlib Figure, set by `plot`
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array does not hold numbers or does not fit the others.
+
+    See Also
+    --------
+    sklearn.calibration.calibration_curve : The numbers, which are its.
+    sklearn.calibration.CalibrationDisplay : Of two classes, several models in one picture.
+
+    Examples
+    --------
+    >>> from softreg.display import ReliabilityDisplay
+    >>> display = ReliabilityDisplay(
+    ...     predicted=[[0.2, 0.7]], observed=[[0.3, 0.8]], counts=[[40, 60]], classes=["no", "yes"]
+    ... )  # ReliabilityDisplay.from_estimator(model, X, y) draws
+    >>> display.counts.sum(axis=1).tolist()
+    [100.0]
+    """
+
+    def __init__(
+        self, *, predicted: ArrayLike, observed: ArrayLike, counts: ArrayLike, classes: ArrayLike
+    ) -> None:
+        self.predicted = number_array("predicted", predicted, "n_rows", "n_bins")
+        shape = self.predicted.shape
+        self.observed = number_array("observed", observed, *shape)
+        self.counts = number_array("counts", counts, *shape)
+        two_classes = shape[0] == 1 and np.size(classes) == 2
+        self.classes = name_array("classes", classes, 2 if two_classes else shape[0])
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y: Any,
+        probabilities: ArrayLike,
+        *,
+        classes: ArrayLike | None = None,
+        n_bins: int = 10,
+        ax: Any = None,
+        drawn: ArrayLike | None = None,
+    ) -> ReliabilityDisplay:
+        """Draw the reliability of probabilities, whatever made them.
+
+        Parameters
+        ----------
+        y : array-like of shape (n_samples,) of classes, or (n_samples, n_classes) of 0 and 1
+            What was true; of labels NaN is unknown, and does not count.
+        probabilities : array-like of shape (n_samples, n_classes)
+        classes : array-like of shape (n_classes,), default=None
+            What the columns of `probabilities` are; None is 0, 1, ...
+        n_bins : int, default=10
+            Bins of probabilities, equally wide.
+        ax, drawn
+            As `ax` and `classes` for `plot`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array is not as described, or y holds another class.
+        """
+        predictions = Predictions.from_user(y, probabilities, classes)
+        return cls._of_predictions(predictions, n_bins).plot(ax, classes=drawn)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        *,
+        n_bins: int = 10,
+        offset: ArrayLike | None = None,
+        ax: Any = None,
+        classes: ArrayLike | None = None,
+    ) -> ReliabilityDisplay:
+        """Draw the reliability of a fitted estimator of softreg on rows that it has not learned.
+
+        Parameters
+        ----------
+        estimator : fitted estimator of softreg
+        X, y, offset : as in its `fit`
+        n_bins : int, default=10
+            Bins of probabilities, equally wide.
+        ax, classes
+            As for `plot`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If an argument is not as described.
+        """
+        predictions = Predictions.from_estimator(estimator, X, y, offset)
+        return cls._of_predictions(predictions, n_bins).plot(ax, classes=classes)
+
+    @classmethod
+    def _of_predictions(cls, predictions: Predictions, n_bins: int) -> ReliabilityDisplay:
+        """Return the display, not drawn."""
+        n_bins = validation.check_integer("n_bins", n_bins, 1)
+        shape = predictions.P.shape[1], n_bins
+        predicted, observed = np.full(shape, np.nan), np.full(shape, np.nan)
+        counts = np.zeros(shape)
+        edges = np.linspace(0, 1, n_bins + 1)[1:-1]
+        for row in range(shape[0]):
+            truth, p = predictions.known(row)
+            if not truth.size:
+                continue
+            counts[row] = np.bincount(np.searchsorted(edges, p), minlength=n_bins)
+            curve = calibration_curve(truth == 1, p, n_bins=n_bins, pos_label=True)
+            observed[row, counts[row] > 0], predicted[row, counts[row] > 0] = curve
+        return cls(
+            predicted=predicted, observed=observed, counts=counts, classes=predictions.classes
+        )
+
+    def plot(self, ax: Any = None, *, classes: ArrayLike | None = None) -> ReliabilityDisplay:
+        """Draw the curves and return self.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, or array of one for each panel, default=None
+            None makes a figure.
+        classes : class or array-like of classes, default=None
+            The classes to draw; None is all, or the first twelve.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError, ValueError
+            If `ax` does not hold an Axes for each panel, or a class is not known.
+        """
+        n_rows = len(self.counts)
+        references, names = self.classes[:-n_rows], self.classes[-n_rows:]
+        rows, note = rows_of_classes(classes, names)
+        title = f"Reliability of probabilities{note}"
+        self.axes_ = labelled_panels(
+            ax,
+            len(rows),
+            ("Predicted probability (mean of the bin)", "Observed frequency"),
+            title=title,
+            beside=[_DIAGONAL, _CURVE],
+            share_y=True,
+            margins=(0.0, 0.6),
+        )
+        handles: list = []
+        for panel, row in zip(self.axes_, rows, strict=True):
+            titles = panel.get_title(), panel_title(names[row], references)
+            above = {"y": 1.03 + _COUNTS_HEIGHT, "pad": 2, "fontsize": "medium"}
+            panel.set_title("\n".join(filter(None, titles)), **above)
+            self._draw_counts(panel, row)
+            handles = self._draw_curve(panel, row)
+        legend_beside(self.axes_, ax, handles)
+        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
+        return self
+
+    def _draw_curve(self, ax: Any, row: int) -> list:
+        """Draw the diagonal and the curve of a class; return them."""
+        (diagonal,) = ax.plot([0, 1], [0, 1], color="0.6", linewidth=1, label=_DIAGONAL)
+        there = self.counts[row] > 0
+        places = self.predicted[row, there], self.observed[row, there]
+        curve = ax.plot(*places, color=COLOURS[0], marker="o", markersize=4, label=_CURVE)
+        ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        return [diagonal, *curve]
+
+    def _draw_counts(self, ax: Any, row: int) -> None:
+        """Draw how many rows each bin has, in a strip above a panel."""
+        strip = ax.inset_axes([0, 1.03, 1, _COUNTS_HEIGHT])
+        counts, n_bins = self.counts[row], self.counts.shape[1]
+        places, most = (np.arange(n_bins) + 0.5) / n_bins, counts.max()
+        strip.bar(places, counts, 0.9 / n_bins, color="0.6")
+        tallest = places[counts.argmax()]
+        side = "left" if tallest < 0.5 else "right"
+        place = tallest + (-0.5 if tallest < 0.5 else 0.5) / n_bins, most
+        strip.text(*place, f"{most:,.0f} rows", ha=side, va="bottom", fontsize="x-small")
+        strip.set(xlim=(-0.02, 1.02), ylim=(0, 1.4 * max(most, 1)), xticks=[], yticks=[])
+        for side in ("top", "left", "right"):
+            strip.spines[side].set_visible(False)
+
+
+class ThresholdDisplay:
+    """Precision, recall, and F1 or costs of labels against the threshold of their probability.
+
+    A label is predicted where its probability exceeds the threshold.
+
+    Parameters
+    ----------
+    thresholds : array-like of shape (n_thresholds,)
+        Ascending.
+    scores : mapping from name to array-like of shape (n_rows, n_thresholds)
+        What is drawn; NaN, such as the precision where nothing is predicted, is not.
+    classes : array-like of shape (n_rows,)
+        Names of the labels. A single row may have two: it is the second class against the first.
+    chosen : array-like of shape (n_rows,), default=None
+        The threshold of each label, which a line marks.
+
+    Attributes
+    ----------
+    axes_ : ndarray of n_panels matplotlib Axes, set by `plot`
+    ax_ : matplotlib Axes, set by `plot`
+        The first of `axes_`.
+    figure_ : matplotlib Figure, set by `plot`
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array does not hold numbers or does not fit the others.
+
+    See Also
+    --------
+    softreg.calibration.tune_thresholds : Thresholds that are best on held-out predictions.
+
+    Examples
+    --------
+    >>> from softreg.display import ThresholdDisplay
+    >>> display = ThresholdDisplay(
+    ...     thresholds=[0.2, 0.5], scores={"recall": [[0.9, 0.6]]}, classes=["late"], chosen=[0.3]
+    ... )  # ThresholdDisplay.from_estimator(model, X, Y) draws
+    >>> display.scores["recall"].shape
+    (1, 2)
+    """
+
+    def __init__(
+        self,
+        *,
+        thresholds: ArrayLike,
+        scores: Any,
+        classes: ArrayLike,
+        chosen: ArrayLike | None = None,
+    ) -> None:
+        self.thresholds = number_array("thresholds", thresholds, "n_thresholds")
+        n = len(self.thresholds)
+        if not hasattr(scores, "items") or not scores:
+            raise TypeError(f"scores={scores!r} must map a name or more to arrays.")
+        self.scores = {
+            name: number_array(f"scores[{name!r}]", values, "n_rows", n)
+            for name, values in scores.items()
+        }
+        n_rows = len(next(iter(self.scores.values())))
+        for name, values in self.scores.items():
+            validation.check_shape(f"scores[{name!r}]", values, n_rows, n)
+        two_classes = n_rows == 1 and np.size(classes) == 2
+        self.classes = name_array("classes", classes, 2 if two_classes else n_rows)
+        self.chosen = None if chosen is None else number_array("chosen", chosen, n_rows)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y: Any,
+        probabilities: ArrayLike,
+        *,
+        classes: ArrayLike | None = None,
+        threshold: ArrayLike | None = None,
+        costs: ArrayLike | None = None,
+        ax: Any = None,
+        drawn: ArrayLike | None = None,
+    ) -> ThresholdDisplay:
+        """Draw what thresholds achieve on probabilities, whatever made them.
+
+        Parameters
+        ----------
+        y : array-like of shape (n_samples, n_labels) of 0 and 1, or (n_samples,) of two classes
+            What was true; NaN is unknown, and does not count.
+        probabilities : array-like of shape (n_samples, n_labels)
+        classes : array-like of shape (n_labels,), default=None
+            What the columns of `probabilities` are; None is 0, 1, ...
+        threshold : float or array-like of shape (n_labels,), default=None
+            The threshold of each label, to be marked.
+        costs : array-like of shape (2, 2), default=None
+            ``costs[true, predicted]``, no and yes: their mean is drawn in place of F1.
+        ax, drawn
+            As `ax` and `classes` for `plot`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array is not as described, or there are more than two classes, one a row.
+        """
+        predictions = Predictions.from_user(y, probabilities, classes)
+        return cls._of_predictions(predictions, threshold, costs).plot(ax, classes=drawn)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        *,
+        costs: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
+        ax: Any = None,
+        classes: ArrayLike | None = None,
+    ) -> ThresholdDisplay:
+        """Draw what thresholds achieve on rows that a fitted estimator has not learned.
+
+        Parameters
+        ----------
+        estimator : fitted estimator of softreg
+            Its `threshold` is marked, 1/2 where it has none.
+        X, y, offset : as in its `fit`
+        costs : array-like of shape (2, 2), default=None
+            ``costs[true, predicted]``, no and yes: their mean is drawn in place of F1.
+        ax, classes
+            As for `plot`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If an argument is not as described, or there are more than two classes, one a row.
+        """
+        predictions = Predictions.from_estimator(estimator, X, y, offset)
+        threshold = getattr(estimator, "threshold", 0.5)
+        return cls._of_predictions(predictions, threshold, costs).plot(ax, classes=classes)
+
+    @classmethod
+    def _of_predictions(
+        cls, predictions: Predictions, threshold: Any, costs: Any
+    ) -> ThresholdDisplay:
+        """Return the display, not drawn."""
+        P, names = predictions.P, predictions.classes
+        L = P.shape[1]
+        if L > 1 and not predictions.has_labels:
+            raise ValueError(
+                f"y holds one of {L} classes in each row; thresholds are those of labels, or of "
+                "two classes. ReliabilityDisplay draws each class."
+            )
+        chosen = None if threshold is None else validation.check_threshold(threshold, L)
+        spread = np.linspace(0, 1, _N_THRESHOLDS + 1)
+        thresholds = np.unique(np.concatenate([spread, np.quantile(P, spread)]))
+        by_label = [_scores(*predictions.known(row), thresholds, costs) for row in range(L)]
+        scores = {name: [of[name] for of in by_label] for name in by_label[0]}
+        return cls(thresholds=thresholds, scores=scores, classes=names, chosen=chosen)
+
+    def plot(self, ax: Any = None, *, classes: ArrayLike | None = None) -> ThresholdDisplay:
+        """Draw the scores and return self.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, or array of one for each panel, default=None
+            None makes a figure.
+        classes : label or array-like of labels, default=None
+            The labels to draw; None is all, or the first twelve.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError, ValueError
+            If `ax` does not hold an Axes for each panel, or a label is not known.
+        """
+        n_rows = len(next(iter(self.scores.values())))
+        references, names = self.classes[:-n_rows], self.classes[-n_rows:]
+        rows, note = rows_of_classes(classes, names)
+        title = f"What thresholds achieve{note}"
+        y_label = "Score, or mean cost" if _COST in self.scores else "Score"
+        self.axes_ = labelled_panels(
+            ax,
+            len(rows),
+            ("Threshold", y_label),
+            title=title,
+            beside=[*self.scores, _CHOSEN],
+            share_y=True,
+        )
+        lines: list = []
+        for panel, row in zip(self.axes_, rows, strict=True):
+            lines = []
+            for rank, (name, values) in enumerate(self.scores.items()):
+                style = line_style(rank)
+                lines += panel.plot(self.thresholds, values[row], label=name, **style)
+            titles = [panel.get_title(), panel_title(names[row], references)]
+            if self.chosen is not None:
+                mark = {"color": "black", "linewidth": 1, "linestyle": "--", "label": _CHOSEN}
+                lines.append(panel.axvline(self.chosen[row], **mark))
+                titles.append(f"chosen: {self.chosen[row]:.3g}")
+            panel.set_title("\n".join(filter(None, titles)), fontsize="medium")
+        legend_beside(self.axes_, ax, lines)
+        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
+        return self
+
+
+def _scores(truth: NDArray, p: NDArray, thresholds: NDArray, costs: Any) -> dict[str, NDArray]:
+    """Return precision, recall and F1, or the mean cost, at each threshold, (n_thresholds,)."""
+    order = np.argsort(p)
+    below = np.searchsorted(p[order], thresholds, side="right")  # those that are not predicted
+    missed = np.append(0, np.cumsum(truth[order]))[below]
+    right, n_predicted = truth.sum() - missed, len(p) - below
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, which is not drawn
+        found = {"precision": right / n_predicted, "recall": right / truth.sum()}
+        if costs is None:
+            return found | {"F1": 2 * right / (n_predicted + truth.sum())}
+        table = number_array("costs", validation.check_finite_real("costs", costs), 2, 2)
+        confusion = [[below - missed, n_predicted - right], [missed, right]]
+        total = sum(table[t, q] * confusion[t][q] for t in (0, 1) for q in (0, 1))
+        return found | {_COST: total / len(p)}
