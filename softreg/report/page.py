@@ -196,8 +196,9 @@ def _held_out(findings: Findings) -> str:
         )
     Cs = ", ".join(f"{C:.3g}" for C in assessment.Cs)
     text = (
-        f"{len(assessment.Cs)} times a fifth of the rows was held out. The columns' means, levels "
-        f"and words, the C and the coefficients came from the other rows alone (C: {Cs})."
+        f"{len(assessment.Cs)} times a fifth of the rows was held out. Means, medians, words, the "
+        f"C and the coefficients came from the other rows alone (C: {Cs}). What kind a column is, "
+        "and its levels, was read in all rows, without a look at the target."
     )
     return (
         f"<h2>Predictions of rows not seen</h2>\n<p>{escape(text)}</p>\n"
@@ -248,22 +249,23 @@ def _confusion(target: Target, predicted: Any) -> str:
 
 def _coefficients(findings: Findings) -> str:
     """Return the section on coefficients, the largest first."""
-    table = findings.coefficients
-    by_class = table["coef"].unstack(0)[list(dict.fromkeys(table.index.get_level_values(0)))]
-    slopes = (
-        by_class.drop(index="intercept")
-        .abs()
-        .max(axis=1)
-        .sort_values(ascending=False, kind="stable")
-    )
-    shown = [*slopes.index[:_MOST_ROWS], "intercept"]
-    classes = list(by_class.columns[:_MOST_CLASSES])
-    body = [[name, *(_interval(table.loc[(k, name)]) for k in classes)] for name in shown]
-    drawn = table.drop(index="intercept", level=1).dropna(subset="coef")
-    drawn = drawn.iloc[np.argsort(-drawn["coef"].abs(), kind="stable")[:_MOST_DRAWN]]
-    several = len(by_class.columns) > 1
-    short = pictures.shortened
-    names = [f"{short(name)} ({short(k)})" if several else name for k, name in drawn.index]
+    table, short = findings.coefficients, pictures.shortened
+    classes = list(dict.fromkeys(table.index.get_level_values(0)))
+    K = len(classes)
+    # Places in the table, (K, d + 1): names of columns may repeat, and the intercept is the last.
+    places = np.arange(len(table)).reshape(K, -1)
+    sizes = np.nan_to_num(table["coef"].abs().to_numpy())
+    largest = np.argsort(-sizes[places[:, :-1]].max(axis=0), kind="stable")
+    body = [
+        [
+            table.index[places[0, j]][1],
+            *(_interval(table.iloc[i]) for i in places[:_MOST_CLASSES, j]),
+        ]
+        for j in [*largest[:_MOST_ROWS], -1]
+    ]
+    slopes = places[:, :-1].ravel()
+    drawn = table.iloc[slopes[np.argsort(-sizes[slopes], kind="stable")[:_MOST_DRAWN]]]
+    names = [f"{short(name)} ({short(k)})" if K > 1 else name for k, name in drawn.index]
     text = (
         f"What a column adds to the log odds: {findings.of_coefficients}. Numbers count in their "
         "standard deviations, 0/1 columns as they are, words in tf-idf."
@@ -274,16 +276,16 @@ def _coefficients(findings: Findings) -> str:
             "prior, and there are no tests."
         )
     left = []
-    if len(slopes) > _MOST_ROWS:
-        left.append(f"the {_MOST_ROWS} largest of {len(slopes):,} columns")
-    if len(by_class.columns) > _MOST_CLASSES:
-        left.append(f"the first {_MOST_CLASSES} of {len(by_class.columns):,} classes")
+    if len(largest) > _MOST_ROWS:
+        left.append(f"the {_MOST_ROWS} largest of {len(largest):,} columns")
+    if K > _MOST_CLASSES:
+        left.append(f"the first {_MOST_CLASSES} of {K:,} classes")
     note = f"<p>The table shows {' and '.join(left)}.</p>\n" if left else ""
     picture = pictures.coefficients(names, *drawn[["coef", "lower", "upper"]].to_numpy().T)
     return (
         f"<h2>Coefficients</h2>\n<p>{escape(text)}</p>\n{note}"
         + _picture(picture, f"The {len(names)} largest coefficients with their intervals")
-        + _table(["column", *map(str, classes)], body)
+        + _table(["column", *classes[:_MOST_CLASSES]], body)
     )
 
 

@@ -134,8 +134,8 @@ def _of_separation(found: Separation, names: Sequence[str], what: str, target: T
         classes = [repr(target.names[code]) for code in found.classes[:5]]
         what = f"{'classes' if len(classes) > 1 else 'class'} {', '.join(classes)}"
     return (
-        f"Separation ({found.kind}): {', '.join(columns[:5])}{more} tell {what} apart without "
-        f"error in {len(found.rows):,} of {len(target.Y):,} rows. {_SEPARATED}"
+        f"Separation ({found.kind}): by {', '.join(columns[:5])}{more} one tells {what} apart "
+        f"without error in {len(found.rows):,} of {len(target.Y):,} rows. {_SEPARATED}"
     )
 
 

@@ -69,13 +69,15 @@ def target_of(column: pd.Series, decimal: str, labels_sep: str | None) -> Target
     n_missing = int(text.isna().sum())
     if n_missing == len(text):
         raise BadInput(f"The target {name!r} is missing in all {len(text):,} rows.")
+    if labels_sep == "":
+        raise BadInput("--labels-sep '' must be what stands between labels, such as ';'.")
     if labels_sep is not None:
         return _labels(name, text, labels_sep)
     rows = np.flatnonzero(text.notna())
     values = text.iloc[rows]
     warnings = []
     if n_missing:
-        warnings.append(f"{counted(n_missing, 'row')} without {name!r} were left out.")
+        warnings.append(f"Left out: {counted(n_missing, 'row')} without {name!r}.")
     numbers = as_numbers(values, decimal)
     if numbers.notna().all():  # 1 and 1.0 are one class
         values = numbers.map("{:.15g}".format)
@@ -146,10 +148,15 @@ def _labels(name: str, text: pd.Series, labels_sep: str) -> Target:
             f"The target {name!r} has no label that {FEWEST_ROWS} rows or more have and as many "
             f"have not: {_listed_counts(counts)} of {n:,} (--labels-sep {labels_sep!r})."
         )
+    if len(names) == 1:
+        raise BadInput(
+            f"The target {name!r} has one label only, {names[0]!r}, to tell apart: write a word "
+            "where it is not, and leave out --labels-sep."
+        )
     warnings = []
     if n_empty := sum(not cell for cell in cells):
         warnings.append(
-            f"{counted(n_empty, 'row')} with an empty {name!r} have none of the labels."
+            f"Without any of the labels: {counted(n_empty, 'row')} with an empty {name!r}."
         )
     if left := sorted(counts.index[~is_kept], key=natural_order):
         warnings.append(
