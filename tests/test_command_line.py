@@ -499,6 +499,12 @@ def test_texts_of_the_same_words_are_no_free_text():
     assert column.kind == "id"
 
 
+def test_few_texts_among_missing_ones_are_levels():
+    """Were they all held out, there would be no words to learn from."""
+    (column,) = columns_of(pd.DataFrame({"t": ["some words here", *[None] * 11]}), ".", [])
+    assert column.kind == "category" and column.levels == ["some words here", "(missing)"]
+
+
 def test_levels_named_like_those_of_the_report_are_those():
     """(missing) is missing, and (other) any other."""
     levels = [*[f"l{i}" for i in range(49)] * 2, "(other)", "(missing)", None]

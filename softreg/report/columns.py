@@ -20,6 +20,7 @@ _WEEKDAYS = np.array(["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"])
 _MOST_LEVELS = 50  # Of a category: rarer ones are one level. Also where ids and texts begin.
 _LEAST_SHARE = 0.95  # Of the values that have to be numbers or dates; the rest counts as missing.
 _WORDS_OF_TEXT = 3  # On average.
+_FEWEST_TEXTS = 10  # Fewer could all be held out, which leaves no words to learn from.
 _SAMPLE = 100  # Values that are tried in each format before all are.
 _DAYS = (
     *("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d"),
@@ -99,6 +100,8 @@ def date_format_of(text: pd.Series) -> str:
     """Return the format in which a column of text has dates, or nothing."""
     present = text.dropna()
     sample = present.iloc[:_SAMPLE]
+    if not _are_most(sample.where(sample.str.contains(r"\d"))):  # soon said: formats take long
+        return ""
     for date_format in _FORMATS:
         if _are_most(as_dates(sample, date_format)) and _are_most(as_dates(present, date_format)):
             return date_format
@@ -138,7 +141,8 @@ def _column(name: str, column: pd.Series, decimal: str) -> Column:
         return _date(name, text, date_format)
     words = pd.Series(present.unique(), dtype=object).str.lower().str.findall(r"\w+")
     n_distinct, n_texts = len(words), words.map(sorted).map(" ".join).nunique()
-    if n_texts > min(_MOST_LEVELS, len(present) / 2) and words.map(len).mean() >= _WORDS_OF_TEXT:
+    most_levels = np.clip(len(present) / 2, _FEWEST_TEXTS, _MOST_LEVELS)
+    if n_texts > most_levels and words.map(len).mean() >= _WORDS_OF_TEXT:
         treatment = f"tf-idf of its words, of the {MOST_WORDS:,} most frequent ones at most"
         return Column(name, TEXT, int(text.isna().sum()), treatment)
     decimal_warnings = _decimal_warnings(name, present, decimal)
