@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,6 +126,12 @@ def counted(number: int, noun: str) -> str:
     """Return a number with its noun, in the plural where there are several."""
     plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
     return f"{number:,} {noun if number == 1 else plural}"
+
+
+def listed(texts: Iterable[str], most: int = 8) -> str:
+    """Return the first texts, with commas between them."""
+    texts = list(texts)
+    return ", ".join(texts[:most]) + ", ..." * (len(texts) > most)
 
 
 def _column(name: str, column: pd.Series, decimal: str) -> Column:

@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline
 
 from softreg.report import pictures
 from softreg.report.assessment import Assessment
-from softreg.report.columns import Column, counted
+from softreg.report.columns import Column, counted, listed
 from softreg.report.tables import Table
 from softreg.report.target import Target
 
@@ -133,28 +133,23 @@ def _warnings(warnings: Sequence[str]) -> str:
 def _read(findings: Findings) -> str:
     """Return the section on the table's columns and what became of them."""
     frame = findings.table.frame
-    rows = [
-        (column.name, column.kind, column.n_missing, column.treatment)
-        for column in findings.columns
-    ]
-    rows += [
-        (name, "dropped", int(frame[name].isna().sum()), "left out by --drop")
+    header = ["column", "kind", "missing", "what became of it"]
+    body = [[c.name, c.kind, f"{c.n_missing:,}", c.treatment] for c in findings.columns]
+    body += [
+        [name, "dropped", f"{frame[name].isna().sum():,}", "left out by --drop"]
         for name in findings.dropped
     ]
-    header = ["column", "kind", "missing", "what became of it"]
-    body = [[name, kind, f"{missing:,}", treatment] for name, kind, missing, treatment in rows]
-    text = (
-        f"{counted(len(frame), 'row')}, {counted(frame.shape[1], 'column')}. {findings.table.how}"
-    )
+    n_rows, n_columns = counted(len(frame), "row"), counted(frame.shape[1], "column")
+    text = f"{n_rows}, {n_columns}. {findings.table.how}"
     return f"<h2>What was read, and how</h2>\n<p>{escape(text)}</p>\n" + _table(
         header, body, words=(1, 3)
     )
 
 
 def _classes(target: Target) -> str:
-    noun = "Labels" if target.has_labels else "Classes"
+    noun, nouns = ("Label", "Labels") if target.has_labels else ("Class", "Classes")
     order, most = np.argsort(-target.shares, kind="stable"), target.shares.max()
-    header = [noun[:-2] if noun == "Classes" else "Label", "rows", "share", ""]
+    header = [noun, "rows", "share", ""]
     body = [
         [
             target.names[k],
@@ -164,7 +159,7 @@ def _classes(target: Target) -> str:
         ]
         for k in order
     ]
-    return f"<h2>{noun} and their shares</h2>\n" + _table(header, body, words=(3,))
+    return f"<h2>{nouns} and their shares</h2>\n" + _table(header, body, words=(3,))
 
 
 def _held_out(findings: Findings) -> str:
@@ -175,9 +170,7 @@ def _held_out(findings: Findings) -> str:
     body = [
         [
             name if target.has_labels else "log loss",
-            f"{row['model']:.4f} ± {row['model se']:.4f}",
-            f"{row['null']:.4f} ± {row['null se']:.4f}",
-            f"{row['saved']:.4f} ± {row['saved se']:.4f}",
+            *(f"{row[of]:.4f} ± {row[f'{of} se']:.4f}" for of in ("model", "null", "saved")),
             f"{row['saved'] / row['null']:.0%}",
         ]
         for name, row in summary.iterrows()
@@ -185,15 +178,8 @@ def _held_out(findings: Findings) -> str:
     predicted = assessment.predicted(target)
     if not target.has_labels:
         right, largest = (predicted == target.codes).mean(), target.shares.max()
-        body.append(
-            [
-                "rows classified right",
-                f"{right:.1%}",
-                f"{largest:.1%}",
-                f"{right - largest:+.1%}",
-                "",
-            ]
-        )
+        shares = [f"{right:.1%}", f"{largest:.1%}", f"{right - largest:+.1%}"]
+        body.append(["rows classified right", *shares, ""])
     Cs = ", ".join(f"{C:.3g}" for C in assessment.Cs)
     text = (
         f"{len(assessment.Cs)} times a fifth of the rows was held out. Means, medians, words, the "
@@ -209,7 +195,7 @@ def _held_out(findings: Findings) -> str:
         + _picture(
             pictures.calibration(target, assessment),
             "Share of rows that are so against the held-out probability, for each of "
-            + _listed(target.names),
+            + listed(target.names),
         )
     )
 
@@ -219,15 +205,10 @@ def _confusion(target: Target, predicted: Any) -> str:
     head = "<h3>Confusion matrix</h3>\n"
     if target.has_labels:
         counts = multilabel_confusion_matrix(target.Y, predicted)
-        header = [
-            "label",
-            "has it, predicted",
-            "has it, missed",
-            "has it not, predicted",
-            "has it not",
-        ]
+        header = ["label", "has it, predicted", "has it, missed"]
+        header += ["has it not, predicted", "has it not"]
         body = [
-            [name, *(f"{n:,}" for n in (one[1, 1], one[1, 0], one[0, 1], one[0, 0]))]
+            [name, *(f"{n:,}" for n in one[::-1, ::-1].ravel())]
             for name, one in zip(target.names, counts, strict=True)
         ]
         return (
@@ -235,7 +216,7 @@ def _confusion(target: Target, predicted: Any) -> str:
             + "<p>A label is predicted where its probability is above one half.</p>\n"
             + _table(header, body)
         )
-    alt = f"Shares of predicted classes among the rows of each true class: {_listed(target.names)}"
+    alt = f"Shares of predicted classes among the rows of each true class: {listed(target.names)}"
     drawn = _picture(pictures.confusion_matrix(target, predicted), alt)
     if len(target.names) > _MOST_CLASSES:
         return head + drawn
@@ -340,7 +321,3 @@ def _picture(svg: str, alt: str) -> str:
     source = f"data:image/svg+xml;base64,{data}"
     image = f'<img class="picture" src="{source}" alt="{escape(alt)}">'
     return f'<div class="wide" tabindex="0">{image}</div>\n'
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

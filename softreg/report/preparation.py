@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -155,7 +155,7 @@ def model_of(
         dates={column.name: column.date_format for column in dates},
         target=target.name,
         left_out=[*dropped, *(column.name for column in named[kinds.ID])],
-        dialect=dialect.to_dict(),
+        dialect=asdict(dialect),
     )
     parts = {f"{c.name}: {part}": levels for c in dates for part, levels in c.parts.items()}
     numbers = [*typed.numbers, *(name for name, of_part in parts.items() if not of_part)]

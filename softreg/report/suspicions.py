@@ -15,7 +15,7 @@ from softreg import SoftmaxRegression
 from softreg.inference import Separation, separation
 from softreg.report import columns as kinds
 from softreg.report.assessment import Assessment
-from softreg.report.columns import Column
+from softreg.report.columns import Column, listed
 from softreg.report.preparation import feature_names
 from softreg.report.target import Target
 
@@ -150,8 +150,8 @@ def _few_rows(X: Any, target: Target) -> Iterator[str]:
     ]
     if rare:
         yield (
-            f"Rare {noun}, with fewer than {_RARE_ROWS} rows: {', '.join(rare[:8])}"
-            f"{', ...' * (len(rare) > 8)}. What is said of them is uncertain."
+            f"Rare {noun}, with fewer than {_RARE_ROWS} rows: {listed(rare)}. What is said of them "
+            "is uncertain."
         )
     least = counts.min()
     if least >= _RARE_ROWS and least < _FEW_ROWS_EACH * X.shape[1]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -58,10 +58,6 @@ class Dialect:
         default = "\t" if ".tsv" in Path(path).suffixes else ","
         sep = (self.sep or default).replace(r"\t", "\t")
         return Dialect(sep, self.decimal, self.encoding)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields by name."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +13,7 @@ from softreg.report.columns import (
     clean,
     counted,
     date_format_of,
+    listed,
     natural_order,
 )
 from softreg.report.tables import BadInput
@@ -91,7 +90,8 @@ def target_of(column: pd.Series, decimal: str, labels_sep: str | None) -> Target
         )
     if rare := sorted(counts.index[counts < FEWEST_ROWS], key=natural_order):
         warnings.append(
-            f"Left out, with their rows, as fewer than {FEWEST_ROWS} have them: {_listed(rare)}."
+            f"Left out, with their rows, as fewer than {FEWEST_ROWS} have them: "
+            f"{listed(map(repr, rare))}."
         )
         is_kept = values.isin(kept).to_numpy()
         rows, values = rows[is_kept], values[is_kept]
@@ -160,17 +160,12 @@ def _labels(name: str, text: pd.Series, labels_sep: str) -> Target:
         )
     if left := sorted(counts.index[~is_kept], key=natural_order):
         warnings.append(
-            f"Left out, as fewer than {FEWEST_ROWS} rows have them, or have not: {_listed(left)}."
+            f"Left out, as fewer than {FEWEST_ROWS} rows have them, or have not: "
+            f"{listed(map(repr, left))}."
         )
     Y = np.array([[label in cell for label in names] for cell in cells], dtype=int)
     return Target(name, names, Y, np.arange(n), True, warnings)
 
 
-def _listed(names: Sequence[Any]) -> str:
-    """Return the first names, quoted."""
-    return ", ".join(map(repr, names[:8])) + (", ..." if len(names) > 8 else "")
-
-
 def _listed_counts(counts: pd.Series) -> str:
-    shown = [f"{level!r} {counts[level]:,}" for level in counts.index[:5]]
-    return ", ".join(shown) + (", ..." if len(counts) > 5 else "")
+    return listed((f"{level!r} {count:,}" for level, count in counts.items()), 5)
