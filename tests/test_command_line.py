@@ -446,7 +446,7 @@ def test_progress_is_shown_on_a_terminal_alone(tmp_path, monkeypatch, capsys):
     assert run("fit", table, "--target", "y", "--C", "1") == 0
     out, err = capsys.readouterr()
     assert "fold 5 of 5" in err and "\n" not in err and err.endswith("\r\x1b[K")
-    assert "no better than the frequencies" in out and "alone predicts" not in out
+    assert "hardly better than the frequencies" in out and "alone predicts" not in out
     assert [*tmp_path.iterdir()] == [table]
 
 

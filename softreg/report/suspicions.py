@@ -43,7 +43,7 @@ def suspicions(
     """Return sentences, what matters most first; `frame` is raw, `typed` what was made of it."""
     X = model["prepared"].transform(typed)
     return [
-        *_no_better_than_frequencies(assessment, target),
+        *_hardly_better_than_frequencies(assessment, target),
         *_predicts_alone(typed, columns, target, assessment.fold),
         *_separated(model, X, target),
         *_few_rows(X, target),
@@ -52,12 +52,12 @@ def suspicions(
     ]
 
 
-def _no_better_than_frequencies(assessment: Assessment, target: Target) -> Iterator[str]:
+def _hardly_better_than_frequencies(assessment: Assessment, target: Target) -> Iterator[str]:
     """Yield a warning if the model saves less than its standard error of the null log loss."""
     every = assessment.summary(target).loc["all"]
     if every["saved"] <= every["saved se"]:
         yield (
-            f"On held-out rows the model is no better than the frequencies of {target.name!r} "
+            f"On held-out rows the model is hardly better than the frequencies of {target.name!r} "
             "alone: these columns say nothing, or too little for so few rows."
         )
 
