@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_dialect(command: argparse.ArgumentParser, sep: str, decimal: str, encoding: str) -> None:
     """Add the options on how CSV files are written, with words on their defaults."""
     add = command.add_argument
-    add("--sep", metavar="TEXT", help=f"between columns (default: {sep})")
+    add("--sep", metavar="TEXT", help=f"between columns, \\s+ for blanks (default: {sep})")
     add("--decimal", choices=[".", ","], metavar="MARK", help=f"decimal mark (default: {decimal})")
     add("--encoding", metavar="NAME", help=f"of letters (default: {encoding})")
 

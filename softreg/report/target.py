@@ -105,8 +105,8 @@ def _check_levels(name: str, counts: pd.Series, values: pd.Series, numbers: pd.S
     n, n_levels = len(values), len(counts)
     if n_levels == 1:
         raise BadInput(
-            f"The target {name!r} has one class only, {counts.index[0]!r}, in all {n:,} rows: "
-            "there is nothing to tell apart."
+            f"The target {name!r} has one class only, {counts.index[0]!r}, in all "
+            f"{counted(n, 'row')} that have a value: there is nothing to tell apart."
         )
     if numbers.notna().all():
         is_whole = (numbers % 1 == 0).all()
