@@ -19,9 +19,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from softreg.report import command_line, pictures
+from softreg.report.assessment import assess
 from softreg.report.columns import as_numbers, columns_of, date_parts
 from softreg.report.preparation import Folds, model_of
 from softreg.report.saved_model import TRUSTED
@@ -546,6 +551,28 @@ def test_classes_of_numbers_are_ordered_by_size():
     assert target.names == ["1", "2", "10"]
     assert target.y.tolist() == ["10", "2", "1", "1", "2", "10"] * 2
     assert target.rows.tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 12, 13]
+
+
+def test_held_out_losses_are_those_of_scikit_learn():
+    """At a given C: medians, scales and coefficients of the other rows; frequencies beside it."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90, 2))
+    frame = pd.DataFrame(X, columns=["u", "v"])
+    y = np.array(list("abc"))[(X @ rng.normal(size=(2, 3)) + rng.gumbel(size=(90, 3))).argmax(1)]
+    frame.loc[rng.choice(90, 20, replace=False), "u"] = np.nan
+    target = target_of(pd.Series(y, name="y"), ".", None)
+    model = model_of(columns_of(frame, ".", []), target, 0.7, [], Dialect())
+    found = assess(model[1:], model["typed"].transform(frame), target, lambda step: None)
+    for fold in range(5):
+        train, test = found.fold != fold, found.fold == fold
+        imputer = SimpleImputer(strategy="median", add_indicator=True)
+        regression = LogisticRegression(C=0.7, tol=1e-10, max_iter=1000)
+        other = make_pipeline(imputer, StandardScaler(), regression)
+        P = other.fit(frame[train], y[train]).predict_proba(frame[test])
+        shares = np.tile([(y[train] == name).mean() for name in "abc"], (test.sum(), 1))
+        expected = [log_loss(y[test], Q, labels=list("abc")) for Q in (P, shares)]
+        losses = [found.loss[fold, 0], found.null_loss[fold, 0]]
+        np.testing.assert_allclose(losses, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("labels", [False, True])
