@@ -55,7 +55,7 @@ def draw(panel, name: str, cap: float) -> None:
             panel.plot(*zip(*sorted(points), strict=True), label=each.solver, **style)
     panel.plot(seconds, gap(objective), "k*", markersize=15, label="softreg, defaults")
     n, d, K = datasets.load(name).shape
-    panel.set_title(f"{name}: {n:,} rows, {d} columns, {K} classes", fontsize=10)
+    panel.set_title(f"{name}: {n:,} rows, {d} columns, {K} classes", fontsize=9)
     panel.set(xscale="log", yscale="log", xlabel="seconds of one fit")
     panel.grid(color="0.9")
     print(f"{name}: softreg {seconds:.3g} s, gap {gap(objective):.0e}")

@@ -2,7 +2,12 @@
 
 import sys
 
-from softreg.report.command_line import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from softreg.report.command_line import main
+
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.reconfigure(errors="backslashreplace")  # letters that a terminal has not
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)  # as shells count programs that Ctrl-C has ended

@@ -1,23 +1,35 @@
 """`python -m softreg`: what it reads and refuses, the page that it writes, what it predicts."""
 
+import gzip
 import io
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
+import warnings
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
+from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from softreg.report import command_line, pictures
+from softreg.report.assessment import assess
 from softreg.report.columns import as_numbers, columns_of, date_parts
 from softreg.report.preparation import Folds, model_of
+from softreg.report.saved_model import TRUSTED
 from softreg.report.tables import Dialect
 from softreg.report.target import target_of
 
@@ -195,11 +207,8 @@ def test_what_a_model_has_not_met_is_said(fitted, capsys):
     assert run("predict", folder / "model.skops", table) == 0
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 4
-    assert [line.split("of ")[1].split(" are")[0] for line in err.splitlines()] == [
-        repr(SIZE),
-        "'place'",
-        "'day'",
-    ]
+    counts = [line.rpartition(": ")[2] for line in err.splitlines()]
+    assert sorted(counts) == sorted(f"3 values of {name!r}." for name in (SIZE, "place", "day"))
     short = written(folder, "short.csv", new.drop(columns="place"), sep=";", encoding="latin-1")
     assert run("predict", folder / "model.skops", short) == 2
     assert "has no column 'place'" in capsys.readouterr().err
@@ -234,7 +243,7 @@ def test_labels_are_reported_and_predicted_each(tmp_path, capsys):
     assert run("fit", table, *asked, "--report", page, "--save", model) == 0
     out = capsys.readouterr().out
     n_empty = sum(not cell for cell in labels[1:])
-    assert f"{n_empty} rows with an empty 'tags' have none of the labels" in out
+    assert f"Without any of the labels: {n_empty} rows with an empty 'tags'." in out
     assert "Left out" in out and "'once'" in out and "C = 2)" in out
     assert "has it, predicted" in page.read_text(encoding="utf-8")
     assert run("predict", model, table) == 0
@@ -264,7 +273,26 @@ BAD = {
     "only constants": (simple(x=1), ["--target", "y"], "all values are 1"),
     "strength": (simple(), ["--target", "y", "--C", "-1"], "--C -1"),
     "folder": (simple(), ["--target", "y", "--report", "no/where.html"], "no folder"),
+    "output is a folder": (simple(), ["--target", "y", "--report", "."], "is a folder"),
+    "output is the table": (
+        simple(),
+        ["--target", "y", "--save", "table.csv"],
+        "is read or written",
+    ),
     "labels": (simple(y="a;b"), ["--target", "y", "--labels-sep", ";"], "no label"),
+    "one label": (
+        simple(y=["a", ""] * 15),
+        ["--target", "y", "--labels-sep", ";"],
+        "one label only",
+    ),
+    "no text between labels": (simple(), ["--target", "y", "--labels-sep", ""], "--labels-sep"),
+    "long separator": (simple(), ["--target", "y", "--sep", "[("], "one character"),
+    "decimal commas": (simple(x=[f"{i},5" for i in range(30)]), ["--target", "y"], "--decimal ','"),
+    "name of a part of dates": (
+        simple(**{"d": ["2024-05-01", "2024-06-02"] * 15, "d: month": COUNTED % 7}),
+        ["--target", "y"],
+        "rename it",
+    ),
 }
 
 
@@ -284,6 +312,11 @@ FILES = {
     "utf-16": ("größe,y\n1,2\n".encode("utf-16"), [], "--encoding utf-16"),
     "unknown encoding": (b"x,y\n1,2\n", ["--encoding", "utf-9"], "utf-9"),
     "workbook": (b"PK\x03\x04", [], "save it as CSV"),
+    "utf-16 without its mark": ("x,y\n1,2\n".encode("utf-16-le"), [], "--encoding utf-16"),
+    "PDF": (b"%PDF-1.4\n\xe2\xe3\n", [], "a PDF"),
+    "old workbook": (b"\xd0\xcf\x11\xe0" + bytes(99), [], "a workbook"),
+    "Parquet": (b"PAR1" + bytes(99), [], "name end in .parquet"),
+    "compressed": (gzip.compress(b"x,y\n1,2\n"), [], "name end in .gz"),
     "ragged": (b"x,y\n1,2\n1,2,3,4,5\n", [], "line 3"),
     "levels": ("x,y\n" + "".join(f"1,k{i // 3}\n" for i in range(30_000)), [], "10,000 different"),
 }
@@ -300,13 +333,105 @@ def test_a_bad_file_gets_one_sentence(content, asked, words, tmp_path, capsys):
     assert words in err and err.count("\n") == 1 and out == ""
 
 
+@pytest.mark.parametrize("name", ["table.csv.gz", "table.csv.zip", "table.tar", "table.parquet"])
+def test_a_damaged_file_gets_one_sentence(name, tmp_path, capsys):
+    """Whatever its reader raises."""
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    (tmp_path / name).write_bytes(gzip.compress(every_kind().to_csv().encode())[:500])
+    assert run("fit", tmp_path / name, "--target", "status") == 2
+    out, err = capsys.readouterr()
+    assert "cannot be read" in err and err.count("\n") == 1 and out == ""
+
+
+@pytest.mark.parametrize("damage", ["schema.json", "emptied", "half", "unfitted", "untyped"])
+def test_a_damaged_model_gets_one_sentence(damage, fitted, tmp_path, capsys):
+    """A file of skops that lacks something, or is no whole model."""
+    folder, _ = fitted
+    path = tmp_path / "model.skops"
+    model = skops.load(folder / "model.skops", trusted=TRUSTED)
+    parts = {
+        "half": model[:1],
+        "unfitted": clone(model),
+        "untyped": Pipeline([("typed", "passthrough"), *model.steps[1:]]),
+    }
+    if damage in parts:
+        skops.dump(parts[damage], path)
+    else:
+        with ZipFile(path, "w") as file:
+            file.writestr(damage, '{"protocol": 999}')
+    assert run("predict", path, folder / "table.csv") == 2
+    out, err = capsys.readouterr()
+    assert "is no model" in err and err.count("\n") == 1 and out == ""
+
+
+def test_predictions_take_no_others_place(fitted, capsys):
+    """Neither that of the table nor that of the model, nor that of a folder."""
+    folder, _ = fitted
+    files = [folder / "model.skops", folder / "table.csv"]
+    before = [file.read_bytes() for file in files]
+    for out in [*files, folder, folder / "no" / "where.csv"]:
+        assert run("predict", *files, "--out", out) == 2
+        assert str(out) in capsys.readouterr().err
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_warnings_of_the_fit_are_findings(tmp_path, capsys):
+    """Of separated classes without a penalty: on stdout once, and none on the screen."""
+    table = written(tmp_path, "table.csv", simple(y=COUNTED % 7 > 2))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert run("fit", table, "--target", "y", "--C", "inf") == 0
+    out, err = capsys.readouterr()
+    assert out.count("did not converge: there is no optimum") == 1
+    assert not caught and not err
+
+
+def test_columns_may_be_named_as_what_is_made_of_others(tmp_path):
+    """An intercept, an indicator, a level: they are told apart by their place."""
+    rng = np.random.default_rng(0)
+    level = rng.choice(["a", "b = c"], N)
+    names = {"intercept": rng.normal(size=N), "g": level, "g = a": rng.normal(size=N)}
+    names |= {"g = b": rng.choice(["c", "d"], N), "w": np.where(level == "a", np.nan, 1)}
+    table = written(tmp_path, "table.csv", pd.DataFrame(names | {"y": np.arange(N) % 3}))
+    page = tmp_path / "page.html"
+    assert run("fit", table, "--target", "y", "--C", "1", "--report", page) == 0
+    headings = re.findall('scope="row">([^<]*)<', page.read_text(encoding="utf-8"))
+    assert headings.count("intercept") == 3  # the column, its coefficient, and the intercept
+    assert headings.count("g = b = c") == 2
+
+
+def test_ctrl_c_ends_with_130(monkeypatch):
+    """As shells count programs that a signal has ended, without a traceback."""
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "main", interrupted)
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("softreg", run_name="__main__")
+    assert end.value.code == 130
+
+
+def test_letters_that_a_terminal_has_not_are_escaped(tmp_path):
+    """Of ± in ASCII, on stdout as on stderr."""
+    table = written(tmp_path, "table.csv", simple())
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "softreg", "fit", str(table), "--C", "1", "--target"]
+    done = subprocess.run([*command, "y"], env=environment, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"") and rb" \xb1 " in done.stdout
+    done = subprocess.run([*command, "größe"], env=environment, capture_output=True)
+    assert done.returncode == 2 and rb"gr\xf6\xdfe" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("missing", "asked"), [("matplotlib", "--report"), ("skops", "--save"), ("pyarrow", "parquet")]
 )
 def test_a_missing_extra_is_named(missing, asked, tmp_path, monkeypatch, capsys):
     """Before any work, and only where it is needed."""
-    monkeypatch.setattr(command_line, "find_spec", lambda name: None if name == missing else name)
-    monkeypatch.setitem(sys.modules, missing, None)
+    loaded = [name for name in sys.modules if name.startswith(f"{missing}.")]
+    for name in [missing, *loaded]:
+        monkeypatch.setitem(sys.modules, name, None)
     if missing == "pyarrow":
         table = tmp_path / "table.parquet"
         table.write_bytes(b"PAR1")
@@ -326,7 +451,7 @@ def test_progress_is_shown_on_a_terminal_alone(tmp_path, monkeypatch, capsys):
     assert run("fit", table, "--target", "y", "--C", "1") == 0
     out, err = capsys.readouterr()
     assert "fold 5 of 5" in err and "\n" not in err and err.endswith("\r\x1b[K")
-    assert "no better than the frequencies" in out and "alone predicts" not in out
+    assert "hardly better than the frequencies" in out and "alone predicts" not in out
     assert [*tmp_path.iterdir()] == [table]
 
 
@@ -371,6 +496,28 @@ def test_columns_are_what_they_look_like():
     assert found["%Y%m%d"].parts["month"] == ["01", "02", "03"]
 
 
+def test_texts_of_the_same_words_are_no_free_text():
+    """tf-idf would not tell them apart: another order of words is another level, or an id."""
+    rng = np.random.default_rng(0)
+    words = [" ".join(rng.permutation(list("abcdef"))) for _ in range(60)]
+    (column,) = columns_of(pd.DataFrame({"t": words}), ".", [])
+    assert column.kind == "id"
+
+
+def test_few_texts_among_missing_ones_are_levels():
+    """Were they all held out, there would be no words to learn from."""
+    (column,) = columns_of(pd.DataFrame({"t": ["some words here", *[None] * 11]}), ".", [])
+    assert column.kind == "category" and column.levels == ["some words here", "(missing)"]
+
+
+def test_levels_named_like_those_of_the_report_are_those():
+    """(missing) is missing, and (other) any other."""
+    levels = [*[f"l{i}" for i in range(49)] * 2, "(other)", "(missing)", None]
+    (column,) = columns_of(pd.DataFrame({"g": levels}), ".", [])
+    assert column.levels[-2:] == ["(other)", "(missing)"] and len(set(column.levels)) == 51
+    assert column.n_missing == 2
+
+
 def test_rare_levels_and_new_ones_share_a_column():
     """Of more than fifty levels the most frequent are kept; all else is one level."""
     frame = pd.DataFrame({"g": [*[f"l{i}" for i in range(50)] * 2, "rare 1", "rare 2"]})
@@ -387,6 +534,8 @@ def test_dates_have_the_calendars_parts():
     parts = date_parts(pd.Series(["1970-01-03 06:30", None]), "t", "ISO8601")
     assert parts.iloc[0].tolist() == [2, 6.5, "01", "Sat"]
     assert parts.iloc[1, :2].isna().all() and parts.iloc[1, 2] == "(missing)"
+    far = date_parts(pd.Series(["1970-01-01", "9999-12-31"]), "t", "ISO8601")["t: day number"]
+    assert far[0] == 0 and (np.isnan(far[1]) or far[1] == 2_932_896)  # pandas 2 has no such day
 
 
 def test_decimal_commas_are_numbers():
@@ -402,6 +551,28 @@ def test_classes_of_numbers_are_ordered_by_size():
     assert target.names == ["1", "2", "10"]
     assert target.y.tolist() == ["10", "2", "1", "1", "2", "10"] * 2
     assert target.rows.tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 12, 13]
+
+
+def test_held_out_losses_are_those_of_scikit_learn():
+    """At a given C: medians, scales and coefficients of the other rows; frequencies beside it."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90, 2))
+    frame = pd.DataFrame(X, columns=["u", "v"])
+    y = np.array(list("abc"))[(X @ rng.normal(size=(2, 3)) + rng.gumbel(size=(90, 3))).argmax(1)]
+    frame.loc[rng.choice(90, 20, replace=False), "u"] = np.nan
+    target = target_of(pd.Series(y, name="y"), ".", None)
+    model = model_of(columns_of(frame, ".", []), target, 0.7, [], Dialect())
+    found = assess(model[1:], model["typed"].transform(frame), target, lambda step: None)
+    for fold in range(5):
+        train, test = found.fold != fold, found.fold == fold
+        imputer = SimpleImputer(strategy="median", add_indicator=True)
+        regression = LogisticRegression(C=0.7, tol=1e-10, max_iter=1000)
+        other = make_pipeline(imputer, StandardScaler(), regression)
+        P = other.fit(frame[train], y[train]).predict_proba(frame[test])
+        shares = np.tile([(y[train] == name).mean() for name in "abc"], (test.sum(), 1))
+        expected = [log_loss(y[test], Q, labels=list("abc")) for Q in (P, shares)]
+        losses = [found.loss[fold, 0], found.null_loss[fold, 0]]
+        np.testing.assert_allclose(losses, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("labels", [False, True])

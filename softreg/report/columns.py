@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ _WEEKDAYS = np.array(["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"])
 _MOST_LEVELS = 50  # Of a category: rarer ones are one level. Also where ids and texts begin.
 _LEAST_SHARE = 0.95  # Of the values that have to be numbers or dates; the rest counts as missing.
 _WORDS_OF_TEXT = 3  # On average.
+_FEWEST_TEXTS = 10  # Fewer could all be held out, which leaves no words to learn from.
 _SAMPLE = 100  # Values that are tried in each format before all are.
 _DAYS = (
     *("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d"),
@@ -99,6 +100,8 @@ def date_format_of(text: pd.Series) -> str:
     """Return the format in which a column of text has dates, or nothing."""
     present = text.dropna()
     sample = present.iloc[:_SAMPLE]
+    if not _are_most(sample.where(sample.str.contains(r"\d"))):  # soon said: formats take long
+        return ""
     for date_format in _FORMATS:
         if _are_most(as_dates(sample, date_format)) and _are_most(as_dates(present, date_format)):
             return date_format
@@ -108,7 +111,7 @@ def date_format_of(text: pd.Series) -> str:
 def date_parts(column: pd.Series, name: str, date_format: str) -> pd.DataFrame:
     """Return the day number and parts of a column of dates."""
     dates = as_dates(column, date_format)
-    seconds = (dates - pd.Timestamp(0)).dt.total_seconds()
+    seconds = (dates - pd.Timestamp("1970-01-01")).dt.total_seconds()
     weekday = pd.Series(_WEEKDAYS[dates.dt.day_of_week.fillna(0).astype(int)], dates.index)
     parts = {
         "day number": seconds // 86_400,
@@ -125,6 +128,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else plural}"
 
 
+def listed(texts: Iterable[str], most: int = 8) -> str:
+    """Return the first texts, with commas between them."""
+    texts = list(texts)
+    return ", ".join(texts[:most]) + ", ..." * (len(texts) > most)
+
+
 def _column(name: str, column: pd.Series, decimal: str) -> Column:
     """Return what a column is by its values."""
     numbers, is_present = as_numbers(column, decimal), column.notna()
@@ -136,14 +145,17 @@ def _column(name: str, column: pd.Series, decimal: str) -> Column:
     present = text.dropna()
     if date_format := date_format_of(present):
         return _date(name, text, date_format)
-    n_distinct, n_words = present.nunique(), present.str.count(r"\w+").mean()
-    if n_distinct > min(_MOST_LEVELS, len(present) / 2) and n_words >= _WORDS_OF_TEXT:
+    words = pd.Series(present.unique(), dtype=object).str.lower().str.findall(r"\w+")
+    n_distinct, n_texts = len(words), words.map(sorted).map(" ".join).nunique()
+    most_levels = np.clip(len(present) / 2, _FEWEST_TEXTS, _MOST_LEVELS)
+    if n_texts > most_levels and words.map(len).mean() >= _WORDS_OF_TEXT:
         treatment = f"tf-idf of its words, of the {MOST_WORDS:,} most frequent ones at most"
         return Column(name, TEXT, int(text.isna().sum()), treatment)
+    decimal_warnings = _decimal_warnings(name, present, decimal)
     if n_distinct > 0.9 * len(present) and n_distinct > 2:
         treatment = f"left out: an id, {n_distinct:,} different values in {len(present):,} rows"
-        return Column(name, ID, int(text.isna().sum()), treatment)
-    return _category(name, text, _decimal_warnings(name, present, decimal))
+        return Column(name, ID, int(text.isna().sum()), treatment, decimal_warnings)
+    return _category(name, text, decimal_warnings)
 
 
 def _are_compact_days(column: pd.Series) -> bool:
@@ -178,13 +190,13 @@ def _number_warnings(name: str, column: pd.Series, numbers: pd.Series) -> list[s
     """Return warnings of values that are no numbers, or infinite, and count as missing."""
     found = []
     if n_infinite := int((numbers.abs() > LARGEST).sum()):
-        found.append(f"{counted(n_infinite, 'infinite value')} of {name!r} count as missing.")
+        found.append(f"Taken as missing: {counted(n_infinite, 'infinite value')} of {name!r}.")
     strange = column[numbers.isna() & column.notna()]
     if len(strange):
         values = ", ".join(map(repr, strange.unique()[:3]))
         found.append(
-            f"{counted(len(strange), 'value')} of {name!r} that are no numbers, such as {values}, "
-            "count as missing."
+            f"Taken as missing: {counted(len(strange), 'value')} of {name!r} without a number, "
+            f"such as {values}."
         )
     return found
 
@@ -216,14 +228,15 @@ def _date(name: str, text: pd.Series, date_format: str) -> Column:
 
 
 def _category(name: str, text: pd.Series, warnings: Sequence[str] = ()) -> Column:
+    text = text.mask(text == MISSING)
     counts = text.value_counts()
     n_missing = int(text.isna().sum())
     if len(counts) < 2 and not n_missing:
         return Column(name, CONSTANT, 0, f"left out: all values are {counts.index[0]!r}")
-    levels = sorted(counts.index[:_MOST_LEVELS], key=natural_order)
+    levels = sorted(counts.drop(OTHER, errors="ignore").index[:_MOST_LEVELS], key=natural_order)
     treatment = f"a 0/1 column for each of {counted(len(levels), 'level')}"
-    if len(counts) > _MOST_LEVELS:
-        treatment += f", one for the other {len(counts) - _MOST_LEVELS:,}"
+    if len(counts) > len(levels):
+        treatment += f", one for the other {len(counts) - len(levels):,}"
         levels.append(OTHER)
     if n_missing:
         treatment += ", one for missing values"
@@ -236,7 +249,7 @@ def _decimal_warnings(name: str, present: pd.Series, decimal: str) -> list[str]:
     other = "," if decimal == "." else "."
     if not _are_most(as_numbers(present, other)):
         return []
-    return [f"{name!r} is a category here; with --decimal {other!r} it would be numbers."]
+    return [f"{name!r} is read as text; with --decimal {other!r} it would be numbers."]
 
 
 def natural_order(text: str) -> tuple[float, str]:

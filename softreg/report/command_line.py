@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,16 @@ from softreg.report.assessment import assess, coefficient_table
 from softreg.report.columns import USED, columns_of
 from softreg.report.page import Findings, page
 from softreg.report.preparation import model_of
-from softreg.report.saved_model import check_skops, load_model, save_model
+from softreg.report.saved_model import load_model, save_model
 from softreg.report.suspicions import suspicions
-from softreg.report.tables import BadInput, Dialect, check_columns, other_sep, read_table
+from softreg.report.tables import (
+    BadInput,
+    Dialect,
+    check_columns,
+    of_extra,
+    other_sep,
+    read_table,
+)
 from softreg.report.target import target_of
 
 _WRONG = 2  # As argparse ends on arguments that it does not know.
@@ -30,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, or 2 with one sentence on stderr."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        with warnings.catch_warnings(record=True):  # what matters of them stands in the findings
+            options.run(options)
     except BrokenPipeError:  # as `| head` leaves behind it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (BadInput, OSError) as error:
@@ -71,8 +79,8 @@ def _parser() -> argparse.ArgumentParser:
 def _add_dialect(command: argparse.ArgumentParser, sep: str, decimal: str, encoding: str) -> None:
     """Add the options on how CSV files are written, with words on their defaults."""
     add = command.add_argument
-    add("--sep", metavar="TEXT", help=f"between columns (default: {sep})")
-    add("--decimal", choices=[".", ","], help=f"decimal mark (default: {decimal})")
+    add("--sep", metavar="TEXT", help=f"between columns, \\s+ for blanks (default: {sep})")
+    add("--decimal", choices=[".", ","], metavar="MARK", help=f"decimal mark (default: {decimal})")
     add("--encoding", metavar="NAME", help=f"of letters (default: {encoding})")
 
 
@@ -85,7 +93,11 @@ def _given_dialect(options: argparse.Namespace) -> dict[str, str]:
 def _fit(options: argparse.Namespace) -> None:
     """Read, assess, fit; write the report and the model, and print what was found."""
     C = _strength(options.C)
-    _check_outputs(options.report, options.save)
+    if options.report:
+        of_extra("matplotlib.figure", "--report")
+    if options.save:
+        of_extra("skops.io", "--save")
+    _check_outputs([options.table], [options.report, options.save])
     findings, made = _findings(options, C), []
     if options.report:
         _progress("Drawing")
@@ -95,8 +107,8 @@ def _fit(options: argparse.Namespace) -> None:
         save_model(findings.model, options.save)
         made.append(f"The model is in {options.save}.")
     _erase_progress()
-    warnings = [f"- {warning}" for warning in findings.warnings]
-    print(findings.in_short, *warnings, *made, sep="\n")
+    notes = [f"- {warning}" for warning in findings.warnings]
+    print(findings.in_short, *notes, *made, sep="\n")
 
 
 def _findings(options: argparse.Namespace, C: float | None) -> Findings:
@@ -113,6 +125,9 @@ def _findings(options: argparse.Namespace, C: float | None) -> Findings:
     dropped = [name for name in dict.fromkeys(options.drop) if name != options.target]
     inputs = frame.drop(columns=[options.target, *dropped])
     columns = columns_of(inputs, dialect.decimal, options.categorical)
+    for name in {f"{column.name}: {part}" for column in columns for part in column.parts}:
+        if name in inputs:
+            raise BadInput(f"The column {name!r} has the name of a part of dates: rename it.")
     if not any(column.kind in USED for column in columns):
         raise BadInput(_without_columns(path, table.frame, columns))
     # 2. How well rows that were not seen are predicted, and the model of all rows.
@@ -120,13 +135,23 @@ def _findings(options: argparse.Namespace, C: float | None) -> Findings:
     typed = model["typed"].transform(frame)  # which learns nothing of the rows
     assessment = assess(model[1:], typed, target, _progress)
     _progress("Fitting all rows")
-    model[1:].fit(typed, target.y)  # a slice of a pipeline has the steps of the whole
+    with warnings.catch_warnings(record=True) as fit_warnings:
+        warnings.simplefilter("always", UserWarning)
+        model[1:].fit(typed, target.y)  # a slice of a pipeline has the steps of the whole
     # 3. What there is to say of it.
     suspects = suspicions(model, frame, typed, columns, target, assessment)
-    warnings = [*table.notes, *target.warnings, *suspects]
+    of_fit = [str(warning.message) for warning in fit_warnings]
     coefficients = coefficient_table(model, typed, target)
     return Findings(
-        path, table, columns, dropped, target, assessment, model, *coefficients, warnings
+        path,
+        table,
+        columns,
+        dropped,
+        target,
+        assessment,
+        model,
+        *coefficients,
+        [*table.notes, *of_fit, *target.warnings, *suspects],
     )
 
 
@@ -135,11 +160,17 @@ def _without_columns(path: str, frame: pd.DataFrame, columns: Sequence[Any]) -> 
     if hint := other_sep(frame):
         return f"{path} has no columns beside the target.{hint}"
     left = ", ".join(f"{column.name!r} ({column.treatment})" for column in columns[:5])
-    return f"{path} has no columns to predict from" + (f": {left}." if left else ".")
+    hints = [warning for column in columns for warning in column.warnings]
+    why = f": {left}." if left else "."
+    return " ".join([f"{path} has no columns to predict from{why}", *hints[:1]])
 
 
 def _predict(options: argparse.Namespace) -> None:
     """Write the class, and the probability of each, of the rows of a table."""
+    _check_outputs([options.model, options.table], [options.out])
+    is_parquet = str(options.out).lower().endswith((".parquet", ".pq"))
+    if is_parquet:
+        of_extra("pyarrow", "A Parquet file")
     model = load_model(options.model)
     typed = model["typed"]
     given = _given_dialect(options)
@@ -152,7 +183,7 @@ def _predict(options: argparse.Namespace) -> None:
     predictions = _predictions(model, frame)
     if options.out is None:
         predictions.to_csv(sys.stdout, index=False)
-    elif options.out.lower().endswith((".parquet", ".pq")):
+    elif is_parquet:
         predictions.to_parquet(options.out, index=False)
     else:
         predictions.to_csv(options.out, index=False)
@@ -161,7 +192,6 @@ def _predict(options: argparse.Namespace) -> None:
 def _predictions(model: Pipeline, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the ids of rows, what is predicted, and the probabilities."""
     typed, names = model["typed"], model["regression"].classes_
-    kept = frame[[name for name in typed.left_out if name in frame]]
     P, predicted = model.predict_proba(frame), model.predict(frame)
     found = {f"P({name})": P[:, k] for k, name in enumerate(names)}
     if np.ndim(predicted) == 1:
@@ -169,6 +199,7 @@ def _predictions(model: Pipeline, frame: pd.DataFrame) -> pd.DataFrame:
     else:
         of_labels = {f"predicted {name}": predicted[:, k] for k, name in enumerate(names)}
         found = of_labels | found
+    kept = frame[[name for name in typed.left_out if name in frame and name not in found]]
     return pd.concat([kept, pd.DataFrame(found, frame.index)], axis=1)
 
 
@@ -185,18 +216,17 @@ def _strength(text: str) -> float | None:
     return C
 
 
-def _check_outputs(report: str | None, save: str | None) -> None:
-    """Raise BadInput before any work if what is asked for cannot be written."""
-    if report and find_spec("matplotlib") is None:
-        raise BadInput(
-            "--report needs matplotlib, of the extra softreg[report]: "
-            'python -m pip install "matplotlib>=3.8".'
-        )
-    if save:
-        check_skops()
-    for path in filter(None, (report, save)):
-        if not Path(path).parent.is_dir():
-            raise BadInput(f"There is no folder {Path(path).parent} to write {path} to.")
+def _check_outputs(inputs: Sequence[str], outputs: Sequence[str | None]) -> None:
+    """Raise BadInput before any work if a file cannot be written, or would take another's place."""
+    taken = [Path(path).resolve() for path in inputs]
+    for path in map(Path, filter(None, outputs)):
+        if not path.parent.is_dir():
+            raise BadInput(f"There is no folder {path.parent} to write {path} to.")
+        if path.is_dir():
+            raise BadInput(f"{path} is a folder: name a file to write to.")
+        if path.resolve() in taken:
+            raise BadInput(f"{path} is read or written already: name another file to write to.")
+        taken.append(path.resolve())
 
 
 def _progress(step: str) -> None:

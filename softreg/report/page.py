@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline
 
 from softreg.report import pictures
 from softreg.report.assessment import Assessment
-from softreg.report.columns import Column, counted
+from softreg.report.columns import Column, counted, listed
 from softreg.report.tables import Table
 from softreg.report.target import Target
 
@@ -133,28 +133,23 @@ def _warnings(warnings: Sequence[str]) -> str:
 def _read(findings: Findings) -> str:
     """Return the section on the table's columns and what became of them."""
     frame = findings.table.frame
-    rows = [
-        (column.name, column.kind, column.n_missing, column.treatment)
-        for column in findings.columns
-    ]
-    rows += [
-        (name, "dropped", int(frame[name].isna().sum()), "left out by --drop")
+    header = ["column", "kind", "missing", "what became of it"]
+    body = [[c.name, c.kind, f"{c.n_missing:,}", c.treatment] for c in findings.columns]
+    body += [
+        [name, "dropped", f"{frame[name].isna().sum():,}", "left out by --drop"]
         for name in findings.dropped
     ]
-    header = ["column", "kind", "missing", "what became of it"]
-    body = [[name, kind, f"{missing:,}", treatment] for name, kind, missing, treatment in rows]
-    text = (
-        f"{counted(len(frame), 'row')}, {counted(frame.shape[1], 'column')}. {findings.table.how}"
-    )
+    n_rows, n_columns = counted(len(frame), "row"), counted(frame.shape[1], "column")
+    text = f"{n_rows}, {n_columns}. {findings.table.how}"
     return f"<h2>What was read, and how</h2>\n<p>{escape(text)}</p>\n" + _table(
         header, body, words=(1, 3)
     )
 
 
 def _classes(target: Target) -> str:
-    noun = "Labels" if target.has_labels else "Classes"
+    noun, nouns = ("Label", "Labels") if target.has_labels else ("Class", "Classes")
     order, most = np.argsort(-target.shares, kind="stable"), target.shares.max()
-    header = [noun[:-2] if noun == "Classes" else "Label", "rows", "share", ""]
+    header = [noun, "rows", "share", ""]
     body = [
         [
             target.names[k],
@@ -164,7 +159,7 @@ def _classes(target: Target) -> str:
         ]
         for k in order
     ]
-    return f"<h2>{noun} and their shares</h2>\n" + _table(header, body, words=(3,))
+    return f"<h2>{nouns} and their shares</h2>\n" + _table(header, body, words=(3,))
 
 
 def _held_out(findings: Findings) -> str:
@@ -175,9 +170,7 @@ def _held_out(findings: Findings) -> str:
     body = [
         [
             name if target.has_labels else "log loss",
-            f"{row['model']:.4f} ± {row['model se']:.4f}",
-            f"{row['null']:.4f} ± {row['null se']:.4f}",
-            f"{row['saved']:.4f} ± {row['saved se']:.4f}",
+            *(f"{row[of]:.4f} ± {row[f'{of} se']:.4f}" for of in ("model", "null", "saved")),
             f"{row['saved'] / row['null']:.0%}",
         ]
         for name, row in summary.iterrows()
@@ -185,19 +178,13 @@ def _held_out(findings: Findings) -> str:
     predicted = assessment.predicted(target)
     if not target.has_labels:
         right, largest = (predicted == target.codes).mean(), target.shares.max()
-        body.append(
-            [
-                "rows classified right",
-                f"{right:.1%}",
-                f"{largest:.1%}",
-                f"{100 * (right - largest):+.1f} points",
-                "",
-            ]
-        )
+        shares = [f"{right:.1%}", f"{largest:.1%}", f"{100 * (right - largest):+.1f} points"]
+        body.append(["rows classified right", *shares, ""])
     Cs = ", ".join(f"{C:.3g}" for C in assessment.Cs)
     text = (
-        f"{len(assessment.Cs)} times a fifth of the rows was held out. The columns' means, levels "
-        f"and words, the C and the coefficients came from the other rows alone (C: {Cs})."
+        f"{len(assessment.Cs)} times a fifth of the rows was held out. Means, medians, words, the "
+        f"C and the coefficients came from the other rows alone (C: {Cs}). What kind a column is, "
+        "and its levels, was read in all rows, without a look at the target."
     )
     return (
         f"<h2>Predictions of rows not seen</h2>\n<p>{escape(text)}</p>\n"
@@ -208,7 +195,7 @@ def _held_out(findings: Findings) -> str:
         + _picture(
             pictures.calibration(target, assessment),
             "Share of rows that are so against the held-out probability, for each of "
-            + _listed(target.names),
+            + listed(target.names),
         )
     )
 
@@ -218,15 +205,10 @@ def _confusion(target: Target, predicted: Any) -> str:
     head = "<h3>Confusion matrix</h3>\n"
     if target.has_labels:
         counts = multilabel_confusion_matrix(target.Y, predicted)
-        header = [
-            "label",
-            "has it, predicted",
-            "has it, missed",
-            "has it not, predicted",
-            "has it not",
-        ]
+        header = ["label", "has it, predicted", "has it, missed"]
+        header += ["has it not, predicted", "has it not"]
         body = [
-            [name, *(f"{n:,}" for n in (one[1, 1], one[1, 0], one[0, 1], one[0, 0]))]
+            [name, *(f"{n:,}" for n in one[::-1, ::-1].ravel())]
             for name, one in zip(target.names, counts, strict=True)
         ]
         return (
@@ -234,7 +216,7 @@ def _confusion(target: Target, predicted: Any) -> str:
             + "<p>A label is predicted where its probability is above one half.</p>\n"
             + _table(header, body)
         )
-    alt = f"Shares of predicted classes among the rows of each true class: {_listed(target.names)}"
+    alt = f"Shares of predicted classes among the rows of each true class: {listed(target.names)}"
     drawn = _picture(pictures.confusion_matrix(target, predicted), alt)
     if len(target.names) > _MOST_CLASSES:
         return head + drawn
@@ -248,22 +230,23 @@ def _confusion(target: Target, predicted: Any) -> str:
 
 def _coefficients(findings: Findings) -> str:
     """Return the section on coefficients, the largest first."""
-    table = findings.coefficients
-    by_class = table["coef"].unstack(0)[list(dict.fromkeys(table.index.get_level_values(0)))]
-    slopes = (
-        by_class.drop(index="intercept")
-        .abs()
-        .max(axis=1)
-        .sort_values(ascending=False, kind="stable")
-    )
-    shown = [*slopes.index[:_MOST_ROWS], "intercept"]
-    classes = list(by_class.columns[:_MOST_CLASSES])
-    body = [[name, *(_interval(table.loc[(k, name)]) for k in classes)] for name in shown]
-    drawn = table.drop(index="intercept", level=1).dropna(subset="coef")
-    drawn = drawn.iloc[np.argsort(-drawn["coef"].abs(), kind="stable")[:_MOST_DRAWN]]
-    several = len(by_class.columns) > 1
-    short = pictures.shortened
-    names = [f"{short(name)} ({short(k)})" if several else name for k, name in drawn.index]
+    table, short = findings.coefficients, pictures.shortened
+    classes = list(dict.fromkeys(table.index.get_level_values(0)))
+    K = len(classes)
+    # Places in the table, (K, d + 1): names of columns may repeat, and the intercept is the last.
+    places = np.arange(len(table)).reshape(K, -1)
+    sizes = np.nan_to_num(table["coef"].abs().to_numpy())
+    largest = np.argsort(-sizes[places[:, :-1]].max(axis=0), kind="stable")
+    body = [
+        [
+            table.index[places[0, j]][1],
+            *(_interval(table.iloc[i]) for i in places[:_MOST_CLASSES, j]),
+        ]
+        for j in [*largest[:_MOST_ROWS], -1]
+    ]
+    slopes = places[:, :-1].ravel()
+    drawn = table.iloc[slopes[np.argsort(-sizes[slopes], kind="stable")[:_MOST_DRAWN]]]
+    names = [f"{short(name)} ({short(k)})" if K > 1 else name for k, name in drawn.index]
     text = (
         f"What a column adds to the log odds: {findings.of_coefficients}. Numbers, and "
         "the columns that say where they are missing, count in standard deviations; other 0/1 "
@@ -275,16 +258,16 @@ def _coefficients(findings: Findings) -> str:
             "prior, and there are no tests."
         )
     left = []
-    if len(slopes) > _MOST_ROWS:
-        left.append(f"the {_MOST_ROWS} largest of {len(slopes):,} columns")
-    if len(by_class.columns) > _MOST_CLASSES:
-        left.append(f"the first {_MOST_CLASSES} of {len(by_class.columns):,} classes")
+    if len(largest) > _MOST_ROWS:
+        left.append(f"the {_MOST_ROWS} largest of {len(largest):,} columns")
+    if K > _MOST_CLASSES:
+        left.append(f"the first {_MOST_CLASSES} of {K:,} classes")
     note = f"<p>The table shows {' and '.join(left)}.</p>\n" if left else ""
     picture = pictures.coefficients(names, *drawn[["coef", "lower", "upper"]].to_numpy().T)
     return (
         f"<h2>Coefficients</h2>\n<p>{escape(text)}</p>\n{note}"
         + _picture(picture, f"The {len(names)} largest coefficients with their intervals")
-        + _table(["column", *map(str, classes)], body)
+        + _table(["column", *classes[:_MOST_CLASSES]], body)
     )
 
 
@@ -340,7 +323,3 @@ def _picture(svg: str, alt: str) -> str:
     source = f"data:image/svg+xml;base64,{data}"
     image = f'<img class="picture" src="{source}" alt="{escape(alt)}">'
     return f'<div class="wide" tabindex="0">{image}</div>\n'
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

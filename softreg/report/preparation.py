@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -25,8 +25,9 @@ from softreg.report.target import Target
 
 N_FOLDS = 5
 _N_STRENGTHS = 10
-# Words that stand in all texts alike say nothing, and would be free at enormous C only.
-_LEAST_VARIANCE = 1e-6
+# Words that stand in all texts alike say nothing, and would be free at enormous C only. Rounding
+# leaves them a variance of 1e-32; one word in one of a million texts has 1e-7.
+_LEAST_VARIANCE = 1e-9
 _INDICATOR = "missingindicator_"
 
 
@@ -95,27 +96,25 @@ class Typed(TransformerMixin, BaseEstimator):
 
     def surprises(self, X: pd.DataFrame) -> list[str]:
         """Return sentences on values of a new table that the model has not met."""
-        found = []
-        typed = self.transform(X)
-        for name in self.columns:
-            n_missing, n_unread = int(X[name].isna().sum()), 0
-            if name in self.levels:
-                is_new = ~typed[name].isin([*self.levels[name], kinds.MISSING])
-                n_unread = int(is_new.sum())
-                treatment = "levels that the model has not met, and count as none of its levels"
-                if n_missing and kinds.MISSING not in self.levels[name]:
-                    values = counted(n_missing, "value")
-                    found.append(f"{values} of {name!r} are missing: none of its levels.")
-            elif name in self.numbers or name in self.dates:
-                first = name if name in self.numbers else f"{name}: day number"
-                n_unread = int(typed[first].isna().sum()) - n_missing
-                treatment = (
-                    "no finite numbers" if name in self.numbers else "not in the format of dates"
-                )
-                treatment += ", and count as missing"
-            if n_unread > 0:
-                found.append(f"{counted(n_unread, 'value')} of {name!r} are {treatment}.")
-        return found
+        typed, found = self.transform(X), []
+        for name, levels in self.levels.items():
+            is_new = ~typed[name].isin(levels)
+            is_missing = is_new & (typed[name] == kinds.MISSING)
+            found += [
+                ("Missing, as none is in the model", name, is_missing),
+                ("Taken as none of its levels, as they are new", name, is_new & ~is_missing),
+            ]
+        for name in self.numbers:
+            is_read = typed[name].notna() | clean(X[name]).isna()
+            found.append(("Taken as missing, for want of a finite number", name, ~is_read))
+        for name in self.dates:
+            is_read = typed[f"{name}: day number"].notna() | clean(X[name]).isna()
+            found.append(("Taken as missing, as no date in the format", name, ~is_read))
+        return [
+            f"{what}: {counted(int(rows.sum()), 'value')} of {name!r}."
+            for what, name, rows in found
+            if rows.any()
+        ]
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ def model_of(
         dates={column.name: column.date_format for column in dates},
         target=target.name,
         left_out=[*dropped, *(column.name for column in named[kinds.ID])],
-        dialect=dialect.to_dict(),
+        dialect=asdict(dialect),
     )
     parts = {f"{c.name}: {part}": levels for c in dates for part, levels in c.parts.items()}
     numbers = [*typed.numbers, *(name for name, of_part in parts.items() if not of_part)]

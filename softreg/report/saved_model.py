@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ from sklearn.pipeline import Pipeline
 
 from softreg._encoding import validation
 from softreg.export import TRUSTED_TYPES
-from softreg.report.tables import BadInput
+from softreg.report.preparation import Typed
+from softreg.report.tables import BadInput, of_extra, one_line
 
 # All that a file may hold beside what skops trusts by itself.
 TRUSTED = [
@@ -25,43 +25,28 @@ TRUSTED = [
 
 def save_model(model: Pipeline, path: str) -> None:
     """Write a fitted pipeline to a file."""
-    _skops().dump(model, path)
+    of_extra("skops.io", "A saved model").dump(model, path)
 
 
 def load_model(path: str) -> Pipeline:
     """Return the pipeline in a file; BadInput if it holds anything but what `save_model` writes."""
-    skops = _skops()
+    skops = of_extra("skops.io", "A saved model")
     if not Path(path).is_file():
         raise BadInput(f"There is no file {path}.")
-    if not zipfile.is_zipfile(path):
-        raise BadInput(f"{path} is no model that `python -m softreg fit --save` has written.")
-    strange = sorted({*skops.get_untrusted_types(file=path)} - {*TRUSTED})
+    try:
+        strange = sorted({*skops.get_untrusted_types(file=path)} - {*TRUSTED})
+        model: Any = None if strange else skops.load(path, trusted=TRUSTED)
+    except Exception as error:  # whatever a file of another kind, or a damaged one, makes it raise
+        raise BadInput(
+            f"{path} is no model that `python -m softreg fit --save` has written, or it is damaged "
+            f"({one_line(error)})."
+        ) from error
     if strange:
         raise BadInput(
             f"{path} holds {validation.shown(strange)}, which models of softreg do not: it was not "
             "loaded, as it could run any code."
         )
-    try:
-        model = skops.load(path, trusted=TRUSTED)
-    except Exception as error:  # whatever a damaged file makes skops raise
-        raise BadInput(f"{path} cannot be read as a model: {error}") from error
-    if not isinstance(model, Pipeline) or "typed" not in model.named_steps:
+    is_ours = isinstance(model, Pipeline) and isinstance(model[0], Typed)
+    if not is_ours or "classes_" not in vars(model[-1]):
         raise BadInput(f"{path} is no model that `python -m softreg fit --save` has written.")
     return model
-
-
-def check_skops() -> None:
-    """Raise BadInput without skops."""
-    _skops()
-
-
-def _skops() -> Any:
-    """Return skops.io; BadInput without it."""
-    try:
-        from skops import io
-    except ImportError as error:
-        raise BadInput(
-            "Saved models need skops, of the extra softreg[report]: "
-            'python -m pip install "skops>=0.13".'
-        ) from error
-    return io

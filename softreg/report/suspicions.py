@@ -15,7 +15,7 @@ from softreg import SoftmaxRegression
 from softreg.inference import Separation, separation
 from softreg.report import columns as kinds
 from softreg.report.assessment import Assessment
-from softreg.report.columns import Column
+from softreg.report.columns import Column, listed
 from softreg.report.preparation import feature_names
 from softreg.report.target import Target
 
@@ -43,7 +43,7 @@ def suspicions(
     """Return sentences, what matters most first; `frame` is raw, `typed` what was made of it."""
     X = model["prepared"].transform(typed)
     return [
-        *_no_better_than_frequencies(assessment, target),
+        *_hardly_better_than_frequencies(assessment, target),
         *_predicts_alone(typed, columns, target, assessment.fold),
         *_separated(model, X, target),
         *_few_rows(X, target),
@@ -52,12 +52,12 @@ def suspicions(
     ]
 
 
-def _no_better_than_frequencies(assessment: Assessment, target: Target) -> Iterator[str]:
+def _hardly_better_than_frequencies(assessment: Assessment, target: Target) -> Iterator[str]:
     """Yield a warning if the model saves less than its standard error of the null log loss."""
     every = assessment.summary(target).loc["all"]
     if every["saved"] <= every["saved se"]:
         yield (
-            f"On held-out rows the model is no better than the frequencies of {target.name!r} "
+            f"On held-out rows the model is hardly better than the frequencies of {target.name!r} "
             "alone: these columns say nothing, or too little for so few rows."
         )
 
@@ -133,10 +133,9 @@ def _of_separation(found: Separation, names: Sequence[str], what: str, target: T
     if not target.has_labels:
         classes = [repr(target.names[code]) for code in found.classes[:5]]
         what = f"{'classes' if len(classes) > 1 else 'class'} {', '.join(classes)}"
-    tell = "tells" if len(columns) == 1 else "tell"
     return (
-        f"Separation ({found.kind}): {', '.join(columns[:5])}{more} {tell} {what} apart without "
-        f"error in {len(found.rows):,} of {len(target.Y):,} rows. {_SEPARATED}"
+        f"Separation ({found.kind}): by {', '.join(columns[:5])}{more} one tells {what} apart "
+        f"without error in {len(found.rows):,} of {len(target.Y):,} rows. {_SEPARATED}"
     )
 
 
@@ -151,8 +150,8 @@ def _few_rows(X: Any, target: Target) -> Iterator[str]:
     ]
     if rare:
         yield (
-            f"Rare {noun}, with fewer than {_RARE_ROWS} rows: {', '.join(rare[:8])}"
-            f"{', ...' * (len(rare) > 8)}. What is said of them is uncertain."
+            f"Rare {noun}, with fewer than {_RARE_ROWS} rows: {listed(rare)}. What is said of them "
+            "is uncertain."
         )
     least = counts.min()
     if least >= _RARE_ROWS and least < _FEW_ROWS_EACH * X.shape[1]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,32 @@ import pandas as pd
 from softreg._encoding import validation
 
 _SEPARATORS = {";": "';'", "\t": r"'\t'", "|": "'|'", ",": "','"}
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_COMPRESSED = (".gz", ".zip", ".bz2", ".xz", ".zst", ".tar")  # Which pandas reads.
+_NO_TEXT = {  # How other files begin.
+    b"PK": "a workbook or an archive: save it as CSV",
+    b"\xd0\xcf\x11\xe0": "a workbook: save it as CSV",
+    b"%PDF": "a PDF: save its table as CSV",
+    b"PAR1": "a Parquet file: let its name end in .parquet",
+    b"\x1f\x8b": "compressed: let its name end in .gz",
+}
+_EXTRA = {"matplotlib": "3.8", "pyarrow": "14", "skops": "0.13"}
 _ROW_NAMES = "(row names)"
 
 
 class BadInput(ValueError):
     """One plain sentence that says what is wrong with a file or an argument."""
+
+
+def of_extra(module: str, what: str) -> Any:
+    """Return a module of the extra softreg[report]; BadInput that says what needs it."""
+    package = module.partition(".")[0]
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise BadInput(
+            f"{what} needs {package}, of the extra softreg[report]: "
+            f'python -m pip install "{package}>={_EXTRA[package]}".'
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -37,10 +58,6 @@ class Dialect:
         default = "\t" if ".tsv" in Path(path).suffixes else ","
         sep = (self.sep or default).replace(r"\t", "\t")
         return Dialect(sep, self.decimal, self.encoding)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields by name."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +79,8 @@ class Table:
 
 def read_table(path: str, dialect: Dialect) -> Table:
     """Return the rows of a CSV or Parquet file; BadInput if there are none."""
-    if Path(path).is_dir():
-        raise BadInput(f"{path} is a folder: name one file in it.")
+    if Path(path).exists() and not Path(path).is_file():
+        raise BadInput(f"{path} is a folder or a pipe: name one file.")
     if not Path(path).is_file():
         folder = Path(path).parent
         names = [file.name for file in folder.iterdir()] if folder.is_dir() else []
@@ -113,15 +130,11 @@ def _how(dialect: Dialect, is_parquet: bool) -> str:
 
 def _read_parquet(path: str) -> tuple[pd.DataFrame, list[str]]:
     """Return a Parquet file: numbers as they are, all else as text."""
+    of_extra("pyarrow", "A Parquet file")
     try:
         frame = pd.read_parquet(path, engine="pyarrow")
-    except ImportError as error:
-        raise BadInput(
-            "Parquet files need pyarrow, of the extra softreg[report]: "
-            'python -m pip install "pyarrow>=14".'
-        ) from error
-    except (ValueError, OSError) as error:
-        raise BadInput(f"{path} cannot be read as Parquet: {_one_line(error)}") from error
+    except Exception as error:  # whatever a damaged file makes pyarrow raise
+        raise BadInput(f"{path} cannot be read as Parquet: {one_line(error)}") from error
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index()
     frame.columns = [str(name) for name in frame.columns]
@@ -138,9 +151,11 @@ def _as_text(column: pd.Series) -> pd.Series:
 def _read_csv(path: str, dialect: Dialect) -> tuple[pd.DataFrame, list[str]]:
     """Return a CSV file as text, and notes on its header."""
     with open(path, "rb") as file:
-        head = file.read(4)
-    if head.startswith(b"PK") and not path.lower().endswith(".zip"):
-        raise BadInput(f"{path} is no CSV file but a workbook or an archive: save it as CSV.")
+        head = file.read(1000)
+    if not path.lower().endswith(_COMPRESSED):
+        _check_text(path, head, dialect.encoding)
+    if len(dialect.sep or "") > 1 and dialect.sep != r"\s+":
+        raise BadInput(f"--sep {dialect.sep!r} must be one character, \\t, or \\s+ for blanks.")
     options: dict[str, Any] = {"sep": dialect.sep, "encoding": dialect.encoding, "dtype": str}
     try:
         frame = pd.read_csv(path, skipinitialspace=True, **options)
@@ -148,19 +163,29 @@ def _read_csv(path: str, dialect: Dialect) -> tuple[pd.DataFrame, list[str]]:
     except pd.errors.EmptyDataError as error:
         raise BadInput(f"{path} is empty.") from error
     except LookupError as error:
-        raise BadInput(f"--encoding {dialect.encoding}: {_one_line(error)}; try utf-8.") from error
+        raise BadInput(f"--encoding {dialect.encoding}: {one_line(error)}; try utf-8.") from error
     except UnicodeError as error:
-        other = "utf-16" if head.startswith(_UTF16) else "latin-1"
         raise BadInput(
-            f"{path} is not written in {dialect.encoding} ({_one_line(error)}): "
-            f"try --encoding {other}."
+            f"{path} is not written in {dialect.encoding} ({one_line(error)}): "
+            "try --encoding latin-1."
         ) from error
-    except (ValueError, pd.errors.ParserError, OSError) as error:
+    except Exception as error:  # whatever a damaged file makes pandas or an archive raise
         raise BadInput(
-            f"{path} cannot be read with --sep {dialect.sep!r}: {_one_line(error)}"
+            f"{path} cannot be read with --sep {dialect.sep!r}: {one_line(error)}"
         ) from error
     names = [str(name).strip() for name in header.iloc[0]]
     return _with_names_in_line(frame, path), _header_notes(names)
+
+
+def _check_text(path: str, head: bytes, encoding: str) -> None:
+    """Raise BadInput if a file begins as no text in an encoding does."""
+    for beginning, what in _NO_TEXT.items():
+        if head.startswith(beginning):
+            raise BadInput(f"{path} is no CSV file but {what}.")
+    if b"\0" in head and not re.search("16|32", encoding):
+        raise BadInput(
+            f"{path} holds zero bytes, as no text in {encoding} does: try --encoding utf-16."
+        )
 
 
 def _with_names_in_line(frame: pd.DataFrame, path: str) -> pd.DataFrame:
@@ -193,6 +218,6 @@ def _header_notes(names: list[str]) -> list[str]:
     ]
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """Return an error's message in one line."""
     return re.sub(r"\s+", " ", str(error)).strip().removeprefix("Error tokenizing data. C error: ")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +13,7 @@ from softreg.report.columns import (
     clean,
     counted,
     date_format_of,
+    listed,
     natural_order,
 )
 from softreg.report.tables import BadInput
@@ -69,14 +68,15 @@ def target_of(column: pd.Series, decimal: str, labels_sep: str | None) -> Target
     n_missing = int(text.isna().sum())
     if n_missing == len(text):
         raise BadInput(f"The target {name!r} is missing in all {len(text):,} rows.")
+    if labels_sep == "":
+        raise BadInput("--labels-sep '' must be what stands between labels, such as ';'.")
     if labels_sep is not None:
         return _labels(name, text, labels_sep)
     rows = np.flatnonzero(text.notna())
     values = text.iloc[rows]
     warnings = []
     if n_missing:
-        were = "was" if n_missing == 1 else "were"
-        warnings.append(f"{counted(n_missing, 'row')} without {name!r} {were} left out.")
+        warnings.append(f"Left out: {counted(n_missing, 'row')} without {name!r}.")
     numbers = as_numbers(values, decimal)
     if numbers.notna().all():  # 1 and 1.0 are one class
         values = numbers.map("{:.15g}".format)
@@ -90,7 +90,8 @@ def target_of(column: pd.Series, decimal: str, labels_sep: str | None) -> Target
         )
     if rare := sorted(counts.index[counts < FEWEST_ROWS], key=natural_order):
         warnings.append(
-            f"Left out, with their rows, as fewer than {FEWEST_ROWS} have them: {_listed(rare)}."
+            f"Left out, with their rows, as fewer than {FEWEST_ROWS} have them: "
+            f"{listed(map(repr, rare))}."
         )
         is_kept = values.isin(kept).to_numpy()
         rows, values = rows[is_kept], values[is_kept]
@@ -104,8 +105,8 @@ def _check_levels(name: str, counts: pd.Series, values: pd.Series, numbers: pd.S
     n, n_levels = len(values), len(counts)
     if n_levels == 1:
         raise BadInput(
-            f"The target {name!r} has one class only, {counts.index[0]!r}, in all {n:,} rows: "
-            "there is nothing to tell apart."
+            f"The target {name!r} has one class only, {counts.index[0]!r}, in all "
+            f"{counted(n, 'row')} that have a value: there is nothing to tell apart."
         )
     if numbers.notna().all():
         is_whole = (numbers % 1 == 0).all()
@@ -147,24 +148,24 @@ def _labels(name: str, text: pd.Series, labels_sep: str) -> Target:
             f"The target {name!r} has no label that {FEWEST_ROWS} rows or more have and as many "
             f"have not: {_listed_counts(counts)} of {n:,} (--labels-sep {labels_sep!r})."
         )
+    if len(names) == 1:
+        raise BadInput(
+            f"The target {name!r} has one label only, {names[0]!r}, to tell apart: write a word "
+            "where it is not, and leave out --labels-sep."
+        )
     warnings = []
     if n_empty := sum(not cell for cell in cells):
         warnings.append(
-            f"{counted(n_empty, 'row')} with an empty {name!r} have none of the labels."
+            f"Without any of the labels: {counted(n_empty, 'row')} with an empty {name!r}."
         )
     if left := sorted(counts.index[~is_kept], key=natural_order):
         warnings.append(
-            f"Left out, as fewer than {FEWEST_ROWS} rows have them, or have not: {_listed(left)}."
+            f"Left out, as fewer than {FEWEST_ROWS} rows have them, or have not: "
+            f"{listed(map(repr, left))}."
         )
     Y = np.array([[label in cell for label in names] for cell in cells], dtype=int)
     return Target(name, names, Y, np.arange(n), True, warnings)
 
 
-def _listed(names: Sequence[Any]) -> str:
-    """Return the first names, quoted."""
-    return ", ".join(map(repr, names[:8])) + (", ..." if len(names) > 8 else "")
-
-
 def _listed_counts(counts: pd.Series) -> str:
-    shown = [f"{level!r} {counts[level]:,}" for level in counts.index[:5]]
-    return ", ".join(shown) + (", ..." if len(counts) > 5 else "")
+    return listed((f"{level!r} {count:,}" for level, count in counts.items()), 5)
