@@ -516,6 +516,12 @@ def thresholds(**changes):
     return ThresholdDisplay.from_predictions(**given | changes)
 
 
+def dates(**changes):
+    """A call that draws the coefficients of classes that are dates, in nanoseconds."""
+    days = np.array(["2021-03-01", "2021-04-01"], dtype="M8[ns]")
+    return CoefficientDisplay(coef=[[1], [2]], classes=days).plot(**changes)
+
+
 P22 = np.full((2, 2, 3), 1 / 3)
 BAD = [
     (regions, {}, ValueError, "features=None needs an X of two features, and X has 13: pass the"),
@@ -557,6 +563,9 @@ BAD = [
      ValueError, "y=.* must be two or more values"),
     (curves, {"intervals": lambda rows: rows}, ValueError, "intervals must return .*'lower'"),
     (curves, {"intervals": lambda rows: {}}, ValueError, "intervals must return what .* in dict"),
+    (curves, {"intervals": lambda rows: None}, ValueError, "intervals must return .* in NoneType"),
+    (curves, {"intervals": lambda rows: {"lower": "a", "upper": "b"}}, ValueError, "intervals mu"),
+    (dates, {"classes": "March"}, ValueError, "classes='March' .*are: '2021-03-01T00"),
     (ThresholdDisplay, {"thresholds": [0.5], "scores": {}, "classes": ["a"]}, TypeError, "scores="),
 ]  # fmt: skip
 
