@@ -385,6 +385,20 @@ def test_unknown_labels_are_in_no_bin():
 # Thresholds
 
 
+def test_classes_with_a_column_each_are_no_labels():
+    """A softmax fitted to columns of 0 and 1 is drawn as one fitted to the classes."""
+    for n_classes in (2, 3):
+        classes = np.arange(178) % n_classes
+        columns = np.eye(n_classes)[classes]
+        one = SoftmaxRegression().fit(FEW, classes)
+        other = SoftmaxRegression().fit(FEW, columns)
+        counts = ReliabilityDisplay.from_estimator(one, FEW, classes).counts
+        same = ReliabilityDisplay.from_estimator(other, FEW, columns).counts
+        np.testing.assert_array_equal(same, counts)
+    with pytest.raises(ValueError, match="one of 3 classes in each row"):
+        ThresholdDisplay.from_estimator(other, FEW, columns)
+
+
 def test_scores_at_thresholds_are_those_of_scikit_learn():
     """Precision, recall and F1 of what is predicted where P > t, at each threshold t."""
     model = SigmoidRegression(threshold=[0.5, 0.3, 0.6]).fit(TAGS_X, TAGS)
