@@ -286,6 +286,11 @@ WRONG = {
     "n_features_in_": [
         of_fit(n_features_in_="13"),
         of_fit(n_features_in_=0),
+        of_fit(n_features_in_=array(13, "timedelta64[D]")),
+    ],
+    "feature_names_in_=.*must be texts": [
+        of_fit(feature_names_in_=array([*"abcdefghijkl", None], "object")),
+        of_fit(feature_names_in_=array([*range(13)])),
     ],
     "feature_names_in_ must have shape": [of_fit(feature_names_in_=array(["a"], "str"))],
     "C is no value": [

@@ -216,11 +216,14 @@ def _checked(fitted: dict[str, Any]) -> dict[str, Any]:
         shown = validation.shown(classes)
         raise ValueError(f"classes_={shown} must be different, and none missing.")
     rows = 1 if len(classes) == 2 and not has_labels else len(classes)
-    validation.check_integer("n_features_in_", d, 1)
+    if type(d) is not int or d < 1:
+        raise ValueError(f"n_features_in_={validation.shown(d)} must be an integer >= 1.")
     validation.check_shape("coef_", W, rows, d)
     validation.check_shape("intercept_", b, rows)
     if names is not None:
         validation.check_shape("feature_names_in_", names, d)
+        if not all(isinstance(name, str) for name in names.tolist()):
+            raise ValueError(f"feature_names_in_={validation.shown(names)} must be texts.")
     if (priors := fitted.get("class_prior_")) is not None:
         validation.check_shape("class_prior_", np.asarray(priors), "K")
     for name in _OF_LABELS & fitted.keys():
