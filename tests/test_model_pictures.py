@@ -385,6 +385,20 @@ def test_unknown_labels_are_in_no_bin():
 # Thresholds
 
 
+def test_classes_with_a_column_each_are_no_labels():
+    """A softmax fitted to columns of 0 and 1 is drawn as one fitted to the classes."""
+    for n_classes in (2, 3):
+        classes = np.arange(178) % n_classes
+        columns = np.eye(n_classes)[classes]
+        one = SoftmaxRegression().fit(FEW, classes)
+        other = SoftmaxRegression().fit(FEW, columns)
+        counts = ReliabilityDisplay.from_estimator(one, FEW, classes).counts
+        same = ReliabilityDisplay.from_estimator(other, FEW, columns).counts
+        np.testing.assert_array_equal(same, counts)
+    with pytest.raises(ValueError, match="one of 3 classes in each row"):
+        ThresholdDisplay.from_estimator(other, FEW, columns)
+
+
 def test_scores_at_thresholds_are_those_of_scikit_learn():
     """Precision, recall and F1 of what is predicted where P > t, at each threshold t."""
     model = SigmoidRegression(threshold=[0.5, 0.3, 0.6]).fit(TAGS_X, TAGS)
@@ -516,6 +530,12 @@ def thresholds(**changes):
     return ThresholdDisplay.from_predictions(**given | changes)
 
 
+def dates(**changes):
+    """A call that draws the coefficients of classes that are dates, in nanoseconds."""
+    days = np.array(["2021-03-01", "2021-04-01"], dtype="M8[ns]")
+    return CoefficientDisplay(coef=[[1], [2]], classes=days).plot(**changes)
+
+
 P22 = np.full((2, 2, 3), 1 / 3)
 BAD = [
     (regions, {}, ValueError, "features=None needs an X of two features, and X has 13: pass the"),
@@ -557,6 +577,9 @@ BAD = [
      ValueError, "y=.* must be two or more values"),
     (curves, {"intervals": lambda rows: rows}, ValueError, "intervals must return .*'lower'"),
     (curves, {"intervals": lambda rows: {}}, ValueError, "intervals must return what .* in dict"),
+    (curves, {"intervals": lambda rows: None}, ValueError, "intervals must return .* in NoneType"),
+    (curves, {"intervals": lambda rows: {"lower": "a", "upper": "b"}}, ValueError, "intervals mu"),
+    (dates, {"classes": "March"}, ValueError, "classes='March' .*are: '2021-03-01T00"),
     (ThresholdDisplay, {"thresholds": [0.5], "scores": {}, "classes": ["a"]}, TypeError, "scores="),
 ]  # fmt: skip
 

@@ -429,6 +429,10 @@ REFUSED = {
     ),
     "NaN in X": ({"X_new": X * np.nan}, "X holds missing values"),
     "other columns": ({"X_new": X[:, :2]}, "2 features.*expecting 4"),
+    "offset alone": (
+        {"priors": [0.2, 0.3, 0.5], "offset": np.ones(3)},
+        "offset is that of X_new, which is None",
+    ),
     "offset": ({"X_new": X, "offset": np.ones(3)}, "offset must have shape"),
     "iterations": ({"X_new": X, "max_iter": -1}, "max_iter=-1 must be an integer >= 0"),
 }

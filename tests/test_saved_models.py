@@ -15,7 +15,7 @@ import skops.io
 from exported import FEW, MODELS, X, dense, fitted, with_coefficients, y
 from sklearn.model_selection import StratifiedKFold
 
-from softreg import SoftmaxRegression, SoftmaxRegressionCV
+from softreg import SigmoidRegression, SoftmaxRegression, SoftmaxRegressionCV
 from softreg.export import TRUSTED_TYPES, from_dict, to_dict
 from softreg.solvers import LBFGS, MiniBatch, Newton
 
@@ -148,6 +148,21 @@ def test_series_become_dicts_of_the_same_meaning():
     np.testing.assert_array_equal(read.fit(frame, y).coef_, model.coef_)
 
 
+def test_columns_of_labels_may_have_any_name():
+    """Also none: the model comes back with them."""
+    model = SigmoidRegression().fit(FEW, pd.DataFrame({None: y == 0, "b": y == 1}).astype(float))
+    np.testing.assert_array_equal(through_json(model).predict(FEW), model.predict(FEW))
+
+
+def test_declared_classes_of_a_series_stay_in_their_order():
+    """Whatever its index says: the same fit."""
+    classes = pd.Series([2, 0, 1], index=[5, 1, 5])
+    model = SoftmaxRegression(classes=classes).fit(FEW, y)
+    read = through_json(model)
+    np.testing.assert_array_equal(read.classes, [2, 0, 1])
+    np.testing.assert_array_equal(read.fit(FEW, y).coef_, model.coef_)
+
+
 @pytest.mark.parametrize(
     ("parameter", "value"),
     [
@@ -207,6 +222,19 @@ def array(items, dtype="float64"):
     return {"array": items, "dtype": dtype}
 
 
+def sparse_classes():
+    saved = to_dict(fitted("one-vs-rest")[0])
+    return saved | {"fitted": saved["fitted"] | {"sparse_output_": True}}
+
+
+def nested(depth):
+    """Return lists in lists, more than Python reads by recursion if there are 1,000."""
+    value = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 WRONG = {
     "is no model of softreg": [{}, [], None, "text", changed(format="sklearn")],
     r"version 2, .*install a newer": [changed(version=2)],
@@ -247,9 +275,22 @@ WRONG = {
         of_fit(classes_=["a", "b", "c"]),
         of_fit(classes_=array([["a", "b", "c"]], "str")),
     ],
+    r"classes_=\[0, 0, 1\] must be different": [of_fit(classes_=array([0, 0, 1], "int64"))],
+    "classes_=.*none missing": [
+        of_fit(classes_=array([0, 1, "nan"])),
+        of_fit(classes_=array([0, 1, None], "object")),
+    ],
+    "one class in each row, got {}": [of_fit(classes_=array([0, 1, {"dict": []}], "object"))],
+    "coef_ must be finite": [of_fit(coef_=array([["inf"] * 13] * 3))],
+    "sparse_output_=True needs multilabel_=True": [sparse_classes()],
     "n_features_in_": [
         of_fit(n_features_in_="13"),
         of_fit(n_features_in_=0),
+        of_fit(n_features_in_=array(13, "timedelta64[D]")),
+    ],
+    "feature_names_in_=.*must be texts": [
+        of_fit(feature_names_in_=array([*"abcdefghijkl", None], "object")),
+        of_fit(feature_names_in_=array([*range(13)])),
     ],
     "feature_names_in_ must have shape": [of_fit(feature_names_in_=array(["a"], "str"))],
     "C is no value": [
@@ -260,6 +301,10 @@ WRONG = {
         of_parameters(C={"dict": [1, 2]}),
         of_parameters(C={"dict": [[[1], 2]]}),
         of_parameters(C={"tuple": 3}),
+        of_parameters(C={"solver": "Newton", "options": [1]}),
+        of_parameters(C={"solver": "Newton", "options": None}),
+        of_parameters(C=nested(5000)),
+        of_parameters(C={"tuple": nested(5000)}),
     ],
 }
 

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import onnxruntime
+import pandas as pd
 import pytest
 from exported import FRAME, LABELS, MODELS, NAMES, X, dense, fitted, with_coefficients, y
 from skl2onnx import to_onnx as skl2onnx_to_onnx
@@ -135,6 +136,16 @@ def test_classes_that_onnx_has_not_are_refused(classes):
     """Dates, texts among numbers, tuples: the message shows them and says what to fit."""
     with pytest.raises(ValueError, match=r"classes_=\[.*fit y\.astype\(str\)"):
         to_onnx(with_coefficients([[1.0]], [0], classes))
+
+
+@pytest.mark.parametrize("names", [["a", 1], [0.5, 1.5], [("a", 1), ("b", 2)]], ids=str)
+def test_labels_may_have_any_names(names):
+    """Their values are 0 and 1, whatever their columns are called."""
+    indicators = pd.DataFrame(LABELS[:, :2], columns=pd.Index(names, tupleize_cols=False))
+    model = SigmoidRegression().fit(X, indicators)
+    label, P = outputs(to_onnx(model), X)
+    np.testing.assert_array_equal(label, model.predict(X))
+    np.testing.assert_allclose(P, model.predict_proba(X), atol=1e-12)
 
 
 def test_names_of_columns_and_classes_are_in_the_file():

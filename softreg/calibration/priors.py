@@ -153,6 +153,8 @@ def prior_shift(
             "prior_shift needs either priors, the shares of the classes, or X_new, rows to find "
             f"them from; got {given}."
         )
+    if offset is not None and X_new is None:
+        raise ValueError("offset is that of X_new, which is None: leave it None, too.")
     training = _training_shares(estimator, training_priors)
     attributes: dict[str, Any] = {}
     if X_new is None:

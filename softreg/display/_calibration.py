@@ -49,8 +49,13 @@ class Predictions(NamedTuple):
     has_labels: bool
 
     @classmethod
-    def from_user(cls, y: Any, probabilities: Any, classes: Any) -> Predictions:
-        """Return checked predictions; of two classes one column, that of the second."""
+    def from_user(
+        cls, y: Any, probabilities: Any, classes: Any, has_labels: bool | None = None
+    ) -> Predictions:
+        """Return checked predictions; of two classes one column, that of the second.
+
+        None takes a y with columns for labels.
+        """
         P = number_array("probabilities", probabilities, "n", "n_classes")
         outside = ~((P >= 0) & (P <= 1))
         rule, remedy = "probabilities must lie in [0, 1]", "pass what predict_proba returns"
@@ -64,7 +69,7 @@ class Predictions(NamedTuple):
         wrong = ~np.isin(known, (0, 1))
         remedy = "pictures of predictions need classes or labels, not shares of them"
         validation.raise_where(wrong, known, "y must hold 0 and 1, or NaN where unknown", remedy)
-        has_labels = has_columns(y)
+        has_labels = has_columns(y) if has_labels is None else has_labels
         only = slice(1, None) if P.shape[1] == 2 and not has_labels else slice(None)
         return cls(answers[:, only], P[:, only], names, has_labels)
 
@@ -74,7 +79,8 @@ class Predictions(NamedTuple):
         (names,) = read_attributes(estimator, "a fitted estimator of softreg", "classes_")
         n = read_features(estimator, X, reset=False)[0].shape[0]
         answers = estimator._read_answers(y, None, n)[1].y
-        return cls.from_user(answers, estimator.predict_proba(X, offset), names)
+        has_labels = bool(getattr(estimator, "multilabel_", False))
+        return cls.from_user(answers, estimator.predict_proba(X, offset), names, has_labels)
 
     def known(self, row: int) -> tuple[NDArray, NDArray]:
         """Return the truth and the probabilities (m,) of a class where it is known."""

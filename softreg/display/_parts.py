@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from softreg._encoding import validation
-from softreg._encoding.class_values import codes_in, has_columns, label_column
+from softreg._encoding.class_values import codes_in, has_columns, label_column, listed
 from softreg._estimators.base import LinearClassifier
 
 C_AXIS = "C (inverse penalty strength)"
@@ -166,7 +166,7 @@ def rows_of_classes(classes: ArrayLike | None, names: NDArray) -> tuple[list[int
     row_of = {name: row for row, name in enumerate(names.tolist())}
     wanted = np.atleast_1d(np.asarray(classes)).tolist()
     if not wanted or not set(wanted) <= row_of.keys():
-        known = ", ".join(map(repr, row_of))
+        known = ", ".join(map(repr, listed(names)))
         raise ValueError(
             f"classes={validation.shown(classes)} must name some of the rows, which are: {known}."
         )

@@ -235,7 +235,7 @@ def _end(found: Any, name: str, classes: NDArray) -> NDArray:
         if isinstance(found, Mapping):
             return np.column_stack([np.asarray(found[label][name])[:, -1] for label in classes])
         return validation.check_real(f'intervals(rows)["{name}"]', found[name])
-    except (IndexError, KeyError) as error:
+    except (IndexError, KeyError, TypeError) as error:
         raise ValueError(
             "intervals must return what softreg.inference.predict_interval does, of labels a "
             f"mapping from each to that; {error!r} in {type(found).__name__}."

@@ -64,7 +64,7 @@ def from_json(value: Any) -> Any:
         if value.keys() == set(names):
             try:
                 return read(*(value[name] for name in names))
-            except (TypeError, ValueError, KeyError, OverflowError) as error:
+            except (AttributeError, TypeError, ValueError, KeyError, OverflowError) as error:
                 raise ValueError(f"{str(value)[:200]} cannot be read: {error}") from error
     raise ValueError(f"{str(value)[:200]} is of no form that this version knows")
 

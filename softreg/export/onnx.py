@@ -54,7 +54,8 @@ def converted(estimator: Any, dtype: np.dtype, target_opset: int | None) -> Any:
         options={id(estimator): {"zipmap": False}},
     )
     names = linear_model("to_onnx", estimator).feature_names
-    classes = _label_values(estimator.classes_)
+    has_labels = getattr(estimator, "multilabel_", False)
+    classes = (_column_names if has_labels else _label_values)(estimator.classes_)
     described = {"classes": classes.tolist(), "feature_names": names.tolist()}
     set_model_props(model, {name: json.dumps(values) for name, values in described.items()})
     return model
@@ -68,9 +69,11 @@ def _set_output_types(operator: Any) -> None:
     estimator, (label, probabilities) = operator.raw_operator, operator.outputs
     n, K = operator.inputs[0].get_first_dimension(), len(estimator.classes_)
     has_labels = getattr(estimator, "multilabel_", False)
-    classes = _label_values(get_label_classes(operator.scope_inst, estimator))
-    kind = StringTensorType if classes.dtype.kind == "U" and not has_labels else Int64TensorType
-    label.set_type(kind([n, K] if has_labels else [n]))
+    if has_labels:
+        label.set_type(Int64TensorType([n, K]))
+    else:
+        classes = _label_values(get_label_classes(operator.scope_inst, estimator))
+        label.set_type((StringTensorType if classes.dtype.kind == "U" else Int64TensorType)([n]))
     in_double = isinstance(operator.inputs[0].type, DoubleTensorType)
     probabilities.set_type((DoubleTensorType if in_double else FloatTensorType)([n, K]))
 
@@ -147,6 +150,14 @@ def _log_sigmoid(graph: _Graph, Z: str) -> str:
     e = graph.node("Exp", graph.node("Neg", graph.node("Abs", Z)))
     log = graph.node("Log", graph.node("Add", e, graph.constant(np.ones((1, 1)))))
     return graph.node("Sub", graph.node("Sub", Z, graph.node("Relu", Z)), log)
+
+
+def _column_names(labels: NDArray) -> NDArray:
+    """Return names of labels, whose values are 0 and 1: texts, unless all are whole numbers."""
+    try:
+        return _label_values(labels)
+    except ValueError:
+        return np.array([str(name) for name in labels.tolist()])
 
 
 def _label_values(classes: NDArray) -> NDArray:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from softreg._encoding import validation
+from softreg._encoding.class_values import column_of, distinct_with_codes, missing
 from softreg.export.json_values import from_json, to_json
 from softreg.export.linear_model import ESTIMATORS, check_exportable
 
@@ -92,12 +93,15 @@ def to_dict(estimator: Any) -> dict[str, Any]:
     names = sorted((_PREDICTING | _OF_LABELS | _DESCRIBING) & vars(estimator).keys())
     fitted = {name: getattr(estimator, name) for name in names}
     fitted["coef_"] = estimator._dense_coef
+    parameters = estimator.get_params(deep=False)
+    if hasattr(parameters["classes"], "to_dict"):  # a Series: names in order, not by its index
+        parameters["classes"] = column_of(parameters["classes"])
     return {
         "format": _FORMAT,
         "version": _VERSION,
         "estimator": type(estimator).__name__,
         "parameters": _written(
-            estimator.get_params(deep=False),
+            parameters,
             "set_params({}=...) on a copy of the estimator changes no prediction",
         ),
         "fitted": _written(fitted, "fit y.astype(str) for other classes"),
@@ -176,7 +180,7 @@ def _read(values: dict[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         try:
             read[name] = from_json(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the latter of lists in lists in lists ...
             raise ValueError(f"{name} is no value that to_dict writes: {error}.") from error
     return read
 
@@ -203,15 +207,27 @@ def _checked(fitted: dict[str, Any]) -> dict[str, Any]:
     for name, value in (("coef_", W), ("intercept_", b)):
         if value.dtype != np.float64 or np.isnan(value).any():
             raise ValueError(f"{name} must be of float64, and without NaN.")
+    if np.isinf(W).any():
+        raise ValueError("coef_ must be finite.")
     validation.check_shape("classes_", classes, "K")
-    rows = 1 if len(classes) == 2 and not fitted.get("multilabel_", False) else len(classes)
-    validation.check_integer("n_features_in_", d, 1)
+    has_labels = fitted.get("multilabel_", False)
+    is_missing = missing(classes).size and not has_labels  # columns of labels may have any name
+    if is_missing or len(distinct_with_codes(classes)[0]) < len(classes):
+        shown = validation.shown(classes)
+        raise ValueError(f"classes_={shown} must be different, and none missing.")
+    rows = 1 if len(classes) == 2 and not has_labels else len(classes)
+    if type(d) is not int or d < 1:
+        raise ValueError(f"n_features_in_={validation.shown(d)} must be an integer >= 1.")
     validation.check_shape("coef_", W, rows, d)
     validation.check_shape("intercept_", b, rows)
     if names is not None:
         validation.check_shape("feature_names_in_", names, d)
+        if not all(isinstance(name, str) for name in names.tolist()):
+            raise ValueError(f"feature_names_in_={validation.shown(names)} must be texts.")
     if (priors := fitted.get("class_prior_")) is not None:
         validation.check_shape("class_prior_", np.asarray(priors), "K")
     for name in _OF_LABELS & fitted.keys():
         validation.check_flag(name, fitted[name])
+    if fitted.get("sparse_output_", False) and not has_labels:
+        raise ValueError("sparse_output_=True needs multilabel_=True: classes are never sparse.")
     return fitted

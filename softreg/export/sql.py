@@ -74,7 +74,9 @@ def to_sql(
     It runs in SQLite from 3.35 on, built with its mathematical functions, in DuckDB, and in
     PostgreSQL from 12 on. Others need ``exp``, ``ln``, double precision, names in double quotes and
     ``WITH ... AS MATERIALIZED``, which keeps them from computing the scores over and over. Offsets
-    are not part of it. In predictions, classes that are no numbers are texts.
+    are not part of it. In predictions, classes that are no numbers are texts. Columns may be
+    booleans, but not in PostgreSQL, which does not cast these to double precision: make them
+    integers there.
 
     Examples
     --------
@@ -84,8 +86,8 @@ def to_sql(
     >>> print(to_sql(SoftmaxRegression().fit(X, y), "answers", feature_names=["age"]))
     WITH step_1 AS MATERIALIZED (
     SELECT
-      ... * t."age" + ...e0 AS z0,
-      ... * t."age" + -...e0 AS z1
+      ... * CAST(t."age" AS DOUBLE PRECISION) + ...e0 AS z0,
+      ... * CAST(t."age" AS DOUBLE PRECISION) + -...e0 AS z1
     FROM "answers" AS t
     )
     SELECT
@@ -157,7 +159,7 @@ def _scores(model: LinearModel, columns: list[str], b: NDArray) -> list[str]:
     sums = []
     for W_k, b_k in zip(model.W, b, strict=True):
         read = np.flatnonzero(W_k).tolist()
-        terms = [f"{_number(W_k[j])} * t.{_quoted(columns[j])}" for j in read]
+        terms = [f"{_number(W_k[j])} * {_double(columns[j])}" for j in read]
         sums.append(_total([*terms, _number(np.clip(b_k, -_LARGEST_SCORE, _LARGEST_SCORE))]))
     return _aliased(sums, _z(model))
 
@@ -246,6 +248,11 @@ def _number(value: float) -> str:
     """Return a number as all databases read it in double precision: with an exponent."""
     text = repr(float(value))
     return text if "e" in text else f"{text}e0"
+
+
+def _double(column: str) -> str:
+    """Return a column in double precision: databases do not multiply numbers by booleans."""
+    return f"CAST(t.{_quoted(column)} AS DOUBLE PRECISION)"
 
 
 def _class(value: Any) -> str:
