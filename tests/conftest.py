@@ -2,7 +2,7 @@
 
 Where a plain `pytest` runs pairs of levels and a few examples of hypothesis, always the same,
 `pytest --exhaustive` runs all combinations of levels and many new examples, and
-`pytest --sample 4` every fourth case of each test, one at least.
+`pytest --sample 8` every eighth case of each test, one at least.
 """
 
 import os
