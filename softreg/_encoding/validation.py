@@ -10,6 +10,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -28,6 +29,8 @@ from softreg._rows.arrays import plain
 _SUM_TOLERANCE = 1e-5
 # So many values of an argument are shown: of folds, indices of rows may be millions.
 _MOST_SHOWN = 10
+# So many names are shown that a wrong one may stand for.
+_MOST_NEAREST = 3
 # How the warning of constant labels begins, for filters.
 CONSTANT_LABELS = "y does not vary in the labels"
 
@@ -166,6 +169,12 @@ def _checked_number(
     if is_number(value, kind) and least <= value < below:
         return value
     raise ValueError(f"{name}={shown(value)} must be {rule}.")
+
+
+def nearest_names(name: Any, names: Iterable[Any]) -> str:
+    """Return the names nearest to one that is unknown, as messages show them."""
+    nearest = get_close_matches(str(name), map(str, names), _MOST_NEAREST, cutoff=0)
+    return ", ".join(map(repr, nearest))
 
 
 def is_number(value: Any, kind: Any = numbers.Real) -> bool:

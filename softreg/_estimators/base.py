@@ -506,6 +506,17 @@ def has_intercept(estimator: LinearClassifier) -> bool:
     return validation.check_flag("fit_intercept", estimator.fit_intercept)
 
 
+def has_labels(estimator: LinearClassifier) -> bool:
+    """Return whether rows of a fit have any number of labels, not one class each."""
+    return bool(getattr(estimator, "multilabel_", False))
+
+
+def feature_names(estimator: LinearClassifier) -> NDArray[np.object_]:
+    """Return the names of the columns of a fit, (d,); x0, x1, ... where they have none."""
+    numbered = np.array([f"x{j}" for j in range(estimator.n_features_in_)], dtype=object)
+    return getattr(estimator, "feature_names_in_", numbered)
+
+
 def standardizes(estimator: LinearClassifier) -> bool:
     """Return whether the penalty of an estimator is that of columns over their deviations."""
     return validation.check_flag("standardize", estimator.standardize)

@@ -14,7 +14,7 @@ from scipy.special import expit
 from sklearn.utils.validation import check_is_fitted
 
 from softreg._encoding import validation
-from softreg._estimators.base import LinearClassifier
+from softreg._estimators.base import LinearClassifier, has_labels
 
 
 def check_fitted(caller: str, estimator: Any) -> None:
@@ -22,11 +22,6 @@ def check_fitted(caller: str, estimator: Any) -> None:
     wanted = "a fitted estimator of softreg"
     validation.check_estimator(caller, wanted, estimator, LinearClassifier)
     check_is_fitted(estimator)
-
-
-def has_labels(estimator: Any) -> bool:
-    """Return whether rows have any number of labels, not one class each."""
-    return getattr(estimator, "multilabel_", False)
 
 
 def outcome_shape(estimator: Any) -> tuple[int, ...]:

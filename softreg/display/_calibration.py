@@ -10,10 +10,11 @@ from sklearn.calibration import calibration_curve
 
 from softreg._encoding import validation
 from softreg._encoding.class_values import has_columns
-from softreg._estimators.base import read_features
+from softreg._estimators.base import has_labels, read_features
 from softreg.display._parts import (
     COLOURS,
     answer_matrix,
+    class_array,
     labelled_panels,
     legend_beside,
     line_style,
@@ -50,7 +51,7 @@ class Predictions(NamedTuple):
 
     @classmethod
     def from_user(
-        cls, y: Any, probabilities: Any, classes: Any, has_labels: bool | None = None
+        cls, y: Any, probabilities: Any, classes: Any, in_labels: bool | None = None
     ) -> Predictions:
         """Return checked predictions; of two classes one column, that of the second.
 
@@ -69,9 +70,9 @@ class Predictions(NamedTuple):
         wrong = ~np.isin(known, (0, 1))
         remedy = "pictures of predictions need classes or labels, not shares of them"
         validation.raise_where(wrong, known, "y must hold 0 and 1, or NaN where unknown", remedy)
-        has_labels = has_columns(y) if has_labels is None else has_labels
-        only = slice(1, None) if P.shape[1] == 2 and not has_labels else slice(None)
-        return cls(answers[:, only], P[:, only], names, has_labels)
+        in_labels = has_columns(y) if in_labels is None else in_labels
+        only = slice(1, None) if P.shape[1] == 2 and not in_labels else slice(None)
+        return cls(answers[:, only], P[:, only], names, in_labels)
 
     @classmethod
     def from_estimator(cls, estimator: Any, X: Any, y: Any, offset: Any) -> Predictions:
@@ -79,8 +80,8 @@ class Predictions(NamedTuple):
         (names,) = read_attributes(estimator, "a fitted estimator of softreg", "classes_")
         n = read_features(estimator, X, reset=False)[0].shape[0]
         answers = estimator._read_answers(y, None, n)[1].y
-        has_labels = bool(getattr(estimator, "multilabel_", False))
-        return cls.from_user(answers, estimator.predict_proba(X, offset), names, has_labels)
+        P = estimator.predict_proba(X, offset)
+        return cls.from_user(answers, P, names, has_labels(estimator))
 
     def known(self, row: int) -> tuple[NDArray, NDArray]:
         """Return the truth and the probabilities (m,) of a class where it is known."""
@@ -137,8 +138,7 @@ class ReliabilityDisplay:
         shape = self.predicted.shape
         self.observed = number_array("observed", observed, *shape)
         self.counts = number_array("counts", counts, *shape)
-        two_classes = shape[0] == 1 and np.size(classes) == 2
-        self.classes = name_array("classes", classes, 2 if two_classes else shape[0])
+        self.classes = class_array(classes, shape[0])
 
     @classmethod
     def from_predictions(
@@ -351,8 +351,7 @@ class ThresholdDisplay:
         n_rows = len(next(iter(self.scores.values())))
         for name, values in self.scores.items():
             validation.check_shape(f"scores[{name!r}]", values, n_rows, n)
-        two_classes = n_rows == 1 and np.size(classes) == 2
-        self.classes = name_array("classes", classes, 2 if two_classes else n_rows)
+        self.classes = class_array(classes, n_rows)
         self.chosen = None if chosen is None else number_array("chosen", chosen, n_rows)
 
     @classmethod

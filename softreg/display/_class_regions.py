@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logit
 
 from softreg._encoding import validation
+from softreg._estimators.base import has_labels
 from softreg.display._held import HeldModel, held_note, spread_over
 from softreg.display._parts import (
     COLOURS,
@@ -165,11 +166,11 @@ class ClassRegionsDisplay:
         x, y_places = (spread_over(column, _N_PLACES) for column in model.data.T)
         grid = np.stack(np.meshgrid(x, y_places), axis=-1).reshape(-1, 2)
         P = model.probabilities(grid).reshape(len(y_places), len(x), -1)
-        names, has_labels = estimator.classes_, bool(getattr(estimator, "multilabel_", False))
+        names, in_labels = estimator.classes_, has_labels(estimator)
         box = np.array([x[[0, -1]], y_places[[0, -1]]])
         threshold = getattr(estimator, "threshold", 0.5)
         cuts = logit(validation.check_threshold(threshold, len(model.intercept)))
-        lines = _boundaries(model.coef, model.intercept - cuts, names, box, has_labels)
+        lines = _boundaries(model.coef, model.intercept - cuts, names, box, in_labels)
         answers = None
         if y is not None:
             checked = estimator._read_answers(y, None, len(model.data))[1].y
@@ -183,7 +184,7 @@ class ClassRegionsDisplay:
             feature_names=np.array(model.names, dtype=object),
             points=None if y is None else model.data,
             answers=answers,
-            has_labels=has_labels,
+            has_labels=in_labels,
             held=model.held,
             n_given=model.n_given,
         )
@@ -317,7 +318,7 @@ def _only_two(X: Any) -> tuple[int, int]:
 
 
 def _boundaries(
-    W: NDArray, b: NDArray, names: NDArray, box: NDArray, has_labels: bool
+    W: NDArray, b: NDArray, names: NDArray, box: NDArray, in_labels: bool
 ) -> dict[Any, NDArray]:
     """Return the lines (2, 2) on which predictions change, inside a box (2, 2) of two ranges.
 
@@ -327,7 +328,7 @@ def _boundaries(
     # 1. In units in which the box is that from 0 to 1, so that no unit is a matter of rounding.
     low, width = box[:, 0], box[:, 1] - box[:, 0]
     W, b = W * width, b + W @ low
-    if has_labels:
+    if in_labels:
         lines = zip(names, W, b, strict=True)
         ends = {name: _segment(w, c, W[:0], b[:0]) for name, w, c in lines}
     else:

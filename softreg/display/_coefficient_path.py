@@ -13,6 +13,7 @@ from softreg.display._parts import (
     C_AXIS,
     add_counts,
     ascending_Cs,
+    class_array,
     labelled_panels,
     legend_beside,
     legible_name,
@@ -98,8 +99,7 @@ class CoefficientPathDisplay:
         rows = n_grids or ["n_rows"]
         self.coef_path = number_array("coef_path", coef_path, n_Cs, *rows, "n_features")
         _, n_rows, d = self.coef_path.shape
-        two_classes = n_rows == 1 and np.size(classes) == 2
-        self.classes = name_array("classes", classes, 2 if two_classes else n_rows)
+        self.classes = class_array(classes, n_rows)
         features = [f"x{j}" for j in range(d)] if feature_names is None else feature_names
         self.feature_names = name_array("feature_names", features, d)
         self.scale = None

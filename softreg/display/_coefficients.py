@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from softreg._encoding import validation
 from softreg.display._parts import (
     COLOURS,
+    class_array,
     labelled_panels,
     legend_beside,
     legible_name,
@@ -92,8 +93,7 @@ class CoefficientDisplay:
     ) -> None:
         self.coef = number_array("coef", coef, "n_rows", "n_features")
         n_rows, d = self.coef.shape
-        two_classes = n_rows == 1 and np.size(classes) == 2
-        self.classes = name_array("classes", classes, 2 if two_classes else n_rows)
+        self.classes = class_array(classes, n_rows)
         features = [f"x{j}" for j in range(d)] if feature_names is None else feature_names
         self.feature_names = name_array("feature_names", features, d)
         if (lower is None) != (upper is None):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,11 +11,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from softreg._encoding import validation
-from softreg._estimators.base import read_features
+from softreg._estimators.base import feature_names, read_features
 from softreg.display._parts import legible_name, read_attributes
 
 _MOST_STATED = 4  # Features whose values a title states.
-_MOST_NEAREST = 3
 _NOTE_WIDTH = 64  # Characters over a single panel.
 
 
@@ -57,7 +55,7 @@ class HeldModel(NamedTuple):
         _, b, _ = read_attributes(estimator, expected, "coef_", "intercept_", "classes_")
         matrix, _ = read_features(estimator, X, reset=False)
         d = matrix.shape[1]
-        every = list(getattr(estimator, "feature_names_in_", [f"x{j}" for j in range(d)]))
+        every = list(feature_names(estimator))
         numbers = [_feature_number(every, name, argument) for name in features]
         if len(set(numbers)) < len(numbers):
             raise ValueError(f"{argument} names {every[numbers[0]]!r} twice; pass different ones.")
@@ -127,10 +125,9 @@ def _feature_number(names: list, name: Any, argument: str) -> int:
         return names.index(name)
     if isinstance(name, int | np.integer) and not isinstance(name, bool) and 0 <= name < len(names):
         return int(name)
-    nearest = get_close_matches(str(name), map(str, names), _MOST_NEAREST, cutoff=0)
     raise ValueError(
         f"{argument} names {name!r}, which is no feature of the model; pass a name or a place from "
-        f"0 to {len(names) - 1}. The nearest names are {', '.join(map(repr, nearest))}."
+        f"0 to {len(names) - 1}. The nearest names are {validation.nearest_names(name, names)}."
     )
 
 

@@ -136,6 +136,12 @@ def answer_matrix(y: Any, classes: NDArray) -> NDArray:
     return np.eye(len(classes))[codes]
 
 
+def class_array(classes: ArrayLike, n_rows: int) -> NDArray:
+    """Return the names of rows, (n_rows,), or of a single row two: the second against the first."""
+    two_classes = n_rows == 1 and np.size(classes) == 2
+    return name_array("classes", classes, 2 if two_classes else n_rows)
+
+
 def read_attributes(source: Any, expected: str, *names: str) -> list[Any]:
     """Return attributes of what should be `expected`, in words; TypeError if it lacks some.
 

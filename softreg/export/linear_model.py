@@ -17,6 +17,7 @@ from softreg import (
     SoftmaxRegressionCV,
 )
 from softreg._encoding import validation
+from softreg._estimators.base import feature_names, has_labels
 
 ESTIMATORS = SoftmaxRegression, SoftmaxRegressionCV, SigmoidRegression, SigmoidRegressionCV
 
@@ -60,20 +61,19 @@ def linear_model(caller: str, estimator: Any) -> LinearModel:
     is_sigmoid = isinstance(estimator, SigmoidRegression | SigmoidRegressionCV)
     threshold = validation.check_threshold(estimator.threshold, len(b)) if is_sigmoid else 0.5
     cuts = np.broadcast_to(logit(threshold), b.shape)
-    has_labels = is_sigmoid and estimator.multilabel_
+    in_labels = has_labels(estimator)
     is_pair = len(b) < len(estimator.classes_)
     if is_pair:
         W, b, cuts = (np.concatenate([-part, part]) for part in (W, b, cuts))
     per_class = "one-vs-rest" if is_sigmoid else "softmax"
-    numbered = np.array([f"x{j}" for j in range(W.shape[1])], dtype=object)
     return LinearModel(
         W=W,
         b=b,
         cuts=cuts,
         classes=estimator.classes_,
-        link="sigmoid" if is_pair or has_labels else per_class,
-        has_labels=has_labels,
-        feature_names=getattr(estimator, "feature_names_in_", numbered),
+        link="sigmoid" if is_pair or in_labels else per_class,
+        has_labels=in_labels,
+        feature_names=feature_names(estimator),
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._encoding import validation
+from softreg._estimators.base import has_labels
 from softreg.export.linear_model import ESTIMATORS, LinearModel, linear_model
 
 try:
@@ -54,8 +55,7 @@ def converted(estimator: Any, dtype: np.dtype, target_opset: int | None) -> Any:
         options={id(estimator): {"zipmap": False}},
     )
     names = linear_model("to_onnx", estimator).feature_names
-    has_labels = getattr(estimator, "multilabel_", False)
-    classes = (_column_names if has_labels else _label_values)(estimator.classes_)
+    classes = (_column_names if has_labels(estimator) else _label_values)(estimator.classes_)
     described = {"classes": classes.tolist(), "feature_names": names.tolist()}
     set_model_props(model, {name: json.dumps(values) for name, values in described.items()})
     return model
@@ -68,8 +68,7 @@ def _set_output_types(operator: Any) -> None:
     """Say the types and shapes of the two outputs."""
     estimator, (label, probabilities) = operator.raw_operator, operator.outputs
     n, K = operator.inputs[0].get_first_dimension(), len(estimator.classes_)
-    has_labels = getattr(estimator, "multilabel_", False)
-    if has_labels:
+    if has_labels(estimator):
         label.set_type(Int64TensorType([n, K]))
     else:
         classes = _label_values(get_label_classes(operator.scope_inst, estimator))

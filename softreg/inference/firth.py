@@ -15,7 +15,12 @@ from scipy.stats import chi2, norm
 from softreg import SoftmaxRegression
 from softreg._encoding import validation
 from softreg._encoding.class_values import codes_in, column_of, has_columns, listed
-from softreg._estimators.base import in_one_thread, prediction_attributes, read_sample
+from softreg._estimators.base import (
+    feature_names,
+    in_one_thread,
+    prediction_attributes,
+    read_sample,
+)
 from softreg.inference.jeffreys import JeffreysLikelihood, Place, maximum, profile_bound
 
 # Columns whose share that others do not explain is below this are collinear.
@@ -148,8 +153,7 @@ class FirthFit:
     @property
     def _names(self) -> tuple[list, list]:
         """The classes but `reference`, and the features (and the intercept)."""
-        numbered = [f"x{j}" for j in range(self.estimator.n_features_in_)]
-        names = [*getattr(self.estimator, "feature_names_in_", numbered), "intercept"]
+        names = [*feature_names(self.estimator), "intercept"]
         others = [label for label in listed(self.classes_) if label != self.reference]
         return others, names[: len(self._in_users_units)]
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from softreg._encoding import validation
 from softreg._encoding.class_values import listed
-from softreg._estimators.base import LinearClassifier, feature_attributes, threads_of
+from softreg._estimators.base import LinearClassifier, feature_names, threads_of
 from softreg._estimators.optimum import opened_objective, posed_on_chunks
 from softreg._model.objective import Objective
 from softreg.inference.multi_label import MultiLabelInference
@@ -133,8 +133,7 @@ def inferences(
         raise ValueError(f"reference={reference!r} is for classes: labels have none. Leave it out.")
     spread = COVARIANCES[design.covariance](fit, design)
     rows, n_samples = fit.objective.rows, design.n_samples(fit)
-    names = feature_attributes(estimator).get("feature_names_in_", [])
-    features = tuple(names) or tuple(f"x{j}" for j in range(estimator.n_features_in_))
+    features = tuple(feature_names(estimator))
     estimates = fit.estimates(spread.covariances)
     _check_range(estimates, features)
     classes, labels = estimator.classes_, [None]

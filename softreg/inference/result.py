@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cached_property
 from numbers import Real
 from typing import Any
@@ -20,7 +19,6 @@ from softreg.inference.standard_errors.estimate import Estimate
 from softreg.inference.summary import P_VALUE, Summary
 
 INTERCEPT, SUM_TO_ZERO = "intercept", "sum-to-zero"
-_MOST_NEAREST = 3
 # With fewer clusters the normal distribution is too narrow (Cameron and Miller 2015, "A
 # practitioner's guide to cluster-robust inference", Journal of Human Resources 50, 317-372).
 _FEW_CLUSTERS = 30
@@ -367,10 +365,9 @@ def feature_number(result: Inference, name: Any, argument: str) -> int:
     """Return the place of a feature; ValueError if there is none of this name."""
     if name in result.features:
         return result.features.index(name)
-    nearest = get_close_matches(str(name), map(str, result.features), _MOST_NEAREST, cutoff=0)
     raise ValueError(
         f"{argument} names {name!r}, which is no feature of the model; the nearest names are "
-        f"{', '.join(map(repr, nearest))}."
+        f"{validation.nearest_names(name, result.features)}."
     )
 
 

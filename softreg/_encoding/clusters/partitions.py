@@ -26,9 +26,8 @@ def check_in_memory(**arguments: Any) -> None:
         if is_collection(values):
             raise TypeError(
                 f"{name} is a {_kind(values)}, and only fit, regularization_path, score, infer and "
-                f"the predictions of SoftmaxRegression and SigmoidRegression take those of Dask: "
-                f"pass "
-                f"{name}.compute(), if it fits into memory."
+                "the predictions of SoftmaxRegression and SigmoidRegression take those of Dask: "
+                f"pass {name}.compute(), if it fits into memory."
             )
 
 
