@@ -42,8 +42,6 @@ def to_json(value: Any) -> Any:
         return [to_json(item) for item in value]
     if type(value) is tuple:
         return {"tuple": [to_json(item) for item in value]}
-    if hasattr(value, "to_dict"):  # a Series of factors or groups by column name
-        value = value.to_dict()
     if type(value) is dict:
         return {"dict": [[to_json(key), to_json(item)] for key, item in value.items()]}
     if hasattr(value, "__array__"):
