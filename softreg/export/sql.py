@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -48,7 +49,7 @@ def to_sql(
         predicted class in a column "prediction", or 0 and 1 in a column for each label. Thresholds
         count, as in `predict`.
     feature_names : sequence of str of length n_features, default=None
-        The table's columns in the order of X's. None: the names of X's columns in `fit`, or x0, x1,
+        The table's columns in the order of X's, each another one. None: the names of X's columns in `fit`, or x0, x1,
         ... where they had none. Columns whose coefficients are all zero are not read.
     keep : sequence of str, default=()
         Columns of the table that come first in the result, such as its key: SQL promises no order
@@ -67,7 +68,8 @@ def to_sql(
     TypeError
         If `estimator` is not one of softreg's.
     ValueError
-        If another argument is not as described, or columns of the result would have the same name.
+        If another argument is not as described, or columns of the result would have the same name
+        or none.
 
     Notes
     -----
@@ -76,7 +78,8 @@ def to_sql(
     ``WITH ... AS MATERIALIZED``, which keeps them from computing the scores over and over. Offsets
     are not part of it. In predictions, classes that are no numbers are texts. Columns may be
     booleans, but not in PostgreSQL, which does not cast these to double precision: make them
-    integers there.
+    integers there. SQLite and DuckDB take names that differ only in capitals for the same, where
+    PostgreSQL tells them apart.
 
     Examples
     --------
@@ -103,25 +106,15 @@ def to_sql(
         )
     predicts = response_method == "predict"
     place = _names("table", [table] if isinstance(table, str) else table, least=1)
+    columns = _column_names(model.feature_names if feature_names is None else feature_names, model)
     kept = _names("keep", keep)
-    columns = _names(
-        "feature_names", model.feature_names if feature_names is None else feature_names
-    )
-    if len(columns) != len(model.feature_names):
-        raise ValueError(
-            f"feature_names={validation.shown(columns)} must name {len(model.feature_names)} "
-            "columns, those of X in fit."
-        )
-    one_name = predicts and not model.has_labels
-    names = ["prediction"] if one_name else [str(name) for name in model.classes]
-    if len({*kept, *names}) < len(kept) + len(names):
-        raise ValueError(
-            f"keep={validation.shown(kept)} and the results {validation.shown(names)} would "
-            "have the same name twice: keep other columns, or give the classes other names."
-        )
+    names = _result_names(model, predicts, kept)
     scores = _scores(model, columns, model.b - model.cuts if predicts else model.b)
     later, results = _predictions(model) if predicts else _probabilities(model)
     return _query(place, [scores, *later], kept, _aliased(results, map(_quoted, names)))
+
+
+# ---- Names -------------------------------------------------------------------------------------
 
 
 def _names(argument: str, given: Any, least: int = 0) -> list[str]:
@@ -130,9 +123,46 @@ def _names(argument: str, given: Any, least: int = 0) -> list[str]:
     names: list[Any] = list(given) if is_iterable else [None]
     if len(names) < least or not all(isinstance(name, str) and name for name in names):
         raise ValueError(
-            f"{argument}={validation.shown(given)} must be names, texts in a list or tuple."
+            f"{argument}={validation.shown(given)} must be names, texts in a list or tuple, none "
+            "of them empty."
         )
     return names
+
+
+def _column_names(given: Any, model: LinearModel) -> list[str]:
+    """Return the table's columns that X's are, (d,); ValueError unless each is another one."""
+    columns, d = _names("feature_names", given), len(model.feature_names)
+    if len(columns) != d:
+        raise ValueError(
+            f"feature_names={validation.shown(columns)} must name {d} columns, those of X in fit."
+        )
+    repeated = [name for name, count in Counter(columns).items() if count > 1]
+    if repeated:
+        raise ValueError(
+            f"feature_names holds {validation.shown(repeated)} more than once, and a table has one "
+            "column of a name: pass feature_names=, its columns in the order of X's."
+        )
+    return columns
+
+
+def _result_names(model: LinearModel, predicts: bool, kept: list[str]) -> list[str]:
+    """Return the columns that are predicted; ValueError if they are not told apart."""
+    one_name = predicts and not model.has_labels
+    names = ["prediction"] if one_name else [str(name) for name in model.classes]
+    if "" in names:
+        raise ValueError(
+            f"classes_={validation.shown(model.classes)} holds an empty text, and SQL has no "
+            "column without a name: give that class another name."
+        )
+    if len({*kept, *names}) < len(kept) + len(names):
+        raise ValueError(
+            f"keep={validation.shown(kept)} and the results {validation.shown(names)} would "
+            "have the same name twice: keep other columns, or give the classes other names."
+        )
+    return names
+
+
+# ---- The query ---------------------------------------------------------------------------------
 
 
 def _query(table: list[str], steps: list[list[str]], keep: list[str], results: list[str]) -> str:
