@@ -94,7 +94,8 @@ def prior_shift(
         The shares p in the fit, as it was weighted. None: its `class_prior_`, which `partial_fit`
         does not know.
     max_iter : int, default=100
-        Most iterations on `X_new`, >= 0, of which twenty are needed or fewer.
+        Most iterations on `X_new`, >= 0, of which twenty are needed or fewer. With known `priors`
+        there are none, and it changes nothing.
 
     Returns
     -------
@@ -155,6 +156,7 @@ def prior_shift(
         )
     if offset is not None and X_new is None:
         raise ValueError("offset is that of X_new, which is None: leave it None, too.")
+    most = validation.check_integer("max_iter", max_iter, 0)
     training = _training_shares(estimator, training_priors)
     attributes: dict[str, Any] = {}
     if X_new is None:
@@ -163,7 +165,6 @@ def prior_shift(
     else:
         checked = estimator._checked(X_new, offset)
         P = np.concatenate([P for _, P in probability_blocks(estimator, *checked)])
-        most = validation.check_integer("max_iter", max_iter, 0)
         new, attributes["prior_change_"] = _found(estimator, P, training, most)
     attributes["class_prior_"] = new[:, 1] if has_labels(estimator) else new[0]
     attributes["intercept_"] = estimator.intercept_ + _score_shift(estimator, new, training)

@@ -49,8 +49,9 @@ def to_sql(
         predicted class in a column "prediction", or 0 and 1 in a column for each label. Thresholds
         count, as in `predict`.
     feature_names : sequence of str of length n_features, default=None
-        The table's columns in the order of X's, each another one. None: the names of X's columns in `fit`, or x0, x1,
-        ... where they had none. Columns whose coefficients are all zero are not read.
+        The table's columns in the order of X's, no two the same. None: the names of X's columns in
+        `fit`, or x0, x1, ... where they had none. Columns whose coefficients are all zero are not
+        read.
     keep : sequence of str, default=()
         Columns of the table that come first in the result, such as its key: SQL promises no order
         of rows.
