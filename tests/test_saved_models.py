@@ -341,6 +341,12 @@ def test_what_to_dict_has_not_written_is_refused(message, saved):
         from_dict(saved)
 
 
+def with_parameter(name, parameter, value):
+    """Return a saved model with another value of a parameter, as JSON has it."""
+    saved = to_dict(fitted(name)[0])
+    return saved | {"parameters": saved["parameters"] | {parameter: value}}
+
+
 ESTIMATORS = {
     "softmax": SoftmaxRegression,
     "softmax-cv": SoftmaxRegressionCV,
@@ -360,9 +366,8 @@ ESTIMATORS = {
 def test_no_parameter_is_read_that_no_fit_takes(name, parameter):
     """Each is refused by name where it is read, and where it would be written."""
     wrong = 3 if parameter == "scoring" else "no"  # names of scorers are scikit-learn's
-    saved = to_dict(fitted(name)[0])
     with pytest.raises(ValueError, match=f"the parameter {parameter} is none that fit takes"):
-        from_dict(saved | {"parameters": saved["parameters"] | {parameter: wrong}})
+        from_dict(with_parameter(name, parameter, wrong))
     model = copy.copy(fitted(name)[0]).set_params(**{parameter: wrong})
     with pytest.raises(ValueError, match=f"the parameter {parameter} is none that fit takes"):
         to_dict(model)
@@ -391,15 +396,13 @@ def test_no_parameter_is_read_that_no_fit_takes(name, parameter):
 )
 def test_parameters_that_do_not_fit_the_model_are_refused(name, parameter, value):
     """Numbers out of range, and lengths and names that are not those of its columns or classes."""
-    saved = to_dict(fitted(name)[0])
     with pytest.raises(ValueError, match=f"the parameter {parameter} is none that fit takes"):
-        from_dict(saved | {"parameters": saved["parameters"] | {parameter: value}})
+        from_dict(with_parameter(name, parameter, value))
 
 
 def test_scorers_of_other_versions_of_scikit_learn_are_read():
     """A model predicts whether or not this one knows its scorer."""
-    saved = to_dict(fitted("softmax-cv")[0])
-    read = from_dict(saved | {"parameters": saved["parameters"] | {"scoring": "of_the_future"}})
+    read = from_dict(with_parameter("softmax-cv", "scoring", "of_the_future"))
     np.testing.assert_array_equal(read.predict(FEW), fitted("softmax-cv")[0].predict(FEW))
 
 

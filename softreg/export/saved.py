@@ -142,18 +142,7 @@ def from_dict(saved: dict[str, Any]) -> Any:
     >>> from_dict(saved)
     SoftmaxRegression(C=3)
     """
-    if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
-        raise ValueError(
-            f"saved={str(saved)[:200]} is no model of softreg: pass what to_dict returned, or what "
-            "json.load reads of it."
-        )
-    version = saved.get("version")
-    if type(version) is not int or version != _VERSION:
-        raise ValueError(
-            f"saved is of version {validation.shown(version)}, and this softreg reads {_VERSION}: "
-            "install a newer one."
-        )
-    _check_names("saved", saved, _KEYS, _KEYS)
+    _check_form(saved)
     kinds = {kind.__name__: kind for kind in ESTIMATORS}
     name = saved["estimator"]
     if not isinstance(name, str) or name not in kinds:
@@ -163,7 +152,7 @@ def from_dict(saved: dict[str, Any]) -> Any:
     _check_names("parameters", parameters, set(), set(kind().get_params(deep=False)))
     _check_names("fitted", attributes, needed, needed | _DESCRIBING)
     estimator = kind(**_read(parameters))
-    estimator._store(_checked(_read(attributes)))
+    estimator._store(_checked_attributes(_read(attributes)))
     check_parameters(estimator)
     return estimator
 
@@ -199,6 +188,22 @@ def _read(values: dict[str, Any]) -> dict[str, Any]:
     return read
 
 
+def _check_form(saved: Any) -> None:
+    """Raise a ValueError unless `saved` is a model, of the version that this softreg reads."""
+    if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
+        raise ValueError(
+            f"saved={str(saved)[:200]} is no model of softreg: pass what to_dict returned, or what "
+            "json.load reads of it."
+        )
+    version = saved.get("version")
+    if type(version) is not int or version != _VERSION:
+        raise ValueError(
+            f"saved is of version {validation.shown(version)}, and this softreg reads {_VERSION}: "
+            "install a newer one."
+        )
+    _check_names("saved", saved, _KEYS, _KEYS)
+
+
 def _check_names(what: str, values: Any, needed: Iterable[str], known: set[str]) -> None:
     """Raise a ValueError unless a dict has the names that are needed, and none that is unknown."""
     if not isinstance(values, dict):
@@ -211,7 +216,7 @@ def _check_names(what: str, values: Any, needed: Iterable[str], known: set[str])
         )
 
 
-def _checked(fitted: dict[str, Any]) -> dict[str, Any]:
+def _checked_attributes(fitted: dict[str, Any]) -> dict[str, Any]:
     """Return fitted attributes that predictions can be made of; ValueError if they cannot."""
     W, b, classes = fitted["coef_"], fitted["intercept_"], fitted["classes_"]
     d, names = fitted["n_features_in_"], fitted.get("feature_names_in_")

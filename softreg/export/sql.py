@@ -107,7 +107,7 @@ def to_sql(
         )
     predicts = response_method == "predict"
     place = _names("table", [table] if isinstance(table, str) else table, least=1)
-    columns = _column_names(model.feature_names if feature_names is None else feature_names, model)
+    columns = _feature_columns(feature_names, model)
     kept = _names("keep", keep)
     names = _result_names(model, predicts, kept)
     scores = _scores(model, columns, model.b - model.cuts if predicts else model.b)
@@ -130,9 +130,10 @@ def _names(argument: str, given: Any, least: int = 0) -> list[str]:
     return names
 
 
-def _column_names(given: Any, model: LinearModel) -> list[str]:
-    """Return the table's columns that X's are, (d,); ValueError unless each is another one."""
-    columns, d = _names("feature_names", given), len(model.feature_names)
+def _feature_columns(given: Any, model: LinearModel) -> list[str]:
+    """Return the table's columns that X's are, (d,), no two the same; for None X's own names."""
+    columns = _names("feature_names", model.feature_names if given is None else given)
+    d = len(model.feature_names)
     if len(columns) != d:
         raise ValueError(
             f"feature_names={validation.shown(columns)} must name {d} columns, those of X in fit."
@@ -214,7 +215,7 @@ def _predictions(model: LinearModel) -> tuple[list[list[str]], list[str]]:
     z = _z(model)
     if model.has_labels:
         return [], [f"CASE WHEN {score} > 0e0 THEN 1 WHEN {score} <= 0e0 THEN 0 END" for score in z]
-    classes = map(_class, model.classes)
+    classes = map(_class_literal, model.classes)
     cases = [f"WHEN {score} = m THEN {name}" for score, name in zip(z, classes, strict=True)]
     return _greatest_score(z), [f"CASE {' '.join(cases)} END"]
 
@@ -286,7 +287,7 @@ def _double(column: str) -> str:
     return f"CAST(t.{_quoted(column)} AS DOUBLE PRECISION)"
 
 
-def _class(value: Any) -> str:
+def _class_literal(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return str(bool(value)).upper()
     if isinstance(value, numbers.Integral):
