@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.calibration import calibration_curve
 
 from softreg._encoding import validation
 from softreg._encoding.class_values import has_columns
@@ -38,20 +37,27 @@ class Predictions(NamedTuple):
 
     Attributes
     ----------
-    answers : ndarray (n, K), 1 for the class of a row or labels that it has; NaN is not known
+    answers : ndarray (n, K), 1 for the class of a row or labels that it has, else 0
     P : ndarray (n, K)
+    weight : ndarray (n, K), 0 where an answer is not known
     classes : ndarray (K,), or of a single column two, the second against the first
     has_labels : bool, whether a row may have any number of them
     """
 
     answers: NDArray
     P: NDArray
+    weight: NDArray
     classes: NDArray
     has_labels: bool
 
     @classmethod
     def from_user(
-        cls, y: Any, probabilities: Any, classes: Any, in_labels: bool | None = None
+        cls,
+        y: Any,
+        probabilities: Any,
+        classes: Any,
+        sample_weight: Any,
+        in_labels: bool | None = None,
     ) -> Predictions:
         """Return checked predictions; of two classes one column, that of the second.
 
@@ -61,32 +67,37 @@ class Predictions(NamedTuple):
         outside = ~((P >= 0) & (P <= 1))
         rule, remedy = "probabilities must lie in [0, 1]", "pass what predict_proba returns"
         validation.raise_where(outside, P, rule, remedy)
-        names = name_array(
-            "classes", np.arange(P.shape[1]) if classes is None else classes, P.shape[1]
-        )
+        n, K = P.shape
+        names = name_array("classes", np.arange(K) if classes is None else classes, K)
         answers = answer_matrix(y, names)
-        validation.check_shape("y", answers, *P.shape, meaning=", as probabilities")
-        known = answers[~np.isnan(answers)]
+        validation.check_shape("y", answers, n, K, meaning=", as probabilities")
+        is_known = ~np.isnan(answers)
+        known = answers[is_known]
         wrong = ~np.isin(known, (0, 1))
         remedy = "pictures of predictions need classes or labels, not shares of them"
         validation.raise_where(wrong, known, "y must hold 0 and 1, or NaN where unknown", remedy)
         in_labels = has_columns(y) if in_labels is None else in_labels
-        only = slice(1, None) if P.shape[1] == 2 and not in_labels else slice(None)
-        return cls(answers[:, only], P[:, only], names, in_labels)
+        weight = validation.check_sample_weight(sample_weight, n, K if in_labels else None)
+        per_row = np.ones((n, 1)) if weight is None else weight.reshape(n, -1)
+        only = slice(1, None) if K == 2 and not in_labels else slice(None)
+        of_known = np.where(is_known, per_row, 0)
+        truth = np.where(is_known, answers, 0)
+        return cls(truth[:, only], P[:, only], of_known[:, only], names, in_labels)
 
     @classmethod
-    def from_estimator(cls, estimator: Any, X: Any, y: Any, offset: Any) -> Predictions:
+    def from_estimator(
+        cls, estimator: Any, X: Any, y: Any, sample_weight: Any, offset: Any
+    ) -> Predictions:
         """Return the predictions that a fitted estimator of softreg makes of X."""
         (names,) = read_attributes(estimator, "a fitted estimator of softreg", "classes_")
         n = read_features(estimator, X, reset=False)[0].shape[0]
         answers = estimator._read_answers(y, None, n)[1].y
         P = estimator.predict_proba(X, offset)
-        return cls.from_user(answers, P, names, has_labels(estimator))
+        return cls.from_user(answers, P, names, sample_weight, has_labels(estimator))
 
-    def known(self, row: int) -> tuple[NDArray, NDArray]:
-        """Return the truth and the probabilities (m,) of a class where it is known."""
-        is_known = ~np.isnan(self.answers[:, row])
-        return self.answers[is_known, row], self.P[is_known, row]
+    def of_class(self, row: int) -> tuple[NDArray, NDArray, NDArray]:
+        """Return the answers, probabilities and weights (n,) of a class."""
+        return self.answers[:, row], self.P[:, row], self.weight[:, row]
 
 
 class ReliabilityDisplay:
@@ -100,7 +111,7 @@ class ReliabilityDisplay:
     predicted, observed : array-like of shape (n_rows, n_bins)
         Mean probability of the class, and its frequency, in each bin; NaN where it is empty.
     counts : array-like of shape (n_rows, n_bins)
-        Rows in each bin; bins are equally wide, from 0 to 1.
+        Rows in each bin, or the sums of their weights; bins are equally wide, from 0 to 1.
     classes : array-like of shape (n_classes,)
         Names of the rows. A single row may have two: it is the second class against the first.
 
@@ -118,7 +129,7 @@ class ReliabilityDisplay:
 
     See Also
     --------
-    sklearn.calibration.calibration_curve : The numbers, which are its.
+    sklearn.calibration.calibration_curve : The same numbers, without weights.
     sklearn.calibration.CalibrationDisplay : Of two classes, several models in one picture.
 
     Examples
@@ -147,6 +158,7 @@ class ReliabilityDisplay:
         probabilities: ArrayLike,
         *,
         classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         n_bins: int = 10,
         ax: Any = None,
         drawn: ArrayLike | None = None,
@@ -160,6 +172,9 @@ class ReliabilityDisplay:
         probabilities : array-like of shape (n_samples, n_classes)
         classes : array-like of shape (n_classes,), default=None
             What the columns of `probabilities` are; None is 0, 1, ...
+        sample_weight : array-like of shape (n_samples,), or of labels (n_samples, n_labels), \
+                default=None
+            Weights of the rows, or of each answer; None is one.
         n_bins : int, default=10
             Bins of probabilities, equally wide.
         ax, drawn
@@ -170,7 +185,7 @@ class ReliabilityDisplay:
         TypeError, ValueError
             If an array is not as described, or y holds another class.
         """
-        predictions = Predictions.from_user(y, probabilities, classes)
+        predictions = Predictions.from_user(y, probabilities, classes, sample_weight)
         return cls._of_predictions(predictions, n_bins).plot(ax, classes=drawn)
 
     @classmethod
@@ -180,6 +195,7 @@ class ReliabilityDisplay:
         X: Any,
         y: Any,
         *,
+        sample_weight: ArrayLike | None = None,
         n_bins: int = 10,
         offset: ArrayLike | None = None,
         ax: Any = None,
@@ -190,7 +206,7 @@ class ReliabilityDisplay:
         Parameters
         ----------
         estimator : fitted estimator of softreg
-        X, y, offset : as in its `fit`
+        X, y, sample_weight, offset : as in its `fit`
         n_bins : int, default=10
             Bins of probabilities, equally wide.
         ax, classes
@@ -203,24 +219,23 @@ class ReliabilityDisplay:
         TypeError, ValueError
             If an argument is not as described.
         """
-        predictions = Predictions.from_estimator(estimator, X, y, offset)
+        predictions = Predictions.from_estimator(estimator, X, y, sample_weight, offset)
         return cls._of_predictions(predictions, n_bins).plot(ax, classes=classes)
 
     @classmethod
     def _of_predictions(cls, predictions: Predictions, n_bins: int) -> ReliabilityDisplay:
         """Return the display, not drawn."""
         n_bins = validation.check_integer("n_bins", n_bins, 1)
-        shape = predictions.P.shape[1], n_bins
-        predicted, observed = np.full(shape, np.nan), np.full(shape, np.nan)
-        counts = np.zeros(shape)
-        edges = np.linspace(0, 1, n_bins + 1)[1:-1]
-        for row in range(shape[0]):
-            truth, p = predictions.known(row)
-            if not truth.size:
-                continue
-            counts[row] = np.bincount(np.searchsorted(edges, p), minlength=n_bins)
-            curve = calibration_curve(truth == 1, p, n_bins=n_bins, pos_label=True)
-            observed[row, counts[row] > 0], predicted[row, counts[row] > 0] = curve
+        inner_edges = np.linspace(0, 1, n_bins + 1)[1:-1]
+        sums = np.empty((3, predictions.P.shape[1], n_bins))
+        for row in range(sums.shape[1]):
+            answers, p, weight = predictions.of_class(row)
+            bins = np.searchsorted(inner_edges, p)
+            summed = weight, weight * p, weight * answers
+            sums[:, row] = [np.bincount(bins, values, n_bins) for values in summed]
+        counts = sums[0]
+        with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, which is not drawn
+            predicted, observed = sums[1:] / counts
         return cls(
             predicted=predicted, observed=observed, counts=counts, classes=predictions.classes
         )
@@ -284,7 +299,9 @@ class ReliabilityDisplay:
         tallest = places[counts.argmax()]
         side = "left" if tallest < 0.5 else "right"
         place = tallest + (-0.5 if tallest < 0.5 else 0.5) / n_bins, most
-        strip.text(*place, f"{most:,.0f} rows", ha=side, va="bottom", fontsize="x-small")
+        has_weights = (counts % 1).any()
+        name = f"weight {most:.4g}" if has_weights else f"{most:,.0f} rows"
+        strip.text(*place, name, ha=side, va="bottom", fontsize="x-small")
         strip.set(xlim=(-0.02, 1.02), ylim=(0, 1.4 * max(most, 1)), xticks=[], yticks=[])
         for side in ("top", "left", "right"):
             strip.spines[side].set_visible(False)
@@ -361,6 +378,7 @@ class ThresholdDisplay:
         probabilities: ArrayLike,
         *,
         classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         threshold: ArrayLike | None = None,
         costs: ArrayLike | None = None,
         ax: Any = None,
@@ -375,6 +393,9 @@ class ThresholdDisplay:
         probabilities : array-like of shape (n_samples, n_labels)
         classes : array-like of shape (n_labels,), default=None
             What the columns of `probabilities` are; None is 0, 1, ...
+        sample_weight : array-like of shape (n_samples,), or of labels (n_samples, n_labels), \
+                default=None
+            Weights of the rows, or of each answer; None is one.
         threshold : float or array-like of shape (n_labels,), default=None
             The threshold of each label, to be marked.
         costs : array-like of shape (2, 2), default=None
@@ -387,7 +408,7 @@ class ThresholdDisplay:
         TypeError, ValueError
             If an array is not as described, or there are more than two classes, one a row.
         """
-        predictions = Predictions.from_user(y, probabilities, classes)
+        predictions = Predictions.from_user(y, probabilities, classes, sample_weight)
         return cls._of_predictions(predictions, threshold, costs).plot(ax, classes=drawn)
 
     @classmethod
@@ -397,6 +418,7 @@ class ThresholdDisplay:
         X: Any,
         y: Any,
         *,
+        sample_weight: ArrayLike | None = None,
         costs: ArrayLike | None = None,
         offset: ArrayLike | None = None,
         ax: Any = None,
@@ -408,7 +430,7 @@ class ThresholdDisplay:
         ----------
         estimator : fitted estimator of softreg
             Its `threshold` is marked, 1/2 where it has none.
-        X, y, offset : as in its `fit`
+        X, y, sample_weight, offset : as in its `fit`
         costs : array-like of shape (2, 2), default=None
             ``costs[true, predicted]``, no and yes: their mean is drawn in place of F1.
         ax, classes
@@ -421,7 +443,7 @@ class ThresholdDisplay:
         TypeError, ValueError
             If an argument is not as described, or there are more than two classes, one a row.
         """
-        predictions = Predictions.from_estimator(estimator, X, y, offset)
+        predictions = Predictions.from_estimator(estimator, X, y, sample_weight, offset)
         threshold = getattr(estimator, "threshold", 0.5)
         return cls._of_predictions(predictions, threshold, costs).plot(ax, classes=classes)
 
@@ -440,7 +462,7 @@ class ThresholdDisplay:
         chosen = None if threshold is None else validation.check_threshold(threshold, L)
         spread = np.linspace(0, 1, _N_THRESHOLDS + 1)
         thresholds = np.unique(np.concatenate([spread, np.quantile(P, spread)]))
-        by_label = [_scores(*predictions.known(row), thresholds, costs) for row in range(L)]
+        by_label = [_scores(*predictions.of_class(row), thresholds, costs) for row in range(L)]
         scores = {name: [of[name] for of in by_label] for name in by_label[0]}
         return cls(thresholds=thresholds, scores=scores, classes=names, chosen=chosen)
 
@@ -491,17 +513,22 @@ class ThresholdDisplay:
         return self
 
 
-def _scores(truth: NDArray, p: NDArray, thresholds: NDArray, costs: Any) -> dict[str, NDArray]:
+def _scores(
+    answers: NDArray, p: NDArray, weight: NDArray, thresholds: NDArray, costs: Any
+) -> dict[str, NDArray]:
     """Return precision, recall and F1, or the mean cost, at each threshold, (n_thresholds,)."""
     order = np.argsort(p)
-    below = np.searchsorted(p[order], thresholds, side="right")  # those that are not predicted
-    missed = np.append(0, np.cumsum(truth[order]))[below]
-    right, n_predicted = truth.sum() - missed, len(p) - below
+    first = np.searchsorted(p[order], thresholds, side="right")  # of those that are predicted
+    # Summed from the most probable on, so that nothing is left, by rounding, where none is.
+    sums = [
+        np.append(np.cumsum(values[order][::-1])[::-1], 0) for values in (weight, weight * answers)
+    ]
+    (total, positive), (predicted, right) = ([of[at] for of in sums] for at in (0, first))
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, which is not drawn
-        found = {"precision": right / n_predicted, "recall": right / truth.sum()}
+        scores = {"precision": right / predicted, "recall": right / positive}
         if costs is None:
-            return found | {"F1": 2 * right / (n_predicted + truth.sum())}
+            return scores | {"F1": 2 * right / (predicted + positive)}
         table = number_array("costs", validation.check_finite_real("costs", costs), 2, 2)
-        confusion = [[below - missed, n_predicted - right], [missed, right]]
-        total = sum(table[t, q] * confusion[t][q] for t in (0, 1) for q in (0, 1))
-        return found | {_COST: total / len(p)}
+        wrong, missed = predicted - right, positive - right
+        confusion = np.array([[total - positive - wrong, wrong], [missed, right]])
+        return scores | {_COST: np.tensordot(table, confusion, 2) / total}

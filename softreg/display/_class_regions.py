@@ -145,7 +145,7 @@ class ClassRegionsDisplay:
             whatever their others are. None draws none.
         features : two names or places of features, default=None
             None is the features of an X that has two.
-        at : mapping from features to values, default=None
+        at : mapping or pandas Series from features to values, default=None
             At what some others are held, such as the levels of a category, of which a mean is none.
         ax, classes
             As for `plot`.

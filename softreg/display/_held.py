@@ -135,11 +135,16 @@ def _given_values(names: list, at: Any) -> dict[int, float]:
     """Return the values at which some features are to be held, by their places."""
     if at is None:
         return {}
-    if not isinstance(at, Mapping):
-        raise TypeError(f"at={at!r} must be a mapping from features to values, or None for means.")
+    if not hasattr(at, "items"):
+        raise TypeError(
+            f"at={at!r} must be a mapping or Series from features to values, or None for means."
+        )
     values = {}
     for name, value in at.items():
+        number = _feature_number(names, name, "at")
+        if number in values:
+            raise ValueError(f"at names {names[number]!r} twice; give it one value.")
         if not (validation.is_number(value) and np.isfinite(value)):
             raise ValueError(f"at[{name!r}]={value!r} must be a finite number.")
-        values[_feature_number(names, name, "at")] = float(value)
+        values[number] = float(value)
     return values

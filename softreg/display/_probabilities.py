@@ -120,7 +120,7 @@ class ProbabilityDisplay:
             means of their other features.
         feature : str or int
             Name or place of the feature.
-        at : mapping from features to values, default=None
+        at : mapping or pandas Series from features to values, default=None
             At what some others are held, such as the levels of a category, of which a mean is none.
         intervals : callable, default=None
             Called with rows (n, n_features), it returns what `softreg.inference.predict_interval`
