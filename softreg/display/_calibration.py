@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,25 +11,21 @@ from numpy.typing import ArrayLike, NDArray
 from softreg._encoding import validation
 from softreg._encoding.class_values import has_columns
 from softreg._estimators.base import has_labels, read_features
+from softreg.display._axes import COLOURS, Display, labelled_panels, legend_beside, line_style
 from softreg.display._parts import (
-    COLOURS,
     answer_matrix,
     class_array,
-    labelled_panels,
-    legend_beside,
-    line_style,
     name_array,
     number_array,
-    panel_title,
     read_attributes,
-    rows_of_classes,
+    rows_to_draw,
 )
 
 _COUNTS_HEIGHT = 0.25  # Of the strip of counts above a panel, in heights of the panel.
 _N_THRESHOLDS = (
     100  # Evenly spread, and as many among the probabilities: rare labels have small ones.
 )
-_DIAGONAL, _CURVE = "as it should be", "as it is"
+_DIAGONAL, _CURVE = "perfectly calibrated", "observed"
 _COST, _CHOSEN = "mean cost", "chosen"
 
 
@@ -95,12 +92,12 @@ class Predictions(NamedTuple):
         P = estimator.predict_proba(X, offset)
         return cls.from_user(answers, P, names, sample_weight, has_labels(estimator))
 
-    def of_class(self, row: int) -> tuple[NDArray, NDArray, NDArray]:
-        """Return the answers, probabilities and weights (n,) of a class."""
-        return self.answers[:, row], self.P[:, row], self.weight[:, row]
+    def by_class(self) -> Iterator[tuple[NDArray, NDArray, NDArray]]:
+        """Return the answers, probabilities and weights of each class, (n,)."""
+        return zip(self.answers.T, self.P.T, self.weight.T, strict=True)
 
 
-class ReliabilityDisplay:
+class ReliabilityDisplay(Display):
     """How often a class is true that is given a probability, and how many rows are: per class.
 
     The curve of a calibrated model follows the diagonal. Above each panel stands how many rows
@@ -172,9 +169,8 @@ class ReliabilityDisplay:
         probabilities : array-like of shape (n_samples, n_classes)
         classes : array-like of shape (n_classes,), default=None
             What the columns of `probabilities` are; None is 0, 1, ...
-        sample_weight : array-like of shape (n_samples,), or of labels (n_samples, n_labels), \
-                default=None
-            Weights of the rows, or of each answer; None is one.
+        sample_weight : array-like of shape (n_samples,), or (n_samples, n_labels), default=None
+            Weights of the rows, or of each label in them; None is one.
         n_bins : int, default=10
             Bins of probabilities, equally wide.
         ax, drawn
@@ -228,8 +224,7 @@ class ReliabilityDisplay:
         n_bins = validation.check_integer("n_bins", n_bins, 1)
         inner_edges = np.linspace(0, 1, n_bins + 1)[1:-1]
         sums = np.empty((3, predictions.P.shape[1], n_bins))
-        for row in range(sums.shape[1]):
-            answers, p, weight = predictions.of_class(row)
+        for row, (answers, p, weight) in enumerate(predictions.by_class()):
             bins = np.searchsorted(inner_edges, p)
             summed = weight, weight * p, weight * answers
             sums[:, row] = [np.bincount(bins, values, n_bins) for values in summed]
@@ -257,57 +252,53 @@ class ReliabilityDisplay:
         TypeError, ValueError
             If `ax` does not hold an Axes for each panel, or a class is not known.
         """
-        n_rows = len(self.counts)
-        references, names = self.classes[:-n_rows], self.classes[-n_rows:]
-        rows, note = rows_of_classes(classes, names)
-        title = f"Reliability of probabilities{note}"
+        rows, titles, note = rows_to_draw(classes, self.classes, len(self.counts))
         self.axes_ = labelled_panels(
             ax,
-            len(rows),
+            titles,
             ("Predicted probability (mean of the bin)", "Observed frequency"),
-            title=title,
+            title=f"Reliability of probabilities{note}",
             beside=[_DIAGONAL, _CURVE],
             share_y=True,
             margins=(0.0, 0.6),
         )
         handles: list = []
         for panel, row in zip(self.axes_, rows, strict=True):
-            titles = panel.get_title(), panel_title(names[row], references)
             above = {"y": 1.03 + _COUNTS_HEIGHT, "pad": 2, "fontsize": "medium"}
-            panel.set_title("\n".join(filter(None, titles)), **above)
-            self._draw_counts(panel, row)
-            handles = self._draw_curve(panel, row)
+            panel.set_title(panel.get_title(), **above)
+            _draw_counts(panel, self.counts[row])
+            handles = _draw_curve(panel, self.predicted[row], self.observed[row])
         legend_beside(self.axes_, ax, handles)
-        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
         return self
 
-    def _draw_curve(self, ax: Any, row: int) -> list:
-        """Draw the diagonal and the curve of a class; return them."""
-        (diagonal,) = ax.plot([0, 1], [0, 1], color="0.6", linewidth=1, label=_DIAGONAL)
-        there = self.counts[row] > 0
-        places = self.predicted[row, there], self.observed[row, there]
-        curve = ax.plot(*places, color=COLOURS[0], marker="o", markersize=4, label=_CURVE)
-        ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        return [diagonal, *curve]
 
-    def _draw_counts(self, ax: Any, row: int) -> None:
-        """Draw how many rows each bin has, in a strip above a panel."""
-        strip = ax.inset_axes([0, 1.03, 1, _COUNTS_HEIGHT])
-        counts, n_bins = self.counts[row], self.counts.shape[1]
-        places, most = (np.arange(n_bins) + 0.5) / n_bins, counts.max()
-        strip.bar(places, counts, 0.9 / n_bins, color="0.6")
-        tallest = places[counts.argmax()]
-        side = "left" if tallest < 0.5 else "right"
-        place = tallest + (-0.5 if tallest < 0.5 else 0.5) / n_bins, most
-        has_weights = (counts % 1).any()
-        name = f"weight {most:.4g}" if has_weights else f"{most:,.0f} rows"
-        strip.text(*place, name, ha=side, va="bottom", fontsize="x-small")
-        strip.set(xlim=(-0.02, 1.02), ylim=(0, 1.4 * max(most, 1)), xticks=[], yticks=[])
-        for side in ("top", "left", "right"):
-            strip.spines[side].set_visible(False)
+def _draw_curve(ax: Any, predicted: NDArray, observed: NDArray) -> list:
+    """Draw the diagonal and the curve (n_bins,) of a class; return both."""
+    (diagonal,) = ax.plot([0, 1], [0, 1], color="0.6", linewidth=1, label=_DIAGONAL)
+    is_filled = ~np.isnan(predicted)
+    places = predicted[is_filled], observed[is_filled]
+    curve = ax.plot(*places, color=COLOURS[0], marker="o", markersize=4, label=_CURVE)
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    return [diagonal, *curve]
 
 
-class ThresholdDisplay:
+def _draw_counts(ax: Any, counts: NDArray) -> None:
+    """Draw how many rows each bin has, (n_bins,), in a strip above a panel."""
+    strip = ax.inset_axes([0, 1.03, 1, _COUNTS_HEIGHT])
+    n_bins, most = len(counts), counts.max()
+    middles = (np.arange(n_bins) + 0.5) / n_bins
+    strip.bar(middles, counts, 0.9 / n_bins, color="0.6")
+    # The largest count, beside the edge of its bar that is farther from the middle.
+    tallest = middles[counts.argmax()]
+    side, edge = ("left", -0.5) if tallest < 0.5 else ("right", 0.5)
+    text = f"weight {most:.4g}" if (counts % 1).any() else f"{most:,.0f} rows"
+    strip.text(tallest + edge / n_bins, most, text, ha=side, va="bottom", fontsize="x-small")
+    strip.set(xlim=(-0.02, 1.02), ylim=(0, 1.4 * most or 1), xticks=[], yticks=[])
+    for border in ("top", "left", "right"):
+        strip.spines[border].set_visible(False)
+
+
+class ThresholdDisplay(Display):
     """Precision, recall, and F1 or costs of labels against the threshold of their probability.
 
     A label is predicted where its probability exceeds the threshold.
@@ -393,9 +384,8 @@ class ThresholdDisplay:
         probabilities : array-like of shape (n_samples, n_labels)
         classes : array-like of shape (n_labels,), default=None
             What the columns of `probabilities` are; None is 0, 1, ...
-        sample_weight : array-like of shape (n_samples,), or of labels (n_samples, n_labels), \
-                default=None
-            Weights of the rows, or of each answer; None is one.
+        sample_weight : array-like of shape (n_samples,), or (n_samples, n_labels), default=None
+            Weights of the rows, or of each label in them; None is one.
         threshold : float or array-like of shape (n_labels,), default=None
             The threshold of each label, to be marked.
         costs : array-like of shape (2, 2), default=None
@@ -462,7 +452,7 @@ class ThresholdDisplay:
         chosen = None if threshold is None else validation.check_threshold(threshold, L)
         spread = np.linspace(0, 1, _N_THRESHOLDS + 1)
         thresholds = np.unique(np.concatenate([spread, np.quantile(P, spread)]))
-        by_label = [_scores(*predictions.of_class(row), thresholds, costs) for row in range(L)]
+        by_label = [_scores(*of_class, thresholds, costs) for of_class in predictions.by_class()]
         scores = {name: [of[name] for of in by_label] for name in by_label[0]}
         return cls(thresholds=thresholds, scores=scores, classes=names, chosen=chosen)
 
@@ -484,15 +474,15 @@ class ThresholdDisplay:
             If `ax` does not hold an Axes for each panel, or a label is not known.
         """
         n_rows = len(next(iter(self.scores.values())))
-        references, names = self.classes[:-n_rows], self.classes[-n_rows:]
-        rows, note = rows_of_classes(classes, names)
-        title = f"What thresholds achieve{note}"
-        y_label = "Score, or mean cost" if _COST in self.scores else "Score"
+        rows, titles, note = rows_to_draw(classes, self.classes, n_rows)
+        if self.chosen is not None:
+            chosen = self.chosen[rows]
+            titles = [f"{of}\nchosen: {t:.3g}" for of, t in zip(titles, chosen, strict=True)]
         self.axes_ = labelled_panels(
             ax,
-            len(rows),
-            ("Threshold", y_label),
-            title=title,
+            titles,
+            ("Threshold", "Score, or mean cost" if _COST in self.scores else "Score"),
+            title=f"What thresholds achieve{note}",
             beside=[*self.scores, _CHOSEN],
             share_y=True,
         )
@@ -500,16 +490,11 @@ class ThresholdDisplay:
         for panel, row in zip(self.axes_, rows, strict=True):
             lines = []
             for rank, (name, values) in enumerate(self.scores.items()):
-                style = line_style(rank)
-                lines += panel.plot(self.thresholds, values[row], label=name, **style)
-            titles = [panel.get_title(), panel_title(names[row], references)]
+                lines += panel.plot(self.thresholds, values[row], label=name, **line_style(rank))
             if self.chosen is not None:
                 mark = {"color": "black", "linewidth": 1, "linestyle": "--", "label": _CHOSEN}
                 lines.append(panel.axvline(self.chosen[row], **mark))
-                titles.append(f"chosen: {self.chosen[row]:.3g}")
-            panel.set_title("\n".join(filter(None, titles)), fontsize="medium")
         legend_beside(self.axes_, ax, lines)
-        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
         return self
 
 

@@ -66,7 +66,7 @@ class HeldModel(NamedTuple):
             raise ValueError(f"at holds {wrong[0]!r}, which is varied: leave it out of at.")
         row[list(given)] = list(given.values())
         W = estimator._dense_coef
-        others = np.where(np.isin(np.arange(d), numbers), 0.0, row)
+        of_others = np.delete(W, numbers, axis=1) @ np.delete(row, numbers)
         order = [*given, *(j for j in range(d) if j not in given)]
         held = {every[j]: float(row[j]) for j in order if j not in numbers}
         columns, is_sparse = matrix[:, numbers], bool(sparse.issparse(matrix))
@@ -74,7 +74,7 @@ class HeldModel(NamedTuple):
         return cls(
             estimator,
             W[:, numbers],
-            b + W @ others,
+            b + of_others,
             [every[j] for j in numbers],
             data.astype(float),
             row,
