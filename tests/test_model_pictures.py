@@ -450,9 +450,6 @@ def test_unknown_labels_are_in_no_bin():
     assert display.counts.sum(axis=1).tolist() == [200, 150, 200]
 
 
-# Thresholds
-
-
 def test_classes_with_a_column_each_are_no_labels():
     """A softmax fitted to columns of 0 and 1 is drawn as one fitted to the classes."""
     for n_classes in (2, 3):
@@ -465,6 +462,9 @@ def test_classes_with_a_column_each_are_no_labels():
         np.testing.assert_array_equal(same, counts)
     with pytest.raises(ValueError, match="one of 3 classes in each row"):
         ThresholdDisplay.from_estimator(other, FEW, columns)
+
+
+# Thresholds
 
 
 def test_scores_at_thresholds_are_those_of_scikit_learn():

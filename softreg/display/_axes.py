@@ -108,23 +108,24 @@ def labelled_panels(
 ) -> NDArray:
     """Return Axes with titles and labels of x and y: the user's `ax`, or for None a new figure's.
 
-    There are as many, (n,), as `titles`. A new figure has the title, space for a legend of the
-    texts `beside` all panels, and `margins`: inches to the left of them, and above each. Of the
-    user's single Axes the title is part of theirs.
+    There are as many, (n,), as `titles`. A new figure has the `title`, space for a legend of the
+    texts `beside` all panels, and `margins`: inches to the left of them, and above each. On the
+    user's single Axes the `title` stands above that of the panel.
     """
     n, is_new = len(titles), ax is None
     axes = _new_axes(n, title, beside, share_y, margins) if is_new else _checked_axes(ax, n)
-    for panel, own in zip(axes, titles, strict=True):
-        text = "\n".join(filter(None, (title, own))) if n == 1 and not is_new else own
-        if text:
-            panel.set_title(text, fontsize="medium")
+    if n == 1 and not is_new:
+        titles = ["\n".join(filter(None, (title, *titles)))]
+    for panel, panel_title in zip(axes, titles, strict=True):
+        if panel_title:
+            panel.set_title(panel_title, fontsize="medium")
     x_label, y_label = labels
-    if n == 1 or not is_new:
-        for panel in axes:
-            panel.set(xlabel=x_label, ylabel=y_label)
-    else:
+    if n > 1 and is_new:
         axes[0].figure.supxlabel(x_label, fontsize="medium")
         axes[0].figure.supylabel(y_label, fontsize="medium", multialignment="center")
+        return axes
+    for panel in axes:
+        panel.set(xlabel=x_label, ylabel=y_label)
     return axes
 
 

@@ -22,9 +22,8 @@ from softreg.display._parts import (
 )
 
 _COUNTS_HEIGHT = 0.25  # Of the strip of counts above a panel, in heights of the panel.
-_N_THRESHOLDS = (
-    100  # Evenly spread, and as many among the probabilities: rare labels have small ones.
-)
+# Evenly spread, and as many among the probabilities: rare labels have small ones.
+_N_THRESHOLDS = 100
 _DIAGONAL, _CURVE = "perfectly calibrated", "observed"
 _COST, _CHOSEN = "mean cost", "chosen"
 
@@ -69,10 +68,9 @@ class Predictions(NamedTuple):
         answers = answer_matrix(y, names)
         validation.check_shape("y", answers, n, K, meaning=", as probabilities")
         is_known = ~np.isnan(answers)
-        known = answers[is_known]
-        wrong = ~np.isin(known, (0, 1))
+        wrong = is_known & (answers != 0) & (answers != 1)
         remedy = "pictures of predictions need classes or labels, not shares of them"
-        validation.raise_where(wrong, known, "y must hold 0 and 1, or NaN where unknown", remedy)
+        validation.raise_where(wrong, answers, "y must hold 0 and 1, or NaN where unknown", remedy)
         in_labels = has_columns(y) if in_labels is None else in_labels
         weight = validation.check_sample_weight(sample_weight, n, K if in_labels else None)
         per_row = np.ones((n, 1)) if weight is None else weight.reshape(n, -1)

@@ -70,17 +70,16 @@ class HeldModel(NamedTuple):
         order = [*given, *(j for j in range(d) if j not in given)]
         held = {every[j]: float(row[j]) for j in order if j not in numbers}
         columns, is_sparse = matrix[:, numbers], bool(sparse.issparse(matrix))
-        data = columns.toarray() if is_sparse else columns
         return cls(
-            estimator,
-            W[:, numbers],
-            b + of_others,
-            [every[j] for j in numbers],
-            data.astype(float),
-            row,
-            numbers,
-            held,
-            len(given),
+            estimator=estimator,
+            coef=W[:, numbers],
+            intercept=b + of_others,
+            names=[every[j] for j in numbers],
+            data=(columns.toarray() if is_sparse else columns).astype(float),
+            row=row,
+            numbers=numbers,
+            held=held,
+            n_given=len(given),
         )
 
     def probabilities(self, points: NDArray) -> NDArray:

@@ -129,23 +129,23 @@ def rows_to_draw(
     `class_array` returns them; those that are drawn may be contrasts to a `reference`.
     """
     names = classes[-n_rows:]
+    rows = _rows_of(wanted, names) if wanted is not None else list(range(n_rows))[:_MOST_PANELS]
+    note = f": the first {len(rows)} of {n_rows} classes"
     references = classes[:-n_rows].tolist() if reference is None else [reference]
-    note = ""
-    if wanted is None:
-        rows = list(range(min(n_rows, _MOST_PANELS)))
-        if len(rows) < n_rows:
-            note = f": the first {len(rows)} of {n_rows} classes"
-    else:
-        row_of = {name: row for row, name in enumerate(names.tolist())}
-        drawn = np.atleast_1d(np.asarray(wanted)).tolist()
-        if not drawn or not set(drawn) <= row_of.keys():
-            known = ", ".join(map(repr, listed(names)))
-            raise ValueError(
-                f"classes={validation.shown(wanted)} must name some of the rows, which are: "
-                f"{known}."
-            )
-        rows = [row_of[name] for name in drawn]
-    return rows, [_panel_title(names[row], references) for row in rows], note
+    titles = [_panel_title(names[row], references) for row in rows]
+    return rows, titles, note if wanted is None and len(rows) < n_rows else ""
+
+
+def _rows_of(wanted: ArrayLike, names: NDArray) -> list[int]:
+    """Return the places in `names` of the classes `wanted`; ValueError if one is none of them."""
+    row_of = {name: row for row, name in enumerate(names.tolist())}
+    drawn = np.atleast_1d(np.asarray(wanted)).tolist()
+    if not drawn or not set(drawn) <= row_of.keys():
+        known = ", ".join(map(repr, listed(names)))
+        raise ValueError(
+            f"classes={validation.shown(wanted)} must name some of the rows, which are: {known}."
+        )
+    return [row_of[name] for name in drawn]
 
 
 def class_name(name: Any) -> str:
