@@ -282,6 +282,8 @@ def test_many_classes_have_a_panel_each_unless_they_are_asked_together():
     assert len(display.plot(together=True).axes_) == 1
     assert len(display.plot(plt.subplots()[1]).axes_) == 1
     assert len(display.plot(classes=LONG[:2], together=False).axes_) == 2
+    display.plot(plt.subplots(1, 2)[1], classes=LONG[:2], together=False)
+    assert [ax.get_legend() for ax in display.axes_] == [None, None]  # titles name the classes
 
 
 # Coefficients
@@ -320,6 +322,10 @@ def test_coefficients_that_are_zero_are_hollow():
     assert hollow.get_markerfacecolor() == "white"
     np.testing.assert_array_equal(hollow.get_xydata(), [[0, 0], [0, 2]])
     assert display.ax_.get_title() == "yes against no"
+    assert texts(display.figure_.legends[0]) == ["coefficient", "zero"]
+    display = CoefficientDisplay(coef=[[1.0, 0.0], [2.0, 1.0]], classes=["a", "b"]).plot()
+    assert texts(display.figure_.legends[0]) == ["coefficient", "zero"]
+    assert not display.plot(classes="b").figure_.legends
 
 
 @pytest.mark.parametrize("reference", [0, 1, "sum-to-zero"])

@@ -130,7 +130,7 @@ class ClassRegionsDisplay(Display):
         y: Any = None,
         *,
         features: Any = None,
-        at: Mapping[Any, float] | None = None,
+        at: Any = None,
         ax: Any = None,
         classes: ArrayLike | None = None,
     ) -> ClassRegionsDisplay:
@@ -282,12 +282,8 @@ class ClassRegionsDisplay(Display):
 
     def _show(self, ax: Any, values: NDArray) -> Any:
         """Fill an Axes with colours (n_y, n_x, 3), or shades of probabilities (n_y, n_x)."""
-        # Each value is the middle of its cell.
-        extent = [
-            end
-            for places, half in ((v, (v[1] - v[0]) / 2) for v in (self.x, self.y))
-            for end in (places[0] - half, places[-1] + half)
-        ]
+        dx, dy = self.x[1] - self.x[0], self.y[1] - self.y[0]  # places are the middles of cells
+        extent = self.x[0] - dx / 2, self.x[-1] + dx / 2, self.y[0] - dy / 2, self.y[-1] + dy / 2
         look: dict[str, Any] = {"vmin": 0, "vmax": 1, "cmap": "Blues"} if values.ndim == 2 else {}
         return ax.imshow(values, origin="lower", extent=extent, aspect="auto", **look)
 

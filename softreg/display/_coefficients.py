@@ -221,11 +221,13 @@ class CoefficientDisplay(Display):
         sizes = np.nan_to_num(np.abs(coef[rows])).max(axis=0)
         features = np.sort(np.argsort(-sizes, kind="stable")[:count])
         labels = [legible_name(name) for name in self.feature_names[features]]
+        beside = ["coefficient", "zero"] if (coef[rows][:, features] == 0).any() else []
         self.axes_ = labelled_panels(
             ax,
             titles,
             (f"Coefficient per {unit} of the feature", "Feature"),
             title=f"Coefficients{note}{self._title_of_features(len(features))}",
+            beside=beside,
             share_y=True,
             margins=_margins(labels),
         )
@@ -234,10 +236,10 @@ class CoefficientDisplay(Display):
             if self.lower is not None and self.upper is not None:
                 ends = ((end[row] * scale)[features] for end in (self.lower, self.upper))
                 panel.hlines(range(len(features)), *ends, color=COLOURS[0], linewidth=1.5)
-            handles = _draw_dots(panel, coef[row, features])
+            handles = max(handles, _draw_dots(panel, coef[row, features]), key=len)
             panel.set_yticks(range(len(features)), labels)
             panel.set_ylim(len(features) - 0.5, -0.5)
-        if ax is not None:
+        if beside or ax is not None:
             legend_beside(self.axes_, ax, handles)
         return self
 

@@ -100,7 +100,7 @@ class ProbabilityDisplay(Display):
         X: Any,
         feature: Any,
         *,
-        at: Mapping[Any, float] | None = None,
+        at: Any = None,
         intervals: Callable[[Any], Any] | None = None,
         ax: Any = None,
         classes: ArrayLike | None = None,
@@ -187,7 +187,7 @@ class ProbabilityDisplay(Display):
         lines = list(map(self._draw, panels, rows, ranks))
         for panel in self.axes_:
             panel.set_ylim(-0.02, 1.02)
-        if together or ax is not None:
+        if together:
             legend_beside(self.axes_, ax, lines)
         return self
 
