@@ -445,6 +445,9 @@ def test_weights_that_count_no_rows_are_named_weights():
     np.testing.assert_allclose(display.observed, [[1 / 1.5, np.nan], [np.nan, 1]])
     strips = [ax.child_axes[0].texts[0].get_text() for ax in display.axes_]
     assert strips == ["weight 1.5", "3 rows"]
+    half, huge = [[0.5]], [[1e300]]
+    display = ReliabilityDisplay(predicted=half, observed=half, counts=huge, classes=["a"]).plot()
+    assert display.ax_.child_axes[0].texts[0].get_text() == "weight 1e+300"
 
 
 def test_unknown_labels_are_in_no_bin():

@@ -289,7 +289,8 @@ def _draw_counts(ax: Any, counts: NDArray) -> None:
     # The largest count, beside the edge of its bar that is farther from the middle.
     tallest = middles[counts.argmax()]
     side, edge = ("left", -0.5) if tallest < 0.5 else ("right", 0.5)
-    text = f"weight {most:.4g}" if (counts % 1).any() else f"{most:,.0f} rows"
+    has_weights = (counts % 1).any() or most > 2**53  # beyond, all doubles are whole
+    text = f"weight {most:.4g}" if has_weights else f"{most:,.0f} rows"
     strip.text(tallest + edge / n_bins, most, text, ha=side, va="bottom", fontsize="x-small")
     strip.set(xlim=(-0.02, 1.02), ylim=(0, 1.4 * most or 1), xticks=[], yticks=[])
     for border in ("top", "left", "right"):
