@@ -37,9 +37,7 @@ class LossCurveDisplay(Display):
     Attributes
     ----------
     axes_ : ndarray of one or two matplotlib Axes, set by `plot`
-    ax_ : matplotlib Axes, set by `plot`
-        The first of `axes_`, that of `loss_curve`.
-    figure_ : matplotlib Figure, set by `plot`
+        That of `loss_curve` is the first.
 
     Raises
     ------

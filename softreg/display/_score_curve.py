@@ -88,9 +88,6 @@ class CVCurveDisplay(Display):
     best_l1_ratio, one_se_l1_ratio : float, or ndarray of shape (n_labels,)
         Their ratios; NaN where there is none, also without `l1_ratios`.
     axes_ : ndarray of n_panels matplotlib Axes, set by `plot`
-    ax_ : matplotlib Axes, set by `plot`
-        The first of `axes_`.
-    figure_ : matplotlib Figure, set by `plot`
 
     Raises
     ------
