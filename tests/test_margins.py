@@ -222,6 +222,14 @@ def test_a_weight_is_so_many_rows(at):
     np.testing.assert_allclose(weighted.bse, repeated.bse, rtol=1e-9)
 
 
+def test_a_series_says_where_as_a_mapping_does():
+    """Values by column name, such as a row of a frame, set the columns that it names."""
+    result, X, _ = simulated(3)
+    given = X[["age", "male"]].iloc[3]
+    of_mapping, of_series = (margins(result, X, at=at) for at in (given.to_dict(), given))
+    pd.testing.assert_frame_equal(of_series.effects, of_mapping.effects)
+
+
 @pytest.mark.parametrize("kind", ["dydx", "dyex"])
 def test_effects_on_probabilities_sum_to_zero_over_the_classes(kind):
     """Probabilities sum to one: their changes, and those of all classes' errors, cancel."""

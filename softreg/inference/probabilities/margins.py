@@ -161,10 +161,10 @@ def margins(
         What `infer` returned.
     X : array-like or sparse matrix of shape (n_samples, n_features)
         The rows to average over, with the columns that the model was fitted to.
-    at : {"overall", "mean", "median"} or mapping from a feature to values, default="overall"
+    at : {"overall", "mean", "median"}, mapping or Series, default="overall"
         Where: at the rows as they are, at the mean or median of all columns (in each subgroup), or
         at the rows with some columns set to a value, or to each of several: ``{"age": [30, 50]}``,
-        and all combinations where several columns are given.
+        and all combinations where several columns are given; a Series has one for each.
     kind : {"dydx", "eyex", "dyex", "eydx"}, default="dydx"
         Changes of p per unit of x; of log p per unit of log x (elasticities); of p per unit of
         log x; of log p per unit of x. The average is that of each row's value.

@@ -154,15 +154,15 @@ class Scenarios(NamedTuple):
     def from_user(cls, result: Inference, data: Data, at: Any, by: Any) -> Scenarios:
         """Return the scenarios of each subgroup and each combination of given values."""
         given: dict[int, list[float]] = {}
-        if isinstance(at, Mapping):
+        if isinstance(at, Mapping | pd.Series):
             given = {
                 feature_number(result, name, "at"): _given_values(name, values)
                 for name, values in at.items()
             }
         elif not (isinstance(at, str) and at in ("overall", "mean", "median")):
             raise ValueError(
-                f'at={validation.shown(at)} must be "overall", "mean", "median", or a mapping from '
-                "features to values."
+                f'at={validation.shown(at)} must be "overall", "mean", "median", or a mapping or '
+                "Series from features to values."
             )
         names = [result.features[j] for j in given]
         groups = [((), data)]
