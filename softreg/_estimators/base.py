@@ -21,7 +21,6 @@ from scipy.special import expit, log_expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
-from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from softreg._encoding import penalty_checks, target_checks, validation
@@ -46,11 +45,19 @@ from softreg._encoding.clusters.partitions import (
 )
 from softreg._encoding.clusters.survey import ClusterSample, PartitionReader
 from softreg._encoding.column_faults import explaining_columns
+from softreg._encoding.namespaces import (
+    check_dense,
+    check_without_gradient,
+    dtypes_of,
+    on_device,
+    on_host,
+    returned_like_X,
+)
 from softreg._model.kernels import best_classes
 from softreg._model.objective import Objective
 from softreg._model.penalties import Penalty
 from softreg._model.sparse_penalties import ElasticNet, Groups
-from softreg._rows.arrays import joined_rows
+from softreg._rows.arrays import joined_rows, values_at_once
 from softreg._rows.base import Rows, slices
 from softreg._rows.threads import Threads
 from softreg.solvers.base import Monitor, Result
@@ -59,7 +66,6 @@ Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
 # The hardest of the data sets tried took a hundredth of this; it ends a fit that would not return.
 _MOST_ITERATIONS = 10_000
-_DTYPES = (np.float64, np.float32)
 # Rows are predicted in blocks of so many values of X, or scores: 8 MB of doubles.
 _BLOCK_VALUES = 2**20
 # So many columns are named in a warning.
@@ -122,6 +128,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         """Return the strength of the fit's penalty."""
 
     @lazy_on_collections
+    @returned_like_X
     def decision_function(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
         """Return the scores z = W x + b + offset.
 
@@ -147,6 +154,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         return self._of_scores(X, offset, lambda Z: Z)
 
     @lazy_on_collections
+    @returned_like_X
     def predict(self, X: ArrayLike, offset: ArrayLike | None = None) -> Any:
         """Return the class of each row, or which of the labels each row has.
 
@@ -176,6 +184,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         return joined_rows(data.shape[0], parts)
 
     @lazy_on_collections
+    @returned_like_X
     def predict_top_k(self, X: ArrayLike, k: int, offset: ArrayLike | None = None) -> NDArray:
         """Return the k most probable classes of each row, or the k most probable labels.
 
@@ -219,6 +228,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         return self.classes_[np.concatenate(best)]
 
     @lazy_on_collections
+    @returned_like_X
     def predict_proba(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
         """Return the probability of each class.
 
@@ -241,6 +251,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         return self._of_scores(X, offset, self._probabilities)
 
     @lazy_on_collections
+    @returned_like_X
     def predict_log_proba(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
         """Return the logarithm of the probabilities, finite wherever the scores are.
 
@@ -298,15 +309,20 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
     @property
     def _dense_coef(self) -> NDArray[np.float64]:
-        """The coefficients as an array, (K, d)."""
-        is_sparse = bool(sparse.issparse(self.coef_))
-        return self.coef_.toarray() if is_sparse else self.coef_
+        """The coefficients as an ndarray, (K, d)."""
+        return dense(on_host(self.coef_)[0])
+
+    @property
+    def _dense_intercept(self) -> NDArray[np.float64]:
+        """The intercepts as an ndarray, (K,)."""
+        return on_host(self.intercept_)[0]
 
     def _read_answers(self, y: Any, sample_weight: Any, n: int) -> tuple[Encoding, Answers]:
         """Return y of n rows, in any form that `fit` takes, as the fit before would encode it.
 
         ValueError if its columns are not those of the fit.
         """
+        y, sample_weight = on_host(y, sample_weight)
         encoder, by_columns = self._encoder(y), has_columns(y)
         has_labels = getattr(self, "multilabel_", by_columns)
         if by_columns != has_labels:
@@ -332,9 +348,11 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _checked(self, X: Any, offset: Any) -> tuple[Any, NDArray | None]:
         """Return X (n, d) as floats or CSR and the offset, (n, K) or (n,), or None."""
-        data = self._validated(X, reset=False)
+        data, (offset,) = self._validated(X, reset=False), on_host(offset)
         n, K = data.shape[0], len(self.classes_)
-        return data, validation.check_offset(offset, (n,) if len(self.intercept_) < K else (n, K))
+        return data, validation.check_offset(
+            offset, (n,) if self.intercept_.shape[0] < K else (n, K)
+        )
 
     def _score_blocks(
         self, data: Any, offset: NDArray | None
@@ -343,14 +361,13 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
         No matrix in double precision is larger than a block's.
         """
-        n, is_sparse = data.shape[0], sparse.issparse(data)
-        W = self.coef_.T
-        W = np.ascontiguousarray(W) if is_sparse and not sparse.issparse(W) else W
-        for rows in prediction_slices(n, max(data.size, n * len(self.intercept_))):
-            block = data[rows].astype(np.float64, copy=False)
-            linear: NDArray = safe_sparse_dot(block, W, dense_output=True)
-            linear += self.intercept_
-            Z = self._as_decisions(linear)
+        n, b = data.shape[0], self._dense_intercept
+        W = on_host(self.coef_)[0].T
+        W = np.ascontiguousarray(W) if sparse.issparse(data) and not sparse.issparse(W) else W
+        most = values_at_once(data, _BLOCK_VALUES)
+        for rows in slices(n, min(n, -(-max(data.size, n * len(b)) // most))):
+            linear: Any = data[rows].astype(np.float64, copy=False) @ W
+            Z = self._as_decisions(dense(linear) + b)
             yield rows, Z if offset is None else Z + offset[rows]
 
     def _as_decisions(self, scores: NDArray) -> NDArray:
@@ -372,9 +389,12 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     def _validated(self, X: Any, *, reset: bool) -> Any:
         """Return X (n, d) as floats or CSR; record its features (`reset`), or compare them."""
         check_in_memory(X=X)
+        check_dense(X)
+        check_without_gradient(X)
         with explaining_columns(X):
-            checked: Any = validate_data(self, X, reset=reset, accept_sparse="csr", dtype=_DTYPES)
-        return validation.without_duplicates(checked)
+            dtype = dtypes_of(X)
+            checked: Any = validate_data(self, X, reset=reset, accept_sparse="csr", dtype=dtype)
+        return on_device(validation.without_duplicates(checked))
 
     def _attributes_of_fit(self, result: Result, encoding: Encoding, rows: Rows) -> dict[str, Any]:
         """Return the fitted attributes that a solver's result makes, for rows in user's units."""
@@ -421,7 +441,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             unconverged = encoding.classes[~result.converged].tolist()
             message += f" Labels that did not: {unconverged}."
         if result.diverging:
-            is_pair = len(self.intercept_) == 1  # one score for two classes
+            is_pair = self.intercept_.shape[0] == 1  # one score for two classes
             names = self.classes_ if is_pair else self.classes_[list(result.diverging)]
             message += (
                 f" Some features have no penalty (C={validation.shown(C)}, penalty_factor) and "
@@ -455,6 +475,12 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 def prediction_slices(n: int, n_values: int) -> list[slice]:
     """Return the slices of n rows that have so many values, which are predicted at a time."""
     return slices(n, min(n, -(-n_values // _BLOCK_VALUES)))
+
+
+def dense(matrix: Any) -> Any:
+    """Return a CSR matrix as an array, an array as it is."""
+    is_sparse: bool = sparse.issparse(matrix)
+    return matrix.toarray() if is_sparse else matrix
 
 
 def prediction_attributes(encoding: Encoding, W: NDArray, b: NDArray) -> dict[str, Any]:
@@ -556,6 +582,7 @@ def read_sample(
     Without `reset` these must be the columns that the estimator was fitted to.
     """
     data, features = read_features(estimator, X, reset=reset)
+    y, sample_weight, offset = on_host(y, sample_weight, offset)
     return Sample.from_data(data, estimator._encoder(y), y, sample_weight, offset), features
 
 

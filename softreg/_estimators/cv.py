@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from softreg._encoding import penalty_checks, validation
 from softreg._encoding.answers import Encoding, Sample
+from softreg._encoding.namespaces import on_host, with_coefficients_like
 from softreg._estimators.base import (
     LinearClassifier,
     Strength,
@@ -103,6 +104,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         choose "neg_log_loss", or pass ``y.astype(str)``. scikit-learn's splitters get the numbers
         of the classes instead of y, so that they stratify classes of any kind.
         """
+        y, sample_weight, offset, groups = on_host(y, sample_weight, offset, groups)
         given = {"sample_weight": sample_weight, "offset": offset, "groups": groups}
         by_row = leaves_one_out(self.cv, self.scoring)
         metadata = requested_metadata(self, "fit", given, params)
@@ -121,7 +123,8 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         index = candidates.index_by(select)
         result = candidates.result_at(index)
         of_fit = self._attributes_of_fit(result, sample.encoding, rows)
-        self._store(features | of_fit | candidates.attributes(index))
+        attributes = features | of_fit | candidates.attributes(index)
+        self._store(with_coefficients_like(X, attributes))
         self._warn_of_path(sample.encoding, candidates, result, warning)
         return self
 
@@ -178,8 +181,10 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             If `scoring` has no score for these rows, as where they lack a class.
         """
         check_is_fitted(self)
+        y, sample_weight, offset = on_host(y, sample_weight, offset)
         data, checked_offset = self._checked(X, offset)
-        n, blocks = data.shape[0], self._score_blocks(data, checked_offset)
+        n, of_blocks = data.shape[0], self._score_blocks(data, checked_offset)
+        blocks = ((rows, np.asarray(Z)) for rows, Z in of_blocks)
         given = {"sample_weight": sample_weight, "offset": offset}
         metadata = requested_metadata(self, "score", given, params)
         encoding, answers = self._read_answers(y, sample_weight, n)

@@ -100,7 +100,7 @@ class InterceptHessian(PointKernel):
     def __call__(self, block: Block) -> tuple[NDArray]:
         """Return the weighted sum over a block."""
         P = block.kept(self.point_key, partial(self.probabilities, block))
-        return (self.link.hessian(P, np.ones((P.shape[1], 1)), block.weights()),)
+        return (self.link.hessian(P, np.ones((P.shape[1], 1), like=P), block.weights()),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -391,7 +391,7 @@ class LargestLeverage:
     def __call__(self, block: Block) -> PerProblem:
         """Return the largest values in a block."""
         X, weighs = block.features(), block.weights() > 0
-        squares = np.array([np.square(X @ root).sum(axis=1) for root in self.roots])
+        squares = np.stack([np.square(X @ root).sum(axis=1) for root in self.roots])
         return squares.max(axis=1, where=weighs, initial=0)
 
 

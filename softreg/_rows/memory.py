@@ -23,8 +23,6 @@ from softreg._rows.arrays import (
     Store,
     csr_rows,
     joined_rows,
-    mostly_zeros,
-    stacked,
 )
 from softreg._rows.base import (
     Chance,
@@ -176,7 +174,8 @@ class MemoryRows(PickledByFields, Rows):
         if block is None:
             places = self._with_weight(rows)
             X = self._kept_X(rows.start, places) if self._is_kept else self._block_X(places)
-            terms, stores = self._terms(places), (self._score_store(rows), self._feature_store())
+            stores = self._score_store(rows), self._feature_store()
+            terms = self._block_terms(places)
             block = self._block_kind(rows.start, X, *terms, self.block_coordinates, *stores)
             if self._is_kept:
                 self._blocks[rows.start] = block
@@ -186,9 +185,12 @@ class MemoryRows(PickledByFields, Rows):
         """Return the block of some rows, one of `block_slices`, whatever they weigh."""
         if isinstance(self._with_weight(rows), slice):
             return self.block(rows)
-        return self._block_kind(
-            rows.start, self._block_X(rows), *self._terms(rows), self.block_coordinates
-        )
+        X, terms = self._block_X(rows), self._block_terms(rows)
+        return self._block_kind(rows.start, X, *terms, self.block_coordinates)
+
+    def _block_terms(self, rows: slice | Places) -> RowTerms:
+        """Return the targets, weights and offsets of the block of some rows."""
+        return self._terms(rows)
 
     def _with_weight(self, rows: slice) -> slice | Places:
         """Return where the rows of a slice are that have weight: the slice itself if all have."""
@@ -205,8 +207,17 @@ class MemoryRows(PickledByFields, Rows):
     def _is_kept(self) -> bool:
         """Whether blocks are kept from pass to pass: their X is small enough."""
         size = self.X.size if self.is_sparse else self.n * self.coordinates.width
-        small = size * self.dtype.itemsize <= self.threads.limits.kept_bytes
-        return small and not self.single_pass
+        return size * self.dtype.itemsize <= self._most_kept_bytes and not self.single_pass
+
+    @property
+    def _most_kept_bytes(self) -> float:
+        """How large a standardised copy may be that is kept from pass to pass."""
+        return self.threads.limits.kept_bytes
+
+    @property
+    def _most_kept_scores(self) -> float:
+        """How many probabilities may be kept from product to product."""
+        return self.threads.limits.kept_scores
 
     def _kept_X(self, start: int, rows: slice | Places) -> Features:
         """Return the X of the block of some rows, of an earlier pass if there was one."""
@@ -215,7 +226,7 @@ class MemoryRows(PickledByFields, Rows):
 
     def _score_store(self, rows: slice) -> ScoreStore | None:
         """Return where a block keeps what is made of its scores; None: too many, or used once."""
-        if self.single_pass or self.n * self.n_scores > self.threads.limits.kept_scores:
+        if self.single_pass or self.n * self.n_scores > self._most_kept_scores:
             return None
         return self.score_stores.setdefault(rows.start, ScoreStore())
 
@@ -298,6 +309,9 @@ class MemoryRows(PickledByFields, Rows):
         weights = (self.weights * count for count in counts)
         return np.stack([self.replaced(weight=w)._moments().deviation for w in weights])
 
+    def on_host(self) -> MemoryRows:
+        return self
+
     def take_rows(self, rows: Places | slice) -> Self:
         """Return some of the rows."""
         Y, weight, offset = self._terms(rows)
@@ -368,7 +382,7 @@ class DenseRows(MemoryRows):
 
     def for_descents(self) -> Self:
         nbytes = self.n * self.coordinates.width * (self.dtype.itemsize + 4)
-        return self.in_dtype(np.float32) if nbytes <= self.threads.limits.kept_bytes else self
+        return self.in_dtype(np.float32) if nbytes <= self._most_kept_bytes else self
 
     @property
     def _block_kind(self) -> type[Block]:
@@ -401,41 +415,3 @@ class SparseRows(MemoryRows):
             data = (X.data - stored.centre[X.indices]) / stored.scale[X.indices]
             X = sparse.csr_array((data, X.indices, X.indptr), shape=X.shape, copy=False)
         return X.astype(self.dtype, copy=False)
-
-
-def memory_rows(
-    X: Features,
-    Y: Targets,
-    weight: PerRow | None,
-    offset: NDArray | None,
-    coordinates: Coordinates,
-    threads: Threads,
-    weight_unit: float = 1.0,
-) -> MemoryRows:
-    """Return the rows of an ndarray or CSR matrix: as CSR if it is, or nearly all zeros."""
-    as_csr = sparse.issparse(X) or mostly_zeros(int(np.count_nonzero(X)), X.size)
-    kind, X = (SparseRows, sparse.csr_array(X)) if as_csr else (DenseRows, X)
-    return kind(X, Y, weight, offset, coordinates, threads, X.dtype, weight_unit)
-
-
-def joined_memory(parts: list[MemoryRows]) -> MemoryRows:
-    """Return the rows of parts that have all else in common, one part after another."""
-    first, has_offset = parts[0], parts[0].offset is not None
-    return first.replaced(
-        X=stacked([part.X for part in parts]),
-        Y=first.Y.joined([part.Y for part in parts[1:]]),
-        weight=stacked([part.weights for part in parts]),
-        offset=stacked([part.offset for part in parts]) if has_offset else None,
-    )
-
-
-def single_pass_rows(
-    X: Features,
-    terms: RowTerms,
-    coordinates: Coordinates,
-    threads: Threads,
-    weight_unit: float = 1.0,
-) -> MemoryRows:
-    """Return the rows of an ndarray or CSR array as it is, for a single pass over them."""
-    kind = SparseRows if sparse.issparse(X) else DenseRows
-    return kind(X, *terms, coordinates, threads, X.dtype, weight_unit, single_pass=True)

@@ -57,7 +57,7 @@ class LinearModel:
 def linear_model(caller: str, estimator: Any) -> LinearModel:
     """Return what a fitted estimator predicts with; `caller` is named in errors."""
     check_exportable(caller, estimator)
-    W, b = estimator._dense_coef, estimator.intercept_
+    W, b = estimator._dense_coef, estimator._dense_intercept
     is_sigmoid = isinstance(estimator, SigmoidRegression | SigmoidRegressionCV)
     threshold = validation.check_threshold(estimator.threshold, len(b)) if is_sigmoid else 0.5
     cuts = np.broadcast_to(logit(threshold), b.shape)

@@ -120,7 +120,7 @@ def score_test(
         ridge = Ridge.none(joined.shape[1])
         objective = Objective.in_working_coordinates(sample.encoding.link, rows, ridge).in_double()
         W = np.concatenate([estimator._dense_coef.T, np.zeros((n_extra, rows.n_scores))])
-        derivatives = _derivatives(objective, objective.working(W, estimator.intercept_))
+        derivatives = _derivatives(objective, objective.working(W, estimator._dense_intercept))
     first = data.shape[1]
     tables = [_score_table(one.unexplained(first, n_extra), names) for one in derivatives]
     if len(tables) == 1:

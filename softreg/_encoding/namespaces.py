@@ -1,0 +1,115 @@
+"""Arrays of other libraries, as PyTorch's and CuPy's: how they come in, and results go back.
+
+They stay where they are if scikit-learn's ``array_api_dispatch`` is on; else what can be converted
+becomes NumPy's, as all does in scikit-learn.
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import Any
+
+import numpy as np
+from sklearn import get_config
+
+from softreg._rows.devices.arrays import Device, DeviceArray
+
+# Halves and the like are computed with in single precision, all other numbers in double.
+_SHORT_FLOATS = ("float16", "bfloat16")
+# The fitted attributes that are coefficients.
+_COEFFICIENTS = ("coef_", "intercept_", "coef_path_", "intercept_path_")
+
+
+def is_dispatched(array: Any) -> bool:
+    """Return whether an array is one of another library than NumPy, and stays so.
+
+    TypeError for one that cannot: it is sparse, or its values cannot be replaced.
+    """
+    if isinstance(array, np.ndarray) or not get_config()["array_api_dispatch"]:
+        return False
+    api = _array_api_compat()
+    is_known = api.is_array_api_obj(array) and not api.is_dask_array(array)
+    if not is_known or api.is_pydata_sparse_array(array):
+        return False
+    if not api.is_writeable_array(array):
+        raise TypeError(
+            f"X is a {type(array).__name__} whose values cannot be replaced; pass it as NumPy's: "
+            "numpy.asarray(X)."
+        )
+    return True
+
+
+def _array_api_compat() -> Any:
+    try:
+        import array_api_compat
+    except ImportError as error:
+        raise ImportError(
+            "array_api_dispatch needs array-api-compat: python -m pip install 'softreg[array-api]'."
+        ) from error
+    return array_api_compat
+
+
+def check_dense(X: Any) -> None:
+    """Raise a TypeError if X is a sparse array of a library whose dense arrays would stay there."""
+    is_tensor = "sparse" in str(getattr(X, "layout", ""))
+    if is_tensor or type(X).__module__.startswith("cupyx.scipy.sparse"):
+        remedy = "X.to_dense()" if is_tensor else "X.toarray()"
+        raise TypeError(
+            f"X is a sparse {type(X).__name__}; on a device X must be dense: {remedy}. CSR arrays "
+            "of SciPy stay sparse on the processor."
+        )
+
+
+def check_without_gradient(X: Any) -> None:
+    """Raise a ValueError if a library records what is computed from X, to differentiate it."""
+    if getattr(X, "requires_grad", False):
+        raise ValueError(
+            "X requires gradients, which a fit has none of: pass X.detach(), without them."
+        )
+
+
+def dtypes_of(X: Any) -> Any:
+    """Return the dtypes that a validated X may have: the first one unless it has one of them."""
+    if not is_dispatched(X):
+        return np.float64, np.float32
+    on = Device.of(X)
+    if on.has_double and str(X.dtype).rpartition(".")[2] not in _SHORT_FLOATS:
+        return on.xp.float64, on.xp.float32
+    return on.xp.float32
+
+
+def on_device(X: Any) -> Any:
+    """Return a validated X, one of another library so that NumPy's functions take it."""
+    return DeviceArray(X, Device.of(X)) if is_dispatched(X) else X
+
+
+def on_host(*arrays: Any) -> list[Any]:
+    """Return arrays of other libraries as NumPy's, and whatever else as it is."""
+    return [Device.of(array).fetch(array) if is_dispatched(array) else array for array in arrays]
+
+
+def like(X: Any, values: Any) -> Any:
+    """Return numbers in arrays of X's library, on its device; whatever else as it is."""
+    if _is_numeric(values) and (isinstance(X, DeviceArray) or is_dispatched(X)):
+        values = (X.on if isinstance(X, DeviceArray) else Device.of(X)).put(values)
+    return values.array if isinstance(values, DeviceArray) else values
+
+
+def with_coefficients_like(X: Any, attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return fitted attributes with coefficients in arrays of X's library, on its device."""
+    names = [name for name in _COEFFICIENTS if name in attributes]
+    return attributes | {name: like(X, attributes[name]) for name in names}
+
+
+def _is_numeric(values: Any) -> bool:
+    return isinstance(values, np.ndarray) and values.dtype.kind in "biuf"
+
+
+def returned_like_X(method: Any) -> Any:
+    """Have a prediction of an X of another library come back as an array of it, on its device."""
+
+    @wraps(method)
+    def predicted(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
+        return like(X, method(self, X, *args, **kwargs))
+
+    return predicted

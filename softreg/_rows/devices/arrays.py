@@ -1,0 +1,319 @@
+"""Arrays on a device, which NumPy's functions and operators compute with where they are.
+
+`DeviceArray` answers NumPy's protocols (its enhancement proposals 13 and 18) with the functions of
+the array API standard, so that kernels, links and blocks are written once, for NumPy's arrays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import DTypeLike, NDArray
+
+from softreg._rows.devices import functions
+
+# Blocks hold so many values where a device does not say how much memory is free, 32 MB of doubles;
+# else a double for each takes this share of it.
+_BLOCK_VALUES, _BLOCK_SHARE = 2**22, 1 / 16
+# Libraries whose functions write into `out`, which the standard does not know.
+_WRITING_LIBRARIES = ("torch", "cupy")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device, and the library whose arrays lie on it.
+
+    Attributes
+    ----------
+    xp : module of the array API standard's functions
+    device : the library's name of the device
+    has_double : bool, whether it computes in double precision
+    """
+
+    xp: ModuleType
+    device: Any
+    has_double: bool
+
+    @classmethod
+    def of(cls, array: Any) -> Device:
+        """Return the device of an array of any library that array-api-compat knows."""
+        import array_api_compat
+
+        xp, device = array_api_compat.array_namespace(array), array_api_compat.device(array)
+        floats = xp.__array_namespace_info__().dtypes(device=device, kind="real floating")
+        return cls(xp, device, "float64" in floats)
+
+    @property
+    def writes_out(self) -> bool:
+        """Whether functions write into `out`."""
+        return any(name in self.xp.__name__ for name in _WRITING_LIBRARIES)
+
+    @property
+    def free_bytes(self) -> int | None:
+        """How much memory is free on a card; None: not known, or it is the processor's."""
+        if not hasattr(self.xp, "cuda"):
+            return None
+        if "cupy" in self.xp.__name__:
+            return int(self.device.mem_info[0] + self.xp.get_default_memory_pool().free_bytes())
+        if self.device.type != "cuda":
+            return None
+        cuda = self.xp.cuda
+        idle = cuda.memory_reserved(self.device) - cuda.memory_allocated(self.device)
+        return int(cuda.mem_get_info(self.device)[0] + idle)
+
+    @property
+    def block_values(self) -> int:
+        """How many values are worked on at a time."""
+        free = self.free_bytes
+        return _BLOCK_VALUES if free is None else max(_BLOCK_VALUES, int(_BLOCK_SHARE * free / 8))
+
+    def dtype(self, dtype: DTypeLike) -> Any:
+        """Return the library's name of a NumPy dtype, single precision where it has no double."""
+        name = np.dtype(dtype).name
+        return getattr(self.xp, "float32" if name == "float64" and not self.has_double else name)
+
+    def put(self, values: Any) -> DeviceArray:
+        """Return numbers or an array of NumPy's on the device."""
+        values = np.asarray(values)
+        array = self.xp.asarray(values, dtype=self.dtype(values.dtype), device=self.device)
+        return DeviceArray(array, self)
+
+    def fetch(self, array: Any) -> NDArray:
+        """Return an array of the library as NumPy's."""
+        import array_api_compat
+
+        on_host = array_api_compat.to_device(array, "cpu") if self.writes_out else array
+        return np.asarray(on_host)
+
+
+class DeviceArray(NDArrayOperatorsMixin):
+    """An array on a device, in the place of an ndarray.
+
+    What NumPy's functions make of it is on the device, too, where `functions` knows them; what they
+    make of others, and what is written into an ndarray, is computed on the host. So
+    `numpy.asarray` brings it there.
+
+    Parameters
+    ----------
+    array : array of a library
+    on : Device, where it is
+    """
+
+    # Before ndarrays and SciPy's sparse arrays, so that operators of these ask this class.
+    __array_priority__: ClassVar[float] = 1e3
+
+    def __init__(self, array: Any, on: Device) -> None:
+        self.array, self.on = array, on
+
+    # ---- What an ndarray says of itself ---------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of its axes."""
+        return tuple(self.array.shape)
+
+    @property
+    def ndim(self) -> int:
+        """The number of its axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of its values."""
+        return math.prod(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """NumPy's name of its dtype."""
+        return np.dtype(str(self.array.dtype).rpartition(".")[2])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
+        return np.asarray(self.on.fetch(self.array), dtype=dtype)
+
+    # ---- NumPy's protocols ----------------------------------------------------------------------
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        (out,), known = options.pop("out", (None,)), functions.UFUNCS.get((ufunc, method))
+        options.pop("casting", None)
+        if "where" in options or any(value is out for value in inputs if _is_host(value)):
+            known = None
+        return self._result(known, getattr(ufunc, method), inputs, options, out)
+
+    def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
+        known, out = functions.FUNCTIONS.get(function), options.pop("out", None)
+        return self._result(known, function, inputs, options, out)
+
+    def _result(
+        self, known: functions.Function | None, function: Any, inputs: Any, options: Any, out: Any
+    ) -> Any:
+        """Return what a function makes of inputs, in `out` if that is given.
+
+        It is made on the device where what does so is `known`.
+        """
+        if known is None:
+            return self._made_on_host(function, inputs, options, out)
+        arguments, on_device = _replaced(inputs, self._native), isinstance(out, DeviceArray)
+        if on_device and self.on.writes_out and known in functions.WRITING:
+            known(self.on, *arguments, out=out.array, **options)
+            return out
+        result = DeviceArray(known(self.on, *arguments, **options), self.on)
+        if out is None:
+            return result
+        out[...] = result
+        return out
+
+    def _native(self, value: Any) -> Any:
+        """Return a value as the library's functions take it: arrays on this device."""
+        if isinstance(value, DeviceArray):
+            return value.array
+        return self.on.put(value).array if isinstance(value, np.ndarray | np.generic) else value
+
+    @staticmethod
+    def _made_on_host(function: Any, inputs: Any, options: dict[str, Any], out: Any) -> Any:
+        arguments, options = _replaced(inputs, _hosted), _replaced(options, _hosted)
+        if out is None:
+            return function(*arguments, **options)
+        # Where `where` says no, `out` stays as it was.
+        result = function(*arguments, out=np.array(out) if _is_device(out) else out, **options)
+        if _is_device(out):
+            out[...] = result
+        return out
+
+    # ---- Parts and methods ----------------------------------------------------------------------
+
+    def __getitem__(self, key: Any) -> DeviceArray:
+        places, cut = _places_and_cut(key, self.ndim)
+        part = self.array
+        for axis, some in places:
+            part = self.on.xp.take(part, self.on.put(some).array, axis=axis)
+        return DeviceArray(part[cut], self.on)
+
+    def __setitem__(self, key: Any, values: Any) -> None:
+        places, cut = _places_and_cut(key, self.ndim)
+        array = self._native(values)
+        if hasattr(array, "dtype"):
+            array = self.on.xp.astype(array, self.array.dtype, copy=False)
+        if not places:
+            self.array[cut] = array
+            return
+        ((axis, some),) = places
+        for i, place in enumerate(some):
+            to = (slice(None),) * axis + (int(place), ...)
+            self.array[to] = array[(slice(None),) * axis + (i, ...)] if np.ndim(values) else array
+
+    @property
+    def T(self) -> Any:
+        """The array with its axes reversed."""
+        return np.transpose(self)
+
+    def astype(self, dtype: DTypeLike, copy: bool = True, **_: Any) -> DeviceArray:
+        """Return the array in another dtype."""
+        xp = self.on.xp
+        return DeviceArray(xp.astype(self.array, self.on.dtype(dtype), copy=copy), self.on)
+
+    def transpose(self, *axes: int) -> Any:
+        """Return the array with its axes in this order."""
+        return np.transpose(self, axes)
+
+    def copy(self, order: str = "C") -> DeviceArray:
+        """Return a copy."""
+        return self.astype(self.dtype)
+
+    def reshape(self, *shape: Any) -> Any:
+        """Return the array in another shape."""
+        return np.reshape(self, shape if len(shape) > 1 or np.ndim(shape[0]) == 0 else shape[0])
+
+    def ravel(self) -> Any:
+        """Return the values in one row."""
+        return self.reshape(-1)
+
+    def take(self, places: Any, axis: int | None = None) -> Any:
+        """Return the values at some places along an axis."""
+        return np.take(self, places, axis=axis)
+
+    def sum(self, **options: Any) -> Any:
+        """Return the sums along an axis."""
+        return np.sum(self, **options)
+
+    def mean(self, **options: Any) -> Any:
+        """Return the means along an axis."""
+        return np.mean(self, **options)
+
+    def max(self, axis: int | None = None, **options: Any) -> Any:
+        """Return the largest values along an axis."""
+        return np.max(self, axis=axis, **options)
+
+    def min(self, axis: int | None = None, **options: Any) -> Any:
+        """Return the least values along an axis."""
+        return np.min(self, axis=axis, **options)
+
+    def any(self, axis: int | None = None) -> Any:
+        """Return whether any is true, along an axis."""
+        return np.any(self, axis=axis)
+
+    def all(self, axis: int | None = None) -> Any:
+        """Return whether all are true, along an axis."""
+        return np.all(self, axis=axis)
+
+    def argmax(self, axis: int | None = None) -> Any:
+        """Return the places of the largest values along an axis."""
+        return np.argmax(self, axis=axis)
+
+    def __bool__(self) -> bool:
+        return bool(self.array)
+
+    def __float__(self) -> float:
+        return float(self.array)
+
+    def __int__(self) -> int:
+        return int(self.array)
+
+
+def _replaced(values: Any, replace: Callable[[Any], Any]) -> Any:
+    """Return arguments, also those in lists, tuples and dicts, with each value replaced."""
+    if isinstance(values, dict):
+        return {key: _replaced(value, replace) for key, value in values.items()}
+    if type(values) in (list, tuple):
+        return type(values)(_replaced(value, replace) for value in values)
+    return replace(values)
+
+
+def _hosted(value: Any) -> Any:
+    return np.asarray(value) if isinstance(value, DeviceArray) else value
+
+
+def _is_device(value: Any) -> bool:
+    return isinstance(value, DeviceArray)
+
+
+def _is_host(value: Any) -> bool:
+    return isinstance(value, np.ndarray)
+
+
+def _places_and_cut(key: Any, ndim: int) -> tuple[list[tuple[int, NDArray]], tuple]:
+    """Return the axes along which an index names places one by one, with these, and the rest of it.
+
+    Several axes make a grid of places, as `numpy.ix_` does.
+    """
+    indices, places, axis, whole = key if isinstance(key, tuple) else (key,), [], 0, []
+    named = sum(index is not None and index is not Ellipsis for index in indices)
+    for index in indices:
+        if isinstance(index, np.ndarray | list | DeviceArray):
+            some = np.asarray(index)
+            places.append((axis, some.nonzero()[0] if some.dtype == bool else some.ravel()))
+            index = slice(None)
+        whole.append(index)
+        if index is Ellipsis:
+            axis += ndim - named
+        elif index is not None:
+            axis += 1
+    return places, tuple(whole) if Ellipsis in whole else (*whole, Ellipsis)

@@ -1,0 +1,161 @@
+"""Rows whose X is an array on a device: blocks stay there, and sums over them come to the host.
+
+Targets, weights and offsets are on the host, as of all rows, and go to the device once, block by
+block. Coefficients go there in each pass, and sums come back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from softreg._rows.arrays import Places, RowLosses, Scores, Store
+from softreg._rows.base import RowKernel, SumKernel, slices
+from softreg._rows.devices.arrays import Device, DeviceArray
+from softreg._rows.memory import DenseRows
+from softreg._rows.moments import DenseColumns
+from softreg._rows.targets import Targets
+
+# Standardised copies are kept that take this share of the free memory of a card.
+_KEPT_SHARE = 1 / 3
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceTargets:
+    """The targets of a block on its device.
+
+    Attributes
+    ----------
+    Y : DeviceArray (K, m)
+    weights : DeviceArray (B, m) or None, how much rows weigh in each problem; None: one
+    """
+
+    Y: Any
+    weights: Any
+
+    @classmethod
+    def of(cls, targets: Targets, m: int, on: Device, dtype: DTypeLike) -> DeviceTargets:
+        """Return the targets of m rows that are on the host."""
+        Y = np.zeros((targets.n_scores, m), dtype)
+        targets.subtract_targets_inplace(Y)
+        weights = targets.loss_weights()
+        in_dtype = None if weights is None else on.put(weights.astype(dtype, copy=False))
+        return cls(on.put(np.negative(Y, out=Y)), in_dtype)
+
+    def loss_weights(self) -> Any:
+        return self.weights
+
+    def subtract_target_scores_inplace(self, loss: RowLosses, Z: Scores) -> None:
+        loss -= (self.Y * Z).reshape(len(loss), -1, Z.shape[1]).sum(axis=1)
+
+    def subtract_targets_inplace(self, P: Scores) -> None:
+        P -= self.Y
+
+
+class DeviceColumns(DenseColumns):
+    """The columns of a `DeviceArray`.
+
+    Where the device has no double precision, their sums are made on the host.
+    """
+
+    def _values(self, row: int) -> NDArray[np.float64]:
+        return np.asarray(self.X[row]).astype(float)
+
+    def _sums(
+        self, shift: NDArray, unit: NDArray | None, rows: slice | Places
+    ) -> NDArray[np.float64]:
+        if self.X.on.has_double:
+            return super()._sums(shift, unit, rows)
+        return DenseColumns(np.asarray(self.X), self.weights)._sums(shift, unit, rows)
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceRows(DenseRows):
+    """Rows of a `DeviceArray`.
+
+    One block after another is worked on, each as large as memory allows.
+    """
+
+    X: Any
+    _columns_kind = DeviceColumns
+
+    @property
+    def on(self) -> Device:
+        """Where X is."""
+        return self.X.on
+
+    def _block_slices(self) -> list[slice]:
+        values = self.n * (self.coordinates.width + 3 * self.n_scores)
+        return slices(self.n, min(self.n, max(1, -(-values // self.on.block_values))))
+
+    @cached_property
+    def _shares(self) -> list[list[slice]]:
+        return [self._slices_with_weight]
+
+    @property
+    def _most_kept_bytes(self) -> float:
+        free = self.on.free_bytes
+        return super()._most_kept_bytes if free is None else _KEPT_SHARE * free
+
+    @property
+    def _most_kept_scores(self) -> float:
+        free = self.on.free_bytes
+        return super()._most_kept_scores if free is None else _KEPT_SHARE * free / 8
+
+    def _block_terms(self, rows: slice | Places) -> Any:
+        """Return the targets, weights and offsets of the block of some rows, on the device."""
+        Y, *columns = self._terms(rows)
+        m = self.X[rows].shape[0] if isinstance(rows, slice) else len(rows)
+        on_device = (None if of is None else self._put(of) for of in columns)
+        return DeviceTargets.of(Y, m, self.on, self.dtype), *on_device
+
+    def _put(self, values: NDArray) -> DeviceArray:
+        return self.on.put(values.astype(self.dtype, copy=False))
+
+    def sum(self, kernel: SumKernel) -> tuple:
+        with self._naming_memory():
+            return tuple(np.asarray(value) for value in super().sum(kernel))
+
+    def _map_blocks(self, kernel: RowKernel) -> list[NDArray]:
+        with self._naming_memory():
+            return [np.asarray(kernel(self.block(rows))) for rows in self._slices_with_weight]
+
+    def map_rows(self, kernel: RowKernel) -> NDArray:
+        with self._naming_memory():
+            return super().map_rows(lambda block: np.asarray(kernel(block)))
+
+    def in_dtype(self, dtype: type) -> Any:
+        # What is to be proven in double precision is summed on the host where the device has none.
+        if dtype == np.float64 and not self.on.has_double:
+            return self.on_host().in_dtype(dtype)
+        return super().in_dtype(dtype)
+
+    def on_host(self) -> DenseRows:
+        X = self.kept("X on the host", lambda: np.asarray(self.X))
+        values = {field.name: getattr(self, field.name) for field in fields(DenseRows)}
+        return DenseRows(**values | {"X": X, "score_stores": {}, "store": Store()})
+
+    def batches(self, size: int, random: np.random.Generator | None) -> Iterator[Any]:
+        """Yield batches in the processor's memory: a step costs less than the way to a device."""
+        for batch in super().batches(size, random):
+            yield batch.on_host()
+
+    @contextmanager
+    def _naming_memory(self) -> Iterator[None]:
+        """Raise a MemoryError that says what to do where the device has no memory left."""
+        try:
+            yield
+        except Exception as error:
+            if type(error).__name__ != "OutOfMemoryError":
+                raise
+            nbytes, copied = self.X.size * self.X.dtype.itemsize, self.X.size * self.dtype.itemsize
+            raise MemoryError(
+                f"The memory of {self.on.device} is full: X takes {nbytes:,} bytes there, and its "
+                f"standardised copy {copied:,}. Free some of it, or pass X in parts to fit_chunks."
+            ) from error
