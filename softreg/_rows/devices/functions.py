@@ -17,15 +17,8 @@ _TERMS = 2**14
 
 
 def _standard(name: str, on: Any, *arguments: Any, **options: Any) -> Any:
-    """Return what the standard's function of a name makes of arrays."""
-    return getattr(on.xp, name)(*arguments, **options)
-
-
-def _elementwise(name: str, on: Any, *values: Any, **options: Any) -> Any:
     """Return what the standard's function of a name makes of arrays, and numbers beside them."""
-    dtype = next(value.dtype for value in values[::-1] if hasattr(value, "dtype"))
-    arrays = (_array(on, value, None if hasattr(value, "dtype") else dtype) for value in values)
-    return getattr(on.xp, name)(*arrays, **options)
+    return getattr(on.xp, name)(*arguments, **options)
 
 
 def _reduced(name: str, on: Any, array: Any, axis: Any = 0, **options: Any) -> Any:
@@ -84,15 +77,6 @@ def _take(on: Any, array: Any, places: Any, axis: int | None = None) -> Any:
     return xp.reshape(xp.take(array, xp.reshape(places, (-1,)), axis=axis), tuple(shape))
 
 
-def _where(on: Any, mask: Any, yes: Any, no: Any) -> Any:
-    """Return the values of one of two arrays, one of which may be a number."""
-    dtype = next(value.dtype for value in (yes, no) if hasattr(value, "dtype"))
-    yes, no = (
-        value if hasattr(value, "dtype") else _array(on, value, dtype) for value in (yes, no)
-    )
-    return on.xp.where(_array(on, mask), yes, no)
-
-
 def _concatenate(on: Any, arrays: Any, axis: int = 0, dtype: Any = None) -> Any:
     joined = on.xp.concat(arrays, axis=axis)
     return joined if dtype is None else on.xp.astype(joined, on.dtype(dtype), copy=False)
@@ -130,7 +114,7 @@ def _xlog1py(on: Any, x: Any, y: Any) -> Any:
 
 Function = Callable[..., Any]
 _ELEMENTWISE = {
-    name: partial(_elementwise, standard)
+    name: partial(_standard, standard)
     for name, standard in {
         "absolute": "abs",
         "add": "add",
@@ -173,7 +157,7 @@ FUNCTIONS: dict[Any, Function] = {
     **{function: partial(_reduction, name) for name, function in _REDUCTIONS.items()},
     np.mean: partial(_standard, "mean"),
     np.argmax: partial(_standard, "argmax"),
-    np.where: _where,
+    np.where: partial(_standard, "where"),
     np.concatenate: _concatenate,
     np.stack: partial(_standard, "stack"),
     np.broadcast_to: partial(_standard, "broadcast_to"),

@@ -41,7 +41,10 @@ class DeviceTargets:
 
     @classmethod
     def of(cls, targets: Targets, m: int, on: Device, dtype: DTypeLike) -> DeviceTargets:
-        """Return the targets of m rows that are on the host."""
+        """Return the targets of m rows that are on the host; of classes, their numbers go there."""
+        if (codes := targets.class_of_row) is not None:
+            classes = np.arange(targets.n_scores)[:, None]
+            return cls((on.put(codes) == classes).astype(dtype), None)
         Y = np.zeros((targets.n_scores, m), dtype)
         targets.subtract_targets_inplace(Y)
         weights = targets.loss_weights()
