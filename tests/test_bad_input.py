@@ -216,6 +216,7 @@ REFUSED = (
             {"y": soft([0.5, 0.25, 0.25])},
             ("classes", "2", "3"),
         ),
+        "no classes": ({"classes": []}, {}, ("classes", r"\[\]", "each class in y")),
         "inf weight": ({}, {"sample_weight": changed(ROWS, 5, np.inf)}, ("sample.weight", "inf")),
         "C = 0": ({"C": 0.0}, {}, ("C", r"\b0", "positive|> 0|greater|range|inf")),
         "C < 0": ({"C": -2.5}, {}, ("C", r"-2\.5", "positive|> 0|greater|range|inf")),

@@ -30,6 +30,7 @@ MODEL = MODELS["three"][0]
 LABEL_MODEL = SigmoidRegression(threshold=0.9).fit(LABELS_X, with_holes(LABELS))
 RNG = np.random.default_rng(0)
 NONE = 1 - np.eye(3)  # what a mistake costs, whatever the mistake
+COSTS = np.array([[0.0, 1, 2], [6, 0, 1], [12, 3, 0]])
 
 
 def cheapest(p, costs, abstain_cost):
@@ -113,8 +114,7 @@ def test_costs_are_least_where_the_probabilities_are_true(abstain_cost):
     It is the expected one within four standard errors, and by as many less than that of `predict`
     and of decisions by other costs.
     """
-    rng, costs = np.random.default_rng(1), np.array([[0.0, 1, 2], [6, 0, 1], [12, 3, 0]])
-    n = 40_000
+    rng, n = np.random.default_rng(1), 40_000
     columns = rng.normal(size=(n, 4))
     Z = columns @ rng.normal(size=(4, 3))
     truth = labels_drawn(rng, Z)
@@ -125,13 +125,13 @@ def test_costs_are_least_where_the_probabilities_are_true(abstain_cost):
     def cost_of(decided):
         none = pd.isna(decided)
         cost = np.full(n, no_decision)
-        cost[~none] = costs[truth[~none], decided[~none].astype(int)]
+        cost[~none] = COSTS[truth[~none], decided[~none].astype(int)]
         return cost
 
-    cost = cost_of(decide(model, columns, costs, abstain_cost=abstain_cost))
-    expected = np.minimum((softmax(Z, axis=1) @ costs).min(axis=1), no_decision)
+    cost = cost_of(decide(model, columns, COSTS, abstain_cost=abstain_cost))
+    expected = np.minimum((softmax(Z, axis=1) @ COSTS).min(axis=1), no_decision)
     assert abs(cost.mean() - expected.mean()) < 4 * cost.std() / np.sqrt(n)
-    others = [model.predict(columns), decide(model, columns, costs.T), decide(model, columns, NONE)]
+    others = [model.predict(columns), decide(model, columns, COSTS.T), decide(model, columns, NONE)]
     for other in others:
         more = cost_of(other) - cost
         assert more.mean() > 4 * more.std() / np.sqrt(n)
@@ -165,21 +165,19 @@ STORAGES = {
 @pytest.mark.parametrize("storage", STORAGES)
 def test_decisions_do_not_depend_on_how_rows_are_stored(storage):
     """CSR, single precision, lists; one row at a time."""
-    costs = np.array([[0.0, 1, 2], [6, 0, 1], [12, 3, 0]])
-    expected = decide(MODEL, X, costs, abstain_cost=0.9)
+    expected = decide(MODEL, X, COSTS, abstain_cost=0.9)
     if storage == "row by row":
-        decided = [decide(MODEL, X[[i]], costs, abstain_cost=0.9)[0] for i in range(len(X))]
+        decided = [decide(MODEL, X[[i]], COSTS, abstain_cost=0.9)[0] for i in range(len(X))]
     else:
-        decided = decide(MODEL, STORAGES[storage](X), costs, abstain_cost=0.9)
+        decided = decide(MODEL, STORAGES[storage](X), COSTS, abstain_cost=0.9)
     np.testing.assert_array_equal(decided, expected)
 
 
 def test_offsets_are_part_of_the_scores():
     """Decisions are those from the probabilities with the offset."""
     offset = RNG.normal(size=(200, 3))
-    costs = np.array([[0.0, 1, 2], [6, 0, 1], [12, 3, 0]])
-    best = (MODEL.predict_proba(X, offset=offset) @ costs).argmin(axis=1)
-    np.testing.assert_array_equal(decide(MODEL, X, costs, offset=offset), TREES[best])
+    best = (MODEL.predict_proba(X, offset=offset) @ COSTS).argmin(axis=1)
+    np.testing.assert_array_equal(decide(MODEL, X, COSTS, offset=offset), TREES[best])
 
 
 KINDS = {
@@ -206,10 +204,9 @@ def test_classes_of_any_kind_come_back_as_they_are(kind):
 
 def test_costs_may_be_a_table_with_the_names_of_the_classes():
     """In their order; any other is refused, as it would be misread."""
-    costs = np.array([[0.0, 1, 2], [6, 0, 1], [12, 3, 0]])
-    expected = decide(MODEL, X, costs)
-    np.testing.assert_array_equal(decide(MODEL, X, pd.DataFrame(costs, TREES, TREES)), expected)
-    for wrong in (pd.DataFrame(costs, TREES[::-1], TREES[::-1]), pd.DataFrame(costs)):
+    expected = decide(MODEL, X, COSTS)
+    np.testing.assert_array_equal(decide(MODEL, X, pd.DataFrame(COSTS, TREES, TREES)), expected)
+    for wrong in (pd.DataFrame(COSTS, TREES[::-1], TREES[::-1]), pd.DataFrame(COSTS)):
         with pytest.raises(
             ValueError, match=r"costs has the index \[.*must be \['ash', .*to_numpy"
         ):

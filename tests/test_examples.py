@@ -153,20 +153,11 @@ def test_the_examples_are_there():
     )
 
 
-def test_topics_reads_the_texts_of_a_folder(run_example, tmp_path, monkeypatch):
-    """Of the training rows of r8.csv there: a topic keeps the one word that tells it."""
-    rng = np.random.default_rng(0)
-    topic = np.repeat(["fruit", "metal", "ships"], 20)
-    tells = {"fruit": "apple", "metal": "copper", "ships": "harbour"}
-    words = rng.choice(["said", "year", "price", "today"], (60, 3))
-    texts = [" ".join([tells[name], *others]) for name, others in zip(topic, words, strict=True)]
-    columns = {"split": ["train"] * 60 + ["test"], "label": [*topic, "none"]}
-    write(tmp_path / "r8.csv", columns | {"text": [*texts, "apple"]})
-    monkeypatch.setenv("SOFTREG_DATA", str(tmp_path))
-    printed = run_example("topics.py")
-    assert printed.startswith("Reuters R8: 60 texts, 3 topics\n") and "100.0%" in printed
-    for name, word in tells.items():
-        assert f"{name}      " in printed and f"words: {word}" in printed
+@pytest.mark.parametrize("name", ["digits", "imbalance", "iris", "reliability", "survey", "topics"])
+def test_an_example_of_one_comparison_is_short(name):
+    """It is read in a minute: fewer than 80 lines."""
+    text = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")
+    assert text.count("\n") < 80
 
 
 @pytest.fixture

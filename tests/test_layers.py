@@ -66,6 +66,8 @@ FOR_LEAVES = {
     "_estimators.optimum",
     "_selection",
     "_encoding.validation",
+    "_encoding.penalty_checks",
+    "_encoding.target_checks",
     "_encoding.class_values",
     "_model",
     "solvers",

@@ -435,6 +435,10 @@ REFUSED = {
     ),
     "offset": ({"X_new": X, "offset": np.ones(3)}, "offset must have shape"),
     "iterations": ({"X_new": X, "max_iter": -1}, "max_iter=-1 must be an integer >= 0"),
+    "iterations that there are none of": (
+        {"priors": [0.2, 0.3, 0.5], "max_iter": 2.5},
+        "max_iter=2.5 must be an integer >= 0",
+    ),
 }
 
 

@@ -12,10 +12,15 @@ import onnxruntime
 import pandas as pd
 import pytest
 import skops.io
-from exported import FEW, MODELS, X, dense, fitted, with_coefficients, y
+from exported import FEW, LABELS, MODELS, X, dense, fitted, with_coefficients, y
 from sklearn.model_selection import StratifiedKFold
 
-from softreg import SigmoidRegression, SoftmaxRegression, SoftmaxRegressionCV
+from softreg import (
+    SigmoidRegression,
+    SigmoidRegressionCV,
+    SoftmaxRegression,
+    SoftmaxRegressionCV,
+)
 from softreg.export import TRUSTED_TYPES, from_dict, to_dict
 from softreg.solvers import LBFGS, MiniBatch, Newton
 
@@ -146,6 +151,24 @@ def test_series_become_dicts_of_the_same_meaning():
     read = through_json(model)
     assert read.penalty_factor == {"c": 5.0, "a": 0.1}
     np.testing.assert_array_equal(read.fit(frame, y).coef_, model.coef_)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("C", pd.Series([0.1, 1, 10], index=["u", "v", "w"])),
+        ("penalty_factor", pd.Series([1.0, 5, 0.1])),
+        ("l1_groups", pd.Series(["a", "b", "a"])),
+        ("threshold", pd.Series([0.1, 0.5, 0.4], index=["u", "v", "w"])),
+    ],
+)
+def test_series_in_the_order_of_columns_or_labels_stay_in_it(parameter, value):
+    """Where the index is no column name, it does not count: the same fit and predictions."""
+    model = SigmoidRegression(l1_ratio=0.5, **{parameter: value}).fit(FEW, LABELS)
+    read = through_json(model)
+    np.testing.assert_array_equal(getattr(read, parameter), value)
+    np.testing.assert_array_equal(read.predict(FEW), model.predict(FEW))
+    np.testing.assert_array_equal(read.fit(FEW, LABELS).coef_, model.coef_)
 
 
 def test_columns_of_labels_may_have_any_name():
@@ -316,6 +339,71 @@ def test_what_to_dict_has_not_written_is_refused(message, saved):
     """By name, before anything is made of it: what is missing, unknown, or does not fit."""
     with pytest.raises(ValueError, match=message):
         from_dict(saved)
+
+
+def with_parameter(name, parameter, value):
+    """Return a saved model with another value of a parameter, as JSON has it."""
+    saved = to_dict(fitted(name)[0])
+    return saved | {"parameters": saved["parameters"] | {parameter: value}}
+
+
+ESTIMATORS = {
+    "softmax": SoftmaxRegression,
+    "softmax-cv": SoftmaxRegressionCV,
+    "labels": SigmoidRegression,
+    "labels-cv": SigmoidRegressionCV,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter"),
+    [
+        (name, parameter)
+        for name, kind in ESTIMATORS.items()
+        for parameter in kind().get_params(deep=False)
+    ],
+)
+def test_no_parameter_is_read_that_no_fit_takes(name, parameter):
+    """Each is refused by name where it is read, and where it would be written."""
+    wrong = 3 if parameter == "scoring" else "no"  # names of scorers are scikit-learn's
+    with pytest.raises(ValueError, match=f"the parameter {parameter} is none that fit takes"):
+        from_dict(with_parameter(name, parameter, wrong))
+    model = copy.copy(fitted(name)[0]).set_params(**{parameter: wrong})
+    with pytest.raises(ValueError, match=f"the parameter {parameter} is none that fit takes"):
+        to_dict(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "value"),
+    [
+        ("labels", "threshold", 1.5),
+        ("labels", "threshold", [0.5, 0.5]),
+        ("one-vs-rest", "threshold", [0.5, 0.5, 0.0]),
+        ("softmax", "C", -1),
+        ("softmax", "C", [1.0, 2.0, 3.0]),
+        ("labels", "C", [1.0, 2.0]),
+        ("softmax", "classes", []),
+        ("softmax", "classes", [0, 1]),
+        ("labels", "classes", ["a", "b"]),
+        ("softmax-texts", "class_weight", {"dict": [["it", 2.0]]}),
+        ("softmax", "penalty_factor", [1.0, 2.0]),
+        ("softmax", "l1_groups", {"dict": [["x0", 1]]}),
+        ("softmax", "random_state", -1),
+        ("softmax", "solver", {"solver": "MiniBatch", "options": {"n_epochs": 0}}),
+        ("softmax", "solver", {"solver": "LBFGS", "options": {"history": 0}}),
+        ("softmax-cv", "cv", 1),
+    ],
+)
+def test_parameters_that_do_not_fit_the_model_are_refused(name, parameter, value):
+    """Numbers out of range, and lengths and names that are not those of its columns or classes."""
+    with pytest.raises(ValueError, match=f"the parameter {parameter} is none that fit takes"):
+        from_dict(with_parameter(name, parameter, value))
+
+
+def test_scorers_of_other_versions_of_scikit_learn_are_read():
+    """A model predicts whether or not this one knows its scorer."""
+    read = from_dict(with_parameter("softmax-cv", "scoring", "of_the_future"))
+    np.testing.assert_array_equal(read.predict(FEW), fitted("softmax-cv")[0].predict(FEW))
 
 
 def test_parameters_that_came_later_have_their_defaults():

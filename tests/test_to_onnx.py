@@ -176,8 +176,8 @@ def test_pipelines_are_converted_by_skl2onnx(name):
 def test_skl2onnx_converts_frames_with_an_input_for_each_column():
     """As for its own models: the columns are put side by side."""
     model, rows = fitted("softmax-texts")
-    renamed = SoftmaxRegression().fit(rows.set_axis(list("abcd"), axis=1), NAMES)
     frame = rows.set_axis(list("abcd"), axis=1)
+    renamed = SoftmaxRegression().fit(frame, NAMES)
     onnx_model = skl2onnx_to_onnx(renamed, frame[:1], options={"zipmap": False})
     label, P = outputs(onnx_model, frame.to_numpy())
     np.testing.assert_allclose(P, model.predict_proba(rows), atol=1e-12)

@@ -7,7 +7,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
-from exported import MODELS, dense, fitted, with_coefficients, y
+from exported import FRAME, LABELS, MODELS, dense, fitted, with_coefficients, y
 from sklearn.exceptions import NotFittedError
 
 from softreg import SigmoidRegression, SoftmaxRegression
@@ -47,15 +47,12 @@ def query_result(database, query, frame, table="rows"):
     connected = connection(database)
     if database == "duckdb":
         connected.register("frame", frame)
-        connected.execute(
-            'CREATE TABLE "{}" AS SELECT * FROM frame'.format(table.replace('"', '""'))
-        )
+        connected.execute(f"CREATE TABLE {quoted(table)} AS SELECT * FROM frame")
     else:
-        quoted = ['"{}"'.format(name.replace('"', '""')) for name in [table, *frame.columns]]
-        connected.execute(f"CREATE TABLE {quoted[0]} ({', '.join(quoted[1:])})")
+        connected.execute(f"CREATE TABLE {quoted(table)} ({', '.join(map(quoted, frame.columns))})")
         marks = ", ".join("?" * frame.shape[1])
         values = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
-        connected.executemany(f"INSERT INTO {quoted[0]} VALUES ({marks})", values)
+        connected.executemany(f"INSERT INTO {quoted(table)} VALUES ({marks})", values)
     cursor = connected.execute(query)
     names = [column[0] for column in cursor.description]
     return names, sorted(cursor.fetchall(), key=lambda row: row[0])
@@ -227,6 +224,29 @@ def test_classes_are_numbers_or_texts(classes, literals):
     assert re.findall(r"THEN (\S+)", query)[-2:] == literals
 
 
+def test_columns_with_the_same_name_are_refused():
+    """The table has one of them, so that another of X's columns would be misread."""
+    model, names = fitted("softmax-texts")[0], ["age", "size", "age", "income"]
+    with pytest.raises(ValueError, match=r"feature_names holds \['age'\] more than once.*pass"):
+        to_sql(model, "rows", feature_names=names)
+
+
+@DATABASES
+def test_a_class_without_a_name_is_predicted_and_has_no_column(database):
+    """An empty text is a value of SQL, and no name."""
+    model = with_coefficients([[1.0]], [0], ["", "yes"])
+    frame = pd.DataFrame({"x0": [-1.0, 1], "key": [0, 1]})
+    query = to_sql(model, "rows", response_method="predict", keep=["key"])
+    assert query_result(database, query, frame)[1] == [(0, ""), (1, "yes")]
+    message = r"classes_=\['', 'yes'\] holds an empty text.*another name"
+    with pytest.raises(ValueError, match=message):
+        to_sql(model, "rows")
+    labels = SigmoidRegression().fit(FRAME, pd.DataFrame(LABELS[:, :2], columns=["", "yes"]))
+    for method in ("predict_proba", "predict"):
+        with pytest.raises(ValueError, match=message):
+            to_sql(labels, "rows", response_method=method)
+
+
 def test_wrong_arguments_are_refused_by_name():
     """Names that would be twice in the result, of the wrong number, other methods and models."""
     model, _ = fitted("softmax-texts")
@@ -241,7 +261,7 @@ def test_wrong_arguments_are_refused_by_name():
     for wrong in (3, (), [("a",)], "", None):
         with pytest.raises(ValueError, match="table="):
             to_sql(model, wrong)
-    for wrong in ("key", [3], 3):
+    for wrong in ("key", [3], 3, [""]):
         with pytest.raises(ValueError, match="keep="):
             to_sql(model, "rows", keep=wrong)
     with pytest.raises(NotFittedError):

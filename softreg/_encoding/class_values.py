@@ -161,7 +161,8 @@ def codes_in(classes: NDArray, values: NDArray) -> NDArray[np.intp]:
     """Return the indices of values (n,) in the distinct classes (K,), -1 for those not there."""
     if {classes.dtype.kind, values.dtype.kind} in ({"O", "M"}, {"O", "m"}):
         classes, values = as_dates(classes, values.dtype), as_dates(values, classes.dtype)
-    if not any(classes.dtype.kind in kinds and values.dtype.kind in kinds for kinds in _COMPARABLE):
+    kinds = classes.dtype.kind, values.dtype.kind
+    if not (classes.size and any(set(kinds) <= set(comparable) for comparable in _COMPARABLE)):
         code_of = {value: code for code, value in enumerate(classes.tolist())}
         return np.array([code_of.get(value, -1) for value in values.tolist()], dtype=np.intp)
     order = classes.argsort()

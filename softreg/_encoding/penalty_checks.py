@@ -141,7 +141,7 @@ def _by_column(name: str, values: Any, names: NDArray | None, default: Any) -> A
 
     Columns that a dict leaves out have the default; other values are returned as they are.
     """
-    if not _is_by_name(values):
+    if not is_by_name(values):
         return values
     if names is None:
         raise ValueError(
@@ -158,7 +158,7 @@ def _by_column(name: str, values: Any, names: NDArray | None, default: Any) -> A
     return [given.get(column, default) for column in names]
 
 
-def _is_by_name(values: Any) -> bool:
+def is_by_name(values: Any) -> bool:
     """Return whether values are a dict, or a Series whose index does not count."""
     if isinstance(values, Mapping):
         return True

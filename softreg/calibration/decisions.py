@@ -93,19 +93,24 @@ def decide(
     n, shape = data.shape[0], outcome_shape(estimator)
     c = _checked_costs(costs, estimator, n)
     of_rows = c.ndim > len(shape) + 1
-    abstaining = _checked_abstain_cost(abstain_cost)
-    choices = []
+    cost_of_none = _checked_abstain_cost(abstain_cost)
+    chosen = []
     for rows, P in probability_blocks(estimator, data, checked_offset):
         expected = np.einsum("...t,...td->...d", P, c[rows] if of_rows else c)
-        choice = expected.argmin(axis=-1)
-        choice[abstaining < expected.min(axis=-1)] = shape[-1]
-        choices.append(choice)
-    chosen, may_abstain = np.concatenate(choices), abstain_cost is not None
+        best = expected.argmin(axis=-1)
+        best[cost_of_none < expected.min(axis=-1)] = shape[-1]
+        chosen.append(best)
+    return _decisions(estimator, np.concatenate(chosen), abstain_cost is not None)
+
+
+def _decisions(estimator: Any, chosen: NDArray, may_abstain: bool) -> NDArray:
+    """Return the outcomes with these numbers, (n,) or of labels (n, L): past the last is none."""
     if has_labels(estimator):
         return np.array([0.0, 1.0, np.nan])[chosen] if may_abstain else chosen
     classes = estimator.classes_
     if not may_abstain:
         return classes[chosen]
+    # `tolist` makes numbers of dates in nanoseconds.
     values = list(classes) if classes.dtype.kind in "mM" else classes.tolist()
     return object_array([*values, None])[chosen]
 

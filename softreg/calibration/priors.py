@@ -40,7 +40,7 @@ class PriorChange(NamedTuple):
         Probability of a larger statistic, by the chi-squared distribution, if no prior has changed.
         It takes the probabilities of the fit to be right: with few rows to fit to, or a strong
         penalty, it is too small.
-    n_iter : int
+    n_iter : int, iterations that it took
     gap : float
         A proven bound on how far the mean log likelihood is below its largest value.
     """
@@ -94,7 +94,8 @@ def prior_shift(
         The shares p in the fit, as it was weighted. None: its `class_prior_`, which `partial_fit`
         does not know.
     max_iter : int, default=100
-        Most iterations on `X_new`, >= 0, of which twenty are needed or fewer.
+        Most iterations on `X_new`, >= 0, of which twenty are needed or fewer. With known `priors`
+        there are none, and it changes nothing.
 
     Returns
     -------
@@ -155,6 +156,7 @@ def prior_shift(
         )
     if offset is not None and X_new is None:
         raise ValueError("offset is that of X_new, which is None: leave it None, too.")
+    limit = validation.check_integer("max_iter", max_iter, 0)
     training = _training_shares(estimator, training_priors)
     attributes: dict[str, Any] = {}
     if X_new is None:
@@ -163,8 +165,7 @@ def prior_shift(
     else:
         checked = estimator._checked(X_new, offset)
         P = np.concatenate([P for _, P in probability_blocks(estimator, *checked)])
-        most = validation.check_integer("max_iter", max_iter, 0)
-        new, attributes["prior_change_"] = _found(estimator, P, training, most)
+        new, attributes["prior_change_"] = _likeliest_shares(estimator, P, training, limit)
     attributes["class_prior_"] = new[:, 1] if has_labels(estimator) else new[0]
     attributes["intercept_"] = estimator.intercept_ + _score_shift(estimator, new, training)
     shifted = estimator._with_attributes(attributes)
@@ -244,14 +245,18 @@ def _score_shift(estimator: Any, new: NDArray, training: NDArray) -> NDArray[np.
     return (ratio - ratio.mean(axis=1, keepdims=True))[0]
 
 
-def _found(
+def _likeliest_shares(
     estimator: Any, P: NDArray, training: NDArray, max_iter: int
 ) -> tuple[NDArray, PriorChange]:
-    """Return the likeliest shares of outcomes (Q, K), given probabilities (m, K) or (m, L, 2)."""
+    """Return the likeliest shares of outcomes (Q, K), given probabilities (m, K) or (m, L, 2).
+
+    Warn, for the caller's caller, where they were not reached.
+    """
     by_problem = np.moveaxis(P, 1, 0) if has_labels(estimator) else P[None]
     pairs = zip(by_problem, training, strict=True)
-    found = [_likeliest_shares(of_problem, shares, max_iter) for of_problem, shares in pairs]
-    gap = np.array([change.gap for _, change in found])
+    found = [_likeliest_of_problem(of_problem, shares, max_iter) for of_problem, shares in pairs]
+    changes = [change for _, change in found]
+    gap = np.array([change.gap for change in changes])
     if (gap > _TOL).any():
         whose = listed(estimator.classes_[gap > _TOL]) if has_labels(estimator) else []
         labels = f" of the labels {validation.shown(whose)}" if whose else ""
@@ -261,13 +266,14 @@ def _found(
             ConvergenceWarning,
             stacklevel=3,
         )
-    changes = [change for _, change in found]
     joined = PriorChange(*map(np.array, zip(*changes, strict=True)))
     change = joined if has_labels(estimator) else changes[0]
     return np.array([shares for shares, _ in found]), change
 
 
-def _likeliest_shares(P: NDArray, training: NDArray, max_iter: int) -> tuple[NDArray, PriorChange]:
+def _likeliest_of_problem(
+    P: NDArray, training: NDArray, max_iter: int
+) -> tuple[NDArray, PriorChange]:
     """Return the shares (K,) that make probabilities P (m, K) under other shares the likeliest.
 
     The gradient of the mean log likelihood, whose product with the shares is 1, has a slack of
@@ -287,7 +293,9 @@ def _likeliest_shares(P: NDArray, training: NDArray, max_iter: int) -> tuple[NDA
         if gap <= _TOL or n_iter == max_iter:
             break
         slack = slack if n_iter else np.maximum(1 - gradient, _LEAST_SLACK)
+        # 1. What to aim at.
         target = _CENTRING * (shares @ slack) / len(shares)
+        # 2. Newton's step, or the part of it that stays inside.
         H = R.T @ R / len(R) + np.diag(slack / shares)
         step = np.linalg.solve(H, gradient - 1 + target / shares)
         slack_step = (target - slack * step) / shares - slack

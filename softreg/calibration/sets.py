@@ -88,7 +88,7 @@ class PredictionSets:
             If `level` is not between 0 and 1.
         """
         tail = (1 - _checked_share("level", level)) / 2
-        ranks = np.vectorize(_rank, otypes=[float])(self.counts, self.coverage)
+        ranks = _ranks(self.counts, self.coverage)
         spare = self.counts + 1 - ranks  # 0 where all classes are in, whose coverage is 1
         limits = [beta.ppf(q, ranks, np.maximum(spare, 1)) for q in (tail, 1 - tail)]
         return np.stack([np.where(spare > 0, limit, 1.0) for limit in limits], axis=-1)
@@ -133,7 +133,7 @@ def prediction_sets(
 
     Returns
     -------
-    PredictionSets
+    sets : PredictionSets
         Its `predict` returns which classes are in the set of each row. Of labels, the set of each
         is calibrated by itself.
 
@@ -243,15 +243,18 @@ def _rank(m: int, coverage: float) -> int:
     return math.ceil((m + 1) * Fraction(str(coverage)))
 
 
+_ranks = np.vectorize(_rank, otypes=[int])  # of arrays of m
+
+
 def _threshold(p: NDArray, coverage: float) -> float:
     """Return the least probability of an outcome in the set, given those (m,) of true ones."""
-    rank = _rank(len(p), coverage)
-    return float(np.partition(p, len(p) - rank)[len(p) - rank]) if rank <= len(p) else 0.0
+    place = len(p) - _rank(len(p), coverage)
+    return float(np.partition(p, place)[place]) if place >= 0 else 0.0
 
 
 def _warn_of_few(estimator: Any, counts: NDArray, coverage: float) -> None:
     """Warn, for the caller's caller, of groups of so few rows that nothing is ever left out."""
-    few = np.vectorize(_rank, otypes=[int])(counts, coverage) > counts
+    few = _ranks(counts, coverage) > counts
     if not few.any():
         return
     share = Fraction(str(coverage))

@@ -306,6 +306,6 @@ def _confusion_at_cuts(true: NDArray, scores: NDArray, weight: NDArray, cuts: ND
 
 def _cuts_between(scores: NDArray) -> NDArray:
     """Return cuts, sorted: one between any two neighbouring scores, one at either end, and zero."""
-    s = np.unique(np.append(scores, 0.0))
-    ends = s[[0, -1]] + [-1, 1]
-    return np.sort(np.concatenate([ends, (s[1:] + s[:-1]) / 2, [0.0]]))
+    z = np.unique(np.append(scores, 0.0))
+    ends = z[[0, -1]] + [-1, 1]
+    return np.sort(np.concatenate([ends, (z[1:] + z[:-1]) / 2, [0.0]]))

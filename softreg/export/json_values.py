@@ -42,8 +42,6 @@ def to_json(value: Any) -> Any:
         return [to_json(item) for item in value]
     if type(value) is tuple:
         return {"tuple": [to_json(item) for item in value]}
-    if hasattr(value, "to_dict"):  # a Series of factors or groups by column name
-        value = value.to_dict()
     if type(value) is dict:
         return {"dict": [[to_json(key), to_json(item)] for key, item in value.items()]}
     if hasattr(value, "__array__"):
@@ -69,24 +67,29 @@ def from_json(value: Any) -> Any:
     raise ValueError(f"{str(value)[:200]} is of no form that this version knows")
 
 
-def _array_to_json(array: NDArray) -> Any:
+def _array_to_json(array: NDArray) -> dict[str, Any]:
     kind = array.dtype.kind
-    if kind == "U":
-        return {"array": array.tolist(), "dtype": "str"}
-    if kind == "O":
-        return {"array": [to_json(item) for item in array], "dtype": "object"}
-    if kind == "f" and not np.isfinite(array).all():
-        # JSON has no infinity; NumPy reads texts as floats.
-        items: Any = np.where(np.isfinite(array), array.astype(object), array.astype(str)).tolist()
-    elif kind == "M":
-        items = array.astype(str).tolist()
-    elif kind == "m":
-        items = array.astype(np.int64).tolist()
-    elif kind in "biuf":
-        items = array.tolist()
-    else:
+    dtype = {"U": "str", "O": "object"}.get(kind, array.dtype.name)
+    if not _DTYPES.fullmatch(dtype):
         raise TypeError(f"an array of {array.dtype}")
-    return {"array": items, "dtype": array.dtype.name}
+    return {"array": _ITEMS.get(kind, np.ndarray.tolist)(array), "dtype": dtype}
+
+
+def _float_items(array: NDArray) -> Any:
+    """Return floats in lists, those that are not finite as texts, which NumPy reads as floats."""
+    is_finite = np.isfinite(array)
+    if is_finite.all():
+        return array.tolist()
+    return np.where(is_finite, array.astype(object), array.astype(str)).tolist()
+
+
+# Kinds of dtypes -> what makes items of JSON of an array; of others NumPy does.
+_ITEMS: dict[str, Callable[[NDArray], Any]] = {
+    "O": lambda array: [to_json(item) for item in array],
+    "f": _float_items,
+    "M": lambda array: array.astype(str).tolist(),
+    "m": lambda array: array.astype(np.int64).tolist(),
+}
 
 
 def _read_array(items: Any, dtype: Any) -> NDArray | np.generic:

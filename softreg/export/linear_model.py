@@ -19,7 +19,8 @@ from softreg import (
 from softreg._encoding import validation
 from softreg._estimators.base import feature_names, has_labels
 
-ESTIMATORS = SoftmaxRegression, SoftmaxRegressionCV, SigmoidRegression, SigmoidRegressionCV
+SIGMOID_ESTIMATORS = SigmoidRegression, SigmoidRegressionCV
+ESTIMATORS = SoftmaxRegression, SoftmaxRegressionCV, *SIGMOID_ESTIMATORS
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ def linear_model(caller: str, estimator: Any) -> LinearModel:
     """Return what a fitted estimator predicts with; `caller` is named in errors."""
     check_exportable(caller, estimator)
     W, b = estimator._dense_coef, estimator._dense_intercept
-    is_sigmoid = isinstance(estimator, SigmoidRegression | SigmoidRegressionCV)
+    is_sigmoid = isinstance(estimator, SIGMOID_ESTIMATORS)
     threshold = validation.check_threshold(estimator.threshold, len(b)) if is_sigmoid else 0.5
     cuts = np.broadcast_to(logit(threshold), b.shape)
     in_labels = has_labels(estimator)

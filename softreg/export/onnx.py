@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softreg._encoding import validation
-from softreg._estimators.base import has_labels
+from softreg._estimators.base import feature_names, has_labels
 from softreg.export.linear_model import ESTIMATORS, LinearModel, linear_model
 
 try:
@@ -36,6 +36,8 @@ except ImportError as error:
         'python -m pip install "skl2onnx>=1.18".'
     ) from error
 
+_DOUBLE = TensorProto.DOUBLE
+# What may be asked of classifiers in skl2onnx: its own take the same.
 _OPTIONS = {
     "zipmap": [True, False, "columns"],
     "nocl": [True, False],
@@ -54,10 +56,9 @@ def converted(estimator: Any, dtype: np.dtype, target_opset: int | None) -> Any:
         target_opset=target_opset,
         options={id(estimator): {"zipmap": False}},
     )
-    names = linear_model("to_onnx", estimator).feature_names
     classes = (_column_names if has_labels(estimator) else _label_values)(estimator.classes_)
-    described = {"classes": classes.tolist(), "feature_names": names.tolist()}
-    set_model_props(model, {name: json.dumps(values) for name, values in described.items()})
+    names = {"classes": classes, "feature_names": feature_names(estimator)}
+    set_model_props(model, {key: json.dumps(values.tolist()) for key, values in names.items()})
     return model
 
 
@@ -104,8 +105,6 @@ for _estimator in ESTIMATORS:
 
 
 # ---- The graph ---------------------------------------------------------------------------------
-
-_DOUBLE = TensorProto.DOUBLE
 
 
 class _Graph:

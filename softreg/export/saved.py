@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from softreg._encoding import validation
+from softreg._encoding import penalty_checks, validation
 from softreg._encoding.class_values import column_of, distinct_with_codes, missing
 from softreg.export.json_values import from_json, to_json
-from softreg.export.linear_model import ESTIMATORS, check_exportable
+from softreg.export.linear_model import ESTIMATORS, SIGMOID_ESTIMATORS, check_exportable
+from softreg.export.parameter_checks import check_parameters
 
 # What skops asks its users to trust in files of softreg's fitted estimators: none of these runs
 # anything when it is loaded. The names are in the files, so they stay what they are.
@@ -78,6 +79,8 @@ def to_dict(estimator: Any) -> dict[str, Any]:
         If `estimator` is not one of softreg's, or if a parameter or class is no value: functions,
         splitters, random generators, Decimals. (Solvers are written with their options; so are
         texts, numbers, dates of NumPy, tuples, arrays, dicts and Series.)
+    ValueError
+        If a parameter that was set after `fit` is none that it takes.
 
     Examples
     --------
@@ -93,19 +96,20 @@ def to_dict(estimator: Any) -> dict[str, Any]:
     names = sorted((_PREDICTING | _OF_LABELS | _DESCRIBING) & vars(estimator).keys())
     fitted = {name: getattr(estimator, name) for name in names}
     fitted["coef_"] = estimator._dense_coef
-    parameters = estimator.get_params(deep=False)
-    if hasattr(parameters["classes"], "to_dict"):  # a Series: names in order, not by its index
-        parameters["classes"] = column_of(parameters["classes"])
-    return {
+    parameters = {
+        name: _without_index(name, value)
+        for name, value in estimator.get_params(deep=False).items()
+    }
+    remedy = "set_params({}=...) on a copy of the estimator changes no prediction"
+    saved = {
         "format": _FORMAT,
         "version": _VERSION,
         "estimator": type(estimator).__name__,
-        "parameters": _written(
-            parameters,
-            "set_params({}=...) on a copy of the estimator changes no prediction",
-        ),
+        "parameters": _written(parameters, remedy),
         "fitted": _written(fitted, "fit y.astype(str) for other classes"),
     }
+    check_parameters(estimator)
+    return saved
 
 
 def from_dict(saved: dict[str, Any]) -> Any:
@@ -126,8 +130,9 @@ def from_dict(saved: dict[str, Any]) -> Any:
     Raises
     ------
     ValueError
-        If `saved` is not of this form, of a version that this softreg does not know, or if its
-        coefficients, classes and columns do not fit together.
+        If `saved` is not of this form, of a version that this softreg does not know, if its
+        coefficients, classes and columns do not fit together, or if a parameter is none that `fit`
+        takes.
 
     Examples
     --------
@@ -137,29 +142,27 @@ def from_dict(saved: dict[str, Any]) -> Any:
     >>> from_dict(saved)
     SoftmaxRegression(C=3)
     """
-    if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
-        raise ValueError(
-            f"saved={str(saved)[:200]} is no model of softreg: pass what to_dict returned, or what "
-            "json.load reads of it."
-        )
-    version = saved.get("version")
-    if type(version) is not int or version != _VERSION:
-        raise ValueError(
-            f"saved is of version {validation.shown(version)}, and this softreg reads {_VERSION}: "
-            "install a newer one."
-        )
-    _check_names("saved", saved, _KEYS, _KEYS)
+    _check_form(saved)
     kinds = {kind.__name__: kind for kind in ESTIMATORS}
     name = saved["estimator"]
     if not isinstance(name, str) or name not in kinds:
         raise ValueError(f"the estimator {validation.shown(name)} is none of {sorted(kinds)}.")
-    parameters, attributes = saved["parameters"], saved["fitted"]
-    needed = _PREDICTING | (_OF_LABELS if name.startswith("Sigmoid") else set())
-    _check_names("parameters", parameters, set(), set(kinds[name]().get_params(deep=False)))
+    kind, parameters, attributes = kinds[name], saved["parameters"], saved["fitted"]
+    needed = _PREDICTING | (_OF_LABELS if kind in SIGMOID_ESTIMATORS else set())
+    _check_names("parameters", parameters, set(), set(kind().get_params(deep=False)))
     _check_names("fitted", attributes, needed, needed | _DESCRIBING)
-    estimator = kinds[name](**_read(parameters))
-    estimator._store(_checked(_read(attributes)))
+    estimator = kind(**_read(parameters))
+    estimator._store(_checked_attributes(_read(attributes)))
+    check_parameters(estimator)
     return estimator
+
+
+def _without_index(name: str, value: Any) -> Any:
+    """Return a Series as a dict by column name, or values in order, as `fit` takes it."""
+    if not hasattr(value, "iloc"):
+        return value
+    by_name = name in ("l1_groups", "penalty_factor") and penalty_checks.is_by_name(value)
+    return dict(value.items()) if by_name else column_of(value)
 
 
 def _written(values: dict[str, Any], remedy: str) -> dict[str, Any]:
@@ -185,6 +188,22 @@ def _read(values: dict[str, Any]) -> dict[str, Any]:
     return read
 
 
+def _check_form(saved: Any) -> None:
+    """Raise a ValueError unless `saved` is a model, of the version that this softreg reads."""
+    if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
+        raise ValueError(
+            f"saved={str(saved)[:200]} is no model of softreg: pass what to_dict returned, or what "
+            "json.load reads of it."
+        )
+    version = saved.get("version")
+    if type(version) is not int or version != _VERSION:
+        raise ValueError(
+            f"saved is of version {validation.shown(version)}, and this softreg reads {_VERSION}: "
+            "install a newer one."
+        )
+    _check_names("saved", saved, _KEYS, _KEYS)
+
+
 def _check_names(what: str, values: Any, needed: Iterable[str], known: set[str]) -> None:
     """Raise a ValueError unless a dict has the names that are needed, and none that is unknown."""
     if not isinstance(values, dict):
@@ -197,7 +216,7 @@ def _check_names(what: str, values: Any, needed: Iterable[str], known: set[str])
         )
 
 
-def _checked(fitted: dict[str, Any]) -> dict[str, Any]:
+def _checked_attributes(fitted: dict[str, Any]) -> dict[str, Any]:
     """Return fitted attributes that predictions can be made of; ValueError if they cannot."""
     W, b, classes = fitted["coef_"], fitted["intercept_"], fitted["classes_"]
     d, names = fitted["n_features_in_"], fitted.get("feature_names_in_")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -48,8 +49,9 @@ def to_sql(
         predicted class in a column "prediction", or 0 and 1 in a column for each label. Thresholds
         count, as in `predict`.
     feature_names : sequence of str of length n_features, default=None
-        The table's columns in the order of X's. None: the names of X's columns in `fit`, or x0, x1,
-        ... where they had none. Columns whose coefficients are all zero are not read.
+        The table's columns in the order of X's, no two the same. None: the names of X's columns in
+        `fit`, or x0, x1, ... where they had none. Columns whose coefficients are all zero are not
+        read.
     keep : sequence of str, default=()
         Columns of the table that come first in the result, such as its key: SQL promises no order
         of rows.
@@ -67,7 +69,8 @@ def to_sql(
     TypeError
         If `estimator` is not one of softreg's.
     ValueError
-        If another argument is not as described, or columns of the result would have the same name.
+        If another argument is not as described, or columns of the result would have the same name
+        or none.
 
     Notes
     -----
@@ -76,7 +79,8 @@ def to_sql(
     ``WITH ... AS MATERIALIZED``, which keeps them from computing the scores over and over. Offsets
     are not part of it. In predictions, classes that are no numbers are texts. Columns may be
     booleans, but not in PostgreSQL, which does not cast these to double precision: make them
-    integers there.
+    integers there. SQLite and DuckDB take names that differ only in capitals for the same, where
+    PostgreSQL tells them apart.
 
     Examples
     --------
@@ -103,25 +107,15 @@ def to_sql(
         )
     predicts = response_method == "predict"
     place = _names("table", [table] if isinstance(table, str) else table, least=1)
+    columns = _feature_columns(feature_names, model)
     kept = _names("keep", keep)
-    columns = _names(
-        "feature_names", model.feature_names if feature_names is None else feature_names
-    )
-    if len(columns) != len(model.feature_names):
-        raise ValueError(
-            f"feature_names={validation.shown(columns)} must name {len(model.feature_names)} "
-            "columns, those of X in fit."
-        )
-    one_name = predicts and not model.has_labels
-    names = ["prediction"] if one_name else [str(name) for name in model.classes]
-    if len({*kept, *names}) < len(kept) + len(names):
-        raise ValueError(
-            f"keep={validation.shown(kept)} and the results {validation.shown(names)} would "
-            "have the same name twice: keep other columns, or give the classes other names."
-        )
+    names = _result_names(model, predicts, kept)
     scores = _scores(model, columns, model.b - model.cuts if predicts else model.b)
     later, results = _predictions(model) if predicts else _probabilities(model)
     return _query(place, [scores, *later], kept, _aliased(results, map(_quoted, names)))
+
+
+# ---- Names -------------------------------------------------------------------------------------
 
 
 def _names(argument: str, given: Any, least: int = 0) -> list[str]:
@@ -130,9 +124,47 @@ def _names(argument: str, given: Any, least: int = 0) -> list[str]:
     names: list[Any] = list(given) if is_iterable else [None]
     if len(names) < least or not all(isinstance(name, str) and name for name in names):
         raise ValueError(
-            f"{argument}={validation.shown(given)} must be names, texts in a list or tuple."
+            f"{argument}={validation.shown(given)} must be names, texts in a list or tuple, none "
+            "of them empty."
         )
     return names
+
+
+def _feature_columns(given: Any, model: LinearModel) -> list[str]:
+    """Return the table's columns that X's are, (d,), no two the same; for None X's own names."""
+    columns = _names("feature_names", model.feature_names if given is None else given)
+    d = len(model.feature_names)
+    if len(columns) != d:
+        raise ValueError(
+            f"feature_names={validation.shown(columns)} must name {d} columns, those of X in fit."
+        )
+    repeated = [name for name, count in Counter(columns).items() if count > 1]
+    if repeated:
+        raise ValueError(
+            f"feature_names holds {validation.shown(repeated)} more than once, and a table has one "
+            "column of a name: pass feature_names=, its columns in the order of X's."
+        )
+    return columns
+
+
+def _result_names(model: LinearModel, predicts: bool, kept: list[str]) -> list[str]:
+    """Return the columns that are predicted; ValueError if they are not told apart."""
+    one_name = predicts and not model.has_labels
+    names = ["prediction"] if one_name else [str(name) for name in model.classes]
+    if "" in names:
+        raise ValueError(
+            f"classes_={validation.shown(model.classes)} holds an empty text, and SQL has no "
+            "column without a name: give that class another name."
+        )
+    if len({*kept, *names}) < len(kept) + len(names):
+        raise ValueError(
+            f"keep={validation.shown(kept)} and the results {validation.shown(names)} would "
+            "have the same name twice: keep other columns, or give the classes other names."
+        )
+    return names
+
+
+# ---- The query ---------------------------------------------------------------------------------
 
 
 def _query(table: list[str], steps: list[list[str]], keep: list[str], results: list[str]) -> str:
@@ -183,7 +215,7 @@ def _predictions(model: LinearModel) -> tuple[list[list[str]], list[str]]:
     z = _z(model)
     if model.has_labels:
         return [], [f"CASE WHEN {score} > 0e0 THEN 1 WHEN {score} <= 0e0 THEN 0 END" for score in z]
-    classes = map(_class, model.classes)
+    classes = map(_class_literal, model.classes)
     cases = [f"WHEN {score} = m THEN {name}" for score, name in zip(z, classes, strict=True)]
     return _greatest_score(z), [f"CASE {' '.join(cases)} END"]
 
@@ -255,7 +287,7 @@ def _double(column: str) -> str:
     return f"CAST(t.{_quoted(column)} AS DOUBLE PRECISION)"
 
 
-def _class(value: Any) -> str:
+def _class_literal(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return str(bool(value)).upper()
     if isinstance(value, numbers.Integral):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from softreg._model.objective import Objective
 from softreg._rows.arrays import plain
 from softreg.solvers.base import Solver
@@ -54,17 +56,21 @@ _NAMED = {
 }
 
 
-def solver_for(solver: str | Solver, objective: Objective) -> Solver:
-    """Return the solver of this name, or the configuration itself."""
+def check_solver(solver: Any) -> None:
+    """Raise a ValueError unless `solver` is a name, or a configuration with options that fit."""
     if isinstance(solver, Solver):
-        chosen = solver
-    elif isinstance(solver, str) and solver in _NAMED:
-        chosen = _NAMED[solver](objective)
-    else:
+        solver.check()
+    elif not (isinstance(solver, str) and solver in _NAMED):
         names = ", ".join(map(repr, _NAMED))
         raise ValueError(
             f"solver={plain(solver)!r} must be one of {names} or an object of softreg.solvers."
         )
+
+
+def solver_for(solver: str | Solver, objective: Objective) -> Solver:
+    """Return the solver of this name, or the configuration itself."""
+    check_solver(solver)
+    chosen = solver if isinstance(solver, Solver) else _NAMED[solver](objective)
     if not (objective.penalty.is_smooth or chosen.takes_sparse_penalties):
         raise ValueError(
             f"solver={plain(solver)!r} minimises smooth penalties, which that of l1_ratio > 0 is "

@@ -241,5 +241,9 @@ class Solver(BaseEstimator, ABC):
     takes_sparse_penalties: ClassVar[bool] = False
 
     @abstractmethod
+    def check(self) -> None:
+        """Raise a ValueError for an option that is not as described."""
+
+    @abstractmethod
     def minimise(self, objective: Objective, start: Coef, monitor: Monitor) -> Result:
         """Return where minimising the objective from `start` (width, K) ended."""

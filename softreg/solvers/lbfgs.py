@@ -57,10 +57,13 @@ class LBFGS(Solver):
 
     history: int = 20
 
-    def minimise(self, objective: Objective, start: Coef, monitor: Monitor) -> Result:
-        """Return where minimising the objective from `start` (width, K) ended."""
+    def check(self) -> None:
+        """Raise a ValueError for an option that is not as described."""
         if not (isinstance(self.history, numbers.Integral) and int(self.history) >= 1):
             raise ValueError(f"history={plain(self.history)!r} must be an integer >= 1, e.g. 20.")
+
+    def minimise(self, objective: Objective, start: Coef, monitor: Monitor) -> Result:
+        """Return where minimising the objective from `start` (width, K) ended."""
         return run_outer_loop(objective, start, monitor, self.descend)
 
     def descend(

@@ -54,6 +54,9 @@ class Newton(Solver):
     Newton()
     """
 
+    def check(self) -> None:
+        """Return, as there are no options."""
+
     def minimise(self, objective: Objective, start: Coef, monitor: Monitor) -> Result:
         """Return where minimising the objective from `start` (width, K) ended."""
         return run_outer_loop(objective, start, monitor, self.descend)

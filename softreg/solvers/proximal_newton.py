@@ -126,6 +126,9 @@ class ProximalNewton(Solver):
 
     takes_sparse_penalties: ClassVar[bool] = True
 
+    def check(self) -> None:
+        """Return, as there are no options."""
+
     def minimise(self, objective: Objective, start: Coef, monitor: Monitor) -> Result:
         """Return where minimising the objective from `start` (width, K) ended."""
         if objective.penalty.is_smooth:

@@ -135,7 +135,6 @@ class MiniBatch(Solver):
 
     def minimise(self, objective: Objective, start: Coef, monitor: Monitor) -> Result:
         """Minimise the objective from `start` (width, K)."""
-        self.check()
         make_generator, iterate = monitor.make_generator, Iterate.at_start(start)
         # 1. Rows to learn from, and those held out to stop by.
         training, epoch = self._split(objective, start, make_generator)
@@ -202,7 +201,7 @@ class MiniBatch(Solver):
         return UpdateRule(rate, self.momentum, self.averaging)
 
     def check(self) -> None:
-        """Raise ValueError for a parameter that is not as described."""
+        """Raise a ValueError for an option that is not as described."""
         whole, real = numbers.Integral, numbers.Real
         for name, kind, right, remedy in (
             ("batch_size", whole, lambda v: v >= 1, 'an integer >= 1, or "auto"'),
