@@ -405,6 +405,13 @@ def test_only_the_largest_features_are_named_the_largest_first():
     assert texts(display.figure_.legends[0])[:2] == ["d", "c"]
 
 
+def test_a_legend_takes_no_space_for_others_that_there_are_not():
+    """Where all features are named the figure is narrower than with "4 other features" beside."""
+    display = CoefficientPathDisplay(**PATHS).plot()
+    width = display.figure_.get_figwidth()
+    assert display.plot(top=1).figure_.get_figwidth() > width
+
+
 def test_thousands_of_features_without_names_are_drawn_as_the_range_they_fill():
     """Of more than 500 grey lines a band reaches from the least to the largest at each C."""
     coef = np.random.default_rng(2).normal(size=(4, 1, 600))
@@ -696,10 +703,24 @@ def test_plot_draws_on_the_axes_that_are_given_and_returns_itself(display, n):
     """It makes no figure of its own then, names every axis, and puts the legend inside."""
     figure, axes = plt.subplots(1, n)
     assert display.plot(axes) is display
-    assert display.figure_ is figure
+    assert display.figure_ is figure and display.ax_ is np.ravel(axes)[0]
     assert plt.get_fignums() == [figure.number]
     assert all(ax.get_xlabel() and ax.get_ylabel() for ax in np.ravel(axes))
     assert np.ravel(axes)[-1].get_legend() is not None
+
+
+def test_a_single_axes_has_the_title_of_the_picture_above_that_of_its_panel():
+    """What would be the figure's title is not lost where the figure is the user's."""
+    two = {"classes": ["no", "yes"]}
+    paths = CoefficientPathDisplay(Cs=CS, coef_path=PATH[:, :1], **two)
+    curves = ProbabilityDisplay(values=CS, probabilities=PATH[0, :, :4].T, classes=list("abc"))
+    for display, titles in (
+        (paths, "Coefficients against C\nyes against no"),
+        (CoefficientDisplay(coef=PATH[0, :1], **two), "Coefficients\nyes against no"),
+    ):
+        assert display.plot(plt.subplots()[1]).ax_.get_title() == titles
+    curves.plot(plt.subplots()[1], classes="b", together=False)
+    assert curves.ax_.get_title() == "Probability of each class\nb"
 
 
 @pytest.mark.parametrize(("display", "n"), DISPLAYS.values(), ids=DISPLAYS)

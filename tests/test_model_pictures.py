@@ -1,10 +1,13 @@
 """Pictures of models: what is drawn is what they predict, and nothing is cut off."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
 from scipy.special import expit, logit, softmax
+from sklearn.calibration import calibration_curve
 from sklearn.datasets import load_iris, load_wine, make_multilabel_classification
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -137,6 +140,20 @@ def test_regions_hold_the_probabilities_of_the_grid():
     assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == tuple(features)
 
 
+@pytest.mark.parametrize("kind", [ClassRegionsDisplay, ProbabilityDisplay])
+def test_a_series_by_feature_holds_the_others_as_a_mapping_does(kind):
+    """Such as the medians of X, or a row of it, without the features that are varied."""
+    model = SoftmaxRegression().fit(WINE, GROWER)
+    given = {"features": ["hue", "ash"]} if kind is ClassRegionsDisplay else {"feature": "hue"}
+    for values in (WINE.median(), WINE.iloc[3], pd.Series({"proline": 500, 3: 20})):
+        series = values.drop(["hue", "ash"], errors="ignore")
+        of_series = kind.from_estimator(model, WINE, at=series, **given)
+        of_mapping = kind.from_estimator(model, WINE, at=dict(series), **given)
+        assert of_series.held == of_mapping.held and of_series.n_given == len(series)
+        assert of_series.held["proline"] == series["proline"]
+        np.testing.assert_array_equal(of_series.probabilities, of_mapping.probabilities)
+
+
 @pytest.mark.parametrize("threshold", [0.5, 0.2])
 def test_two_classes_are_parted_at_their_threshold(threshold):
     """At both ends of the one line P(second) is the threshold."""
@@ -265,6 +282,8 @@ def test_many_classes_have_a_panel_each_unless_they_are_asked_together():
     assert len(display.plot(together=True).axes_) == 1
     assert len(display.plot(plt.subplots()[1]).axes_) == 1
     assert len(display.plot(classes=LONG[:2], together=False).axes_) == 2
+    display.plot(plt.subplots(1, 2)[1], classes=LONG[:2], together=False)
+    assert [ax.get_legend() for ax in display.axes_] == [None, None]  # titles name the classes
 
 
 # Coefficients
@@ -303,6 +322,10 @@ def test_coefficients_that_are_zero_are_hollow():
     assert hollow.get_markerfacecolor() == "white"
     np.testing.assert_array_equal(hollow.get_xydata(), [[0, 0], [0, 2]])
     assert display.ax_.get_title() == "yes against no"
+    assert texts(display.figure_.legends[0]) == ["coefficient", "zero"]
+    display = CoefficientDisplay(coef=[[1.0, 0.0], [2.0, 1.0]], classes=["a", "b"]).plot()
+    assert texts(display.figure_.legends[0]) == ["coefficient", "zero"]
+    assert not display.plot(classes="b").figure_.legends
 
 
 @pytest.mark.parametrize("reference", [0, 1, "sum-to-zero"])
@@ -373,6 +396,60 @@ def test_reliability_counts_every_row_of_every_class():
             assert total == pytest.approx(expected.sum())
 
 
+def weighted_and_repeated(draw, *data):
+    """A display of rows with weights 0 to 3, and that of the rows repeated as often."""
+    weight = np.random.default_rng(3).integers(4, size=len(data[0]))
+    repeated = (np.repeat(values, weight, axis=0) for values in data)
+    return draw(*data, sample_weight=weight), draw(*repeated)
+
+
+@pytest.mark.parametrize("kind", ["classes", "two classes", "labels"])
+def test_weights_in_bins_are_rows_repeated(kind):
+    """Counts, mean probabilities and frequencies, of an estimator and of its predictions."""
+    X, y = (TAGS_X, TAGS) if kind == "labels" else (FEW.to_numpy(), GROWER.to_numpy())
+    y = y == 1 if kind == "two classes" else y
+    model = (SigmoidRegression if kind == "labels" else SoftmaxRegression)().fit(X, y)
+    draw = partial(ReliabilityDisplay.from_estimator, model)
+    of_estimator = weighted_and_repeated(draw, X, y)
+    draw = partial(ReliabilityDisplay.from_predictions, classes=model.classes_)
+    of_predictions = weighted_and_repeated(draw, y, model.predict_proba(X))
+    for weighted, repeated in (of_estimator, of_predictions):
+        for name in ("counts", "predicted", "observed"):
+            values = getattr(repeated, name)
+            np.testing.assert_allclose(getattr(weighted, name), values, rtol=1e-12)
+        texts_of = [d.ax_.child_axes[0].texts[0].get_text() for d in (weighted, repeated)]
+        assert texts_of[0] == texts_of[1] and texts_of[0].endswith(" rows")
+
+
+def test_bins_are_those_of_scikit_learn():
+    """Frequencies and mean probabilities of the bins that are not empty, at their edges too."""
+    rng = np.random.default_rng(0)
+    p = np.concatenate([rng.integers(11, size=300) / 10, rng.uniform(size=300) ** 2])
+    y = (rng.uniform(size=600) < p).astype(int)
+    display = ReliabilityDisplay.from_predictions(y, np.column_stack([1 - p, p]), n_bins=10)
+    is_filled = display.counts[0] > 0
+    drawn = display.observed[0, is_filled], display.predicted[0, is_filled]
+    np.testing.assert_allclose(drawn, calibration_curve(y, p, n_bins=10), rtol=1e-12)
+
+
+def test_weights_that_count_no_rows_are_named_weights():
+    """By hand: of the bin of 0.1 and 0.3, weights 0.5 and 1; each label may have its own."""
+    display = ReliabilityDisplay.from_predictions(
+        [[0, 1], [1, 0], [np.nan, 1]],
+        [[0.1, 0.9], [0.3, 0.2], [0.4, 0.7]],
+        sample_weight=[[0.5, 2], [1, 0], [7, 1]],
+        n_bins=2,
+    )
+    np.testing.assert_allclose(display.counts, [[1.5, 0], [0, 3]])
+    np.testing.assert_allclose(display.predicted, [[0.35 / 1.5, np.nan], [np.nan, 2.5 / 3]])
+    np.testing.assert_allclose(display.observed, [[1 / 1.5, np.nan], [np.nan, 1]])
+    strips = [ax.child_axes[0].texts[0].get_text() for ax in display.axes_]
+    assert strips == ["weight 1.5", "3 rows"]
+    half, huge = [[0.5]], [[1e300]]
+    display = ReliabilityDisplay(predicted=half, observed=half, counts=huge, classes=["a"]).plot()
+    assert display.ax_.child_axes[0].texts[0].get_text() == "weight 1e+300"
+
+
 def test_unknown_labels_are_in_no_bin():
     """Of 200 rows 50 are not known for one label."""
     unknown = TAGS.astype(float)
@@ -380,9 +457,6 @@ def test_unknown_labels_are_in_no_bin():
     model = SigmoidRegression().fit(TAGS_X, unknown)
     display = ReliabilityDisplay.from_estimator(model, TAGS_X, unknown)
     assert display.counts.sum(axis=1).tolist() == [200, 150, 200]
-
-
-# Thresholds
 
 
 def test_classes_with_a_column_each_are_no_labels():
@@ -397,6 +471,9 @@ def test_classes_with_a_column_each_are_no_labels():
         np.testing.assert_array_equal(same, counts)
     with pytest.raises(ValueError, match="one of 3 classes in each row"):
         ThresholdDisplay.from_estimator(other, FEW, columns)
+
+
+# Thresholds
 
 
 def test_scores_at_thresholds_are_those_of_scikit_learn():
@@ -433,6 +510,33 @@ def test_costs_take_the_place_of_F1():
     at = [np.abs(display.thresholds - t).argmin() for t in (0, 0.2, 0.5, 0.7, 1)]
     assert list(display.scores["mean cost"][0, at]) == [0.5, 0.25, 1.25, 1.25, 2.5]
     assert display.chosen is None and len(display.ax_.get_lines()) == 3
+
+
+@pytest.mark.parametrize("costs", [None, [[0, 1], [5, 0]]])
+def test_scores_of_weights_are_those_of_rows_repeated(costs):
+    """At the thresholds that both have: precision, recall, and F1 or the mean cost."""
+    unknown = np.where(np.arange(600).reshape(200, 3) % 7, TAGS, np.nan)
+    model = SigmoidRegression().fit(TAGS_X, unknown)
+    draw = partial(ThresholdDisplay.from_estimator, model, costs=costs)
+    of_estimator = weighted_and_repeated(draw, TAGS_X, unknown)
+    draw = partial(ThresholdDisplay.from_predictions, costs=costs)
+    of_predictions = weighted_and_repeated(draw, unknown, model.predict_proba(TAGS_X))
+    for weighted, repeated in (of_estimator, of_predictions):
+        both, *places = np.intersect1d(weighted.thresholds, repeated.thresholds, False, True)
+        assert len(both) > 100
+        for name, values in repeated.scores.items():
+            scores = weighted.scores[name][:, places[0]]
+            np.testing.assert_allclose(scores, values[:, places[1]], rtol=1e-12)
+
+
+def test_a_tenth_of_a_weight_leaves_the_scores_as_they_are():
+    """Also where nothing is predicted: 0 / 0 is not known, whatever sums of 0.1 round to."""
+    P = SigmoidRegression().fit(TAGS_X, TAGS).predict_proba(TAGS_X)
+    whole = ThresholdDisplay.from_predictions(TAGS, P)
+    tenth = ThresholdDisplay.from_predictions(TAGS, P, sample_weight=np.full(200, 0.1))
+    for name, values in whole.scores.items():
+        np.testing.assert_allclose(tenth.scores[name], values, rtol=1e-12)
+        assert tenth.scores[name][np.isfinite(values)].max() <= 1
 
 
 def test_the_best_threshold_of_costs_of_true_probabilities_is_their_share():
@@ -548,13 +652,19 @@ BAD = [
     (regions, {"features": [0, 1], "classes": 1}, ValueError, "classes=1, but all classes share"),
     (regions, {"features": [0, 1], "y": GROWER[1:]}, ValueError, r"inconsistent .*\[178, 177\]"),
     (curves, {"feature": "Ash!"}, ValueError, "feature names 'Ash!', .* nearest names are 'ash'"),
-    (curves, {"at": 3}, TypeError, "at=3 must be a mapping from features to values"),
+    (curves, {"at": 3}, TypeError, "at=3 must be a mapping or Series from features"),
+    (curves, {"at": [13, 5, 2]}, TypeError, r"at=\[13, 5, 2\] must be a mapping or Series"),
+    (curves, {"at": {"alcohol": 1, 0: 2}}, ValueError, "at names 'alcohol' twice; give it one"),
+    (curves, {"at": FEW.mean()}, ValueError, "at holds 'ash', which is varied: leave it out of at"),
+    (curves, {"at": pd.Series({"hue": 1})}, ValueError, "at names 'hue', which is no feature"),
     (curves, {"at": {"alcohol": np.nan}}, ValueError, r"at\['alcohol'\]=nan must be a finite"),
     (curves, {"at": {"alcohol": "high"}}, ValueError, r"at\['alcohol'\]='high' must be a finite"),
     (curves, {"intervals": "result"}, TypeError, "intervals must be a function, got str: pass"),
     (thresholds, {"y": [0, 1, 2]}, ValueError, r"y holds 2 in row 2, .* classes \[0, 1\]"),
     (thresholds, {"y": [0, 1]}, ValueError, r"y must have shape \(3, 2\), as probabilities; got"),
     (thresholds, {"probabilities": [[0, 2]] * 3}, ValueError, "probabilities must lie in .* got 2"),
+    (thresholds, {"sample_weight": [1, 2]}, ValueError, r"sample_weight must have shape \(3,\)"),
+    (thresholds, {"sample_weight": [1, 2, -1]}, ValueError, "sample_weight must be fin"),
     (thresholds, {"threshold": 1.5}, ValueError, "threshold must lie between 0 and 1"),
     (thresholds, {"costs": [1, 2]}, ValueError, r"costs must have shape \(2, 2\); got \(2,\)"),
     (thresholds, {"costs": [[0, 1], [np.inf, 0]]}, ValueError, "costs must be finite"),

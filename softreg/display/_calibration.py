@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.calibration import calibration_curve
 
 from softreg._encoding import validation
 from softreg._encoding.class_values import has_columns
 from softreg._estimators.base import has_labels, read_features
+from softreg.display._axes import COLOURS, Display, labelled_panels, legend_beside, line_style
 from softreg.display._parts import (
-    COLOURS,
     answer_matrix,
     class_array,
-    labelled_panels,
-    legend_beside,
-    line_style,
     name_array,
     number_array,
-    panel_title,
     read_attributes,
-    rows_of_classes,
+    rows_to_draw,
 )
 
 _COUNTS_HEIGHT = 0.25  # Of the strip of counts above a panel, in heights of the panel.
-_N_THRESHOLDS = (
-    100  # Evenly spread, and as many among the probabilities: rare labels have small ones.
-)
-_DIAGONAL, _CURVE = "as it should be", "as it is"
+# Evenly spread, and as many among the probabilities: rare labels have small ones.
+_N_THRESHOLDS = 100
+_DIAGONAL, _CURVE = "perfectly calibrated", "observed"
 _COST, _CHOSEN = "mean cost", "chosen"
 
 
@@ -38,20 +33,27 @@ class Predictions(NamedTuple):
 
     Attributes
     ----------
-    answers : ndarray (n, K), 1 for the class of a row or labels that it has; NaN is not known
+    answers : ndarray (n, K), 1 for the class of a row or labels that it has, else 0
     P : ndarray (n, K)
+    weight : ndarray (n, K), 0 where an answer is not known
     classes : ndarray (K,), or of a single column two, the second against the first
     has_labels : bool, whether a row may have any number of them
     """
 
     answers: NDArray
     P: NDArray
+    weight: NDArray
     classes: NDArray
     has_labels: bool
 
     @classmethod
     def from_user(
-        cls, y: Any, probabilities: Any, classes: Any, in_labels: bool | None = None
+        cls,
+        y: Any,
+        probabilities: Any,
+        classes: Any,
+        sample_weight: Any,
+        in_labels: bool | None = None,
     ) -> Predictions:
         """Return checked predictions; of two classes one column, that of the second.
 
@@ -61,35 +63,39 @@ class Predictions(NamedTuple):
         outside = ~((P >= 0) & (P <= 1))
         rule, remedy = "probabilities must lie in [0, 1]", "pass what predict_proba returns"
         validation.raise_where(outside, P, rule, remedy)
-        names = name_array(
-            "classes", np.arange(P.shape[1]) if classes is None else classes, P.shape[1]
-        )
+        n, K = P.shape
+        names = name_array("classes", np.arange(K) if classes is None else classes, K)
         answers = answer_matrix(y, names)
-        validation.check_shape("y", answers, *P.shape, meaning=", as probabilities")
-        known = answers[~np.isnan(answers)]
-        wrong = ~np.isin(known, (0, 1))
+        validation.check_shape("y", answers, n, K, meaning=", as probabilities")
+        is_known = ~np.isnan(answers)
+        wrong = is_known & (answers != 0) & (answers != 1)
         remedy = "pictures of predictions need classes or labels, not shares of them"
-        validation.raise_where(wrong, known, "y must hold 0 and 1, or NaN where unknown", remedy)
+        validation.raise_where(wrong, answers, "y must hold 0 and 1, or NaN where unknown", remedy)
         in_labels = has_columns(y) if in_labels is None else in_labels
-        only = slice(1, None) if P.shape[1] == 2 and not in_labels else slice(None)
-        return cls(answers[:, only], P[:, only], names, in_labels)
+        weight = validation.check_sample_weight(sample_weight, n, K if in_labels else None)
+        per_row = np.ones((n, 1)) if weight is None else weight.reshape(n, -1)
+        only = slice(1, None) if K == 2 and not in_labels else slice(None)
+        of_known = np.where(is_known, per_row, 0)
+        truth = np.where(is_known, answers, 0)
+        return cls(truth[:, only], P[:, only], of_known[:, only], names, in_labels)
 
     @classmethod
-    def from_estimator(cls, estimator: Any, X: Any, y: Any, offset: Any) -> Predictions:
+    def from_estimator(
+        cls, estimator: Any, X: Any, y: Any, sample_weight: Any, offset: Any
+    ) -> Predictions:
         """Return the predictions that a fitted estimator of softreg makes of X."""
         (names,) = read_attributes(estimator, "a fitted estimator of softreg", "classes_")
         n = read_features(estimator, X, reset=False)[0].shape[0]
         answers = estimator._read_answers(y, None, n)[1].y
         P = estimator.predict_proba(X, offset)
-        return cls.from_user(answers, P, names, has_labels(estimator))
+        return cls.from_user(answers, P, names, sample_weight, has_labels(estimator))
 
-    def known(self, row: int) -> tuple[NDArray, NDArray]:
-        """Return the truth and the probabilities (m,) of a class where it is known."""
-        is_known = ~np.isnan(self.answers[:, row])
-        return self.answers[is_known, row], self.P[is_known, row]
+    def by_class(self) -> Iterator[tuple[NDArray, NDArray, NDArray]]:
+        """Return the answers, probabilities and weights of each class, (n,)."""
+        return zip(self.answers.T, self.P.T, self.weight.T, strict=True)
 
 
-class ReliabilityDisplay:
+class ReliabilityDisplay(Display):
     """How often a class is true that is given a probability, and how many rows are: per class.
 
     The curve of a calibrated model follows the diagonal. Above each panel stands how many rows
@@ -100,16 +106,13 @@ class ReliabilityDisplay:
     predicted, observed : array-like of shape (n_rows, n_bins)
         Mean probability of the class, and its frequency, in each bin; NaN where it is empty.
     counts : array-like of shape (n_rows, n_bins)
-        Rows in each bin; bins are equally wide, from 0 to 1.
+        Rows in each bin, or the sums of their weights; bins are equally wide, from 0 to 1.
     classes : array-like of shape (n_classes,)
         Names of the rows. A single row may have two: it is the second class against the first.
 
     Attributes
     ----------
     axes_ : ndarray of n_panels matplotlib Axes, set by `plot`
-    ax_ : matplotlib Axes, set by `plot`
-        The first of `axes_`.
-    figure_ : matplotlib Figure, set by `plot`
 
     Raises
     ------
@@ -118,7 +121,7 @@ class ReliabilityDisplay:
 
     See Also
     --------
-    sklearn.calibration.calibration_curve : The numbers, which are its.
+    sklearn.calibration.calibration_curve : The same numbers, without weights.
     sklearn.calibration.CalibrationDisplay : Of two classes, several models in one picture.
 
     Examples
@@ -147,6 +150,7 @@ class ReliabilityDisplay:
         probabilities: ArrayLike,
         *,
         classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         n_bins: int = 10,
         ax: Any = None,
         drawn: ArrayLike | None = None,
@@ -160,6 +164,8 @@ class ReliabilityDisplay:
         probabilities : array-like of shape (n_samples, n_classes)
         classes : array-like of shape (n_classes,), default=None
             What the columns of `probabilities` are; None is 0, 1, ...
+        sample_weight : array-like of shape (n_samples,), or (n_samples, n_labels), default=None
+            Weights of the rows, or of each label in them; None is one.
         n_bins : int, default=10
             Bins of probabilities, equally wide.
         ax, drawn
@@ -170,7 +176,7 @@ class ReliabilityDisplay:
         TypeError, ValueError
             If an array is not as described, or y holds another class.
         """
-        predictions = Predictions.from_user(y, probabilities, classes)
+        predictions = Predictions.from_user(y, probabilities, classes, sample_weight)
         return cls._of_predictions(predictions, n_bins).plot(ax, classes=drawn)
 
     @classmethod
@@ -180,6 +186,7 @@ class ReliabilityDisplay:
         X: Any,
         y: Any,
         *,
+        sample_weight: ArrayLike | None = None,
         n_bins: int = 10,
         offset: ArrayLike | None = None,
         ax: Any = None,
@@ -190,7 +197,7 @@ class ReliabilityDisplay:
         Parameters
         ----------
         estimator : fitted estimator of softreg
-        X, y, offset : as in its `fit`
+        X, y, sample_weight, offset : as in its `fit`
         n_bins : int, default=10
             Bins of probabilities, equally wide.
         ax, classes
@@ -203,24 +210,22 @@ class ReliabilityDisplay:
         TypeError, ValueError
             If an argument is not as described.
         """
-        predictions = Predictions.from_estimator(estimator, X, y, offset)
+        predictions = Predictions.from_estimator(estimator, X, y, sample_weight, offset)
         return cls._of_predictions(predictions, n_bins).plot(ax, classes=classes)
 
     @classmethod
     def _of_predictions(cls, predictions: Predictions, n_bins: int) -> ReliabilityDisplay:
         """Return the display, not drawn."""
         n_bins = validation.check_integer("n_bins", n_bins, 1)
-        shape = predictions.P.shape[1], n_bins
-        predicted, observed = np.full(shape, np.nan), np.full(shape, np.nan)
-        counts = np.zeros(shape)
-        edges = np.linspace(0, 1, n_bins + 1)[1:-1]
-        for row in range(shape[0]):
-            truth, p = predictions.known(row)
-            if not truth.size:
-                continue
-            counts[row] = np.bincount(np.searchsorted(edges, p), minlength=n_bins)
-            curve = calibration_curve(truth == 1, p, n_bins=n_bins, pos_label=True)
-            observed[row, counts[row] > 0], predicted[row, counts[row] > 0] = curve
+        inner_edges = np.linspace(0, 1, n_bins + 1)[1:-1]
+        sums = np.empty((3, predictions.P.shape[1], n_bins))
+        for row, (answers, p, weight) in enumerate(predictions.by_class()):
+            bins = np.searchsorted(inner_edges, p)
+            summed = weight, weight * p, weight * answers
+            sums[:, row] = [np.bincount(bins, values, n_bins) for values in summed]
+        counts = sums[0]
+        with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, which is not drawn
+            predicted, observed = sums[1:] / counts
         return cls(
             predicted=predicted, observed=observed, counts=counts, classes=predictions.classes
         )
@@ -242,55 +247,54 @@ class ReliabilityDisplay:
         TypeError, ValueError
             If `ax` does not hold an Axes for each panel, or a class is not known.
         """
-        n_rows = len(self.counts)
-        references, names = self.classes[:-n_rows], self.classes[-n_rows:]
-        rows, note = rows_of_classes(classes, names)
-        title = f"Reliability of probabilities{note}"
+        rows, titles, note = rows_to_draw(classes, self.classes, len(self.counts))
         self.axes_ = labelled_panels(
             ax,
-            len(rows),
+            titles,
             ("Predicted probability (mean of the bin)", "Observed frequency"),
-            title=title,
+            title=f"Reliability of probabilities{note}",
             beside=[_DIAGONAL, _CURVE],
             share_y=True,
             margins=(0.0, 0.6),
         )
         handles: list = []
         for panel, row in zip(self.axes_, rows, strict=True):
-            titles = panel.get_title(), panel_title(names[row], references)
             above = {"y": 1.03 + _COUNTS_HEIGHT, "pad": 2, "fontsize": "medium"}
-            panel.set_title("\n".join(filter(None, titles)), **above)
-            self._draw_counts(panel, row)
-            handles = self._draw_curve(panel, row)
+            panel.set_title(panel.get_title(), **above)
+            _draw_counts(panel, self.counts[row])
+            handles = _draw_curve(panel, self.predicted[row], self.observed[row])
         legend_beside(self.axes_, ax, handles)
-        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
         return self
 
-    def _draw_curve(self, ax: Any, row: int) -> list:
-        """Draw the diagonal and the curve of a class; return them."""
-        (diagonal,) = ax.plot([0, 1], [0, 1], color="0.6", linewidth=1, label=_DIAGONAL)
-        there = self.counts[row] > 0
-        places = self.predicted[row, there], self.observed[row, there]
-        curve = ax.plot(*places, color=COLOURS[0], marker="o", markersize=4, label=_CURVE)
-        ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        return [diagonal, *curve]
 
-    def _draw_counts(self, ax: Any, row: int) -> None:
-        """Draw how many rows each bin has, in a strip above a panel."""
-        strip = ax.inset_axes([0, 1.03, 1, _COUNTS_HEIGHT])
-        counts, n_bins = self.counts[row], self.counts.shape[1]
-        places, most = (np.arange(n_bins) + 0.5) / n_bins, counts.max()
-        strip.bar(places, counts, 0.9 / n_bins, color="0.6")
-        tallest = places[counts.argmax()]
-        side = "left" if tallest < 0.5 else "right"
-        place = tallest + (-0.5 if tallest < 0.5 else 0.5) / n_bins, most
-        strip.text(*place, f"{most:,.0f} rows", ha=side, va="bottom", fontsize="x-small")
-        strip.set(xlim=(-0.02, 1.02), ylim=(0, 1.4 * max(most, 1)), xticks=[], yticks=[])
-        for side in ("top", "left", "right"):
-            strip.spines[side].set_visible(False)
+def _draw_curve(ax: Any, predicted: NDArray, observed: NDArray) -> list:
+    """Draw the diagonal and the curve (n_bins,) of a class; return both."""
+    (diagonal,) = ax.plot([0, 1], [0, 1], color="0.6", linewidth=1, label=_DIAGONAL)
+    is_filled = ~np.isnan(predicted)
+    places = predicted[is_filled], observed[is_filled]
+    curve = ax.plot(*places, color=COLOURS[0], marker="o", markersize=4, label=_CURVE)
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    return [diagonal, *curve]
 
 
-class ThresholdDisplay:
+def _draw_counts(ax: Any, counts: NDArray) -> None:
+    """Draw how many rows each bin has, (n_bins,), in a strip above a panel."""
+    strip = ax.inset_axes([0, 1.03, 1, _COUNTS_HEIGHT])
+    n_bins, most = len(counts), counts.max()
+    middles = (np.arange(n_bins) + 0.5) / n_bins
+    strip.bar(middles, counts, 0.9 / n_bins, color="0.6")
+    # The largest count, beside the edge of its bar that is farther from the middle.
+    tallest = middles[counts.argmax()]
+    side, edge = ("left", -0.5) if tallest < 0.5 else ("right", 0.5)
+    has_weights = (counts % 1).any() or most > 2**53  # beyond, all doubles are whole
+    text = f"weight {most:.4g}" if has_weights else f"{most:,.0f} rows"
+    strip.text(tallest + edge / n_bins, most, text, ha=side, va="bottom", fontsize="x-small")
+    strip.set(xlim=(-0.02, 1.02), ylim=(0, 1.4 * most or 1), xticks=[], yticks=[])
+    for border in ("top", "left", "right"):
+        strip.spines[border].set_visible(False)
+
+
+class ThresholdDisplay(Display):
     """Precision, recall, and F1 or costs of labels against the threshold of their probability.
 
     A label is predicted where its probability exceeds the threshold.
@@ -309,9 +313,6 @@ class ThresholdDisplay:
     Attributes
     ----------
     axes_ : ndarray of n_panels matplotlib Axes, set by `plot`
-    ax_ : matplotlib Axes, set by `plot`
-        The first of `axes_`.
-    figure_ : matplotlib Figure, set by `plot`
 
     Raises
     ------
@@ -361,6 +362,7 @@ class ThresholdDisplay:
         probabilities: ArrayLike,
         *,
         classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         threshold: ArrayLike | None = None,
         costs: ArrayLike | None = None,
         ax: Any = None,
@@ -375,6 +377,8 @@ class ThresholdDisplay:
         probabilities : array-like of shape (n_samples, n_labels)
         classes : array-like of shape (n_labels,), default=None
             What the columns of `probabilities` are; None is 0, 1, ...
+        sample_weight : array-like of shape (n_samples,), or (n_samples, n_labels), default=None
+            Weights of the rows, or of each label in them; None is one.
         threshold : float or array-like of shape (n_labels,), default=None
             The threshold of each label, to be marked.
         costs : array-like of shape (2, 2), default=None
@@ -387,7 +391,7 @@ class ThresholdDisplay:
         TypeError, ValueError
             If an array is not as described, or there are more than two classes, one a row.
         """
-        predictions = Predictions.from_user(y, probabilities, classes)
+        predictions = Predictions.from_user(y, probabilities, classes, sample_weight)
         return cls._of_predictions(predictions, threshold, costs).plot(ax, classes=drawn)
 
     @classmethod
@@ -397,6 +401,7 @@ class ThresholdDisplay:
         X: Any,
         y: Any,
         *,
+        sample_weight: ArrayLike | None = None,
         costs: ArrayLike | None = None,
         offset: ArrayLike | None = None,
         ax: Any = None,
@@ -408,7 +413,7 @@ class ThresholdDisplay:
         ----------
         estimator : fitted estimator of softreg
             Its `threshold` is marked, 1/2 where it has none.
-        X, y, offset : as in its `fit`
+        X, y, sample_weight, offset : as in its `fit`
         costs : array-like of shape (2, 2), default=None
             ``costs[true, predicted]``, no and yes: their mean is drawn in place of F1.
         ax, classes
@@ -421,7 +426,7 @@ class ThresholdDisplay:
         TypeError, ValueError
             If an argument is not as described, or there are more than two classes, one a row.
         """
-        predictions = Predictions.from_estimator(estimator, X, y, offset)
+        predictions = Predictions.from_estimator(estimator, X, y, sample_weight, offset)
         threshold = getattr(estimator, "threshold", 0.5)
         return cls._of_predictions(predictions, threshold, costs).plot(ax, classes=classes)
 
@@ -440,7 +445,7 @@ class ThresholdDisplay:
         chosen = None if threshold is None else validation.check_threshold(threshold, L)
         spread = np.linspace(0, 1, _N_THRESHOLDS + 1)
         thresholds = np.unique(np.concatenate([spread, np.quantile(P, spread)]))
-        by_label = [_scores(*predictions.known(row), thresholds, costs) for row in range(L)]
+        by_label = [_scores(*of_class, thresholds, costs) for of_class in predictions.by_class()]
         scores = {name: [of[name] for of in by_label] for name in by_label[0]}
         return cls(thresholds=thresholds, scores=scores, classes=names, chosen=chosen)
 
@@ -462,15 +467,15 @@ class ThresholdDisplay:
             If `ax` does not hold an Axes for each panel, or a label is not known.
         """
         n_rows = len(next(iter(self.scores.values())))
-        references, names = self.classes[:-n_rows], self.classes[-n_rows:]
-        rows, note = rows_of_classes(classes, names)
-        title = f"What thresholds achieve{note}"
-        y_label = "Score, or mean cost" if _COST in self.scores else "Score"
+        rows, titles, note = rows_to_draw(classes, self.classes, n_rows)
+        if self.chosen is not None:
+            chosen = self.chosen[rows]
+            titles = [f"{of}\nchosen: {t:.3g}" for of, t in zip(titles, chosen, strict=True)]
         self.axes_ = labelled_panels(
             ax,
-            len(rows),
-            ("Threshold", y_label),
-            title=title,
+            titles,
+            ("Threshold", "Score, or mean cost" if _COST in self.scores else "Score"),
+            title=f"What thresholds achieve{note}",
             beside=[*self.scores, _CHOSEN],
             share_y=True,
         )
@@ -478,30 +483,30 @@ class ThresholdDisplay:
         for panel, row in zip(self.axes_, rows, strict=True):
             lines = []
             for rank, (name, values) in enumerate(self.scores.items()):
-                style = line_style(rank)
-                lines += panel.plot(self.thresholds, values[row], label=name, **style)
-            titles = [panel.get_title(), panel_title(names[row], references)]
+                lines += panel.plot(self.thresholds, values[row], label=name, **line_style(rank))
             if self.chosen is not None:
                 mark = {"color": "black", "linewidth": 1, "linestyle": "--", "label": _CHOSEN}
                 lines.append(panel.axvline(self.chosen[row], **mark))
-                titles.append(f"chosen: {self.chosen[row]:.3g}")
-            panel.set_title("\n".join(filter(None, titles)), fontsize="medium")
         legend_beside(self.axes_, ax, lines)
-        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
         return self
 
 
-def _scores(truth: NDArray, p: NDArray, thresholds: NDArray, costs: Any) -> dict[str, NDArray]:
+def _scores(
+    answers: NDArray, p: NDArray, weight: NDArray, thresholds: NDArray, costs: Any
+) -> dict[str, NDArray]:
     """Return precision, recall and F1, or the mean cost, at each threshold, (n_thresholds,)."""
     order = np.argsort(p)
-    below = np.searchsorted(p[order], thresholds, side="right")  # those that are not predicted
-    missed = np.append(0, np.cumsum(truth[order]))[below]
-    right, n_predicted = truth.sum() - missed, len(p) - below
+    first = np.searchsorted(p[order], thresholds, side="right")  # of those that are predicted
+    # Summed from the most probable on, so that nothing is left, by rounding, where none is.
+    sums = [
+        np.append(np.cumsum(values[order][::-1])[::-1], 0) for values in (weight, weight * answers)
+    ]
+    (total, positive), (predicted, right) = ([of[at] for of in sums] for at in (0, first))
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, which is not drawn
-        found = {"precision": right / n_predicted, "recall": right / truth.sum()}
+        scores = {"precision": right / predicted, "recall": right / positive}
         if costs is None:
-            return found | {"F1": 2 * right / (n_predicted + truth.sum())}
+            return scores | {"F1": 2 * right / (predicted + positive)}
         table = number_array("costs", validation.check_finite_real("costs", costs), 2, 2)
-        confusion = [[below - missed, n_predicted - right], [missed, right]]
-        total = sum(table[t, q] * confusion[t][q] for t in (0, 1) for q in (0, 1))
-        return found | {_COST: total / len(p)}
+        wrong, missed = predicted - right, positive - right
+        confusion = np.array([[total - positive - wrong, wrong], [missed, right]])
+        return scores | {_COST: np.tensordot(table, confusion, 2) / total}

@@ -12,20 +12,22 @@ from scipy.special import logit
 
 from softreg._encoding import validation
 from softreg._estimators.base import has_labels
-from softreg.display._held import HeldModel, held_note, spread_over
-from softreg.display._parts import (
+from softreg.display._axes import (
     COLOURS,
-    answer_matrix,
+    Display,
     class_colour,
-    class_name,
     labelled_panels,
     legend_beside,
+    point_style,
+)
+from softreg.display._held import HeldModel, held_note, spread_over
+from softreg.display._parts import (
+    answer_matrix,
+    class_name,
     legible_name,
     name_array,
     number_array,
-    panel_title,
-    point_style,
-    rows_of_classes,
+    rows_to_draw,
 )
 
 _N_PLACES = 200  # Of each axis: more are not seen in a picture of ordinary size.
@@ -34,7 +36,7 @@ _BOUNDARY = "where predictions change"
 _FAINTEST, _STRONGEST = 0.12, 0.75  # How much of its colour an area has at probabilities 1/K and 1.
 
 
-class ClassRegionsDisplay:
+class ClassRegionsDisplay(Display):
     """The most probable class over two features, with the straight boundaries between classes.
 
     The stronger its colour, the more probable is the class. Of labels each has a panel, with its
@@ -65,9 +67,6 @@ class ClassRegionsDisplay:
     Attributes
     ----------
     axes_ : ndarray of n_panels matplotlib Axes, set by `plot`
-    ax_ : matplotlib Axes, set by `plot`
-        The first of `axes_`.
-    figure_ : matplotlib Figure, set by `plot`
 
     Raises
     ------
@@ -128,7 +127,7 @@ class ClassRegionsDisplay:
         y: Any = None,
         *,
         features: Any = None,
-        at: Mapping[Any, float] | None = None,
+        at: Any = None,
         ax: Any = None,
         classes: ArrayLike | None = None,
     ) -> ClassRegionsDisplay:
@@ -145,7 +144,7 @@ class ClassRegionsDisplay:
             whatever their others are. None draws none.
         features : two names or places of features, default=None
             None is the features of an X that has two.
-        at : mapping from features to values, default=None
+        at : mapping or pandas Series from features to values, default=None
             At what some others are held, such as the levels of a category, of which a mean is none.
         ax, classes
             As for `plot`.
@@ -207,37 +206,38 @@ class ClassRegionsDisplay:
         TypeError, ValueError
             If `ax` does not hold an Axes for each panel, or a label is not known.
         """
-        if self.has_labels:
-            rows, note = rows_of_classes(classes, self.classes)
-            title = f"Probability of each label{note}"
-        elif classes is not None:
+        if classes is not None and not self.has_labels:
             raise ValueError(
                 f"classes={validation.shown(classes)}, but all classes share a panel: leave it "
                 "None."
             )
-        else:
-            rows, title = [0], "Most probable class: the stronger the colour, the more probable"
-        names = [class_name(name) for name in self.classes]
-        beside = [_HAS_LABEL, _HAS_NOT, _THRESHOLD] if self.has_labels else [*names, _BOUNDARY]
-        title += held_note(self.held, self.n_given)
+        rows, titles, note = rows_to_draw(classes, self.classes, len(self.classes))
+        title, beside = f"Probability of each label{note}", [_HAS_LABEL, _HAS_NOT, _THRESHOLD]
+        if not self.has_labels:
+            titles = [""]
+            title = "Most probable class: the stronger the colour, the more probable"
+            beside = [*map(class_name, self.classes), _BOUNDARY]
         x_label, y_label = map(legible_name, self.feature_names)
         self.axes_ = labelled_panels(
-            ax, len(rows), (x_label, y_label), title=title, beside=beside, share_y=True
+            ax,
+            titles,
+            (x_label, y_label),
+            title=title + held_note(self.held, self.n_given),
+            beside=beside,
+            share_y=True,
         )
-        draw = self._draw_labels if self.has_labels else self._draw_classes
-        handles = draw(rows)
+        handles = self._draw_labels(rows) if self.has_labels else self._draw_classes()
         legend_beside(self.axes_, ax, handles)
         for panel in self.axes_:
             panel.set(xlim=self.x[[0, -1]], ylim=self.y[[0, -1]])
-        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
         return self
 
-    def _draw_classes(self, rows: list[int]) -> list:
+    def _draw_classes(self) -> list:
         """Draw the regions of all classes in one panel; return what their legend shows."""
         from matplotlib.lines import Line2D
         from matplotlib.patches import Patch
 
-        (ax,) = self.axes_
+        ax = self.ax_
         best, K = self.probabilities.argmax(axis=2), len(self.classes)
         strength = (self.probabilities.max(axis=2) - 1 / K) / (1 - 1 / K) if K > 1 else 1.0
         share = (_FAINTEST + (_STRONGEST - _FAINTEST) * np.clip(strength, 0, 1))[..., None]
@@ -266,7 +266,6 @@ class ClassRegionsDisplay:
             image = self._show(ax, self.probabilities[..., row])
             if name in self.boundaries:
                 ax.plot(*self.boundaries[name].T, color="black", linewidth=1.5)
-            ax.set_title(panel_title(name), fontsize="medium")
             if self.answers is not None:
                 has_it = self.answers[:, row]
                 no = {"color": "white", "edgecolor": "black", "marker": "o", "linewidth": 0.6}
@@ -275,17 +274,13 @@ class ClassRegionsDisplay:
                     self._scatter(ax, has_it == 1, _HAS_LABEL, **yes),
                     self._scatter(ax, has_it == 0, _HAS_NOT, **no),
                 ]
-        self.axes_[0].figure.colorbar(image, ax=list(self.axes_), label="Probability", pad=0.02)
+        self.figure_.colorbar(image, ax=list(self.axes_), label="Probability", pad=0.02)
         return [*handles, Line2D([], [], color="black", linewidth=1.5, label=_THRESHOLD)]
 
     def _show(self, ax: Any, values: NDArray) -> Any:
         """Fill an Axes with colours (n_y, n_x, 3), or shades of probabilities (n_y, n_x)."""
-        half = [(places[1] - places[0]) / 2 for places in (self.x, self.y)]
-        extent = [
-            end
-            for places, h in zip((self.x, self.y), half, strict=True)
-            for end in (places[0] - h, places[-1] + h)
-        ]
+        dx, dy = self.x[1] - self.x[0], self.y[1] - self.y[0]  # places are the middles of cells
+        extent = self.x[0] - dx / 2, self.x[-1] + dx / 2, self.y[0] - dy / 2, self.y[-1] + dy / 2
         look: dict[str, Any] = {"vmin": 0, "vmax": 1, "cmap": "Blues"} if values.ndim == 2 else {}
         return ax.imshow(values, origin="lower", extent=extent, aspect="auto", **look)
 

@@ -9,29 +9,31 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from softreg._encoding import validation
-from softreg.display._parts import (
+from softreg.display._axes import (
     C_AXIS,
+    Display,
     add_counts,
-    ascending_Cs,
-    class_array,
     labelled_panels,
     legend_beside,
-    legible_name,
     line_style,
-    name_array,
-    number_array,
-    panel_title,
     places_of_Cs,
-    read_attributes,
-    rows_of_classes,
     set_log_C_axis,
 )
+from softreg.display._parts import (
+    ascending_Cs,
+    class_array,
+    deviations,
+    feature_name_array,
+    legible_name,
+    number_array,
+    read_attributes,
+    rows_to_draw,
+)
 
-_OTHERS = "range of 1234 other features"  # What a legend says of the rest, in its greatest width.
 _MOST_GREY_LINES = 500  # In each of 12 panels they take 3 s to draw; more hide one another.
 
 
-class CoefficientPathDisplay:
+class CoefficientPathDisplay(Display):
     """Coefficients against C, a panel for each class and a line for each feature.
 
     Of a sparse path a line begins where its feature enters the model, and an axis above each panel
@@ -56,7 +58,6 @@ class CoefficientPathDisplay:
     Attributes
     ----------
     axes_ : ndarray of n_panels matplotlib Axes, set by `plot`
-    figure_ : matplotlib Figure, set by `plot`
 
     Raises
     ------
@@ -100,13 +101,8 @@ class CoefficientPathDisplay:
         self.coef_path = number_array("coef_path", coef_path, n_Cs, *rows, "n_features")
         _, n_rows, d = self.coef_path.shape
         self.classes = class_array(classes, n_rows)
-        features = [f"x{j}" for j in range(d)] if feature_names is None else feature_names
-        self.feature_names = name_array("feature_names", features, d)
-        self.scale = None
-        if scale is not None:
-            self.scale = number_array("scale", scale, d)
-            remedy = "pass deviations, such as X.std(axis=0)"
-            validation.check_nonnegative("scale", self.scale, remedy)
+        self.feature_names = feature_name_array(feature_names, d)
+        self.scale = deviations(scale, d)
         self.chosen_C = None
         if chosen_C is not None:
             every_row = chosen_C if np.ndim(chosen_C) else np.repeat(chosen_C, n_rows)
@@ -203,16 +199,16 @@ class CoefficientPathDisplay:
         d = W.shape[1]
         kept = np.flatnonzero((W != 0).sum(axis=0))
         kept = kept if kept.size else np.arange(d)
-        deviations = None if scale is None else number_array("scale", scale, d)[kept]
-        features = features if feature_names is None else feature_names
+        features = feature_name_array(features if feature_names is None else feature_names, d)
+        every_scale = deviations(scale, d)
         is_sparse = bool(sparse.issparse(W))
         coef = W[:, kept].toarray() if is_sparse else W[:, kept]
         display = cls(
             Cs=Cs,
             coef_path=coef.reshape(*b.shape, -1),
             classes=names,
-            feature_names=name_array("feature_names", features, d)[kept],
-            scale=deviations,
+            feature_names=features[kept],
+            scale=None if every_scale is None else every_scale[kept],
             chosen_C=chosen_C,
         )
         return display.plot(ax, top=top, classes=classes)
@@ -242,44 +238,51 @@ class CoefficientPathDisplay:
             is not known.
         """
         n_rows = self.coef_path.shape[1]
-        references, names = self.classes[:-n_rows], self.classes[-n_rows:]
-        rows, note = rows_of_classes(classes, names)
+        rows, titles, note = rows_to_draw(classes, self.classes, n_rows)
         scale, unit = (1.0, "unit") if self.scale is None else (self.scale, "s.d.")
         coef = self.coef_path[:, rows] * scale
         count = validation.check_integer("top", top, 0, ", the number of features to name")
         features = _by_entry(coef)
         named, others = features[:count], features[count:]
-        y_label = f"Coefficient per {unit}\nof the feature"
-        title = f"Coefficients against C{note}"
-        chosen_name = _chosen_name(self.chosen_C, rows)
-        beside = [*map(legible_name, self.feature_names[named]), _OTHERS, chosen_name]
+        feature_names = [legible_name(name) for name in self.feature_names[named]]
+        name_of_others, name_of_chosen = _name_of_others(len(others)), self._name_of_chosen(rows)
         self.axes_ = labelled_panels(
-            ax, len(rows), (C_AXIS, y_label), title=title, beside=beside, share_y=True
+            ax,
+            titles,
+            (C_AXIS, f"Coefficient per {unit}\nof the feature"),
+            title=f"Coefficients against C{note}",
+            beside=[*feature_names, name_of_others, name_of_chosen],
+            share_y=True,
         )
         grids = np.broadcast_to(self.Cs, (n_rows, len(coef)))
         counts = np.count_nonzero(self.coef_path, axis=2)
+        lines: list = []
         for panel, row, curves in zip(self.axes_, rows, coef.swapaxes(0, 1), strict=True):
             Cs = grids[row]
             set_log_C_axis(panel, Cs)
-            lines = _draw_named(panel, Cs, curves[:, named], self.feature_names[named])
-            lines += _draw_others(panel, Cs, curves[:, others])
+            lines = _draw_named(panel, Cs, curves[:, named], feature_names)
+            lines += _draw_others(panel, Cs, curves[:, others], name_of_others)
             if np.ptp(counts, axis=0).any():
                 add_counts(panel, places_of_Cs(Cs, Cs), counts[:, row])
             if self.chosen_C is not None:
                 style = {"color": "black", "linestyle": (0, (1, 1)), "linewidth": 1, "zorder": 1.1}
                 place = places_of_Cs(self.chosen_C[row], Cs)
-                lines.append(panel.axvline(place, label=chosen_name, **style))
-            panel.set_title(panel_title(names[row], references), fontsize="medium")
-        self.figure_ = self.axes_[0].figure
+                lines.append(panel.axvline(place, label=name_of_chosen, **style))
         legend_beside(self.axes_, ax, lines)
         return self
 
+    def _name_of_chosen(self, rows: list[int]) -> str:
+        """Return the name of the lines at the chosen C, with its value if it is one for all."""
+        if self.chosen_C is None:
+            return ""
+        values = {*self.chosen_C[rows]}
+        return f"chosen: C = {values.pop():.3g}" if len(values) == 1 else "C chosen for the label"
 
-def _chosen_name(chosen_C: NDArray | None, rows: list[int]) -> str:
-    """Return the name of the lines at the chosen C, with its value if it is one for all rows."""
-    if chosen_C is None or len({*chosen_C[rows]}) > 1:
-        return "C chosen for the label"
-    return f"chosen: C = {chosen_C[rows[0]]:.3g}"
+
+def _name_of_others(n: int) -> str:
+    """Return what a legend calls n features without names."""
+    name = f"{n} other feature{'s'[: n > 1]}" if n else ""
+    return f"range of {name}" if n > _MOST_GREY_LINES else name
 
 
 def _by_entry(coef: NDArray) -> NDArray[np.intp]:
@@ -302,28 +305,27 @@ def _from_entry(curves: NDArray) -> NDArray:
     return np.where(is_drawn, curves, np.nan)
 
 
-def _draw_named(ax: Any, Cs: NDArray, curves: NDArray, names: NDArray) -> list:
+def _draw_named(ax: Any, Cs: NDArray, curves: NDArray, names: list[str]) -> list:
     """Draw curves (n_Cs, n) in colour, above a line at zero; return what their legend shows."""
     places, lines = places_of_Cs(Cs, Cs), []
     ax.plot(places, np.zeros(len(Cs)), color="0.6", linewidth=0.8)
     for rank, curve in enumerate(_from_entry(curves).T):
-        style = {"label": legible_name(names[rank]), "marker": "." if len(Cs) == 1 else ""}
+        style = {"label": names[rank], "marker": "." if len(Cs) == 1 else ""}
         lines += ax.plot(places, curve, **style, **line_style(rank))
     return lines
 
 
-def _draw_others(ax: Any, Cs: NDArray, curves: NDArray) -> list:
+def _draw_others(ax: Any, Cs: NDArray, curves: NDArray, name: str) -> list:
     """Draw curves (n_Cs, n) in grey, or of many their range; return what a legend shows."""
     n, places = curves.shape[1], places_of_Cs(Cs, Cs)
-    name = f"{n} other feature{'s'[: n > 1]}"
     if not n:
         return []
     if n > _MOST_GREY_LINES:
         low, high = curves.min(axis=1), curves.max(axis=1)
-        grey = ax.fill_between(places, low, high, color="0.85", zorder=1)
-        grey.set(label=f"range of {name}", linewidth=0)
-        return [grey]
-    style = {"color": "0.75", "linewidth": 0.8, "zorder": 1.2}
-    grey, *_ = ax.plot(places, _from_entry(curves), marker="." if len(Cs) == 1 else "", **style)
-    grey.set(label=name)
+        grey = ax.fill_between(places, low, high, color="0.85", linewidth=0, zorder=1)
+    else:
+        style = {"color": "0.75", "linewidth": 0.8, "zorder": 1.2}
+        marker = "." if len(Cs) == 1 else ""
+        grey, *_ = ax.plot(places, _from_entry(curves), marker=marker, **style)
+    grey.set_label(name)
     return [grey]

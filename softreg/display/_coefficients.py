@@ -9,24 +9,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from softreg._encoding import validation
+from softreg.display._axes import COLOURS, Display, labelled_panels, legend_beside
 from softreg.display._parts import (
-    COLOURS,
     class_array,
-    labelled_panels,
-    legend_beside,
+    deviations,
+    feature_name_array,
+    interval_ends,
     legible_name,
-    name_array,
     number_array,
-    panel_title,
     read_attributes,
-    rows_of_classes,
+    rows_to_draw,
 )
 
 _LINE_HEIGHT, _LETTER_WIDTH = 0.2, 0.08  # Inches that the name of a feature takes.
 _PANEL_HEIGHT = 1.6  # Inches that a panel has for them in any case.
 
 
-class CoefficientDisplay:
+class CoefficientDisplay(Display):
     """Coefficients, a panel for each class and a place for each feature.
 
     Dots are hollow where a coefficient is zero.
@@ -52,9 +51,6 @@ class CoefficientDisplay:
     Attributes
     ----------
     axes_ : ndarray of n_panels matplotlib Axes, set by `plot`
-    ax_ : matplotlib Axes, set by `plot`
-        The first of `axes_`.
-    figure_ : matplotlib Figure, set by `plot`
 
     Raises
     ------
@@ -94,19 +90,11 @@ class CoefficientDisplay:
         self.coef = number_array("coef", coef, "n_rows", "n_features")
         n_rows, d = self.coef.shape
         self.classes = class_array(classes, n_rows)
-        features = [f"x{j}" for j in range(d)] if feature_names is None else feature_names
-        self.feature_names = name_array("feature_names", features, d)
-        if (lower is None) != (upper is None):
-            raise ValueError("lower and upper belong together: pass both, or none of them.")
-        self.lower = None if lower is None else number_array("lower", lower, n_rows, d)
-        self.upper = None if upper is None else number_array("upper", upper, n_rows, d)
+        self.feature_names = feature_name_array(feature_names, d)
+        self.lower, self.upper = interval_ends(lower, upper, n_rows, d)
         self.level = level
         self.reference = reference
-        self.scale = None
-        if scale is not None:
-            self.scale = number_array("scale", scale, d)
-            remedy = "pass deviations, such as X.std(axis=0)"
-            validation.check_nonnegative("scale", self.scale, remedy)
+        self.scale = deviations(scale, d)
 
     @classmethod
     def from_estimator(
@@ -222,44 +210,35 @@ class CoefficientDisplay:
             If `top` is not an integer >= 1, `ax` does not hold an Axes for each panel, or a class
             is not known.
         """
-        n_rows = self.coef.shape[0]
-        references, names = self.classes[:-n_rows], self.classes[-n_rows:]
-        if self.reference is not None:
-            references = np.array([self.reference], dtype=object)
-        rows, note = rows_of_classes(classes, names)
+        n_rows = len(self.coef)
+        rows, titles, note = rows_to_draw(classes, self.classes, n_rows, self.reference)
         count = validation.check_integer("top", top, 1, ", the number of features to draw")
-        features = self._largest(rows, count)
+        scale, unit = (1.0, "unit") if self.scale is None else (self.scale, "s.d.")
+        coef = self.coef * scale
+        sizes = np.nan_to_num(np.abs(coef[rows])).max(axis=0)
+        features = np.sort(np.argsort(-sizes, kind="stable")[:count])
         labels = [legible_name(name) for name in self.feature_names[features]]
-        unit = "unit" if self.scale is None else "s.d."
-        title = f"Coefficients{note}{self._title_of_features(len(features))}"
+        beside = ["coefficient", "zero"] if (coef[rows][:, features] == 0).any() else []
         self.axes_ = labelled_panels(
             ax,
-            len(rows),
+            titles,
             (f"Coefficient per {unit} of the feature", "Feature"),
-            title=title,
+            title=f"Coefficients{note}{self._title_of_features(len(features))}",
+            beside=beside,
             share_y=True,
             margins=_margins(labels),
         )
         handles: list = []
         for panel, row in zip(self.axes_, rows, strict=True):
-            handles = self._draw(panel, row, features)
+            if self.lower is not None and self.upper is not None:
+                ends = ((end[row] * scale)[features] for end in (self.lower, self.upper))
+                panel.hlines(range(len(features)), *ends, color=COLOURS[0], linewidth=1.5)
+            handles = max(handles, _draw_dots(panel, coef[row, features]), key=len)
             panel.set_yticks(range(len(features)), labels)
             panel.set_ylim(len(features) - 0.5, -0.5)
-            titles = panel.get_title(), panel_title(names[row], references)
-            panel.set_title("\n".join(filter(None, titles)), fontsize="medium")
-        if ax is not None:
+        if beside or ax is not None:
             legend_beside(self.axes_, ax, handles)
-        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
         return self
-
-    def _largest(self, rows: list[int], count: int) -> NDArray[np.intp]:
-        """Return the features, in their order, whose drawn coefficients are the largest."""
-        sizes = np.nan_to_num(np.abs(self.coef[rows] * self._scales)).max(axis=0)
-        return np.sort(np.argsort(-sizes, kind="stable")[:count])
-
-    @property
-    def _scales(self) -> NDArray | float:
-        return 1.0 if self.scale is None else self.scale
 
     def _title_of_features(self, n: int) -> str:
         """Return what the title says of intervals, and of features that are not drawn."""
@@ -268,22 +247,19 @@ class CoefficientDisplay:
         d = self.coef.shape[1]
         return intervals + (f":\nthe {n} largest of {d} features" if n < d else "")
 
-    def _draw(self, ax: Any, row: int, features: NDArray) -> list:
-        """Draw a row's coefficients and intervals beside a line at zero; return the dots."""
-        ax.axvline(0, color="0.6", linewidth=0.8, zorder=1)
-        ax.grid(axis="y", color="0.93", zorder=0)
-        ax.set_axisbelow(True)
-        coef, places = (self.coef[row] * self._scales)[features], np.arange(len(features))
-        if self.lower is not None and self.upper is not None:
-            ends = [(end[row] * self._scales)[features] for end in (self.lower, self.upper)]
-            ax.hlines(places, *ends, color=COLOURS[0], linewidth=1.5)
-        style = {"linestyle": "", "marker": "o", "markersize": 5, "color": COLOURS[0]}
-        dots = ax.plot(coef, places, label="coefficient", **style)
-        is_zero = coef == 0
-        if is_zero.any():
-            hollow = {"markerfacecolor": "white", "label": "zero"}
-            dots += ax.plot(coef[is_zero], places[is_zero], **style | hollow)
-        return dots
+
+def _draw_dots(ax: Any, coef: NDArray) -> list:
+    """Draw coefficients (n,) from top to bottom, beside a line at zero; return the dots."""
+    ax.axvline(0, color="0.6", linewidth=0.8, zorder=1)
+    ax.grid(axis="y", color="0.93", zorder=0)
+    ax.set_axisbelow(True)
+    places, is_zero = np.arange(len(coef)), coef == 0
+    style = {"linestyle": "", "marker": "o", "markersize": 5, "color": COLOURS[0]}
+    dots = ax.plot(coef, places, label="coefficient", **style)
+    if is_zero.any():
+        hollow = {"markerfacecolor": "white", "label": "zero"}
+        dots += ax.plot(coef[is_zero], places[is_zero], **style | hollow)
+    return dots
 
 
 def _margins(names: list[str]) -> tuple[float, float]:

@@ -66,21 +66,20 @@ class HeldModel(NamedTuple):
             raise ValueError(f"at holds {wrong[0]!r}, which is varied: leave it out of at.")
         row[list(given)] = list(given.values())
         W = estimator._dense_coef
-        others = np.where(np.isin(np.arange(d), numbers), 0.0, row)
+        of_others = np.delete(W, numbers, axis=1) @ np.delete(row, numbers)
         order = [*given, *(j for j in range(d) if j not in given)]
         held = {every[j]: float(row[j]) for j in order if j not in numbers}
         columns, is_sparse = matrix[:, numbers], bool(sparse.issparse(matrix))
-        data = columns.toarray() if is_sparse else columns
         return cls(
-            estimator,
-            W[:, numbers],
-            b + W @ others,
-            [every[j] for j in numbers],
-            data.astype(float),
-            row,
-            numbers,
-            held,
-            len(given),
+            estimator=estimator,
+            coef=W[:, numbers],
+            intercept=b + of_others,
+            names=[every[j] for j in numbers],
+            data=(columns.toarray() if is_sparse else columns).astype(float),
+            row=row,
+            numbers=numbers,
+            held=held,
+            n_given=len(given),
         )
 
     def probabilities(self, points: NDArray) -> NDArray:
@@ -135,11 +134,16 @@ def _given_values(names: list, at: Any) -> dict[int, float]:
     """Return the values at which some features are to be held, by their places."""
     if at is None:
         return {}
-    if not isinstance(at, Mapping):
-        raise TypeError(f"at={at!r} must be a mapping from features to values, or None for means.")
+    if not hasattr(at, "items"):
+        raise TypeError(
+            f"at={at!r} must be a mapping or Series from features to values, or None for means."
+        )
     values = {}
     for name, value in at.items():
+        number = _feature_number(names, name, "at")
+        if number in values:
+            raise ValueError(f"at names {names[number]!r} twice; give it one value.")
         if not (validation.is_number(value) and np.isfinite(value)):
             raise ValueError(f"at[{name!r}]={value!r} must be a finite number.")
-        values[_feature_number(names, name, "at")] = float(value)
+        values[number] = float(value)
     return values

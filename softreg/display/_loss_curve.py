@@ -7,18 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from softreg.display._parts import (
-    COLOURS,
-    labelled_panels,
-    legend_above,
-    number_array,
-    read_attributes,
-)
+from softreg.display._axes import COLOURS, Display, labelled_panels, legend_above
+from softreg.display._parts import number_array, read_attributes
 
 _MOST_MARKERS = 50  # Points of a curve that can still be told apart.
 
 
-class LossCurveDisplay:
+class LossCurveDisplay(Display):
     """The loss against iterations, or epochs, or the chunks of a stream.
 
     The loss of rows held out has a panel of its own: no penalty is part of it, as it is of F, and
@@ -42,9 +37,7 @@ class LossCurveDisplay:
     Attributes
     ----------
     axes_ : ndarray of one or two matplotlib Axes, set by `plot`
-    ax_ : matplotlib Axes, set by `plot`
-        The first of `axes_`, that of `loss_curve`.
-    figure_ : matplotlib Figure, set by `plot`
+        That of `loss_curve` is the first.
 
     Raises
     ------
@@ -149,17 +142,15 @@ class LossCurveDisplay:
                 "above_solution=True needs an objective of the same rows as the curve; a stream "
                 "has none, nor has a fit that stopped early by other rows."
             )
-        if above_solution:
-            self._draw_excess(ax)
-        else:
-            self._draw_losses(ax)
+        draw = self._draw_excess if above_solution else self._draw_losses
+        draw(ax)
         for panel in self.axes_:
-            legend_above(panel, "", panel.get_legend_handles_labels()[0])
+            legend_above(panel, panel.get_legend_handles_labels()[0])
             panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
         return self
 
     def _draw_losses(self, ax: Any) -> None:
+        """Make the panels, and draw the losses with the lines that mark some values."""
         curves = {self.name: self.loss_curve}
         if self.validation_curve is not None:
             curves = {
@@ -167,11 +158,10 @@ class LossCurveDisplay:
                 "rows held out:\nmean loss": self.validation_curve,
             }
         title = f"Loss after each {self.step.lower()}"
-        self.axes_ = labelled_panels(
-            ax, len(curves), (self.step, "Loss (nats per row)"), title=title
-        )
+        labels = self.step, "Loss (nats per row)"
+        self.axes_ = labelled_panels(ax, [""] * len(curves), labels, title=title)
         for panel, (name, curve) in zip(self.axes_, curves.items(), strict=True):
-            self._draw(panel, name, curve)
+            _draw_curve(panel, name, curve)
             if self.null_loss is not None:
                 label = f"class frequencies alone: {self.null_loss:.4g}"
                 panel.axhline(self.null_loss, color="0.4", linestyle=":", label=label)
@@ -181,17 +171,21 @@ class LossCurveDisplay:
                 panel.axvline(least, color="0.4", linewidth=1, zorder=1.5, label=label)
         if self.objective is not None:
             label = f"F at the solution: {self.objective:.4g}"
-            self.axes_[0].axhline(self.objective, color="0.4", linestyle="--", label=label)
+            self.ax_.axhline(self.objective, color="0.4", linestyle="--", label=label)
 
     def _draw_excess(self, ax: Any) -> None:
+        """Make the panel, and draw how far F is above the solution."""
         excess = self.loss_curve - self.objective
         label = "F minus F at the solution"
         title = f"Loss above the solution after each {self.step.lower()}"
-        self.axes_ = labelled_panels(ax, 1, (self.step, f"{label}\n(nats per row)"), title=title)
-        self.axes_[0].set_yscale("log")
-        self._draw(self.axes_[0], label, np.where(excess > 0, excess, np.nan))
+        labels = self.step, f"{label}\n(nats per row)"
+        self.axes_ = labelled_panels(ax, [""], labels, title=title)
+        self.ax_.set_yscale("log")
+        _draw_curve(self.ax_, label, np.where(excess > 0, excess, np.nan))
 
-    def _draw(self, ax: Any, name: str, curve: NDArray) -> None:
-        marker = "." if len(curve) <= _MOST_MARKERS else None
-        steps = np.arange(1, len(curve) + 1)
-        ax.plot(steps, curve, marker=marker, color=COLOURS[0], label=name)
+
+def _draw_curve(ax: Any, name: str, curve: NDArray) -> None:
+    """Draw values (n_iter,) at 1, 2, ..."""
+    marker = "." if len(curve) <= _MOST_MARKERS else None
+    steps = np.arange(1, len(curve) + 1)
+    ax.plot(steps, curve, marker=marker, color=COLOURS[0], label=name)

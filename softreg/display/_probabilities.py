@@ -9,24 +9,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from softreg._encoding import validation
+from softreg.display._axes import Display, labelled_panels, legend_beside, line_style
 from softreg.display._held import HeldModel, held_note, spread_over
 from softreg.display._parts import (
     class_name,
-    labelled_panels,
-    legend_beside,
+    interval_ends,
     legible_name,
-    line_style,
     name_array,
     number_array,
-    panel_title,
-    rows_of_classes,
+    rows_to_draw,
 )
 
 _N_VALUES = 200  # Places at which curves are computed: they look smooth.
 _MOST_LINES = 6  # In one panel; more classes have a panel each.
 
 
-class ProbabilityDisplay:
+class ProbabilityDisplay(Display):
     """The probability of each class, or label, against one feature, the others being held.
 
     Up to six classes share a panel, unless `plot` is asked for more; of more each has its own.
@@ -48,9 +46,6 @@ class ProbabilityDisplay:
     Attributes
     ----------
     axes_ : ndarray of n_panels matplotlib Axes, set by `plot`
-    ax_ : matplotlib Axes, set by `plot`
-        The first of `axes_`.
-    figure_ : matplotlib Figure, set by `plot`
 
     Raises
     ------
@@ -91,10 +86,7 @@ class ProbabilityDisplay:
         shape = self.probabilities.shape
         self.classes = name_array("classes", classes, shape[1])
         self.feature_name = feature_name
-        if (lower is None) != (upper is None):
-            raise ValueError("lower and upper belong together: pass both, or none of them.")
-        self.lower = None if lower is None else number_array("lower", lower, *shape)
-        self.upper = None if upper is None else number_array("upper", upper, *shape)
+        self.lower, self.upper = interval_ends(lower, upper, *shape)
         self.held = dict(held or {})
         self.n_given = len(self.held) if n_given is None else n_given
 
@@ -105,7 +97,7 @@ class ProbabilityDisplay:
         X: Any,
         feature: Any,
         *,
-        at: Mapping[Any, float] | None = None,
+        at: Any = None,
         intervals: Callable[[Any], Any] | None = None,
         ax: Any = None,
         classes: ArrayLike | None = None,
@@ -120,7 +112,7 @@ class ProbabilityDisplay:
             means of their other features.
         feature : str or int
             Name or place of the feature.
-        at : mapping from features to values, default=None
+        at : mapping or pandas Series from features to values, default=None
             At what some others are held, such as the levels of a category, of which a mean is none.
         intervals : callable, default=None
             Called with rows (n, n_features), it returns what `softreg.inference.predict_interval`
@@ -175,30 +167,25 @@ class ProbabilityDisplay:
         TypeError, ValueError
             If `ax` does not hold an Axes for each panel, or a class is not known.
         """
-        rows, note = rows_of_classes(classes, self.classes)
+        rows, titles, note = rows_to_draw(classes, self.classes, len(self.classes))
         if together is None:
             together = len(rows) <= _MOST_LINES or (ax is not None and np.size(ax) == 1)
-        names = [class_name(name) for name in self.classes[rows]]
         intervals = "" if self.lower is None else ", with intervals"
-        title = f"Probability of each class{intervals}{note}"
-        title += held_note(self.held, self.n_given)
-        x_label = legible_name(self.feature_name)
-        n, beside = (1, names) if together else (len(rows), [])
         self.axes_ = labelled_panels(
-            ax, n, (x_label, "Probability"), title=title, beside=beside, share_y=True
+            ax,
+            [""] if together else titles,
+            (legible_name(self.feature_name), "Probability"),
+            title=f"Probability of each class{intervals}{note}{held_note(self.held, self.n_given)}",
+            beside=[class_name(name) for name in self.classes[rows]] if together else [],
+            share_y=True,
         )
-        lines = [
-            self._draw(self.axes_[0 if together else place], row, place if together else 0)
-            for place, row in enumerate(rows)
-        ]
+        panels = [self.ax_] * len(rows) if together else self.axes_
+        ranks = range(len(rows)) if together else [0] * len(rows)
+        lines = list(map(self._draw, panels, rows, ranks))
         for panel in self.axes_:
             panel.set_ylim(-0.02, 1.02)
-        if not together:
-            for panel, row in zip(self.axes_, rows, strict=True):
-                panel.set_title(panel_title(self.classes[row]), fontsize="medium")
-        if together or ax is not None:
+        if together:
             legend_beside(self.axes_, ax, lines)
-        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
         return self
 
     def _draw(self, ax: Any, row: int, rank: int) -> Any:

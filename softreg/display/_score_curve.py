@@ -10,22 +10,24 @@ from numpy.typing import ArrayLike, NDArray
 from softreg._encoding import validation
 from softreg._selection.scoring.choice import best_index, one_standard_error_index
 from softreg._selection.scoring.scorers import check_scoring
-from softreg.display._parts import (
+from softreg.display._axes import (
     C_AXIS,
     COLOURS,
+    Display,
     add_counts,
-    ascending_Cs,
     labelled_panels,
     legend_above,
     legend_beside,
     line_style,
+    places_of_Cs,
+    set_log_C_axis,
+)
+from softreg.display._parts import (
+    ascending_Cs,
     name_array,
     number_array,
-    panel_title,
-    places_of_Cs,
     read_attributes,
-    rows_of_classes,
-    set_log_C_axis,
+    rows_to_draw,
 )
 
 # A broad line and a dashed one above it, so that both are seen where they coincide.
@@ -49,7 +51,7 @@ class _Scores(NamedTuple):
     counts: NDArray
 
 
-class CVCurveDisplay:
+class CVCurveDisplay(Display):
     """Mean held-out score, with a band of one standard error, against C: a curve for each l1_ratio.
 
     Scores that scikit-learn negates, such as "neg_log_loss", are drawn as what they are: a loss,
@@ -86,9 +88,6 @@ class CVCurveDisplay:
     best_l1_ratio, one_se_l1_ratio : float, or ndarray of shape (n_labels,)
         Their ratios; NaN where there is none, also without `l1_ratios`.
     axes_ : ndarray of n_panels matplotlib Axes, set by `plot`
-    ax_ : matplotlib Axes, set by `plot`
-        The first of `axes_`.
-    figure_ : matplotlib Figure, set by `plot`
 
     Raises
     ------
@@ -140,8 +139,9 @@ class CVCurveDisplay:
         if label_axis:
             names = np.arange(shape[-1]) if classes is None else classes
             self.classes = name_array("classes", names, shape[-1])
-        best, one_se = (self._at(places) for places in _choices(self._scores()))
-        (self.best_C, self.best_l1_ratio), (self.one_se_C, self.one_se_l1_ratio) = best, one_se
+        best, one_se = _choices(self._scores())
+        self.best_C, self.best_l1_ratio = self._at(best)
+        self.one_se_C, self.one_se_l1_ratio = self._at(one_se)
 
     @classmethod
     def from_estimator(
@@ -197,23 +197,26 @@ class CVCurveDisplay:
             raise ValueError(
                 f"classes={validation.shown(classes)}, but one C serves all classes: leave it None."
             )
-        rows, note, titles = [0], "", [""]
+        rows, titles, note = [0], [""], ""
         if self.classes is not None:
-            rows, note = rows_of_classes(classes, self.classes)
-            titles = [panel_title(name) for name in self.classes]
+            rows, titles, note = rows_to_draw(classes, self.classes, len(self.classes))
         name, sign = _score_name(self.scoring)
         direction = "higher is better" if sign > 0 else "lower is better"
-        title = f"{name} against C{note}\n({direction})"
         scores = self._scores()
-        n_curves, y_label = len(scores.ratios), self._y_label(name)
-        names = [_ratio_name(ratio) for ratio in scores.ratios]
-        beside = names if n_curves > 1 and ax is None else []
-        self.axes_ = labelled_panels(ax, len(rows), (C_AXIS, y_label), title=title, beside=beside)
+        ratios = [_ratio_name(ratio) for ratio in scores.ratios]
+        beside = ratios if len(ratios) > 1 and ax is None else []
+        self.axes_ = labelled_panels(
+            ax,
+            titles,
+            (C_AXIS, self._y_label(name)),
+            title=f"{name} against C{note}\n({direction})",
+            beside=beside,
+        )
+        curves: list = []
         for panel, row in zip(self.axes_, rows, strict=True):
             curves, marks = _draw_panel(panel, scores, row, sign)
-            above = curves if n_curves > 1 and not beside else []
-            legend_above(panel, titles[row], above + marks)
-        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
+            above = curves if len(ratios) > 1 and not beside else []
+            legend_above(panel, above + marks)
         if beside:
             legend_beside(self.axes_, ax, curves)
         return self
