@@ -49,22 +49,19 @@ def _array_api_compat() -> Any:
     return array_api_compat
 
 
-def check_dense(X: Any) -> None:
-    """Raise a TypeError if X is a sparse array of a library whose dense arrays would stay there."""
-    is_tensor = "sparse" in str(getattr(X, "layout", ""))
-    if is_tensor or type(X).__module__.startswith("cupyx.scipy.sparse"):
-        remedy = "X.to_dense()" if is_tensor else "X.toarray()"
-        raise TypeError(
-            f"X is a sparse {type(X).__name__}; on a device X must be dense: {remedy}. CSR arrays "
-            "of SciPy stay sparse on the processor."
-        )
-
-
-def check_without_gradient(X: Any) -> None:
-    """Raise a ValueError if a library records what is computed from X, to differentiate it."""
-    if getattr(X, "requires_grad", False):
+def check_plain(X: Any) -> None:
+    """Raise an error if X is sparse and not SciPy's, or what is computed from it is recorded."""
+    library = type(X).__module__.partition(".")[0]
+    if library == "torch" and X.requires_grad:
         raise ValueError(
-            "X requires gradients, which a fit has none of: pass X.detach(), without them."
+            "X requires gradients, and a fit has none: pass it without them, X.detach()."
+        )
+    is_sparse_tensor = library == "torch" and "sparse" in str(X.layout)
+    if is_sparse_tensor or library == "cupyx":
+        remedy = "X.to_dense()" if is_sparse_tensor else "X.toarray()"
+        raise TypeError(
+            f"X is a sparse {type(X).__name__}; on a device X must be dense: {remedy}. Sparse arrays "
+            "of SciPy stay sparse."
         )
 
 

@@ -46,8 +46,7 @@ from softreg._encoding.clusters.partitions import (
 from softreg._encoding.clusters.survey import ClusterSample, PartitionReader
 from softreg._encoding.column_faults import explaining_columns
 from softreg._encoding.namespaces import (
-    check_dense,
-    check_without_gradient,
+    check_plain,
     dtypes_of,
     on_device,
     on_host,
@@ -389,8 +388,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     def _validated(self, X: Any, *, reset: bool) -> Any:
         """Return X (n, d) as floats or CSR; record its features (`reset`), or compare them."""
         check_in_memory(X=X)
-        check_dense(X)
-        check_without_gradient(X)
+        check_plain(X)
         with explaining_columns(X):
             dtype = dtypes_of(X)
             checked: Any = validate_data(self, X, reset=reset, accept_sparse="csr", dtype=dtype)

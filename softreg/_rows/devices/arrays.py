@@ -80,8 +80,10 @@ class Device:
 
     def put(self, values: Any) -> DeviceArray:
         """Return numbers or an array of NumPy's on the device."""
-        values = np.asarray(values)
-        array = self.xp.asarray(values, dtype=self.dtype(values.dtype), device=self.device)
+        values = np.require(values, requirements=["C", "W"])
+        dtype = self.dtype(values.dtype)
+        # A copy also where the device is the processor: arrays are computed in.
+        array = self.xp.asarray(values, dtype=dtype, device=self.device, copy=True)
         return DeviceArray(array, self)
 
     def fetch(self, array: Any) -> NDArray:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-# Products are summed up over so many terms in single precision, and in double over more.
+# Products are summed up over so many terms in their own precision, and in double over more.
 _TERMS = 2**14
 
 
@@ -56,9 +56,12 @@ def _array(on: Any, value: Any, dtype: Any = None) -> Any:
 
 
 def _dot(on: Any, A: Any, B: Any) -> Any:
-    """Return A B, (q, m) times (m, r), parts of m being added in double precision."""
+    """Return A B, (q, m) times (m, r), parts of m being added in double precision.
+
+    Cards share the parts out, where of one product with few rows and columns some use a core.
+    """
     m, parts = B.shape[0], B.shape[0] // _TERMS
-    if parts < 2 or not on.has_double or str(A.dtype).endswith("float64"):
+    if parts < 2 or not on.has_double:
         return on.xp.matmul(A, B)
     cut = parts * _TERMS
     by_part = on.xp.permute_dims(on.xp.reshape(A[:, :cut], (-1, parts, _TERMS)), (1, 0, 2))
