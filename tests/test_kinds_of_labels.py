@@ -568,9 +568,9 @@ def test_a_converted_estimator_takes_them():
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.int64, np.uint64])
 @pytest.mark.parametrize("n", [2, 20, 300])
-def test_integers_of_any_width_are_found_in_a_table_as_by_a_search(dtype, n, rng):
+def test_integers_of_any_width_are_found_in_a_table_as_by_a_search(dtype, n):
     """Also where differences of two of them are beyond their width, or classes are elsewhere."""
-    ends = np.iinfo(dtype).min, np.iinfo(dtype).max
+    rng, ends = np.random.default_rng(n), (np.iinfo(dtype).min, np.iinfo(dtype).max)
     for few in ([ends[0], ends[1]], [ends[1], ends[1] - 1], [ends[0], ends[0] + 3], [7, 5, 100]):
         values = rng.choice(np.array(few, dtype=dtype), n)
         classes, codes = distinct_with_codes(values)
