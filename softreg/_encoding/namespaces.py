@@ -60,8 +60,8 @@ def check_plain(X: Any) -> None:
     if is_sparse_tensor or library == "cupyx":
         remedy = "X.to_dense()" if is_sparse_tensor else "X.toarray()"
         raise TypeError(
-            f"X is a sparse {type(X).__name__}; on a device X must be dense: {remedy}. SciPy's sparse "
-            "arrays stay sparse."
+            f"X is a sparse {type(X).__name__}; on a device X must be dense: {remedy}. Sparse "
+            "arrays of SciPy stay sparse."
         )
 
 
