@@ -217,7 +217,8 @@ class Softmax(Link):
     def hessian(self, P: Scores, X: Array, weight: Array, pairs: Pairs | None = None) -> Array:
         weight = weight.astype(P.dtype, copy=False)
         fits = zip(self._by_fit(P), repeat(weight) if weight.ndim == 1 else weight, strict=False)
-        return np.stack([softmax_hessian(P_of_fit, X, w, pairs) for P_of_fit, w in fits])
+        hessians = [softmax_hessian(P_of_fit, X, w, pairs) for P_of_fit, w in fits]
+        return hessians[0][None] if self.fits == 1 else np.stack(hessians)
 
     def fix_gauge_inplace(self, H: Array, width: int) -> None:
         # Adding the same vector to all classes moves no probability. Along those directions H is
