@@ -27,10 +27,11 @@ import signal
 import statistics
 import sys
 import time
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -102,12 +103,14 @@ class Data:
 class Fit:
     """Median seconds of a program's fits, or, if late, until they were stopped.
 
-    NaN: no tolerance was enough, or, if late, no time was left. F is computed from coefficients,
-    `proven` is softreg's gap, and `count` what `counted` says of the last fit.
+    NaN: none counts, for what the remark says. A rival's `tol` is the loosest that was enough. F is
+    computed from coefficients, `proven` is softreg's gap, and `count` that of `counted`.
     """
 
     seconds: float
     late: bool = False
+    remark: str = ""
+    tol: float = math.nan
     F: float = math.nan
     proven: float = math.nan
     count: Counter = field(default_factory=Counter)
@@ -119,9 +122,7 @@ class Fit:
         return "" if says_nothing else f"{bound}{ratio:.3g}"
 
     def cells(self, base: Fit, optimum: float, copied: float) -> list[str]:
-        none = "no time" if self.late else "none"
-        seconds = f"{'> ' * self.late}{self.seconds:.3g}"
-        cells = [none if math.isnan(self.seconds) else seconds, self.times(base)]
+        cells = [self.remark or f"{'> ' * self.late}{self.seconds:.3g}", self.times(base)]
         gaps = self.F / optimum - 1, self.proven
         cells += [f"{gap:.0e}" if math.isfinite(gap) else "" for gap in gaps]
         if not self.count:
@@ -187,8 +188,6 @@ def limited(seconds: float) -> Iterator[None]:
     def stop(*_: Any) -> None:
         raise OutOfTime
 
-    if seconds < LEAST:
-        raise OutOfTime
     if not hasattr(signal, "setitimer"):
         yield
         return
@@ -261,56 +260,62 @@ def cuml(tol: float) -> Any:
     return LogisticRegression(tol=tol, max_iter=10**6, output_type="numpy")
 
 
-def ours(data: Data, on_host: bool, threads: int, tol: float | None, cap: float) -> tuple[str, Fit]:
-    """Return a name and the fit of softreg, stopped after so many seconds."""
-    name = (HOST if on_host else TENSORS) + ("" if tol is None else f", tol={tol:.0e}")
-    arrays = data.on_host if on_host else (data.X, data.y)
-    threads = threads if on_host else 1
+def ours(on_host: bool, threads: int, tol: float | None, data: Data) -> Fit:
+    """Return softreg's fit."""
+    arrays, threads = (data.on_host, threads) if on_host else ((data.X, data.y), 1)
     make = partial(softreg, threads, tol)
-    with contextlib.suppress(OutOfTime), limited(cap), threadpool_limits(threads):
+    with threadpool_limits(threads):
         warm_up(make(), *arrays)
-        return name, measured(make, arrays, data, REPEAT)
-    return name, Fit(math.nan if cap < LEAST else cap, late=True)
+        return measured(make, arrays, data, REPEAT)
 
 
-def rival(
-    name: str, make: Callable[[float], Any], X: Any, data: Data, target: float, cap: float
-) -> tuple[str, Fit]:
-    """Return a name and the fit at the loosest tolerance that reaches the target, if any does."""
-    lowest = math.inf
-    with contextlib.suppress(OutOfTime), limited(cap):
-        warm_up(make(1.0), X, data.y)
+def rival(make: Callable[[float], Any], in_double: bool, target: float, data: Data) -> Fit:
+    """Return the fit at the loosest tolerance that reaches the target, if any does."""
+    X, lowest, start = data.X.double() if in_double else data.X, math.inf, time.perf_counter()
+    warm_up(make(1.0), X, data.y)
+    try:
         for tol in TOLERANCES:
             fit = measured(partial(make, tol), (X, data.y), data, 1)
             if fit.F <= target:  # noqa: SIM300
                 best = measured(partial(make, tol), (X, data.y), data, REPEAT)
-                return f"{name}, tol={tol:.0e}", best
+                return replace(best, tol=tol)
             lowest = min(lowest, fit.F)
-        return f"{name}, no tol", Fit(math.nan, F=lowest)
-    return name, Fit(math.nan if cap < LEAST else cap, late=True, F=lowest)
+    except OutOfTime:
+        return Fit(time.perf_counter() - start, late=True, F=lowest)
+    return Fit(math.nan, remark="at no tol", F=lowest)
+
+
+def attempted(fit: Callable[[Data], Fit], data: Data, seconds: float) -> Fit:
+    """Return a fit, or what became of it in so many seconds."""
+    settle()
+    if seconds < LEAST:
+        return Fit(math.nan, remark="no time")
+    try:
+        with limited(seconds):
+            return fit(data)
+    except OutOfTime:
+        return Fit(seconds, late=True)
+    except Exception as error:
+        traceback.print_exc()
+        return Fit(math.nan, remark=type(error).__name__)
 
 
 def fits(data: Data, threads: int, until: float, cap: float) -> Iterator[tuple[str, Fit]]:
     """Yield names and fits of one set: of tensors, the rivals', and those on the host."""
-    rivals: list[tuple[str, Any, Callable[[], Any]]] = [
-        ("lbfgs, tensors", lbfgs, lambda: data.X),
-        ("lbfgs, float64 tensors", lbfgs, data.X.double),
-    ]
-    if importlib.util.find_spec("cuml") and data.X.is_cuda:
-        rivals.append(("cuML, tensors", cuml, lambda: data.X))
-    lowest = math.inf
-    for tol in (None, WITHIN):
-        settle()
-        name, fit = ours(data, False, threads, tol, until - time.perf_counter())
-        lowest = min(lowest, math.inf if fit.late else fit.F)
-        yield name, fit
-    for name, make, X in rivals:
-        settle()
-        left = min(cap, until - time.perf_counter())
-        yield rival(name, make, X(), data, lowest * (1 + WITHIN), left)
-    for tol in (WITHIN, None):
-        settle()
-        yield ours(data, True, threads, tol, until - time.perf_counter())
+    settings, lowest = {"": None, f", tol={WITHIN:.0e}": WITHIN}, math.inf
+    for suffix, tol in settings.items():
+        fit = attempted(partial(ours, False, 1, tol), data, until - time.perf_counter())
+        lowest = min(lowest, math.inf if math.isnan(fit.F) else fit.F)
+        yield TENSORS + suffix, fit
+    rivals = {"lbfgs, tensors": (lbfgs, False), "lbfgs, float64 tensors": (lbfgs, True)}
+    if data.X.is_cuda and importlib.util.find_spec("cuml"):
+        rivals["cuML, tensors"] = (cuml, False)
+    for name, (make, in_double) in rivals.items():
+        search = partial(rival, make, in_double, lowest * (1 + WITHIN))
+        yield name, attempted(search, data, min(cap, until - time.perf_counter()))
+    for suffix, tol in reversed(settings.items()):
+        left = until - time.perf_counter()
+        yield HOST + suffix, attempted(partial(ours, True, threads, tol), data, left)
 
 
 def compare(data: Data, threads: int, until: float, cap: float, copied: float) -> list[list[str]]:
@@ -327,8 +332,14 @@ def compare(data: Data, threads: int, until: float, cap: float, copied: float) -
     lines = []
     for name, fit in found.items():
         base = found[HOST if name in (HOST, TENSORS) else f"{HOST}, tol={WITHIN:.0e}"]
-        lines.append([str(data), name, *fit.cells(base, optimum, copied)])
+        program = name if math.isnan(fit.tol) else f"{name}, tol={fit.tol:.0e}"
+        lines.append([str(data), program, *fit.cells(base, optimum, copied)])
     return lines
+
+
+def on_disk(name: str) -> bool:
+    folder = datasets.folder()
+    return folder is not None and (folder / f"{name}.npz").exists()
 
 
 def load(name: str, n: int, device: Any) -> Data:
@@ -411,8 +422,8 @@ def main() -> None:
     parts, lines = [machine(device, args.threads, copied)], []
     print(parts[0], file=sys.stderr, flush=True)
     for name, (on_card, on_processor, quick, share) in SETS.items():
-        if name in ON_DISK and not datasets.available(name):
-            parts.append(f"Left out, as SOFTREG_DATA names no folder: {name}.")
+        if name in ON_DISK and not on_disk(name):
+            parts.append(f"Left out, as it is not in the folder that SOFTREG_DATA names: {name}.")
             continue
         n = quick if args.quick else on_card if device.type == "cuda" else on_processor
         now = time.perf_counter()
