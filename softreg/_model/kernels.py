@@ -12,7 +12,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import xlog1py, xlogy
 
 from softreg._rows.arrays import values_at_once
 
@@ -83,7 +82,15 @@ def softmax_dual_along(P: Array, change: Array, Z: Array) -> tuple[Array, Array]
     """Return Q = P + change, (B, K, m), kept >= 0, and KL(q || p(z)), (B, m)."""
     Q = np.maximum(P + change, 0)
     Q /= Q.sum(axis=1)[:, None]
-    return Q, (xlogy(Q, Q) - Q * Z).sum(axis=1) + softmax_inplace(Z.copy())
+    return Q, (times_its_log(Q) - Q * Z).sum(axis=1) + softmax_inplace(Z.copy())
+
+
+def times_its_log(Q: Array) -> Array:
+    """Return q log q, 0 where q is, of numbers >= 0.
+
+    SciPy's xlogy, where SciPy has array API support, brings arrays on a device to the host.
+    """
+    return Q * np.log(np.maximum(Q, np.finfo(Q.dtype).tiny))
 
 
 def softmax_of_rows(Z: Array) -> Array:
@@ -134,8 +141,9 @@ def sigmoid_dual(Z: Array, D: Array) -> tuple[Array, Array]:
 def sigmoid_dual_along(P: Array, change: Array, Z: Array) -> tuple[Array, Array]:
     """Return Q = P + change, kept in [0, 1], and KL(q || p(z)), (K, m) each."""
     Q = np.clip(P + change, 0, 1)
-    entropy = xlogy(Q, Q) + xlog1py(1 - Q, -Q)
-    return Q, entropy - Q * Z + softplus(Z, exp_minus_abs(Z))
+    # 0 where q is 1: the largest number below that stands for it.
+    of_no = (1 - Q) * np.log1p(-np.minimum(Q, 1 - np.finfo(Q.dtype).epsneg))
+    return Q, times_its_log(Q) + of_no - Q * Z + softplus(Z, exp_minus_abs(Z))
 
 
 # ---- Sums of products of features ---------------------------------------------------------------
