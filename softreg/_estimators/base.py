@@ -52,7 +52,7 @@ from softreg._encoding.namespaces import (
     on_host,
     returned_like_X,
 )
-from softreg._model.kernels import best_classes, exp_minus_abs, sigmoid
+from softreg._model.kernels import best_classes, expit
 from softreg._model.objective import Objective
 from softreg._model.penalties import Penalty
 from softreg._model.sparse_penalties import ElasticNet, Groups
@@ -376,8 +376,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     def _probabilities(self, scores: NDArray) -> NDArray:
         """Return the probabilities (n, K) of scores in the shape of `decision_function`."""
         if scores.ndim == 1:
-            Z = two_class_scores(scores)
-            return sigmoid(Z, exp_minus_abs(Z))
+            return expit(two_class_scores(scores))
         return self._class_probabilities(scores)
 
     def _log_probabilities(self, scores: NDArray) -> NDArray:

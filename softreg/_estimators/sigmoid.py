@@ -18,12 +18,7 @@ from softreg._encoding.labels import LabelEncoder, OneVsRestEncoder
 from softreg._estimators.base import LinearClassifier, has_intercept
 from softreg._estimators.cv import CrossValidatedClassifier
 from softreg._estimators.streams import StreamClassifier
-from softreg._model.kernels import (
-    exp_minus_abs,
-    log_softmax_of_rows,
-    sigmoid,
-    softmax_of_rows,
-)
+from softreg._model.kernels import expit, log_softmax_of_rows, softmax_of_rows
 from softreg.solvers.base import Result, Solver
 
 
@@ -48,9 +43,8 @@ class SigmoidModel(LinearClassifier, metaclass=ABCMeta):
         return self.classes_[best]
 
     def _class_probabilities(self, scores: NDArray) -> NDArray:
-        if self.multilabel_:
-            return sigmoid(scores, exp_minus_abs(scores))
-        return softmax_of_rows(log_expit(scores))  # p_k / sum_j p_j also where all p underflow
+        # p_k / sum_j p_j also where all p underflow
+        return expit(scores) if self.multilabel_ else softmax_of_rows(log_expit(scores))
 
     def _class_log_probabilities(self, scores: NDArray) -> NDArray:
         log_sigmoid = log_expit(scores)
