@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from scipy.special import expit, log_expit
+from scipy.special import log_expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
@@ -52,7 +52,7 @@ from softreg._encoding.namespaces import (
     on_host,
     returned_like_X,
 )
-from softreg._model.kernels import best_classes
+from softreg._model.kernels import best_classes, expit
 from softreg._model.objective import Objective
 from softreg._model.penalties import Penalty
 from softreg._model.sparse_penalties import ElasticNet, Groups

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from scipy.special import expit, log_expit, logit
+from scipy.special import log_expit, logit
 from sklearn.utils import Tags
 
 from softreg._encoding import validation
@@ -18,7 +18,7 @@ from softreg._encoding.labels import LabelEncoder, OneVsRestEncoder
 from softreg._estimators.base import LinearClassifier, has_intercept
 from softreg._estimators.cv import CrossValidatedClassifier
 from softreg._estimators.streams import StreamClassifier
-from softreg._model.kernels import log_softmax_of_rows, softmax_of_rows
+from softreg._model.kernels import expit, log_softmax_of_rows, softmax_of_rows
 from softreg.solvers.base import Result, Solver
 
 

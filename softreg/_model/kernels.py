@@ -12,7 +12,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import xlog1py, xlogy
 
 from softreg._rows.arrays import values_at_once
 
@@ -83,7 +82,15 @@ def softmax_dual_along(P: Array, change: Array, Z: Array) -> tuple[Array, Array]
     """Return Q = P + change, (B, K, m), kept >= 0, and KL(q || p(z)), (B, m)."""
     Q = np.maximum(P + change, 0)
     Q /= Q.sum(axis=1)[:, None]
-    return Q, (xlogy(Q, Q) - Q * Z).sum(axis=1) + softmax_inplace(Z.copy())
+    return Q, (times_its_log(Q) - Q * Z).sum(axis=1) + softmax_inplace(Z.copy())
+
+
+def times_its_log(Q: Array) -> Array:
+    """Return q log q, 0 where q is, of numbers >= 0.
+
+    SciPy's xlogy, where SciPy has array API support, brings arrays on a device to the host.
+    """
+    return Q * np.log(np.maximum(Q, np.finfo(Q.dtype).tiny))
 
 
 def softmax_of_rows(Z: Array) -> Array:
@@ -106,6 +113,17 @@ def exp_minus_abs(Z: Array) -> Array:
     """Return e = exp(-|z|), which cannot overflow and which `sigmoid` and `softplus` share."""
     e = np.abs(Z)
     return np.exp(np.negative(e, out=e), out=e)
+
+
+def expit(Z: Array) -> Array:
+    """Return 1 / (1 + exp(-z)), 0 from about z = -709 downwards.
+
+    In a quarter of the time of SciPy's, which brings arrays on a device to the host, as xlogy does.
+    """
+    with np.errstate(over="ignore"):
+        P = np.exp(-Z)
+    P += 1
+    return np.divide(1, P, out=P)
 
 
 def sigmoid(Z: Array, e: Array, out: Array | None = None) -> Array:
@@ -134,8 +152,9 @@ def sigmoid_dual(Z: Array, D: Array) -> tuple[Array, Array]:
 def sigmoid_dual_along(P: Array, change: Array, Z: Array) -> tuple[Array, Array]:
     """Return Q = P + change, kept in [0, 1], and KL(q || p(z)), (K, m) each."""
     Q = np.clip(P + change, 0, 1)
-    entropy = xlogy(Q, Q) + xlog1py(1 - Q, -Q)
-    return Q, entropy - Q * Z + softplus(Z, exp_minus_abs(Z))
+    # 0 where q is 1: the largest number below that stands for it.
+    of_no = (1 - Q) * np.log1p(-np.minimum(Q, 1 - np.finfo(Q.dtype).epsneg))
+    return Q, times_its_log(Q) + of_no - Q * Z + softplus(Z, exp_minus_abs(Z))
 
 
 # ---- Sums of products of features ---------------------------------------------------------------

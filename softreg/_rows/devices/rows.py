@@ -43,8 +43,9 @@ class DeviceTargets:
     def of(cls, targets: Targets, m: int, on: Device, dtype: DTypeLike) -> DeviceTargets:
         """Return the targets of m rows that are on the host; of classes, their numbers go there."""
         if (codes := targets.class_of_row) is not None:
-            classes = np.arange(targets.n_scores)[:, None]
-            return cls((on.put(codes) == classes).astype(dtype), None)
+            smallest = np.min_scalar_type(-targets.n_scores)  # a byte for each row, as a rule
+            classes = np.arange(targets.n_scores, dtype=smallest)[:, None]
+            return cls((on.put(codes.astype(smallest)) == classes).astype(dtype), None)
         Y = np.zeros((targets.n_scores, m), dtype)
         targets.subtract_targets_inplace(Y)
         weights = targets.loss_weights()
@@ -73,9 +74,9 @@ class DeviceColumns(DenseColumns):
     def _sums(
         self, shift: NDArray, unit: NDArray | None, rows: slice | Places
     ) -> NDArray[np.float64]:
-        if self.X.on.has_double:
-            return super()._sums(shift, unit, rows)
-        return DenseColumns(np.asarray(self.X), self.weights)._sums(shift, unit, rows)
+        X, weights = self.X[rows], self.weights[rows]
+        there = (X, X.on.put(weights)) if X.on.has_double else (np.asarray(X), weights)
+        return DenseColumns(*there)._sums(shift, unit, slice(None))
 
 
 @dataclass(frozen=True, eq=False)
