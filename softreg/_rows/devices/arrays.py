@@ -163,8 +163,8 @@ class DeviceArray(NDArrayOperatorsMixin):
         """
         if known is None:
             return self._made_on_host(function, inputs, options, out)
-        arguments, on_device = _replaced(inputs, self._native), isinstance(out, DeviceArray)
-        if on_device and self.on.writes_out and known in functions.WRITING:
+        arguments = _replaced(inputs, self._native)
+        if known in functions.WRITING and _is_written(out, arguments):
             known(self.on, *arguments, out=out.array, **options)
             return out
         result = DeviceArray(known(self.on, *arguments, **options), self.on)
@@ -295,6 +295,18 @@ def _hosted(value: Any) -> Any:
 
 def _is_device(value: Any) -> bool:
     return isinstance(value, DeviceArray)
+
+
+def _is_written(out: Any, arguments: Any) -> bool:
+    """Return whether a library writes what it makes of arguments, value by value, into `out`.
+
+    Libraries refuse other dtypes than those of the arguments, and stretch no shape, as NumPy does.
+    """
+    if not (isinstance(out, DeviceArray) and out.on.writes_out):
+        return False
+    arrays = [value for value in arguments if hasattr(value, "dtype")]
+    has_dtype = all(array.dtype == out.array.dtype for array in arrays)
+    return has_dtype and np.broadcast_shapes(*(array.shape for array in arrays)) == out.shape
 
 
 def _is_host(value: Any) -> bool:

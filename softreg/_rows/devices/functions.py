@@ -14,6 +14,9 @@ from scipy import special
 
 # Products are summed up over so many terms in their own precision, and in double over more.
 _TERMS = 2**14
+# Reductions of nothing, and the functions that bring in a value to start from.
+_OF_NOTHING = {"sum": 0, "any": False, "all": True}
+_WITH_INITIAL = {"sum": "add", "max": "maximum", "min": "minimum"}
 
 
 def _standard(name: str, on: Any, *arguments: Any, **options: Any) -> Any:
@@ -39,12 +42,18 @@ def _reduction(
 ) -> Any:
     """Return the sums, or largest or least values, along an axis, among those that are marked."""
     xp = on.xp
-    if where is not None:  # `initial` is then beyond none of the values
-        array = xp.where(_array(on, where), array, _array(on, initial, array.dtype))
+    if where is not None:  # what changes no result, or `initial`, takes the place of others
+        other = _array(on, _OF_NOTHING.get(name, initial), array.dtype)
+        array = xp.where(_array(on, where), array, other)
+    if initial is not None and 0 in array.shape:
+        empty = np.empty(array.shape, str(array.dtype).rpartition(".")[2])
+        reduced = getattr(np, name)(empty, axis=axis, keepdims=keepdims, initial=initial)
+        return on.put(reduced).array
     if name == "sum" and array.dtype == xp.bool:
         array = xp.astype(array, on.dtype(np.int64))
     options = {} if dtype is None else {"dtype": on.dtype(dtype)}
-    return getattr(xp, name)(array, axis=axis, keepdims=keepdims, **options)
+    result = getattr(xp, name)(array, axis=axis, keepdims=keepdims, **options)
+    return result if initial is None else getattr(xp, _WITH_INITIAL[name])(result, initial)
 
 
 def _array(on: Any, value: Any, dtype: Any = None) -> Any:
@@ -146,7 +155,7 @@ _ELEMENTWISE = {
 }
 _REDUCTIONS = {"sum": np.sum, "max": np.max, "min": np.min, "any": np.any, "all": np.all}
 # Those whose function in the library may write into `out`.
-WRITING = frozenset(_ELEMENTWISE.values())
+WRITING = frozenset(function for name, function in _ELEMENTWISE.items() if name != "matmul")
 UFUNCS: dict[tuple[Any, str], Function] = {
     **{(getattr(np, name), "__call__"): function for name, function in _ELEMENTWISE.items()},
     (np.add, "reduce"): partial(_reduced, "sum"),
