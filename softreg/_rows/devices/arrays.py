@@ -90,8 +90,9 @@ class Device:
         """Return an array of the library as NumPy's."""
         import array_api_compat
 
-        on_host = array_api_compat.to_device(array, "cpu") if self.writes_out else array
-        return np.asarray(on_host)
+        if self.writes_out:
+            return np.asarray(array_api_compat.to_device(array, "cpu"))
+        return np.from_dlpack(array)
 
 
 class DeviceArray(NDArrayOperatorsMixin):
@@ -192,25 +193,26 @@ class DeviceArray(NDArrayOperatorsMixin):
 
     # ---- Parts and methods ----------------------------------------------------------------------
 
-    def __getitem__(self, key: Any) -> DeviceArray:
-        places, cut = _places_and_cut(key, self.ndim)
+    def __getitem__(self, key: Any) -> Any:
+        known = _places_and_cut(key, self.ndim)
+        if known is None:
+            return np.asarray(self)[_replaced(key, _hosted)]
+        places, cut = known
         part = self.array
         for axis, some in places:
             part = self.on.xp.take(part, self.on.put(some).array, axis=axis)
         return DeviceArray(part[cut], self.on)
 
     def __setitem__(self, key: Any, values: Any) -> None:
-        places, cut = _places_and_cut(key, self.ndim)
+        places, cut = _places_and_cut(key, self.ndim) or ([], (None,))
+        if places or None in cut:  # of which the standard knows nothing
+            whole = np.array(self)
+            whole[_replaced(key, _hosted)] = _hosted(values)
+            cut, values = (...,), whole
         array = self._native(values)
         if hasattr(array, "dtype"):
             array = self.on.xp.astype(array, self.array.dtype, copy=False)
-        if not places:
-            self.array[cut] = array
-            return
-        ((axis, some),) = places
-        for i, place in enumerate(some):
-            to = (slice(None),) * axis + (int(place), ...)
-            self.array[to] = array[(slice(None),) * axis + (i, ...)] if np.ndim(values) else array
+        self.array[cut] = array
 
     @property
     def T(self) -> Any:
@@ -313,21 +315,38 @@ def _is_host(value: Any) -> bool:
     return isinstance(value, np.ndarray)
 
 
-def _places_and_cut(key: Any, ndim: int) -> tuple[list[tuple[int, NDArray]], tuple]:
+def _places_and_cut(key: Any, ndim: int) -> tuple[list[tuple[int, NDArray]], tuple] | None:
     """Return the axes along which an index names places one by one, with these, and the rest of it.
 
-    Several axes make a grid of places, as `numpy.ix_` does.
+    One axis may do so, or several in a grid, as `numpy.ix_` has them; None of other indices.
     """
-    indices, places, axis, whole = key if isinstance(key, tuple) else (key,), [], 0, []
+    indices = key if isinstance(key, tuple) else (key,)
+    whole: list[Any] = []
+    places, axis, picks = [], 0, []  # picks: where arrays and numbers stand
     named = sum(index is not None and index is not Ellipsis for index in indices)
     for index in indices:
+        if isinstance(index, int | np.integer | np.ndarray | list | DeviceArray):
+            picks.append(len(whole))
         if isinstance(index, np.ndarray | list | DeviceArray):
             some = np.asarray(index)
-            places.append((axis, some.nonzero()[0] if some.dtype == bool else some.ravel()))
+            is_mask = some.dtype == bool and some.ndim == 1
+            places.append((axis, some.nonzero()[0] if is_mask else some))
             index = slice(None)
         whole.append(index)
         if index is Ellipsis:
             axis += ndim - named
         elif index is not None:
             axis += 1
-    return places, tuple(whole) if Ellipsis in whole else (*whole, Ellipsis)
+    is_grid = all(_is_along(k, some, len(places)) for k, (_, some) in enumerate(places))
+    # NumPy moves the axis of an array to the front if a number stands elsewhere than next to it.
+    is_moved = len(picks) > len(places) and (len(places) > 1 or picks[-1] - picks[0] >= len(picks))
+    if places and (is_moved or not is_grid):
+        return None
+    rest = tuple(whole) if Ellipsis in whole else (*whole, Ellipsis)
+    return [(axis, some.ravel()) for axis, some in places], rest
+
+
+def _is_along(axis: int, some: NDArray, n_axes: int) -> bool:
+    """Return whether an index names places along one axis of a grid."""
+    has_axis = n_axes - axis <= some.ndim <= n_axes
+    return some.dtype != bool and has_axis and some.size == some.shape[axis - n_axes]

@@ -84,6 +84,7 @@ def _dot(on: Any, A: Any, B: Any) -> Any:
 def _take(on: Any, array: Any, places: Any, axis: int | None = None) -> Any:
     """Return the values at some places, in whose shape they lie."""
     xp = on.xp
+    places = _array(on, np.asarray(places)) if isinstance(places, list) else places
     array, axis = (xp.reshape(array, (-1,)), 0) if axis is None else (array, axis)
     shape = array.shape[:axis] + places.shape + array.shape[axis + 1 :]
     return xp.reshape(xp.take(array, xp.reshape(places, (-1,)), axis=axis), tuple(shape))
@@ -99,7 +100,7 @@ def _transpose(on: Any, array: Any, axes: tuple[int, ...] | None = None) -> Any:
 
 
 def _filled(name: str, on: Any, shape: Any, dtype: Any = float, **_: Any) -> Any:
-    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(map(int, shape))
+    shape = tuple(map(int, shape)) if isinstance(shape, tuple | list) else (int(shape),)
     return getattr(on.xp, name)(shape, dtype=on.dtype(dtype), device=on.device)
 
 
