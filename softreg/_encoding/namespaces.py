@@ -16,6 +16,8 @@ from softreg._rows.devices.arrays import Device, DeviceArray
 
 # Halves and the like are computed with in single precision, all other numbers in double.
 _SHORT_FLOATS = ("float16", "bfloat16")
+# Libraries whose arrays say nothing of the standard, though array-api-compat knows them.
+_LIBRARIES = ("torch", "cupy")
 # The fitted attributes that are coefficients.
 _COEFFICIENTS = ("coef_", "intercept_", "coef_path_", "intercept_path_")
 
@@ -25,11 +27,13 @@ def is_dispatched(array: Any) -> bool:
 
     TypeError for one that cannot: it is sparse, or its values cannot be replaced.
     """
-    if isinstance(array, np.ndarray) or not get_config()["array_api_dispatch"]:
+    kind, is_on = type(array), get_config()["array_api_dispatch"]
+    is_known = hasattr(kind, "__array_namespace__") or kind.__module__.split(".")[0] in _LIBRARIES
+    if not (is_on and is_known) or isinstance(array, np.ndarray | np.generic):
         return False
     api = _array_api_compat()
-    is_known = api.is_array_api_obj(array) and not api.is_dask_array(array)
-    if not is_known or api.is_pydata_sparse_array(array):
+    is_elsewhere = api.is_dask_array(array) or api.is_pydata_sparse_array(array)
+    if is_elsewhere or not api.is_array_api_obj(array):
         return False
     if not api.is_writeable_array(array):
         raise TypeError(

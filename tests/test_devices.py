@@ -1,0 +1,468 @@
+"""Estimators on devices: the fits of the host, in arrays of X's library."""
+
+import copy
+import pickle
+import re
+import sys
+import warnings
+from importlib import import_module
+
+import numpy as np
+import pytest
+from parts import LIBRARIES
+from problems import PROBLEMS, objective, overlapping, solved
+from scipy import __version__ as scipy_version
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+
+from softreg import (
+    SigmoidRegression,
+    SigmoidRegressionCV,
+    SoftmaxRegression,
+    SoftmaxRegressionCV,
+)
+from softreg._model.block_kernels import LossAndGradient
+from softreg._rows.devices.arrays import Device
+from softreg.solvers import LBFGS, MiniBatch, Newton, ProximalNewton
+
+if tuple(map(int, scipy_version.split(".")[:2])) < (1, 14):
+    pytest.skip("SciPy is too old for array API dispatch", allow_module_level=True)
+strict = pytest.importorskip("array_api_strict")
+
+# Two fits that are proven to tol = 1e-9 of F differ by less in F, and by its root in probabilities.
+SAME = {"rtol": 0, "atol": 1e-4}
+
+
+@pytest.fixture(autouse=True)
+def dispatch(monkeypatch):
+    """Dispatch is on, as the user's environment and scikit-learn's configuration have it."""
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    with config_context(array_api_dispatch=True):
+        yield
+
+
+def array_of(library, values):
+    return import_module(library).asarray(values)
+
+
+def is_of(library, array):
+    return type(array).__module__.partition(".")[0] == library
+
+
+def on_host(array):
+    """An array of any library and device as numpy's."""
+    return Device.of(array).fetch(array)
+
+
+# ---- The same optimum ---------------------------------------------------------------------------
+
+DENSE = [name for name in PROBLEMS if name != "sparse counts"]
+
+
+@pytest.mark.factor("solver", ["auto", "lbfgs", "newton", "proximal-newton"])
+@pytest.mark.factor("library", LIBRARIES)
+@pytest.mark.factor("name", DENSE)
+def test_fits_on_devices_reach_the_optimum(name, library, solver):
+    """F is within 1e-8 of the least, and proven to be, and the coefficients are X's library's."""
+    X, y, Y, least = solved(name, 1.0)
+    model = SoftmaxRegression(solver=solver).fit(array_of(library, X), y)
+    W, b = map(on_host, (model.coef_, model.intercept_))
+    assert objective(W, b, X, Y) <= least * (1 + 1e-8)
+    assert model.objective_ == pytest.approx(least, rel=1e-8)
+    assert model.converged_ and model.proven_
+    assert is_of(library, model.coef_) and is_of(library, model.intercept_)
+    assert W.dtype == b.dtype == np.float64
+
+
+@pytest.mark.factor("device", ["CPU_DEVICE", "device1", "no_float64"])
+@pytest.mark.factor("name", DENSE)
+def test_single_precision_is_proven_in_double(name, device):
+    """Of float32 columns: by a device, or by the host where the device has no double precision."""
+    X, y = PROBLEMS[name]()
+    X = X.astype(np.float32)
+    tensor = strict.asarray(X, device=strict.Device(device))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The coefficients of the columns", UserWarning)
+        model = SoftmaxRegression(tol=1e-12).fit(tensor, y)
+        expected = SoftmaxRegression(tol=1e-12).fit(X.astype(float), y)
+    assert model.converged_ and model.proven_
+    found = model.predict_proba(tensor)
+    assert found.dtype == strict.float32 and found.device == model.coef_.device == tensor.device
+    # In single precision alone a score errs by some units in the last place of its terms.
+    terms = np.abs(X) @ np.abs(expected.coef_.T) + np.abs(expected.intercept_)
+    atol = max(1e-5, 2**-22 * terms.max() * (device == "no_float64"))
+    P = expected.predict_proba(X.astype(float))
+    np.testing.assert_allclose(on_host(found), P, rtol=0, atol=atol)
+
+
+# ---- The same attributes and predictions --------------------------------------------------------
+
+random = np.random.default_rng(5)
+IRIS, WINE, CANCER = (load(return_X_y=True) for load in (load_iris, load_wine, load_breast_cancer))
+DIGITS = tuple(of[:300] for of in load_digits(return_X_y=True))
+X4, y4 = overlapping()
+LABELS = (X4 @ random.normal(size=(4, 3)) + random.logistic(size=(120, 3)) > 0.5) * 1.0
+WEIGHT = random.uniform(0.1, 3, 120) * (random.random(120) < 0.8)
+OFFSET = random.normal(size=(120, 3))
+UNKNOWN = np.where(random.random(LABELS.shape) < 0.2, np.nan, LABELS)
+NAMES = np.array(["setosa", "versicolor", "virginica"])
+STRONG = {"Cs": [0.01, 0.1], "cv": 3}
+# Estimators, X, y, and what fit takes beside them.
+FITS = {
+    "weights and offset": (SoftmaxRegression(), X4, y4, WEIGHT, OFFSET),
+    "no penalty": (SoftmaxRegression(np.inf), X4, y4, WEIGHT, OFFSET),
+    "names of classes": (SoftmaxRegression(), IRIS[0], NAMES[IRIS[1]]),
+    "soft targets": (SoftmaxRegression(), X4, random.dirichlet(np.ones(3), size=120), WEIGHT),
+    "label smoothing": (SoftmaxRegression(label_smoothing=0.1), *WINE),
+    "class weights": (SoftmaxRegression(class_weight={0: 2, 1: 0.5}), *IRIS),
+    "balanced": (SoftmaxRegression(class_weight="balanced"), X4, y4, WEIGHT),
+    "two classes": (SoftmaxRegression(), *CANCER),
+    "two classes, offset": (SoftmaxRegression(), X4, y4 > 0, WEIGHT, OFFSET[:, 0]),
+    "standardised": (SoftmaxRegression(standardize=True), *WINE),
+    "penalty factors": (SoftmaxRegression(penalty_factor=[0, 1, 2, 5]), X4, y4),
+    "no intercept": (SoftmaxRegression(fit_intercept=False), X4, y4, WEIGHT, OFFSET),
+    "digits": (SoftmaxRegression(0.01), *DIGITS),
+    "lasso": (SoftmaxRegression(0.05, 1.0, standardize=True), *WINE),
+    "elastic net, weights": (SoftmaxRegression(0.05, 0.5), X4, y4, WEIGHT, OFFSET),
+    "groups": (SoftmaxRegression(0.05, 0.8, l1_groups=[0, 0, 1, 1]), X4, y4),
+    "groups of features": (SoftmaxRegression(0.05, 0.8, l1_groups="feature"), X4, y4),
+    "more columns than rows": (SoftmaxRegression(), random.normal(size=(30, 50)), y4[:30]),
+    "one against the rest": (SigmoidRegression(), *IRIS),
+    "labels": (SigmoidRegression([0.1, 1, 10], threshold=[0.3, 0.5, 0.7]), X4, LABELS, WEIGHT),
+    "unknown labels": (SigmoidRegression(), X4, UNKNOWN, WEIGHT, OFFSET),
+    "lasso of labels": (SigmoidRegression(0.1, 1.0), X4, LABELS),
+    "weights of labels": (SigmoidRegression(), X4, LABELS, random.uniform(size=(120, 3))),
+    "batches": (SoftmaxRegression(solver=MiniBatch(n_epochs=3), random_state=0), X4, y4, WEIGHT),
+    "cross-validation": (SoftmaxRegressionCV(**STRONG), X4, y4, WEIGHT, OFFSET),
+    "leave one out": (SoftmaxRegressionCV(Cs=[0.01, 1], cv="loo"), X4, y4),
+    "accuracy of folds": (SoftmaxRegressionCV(**STRONG, scoring="accuracy"), *WINE),
+    "sparse paths": (SoftmaxRegressionCV([0.01, 0.05], [0.5, 1.0], cv=3), X4, y4, WEIGHT),
+    "cross-validated labels": (SigmoidRegressionCV(**STRONG), X4, UNKNOWN, WEIGHT),
+    "strengths of labels": (SigmoidRegressionCV(**STRONG, per_label=True), X4, LABELS),
+}
+
+
+def fitted(name, place):
+    """The fit of a name, of which X, weights and offset are placed, and numeric y."""
+    estimator, X, y, *others = FITS[name]
+    weight, offset = (*others, None, None)[:2]
+    terms = {"sample_weight": weight, "offset": offset}
+    terms = {term: place(values) for term, values in terms.items() if values is not None}
+    y = y if y.dtype.kind == "U" else place(y)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The coefficients of the columns", UserWarning)
+        return clone(estimator).fit(place(X), y, **terms), place(X), y, terms
+
+
+@pytest.mark.factor("library", LIBRARIES)
+@pytest.mark.factor("name", FITS)
+def test_estimators_fit_and_predict_as_on_the_host(name, library):
+    """F to 1e-8, all attributes, and predictions, in the library; y and weights are there, too."""
+    (model, X, y, terms), (host, *there) = (
+        fitted(name, place) for place in (lambda values: array_of(library, values), np.asarray)
+    )
+    assert vars(model).keys() == vars(host).keys()
+    assert model.objective_ == pytest.approx(host.objective_, rel=1e-8)
+    assert model.converged_ == host.converged_
+    for attribute in vars(host):
+        found, expected = getattr(model, attribute), getattr(host, attribute)
+        if attribute in COEFFICIENTS:
+            assert_same(found, expected, library, {"rtol": 1e-3, "atol": 1e-3})
+        else:
+            assert type(found) is type(expected)
+    np.testing.assert_array_equal(model.classes_, host.classes_)
+    offset, of_host = ({"offset": t["offset"]} if "offset" in t else {} for t in (terms, there[2]))
+    for method in ("decision_function", "predict_proba", "predict_log_proba", "predict"):
+        expected = getattr(host, method)(there[0], **of_host)
+        assert_same(getattr(model, method)(X, **offset), expected, library)
+    top = model.predict_top_k(X, 2, **offset)
+    assert_same(top, host.predict_top_k(there[0], 2, **of_host), library)
+    if host.classes_.ndim == there[1].ndim or hasattr(host, "multilabel_"):
+        found, expected = model.score(X, y, **terms), host.score(*there[:2], **there[2])
+        assert type(found) is float and found == pytest.approx(expected, abs=1e-4)
+
+
+COEFFICIENTS = {"coef_", "intercept_", "coef_path_", "intercept_path_"}
+
+
+def assert_same(found, expected, library, tolerance=SAME):
+    """Equal numbers in an array of the library, of the same dtype; texts in one of numpy's."""
+    if expected.dtype.kind in "UO":
+        assert is_of("numpy", found)
+        np.testing.assert_array_equal(found, expected)
+        return
+    assert is_of(library, found)
+    found = on_host(found)
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, **tolerance, strict=True)
+
+
+# ---- Where things are ---------------------------------------------------------------------------
+
+
+def on_device(values, device):
+    return strict.asarray(values, device=strict.Device(device))
+
+
+def test_y_weights_and_offsets_may_lie_elsewhere():
+    """On another device than X or as numpy's: the fit is the same, where X is."""
+    X = on_device(X4, "device1")
+    terms = {"sample_weight": WEIGHT, "offset": OFFSET}
+    places = [np.asarray, lambda v: on_device(v, "CPU_DEVICE"), lambda v: on_device(v, "device2")]
+    fits = []
+    for place in places:
+        placed = {name: place(values) for name, values in terms.items()}
+        model = SoftmaxRegression().fit(X, place(y4), **placed)
+        P = model.predict_proba(X, offset=place(OFFSET))
+        assert model.coef_.device == P.device == model.predict(X, OFFSET).device == X.device
+        assert model.score(X, place(y4), **placed) == model.score(X, y4, **terms)
+        fits.append((on_host(model.coef_), on_host(P)))
+    for coef, P in fits[1:]:
+        np.testing.assert_array_equal(coef, fits[0][0])
+        np.testing.assert_array_equal(P, fits[0][1])
+
+
+PLACES = {
+    "numpy": np.asarray,
+    "strict": lambda values: on_device(values, "CPU_DEVICE"),
+    "another device": lambda values: on_device(values, "device2"),
+    **({"torch": lambda values: array_of("torch", values)} if "torch" in LIBRARIES else {}),
+}
+
+
+@pytest.mark.factor("of_X", PLACES)
+@pytest.mark.factor("of_fit", PLACES)
+@pytest.mark.factor("kind", [SoftmaxRegression, SigmoidRegression, SoftmaxRegressionCV])
+def test_a_model_predicts_for_an_X_of_any_library(kind, of_fit, of_X):
+    """Wherever it was fitted: what comes back is where X is."""
+    place = PLACES[of_X]
+    strengths = {"Cs": [0.1], "cv": 2} if kind is SoftmaxRegressionCV else {}
+    model = kind(**strengths).fit(PLACES[of_fit](X4), y4)
+    expected = kind(**strengths).fit(X4, y4)
+    for method in ("predict", "predict_proba", "decision_function"):
+        found, like = getattr(model, method)(place(X4)), place(X4)
+        assert type(found) is type(like) and found.device == like.device
+        np.testing.assert_allclose(on_host(found), getattr(expected, method)(X4), **SAME)
+    assert model.score(place(X4), y4) == pytest.approx(expected.score(X4, y4), abs=1e-4)
+
+
+def test_models_are_copied_pickled_and_cloned():
+    """With coefficients of the library; a copy goes on where the model stood."""
+    X = strict.asarray(X4)
+    model = SoftmaxRegression(warm_start=True).fit(X, y4)
+    expected = on_host(model.predict_proba(X))
+    for twin in (copy.copy(model), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(on_host(twin.predict_proba(X)), expected)
+        assert twin.fit(X, y4).n_iter_ <= 1
+    assert not hasattr(clone(model), "coef_")
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_chunks_of_a_library_are_the_rows_of_one_array(library):
+    """fit_chunks reaches the optimum of all rows; coefficients are in the library."""
+    X, y, Y, least = solved("wine", 1.0)
+    cuts = [slice(start, start + 50) for start in range(0, len(X), 50)]
+    chunks = [(array_of(library, X[cut]), array_of(library, y[cut])) for cut in cuts]
+    model = SoftmaxRegression().fit_chunks(chunks)
+    assert is_of(library, model.coef_) and model.proven_
+    assert objective(*map(on_host, (model.coef_, model.intercept_)), X, Y) <= least * (1 + 1e-8)
+
+
+def test_chunks_may_lie_in_different_places():
+    """Some as numpy's, some on devices: coefficients are where the first one is."""
+    X, y, Y, least = solved("iris", 1.0)
+    order = np.random.default_rng(0).permutation(150)
+    places = [PLACES["another device"], np.asarray, PLACES["strict"]]
+    parts = zip(places, np.split(order, 3), strict=True)
+    model = SoftmaxRegression().fit_chunks([(place(X[part]), y[part]) for place, part in parts])
+    assert model.coef_.device == strict.Device("device2")
+    assert objective(*map(on_host, (model.coef_, model.intercept_)), X, Y) <= least * (1 + 1e-8)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_batches_of_a_library_are_learned_as_numpys(library):
+    """partial_fit of the same batches, in the library, with its coefficients."""
+    X, y = IRIS
+    model, host = (SoftmaxRegression(random_state=0) for _ in range(2))
+    for batch in np.split(np.random.default_rng(1).permutation(150), 5):
+        model.partial_fit(
+            array_of(library, X[batch]), array_of(library, y[batch]), classes=[0, 1, 2]
+        )
+        host.partial_fit(X[batch], y[batch], classes=[0, 1, 2])
+    assert_same(model.coef_, host.coef_, library, {"rtol": 1e-9})
+    assert_same(model.predict_proba(array_of(library, X)), host.predict_proba(X), library)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_pipelines_and_searches_of_scikit_learn_take_arrays_of_a_library(library):
+    """As far as its own steps do: a scaler before the fit, and a grid of strengths."""
+    X, y = (array_of(library, of) for of in WINE)
+    pipeline = make_pipeline(MinMaxScaler(), SoftmaxRegression()).fit(X, y)
+    expected = make_pipeline(MinMaxScaler(), SoftmaxRegression()).fit(*WINE)
+    assert_same(pipeline.predict_proba(X), expected.predict_proba(WINE[0]), library)
+    search, on_numpy = (
+        GridSearchCV(SoftmaxRegression(), {"C": [1e-4, 1.0]}, cv=3).fit(*data)
+        for data in [(X, y), WINE]
+    )
+    assert search.best_params_ == on_numpy.best_params_
+    assert search.best_score_ == pytest.approx(on_numpy.best_score_)
+
+
+@pytest.mark.parametrize("name", ["softmax", "labels", "lasso"])
+@pytest.mark.parametrize("solver", [LBFGS(), Newton(), ProximalNewton()], ids=str)
+def test_only_coefficients_and_sums_cross_the_bus(monkeypatch, name, solver):
+    """X stays; targets and weights go there once; nothing comes back that is longer than a Hessian.
+
+    Neither do more values than so many Hessians go there, of all passes together.
+    """
+    n, d, K = 3000, 5, 3
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(n, d)), (rng.random((n, K)) < 0.5) * 1.0
+    y = Y if name == "labels" else rng.integers(K, size=n)
+    l1_ratio = float(name == "lasso")
+    if l1_ratio and not isinstance(solver, ProximalNewton):
+        pytest.skip("no solver of sparse penalties")
+    put, fetched = [], []
+    put_there, fetch = Device.put, Device.fetch
+    tensor = strict.asarray(X)
+    monkeypatch.setattr(Device, "put", lambda on, v: put.append(np.size(v)) or put_there(on, v))
+    monkeypatch.setattr(Device, "fetch", lambda on, v: fetched.append(v.size) or fetch(on, v))
+    kind = SigmoidRegression if name == "labels" else SoftmaxRegression
+    kind(0.1, l1_ratio, solver=solver).fit(tensor, y, sample_weight=np.ones(n) + Y[:, 0])
+    hessian = (K * (d + 1)) ** 2
+    assert 0 < max(fetched) <= hessian < n
+    assert sum(size for size in put if size >= n) <= 3 * n * K
+    assert max(size for size in put if size < n) <= hessian
+
+
+# ---- What cannot be done ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def torch():
+    """PyTorch, where it is installed."""
+    return pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize("method", ["fit", "predict", "score"])
+def test_tensors_with_gradients_are_refused(torch, method):
+    """Also in predictions, with the remedy, which works."""
+    X = torch.asarray(X4, requires_grad=True)
+    model = SoftmaxRegression().fit(X.detach(), y4)
+    with pytest.raises(ValueError, match=r"X requires gradients.*X\.detach\(\)"):
+        getattr(model, method)(X, *([] if method == "predict" else [y4]))
+
+
+@pytest.mark.parametrize("layout", ["to_sparse_coo", "to_sparse_csr"])
+def test_sparse_tensors_are_refused(torch, layout):
+    """CSR on a device is out: the error says what to pass."""
+    with (
+        warnings.catch_warnings(),
+        pytest.raises(TypeError, match=r"X is a sparse Tensor.*X\.to_dense\(\)"),
+    ):
+        warnings.simplefilter("ignore")  # PyTorch's CSR is in beta
+        SoftmaxRegression().fit(getattr(torch.asarray(X4), layout)(), y4)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_integers_are_fitted_in_double_precision(library):
+    """As numpy's are: the optimum of the same numbers, booleans among them."""
+    for X in (X4.round().astype(int), X4.round().astype(np.int8), X4 > 0):
+        model, host = (
+            SoftmaxRegression().fit(array_of(library, X), y4),
+            SoftmaxRegression().fit(X, y4),
+        )
+        assert model.objective_ == pytest.approx(host.objective_, rel=1e-8)
+        assert_same(model.predict_proba(array_of(library, X)), host.predict_proba(X), library)
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_halves_become_single_precision(torch, name):
+    """Exactly: a fit of them is that of the same numbers in float32."""
+    X = torch.asarray(X4).to(getattr(torch, name))
+    half, single = (SoftmaxRegression().fit(of, y4) for of in (X, X.float()))
+    P = half.predict_proba(X)
+    assert P.dtype == torch.float32
+    np.testing.assert_array_equal(on_host(half.coef_), on_host(single.coef_))
+    np.testing.assert_array_equal(on_host(P), on_host(single.predict_proba(X.float())))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(("value", "error"), [(np.nan, "NaN"), (np.inf, "infinity")])
+def test_values_that_are_no_numbers_are_refused(library, value, error):
+    """In X, in fits and predictions; in weights, too."""
+    X = X4.copy()
+    X[7, 1] = value
+    model = SoftmaxRegression().fit(array_of(library, X4), y4)
+    for call in (lambda X: model.fit(X, y4), model.predict):
+        with pytest.raises(ValueError, match=error):
+            call(array_of(library, X))
+    with pytest.raises(ValueError, match="sample_weight"):
+        model.fit(array_of(library, X4), y4, sample_weight=array_of(library, X[:, 1]))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_arrays_of_other_shapes_are_refused(library):
+    """Of one axis, without rows, with fewer columns than the fit had or fewer rows than y."""
+    X = array_of(library, X4)
+    model = SoftmaxRegression().fit(X, y4)
+    for call, error in [
+        (lambda: model.predict(X[:, :3]), "3 features"),
+        (lambda: model.fit(X[:, 0], y4), "2D array"),
+        (lambda: model.fit(X[:0, :], y4[:0]), "0 sample"),
+        (lambda: model.fit(X[:50, :], y4), "120"),
+        (lambda: model.fit(X, array_of(library, y4[:50])), "50"),
+    ]:
+        with pytest.raises(ValueError, match=error):
+            call()
+
+
+def test_arrays_whose_values_cannot_be_replaced_are_refused(monkeypatch):
+    """As JAX's: the remedy is numpy's copy."""
+    import array_api_compat
+
+    monkeypatch.setattr(array_api_compat, "is_writeable_array", lambda array: False)
+    with pytest.raises(TypeError, match=r"X is a Array .* numpy\.asarray\(X\)"):
+        SoftmaxRegression().fit(strict.asarray(X4), y4)
+
+
+@pytest.mark.parametrize("name", ["OutOfMemoryError", "SomethingElseError"])
+def test_a_full_memory_is_named_in_bytes(monkeypatch, name):
+    """Of X and of its copy, with the way out: fits in chunks. Other errors stay what they are."""
+    error = type(name, (RuntimeError,), {})
+
+    def product(kernel, block):
+        raise error("no memory")
+
+    monkeypatch.setattr(LossAndGradient, "__call__", product)
+    with pytest.raises(MemoryError if name == "OutOfMemoryError" else error) as raised:
+        SoftmaxRegression().fit(strict.asarray(X4.astype(np.float32)), y4)
+    if name == "OutOfMemoryError":
+        message = r"CPU_DEVICE.* is full: X takes 1,920 bytes there.*copy [\d,]+\..*fit_chunks"
+        assert re.search(message, str(raised.value))
+        assert type(raised.value.__cause__) is error
+
+
+def test_dispatch_without_array_api_compat_says_what_to_install(monkeypatch):
+    """The extra; numpy's arrays need none."""
+    monkeypatch.setitem(sys.modules, "array_api_compat", None)
+    with pytest.raises(ImportError, match=r"softreg\[array-api\]"):
+        SoftmaxRegression().fit(strict.asarray(X4), y4)
+    assert SoftmaxRegression().fit(X4, y4).proven_
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_without_dispatch_numpys_arrays_come_back(library):
+    """As in scikit-learn: arrays of the processor are converted."""
+    X = array_of(library, X4)
+    with config_context(array_api_dispatch=False):
+        model = SoftmaxRegression().fit(X, array_of(library, y4), array_of(library, WEIGHT))
+        expected = SoftmaxRegression().fit(X4, y4, WEIGHT)
+        for found in (model.coef_, model.predict(X), model.predict_proba(X)):
+            assert is_of("numpy", found)
+        np.testing.assert_array_equal(model.coef_, expected.coef_)
+        np.testing.assert_array_equal(model.predict_proba(X), expected.predict_proba(X4))
