@@ -7,7 +7,7 @@ leaves the same in all of them.
 import numpy as np
 import pytest
 from parts import LIBRARIES, on_device
-from scipy import special
+from scipy import sparse, special
 
 from softreg._rows.devices import functions
 from softreg._rows.devices.arrays import Device, DeviceArray
@@ -30,7 +30,12 @@ def arrays(dtype):
             "flags": (A > 0.3).astype(dtype),
             "counts": np.array([3, 0, 1, 2, 2]),
         },
-        **{"h": B[::-1].copy(), "i": np.array([2, 0, 3]), "mask": np.arange(5) % 2 == 0},
+        **{
+            "h": B[::-1].copy(),
+            "i": np.array([2, 0, 3]),
+            "csc": sparse.csc_array(M),
+            "mask": np.arange(5) % 2 == 0,
+        },
         **{"np": np, "special": special, "dtype": dtype, "number": dtype(1.5)},
     }
 
@@ -108,6 +113,7 @@ R = A - h
 R = h * A
 R = h @ A.T
 R = A @ h.T
+R = A @ csc
 R = h > A
 R = np.sum(A)
 R = np.sum(A, axis=0)
@@ -197,6 +203,8 @@ A[-1]
 A[np.int64(2)]
 A[1:3]
 A[::2]
+A[3:99]
+A[-99:-1, :99]
 A[:, 2]
 A[:, 1:2]
 A[..., 0]

@@ -1,11 +1,14 @@
 """Estimators on devices: the fits of the host, in arrays of X's library."""
 
 import copy
+import os
 import pickle
 import re
+import subprocess
 import sys
 import warnings
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -250,6 +253,29 @@ def test_a_model_predicts_for_an_X_of_any_library(kind, of_fit, of_X):
     assert model.score(place(X4), y4) == pytest.approx(expected.score(X4, y4), abs=1e-4)
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("kind", [SoftmaxRegression, SigmoidRegression])
+def test_sparsified_models_predict(kind, library):
+    """Coefficients in CSR, of which scikit-learn's sparsify leaves the others, and dense again."""
+    X = array_of(library, X4)
+    model = kind(0.05, 1.0).fit(X, y4)
+    expected = on_host(model.predict_proba(X))
+    for changed in (model.sparsify(), model.densify()):
+        np.testing.assert_allclose(on_host(changed.predict_proba(X)), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_model_predicts_and_goes_on_without_dispatch(library):
+    """For numpy's arrays, where its coefficients are still in the library."""
+    model = SoftmaxRegression(warm_start=True).fit(array_of(library, X4), y4)
+    expected = on_host(model.predict_proba(array_of(library, X4)))
+    with config_context(array_api_dispatch=False):
+        np.testing.assert_allclose(model.predict_proba(X4), expected, rtol=1e-12)
+        assert model.score(X4, y4) == np.mean(expected.argmax(axis=1) == y4)
+        model.fit(X4, y4)
+    assert is_of("numpy", model.coef_) and model.n_iter_ <= 1
+
+
 def test_models_are_copied_pickled_and_cloned():
     """With coefficients of the library; a copy goes on where the model stood."""
     X = strict.asarray(X4)
@@ -312,8 +338,14 @@ def test_pipelines_and_searches_of_scikit_learn_take_arrays_of_a_library(library
     assert search.best_score_ == pytest.approx(on_numpy.best_score_)
 
 
-@pytest.mark.parametrize("name", ["softmax", "labels", "lasso"])
-@pytest.mark.parametrize("solver", [LBFGS(), Newton(), ProximalNewton()], ids=str)
+@pytest.mark.parametrize(
+    ("name", "solver"),
+    [
+        *((name, solver) for name in ("softmax", "labels") for solver in (LBFGS(), Newton())),
+        *((name, ProximalNewton()) for name in ("softmax", "labels", "lasso")),
+    ],
+    ids=str,
+)
 def test_only_coefficients_and_sums_cross_the_bus(monkeypatch, name, solver):
     """X stays; targets and weights go there once; nothing comes back that is longer than a Hessian.
 
@@ -324,8 +356,6 @@ def test_only_coefficients_and_sums_cross_the_bus(monkeypatch, name, solver):
     X, Y = rng.normal(size=(n, d)), (rng.random((n, K)) < 0.5) * 1.0
     y = Y if name == "labels" else rng.integers(K, size=n)
     l1_ratio = float(name == "lasso")
-    if l1_ratio and not isinstance(solver, ProximalNewton):
-        pytest.skip("no solver of sparse penalties")
     put, fetched = [], []
     put_there, fetch = Device.put, Device.fetch
     tensor = strict.asarray(X)
@@ -466,3 +496,87 @@ def test_without_dispatch_numpys_arrays_come_back(library):
             assert is_of("numpy", found)
         np.testing.assert_array_equal(model.coef_, expected.coef_)
         np.testing.assert_array_equal(model.predict_proba(X), expected.predict_proba(X4))
+
+
+# ---- Processes ----------------------------------------------------------------------------------
+
+
+def run(code, **environment):
+    """The words that a new process prints."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    ).stdout.split()
+
+
+def test_importing_softreg_imports_no_other_library():
+    """Neither libraries of arrays nor what is needed beside them, also by a fit of numpy's."""
+    code = """
+import sys
+import softreg
+from sklearn.datasets import load_iris
+softreg.SoftmaxRegression().fit(*load_iris(return_X_y=True))
+print(sorted({"torch", "cupy", "jax", "array_api_compat", "array_api_strict"} & set(sys.modules)))
+"""
+    assert run(code, SCIPY_ARRAY_API="0") == ["[]"]
+
+
+def test_dispatch_in_the_environment_changes_no_fit_of_numpys_arrays():
+    """With SciPy's variable set before it is imported: beside fits of a library's arrays."""
+    code = """
+import array_api_strict, numpy as np, sklearn, softreg
+from sklearn.datasets import load_iris
+from softreg import *
+X, y = load_iris(return_X_y=True)
+kinds = [SoftmaxRegression, SigmoidRegression, SoftmaxRegressionCV, SigmoidRegressionCV]
+for kind in kinds:
+    terms = {"Cs": [0.1, 1.0], "cv": 3} if "CV" in kind.__name__ else {}
+    with sklearn.config_context(array_api_dispatch=True):
+        there = array_api_strict.asarray(X)
+        model = kind(**terms).fit(there, array_api_strict.asarray(y))
+        P = np.asarray(model.predict_proba(there))
+        here = kind(**terms).fit(X, y)
+        assert type(here.coef_) is np.ndarray and type(here.predict_proba(X)) is np.ndarray
+    off = kind(**terms).fit(X, y)
+    assert (off.coef_ == here.coef_).all()
+    assert abs(off.objective_ - model.objective_) < 1e-8 * off.objective_
+    assert abs(off.predict_proba(X) - P).max() < 1e-4
+    assert off.score(X, y) == here.score(X, y)
+print("fitted")
+"""
+    assert run(code, SCIPY_ARRAY_API="1") == ["fitted"]
+
+
+def test_a_forked_process_fits_after_its_parent(torch):
+    """Of a library with threads of its own, in both, more than once."""
+    code = """
+import multiprocessing, sys, numpy as np, sklearn, torch
+from softreg import SoftmaxRegression
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(20_000, 8)), rng.integers(3, size=20_000)
+sklearn.set_config(array_api_dispatch=True)
+
+def fit():
+    models = [SoftmaxRegression(n_jobs=2).fit(of, y) for of in (torch.asarray(X), X)]
+    return [float(model.objective_) for model in models]
+
+def send(pipe):
+    pipe.send(fit())
+
+expected = fit()
+for _ in range(2):
+    here, there = multiprocessing.get_context("fork").Pipe()
+    process = multiprocessing.get_context("fork").Process(target=send, args=(there,))
+    process.start()
+    assert here.poll(60), "the forked process hangs"
+    np.testing.assert_allclose(here.recv(), expected, rtol=1e-9)
+    process.join()
+    np.testing.assert_allclose(fit(), expected, rtol=1e-9)
+print("fitted")
+"""
+    assert run(code, SCIPY_ARRAY_API="1") == ["fitted"]

@@ -10,6 +10,7 @@ from functools import wraps
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn import get_config
 
 from softreg._rows.devices.arrays import Device, DeviceArray
@@ -87,6 +88,12 @@ def on_device(X: Any) -> Any:
 def on_host(*arrays: Any) -> list[Any]:
     """Return arrays of other libraries as NumPy's, and whatever else as it is."""
     return [Device.of(array).fetch(array) if is_dispatched(array) else array for array in arrays]
+
+
+def coefficients_on_host(array: Any) -> Any:
+    """Return fitted coefficients as NumPy's or SciPy's, also where dispatch is no longer on."""
+    is_host = isinstance(array, np.ndarray) or sparse.issparse(array)
+    return array if is_host else Device.of(array).fetch(array)
 
 
 def like(X: Any, values: Any) -> Any:

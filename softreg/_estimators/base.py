@@ -47,6 +47,7 @@ from softreg._encoding.clusters.survey import ClusterSample, PartitionReader
 from softreg._encoding.column_faults import explaining_columns
 from softreg._encoding.namespaces import (
     check_plain,
+    coefficients_on_host,
     dtypes_of,
     on_device,
     on_host,
@@ -309,12 +310,12 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     @property
     def _dense_coef(self) -> NDArray[np.float64]:
         """The coefficients as an ndarray, (K, d)."""
-        return dense(on_host(self.coef_)[0])
+        return dense(coefficients_on_host(self.coef_))
 
     @property
     def _dense_intercept(self) -> NDArray[np.float64]:
         """The intercepts as an ndarray, (K,)."""
-        return on_host(self.intercept_)[0]
+        return coefficients_on_host(self.intercept_)
 
     def _read_answers(self, y: Any, sample_weight: Any, n: int) -> tuple[Encoding, Answers]:
         """Return y of n rows, in any form that `fit` takes, as the fit before would encode it.
@@ -361,7 +362,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         No matrix in double precision is larger than a block's.
         """
         n, b = data.shape[0], self._dense_intercept
-        W = on_host(self.coef_)[0].T
+        W = coefficients_on_host(self.coef_).T
         W = np.ascontiguousarray(W) if sparse.issparse(data) and not sparse.issparse(W) else W
         most = values_at_once(data, _BLOCK_VALUES)
         for rows in slices(n, min(n, -(-max(data.size, n * len(b)) // most))):

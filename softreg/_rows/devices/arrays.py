@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import DTypeLike, NDArray
+from scipy import sparse
 
 from softreg._rows.devices import functions
 
@@ -178,6 +179,8 @@ class DeviceArray(NDArrayOperatorsMixin):
         """Return a value as the library's functions take it: arrays on this device."""
         if isinstance(value, DeviceArray):
             return value.array
+        is_sparse: bool = sparse.issparse(value)
+        value = value.toarray() if is_sparse else value
         return self.on.put(value).array if isinstance(value, np.ndarray | np.generic) else value
 
     @staticmethod
@@ -194,7 +197,7 @@ class DeviceArray(NDArrayOperatorsMixin):
     # ---- Parts and methods ----------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Any:
-        known = _places_and_cut(key, self.ndim)
+        known = _places_and_cut(key, self.shape)
         if known is None:
             return np.asarray(self)[_replaced(key, _hosted)]
         places, cut = known
@@ -204,7 +207,7 @@ class DeviceArray(NDArrayOperatorsMixin):
         return DeviceArray(part[cut], self.on)
 
     def __setitem__(self, key: Any, values: Any) -> None:
-        places, cut = _places_and_cut(key, self.ndim) or ([], (None,))
+        places, cut = _places_and_cut(key, self.shape) or ([], (None,))
         if places or None in cut:  # of which the standard knows nothing
             whole = np.array(self)
             whole[_replaced(key, _hosted)] = _hosted(values)
@@ -315,7 +318,9 @@ def _is_host(value: Any) -> bool:
     return isinstance(value, np.ndarray)
 
 
-def _places_and_cut(key: Any, ndim: int) -> tuple[list[tuple[int, NDArray]], tuple] | None:
+def _places_and_cut(
+    key: Any, shape: tuple[int, ...]
+) -> tuple[list[tuple[int, NDArray]], tuple] | None:
     """Return the axes along which an index names places one by one, with these, and the rest of it.
 
     One axis may do so, or several in a grid, as `numpy.ix_` has them; None of other indices.
@@ -332,9 +337,11 @@ def _places_and_cut(key: Any, ndim: int) -> tuple[list[tuple[int, NDArray]], tup
             is_mask = some.dtype == bool and some.ndim == 1
             places.append((axis, some.nonzero()[0] if is_mask else some))
             index = slice(None)
+        elif isinstance(index, slice) and (index.step or 1) > 0:
+            index = slice(*index.indices(shape[axis]))  # of the standard, within the axis
         whole.append(index)
         if index is Ellipsis:
-            axis += ndim - named
+            axis += len(shape) - named
         elif index is not None:
             axis += 1
     is_grid = all(_is_along(k, some, len(places)) for k, (_, some) in enumerate(places))
