@@ -11,6 +11,8 @@ from scipy import sparse, special
 
 from softreg._rows.devices import functions
 from softreg._rows.devices.arrays import Device, DeviceArray
+from softreg._rows.devices.rows import DeviceColumns
+from softreg._rows.threads import Threads
 
 DTYPES = {np.float64: 1e-13, np.float32: 1e-5}
 # Arrays of a library, and those that are numpy's throughout: `h` of floats, `i` and `mask`.
@@ -422,3 +424,19 @@ def test_arrays_go_to_every_device_and_come_back():
             np.testing.assert_array_equal(
                 np.asarray(kept), np.arange(6).reshape(2, 3).astype(dtype)
             )
+
+
+def test_moments_of_devices_without_double_precision_are_in_double():
+    """Means and deviations of columns far from zero are those of their exact sums, on the host."""
+    strict = pytest.importorskip("array_api_strict")
+    X = np.random.default_rng(0).normal(1e4, 0.5, (300, 3)).astype(np.float32)
+    weights, device = np.random.default_rng(1).uniform(size=300), strict.Device("no_float64")
+    array = strict.asarray(X, device=device)
+    with Threads(1) as threads:
+        moments = DeviceColumns(DeviceArray(array, Device.of(array)), weights).moments(
+            [slice(0, 170), slice(170, 300)], threads
+        )
+    mean = np.average(X.astype(float), axis=0, weights=weights)
+    variance = np.average(np.square(X - mean), axis=0, weights=weights)
+    np.testing.assert_allclose(moments.mean, mean, rtol=1e-14)
+    np.testing.assert_allclose(np.square(moments.deviation), variance, rtol=1e-10)
