@@ -27,9 +27,14 @@ from softreg import (
     SigmoidRegressionCV,
     SoftmaxRegression,
     SoftmaxRegressionCV,
+    regularization_path,
 )
 from softreg._model.block_kernels import LossAndGradient
 from softreg._rows.devices.arrays import Device
+from softreg.calibration import prior_shift, tune_thresholds
+from softreg.display import CoefficientPathDisplay
+from softreg.export import from_dict, to_dict, to_sklearn
+from softreg.inference import infer, margins
 from softreg.solvers import LBFGS, MiniBatch, Newton, ProximalNewton
 
 if tuple(map(int, scipy_version.split(".")[:2])) < (1, 14):
@@ -274,6 +279,35 @@ def test_a_model_predicts_and_goes_on_without_dispatch(library):
         assert model.score(X4, y4) == np.mean(expected.argmax(axis=1) == y4)
         model.fit(X4, y4)
     assert is_of("numpy", model.coef_) and model.n_iter_ <= 1
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_what_is_made_of_models_is_that_of_the_host(library):
+    """Files, exports, corrected priors, inference, thresholds and pictures of paths."""
+    there = [array_of(library, of) for of in (X4, y4, LABELS)]
+    made = []
+    for X, y, Y in (there, (X4, y4, LABELS)):
+        model, free = (SoftmaxRegression(C, tol=1e-13).fit(X, y) for C in (1.0, np.inf))
+        labels = SigmoidRegression(tol=1e-13).fit(X, Y)
+        path = SoftmaxRegressionCV([0.1, 1.0], cv=2, tol=1e-13).fit(X, y)
+        shifted = prior_shift(model, [0.2, 0.3, 0.5])
+        result = infer(free, X, y)
+        made.append(
+            [
+                from_dict(to_dict(model)).predict_proba(X4),
+                to_sklearn(model).predict_proba(X4),
+                on_host(shifted.predict_proba(X)),
+                on_host(prior_shift(model, X_new=X).class_prior_),
+                result.bse.to_numpy(),
+                np.asarray(margins(result, X).effects),
+                on_host(regularization_path(X, y, [0.1, 1.0]).predict_proba(X, 0.1)),
+                tune_thresholds(labels, X, Y, cv=2),
+                CoefficientPathDisplay.from_estimator(path).coef_path,
+            ]
+        )
+    for found, expected in zip(*made, strict=True):
+        assert type(found) is np.ndarray
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_models_are_copied_pickled_and_cloned():

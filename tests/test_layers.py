@@ -69,6 +69,7 @@ FOR_LEAVES = {
     "_encoding.penalty_checks",
     "_encoding.target_checks",
     "_encoding.class_values",
+    "_encoding.namespaces",
     "_model",
     "solvers",
 }
