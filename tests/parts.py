@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 from problems import optimum
+from scipy import __version__ as scipy_version
 from scipy.special import expit, logsumexp, softmax
 
 from softreg._model.links import Sigmoid, Softmax
@@ -177,8 +178,9 @@ LABELS = ["sigmoid shares", *INDICATORS]
 
 # What blocks are: standardised and kept; raw, or standardised anew in each pass; CSR.
 HOST_SOURCES = ["kept", "raw", "sparse"]
-# Or on a device: libraries that are installed. (The tests need array_api_strict, and no other.)
-LIBRARIES = [name for name in ("array_api_strict", "torch") if find_spec(name)]
+# Or on a device: libraries that are installed, where SciPy is new enough for their arrays.
+HAS_DISPATCH = tuple(map(int, scipy_version.split(".")[:2])) >= (1, 14)
+LIBRARIES = [name for name in ("array_api_strict", "torch") if HAS_DISPATCH and find_spec(name)]
 SOURCES = [*HOST_SOURCES, *LIBRARIES]
 TERMS = {
     "plain": {},

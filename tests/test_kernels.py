@@ -128,13 +128,12 @@ ON_HOST_ALONE = {"GradientProducts", "GroupGradients", "GroupRows"}
 def test_kernels_make_the_same_of_blocks_on_a_device(library, kept_bytes, targets, terms, dtype):
     """Each makes of a block there what it makes of the block of numpy's."""
     with Threads(1, Limits(kept_bytes=kept_bytes, **MANY_BLOCKS)) as threads:
-        device, host = (
-            make(threads, targets, source, dtype, **TERMS[terms]).objective
-            for source in (library, "kept")
+        there, here = (
+            make(threads, targets, source, dtype, **TERMS[terms]) for source in (library, "kept")
         )
-    T, D = (np.random.default_rng(seed).normal(size=host.shape) for seed in (0, 1))
-    block, expected = device.rows.block(slice(3, 30)), host.rows.block(slice(3, 30))
-    kernels = kernels_of(host, T, D)
+    T, D = here.point(), here.direction()
+    block, expected = (case.objective.rows.block(slice(3, 30)) for case in (there, here))
+    kernels = kernels_of(here.objective, T, D)
     for name in kernels.keys() - ON_HOST_ALONE:
         kernel = kernels[name]
         pairs = kernel(block), kernel(expected)
