@@ -1,0 +1,232 @@
+"""Arrays that estimators cannot fit on devices, and what new processes and forked ones do."""
+
+import os
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from devices import array_of, assert_same, is_of, on_host, strict
+from parts import LIBRARIES
+from problems import overlapping
+from sklearn import config_context
+
+from softreg import SoftmaxRegression
+from softreg._model.block_kernels import LossAndGradient
+
+pytestmark = pytest.mark.usefixtures("dispatch")
+X4, y4 = overlapping()
+WEIGHT = np.random.default_rng(0).uniform(0.1, 3, 120)
+
+
+@pytest.fixture
+def torch():
+    """PyTorch, where it is installed."""
+    return pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize("method", ["fit", "predict", "score"])
+def test_tensors_with_gradients_are_refused(torch, method):
+    """Also in predictions, with the remedy, which works."""
+    X = torch.asarray(X4, requires_grad=True)
+    model = SoftmaxRegression().fit(X.detach(), y4)
+    with pytest.raises(ValueError, match=r"X requires gradients.*X\.detach\(\)"):
+        getattr(model, method)(X, *([] if method == "predict" else [y4]))
+
+
+@pytest.mark.parametrize("layout", ["to_sparse_coo", "to_sparse_csr"])
+def test_sparse_tensors_are_refused(torch, layout):
+    """CSR on a device is out: the error says what to pass."""
+    with (
+        warnings.catch_warnings(),
+        pytest.raises(TypeError, match=r"X is a sparse Tensor.*X\.to_dense\(\)"),
+    ):
+        warnings.simplefilter("ignore")  # PyTorch's CSR is in beta
+        SoftmaxRegression().fit(getattr(torch.asarray(X4), layout)(), y4)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_integers_are_fitted_in_double_precision(library):
+    """As numpy's are: the optimum of the same numbers, booleans among them."""
+    for X in (X4.round().astype(int), X4.round().astype(np.int8), X4 > 0):
+        model, host = (
+            SoftmaxRegression().fit(array_of(library, X), y4),
+            SoftmaxRegression().fit(X, y4),
+        )
+        assert model.objective_ == pytest.approx(host.objective_, rel=1e-8)
+        assert_same(model.predict_proba(array_of(library, X)), host.predict_proba(X), library)
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_halves_become_single_precision(torch, name):
+    """Exactly: a fit of them is that of the same numbers in float32."""
+    X = torch.asarray(X4).to(getattr(torch, name))
+    half, single = (SoftmaxRegression().fit(of, y4) for of in (X, X.float()))
+    P = half.predict_proba(X)
+    assert P.dtype == torch.float32
+    np.testing.assert_array_equal(on_host(half.coef_), on_host(single.coef_))
+    np.testing.assert_array_equal(on_host(P), on_host(single.predict_proba(X.float())))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(("value", "error"), [(np.nan, "NaN"), (np.inf, "infinity")])
+def test_values_that_are_no_numbers_are_refused(library, value, error):
+    """In X, in fits and predictions; in weights, too."""
+    X = X4.copy()
+    X[7, 1] = value
+    model = SoftmaxRegression().fit(array_of(library, X4), y4)
+    for call in (lambda X: model.fit(X, y4), model.predict):
+        with pytest.raises(ValueError, match=error):
+            call(array_of(library, X))
+    with pytest.raises(ValueError, match="sample_weight"):
+        model.fit(array_of(library, X4), y4, sample_weight=array_of(library, X[:, 1]))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_arrays_of_other_shapes_are_refused(library):
+    """Of one axis, without rows, with fewer columns than the fit had or fewer rows than y."""
+    X = array_of(library, X4)
+    model = SoftmaxRegression().fit(X, y4)
+    for call, error in [
+        (lambda: model.predict(X[:, :3]), "3 features"),
+        (lambda: model.fit(X[:, 0], y4), "2D array"),
+        (lambda: model.fit(X[:0, :], y4[:0]), "0 sample"),
+        (lambda: model.fit(X[:50, :], y4), "120"),
+        (lambda: model.fit(X, array_of(library, y4[:50])), "50"),
+    ]:
+        with pytest.raises(ValueError, match=error):
+            call()
+
+
+def test_arrays_whose_values_cannot_be_replaced_are_refused(monkeypatch):
+    """As JAX's: the remedy is numpy's copy."""
+    import array_api_compat
+
+    monkeypatch.setattr(array_api_compat, "is_writeable_array", lambda array: False)
+    with pytest.raises(TypeError, match=r"X is a Array .* numpy\.asarray\(X\)"):
+        SoftmaxRegression().fit(strict.asarray(X4), y4)
+
+
+@pytest.mark.parametrize("name", ["OutOfMemoryError", "SomethingElseError"])
+def test_a_full_memory_is_named_in_bytes(monkeypatch, name):
+    """Of X and of its copy, with the way out: fits in chunks. Other errors stay what they are."""
+    error = type(name, (RuntimeError,), {})
+
+    def product(kernel, block):
+        raise error("no memory")
+
+    monkeypatch.setattr(LossAndGradient, "__call__", product)
+    with pytest.raises(MemoryError if name == "OutOfMemoryError" else error) as raised:
+        SoftmaxRegression().fit(strict.asarray(X4.astype(np.float32)), y4)
+    if name == "OutOfMemoryError":
+        message = r"CPU_DEVICE.* is full: X takes 1,920 bytes there.*copy [\d,]+\..*fit_chunks"
+        assert re.search(message, str(raised.value))
+        assert type(raised.value.__cause__) is error
+
+
+def test_dispatch_without_array_api_compat_says_what_to_install(monkeypatch):
+    """The extra; numpy's arrays need none."""
+    monkeypatch.setitem(sys.modules, "array_api_compat", None)
+    with pytest.raises(ImportError, match=r"softreg\[array-api\]"):
+        SoftmaxRegression().fit(strict.asarray(X4), y4)
+    assert SoftmaxRegression().fit(X4, y4).proven_
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_without_dispatch_numpys_arrays_come_back(library):
+    """As in scikit-learn: arrays of the processor are converted."""
+    X = array_of(library, X4)
+    with config_context(array_api_dispatch=False):
+        model = SoftmaxRegression().fit(X, array_of(library, y4), array_of(library, WEIGHT))
+        expected = SoftmaxRegression().fit(X4, y4, WEIGHT)
+        for found in (model.coef_, model.predict(X), model.predict_proba(X)):
+            assert is_of("numpy", found)
+        np.testing.assert_array_equal(model.coef_, expected.coef_)
+        np.testing.assert_array_equal(model.predict_proba(X), expected.predict_proba(X4))
+
+
+# ---- Processes ----------------------------------------------------------------------------------
+
+
+def run(code, **environment):
+    """The words that a new process prints."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    ).stdout.split()
+
+
+def test_importing_softreg_imports_no_other_library():
+    """Neither libraries of arrays nor what is needed beside them, also by a fit of numpy's."""
+    code = """
+import sys
+import softreg
+from sklearn.datasets import load_iris
+softreg.SoftmaxRegression().fit(*load_iris(return_X_y=True))
+print(sorted({"torch", "cupy", "jax", "array_api_compat", "array_api_strict"} & set(sys.modules)))
+"""
+    assert run(code, SCIPY_ARRAY_API="0") == ["[]"]
+
+
+def test_dispatch_in_the_environment_changes_no_fit_of_numpys_arrays():
+    """With SciPy's variable set before it is imported: beside fits of a library's arrays."""
+    code = """
+import array_api_strict, numpy as np, sklearn, softreg
+from sklearn.datasets import load_iris
+from softreg import *
+X, y = load_iris(return_X_y=True)
+kinds = [SoftmaxRegression, SigmoidRegression, SoftmaxRegressionCV, SigmoidRegressionCV]
+for kind in kinds:
+    terms = {"Cs": [0.1, 1.0], "cv": 3} if "CV" in kind.__name__ else {}
+    with sklearn.config_context(array_api_dispatch=True):
+        there = array_api_strict.asarray(X)
+        model = kind(**terms).fit(there, array_api_strict.asarray(y))
+        P = np.asarray(model.predict_proba(there))
+        here = kind(**terms).fit(X, y)
+        assert type(here.coef_) is np.ndarray and type(here.predict_proba(X)) is np.ndarray
+    off = kind(**terms).fit(X, y)
+    assert (off.coef_ == here.coef_).all()
+    assert abs(off.objective_ - model.objective_) < 1e-8 * off.objective_
+    assert abs(off.predict_proba(X) - P).max() < 1e-4
+    assert off.score(X, y) == here.score(X, y)
+print("fitted")
+"""
+    assert run(code, SCIPY_ARRAY_API="1") == ["fitted"]
+
+
+def test_a_forked_process_fits_after_its_parent(torch):
+    """Of a library with threads of its own, in both, more than once."""
+    code = """
+import multiprocessing, sys, numpy as np, sklearn, torch
+from softreg import SoftmaxRegression
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(20_000, 8)), rng.integers(3, size=20_000)
+sklearn.set_config(array_api_dispatch=True)
+
+def fit():
+    models = [SoftmaxRegression(n_jobs=2).fit(of, y) for of in (torch.asarray(X), X)]
+    return [float(model.objective_) for model in models]
+
+def send(pipe):
+    pipe.send(fit())
+
+expected = fit()
+for _ in range(2):
+    here, there = multiprocessing.get_context("fork").Pipe()
+    process = multiprocessing.get_context("fork").Process(target=send, args=(there,))
+    process.start()
+    assert here.poll(60), "the forked process hangs"
+    np.testing.assert_allclose(here.recv(), expected, rtol=1e-9)
+    process.join()
+    np.testing.assert_allclose(fit(), expected, rtol=1e-9)
+print("fitted")
+"""
+    assert run(code, SCIPY_ARRAY_API="1") == ["fitted"]
