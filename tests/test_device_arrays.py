@@ -94,10 +94,7 @@ R = np.add.reduce(A, axis=1, dtype=float)
 R = np.add.reduce(A, axis=1, keepdims=True, initial=2.5)
 R = np.maximum.reduce(A)
 R = np.maximum.reduce(A, axis=1, initial=1)
-R = special.expit(np.stack([A, 900 * A]))
 R = special.log_expit(np.stack([A, 900 * A]))
-R = special.xlogy(positive * flags, positive * flags)
-R = special.xlog1py(positive * flags, flags - 0.5)
 R = A + 1
 R = 2.5 - A
 R = -A / 3

@@ -148,7 +148,9 @@ class DeviceArray(NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         (out,), known = options.pop("out", (None,)), functions.UFUNCS.get((ufunc, method))
         options.pop("casting", None)
-        if "where" in options or any(value is out for value in inputs if _is_host(value)):
+        if "where" in options or any(
+            value is out for value in inputs if isinstance(value, np.ndarray)
+        ):
             known = None
         return self._result(known, getattr(ufunc, method), inputs, options, out)
 
@@ -188,10 +190,10 @@ class DeviceArray(NDArrayOperatorsMixin):
         arguments, options = _replaced(inputs, _hosted), _replaced(options, _hosted)
         if out is None:
             return function(*arguments, **options)
+        if isinstance(out, np.ndarray):
+            return function(*arguments, out=out, **options)
         # Where `where` says no, `out` stays as it was.
-        result = function(*arguments, out=np.array(out) if _is_device(out) else out, **options)
-        if _is_device(out):
-            out[...] = result
+        out[...] = function(*arguments, out=np.array(out), **options)
         return out
 
     # ---- Parts and methods ----------------------------------------------------------------------
@@ -222,9 +224,11 @@ class DeviceArray(NDArrayOperatorsMixin):
         """The array with its axes reversed."""
         return np.transpose(self)
 
-    def astype(self, dtype: DTypeLike, copy: bool = True, **_: Any) -> DeviceArray:
-        """Return the array in another dtype."""
+    def astype(self, dtype: DTypeLike, copy: bool = True, **_: Any) -> Any:
+        """Return the array in another dtype: in doubles, which the device lacks, on the host."""
         xp = self.on.xp
+        if np.dtype(dtype) == np.float64 and not self.on.has_double:
+            return np.asarray(self).astype(np.float64)
         return DeviceArray(xp.astype(self.array, self.on.dtype(dtype), copy=copy), self.on)
 
     def transpose(self, *axes: int) -> Any:
@@ -298,10 +302,6 @@ def _hosted(value: Any) -> Any:
     return np.asarray(value) if isinstance(value, DeviceArray) else value
 
 
-def _is_device(value: Any) -> bool:
-    return isinstance(value, DeviceArray)
-
-
 def _is_written(out: Any, arguments: Any) -> bool:
     """Return whether a library writes what it makes of arguments, value by value, into `out`.
 
@@ -312,10 +312,6 @@ def _is_written(out: Any, arguments: Any) -> bool:
     arrays = [value for value in arguments if hasattr(value, "dtype")]
     has_dtype = all(array.dtype == out.array.dtype for array in arrays)
     return has_dtype and np.broadcast_shapes(*(array.shape for array in arrays)) == out.shape
-
-
-def _is_host(value: Any) -> bool:
-    return isinstance(value, np.ndarray)
 
 
 def _places_and_cut(

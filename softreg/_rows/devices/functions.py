@@ -108,21 +108,8 @@ def _filled_like(name: str, on: Any, array: Any, dtype: Any = None, **_: Any) ->
     return getattr(on.xp, name)(array, dtype=None if dtype is None else on.dtype(dtype))
 
 
-def _expit(on: Any, z: Any) -> Any:
-    e = on.xp.exp(-on.xp.abs(z))
-    return on.xp.where(z >= 0, on.xp.ones_like(e), e) / (1 + e)
-
-
 def _log_expit(on: Any, z: Any) -> Any:
     return on.xp.minimum(z, on.xp.zeros_like(z)) - on.xp.log1p(on.xp.exp(-on.xp.abs(z)))
-
-
-def _xlogy(on: Any, x: Any, y: Any) -> Any:
-    return on.xp.where(x == 0, on.xp.zeros_like(y), x * on.xp.log(on.xp.where(x == 0, 1.0, y)))
-
-
-def _xlog1py(on: Any, x: Any, y: Any) -> Any:
-    return on.xp.where(x == 0, on.xp.zeros_like(y), x * on.xp.log1p(on.xp.where(x == 0, 0.0, y)))
 
 
 Function = Callable[..., Any]
@@ -161,10 +148,7 @@ UFUNCS: dict[tuple[Any, str], Function] = {
     **{(getattr(np, name), "__call__"): function for name, function in _ELEMENTWISE.items()},
     (np.add, "reduce"): partial(_reduced, "sum"),
     (np.maximum, "reduce"): partial(_reduced, "max"),
-    (special.expit, "__call__"): _expit,
     (special.log_expit, "__call__"): _log_expit,
-    (special.xlogy, "__call__"): _xlogy,
-    (special.xlog1py, "__call__"): _xlog1py,
 }
 FUNCTIONS: dict[Any, Function] = {
     **{function: partial(_reduction, name) for name, function in _REDUCTIONS.items()},
