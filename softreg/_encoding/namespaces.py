@@ -14,6 +14,7 @@ from scipy import sparse
 from sklearn import get_config
 
 from softreg._rows.devices.arrays import Device, DeviceArray
+from softreg._rows.devices.functions import dtype_name
 
 # Halves and the like are computed with in single precision, all other numbers in double.
 _SHORT_FLOATS = ("float16", "bfloat16")
@@ -75,7 +76,7 @@ def dtypes_of(X: Any) -> Any:
     if not is_dispatched(X):
         return np.float64, np.float32
     on = Device.of(X)
-    if on.has_double and str(X.dtype).rpartition(".")[2] not in _SHORT_FLOATS:
+    if on.has_double and dtype_name(X) not in _SHORT_FLOATS:
         return on.xp.float64, on.xp.float32
     return on.xp.float32
 

@@ -18,9 +18,9 @@ from numpy.typing import DTypeLike, NDArray
 from scipy import sparse
 
 from softreg._rows.devices import functions
+from softreg._rows.devices.functions import Function, dtype_name
 
-# Blocks hold so many values where a device does not say how much memory is free, 32 MB of doubles;
-# else a double for each takes this share of it.
+# Values of a block: 32 MB of doubles, or doubles that take this share of a card's free memory.
 _BLOCK_VALUES, _BLOCK_SHARE = 2**22, 1 / 16
 # Libraries whose functions write into `out`, which the standard does not know.
 _WRITING_LIBRARIES = ("torch", "cupy")
@@ -99,9 +99,8 @@ class Device:
 class DeviceArray(NDArrayOperatorsMixin):
     """An array on a device, in the place of an ndarray.
 
-    What NumPy's functions make of it is on the device, too, where `functions` knows them; what they
-    make of others, and what is written into an ndarray, is computed on the host. So
-    `numpy.asarray` brings it there.
+    What NumPy's functions make of it is on the device, too, if `functions` holds them; else it is
+    computed on the host, as are totals there, `total += array`. `numpy.asarray` brings it there.
 
     Parameters
     ----------
@@ -135,7 +134,7 @@ class DeviceArray(NDArrayOperatorsMixin):
     @property
     def dtype(self) -> np.dtype:
         """NumPy's name of its dtype."""
-        return np.dtype(str(self.array.dtype).rpartition(".")[2])
+        return np.dtype(dtype_name(self.array))
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -146,78 +145,69 @@ class DeviceArray(NDArrayOperatorsMixin):
     # ---- NumPy's protocols ----------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        (out,), known = options.pop("out", (None,)), functions.UFUNCS.get((ufunc, method))
+        (out,) = options.pop("out", (None,))
         options.pop("casting", None)
-        if "where" in options or any(
-            value is out for value in inputs if isinstance(value, np.ndarray)
-        ):
-            known = None
-        return self._result(known, getattr(ufunc, method), inputs, options, out)
+        is_total = isinstance(out, np.ndarray) and any(value is out for value in inputs)
+        is_on_host = is_total or "where" in options
+        on_device = None if is_on_host else functions.UFUNCS.get((ufunc, method))
+        return self._computed(on_device, getattr(ufunc, method), inputs, options, out)
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
-        known, out = functions.FUNCTIONS.get(function), options.pop("out", None)
-        return self._result(known, function, inputs, options, out)
+        out = options.pop("out", None)
+        return self._computed(functions.FUNCTIONS.get(function), function, inputs, options, out)
 
-    def _result(
-        self, known: functions.Function | None, function: Any, inputs: Any, options: Any, out: Any
+    def _computed(
+        self, on_device: Function | None, on_host: Function, inputs: Any, options: Any, out: Any
     ) -> Any:
         """Return what a function makes of inputs, in `out` if that is given.
 
-        It is made on the device where what does so is `known`.
+        `on_device` is the function there; if there is none, `on_host` computes it of copies.
         """
-        if known is None:
-            return self._made_on_host(function, inputs, options, out)
-        arguments = _replaced(inputs, self._native)
-        if known in functions.WRITING and _is_written(out, arguments):
-            known(self.on, *arguments, out=out.array, **options)
+        if on_device is None:
+            return _computed_on_host(on_host, inputs, options, out)
+        arguments = _replaced(inputs, self._as_argument)
+        if on_device in functions.WRITING and _is_written(out, arguments):
+            on_device(self.on, *arguments, out=out.array, **options)
             return out
-        result = DeviceArray(known(self.on, *arguments, **options), self.on)
+        result = DeviceArray(on_device(self.on, *arguments, **options), self.on)
         if out is None:
             return result
         out[...] = result
         return out
 
-    def _native(self, value: Any) -> Any:
-        """Return a value as the library's functions take it: arrays on this device."""
+    def _as_argument(self, value: Any) -> Any:
+        """Return a value as the library's functions take it: arrays on this device, dense."""
         if isinstance(value, DeviceArray):
             return value.array
         is_sparse: bool = sparse.issparse(value)
         value = value.toarray() if is_sparse else value
         return self.on.put(value).array if isinstance(value, np.ndarray | np.generic) else value
 
-    @staticmethod
-    def _made_on_host(function: Any, inputs: Any, options: dict[str, Any], out: Any) -> Any:
-        arguments, options = _replaced(inputs, _hosted), _replaced(options, _hosted)
-        if out is None:
-            return function(*arguments, **options)
-        if isinstance(out, np.ndarray):
-            return function(*arguments, out=out, **options)
-        # Where `where` says no, `out` stays as it was.
-        out[...] = function(*arguments, out=np.array(out), **options)
-        return out
-
     # ---- Parts and methods ----------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Any:
-        known = _places_and_cut(key, self.shape)
-        if known is None:
-            return np.asarray(self)[_replaced(key, _hosted)]
-        places, cut = known
-        part = self.array
-        for axis, some in places:
-            part = self.on.xp.take(part, self.on.put(some).array, axis=axis)
-        return DeviceArray(part[cut], self.on)
+        indices = key if isinstance(key, tuple) else (key,)
+        axes = [axis for axis, index in enumerate(indices) if not isinstance(index, slice)]
+        if len(axes) == 1 and _is_list(indices[axes[0]]):  # of places along an axis, or a mask
+            (axis,) = axes
+            places = np.arange(self.shape[axis])[_on_host(indices[axis])]
+            rest = (*indices[:axis], slice(None), *indices[axis + 1 :])
+            return np.take(self, places, axis=axis)[rest]
+        standard = _standard_indices(indices, self.shape)
+        if standard is None:
+            return np.asarray(self)[_replaced(key, _on_host)]
+        return DeviceArray(self.array[standard], self.on)
 
     def __setitem__(self, key: Any, values: Any) -> None:
-        places, cut = _places_and_cut(key, self.shape) or ([], (None,))
-        if places or None in cut:  # of which the standard knows nothing
+        standard = _standard_indices(key if isinstance(key, tuple) else (key,), self.shape)
+        if standard is None or None in standard:
             whole = np.array(self)
-            whole[_replaced(key, _hosted)] = _hosted(values)
-            cut, values = (...,), whole
-        array = self._native(values)
+            whole[_replaced(key, _on_host)] = _on_host(values)
+            standard, values = (...,), whole
+        array = self._as_argument(values)
         if hasattr(array, "dtype"):
             array = self.on.xp.astype(array, self.array.dtype, copy=False)
-        self.array[cut] = array
+        self.array[standard] = array
 
     @property
     def T(self) -> Any:
@@ -298,8 +288,20 @@ def _replaced(values: Any, replace: Callable[[Any], Any]) -> Any:
     return replace(values)
 
 
-def _hosted(value: Any) -> Any:
+def _on_host(value: Any) -> Any:
     return np.asarray(value) if isinstance(value, DeviceArray) else value
+
+
+def _computed_on_host(function: Function, inputs: Any, options: dict[str, Any], out: Any) -> Any:
+    """Return what a function of NumPy's makes of copies on the host, in `out` if that is given."""
+    arguments, options = _replaced(inputs, _on_host), _replaced(options, _on_host)
+    if out is None:
+        return function(*arguments, **options)
+    if isinstance(out, np.ndarray):
+        return function(*arguments, out=out, **options)
+    # Where `where` says no, `out` stays as it was.
+    out[...] = function(*arguments, out=np.array(out), **options)
+    return out
 
 
 def _is_written(out: Any, arguments: Any) -> bool:
@@ -314,42 +316,32 @@ def _is_written(out: Any, arguments: Any) -> bool:
     return has_dtype and np.broadcast_shapes(*(array.shape for array in arrays)) == out.shape
 
 
-def _places_and_cut(
-    key: Any, shape: tuple[int, ...]
-) -> tuple[list[tuple[int, NDArray]], tuple] | None:
-    """Return the axes along which an index names places one by one, with these, and the rest of it.
+def _is_list(index: Any) -> bool:
+    return isinstance(index, np.ndarray | list | DeviceArray) and np.ndim(index) == 1
 
-    One axis may do so, or several in a grid, as `numpy.ix_` has them; None of other indices.
+
+def _standard_indices(indices: tuple, shape: tuple[int, ...]) -> tuple | None:
+    """Return the index of each axis as the standard has it: a number, or a slice within the axis.
+
+    Among them may be None, for new axes. None of other indices, and of slices that go backwards.
     """
-    indices = key if isinstance(key, tuple) else (key,)
-    whole: list[Any] = []
-    places, axis, picks = [], 0, []  # picks: where arrays and numbers stand
-    named = sum(index is not None and index is not Ellipsis for index in indices)
-    for index in indices:
-        if isinstance(index, int | np.integer | np.ndarray | list | DeviceArray):
-            picks.append(len(whole))
-        if isinstance(index, np.ndarray | list | DeviceArray):
-            some = np.asarray(index)
-            is_mask = some.dtype == bool and some.ndim == 1
-            places.append((axis, some.nonzero()[0] if is_mask else some))
-            index = slice(None)
-        elif isinstance(index, slice) and (index.step or 1) > 0:
-            index = slice(*index.indices(shape[axis]))  # of the standard, within the axis
-        whole.append(index)
-        if index is Ellipsis:
-            axis += len(shape) - named
-        elif index is not None:
-            axis += 1
-    is_grid = all(_is_along(k, some, len(places)) for k, (_, some) in enumerate(places))
-    # NumPy moves the axis of an array to the front if a number stands elsewhere than next to it.
-    is_moved = len(picks) > len(places) and (len(places) > 1 or picks[-1] - picks[0] >= len(picks))
-    if places and (is_moved or not is_grid):
+    if not all(map(_is_basic, indices)):
         return None
-    rest = tuple(whole) if Ellipsis in whole else (*whole, Ellipsis)
-    return [(axis, some.ravel()) for axis, some in places], rest
+    start = (*indices, Ellipsis).index(Ellipsis)
+    before, after = indices[:start], indices[start + 1 :]
+    n_whole = len(shape) + (before + after).count(None) - len(before + after)
+    lengths = iter(shape)
+    return tuple(
+        index if index is None else _within(index, next(lengths))
+        for index in (*before, *[slice(None)] * n_whole, *after)
+    )
 
 
-def _is_along(axis: int, some: NDArray, n_axes: int) -> bool:
-    """Return whether an index names places along one axis of a grid."""
-    has_axis = n_axes - axis <= some.ndim <= n_axes
-    return some.dtype != bool and has_axis and some.size == some.shape[axis - n_axes]
+def _is_basic(index: Any) -> bool:
+    if isinstance(index, slice):
+        return (index.step or 1) > 0
+    return index is None or index is Ellipsis or type(index) is int or isinstance(index, np.integer)
+
+
+def _within(index: Any, length: int) -> Any:
+    return slice(*index.indices(length)) if isinstance(index, slice) else index

@@ -19,6 +19,11 @@ _OF_NOTHING = {"sum": 0, "any": False, "all": True}
 _WITH_INITIAL = {"sum": "add", "max": "maximum", "min": "minimum"}
 
 
+def dtype_name(array: Any) -> str:
+    """Return NumPy's name of the dtype of a library's array."""
+    return str(array.dtype).rpartition(".")[2]
+
+
 def _standard(name: str, on: Any, *arguments: Any, **options: Any) -> Any:
     """Return what the standard's function of a name makes of arrays, and numbers beside them."""
     return getattr(on.xp, name)(*arguments, **options)
@@ -46,7 +51,7 @@ def _reduction(
         other = _array(on, _OF_NOTHING.get(name, initial), array.dtype)
         array = xp.where(_array(on, where), array, other)
     if initial is not None and 0 in array.shape:
-        empty = np.empty(array.shape, str(array.dtype).rpartition(".")[2])
+        empty = np.empty(array.shape, dtype_name(array))
         reduced = getattr(np, name)(empty, axis=axis, keepdims=keepdims, initial=initial)
         return on.put(reduced).array
     if name == "sum" and array.dtype == xp.bool:
