@@ -39,7 +39,7 @@ def test_a_class_takes_the_fewest_bytes(crossed, K, nbytes):
     """Its number goes to the device, and becomes a one among zeros there."""
     codes = np.array([0, K - 1, 1, K - 1])
     on = on_device(np.zeros(1)).on
-    Y = DeviceTargets.of(ClassTargets(codes, K), len(codes), on, np.float64).Y
+    Y = DeviceTargets.from_targets(ClassTargets(codes, K), len(codes), on, np.float64).Y
     assert crossed["put"][0].shape == codes.shape
     assert crossed["put"][0].dtype.itemsize == nbytes
     expected = np.zeros((K, len(codes)))

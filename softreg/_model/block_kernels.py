@@ -236,7 +236,8 @@ class CoordinateHessian(PointKernel):
             columns, at = np.unique(features, return_inverse=True)
             X = block.columns(columns[columns < len(block.coordinates.centre)])
             at = at + X.shape[1] * scores
-            return (self.link.hessian(P, X, block.weights())[0][at[:, None], at],)
+            H = self.link.hessian(P, X, block.weights())[0]
+            return (H.take(at, axis=0).take(at, axis=1),)
         H = np.zeros((len(features), len(features)))
         roots = np.sqrt(block.weights())
         if self.link.exclusive:

@@ -24,8 +24,8 @@ def memory_rows(
     threads: Threads,
     weight_unit: float = 1.0,
 ) -> MemoryRows:
-    """Return the rows of an X: as CSR if it is, or, of an ndarray, nearly all zeros."""
-    if not sparse.issparse(X) and mostly_zeros(n_nonzeros(X), X.size):
+    """Return the rows of an X: in CSR if it is sparse, or an ndarray of nearly all zeros."""
+    if sparse.issparse(X) or mostly_zeros(n_nonzeros(X), X.size):
         X = sparse.csr_array(X)
     kind = _kind_of(X)
     return kind(X, Y, weight, offset, coordinates, threads, X.dtype, weight_unit)
@@ -55,7 +55,7 @@ def single_pass_rows(
 
 
 def n_nonzeros(X: NDArray | DeviceArray) -> int:
-    """Return how many values of a dense X are not zero: on a device, where X stays dense, all."""
+    """Return how many values of X are not zero; all of those on a device, where X stays dense."""
     return X.size if isinstance(X, DeviceArray) else int(np.count_nonzero(X))
 
 

@@ -38,7 +38,7 @@ from softreg._rows.blocks import Block, RawBlock, SparseBlock, WorkingBlock
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.moments import Columns, DenseColumns, Moments, SparseColumns
 from softreg._rows.targets import Targets
-from softreg._rows.threads import Threads
+from softreg._rows.threads import Limits, Threads
 
 # X too large for a copy is standardised anew where the mean of some column is this many deviations
 # from zero: centring within the products would cost more than four of sixteen digits.
@@ -105,8 +105,13 @@ class MemoryRows(PickledByFields, Rows):
         return self.Y.n_scores
 
     @cached_property
+    def _limits(self) -> Limits:
+        """How much is worked on and kept at a time."""
+        return self.threads.limits
+
+    @cached_property
     def value_budget(self) -> float:
-        return self.threads.limits.value_budget
+        return self._limits.value_budget
 
     @cached_property
     def weights(self) -> PerRow:
@@ -145,7 +150,7 @@ class MemoryRows(PickledByFields, Rows):
 
     def _block_slices(self) -> list[slice]:
         # A block works on its values of X and three (K, m) matrices and makes (width, K) sums.
-        limits, score_values = self.threads.limits, 3 * self.n * self.n_scores
+        limits, score_values = self._limits, 3 * self.n * self.n_scores
         if self.n_values + score_values <= limits.unshared_values:
             return [slice(0, self.n)]
         most_rows = max(limits.fewest_block_rows, limits.block_scores // self.n_scores)
@@ -207,17 +212,7 @@ class MemoryRows(PickledByFields, Rows):
     def _is_kept(self) -> bool:
         """Whether blocks are kept from pass to pass: their X is small enough."""
         size = self.X.size if self.is_sparse else self.n * self.coordinates.width
-        return size * self.dtype.itemsize <= self._most_kept_bytes and not self.single_pass
-
-    @property
-    def _most_kept_bytes(self) -> float:
-        """How large a standardised copy may be that is kept from pass to pass."""
-        return self.threads.limits.kept_bytes
-
-    @property
-    def _most_kept_scores(self) -> float:
-        """How many probabilities may be kept from product to product."""
-        return self.threads.limits.kept_scores
+        return size * self.dtype.itemsize <= self._limits.kept_bytes and not self.single_pass
 
     def _kept_X(self, start: int, rows: slice | Places) -> Features:
         """Return the X of the block of some rows, of an earlier pass if there was one."""
@@ -226,14 +221,14 @@ class MemoryRows(PickledByFields, Rows):
 
     def _score_store(self, rows: slice) -> ScoreStore | None:
         """Return where a block keeps what is made of its scores; None: too many, or used once."""
-        if self.single_pass or self.n * self.n_scores > self._most_kept_scores:
+        if self.single_pass or self.n * self.n_scores > self._limits.kept_scores:
             return None
         return self.score_stores.setdefault(rows.start, ScoreStore())
 
     def _feature_store(self) -> Store | None:
         """Return where a block keeps products of its features in pairs; None: too many."""
         width = self.coordinates.width
-        few = self.n * width * (width + 1) / 2 <= self.threads.limits.kept_pairs
+        few = self.n * width * (width + 1) / 2 <= self._limits.kept_pairs
         return Store() if few and self._is_kept else None
 
     def forget_scores(self) -> None:
@@ -382,7 +377,7 @@ class DenseRows(MemoryRows):
 
     def for_descents(self) -> Self:
         nbytes = self.n * self.coordinates.width * (self.dtype.itemsize + 4)
-        return self.in_dtype(np.float32) if nbytes <= self._most_kept_bytes else self
+        return self.in_dtype(np.float32) if nbytes <= self._limits.kept_bytes else self
 
     @property
     def _block_kind(self) -> type[Block]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,8 +21,9 @@ from softreg._rows.devices.arrays import Device, DeviceArray
 from softreg._rows.memory import DenseRows
 from softreg._rows.moments import DenseColumns
 from softreg._rows.targets import Targets
+from softreg._rows.threads import Limits
 
-# Standardised copies are kept that take this share of the free memory of a card.
+# A standardised copy, and probabilities, are kept if each takes no more of a card's free memory.
 _KEPT_SHARE = 1 / 3
 
 
@@ -36,21 +37,19 @@ class DeviceTargets:
     weights : DeviceArray (B, m) or None, how much rows weigh in each problem; None: one
     """
 
-    Y: Any
-    weights: Any
+    Y: DeviceArray
+    weights: DeviceArray | None
 
     @classmethod
-    def of(cls, targets: Targets, m: int, on: Device, dtype: DTypeLike) -> DeviceTargets:
-        """Return the targets of m rows that are on the host; of classes, their numbers go there."""
+    def from_targets(cls, targets: Targets, m: int, on: Device, dtype: DTypeLike) -> DeviceTargets:
+        """Return the targets of m rows on the device: of one class each, their numbers go there."""
         if (codes := targets.class_of_row) is not None:
-            smallest = np.min_scalar_type(-targets.n_scores)  # a byte for each row, as a rule
+            smallest = np.min_scalar_type(-targets.n_scores)  # most often a byte for each row
             classes = np.arange(targets.n_scores, dtype=smallest)[:, None]
             return cls((on.put(codes.astype(smallest)) == classes).astype(dtype), None)
         Y = np.zeros((targets.n_scores, m), dtype)
         targets.subtract_targets_inplace(Y)
-        weights = targets.loss_weights()
-        in_dtype = None if weights is None else on.put(weights.astype(dtype, copy=False))
-        return cls(on.put(np.negative(Y, out=Y)), in_dtype)
+        return cls(on.put(np.negative(Y, out=Y)), _put(targets.loss_weights(), on, dtype))
 
     def loss_weights(self) -> Any:
         return self.weights
@@ -75,8 +74,11 @@ class DeviceColumns(DenseColumns):
         self, shift: NDArray, unit: NDArray | None, rows: slice | Places
     ) -> NDArray[np.float64]:
         X, weights = self.X[rows], self.weights[rows]
-        there = (X, X.on.put(weights)) if X.on.has_double else (np.asarray(X), weights)
-        return DenseColumns(*there)._sums(shift, unit, slice(None))
+        if X.on.has_double:
+            weights = X.on.put(weights)
+        else:
+            X = np.asarray(X)
+        return DenseColumns(X, weights)._sums(shift, unit, slice(None))
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,25 +104,19 @@ class DeviceRows(DenseRows):
     def _shares(self) -> list[list[slice]]:
         return [self._slices_with_weight]
 
-    @property
-    def _most_kept_bytes(self) -> float:
-        free = self.on.free_bytes
-        return super()._most_kept_bytes if free is None else _KEPT_SHARE * free
-
-    @property
-    def _most_kept_scores(self) -> float:
-        free = self.on.free_bytes
-        return super()._most_kept_scores if free is None else _KEPT_SHARE * free / 8
+    @cached_property
+    def _limits(self) -> Limits:
+        limits, free = self.threads.limits, self.on.free_bytes
+        if free is None:
+            return limits
+        kept = int(_KEPT_SHARE * free)
+        return replace(limits, kept_bytes=kept, kept_scores=kept // 8)
 
     def _block_terms(self, rows: slice | Places) -> Any:
         """Return the targets, weights and offsets of the block of some rows, on the device."""
         Y, *columns = self._terms(rows)
-        m = self.X[rows].shape[0] if isinstance(rows, slice) else len(rows)
-        on_device = (None if of is None else self._put(of) for of in columns)
-        return DeviceTargets.of(Y, m, self.on, self.dtype), *on_device
-
-    def _put(self, values: NDArray) -> DeviceArray:
-        return self.on.put(values.astype(self.dtype, copy=False))
+        targets = DeviceTargets.from_targets(Y, len(self.weights[rows]), self.on, self.dtype)
+        return targets, *(_put(values, self.on, self.dtype) for values in columns)
 
     def sum(self, kernel: SumKernel) -> tuple:
         with self._naming_memory():
@@ -163,3 +159,8 @@ class DeviceRows(DenseRows):
                 f"The memory of {self.on.device} is full: X takes {nbytes:,} bytes there, and its "
                 f"standardised copy {copied:,}. Free some of it, or pass X in parts to fit_chunks."
             ) from error
+
+
+def _put(values: NDArray | None, on: Device, dtype: DTypeLike) -> DeviceArray | None:
+    """Return values in a dtype on a device; None where there are none."""
+    return None if values is None else on.put(values.astype(dtype, copy=False))
