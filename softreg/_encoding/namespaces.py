@@ -27,19 +27,19 @@ _COEFFICIENTS = ("coef_", "intercept_", "coef_path_", "intercept_path_")
 def is_dispatched(array: Any) -> bool:
     """Return whether an array is one of another library than NumPy, and stays so.
 
-    TypeError for one that cannot: it is sparse, or its values cannot be replaced.
+    TypeError if its values cannot be replaced, as JAX's.
     """
     kind, is_on = type(array), get_config()["array_api_dispatch"]
     is_known = hasattr(kind, "__array_namespace__") or kind.__module__.split(".")[0] in _LIBRARIES
     if not (is_on and is_known) or isinstance(array, np.ndarray | np.generic):
         return False
-    api = _array_api_compat()
-    is_elsewhere = api.is_dask_array(array) or api.is_pydata_sparse_array(array)
-    if is_elsewhere or not api.is_array_api_obj(array):
+    compat = _array_api_compat()
+    is_elsewhere = compat.is_dask_array(array) or compat.is_pydata_sparse_array(array)
+    if is_elsewhere or not compat.is_array_api_obj(array):
         return False
-    if not api.is_writeable_array(array):
+    if not compat.is_writeable_array(array):
         raise TypeError(
-            f"X is a {type(array).__name__} whose values cannot be replaced; pass it as NumPy's: "
+            f"X is a {kind.__name__} whose values cannot be replaced; pass it as NumPy's: "
             "numpy.asarray(X)."
         )
     return True
@@ -55,8 +55,8 @@ def _array_api_compat() -> Any:
     return array_api_compat
 
 
-def check_plain(X: Any) -> None:
-    """Raise an error if X is sparse and not SciPy's, or what is computed from it is recorded."""
+def check_tensor(X: Any) -> None:
+    """Raise an error if X is a tensor that no fit takes: a sparse one, or one with gradients."""
     library = type(X).__module__.partition(".")[0]
     if library == "torch" and X.requires_grad:
         raise ValueError(
@@ -72,7 +72,7 @@ def check_plain(X: Any) -> None:
 
 
 def dtypes_of(X: Any) -> Any:
-    """Return the dtypes that a validated X may have: the first one unless it has one of them."""
+    """Return the dtypes that X may have, of its library; any other becomes the first one."""
     if not is_dispatched(X):
         return np.float64, np.float32
     on = Device.of(X)
@@ -81,9 +81,14 @@ def dtypes_of(X: Any) -> Any:
     return on.xp.float32
 
 
-def on_device(X: Any) -> Any:
-    """Return a validated X, one of another library so that NumPy's functions take it."""
+def wrapped(X: Any) -> Any:
+    """Return an array that is dispatched as a `DeviceArray`; whatever else as it is."""
     return DeviceArray(X, Device.of(X)) if is_dispatched(X) else X
+
+
+def unwrapped(values: Any) -> Any:
+    """Return a `DeviceArray` as an array of its library; whatever else as it is."""
+    return values.array if isinstance(values, DeviceArray) else values
 
 
 def on_host(*arrays: Any) -> list[Any]:
@@ -97,21 +102,18 @@ def coefficients_on_host(array: Any) -> Any:
     return array if is_host else Device.of(array).fetch(array)
 
 
-def like(X: Any, values: Any) -> Any:
-    """Return numbers in arrays of X's library, on its device; whatever else as it is."""
-    if _is_numeric(values) and (isinstance(X, DeviceArray) or is_dispatched(X)):
-        values = (X.on if isinstance(X, DeviceArray) else Device.of(X)).put(values)
-    return values.array if isinstance(values, DeviceArray) else values
+def converted_like(X: Any, values: Any) -> Any:
+    """Return numbers in an array of X's library, on its device; whatever else as it is."""
+    like, is_numeric = wrapped(X), isinstance(values, np.ndarray) and values.dtype.kind in "biuf"
+    if is_numeric and isinstance(like, DeviceArray):
+        values = like.on.put(values)
+    return unwrapped(values)
 
 
 def with_coefficients_like(X: Any, attributes: dict[str, Any]) -> dict[str, Any]:
     """Return fitted attributes with coefficients in arrays of X's library, on its device."""
     names = [name for name in _COEFFICIENTS if name in attributes]
-    return attributes | {name: like(X, attributes[name]) for name in names}
-
-
-def _is_numeric(values: Any) -> bool:
-    return isinstance(values, np.ndarray) and values.dtype.kind in "biuf"
+    return attributes | {name: converted_like(X, attributes[name]) for name in names}
 
 
 def returned_like_X(method: Any) -> Any:
@@ -119,6 +121,6 @@ def returned_like_X(method: Any) -> Any:
 
     @wraps(method)
     def predicted(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
-        return like(X, method(self, X, *args, **kwargs))
+        return converted_like(X, method(self, X, *args, **kwargs))
 
     return predicted

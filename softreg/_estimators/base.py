@@ -46,12 +46,12 @@ from softreg._encoding.clusters.partitions import (
 from softreg._encoding.clusters.survey import ClusterSample, PartitionReader
 from softreg._encoding.column_faults import explaining_columns
 from softreg._encoding.namespaces import (
-    check_plain,
+    check_tensor,
     coefficients_on_host,
     dtypes_of,
-    on_device,
     on_host,
     returned_like_X,
+    wrapped,
 )
 from softreg._model.kernels import best_classes, expit
 from softreg._model.objective import Objective
@@ -389,11 +389,11 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     def _validated(self, X: Any, *, reset: bool) -> Any:
         """Return X (n, d) as floats or CSR; record its features (`reset`), or compare them."""
         check_in_memory(X=X)
-        check_plain(X)
+        check_tensor(X)
         with explaining_columns(X):
             dtype = dtypes_of(X)
             checked: Any = validate_data(self, X, reset=reset, accept_sparse="csr", dtype=dtype)
-        return on_device(validation.without_duplicates(checked))
+        return wrapped(validation.without_duplicates(checked))
 
     def _attributes_of_fit(self, result: Result, encoding: Encoding, rows: Rows) -> dict[str, Any]:
         """Return the fitted attributes that a solver's result makes, for rows in user's units."""

@@ -16,7 +16,7 @@ from sklearn.utils import check_array
 from softreg import SigmoidRegression, SigmoidRegressionCV
 from softreg._encoding import validation
 from softreg._encoding.class_values import codes_in, listed
-from softreg._encoding.namespaces import like
+from softreg._encoding.namespaces import unwrapped
 from softreg._estimators.base import prediction_slices, read_sample
 from softreg._selection.folds import splits_of
 
@@ -240,8 +240,7 @@ def _scores_of_folds(
         model = clone(estimator).set_params(classes=classes)
         with warnings.catch_warnings():  # a label that is constant in a fold is left out there
             warnings.filterwarnings("ignore", validation.CONSTANT_LABELS, UserWarning)
-            X = sample.data[train]
-            model.fit(like(X, X), *others)
+            model.fit(unwrapped(sample.data[train]), *others)
         for block, Z in model._score_blocks(sample.data[test], None):
             scores = np.asarray(Z)
             if not by_class:

@@ -1,7 +1,7 @@
 """Rows whose X is an array on a device: blocks stay there, and sums over them come to the host.
 
-Targets, weights and offsets are on the host, as of all rows, and go to the device once, block by
-block. Coefficients go there in each pass, and sums come back.
+Targets, weights and offsets are on the host, as of all rows, and go to the device with their block.
+Coefficients go there in each pass, and sums come back.
 """
 
 from __future__ import annotations
