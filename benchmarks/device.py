@@ -146,6 +146,7 @@ def counted(n: int) -> Iterator[Counter]:
     from softreg._rows.memory import MemoryRows
 
     count: Counter = Counter()
+    total, evaluate = MemoryRows.sum, LinearModelLoss.loss_gradient
 
     def crossing(way: str, move: Callable) -> Callable:
         def moved(on: Device, values: Any) -> Any:
@@ -157,26 +158,21 @@ def counted(n: int) -> Iterator[Counter]:
 
         return moved
 
-    def passing(total: Callable, rows: MemoryRows, kernel: Any) -> tuple:
+    def passing(rows: MemoryRows, kernel: Any) -> tuple:
         count["passes"] += rows.n / n
         count["read"] += 2 * rows.n * rows.coordinates.width * rows.dtype.itemsize
         return total(rows, kernel)
 
-    def evaluating(evaluate: Callable, loss: Any, coef: Any, X: Any, *args: Any, **kw: Any) -> Any:
+    def evaluating(loss: Any, coef: Any, X: Any, *args: Any, **kw: Any) -> Any:
         count["passes"] += 1
         count["read"] += 2 * X.nbytes
         return evaluate(loss, coef, X, *args, **kw)
 
-    total, evaluate = MemoryRows.sum, LinearModelLoss.loss_gradient
     with (
         mock.patch.object(Device, "put", crossing("put", Device.put)),
         mock.patch.object(Device, "fetch", crossing("fetch", Device.fetch)),
-        mock.patch.object(MemoryRows, "sum", lambda *given: passing(total, *given)),
-        mock.patch.object(
-            LinearModelLoss,
-            "loss_gradient",
-            lambda *given, **kw: evaluating(evaluate, *given, **kw),
-        ),
+        mock.patch.object(MemoryRows, "sum", passing),
+        mock.patch.object(LinearModelLoss, "loss_gradient", evaluating),
     ):
         yield count
 
@@ -260,7 +256,7 @@ def cuml(tol: float) -> Any:
     return LogisticRegression(tol=tol, max_iter=10**6, output_type="numpy")
 
 
-def ours(on_host: bool, threads: int, tol: float | None, data: Data) -> Fit:
+def softreg_fit(on_host: bool, threads: int, tol: float | None, data: Data) -> Fit:
     """Return softreg's fit."""
     arrays, threads = (data.on_host, threads) if on_host else ((data.X, data.y), 1)
     make = partial(softreg, threads, tol)
@@ -269,7 +265,7 @@ def ours(on_host: bool, threads: int, tol: float | None, data: Data) -> Fit:
         return measured(make, arrays, data, REPEAT)
 
 
-def rival(make: Callable[[float], Any], in_double: bool, target: float, data: Data) -> Fit:
+def rival_fit(make: Callable[[float], Any], in_double: bool, target: float, data: Data) -> Fit:
     """Return the fit at the loosest tolerance that reaches the target, if any does."""
     X, lowest, start = data.X.double() if in_double else data.X, math.inf, time.perf_counter()
     warm_up(make(1.0), X, data.y)
@@ -302,20 +298,21 @@ def attempted(fit: Callable[[Data], Fit], data: Data, seconds: float) -> Fit:
 
 def fits(data: Data, threads: int, until: float, cap: float) -> Iterator[tuple[str, Fit]]:
     """Yield names and fits of one set: of tensors, the rivals', and those on the host."""
-    settings, lowest = {"": None, f", tol={WITHIN:.0e}": WITHIN}, math.inf
+    settings, found = {"": None, f", tol={WITHIN:.0e}": WITHIN}, []
     for suffix, tol in settings.items():
-        fit = attempted(partial(ours, False, 1, tol), data, until - time.perf_counter())
-        lowest = min(lowest, math.inf if math.isnan(fit.F) else fit.F)
-        yield TENSORS + suffix, fit
+        fit = partial(softreg_fit, False, 1, tol)
+        found.append(attempted(fit, data, until - time.perf_counter()))
+        yield TENSORS + suffix, found[-1]
+    lowest = np.nanmin([math.inf, *(fit.F for fit in found)])
     rivals = {"lbfgs, tensors": (lbfgs, False), "lbfgs, float64 tensors": (lbfgs, True)}
     if data.X.is_cuda and importlib.util.find_spec("cuml"):
         rivals["cuML, tensors"] = (cuml, False)
     for name, (make, in_double) in rivals.items():
-        search = partial(rival, make, in_double, lowest * (1 + WITHIN))
+        search = partial(rival_fit, make, in_double, lowest * (1 + WITHIN))
         yield name, attempted(search, data, min(cap, until - time.perf_counter()))
     for suffix, tol in reversed(settings.items()):
-        left = until - time.perf_counter()
-        yield HOST + suffix, attempted(partial(ours, True, threads, tol), data, left)
+        fit = partial(softreg_fit, True, threads, tol)
+        yield HOST + suffix, attempted(fit, data, until - time.perf_counter())
 
 
 def compare(data: Data, threads: int, until: float, cap: float, copied: float) -> list[list[str]]:
