@@ -22,11 +22,11 @@ __init__      the public names, nothing else
 __main__      the command line, which hands over to report
 report/       A TABLE'S REPORT: command_line, tables, columns, target, preparation, saved_model,
               assessment, suspicions, pictures, page
-_estimators/  WHAT USERS CALL: base, fit, streams, cv, metadata, softmax, sigmoid, optimum,
+_estimators/  WHAT USERS CALL: base, posing, fit, streams, cv, softmax, sigmoid, optimum,
               regularization_path, from_sklearn
 _selection/   WHICH STRENGTH: path, sparse_path, folds, cv_scores, refits, refit_steps,
               sparse_refits, leave_one_out, manifold, bootstrap
-  scoring/    scores, scorers, held_out, choice
+  scoring/    scores, scorers, held_out, choice, metadata
 solvers/      HOW (public): base, auto, outer_loop, proof, steps, lbfgs, newton, proximal_newton
   linalg/     metrics, costs, factors, collinear, conjugate_gradients, quadratic_model,
               implicit_model, active_sets, group_newton
@@ -63,6 +63,7 @@ LEAVES = {"calibration", "chunks", "display", "export", "functions", "inference"
 FOR_LEAVES = {
     "",
     "_estimators.base",
+    "_estimators.posing",
     "_estimators.optimum",
     "_selection",
     "_encoding.validation",

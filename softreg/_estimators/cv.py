@@ -18,9 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 from softreg._encoding import penalty_checks, validation
 from softreg._encoding.answers import Encoding, Sample
 from softreg._encoding.namespaces import on_host, with_coefficients_like
-from softreg._estimators.base import (
-    LinearClassifier,
-    Strength,
+from softreg._estimators.base import LinearClassifier, Strength
+from softreg._estimators.posing import (
     has_intercept,
     monitor_of,
     pose,
@@ -28,7 +27,6 @@ from softreg._estimators.base import (
     standardizes,
     threads_of,
 )
-from softreg._estimators.metadata import Metadata, requested_metadata, router_of
 from softreg._model.objective import Objective
 from softreg._rows.memory import MemoryRows
 from softreg._selection.cv_scores import FoldScores, HeldOutScores, RowScores
@@ -42,6 +40,7 @@ from softreg._selection.scoring.choice import (
     missing_scores_warning,
     summary,
 )
+from softreg._selection.scoring.metadata import Metadata, requested_metadata, router_of
 from softreg._selection.scoring.scorers import held_out_scorer
 from softreg._selection.scoring.scores import LogLoss, as_labels, stacked
 from softreg.solvers.base import Result

@@ -16,16 +16,8 @@ from softreg._encoding.answers import Encoding
 from softreg._encoding.clusters.lazy import computed_parts, fitted_alone
 from softreg._encoding.clusters.partitions import is_collection
 from softreg._encoding.namespaces import on_host, with_coefficients_like
-from softreg._estimators.base import (
-    LinearClassifier,
-    Strength,
-    has_intercept,
-    monitor_of,
-    opened_sample,
-    pose,
-    prediction_attributes,
-    threads_of,
-)
+from softreg._estimators.base import LinearClassifier, Strength, prediction_attributes
+from softreg._estimators.posing import has_intercept, monitor_of, opened_sample, pose, threads_of
 from softreg._model.objective import Objective
 from softreg._rows.base import Rows
 from softreg._selection.scoring.scores import Accuracy, accuracy_of_rows, expected_accuracy

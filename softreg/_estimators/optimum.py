@@ -13,14 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from softreg._encoding.answers import Encoding
 from softreg._encoding.chunk_survey import Survey
 from softreg._encoding.clusters.partitions import check_in_memory
-from softreg._estimators.base import (
-    LinearClassifier,
-    feature_attributes,
-    has_intercept,
-    opened_sample,
-    pose,
-    prediction_slices,
-)
+from softreg._estimators.base import LinearClassifier, prediction_slices
+from softreg._estimators.posing import feature_attributes, has_intercept, opened_sample, pose
 from softreg._model.objective import Objective
 from softreg._rows.arrays import PerProblem
 from softreg._rows.base import Rows

@@ -15,8 +15,9 @@ from softreg._encoding import validation
 from softreg._encoding.answers import Encoder, Encoding
 from softreg._encoding.class_values import has_columns
 from softreg._encoding.labels import LabelEncoder, OneVsRestEncoder
-from softreg._estimators.base import LinearClassifier, has_intercept
+from softreg._estimators.base import LinearClassifier
 from softreg._estimators.cv import CrossValidatedClassifier
+from softreg._estimators.posing import has_intercept
 from softreg._estimators.streams import StreamClassifier
 from softreg._model.kernels import expit, log_softmax_of_rows, softmax_of_rows
 from softreg.solvers.base import Result, Solver

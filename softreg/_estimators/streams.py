@@ -15,15 +15,15 @@ from softreg._encoding.answers import Answers, Encoder, Encoding
 from softreg._encoding.chunk_survey import Survey
 from softreg._encoding.class_values import column_of, has_columns, listed, same_classes
 from softreg._encoding.namespaces import on_host, with_coefficients_like
-from softreg._estimators.base import (
+from softreg._estimators.base import prediction_attributes
+from softreg._estimators.fit import CALLBACK_FRAMES, SolverClassifier, with_callbacks
+from softreg._estimators.posing import (
     feature_attributes,
     has_intercept,
     penalty_of,
-    prediction_attributes,
     read_features,
     threads_of,
 )
-from softreg._estimators.fit import CALLBACK_FRAMES, SolverClassifier, with_callbacks
 from softreg._rows.chunked import ChunkedRows
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.kinds import memory_rows

@@ -17,7 +17,8 @@ from softreg import SigmoidRegression, SigmoidRegressionCV
 from softreg._encoding import validation
 from softreg._encoding.class_values import codes_in, listed
 from softreg._encoding.namespaces import unwrapped
-from softreg._estimators.base import prediction_slices, read_sample
+from softreg._estimators.base import prediction_slices
+from softreg._estimators.posing import read_sample
 from softreg._selection.folds import splits_of
 
 # What must be predicted anew for every cut between scores is tried at so many of them, evenly

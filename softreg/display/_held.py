@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from softreg._encoding import validation
-from softreg._estimators.base import feature_names, read_features
+from softreg._estimators.base import feature_names
+from softreg._estimators.posing import read_features
 from softreg.display._parts import legible_name, read_attributes
 
 _MOST_STATED = 4  # Features whose values a title states.

@@ -10,12 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import logit
 from sklearn.utils.validation import check_is_fitted
 
-from softreg import (
-    SigmoidRegression,
-    SigmoidRegressionCV,
-    SoftmaxRegression,
-    SoftmaxRegressionCV,
-)
+from softreg import SigmoidRegression, SigmoidRegressionCV, SoftmaxRegression, SoftmaxRegressionCV
 from softreg._encoding import validation
 from softreg._estimators.base import feature_names, has_labels
 

@@ -11,7 +11,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import LabelBinarizer
 
 from softreg._encoding import validation
-from softreg._estimators.base import feature_attributes
+from softreg._estimators.posing import feature_attributes
 from softreg.export.linear_model import LinearModel, linear_model
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from softreg import SoftmaxRegression
 from softreg._encoding import validation
 from softreg._encoding.class_values import codes_in, has_columns, listed
-from softreg._estimators.base import read_sample, threads_of
+from softreg._estimators.posing import read_sample, threads_of
 from softreg.inference.comparisons import (
     ROUNDING,
     Comparisons,

@@ -15,14 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 from softreg import SoftmaxRegression
 from softreg._encoding import validation
 from softreg._encoding.class_values import codes_in, has_columns, label_column, listed
-from softreg._estimators.base import (
-    LinearClassifier,
-    has_intercept,
-    read_features,
-    read_sample,
-    threads_of,
-)
+from softreg._estimators.base import LinearClassifier
 from softreg._estimators.optimum import optimum_at, posed
+from softreg._estimators.posing import has_intercept, read_features, read_sample, threads_of
 from softreg._model.covariance import user_weight
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
