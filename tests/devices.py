@@ -1,6 +1,10 @@
-"""Arrays of other libraries and their equality: shared by the tests of estimators on devices."""
+"""Arrays of other libraries, their equality, and new processes: shared by tests of devices."""
 
+import os
+import subprocess
+import sys
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,3 +43,17 @@ def assert_same(found, expected, library, tolerance=SAME):
     found = on_host(found)
     assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
     np.testing.assert_allclose(found, expected, **tolerance)
+
+
+def run(code, **environment):
+    """The words that a new process prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()

@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from devices import strict
 
+from softreg import SigmoidRegression, SoftmaxRegression
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.devices.arrays import Device, DeviceArray
 from softreg._rows.devices.rows import DeviceColumns, DeviceRows, DeviceTargets
 from softreg._rows.targets import ClassTargets
 from softreg._rows.threads import Threads
+from softreg.solvers import LBFGS, Newton, ProximalNewton
 
-strict = pytest.importorskip("array_api_strict")
 N = 1000
 
 
@@ -73,3 +75,28 @@ def test_without_double_precision_rows_are_fetched_once_for_the_moments(crossed)
         deviation = rows.totals.moments.deviation
     np.testing.assert_allclose(deviation, X.astype(float).std(axis=0), rtol=1e-6)
     assert sum(array.shape[0] for array in crossed["fetch"] if array.ndim == 2) == N
+
+
+@pytest.mark.usefixtures("dispatch")
+@pytest.mark.parametrize(
+    ("name", "solver"),
+    [
+        *((name, solver) for name in ("softmax", "labels") for solver in (LBFGS(), Newton())),
+        *((name, ProximalNewton()) for name in ("softmax", "labels", "lasso")),
+    ],
+    ids=str,
+)
+def test_only_coefficients_and_sums_cross_the_bus(crossed, name, solver):
+    """X stays; targets and weights go there once; else nothing is longer than a Hessian."""
+    n, d, K = 3000, 5, 3
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(n, d)), (rng.random((n, K)) < 0.5) * 1.0
+    y = Y if name == "labels" else rng.integers(K, size=n)
+    kind = SigmoidRegression if name == "labels" else SoftmaxRegression
+    model = kind(0.1, float(name == "lasso"), solver=solver)
+    model.fit(strict.asarray(X), y, sample_weight=np.ones(n) + Y[:, 0])
+    put, fetched = ([array.size for array in crossed[way]] for way in ("put", "fetch"))
+    hessian = (K * (d + 1)) ** 2
+    assert 0 < max(fetched) <= hessian < n
+    assert sum(size for size in put if size >= n) <= 3 * n * K
+    assert max(size for size in put if size < n) <= hessian

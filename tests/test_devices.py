@@ -23,12 +23,11 @@ from softreg import (
     SoftmaxRegressionCV,
     regularization_path,
 )
-from softreg._rows.devices.arrays import Device
 from softreg.calibration import prior_shift, tune_thresholds
 from softreg.display import CoefficientPathDisplay
 from softreg.export import from_dict, to_dict, to_sklearn
 from softreg.inference import infer, margins
-from softreg.solvers import LBFGS, MiniBatch, Newton, ProximalNewton
+from softreg.solvers import MiniBatch
 
 pytestmark = pytest.mark.usefixtures("dispatch")
 
@@ -166,15 +165,15 @@ COEFFICIENTS = {"coef_", "intercept_", "coef_path_", "intercept_path_"}
 # ---- Where things are ---------------------------------------------------------------------------
 
 
-def on_device(values, device):
+def array_at(device, values):
     return strict.asarray(values, device=strict.Device(device))
 
 
 def test_y_weights_and_offsets_may_lie_elsewhere():
     """On another device than X or as numpy's: the fit is the same, where X is."""
-    X = on_device(X4, "device1")
+    X = array_at("device1", X4)
     terms = {"sample_weight": WEIGHT, "offset": OFFSET}
-    places = [np.asarray, lambda v: on_device(v, "CPU_DEVICE"), lambda v: on_device(v, "device2")]
+    places = [np.asarray, lambda v: array_at("CPU_DEVICE", v), lambda v: array_at("device2", v)]
     fits = []
     for place in places:
         placed = {name: place(values) for name, values in terms.items()}
@@ -190,8 +189,8 @@ def test_y_weights_and_offsets_may_lie_elsewhere():
 
 PLACES = {
     "numpy": np.asarray,
-    "strict": lambda values: on_device(values, "CPU_DEVICE"),
-    "another device": lambda values: on_device(values, "device2"),
+    "strict": lambda values: array_at("CPU_DEVICE", values),
+    "another device": lambda values: array_at("device2", values),
     **({"torch": lambda values: array_of("torch", values)} if "torch" in LIBRARIES else {}),
 }
 
@@ -324,34 +323,3 @@ def test_pipelines_and_searches_of_scikit_learn_take_arrays_of_a_library(library
     )
     assert search.best_params_ == on_numpy.best_params_
     assert search.best_score_ == pytest.approx(on_numpy.best_score_)
-
-
-@pytest.mark.parametrize(
-    ("name", "solver"),
-    [
-        *((name, solver) for name in ("softmax", "labels") for solver in (LBFGS(), Newton())),
-        *((name, ProximalNewton()) for name in ("softmax", "labels", "lasso")),
-    ],
-    ids=str,
-)
-def test_only_coefficients_and_sums_cross_the_bus(monkeypatch, name, solver):
-    """X stays; targets and weights go there once; nothing comes back that is longer than a Hessian.
-
-    Neither do more values than so many Hessians go there, of all passes together.
-    """
-    n, d, K = 3000, 5, 3
-    rng = np.random.default_rng(0)
-    X, Y = rng.normal(size=(n, d)), (rng.random((n, K)) < 0.5) * 1.0
-    y = Y if name == "labels" else rng.integers(K, size=n)
-    l1_ratio = float(name == "lasso")
-    put, fetched = [], []
-    put_there, fetch = Device.put, Device.fetch
-    tensor = strict.asarray(X)
-    monkeypatch.setattr(Device, "put", lambda on, v: put.append(np.size(v)) or put_there(on, v))
-    monkeypatch.setattr(Device, "fetch", lambda on, v: fetched.append(v.size) or fetch(on, v))
-    kind = SigmoidRegression if name == "labels" else SoftmaxRegression
-    kind(0.1, l1_ratio, solver=solver).fit(tensor, y, sample_weight=np.ones(n) + Y[:, 0])
-    hessian = (K * (d + 1)) ** 2
-    assert 0 < max(fetched) <= hessian < n
-    assert sum(size for size in put if size >= n) <= 3 * n * K
-    assert max(size for size in put if size < n) <= hessian

@@ -1,15 +1,12 @@
 """Arrays that estimators cannot fit on devices, and what new processes and forked ones do."""
 
-import os
 import re
-import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
-from devices import array_of, assert_same, is_of, on_host, strict
+from devices import array_of, assert_same, is_of, on_host, run, strict
 from parts import LIBRARIES
 from problems import overlapping
 from sklearn import config_context
@@ -149,19 +146,6 @@ def test_without_dispatch_numpys_arrays_come_back(library):
 
 
 # ---- Processes ----------------------------------------------------------------------------------
-
-
-def run(code, **environment):
-    """The words that a new process prints."""
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).parents[1],
-        env=os.environ | environment,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    ).stdout.split()
 
 
 def test_importing_softreg_imports_no_other_library():

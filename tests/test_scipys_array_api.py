@@ -3,14 +3,9 @@
 SciPy reads the variable when it is imported, hence a process of its own.
 """
 
-import os
-import subprocess
-import sys
-
 import pytest
+from devices import run
 
-pytest.importorskip("scipy", "1.14")  # older ones have no such support
-pytest.importorskip("array_api_strict")
 SETTING = """
 import array_api_strict as xp
 import numpy as np
@@ -53,8 +48,4 @@ Device.fetch = fetch_sums
 def test_values_of_rows_are_not_brought_to_the_host(made):
     """No array with a value for each row is fetched, and what is made has one."""
     code = f"{SETTING}\nmade = {made}\nassert type(made) is type(X) and n in made.shape\n"
-    environment = os.environ | {"SCIPY_ARRAY_API": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    run(code, SCIPY_ARRAY_API="1")
