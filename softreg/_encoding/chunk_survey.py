@@ -117,7 +117,7 @@ def checksum(values: Any, at_once: int = _VALUES_AT_ONCE) -> int:
     """
     if values is None:
         return 0
-    if isinstance(values, DeviceArray):  # what comes here are sums of rows, and of numbered rows
+    if isinstance(values, DeviceArray):  # by its columns' sums, plain and times the rows' numbers
         values = np.asarray(np.stack([np.ones(len(values)), np.arange(len(values))]) @ values)
     matrix: Any = values
     stored = (matrix.data, matrix.indices, matrix.indptr) if sparse.issparse(values) else (values,)

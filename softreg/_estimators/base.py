@@ -335,8 +335,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         n, b = data.shape[0], self._dense_intercept
         W = coefficients_on_host(self.coef_).T
         W = np.ascontiguousarray(W) if sparse.issparse(data) and not sparse.issparse(W) else W
-        most = values_at_once(data, _BLOCK_VALUES)
-        for rows in slices(n, min(n, -(-max(data.size, n * len(b)) // most))):
+        at_once = values_at_once(data, _BLOCK_VALUES)
+        for rows in prediction_slices(n, max(data.size, n * len(b)), at_once):
             linear: Any = data[rows].astype(np.float64, copy=False) @ W
             Z = self._as_decisions(dense(linear) + b)
             yield rows, Z if offset is None else Z + offset[rows]
@@ -453,9 +453,9 @@ def feature_names(estimator: LinearClassifier) -> NDArray[np.object_]:
     return getattr(estimator, "feature_names_in_", numbered)
 
 
-def prediction_slices(n: int, n_values: int) -> list[slice]:
-    """Return the slices of n rows that have so many values, which are predicted at a time."""
-    return slices(n, min(n, -(-n_values // _BLOCK_VALUES)))
+def prediction_slices(n: int, n_values: int, at_once: int = _BLOCK_VALUES) -> list[slice]:
+    """Return the slices of n rows with `n_values` in all, of which some are predicted at a time."""
+    return slices(n, min(n, -(-n_values // at_once)))
 
 
 def dense(matrix: Any) -> Any:

@@ -86,7 +86,7 @@ def softmax_dual_along(P: Array, change: Array, Z: Array) -> tuple[Array, Array]
 
 
 def times_its_log(Q: Array) -> Array:
-    """Return q log q, 0 where q is, of numbers >= 0.
+    """Return q log q of numbers q >= 0, 0 where q is 0.
 
     SciPy's xlogy, where SciPy has array API support, brings arrays on a device to the host.
     """
@@ -152,9 +152,10 @@ def sigmoid_dual(Z: Array, D: Array) -> tuple[Array, Array]:
 def sigmoid_dual_along(P: Array, change: Array, Z: Array) -> tuple[Array, Array]:
     """Return Q = P + change, kept in [0, 1], and KL(q || p(z)), (K, m) each."""
     Q = np.clip(P + change, 0, 1)
-    # 0 where q is 1: the largest number below that stands for it.
-    of_no = (1 - Q) * np.log1p(-np.minimum(Q, 1 - np.finfo(Q.dtype).epsneg))
-    return Q, times_its_log(Q) + of_no - Q * Z + softplus(Z, exp_minus_abs(Z))
+    # (1 - q) log(1 - q) is 0 where q is 1, if only the logarithm is finite.
+    below_one = np.minimum(Q, 1 - np.finfo(Q.dtype).epsneg)
+    entropy = times_its_log(Q) + (1 - Q) * np.log1p(-below_one)
+    return Q, entropy - Q * Z + softplus(Z, exp_minus_abs(Z))
 
 
 # ---- Sums of products of features ---------------------------------------------------------------

@@ -75,9 +75,9 @@ def nonzero_rows(A: Coef | Mask) -> Places:
     return rows[is_first]
 
 
-def values_at_once(X: Any, here: int) -> int:
-    """Return how many values of X are worked on at a time: so many `here`, a device's own there."""
-    return X.on.block_values if hasattr(X, "on") else here
+def values_at_once(X: Any, on_host: int) -> int:
+    """Return how many values of X to work on at a time: as its device says, or so many on hosts."""
+    return X.on.block_values if hasattr(X, "on") else on_host
 
 
 def joined_rows(n: int, parts: Iterable[tuple[slice, NDArray]], dtype: Any = None) -> NDArray:

@@ -133,7 +133,7 @@ class DeviceArray(NDArrayOperatorsMixin):
 
     @property
     def dtype(self) -> np.dtype:
-        """NumPy's name of its dtype."""
+        """Its dtype, as one of NumPy's."""
         return np.dtype(dtype_name(self.array))
 
     def __len__(self) -> int:

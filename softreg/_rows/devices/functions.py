@@ -14,7 +14,7 @@ from scipy import special
 
 # Products are summed up over so many terms in their own precision, and in double over more.
 _TERMS = 2**14
-# Reductions of nothing, and the functions that bring in a value to start from.
+# What reductions of nothing are, and the functions that take `initial` into a result.
 _OF_NOTHING = {"sum": 0, "any": False, "all": True}
 _WITH_INITIAL = {"sum": "add", "max": "maximum", "min": "minimum"}
 
@@ -30,7 +30,7 @@ def _standard(name: str, on: Any, *arguments: Any, **options: Any) -> Any:
 
 
 def _reduced(name: str, on: Any, array: Any, axis: Any = 0, **options: Any) -> Any:
-    """Return what the standard's function of a name makes of an array along an axis."""
+    """Return `_reduction` along the first axis, as ufuncs' `reduce` has it, or another one."""
     return _reduction(name, on, array, axis=axis, **options)
 
 
@@ -45,9 +45,9 @@ def _reduction(
     initial: Any = None,
     where: Any = None,
 ) -> Any:
-    """Return the sums, or largest or least values, along an axis, among those that are marked."""
+    """Return what a reduction of a name makes of an array along an axis, as NumPy's does."""
     xp = on.xp
-    if where is not None:  # what changes no result, or `initial`, takes the place of others
+    if where is not None:  # other values become one that changes no result, or `initial`
         other = _array(on, _OF_NOTHING.get(name, initial), array.dtype)
         array = xp.where(_array(on, where), array, other)
     if initial is not None and 0 in array.shape:
