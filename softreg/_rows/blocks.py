@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,6 @@ from softreg._rows.arrays import (
     values_at_once,
 )
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.devices.arrays import DeviceArray
 from softreg._rows.targets import Targets
 
 # Half a megabyte of doubles, which stays in a core's second-level cache.
@@ -259,6 +259,7 @@ class SparseBlock(RawBlock):
         return self.X.T
 
 
-def _squared(X: Features) -> Features:
+def _squared(X: Any) -> Features:
     """Return X with its values squared, sparse as it was."""
-    return X * X if isinstance(X, np.ndarray | DeviceArray) else X.power(2)
+    is_sparse: bool = sparse.issparse(X)
+    return X.power(2) if is_sparse else X * X
