@@ -54,27 +54,35 @@ def _array_api_compat() -> Any:
     return array_api_compat
 
 
-def check_plain(X: Any) -> None:
-    """Raise an error if X is sparse and not SciPy's, or what is computed from it is recorded."""
-    library = type(X).__module__.partition(".")[0]
-    if library == "torch" and X.requires_grad:
-        raise ValueError(
-            "X requires gradients, and a fit has none: pass it without them, X.detach()."
-        )
-    is_sparse_tensor = library == "torch" and "sparse" in str(X.layout)
-    if is_sparse_tensor or library == "cupyx":
-        remedy = "X.to_dense()" if is_sparse_tensor else "X.toarray()"
-        raise TypeError(
-            f"X is a sparse {type(X).__name__}; on a device X must be dense: {remedy}. Sparse "
-            "arrays of SciPy stay sparse."
-        )
+def check_plain(**arrays: Any) -> None:
+    """Raise an error if one is sparse and not SciPy's, or what is computed from it is recorded."""
+    for name, array in arrays.items():
+        library = type(array).__module__.partition(".")[0]
+        is_tensor = library == "torch" and hasattr(array, "layout")
+        if is_tensor and array.requires_grad:
+            raise ValueError(
+                f"{name} requires gradients, and a fit has none: pass it without them, "
+                f"{name}.detach()."
+            )
+        is_sparse_tensor = is_tensor and "sparse" in str(array.layout)
+        if is_sparse_tensor or library == "cupyx":
+            remedy = f"{name}.to_dense()" if is_sparse_tensor else f"{name}.toarray()"
+            raise TypeError(
+                f"{name} is a sparse {type(array).__name__}; on a device it must be dense: "
+                f"{remedy}. Sparse arrays of SciPy stay sparse."
+            )
 
 
 def dtypes_of(X: Any) -> Any:
-    """Return the dtypes that a validated X may have: the first one unless it has one of them."""
+    """Return the dtypes that a validated X may have: the first one unless it has one of them.
+
+    ValueError for complex numbers, whose imaginary parts some libraries leave out unsaid.
+    """
     if not is_dispatched(X):
         return np.float64, np.float32
     on = Device.of(X)
+    if on.xp.isdtype(X.dtype, "complex floating"):
+        raise ValueError("Complex data not supported")
     if on.has_double and str(X.dtype).rpartition(".")[2] not in _SHORT_FLOATS:
         return on.xp.float64, on.xp.float32
     return on.xp.float32
@@ -85,32 +93,50 @@ def on_device(X: Any) -> Any:
     return DeviceArray(X, Device.of(X)) if is_dispatched(X) else X
 
 
-def on_host(*arrays: Any) -> list[Any]:
+def on_host(**arrays: Any) -> list[Any]:
     """Return arrays of other libraries as NumPy's, and whatever else as it is."""
-    return [Device.of(array).fetch(array) if is_dispatched(array) else array for array in arrays]
+    check_plain(**arrays)
+    return [
+        Device.of(array).fetch(array) if is_dispatched(array) else array
+        for array in arrays.values()
+    ]
 
 
 def coefficients_on_host(array: Any) -> Any:
-    """Return fitted coefficients as NumPy's or SciPy's, also where dispatch is no longer on."""
+    """Return fitted coefficients, in double, as NumPy's or SciPy's, also without dispatch."""
     is_host = isinstance(array, np.ndarray) or sparse.issparse(array)
-    return array if is_host else Device.of(array).fetch(array)
+    return array if is_host else Device.of(array).fetch(array).astype(np.float64, copy=False)
 
 
 def like(X: Any, values: Any) -> Any:
-    """Return numbers in arrays of X's library, on its device; whatever else as it is."""
-    if _is_numeric(values) and (isinstance(X, DeviceArray) or is_dispatched(X)):
-        values = (X.on if isinstance(X, DeviceArray) else Device.of(X)).put(values)
-    return values.array if isinstance(values, DeviceArray) else values
+    """Return numbers in arrays of X's library, on its device; whatever else as it is.
+
+    So are numbers of dtypes that the library lacks.
+    """
+    if isinstance(values, DeviceArray):
+        return values.array
+    is_elsewhere = isinstance(X, DeviceArray) or is_dispatched(X)
+    if not (is_elsewhere and isinstance(values, np.ndarray)):
+        return values
+    on = X.on if isinstance(X, DeviceArray) else Device.of(X)
+    return on.put(values).array if on.has_dtype(values.dtype) else values
 
 
 def with_coefficients_like(X: Any, attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return fitted attributes with coefficients in arrays of X's library, on its device."""
+    """Return fitted attributes with coefficients in arrays of X's library, on its device.
+
+    ValueError for coefficients that overflow there, where no double precision is.
+    """
     names = [name for name in _COEFFICIENTS if name in attributes]
+    if is_dispatched(X) and not Device.of(X).has_double:
+        for name in names:
+            if (largest := np.abs(attributes[name]).max()) > np.finfo(np.float32).max:
+                raise ValueError(
+                    f"{name} overflows in single precision, the only one of the device of X: it "
+                    f"is up to {largest:.10g}. Bring the columns of X into other units, or pass X "
+                    "as NumPy's."
+                )
     return attributes | {name: like(X, attributes[name]) for name in names}
-
-
-def _is_numeric(values: Any) -> bool:
-    return isinstance(values, np.ndarray) and values.dtype.kind in "biuf"
 
 
 def returned_like_X(method: Any) -> Any:

@@ -288,7 +288,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             Before `fit`.
         """
         check_is_fitted(self)
-        self.coef_ = sparse.csr_array(self.coef_)
+        self.coef_ = sparse.csr_array(self._dense_coef)
         return self
 
     def densify(self) -> Self:
@@ -322,7 +322,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
         ValueError if its columns are not those of the fit.
         """
-        y, sample_weight = on_host(y, sample_weight)
+        y, sample_weight = on_host(y=y, sample_weight=sample_weight)
         encoder, by_columns = self._encoder(y), has_columns(y)
         has_labels = getattr(self, "multilabel_", by_columns)
         if by_columns != has_labels:
@@ -348,7 +348,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _checked(self, X: Any, offset: Any) -> tuple[Any, NDArray | None]:
         """Return X (n, d) as floats or CSR and the offset, (n, K) or (n,), or None."""
-        data, (offset,) = self._validated(X, reset=False), on_host(offset)
+        data = self._validated(X, reset=False)
         n, K = data.shape[0], len(self.classes_)
         return data, validation.check_offset(
             offset, (n,) if self.intercept_.shape[0] < K else (n, K)
@@ -389,7 +389,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     def _validated(self, X: Any, *, reset: bool) -> Any:
         """Return X (n, d) as floats or CSR; record its features (`reset`), or compare them."""
         check_in_memory(X=X)
-        check_plain(X)
+        check_plain(X=X)
         with explaining_columns(X):
             dtype = dtypes_of(X)
             checked: Any = validate_data(self, X, reset=reset, accept_sparse="csr", dtype=dtype)
@@ -581,7 +581,7 @@ def read_sample(
     Without `reset` these must be the columns that the estimator was fitted to.
     """
     data, features = read_features(estimator, X, reset=reset)
-    y, sample_weight, offset = on_host(y, sample_weight, offset)
+    y, sample_weight, offset = on_host(y=y, sample_weight=sample_weight, offset=offset)
     return Sample.from_data(data, estimator._encoder(y), y, sample_weight, offset), features
 
 
