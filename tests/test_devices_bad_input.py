@@ -16,6 +16,7 @@ from sklearn import config_context
 
 from softreg import SoftmaxRegression
 from softreg._model.block_kernels import LossAndGradient
+from softreg._rows.devices.rows import DeviceColumns
 
 pytestmark = pytest.mark.usefixtures("dispatch")
 X4, y4 = overlapping()
@@ -171,15 +172,16 @@ def test_arrays_whose_values_cannot_be_replaced_are_refused(monkeypatch):
         SoftmaxRegression().fit(strict.asarray(X4), y4)
 
 
+@pytest.mark.parametrize("pass_over_X", [(LossAndGradient, "__call__"), (DeviceColumns, "_sums")])
 @pytest.mark.parametrize("name", ["OutOfMemoryError", "SomethingElseError"])
-def test_a_full_memory_is_named_in_bytes(monkeypatch, name):
+def test_a_full_memory_is_named_in_bytes(monkeypatch, name, pass_over_X):
     """Of X and of its copy, with the way out: fits in chunks. Other errors stay what they are."""
     error = type(name, (RuntimeError,), {})
 
-    def product(kernel, block):
+    def full(*args):
         raise error("no memory")
 
-    monkeypatch.setattr(LossAndGradient, "__call__", product)
+    monkeypatch.setattr(*pass_over_X, full)
     with pytest.raises(MemoryError if name == "OutOfMemoryError" else error) as raised:
         SoftmaxRegression().fit(strict.asarray(X4.astype(np.float32)), y4)
     if name == "OutOfMemoryError":

@@ -19,7 +19,7 @@ from softreg._rows.arrays import Places, RowLosses, Scores, Store
 from softreg._rows.base import RowKernel, SumKernel, slices
 from softreg._rows.devices.arrays import Device, DeviceArray
 from softreg._rows.memory import DenseRows
-from softreg._rows.moments import DenseColumns
+from softreg._rows.moments import DenseColumns, Moments
 from softreg._rows.targets import Targets
 
 # Standardised copies are kept that take this share of the free memory of a card.
@@ -121,6 +121,10 @@ class DeviceRows(DenseRows):
 
     def _put(self, values: NDArray) -> DeviceArray:
         return self.on.put(values.astype(self.dtype, copy=False))
+
+    def _moments(self) -> Moments:
+        with self._naming_memory():
+            return super()._moments()
 
     def sum(self, kernel: SumKernel) -> tuple:
         with self._naming_memory():
