@@ -3,6 +3,7 @@
 import copy
 import pickle
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -328,6 +329,24 @@ def test_chunks_of_a_library_are_the_rows_of_one_array(library):
     model = SoftmaxRegression().fit_chunks(chunks)
     assert is_of(library, model.coef_) and model.proven_
     assert objective(*map(on_host, (model.coef_, model.intercept_)), X, Y) <= least * (1 + 1e-8)
+
+
+@pytest.mark.parametrize("library", [*LIBRARIES, "numpy"])
+def test_no_chunk_is_kept_from_pass_to_pass(library):
+    """When the second pass begins, all chunks of the first are gone, and so is their memory."""
+    X, y = IRIS
+    chunks, alive = [], []
+
+    def read():
+        alive.append(sum(chunk() is not None for chunk in chunks))
+        for start in range(5):
+            array = X[start::5].copy()
+            chunks.append(weakref.ref(array))
+            yield array_of(library, array), y[start::5]
+            del array
+
+    SoftmaxRegression().fit_chunks(read)
+    assert len(alive) > 2 and alive[1] == 0
 
 
 def test_chunks_may_lie_in_different_places():

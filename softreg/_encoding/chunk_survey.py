@@ -239,7 +239,7 @@ class Survey:
                 unit = answers.weight_unit if first else unit
                 chunk_tally = checker.encoder.tally(answers.in_weight_unit(unit))
                 tally = chunk_tally if tally is None else tally + chunk_tally
-                example = X[:0] if first else example
+                example = X[:0].copy() if first else example  # a view would keep the chunk
             fingerprints.append(fingerprint(X, answers))
             dtypes.add(X.dtype)
             any_csr = any_csr or sparse.issparse(X)
