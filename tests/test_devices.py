@@ -3,6 +3,7 @@
 import copy
 import pickle
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -23,10 +24,10 @@ from softreg import (
     SoftmaxRegressionCV,
     regularization_path,
 )
-from softreg.calibration import prior_shift, tune_thresholds
-from softreg.display import CoefficientPathDisplay
+from softreg.calibration import decide, prediction_sets, prior_shift, tune_thresholds
+from softreg.display import CoefficientPathDisplay, ProbabilityDisplay
 from softreg.export import from_dict, to_dict, to_sklearn
-from softreg.inference import infer, margins
+from softreg.inference import average_probabilities, infer, margins, score_test, separation
 from softreg.solvers import MiniBatch
 
 pytestmark = pytest.mark.usefixtures("dispatch")
@@ -70,6 +71,9 @@ def test_single_precision_is_proven_in_double(name, device):
     atol = max(1e-5, 2**-24 * terms.max() * (device == "no_float64"))
     P = expected.predict_proba(X.astype(float))
     np.testing.assert_allclose(on_host(found), P, rtol=0, atol=atol)
+    saved = from_dict(to_dict(model))
+    assert saved.coef_.dtype == np.float64
+    np.testing.assert_array_equal(saved.predict_proba(X), on_host(model.predict_proba(tensor)))
 
 
 # ---- The same attributes and predictions --------------------------------------------------------
@@ -218,8 +222,41 @@ def test_sparsified_models_predict(kind, library):
     X = array_of(library, X4)
     model = kind(0.05, 1.0).fit(X, y4)
     expected = on_host(model.predict_proba(X))
-    for changed in (model.sparsify(), model.densify()):
+    there = kind(0.05, 1.0).fit(array_at("device1", X4), y4)
+    for changed in (model.sparsify(), model.densify(), there.sparsify(), there.densify()):
         np.testing.assert_allclose(on_host(changed.predict_proba(X)), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("device", ["CPU_DEVICE", "device1"])
+def test_parameters_may_be_arrays_on_devices(device):
+    """As numpy's: classes, strengths, thresholds, penalty factors, groups."""
+
+    def place(values):
+        return array_at(device, np.array(values))
+
+    fits = [
+        lambda of: SoftmaxRegression(classes=of([0, 1, 2, 3])).fit(of(X4), y4),
+        lambda of: SoftmaxRegression(penalty_factor=of([0.0, 1, 2, 3])).fit(of(X4), y4),
+        lambda of: SoftmaxRegression(0.05, 0.5, l1_groups=of([0, 0, 1, 1])).fit(of(X4), y4),
+        lambda of: SoftmaxRegressionCV(Cs=of([0.1, 1.0]), cv=2).fit(of(X4), y4),
+        lambda of: SigmoidRegression(of([1.0, 2, 3]), threshold=of([0.2, 0.5, 0.8])).fit(
+            of(X4), y4
+        ),
+    ]
+    for fit in fits:
+        expected = fit(np.array)
+        np.testing.assert_allclose(fit(place).predict_proba(X4), expected.predict_proba(X4), **SAME)
+        np.testing.assert_array_equal(fit(place).predict(X4), expected.predict(X4))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_classes_of_dtypes_that_a_library_lacks_are_predicted_as_numpys(library):
+    """Numbers of more than double precision, as texts are."""
+    classes = y4.astype(np.longdouble)
+    model = SoftmaxRegression().fit(array_of(library, X4), classes)
+    found = model.predict(array_of(library, X4))
+    assert is_of("numpy", found) and found.dtype == np.longdouble
+    np.testing.assert_array_equal(found, SoftmaxRegression().fit(X4, classes).predict(X4))
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -234,13 +271,15 @@ def test_a_model_predicts_and_goes_on_without_dispatch(library):
     assert is_of("numpy", model.coef_) and model.n_iter_ <= 1
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_what_is_made_of_models_is_that_of_the_host(library):
-    """Files, exports, corrected priors, inference, thresholds and pictures of paths."""
-    there = [array_of(library, of) for of in (X4, y4, LABELS)]
+@pytest.mark.parametrize("place", [of for of in PLACES if of != "numpy"])
+def test_what_is_made_of_models_is_that_of_the_host(place):
+    """Files, exports, corrected priors, inference, decisions, thresholds and pictures."""
+    given = X4, y4, LABELS, WEIGHT, 1 - np.eye(3)
+    there = list(map(PLACES[place], given))
     made = []
-    for X, y, Y in (there, (X4, y4, LABELS)):
+    for X, y, Y, weight, costs in (there, given):
         model, free = (SoftmaxRegression(C, tol=1e-13).fit(X, y) for C in (1.0, np.inf))
+        two = SoftmaxRegression(np.inf, tol=1e-13).fit(X[:, :2], y)
         labels = SigmoidRegression(tol=1e-13).fit(X, Y)
         path = SoftmaxRegressionCV([0.1, 1.0], cv=2, tol=1e-13).fit(X, y)
         shifted = prior_shift(model, [0.2, 0.3, 0.5])
@@ -252,7 +291,13 @@ def test_what_is_made_of_models_is_that_of_the_host(library):
                 on_host(shifted.predict_proba(X)),
                 on_host(prior_shift(model, X_new=X).class_prior_),
                 result.bse.to_numpy(),
-                np.asarray(margins(result, X).effects),
+                np.asarray(margins(result, X, sample_weight=weight).effects),
+                average_probabilities(result, X, by=y)["probability"].to_numpy(),
+                score_test(two, X[:, :2], y, X[:, 2:])["statistic"].to_numpy(),
+                separation(X, y, weight).rows,
+                np.asarray(decide(model, X, costs)),
+                on_host(prediction_sets(model, X, y).predict(X)),
+                ProbabilityDisplay.from_estimator(model, X, 1).probabilities,
                 on_host(regularization_path(X, y, [0.1, 1.0]).predict_proba(X, 0.1)),
                 tune_thresholds(labels, X, Y, cv=2),
                 CoefficientPathDisplay.from_estimator(path).coef_path,
@@ -283,6 +328,24 @@ def test_chunks_of_a_library_are_the_rows_of_one_array(library):
     model = SoftmaxRegression().fit_chunks(chunks)
     assert is_of(library, model.coef_) and model.proven_
     assert objective(*map(on_host, (model.coef_, model.intercept_)), X, Y) <= least * (1 + 1e-8)
+
+
+@pytest.mark.parametrize("library", [*LIBRARIES, "numpy"])
+def test_no_chunk_is_kept_from_pass_to_pass(library):
+    """When the second pass begins, all chunks of the first are gone, and so is their memory."""
+    X, y = IRIS
+    chunks, alive = [], []
+
+    def read():
+        alive.append(sum(chunk() is not None for chunk in chunks))
+        for start in range(5):
+            array = X[start::5].copy()
+            chunks.append(weakref.ref(array))
+            yield array_of(library, array), y[start::5]
+            del array
+
+    SoftmaxRegression().fit_chunks(read)
+    assert len(alive) > 2 and alive[1] == 0
 
 
 def test_chunks_may_lie_in_different_places():

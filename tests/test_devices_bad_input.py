@@ -13,6 +13,7 @@ from sklearn import config_context
 
 from softreg import SoftmaxRegression
 from softreg._model.block_kernels import LossAndGradient
+from softreg._rows.devices.rows import DeviceColumns
 
 pytestmark = pytest.mark.usefixtures("dispatch")
 X4, y4 = overlapping()
@@ -32,6 +33,67 @@ def test_tensors_with_gradients_are_refused(torch, method):
     model = SoftmaxRegression().fit(X.detach(), y4)
     with pytest.raises(ValueError, match=r"X requires gradients.*X\.detach\(\)"):
         getattr(model, method)(X, *([] if method == "predict" else [y4]))
+
+
+@pytest.mark.parametrize("name", ["y", "sample_weight", "offset"])
+def test_what_lies_beside_X_must_be_plain_too(torch, name):
+    """No gradients, nothing sparse: errors name the argument, and their remedies work."""
+    X, one = torch.asarray(X4), torch.ones(120, dtype=torch.float64)
+    plain = {"y": torch.asarray(y4), "sample_weight": one, "offset": torch.zeros(120, 3)}
+    expected = SoftmaxRegression().fit(X, **plain)
+    of_gradients = plain[name].double().clone().requires_grad_()
+    sparse = plain[name].to_sparse()
+    for wrong, remedy, kind in [
+        (of_gradients, "detach", ValueError),
+        (sparse, "to_dense", TypeError),
+    ]:
+        with pytest.raises(kind, match=rf"^{name} .*{name}\.{remedy}\(\)"):
+            SoftmaxRegression().fit(X, **plain | {name: wrong})
+        model = SoftmaxRegression().fit(X, **plain | {name: getattr(wrong, remedy)()})
+        np.testing.assert_array_equal(on_host(model.coef_), on_host(expected.coef_))
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_halves_beside_X_are_taken(torch, name):
+    """As classes, weights and offsets: NumPy knows nothing of bfloat16."""
+    half = getattr(torch, name)
+    y, weight, offset = (torch.asarray(of) for of in (y4, y4 + 1, np.eye(3)[y4]))
+    halves = [of.to(half) for of in (y, weight, offset)]
+    model, expected = (
+        SoftmaxRegression().fit(torch.asarray(X4), *terms)
+        for terms in (halves, (y, weight, offset))
+    )
+    assert model.objective_ == pytest.approx(expected.objective_, rel=1e-8)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_complex_numbers_are_refused(library):
+    """With columns and remedy; PyTorch's conversion leaves imaginary parts out."""
+    model = SoftmaxRegression().fit(X4, y4)
+    for call in (lambda X: model.fit(X, y4), model.predict):
+        with pytest.raises(
+            ValueError, match="X holds complex numbers in columns 0 .*a column each"
+        ):
+            call(array_of(library, X4 + 1j))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("is_on", [True, False])
+def test_columns_at_fault_are_named(library, is_on):
+    """As of numpy's arrays, whether they stay where they are or not."""
+    X = X4.copy()
+    X[7, 1] = np.nan
+    wanted = r"X holds missing values in column 1 \(nan in row 7; 1 of 120 rows\)"
+    with config_context(array_api_dispatch=is_on), pytest.raises(ValueError, match=wanted):
+        SoftmaxRegression().fit(array_of(library, X), y4)
+
+
+def test_coefficients_that_overflow_without_double_precision_are_refused():
+    """Those of a column in units of 1e-40 are of the order 1e40 under `standardize`."""
+    X = strict.asarray((X4 * 1e-40).astype(np.float32), device=strict.Device("no_float64"))
+    with pytest.raises(ValueError, match="coef_ overflows in single precision.*other units"):
+        SoftmaxRegression(standardize=True).fit(X, y4)
+    assert SoftmaxRegression(standardize=True).fit(on_host(X), y4).converged_
 
 
 @pytest.mark.parametrize("layout", ["to_sparse_coo", "to_sparse_csr"])
@@ -107,15 +169,16 @@ def test_arrays_whose_values_cannot_be_replaced_are_refused(monkeypatch):
         SoftmaxRegression().fit(strict.asarray(X4), y4)
 
 
+@pytest.mark.parametrize("pass_over_X", [(LossAndGradient, "__call__"), (DeviceColumns, "_sums")])
 @pytest.mark.parametrize("name", ["OutOfMemoryError", "SomethingElseError"])
-def test_a_full_memory_is_named_in_bytes(monkeypatch, name):
+def test_a_full_memory_is_named_in_bytes(monkeypatch, name, pass_over_X):
     """Of X and of its copy, with the way out: fits in chunks. Other errors stay what they are."""
     error = type(name, (RuntimeError,), {})
 
-    def product(kernel, block):
+    def full(*args):
         raise error("no memory")
 
-    monkeypatch.setattr(LossAndGradient, "__call__", product)
+    monkeypatch.setattr(*pass_over_X, full)
     with pytest.raises(MemoryError if name == "OutOfMemoryError" else error) as raised:
         SoftmaxRegression().fit(strict.asarray(X4.astype(np.float32)), y4)
     if name == "OutOfMemoryError":

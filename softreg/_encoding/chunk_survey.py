@@ -93,8 +93,8 @@ def _unpacked(number: int, fields: Any) -> Chunk:
             f"chunk {number} is a {type(fields).__name__}{length}; each chunk must be a tuple "
             "(X, y) or (X, y, sample_weight)."
         )
-    X, *columns = (*fields, None)[:3]
-    y, weight = on_host(*columns)
+    X, y, weight = (*fields, None)[:3]
+    y, weight = on_host(y=y, sample_weight=weight)
     n = X.shape[0] if hasattr(X, "shape") else len(X)
     return Chunk(number, X if n else None, y, weight, getattr(fields, "location", ""))
 
@@ -239,7 +239,7 @@ class Survey:
                 unit = answers.weight_unit if first else unit
                 chunk_tally = checker.encoder.tally(answers.in_weight_unit(unit))
                 tally = chunk_tally if tally is None else tally + chunk_tally
-                example = X[:0] if first else example
+                example = X[:0].copy() if first else example  # a view would keep the chunk
             fingerprints.append(fingerprint(X, answers))
             dtypes.add(X.dtype)
             any_csr = any_csr or sparse.issparse(X)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from softreg._encoding.namespaces import on_host
 from softreg._rows.arrays import plain
 
 # Kinds of dtypes within which NumPy compares values; arrays of any other kind become objects.
@@ -73,7 +74,7 @@ def column_of(values: Any) -> NDArray:
 
     What is no sequence becomes an array of another shape.
     """
-    values = without_masked(values)
+    (values,) = on_host(classes=without_masked(values))
     dtype = getattr(values, "dtype", None)
     numbers = getattr(dtype, "numpy_dtype", None)  # of pandas' nullable and Arrow's types
     if numbers is not None and numbers.kind in "biuf" and not values.isna().any():

@@ -55,27 +55,35 @@ def _array_api_compat() -> Any:
     return array_api_compat
 
 
-def check_tensor(X: Any) -> None:
-    """Raise an error if X is a tensor that no fit takes: a sparse one, or one with gradients."""
-    library = type(X).__module__.partition(".")[0]
-    if library == "torch" and X.requires_grad:
-        raise ValueError(
-            "X requires gradients, and a fit has none: pass it without them, X.detach()."
-        )
-    is_sparse_tensor = library == "torch" and "sparse" in str(X.layout)
-    if is_sparse_tensor or library == "cupyx":
-        remedy = "X.to_dense()" if is_sparse_tensor else "X.toarray()"
-        raise TypeError(
-            f"X is a sparse {type(X).__name__}; on a device X must be dense: {remedy}. Sparse "
-            "arrays of SciPy stay sparse."
-        )
+def check_tensors(**arrays: Any) -> None:
+    """Raise an error if one is a tensor that no fit takes: a sparse one, or one with gradients."""
+    for name, array in arrays.items():
+        library = type(array).__module__.partition(".")[0]
+        is_tensor = library == "torch" and hasattr(array, "layout")
+        if is_tensor and array.requires_grad:
+            raise ValueError(
+                f"{name} requires gradients, and a fit has none: pass it without them, "
+                f"{name}.detach()."
+            )
+        is_sparse_tensor = is_tensor and "sparse" in str(array.layout)
+        if is_sparse_tensor or library == "cupyx":
+            remedy = f"{name}.to_dense()" if is_sparse_tensor else f"{name}.toarray()"
+            raise TypeError(
+                f"{name} is a sparse {type(array).__name__}; on a device it must be dense: "
+                f"{remedy}. Sparse arrays of SciPy stay sparse."
+            )
 
 
 def dtypes_of(X: Any) -> Any:
-    """Return the dtypes that X may have, of its library; any other becomes the first one."""
+    """Return the dtypes that X may have, of its library; any other becomes the first one.
+
+    ValueError for complex numbers, whose imaginary parts some libraries leave out unsaid.
+    """
     if not is_dispatched(X):
         return np.float64, np.float32
     on = Device.of(X)
+    if on.xp.isdtype(X.dtype, "complex floating"):
+        raise ValueError("Complex data not supported")
     if on.has_double and dtype_name(X) not in _SHORT_FLOATS:
         return on.xp.float64, on.xp.float32
     return on.xp.float32
@@ -91,28 +99,46 @@ def unwrapped(values: Any) -> Any:
     return values.array if isinstance(values, DeviceArray) else values
 
 
-def on_host(*arrays: Any) -> list[Any]:
+def on_host(**arrays: Any) -> list[Any]:
     """Return arrays of other libraries as NumPy's, and whatever else as it is."""
-    return [Device.of(array).fetch(array) if is_dispatched(array) else array for array in arrays]
+    check_tensors(**arrays)
+    return [
+        Device.of(array).fetch(array) if is_dispatched(array) else array
+        for array in arrays.values()
+    ]
 
 
 def coefficients_on_host(array: Any) -> Any:
-    """Return fitted coefficients as NumPy's or SciPy's, also where dispatch is no longer on."""
+    """Return fitted coefficients, in double, as NumPy's or SciPy's, also without dispatch."""
     is_host = isinstance(array, np.ndarray) or sparse.issparse(array)
-    return array if is_host else Device.of(array).fetch(array)
+    return array if is_host else Device.of(array).fetch(array).astype(np.float64, copy=False)
 
 
 def converted_like(X: Any, values: Any) -> Any:
-    """Return numbers in an array of X's library, on its device; whatever else as it is."""
-    like, is_numeric = wrapped(X), isinstance(values, np.ndarray) and values.dtype.kind in "biuf"
-    if is_numeric and isinstance(like, DeviceArray):
-        values = like.on.put(values)
+    """Return numbers in an array of X's library, on its device; whatever else as it is.
+
+    Numbers of dtypes that the library lacks stay NumPy's.
+    """
+    like = wrapped(X)
+    if isinstance(like, DeviceArray) and isinstance(values, np.ndarray):
+        values = like.on.put(values) if like.on.has_dtype(values.dtype) else values
     return unwrapped(values)
 
 
 def with_coefficients_like(X: Any, attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return fitted attributes with coefficients in arrays of X's library, on its device."""
+    """Return fitted attributes with coefficients in arrays of X's library, on its device.
+
+    ValueError for coefficients that overflow there, where no double precision is.
+    """
     names = [name for name in _COEFFICIENTS if name in attributes]
+    if is_dispatched(X) and not Device.of(X).has_double:
+        for name in names:
+            if (largest := np.abs(attributes[name]).max()) > np.finfo(np.float32).max:
+                raise ValueError(
+                    f"{name} overflows in single precision, the only one of the device of X: it "
+                    f"is up to {largest:.10g}. Bring the columns of X into other units, or pass X "
+                    "as NumPy's."
+                )
     return attributes | {name: converted_like(X, attributes[name]) for name in names}
 
 

@@ -25,7 +25,7 @@ from softreg._encoding.clusters.lazy import lazy_on_collections
 from softreg._encoding.clusters.partitions import check_in_memory
 from softreg._encoding.column_faults import explaining_columns
 from softreg._encoding.namespaces import (
-    check_tensor,
+    check_tensors,
     coefficients_on_host,
     dtypes_of,
     on_host,
@@ -259,7 +259,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             Before `fit`.
         """
         check_is_fitted(self)
-        self.coef_ = sparse.csr_array(self.coef_)
+        self.coef_ = sparse.csr_array(self._dense_coef)
         return self
 
     def densify(self) -> Self:
@@ -293,7 +293,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
         ValueError if its columns are not those of the fit.
         """
-        y, sample_weight = on_host(y, sample_weight)
+        y, sample_weight = on_host(y=y, sample_weight=sample_weight)
         encoder, by_columns = self._encoder(y), has_columns(y)
         has_labels = getattr(self, "multilabel_", by_columns)
         if by_columns != has_labels:
@@ -319,7 +319,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _checked(self, X: Any, offset: Any) -> tuple[Any, NDArray | None]:
         """Return X (n, d) as floats or CSR and the offset, (n, K) or (n,), or None."""
-        data, (offset,) = self._validated(X, reset=False), on_host(offset)
+        data = self._validated(X, reset=False)
         n, K = data.shape[0], len(self.classes_)
         return data, validation.check_offset(
             offset, (n,) if self.intercept_.shape[0] < K else (n, K)
@@ -360,7 +360,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     def _validated(self, X: Any, *, reset: bool) -> Any:
         """Return X (n, d) as floats or CSR; record its features (`reset`), or compare them."""
         check_in_memory(X=X)
-        check_tensor(X)
+        check_tensors(X=X)
         with explaining_columns(X):
             dtype = dtypes_of(X)
             checked: Any = validate_data(self, X, reset=reset, accept_sparse="csr", dtype=dtype)

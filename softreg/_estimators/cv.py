@@ -103,7 +103,9 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         choose "neg_log_loss", or pass ``y.astype(str)``. scikit-learn's splitters get the numbers
         of the classes instead of y, so that they stratify classes of any kind.
         """
-        y, sample_weight, offset, groups = on_host(y, sample_weight, offset, groups)
+        y, sample_weight, offset, groups = on_host(
+            y=y, sample_weight=sample_weight, offset=offset, groups=groups
+        )
         given = {"sample_weight": sample_weight, "offset": offset, "groups": groups}
         by_row = leaves_one_out(self.cv, self.scoring)
         metadata = requested_metadata(self, "fit", given, params)
@@ -180,7 +182,7 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             If `scoring` has no score for these rows, as where they lack a class.
         """
         check_is_fitted(self)
-        y, sample_weight, offset = on_host(y, sample_weight, offset)
+        y, sample_weight, offset = on_host(y=y, sample_weight=sample_weight, offset=offset)
         data, checked_offset = self._checked(X, offset)
         n, of_blocks = data.shape[0], self._score_blocks(data, checked_offset)
         blocks = ((rows, np.asarray(Z)) for rows, Z in of_blocks)

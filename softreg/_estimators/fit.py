@@ -127,7 +127,7 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         each column of y, 0, 1, ..., before any estimator sees them: class probabilities, shares and
         unknown labels become other targets, unnoticed. Fit and predict in a loop over the folds.
         """
-        y, sample_weight, offset = on_host(y, sample_weight, offset)
+        y, sample_weight, offset = on_host(y=y, sample_weight=sample_weight, offset=offset)
         given = self, X, y, sample_weight, offset
         with threads_of(self) as threads, opened_sample(*given) as (sample, features):
             rows = sample.rows(has_intercept(self), threads)
@@ -177,7 +177,7 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
             is not as described, or holds labels of another kind.
         """
         check_is_fitted(self)
-        data = X, *on_host(y, sample_weight, offset)
+        data = X, *on_host(y=y, sample_weight=sample_weight, offset=offset)
         if not any(map(is_collection, data)):
             return expected_accuracy([self._accuracy(*data)])
         return expected_accuracy(computed_parts(fitted_alone(self)._accuracy, *data))

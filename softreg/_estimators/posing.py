@@ -94,7 +94,7 @@ def read_sample(
     Without `reset` these must be the columns that the estimator was fitted to.
     """
     data, features = read_features(estimator, X, reset=reset)
-    y, sample_weight, offset = on_host(y, sample_weight, offset)
+    y, sample_weight, offset = on_host(y=y, sample_weight=sample_weight, offset=offset)
     return Sample.from_data(data, estimator._encoder(y), y, sample_weight, offset), features
 
 

@@ -177,7 +177,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         (178, True)
         """
         is_first = not hasattr(self, "classes_")
-        y, sample_weight = on_host(y, sample_weight)
+        y, sample_weight = on_host(y=y, sample_weight=sample_weight)
         data, features = read_features(self, X, reset=is_first)
         encoder = self._encoder(y)
         answers = encoder.checked(y, sample_weight, data)

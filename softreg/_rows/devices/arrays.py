@@ -74,6 +74,10 @@ class Device:
         free = self.free_bytes
         return _BLOCK_VALUES if free is None else max(_BLOCK_VALUES, int(_BLOCK_SHARE * free / 8))
 
+    def has_dtype(self, dtype: np.dtype) -> bool:
+        """Return whether the library has numbers of a NumPy dtype."""
+        return dtype.kind in "biuf" and hasattr(self.xp, dtype.name)
+
     def dtype(self, dtype: DTypeLike) -> Any:
         """Return the library's name of a NumPy dtype, single precision where it has no double."""
         name = np.dtype(dtype).name
@@ -91,6 +95,8 @@ class Device:
         """Return an array of the library as NumPy's."""
         import array_api_compat
 
+        if str(array.dtype).endswith("bfloat16"):  # of which NumPy knows nothing
+            array = self.xp.astype(array, self.xp.float32)
         if self.writes_out:
             return np.asarray(array_api_compat.to_device(array, "cpu"))
         return np.from_dlpack(array)

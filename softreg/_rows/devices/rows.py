@@ -19,7 +19,7 @@ from softreg._rows.arrays import Places, RowLosses, Scores, Store
 from softreg._rows.base import RowKernel, SumKernel, slices
 from softreg._rows.devices.arrays import Device, DeviceArray
 from softreg._rows.memory import DenseRows
-from softreg._rows.moments import DenseColumns
+from softreg._rows.moments import DenseColumns, Moments
 from softreg._rows.targets import Targets
 from softreg._rows.threads import Limits
 
@@ -117,6 +117,10 @@ class DeviceRows(DenseRows):
         Y, *columns = self._terms(rows)
         targets = DeviceTargets.from_targets(Y, len(self.weights[rows]), self.on, self.dtype)
         return targets, *(_put(values, self.on, self.dtype) for values in columns)
+
+    def _moments(self) -> Moments:
+        with self._naming_memory():
+            return super()._moments()
 
     def sum(self, kernel: SumKernel) -> tuple:
         with self._naming_memory():

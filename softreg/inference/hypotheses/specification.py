@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from softreg import SoftmaxRegression
 from softreg._encoding import validation
 from softreg._encoding.class_values import codes_in, has_columns, label_column, listed
+from softreg._encoding.namespaces import on_host
 from softreg._estimators.base import LinearClassifier
 from softreg._estimators.optimum import optimum_at, posed
 from softreg._estimators.posing import has_intercept, read_features, read_sample, threads_of
@@ -357,6 +358,7 @@ def _offset_of(offset: Any, rows: NDArray, others: NDArray) -> Any:
 
 def _columns(extra: Any) -> tuple[Any, list]:
     """Return `extra` as an array or CSR (n, m), and the names of its columns."""
+    (extra,) = on_host(extra=extra)
     columns: Any = extra if sparse.issparse(extra) else np.asarray(extra)
     if columns.ndim != 2 or not columns.shape[1]:
         raise ValueError(
