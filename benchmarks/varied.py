@@ -24,7 +24,7 @@ import _datasets as datasets
 from fit import HEADER, Comparison, compare
 
 from softreg import SoftmaxRegression
-from softreg._estimators import base
+from softreg._estimators import posing
 from softreg._model import block_kernels
 from softreg._rows.memory import MemoryRows
 from softreg.solvers.linalg import factors
@@ -36,7 +36,7 @@ PARTS = {
     "certificates": block_kernels.CertificateSums.__call__,
     "Hessians": block_kernels.LossHessian.__call__,
     "factors": factors.cholesky,
-    "reading X and y": base.read_sample,
+    "reading X and y": posing.read_sample,
 }
 
 

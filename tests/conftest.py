@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 from pairs import cases, label
 from parts import ROUNDING, SOURCES, TERMS, limits_of, make, with_penalties
+from sklearn import config_context
 
 from softreg._rows.threads import Threads
 
@@ -81,6 +82,14 @@ def pytest_generate_tests(metafunc):
 
 def name_of(label, level):
     return str(label(level))
+
+
+@pytest.fixture
+def dispatch(monkeypatch):
+    """Dispatch is on, as the user's environment and scikit-learn's configuration have it."""
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    with config_context(array_api_dispatch=True):
+        yield
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ def covering_design(sizes):
     still missing; each other factor takes the level with the most pairs missing, of these the one
     used least.
     """
-    if len(sizes) < 3:
+    if len(sizes) < 3 or 0 in sizes:
         return list(product(*map(range, sizes)))
     factors = sorted(range(len(sizes)), key=lambda factor: -sizes[factor])
     pairs = [

@@ -6,12 +6,15 @@ that is added to them is tested.
 
 import pickle
 from dataclasses import dataclass, fields, replace
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from problems import optimum
+from scipy import __version__ as scipy_version
 from scipy.special import expit, logsumexp, softmax
 
 from softreg._model.links import Sigmoid, Softmax
@@ -19,6 +22,8 @@ from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
 from softreg._model.sparse_penalties import ElasticNet, Groups
 from softreg._rows.coordinates import Coordinates
+from softreg._rows.devices.arrays import Device, DeviceArray
+from softreg._rows.devices.rows import DeviceRows
 from softreg._rows.memory import DenseRows, SparseRows
 from softreg._rows.targets import ClassTargets, LabelTargets, TargetMatrix, Targets
 from softreg._rows.threads import Limits
@@ -33,9 +38,8 @@ STEP, DIFFERENCES = 1e-5, {np.float64: 1e-7, np.float32: 1e-4}
 def close(actual, expected, atol):
     """Equal to within `atol` of the largest expected value, or of one."""
     assert np.shape(actual) == np.shape(expected)
-    np.testing.assert_allclose(
-        actual, expected, rtol=0, atol=atol * max(1.0, np.abs(expected).max())
-    )
+    largest = np.abs(expected).max(initial=1.0)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=atol * largest)
 
 
 def step_rounding(objective):
@@ -173,7 +177,11 @@ LABELS = ["sigmoid shares", *INDICATORS]
 # ---- Objectives ---------------------------------------------------------------------------------
 
 # What blocks are: standardised and kept; raw, or standardised anew in each pass; CSR.
-SOURCES = ["kept", "raw", "sparse"]
+HOST_SOURCES = ["kept", "raw", "sparse"]
+# Or on a device: libraries that are installed, where SciPy is new enough for their arrays.
+HAS_DISPATCH = tuple(map(int, scipy_version.split(".")[:2])) >= (1, 14)
+LIBRARIES = [name for name in ("array_api_strict", "torch") if HAS_DISPATCH and find_spec(name)]
+SOURCES = [*HOST_SOURCES, *LIBRARIES]
 TERMS = {
     "plain": {},
     "weighted, offset": {"weighted": True, "offset": True},
@@ -402,7 +410,7 @@ def make(
     s = rng.uniform(size=len(X)) * 3 * (rng.random(len(X)) < 0.9) if weighted else None
     o = rng.normal(size=Y.shape) if offset else None
     raw = Coordinates.raw(X.shape[1], intercept)
-    of_rows, X_rows = (SparseRows, sp.csr_array(X)) if source == "sparse" else (DenseRows, X)
+    of_rows, X_rows = rows_of(source, X, threads.limits)
     rows = of_rows(X_rows, y, s, o, raw, threads, np.dtype(dtype))
     values, *sparse_terms = SPARSE_PENALTIES.get(penalty) or [PENALTIES[penalty]]
     C, l1_ratio = np.array(values), sparse_terms[0] if sparse_terms else 0.0
@@ -419,6 +427,35 @@ def make(
         (1 - l1_ratio) * strengths,
         l1_ratio * strengths,
     )
+
+
+def rows_of(source, X, limits):
+    """The kind of rows of a source, and X (n, d) as it is there."""
+    if source == "sparse":
+        return SparseRows, sp.csr_array(X)
+    if source not in LIBRARIES:
+        return DenseRows, X
+    array = on_device(source, X)
+    has_small_blocks = limits.block_values == MANY_BLOCKS["block_values"]
+    return DeviceRows, DeviceArray(array.array, small(array.on)) if has_small_blocks else array
+
+
+def on_device(library, values):
+    """Values of numpy in an array of a library, as numpy's functions take it."""
+    array = import_module(library).asarray(values)
+    return DeviceArray(array, Device.of(array))
+
+
+@dataclass(frozen=True)
+class SmallDevice(Device):
+    """A device on which rows are spread over many blocks, however few they are."""
+
+    block_values = 1
+
+
+def small(on):
+    """A device of the same library with little memory."""
+    return SmallDevice(on.xp, on.device, on.has_double)
 
 
 class RowsElsewhere(DenseRows):

@@ -11,7 +11,7 @@ from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
 from softreg._rows.chunked import ChunkedRows
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import single_pass_rows
+from softreg._rows.kinds import single_pass_rows
 from softreg._rows.targets import ClassTargets
 from softreg._rows.threads import Limits, Threads
 from softreg.solvers.linalg.conjugate_gradients import HessianProduct

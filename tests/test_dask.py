@@ -35,7 +35,7 @@ from softreg._encoding.clusters.placement import (
     groups_of,
     placed,
 )
-from softreg._estimators.base import opened_sample, read_sample
+from softreg._estimators.posing import opened_sample, read_sample
 from softreg._model.block_kernels import CurvatureProduct, LossHessian
 from softreg._model.links import Softmax
 from softreg._model.objective import Objective

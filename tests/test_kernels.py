@@ -7,7 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from parts import LABELS, SOURCES, make
+from parts import (
+    HOST_SOURCES,
+    LABELS,
+    LIBRARIES,
+    MANY_BLOCKS,
+    ROUNDING,
+    TARGETS,
+    TERMS,
+    close,
+    make,
+)
 
 from softreg._model import block_kernels
 from softreg._model.block_kernels import (
@@ -33,6 +43,7 @@ from softreg._model.block_kernels import (
     problem_gram_sum,
 )
 from softreg._rows.base import SumOverRows
+from softreg._rows.threads import Limits, Threads
 from softreg._selection.refit_steps import refit_problems
 from softreg._selection.refits import in_float32
 from softreg.solvers.base import Point
@@ -87,7 +98,7 @@ def elsewhere():
         yield executor
 
 
-CASES = [("softmax labels", source) for source in SOURCES] + [(y, "kept") for y in LABELS[:3]]
+CASES = [("softmax labels", source) for source in HOST_SOURCES] + [(y, "kept") for y in LABELS[:3]]
 
 
 @pytest.mark.parametrize(("targets", "source"), CASES)
@@ -103,6 +114,32 @@ def test_another_process_adds_up_the_same_sums(source_threads, elsewhere, target
             pairs = (found, expected) if isinstance(found, tuple) else ([found], [expected])
             for one, other in zip(*pairs, strict=True):
                 np.testing.assert_array_equal(one, other, err_msg=name)
+
+
+# Of inference, for which rows come to the host.
+ON_HOST_ALONE = {"GradientProducts", "GroupGradients", "GroupRows"}
+
+
+@pytest.mark.factor("dtype", ROUNDING)
+@pytest.mark.factor("terms", TERMS)
+@pytest.mark.factor("targets", [y for y in TARGETS if not y.endswith("fits")])
+@pytest.mark.factor("kept_bytes", [0, 2**20], ids=str)
+@pytest.mark.factor("library", LIBRARIES)
+def test_kernels_make_the_same_of_blocks_on_a_device(library, kept_bytes, targets, terms, dtype):
+    """Each makes of a block there what it makes of the block of numpy's."""
+    with Threads(1, Limits(kept_bytes=kept_bytes, **MANY_BLOCKS)) as threads:
+        there, here = (
+            make(threads, targets, source, dtype, **TERMS[terms]) for source in (library, "kept")
+        )
+    T, D = here.point(), here.direction()
+    block, expected = (case.objective.rows.block(slice(3, 30)) for case in (there, here))
+    kernels = kernels_of(here.objective, T, D)
+    for name in kernels.keys() - ON_HOST_ALONE:
+        kernel = kernels[name]
+        pairs = kernel(block), kernel(expected)
+        pairs = zip(*pairs, strict=True) if isinstance(pairs[0], tuple) else [pairs]
+        for found, wanted in pairs:
+            close(np.asarray(found), np.asarray(wanted), ROUNDING[dtype])
 
 
 @pytest.mark.parametrize(("targets", "source"), CASES)

@@ -23,6 +23,7 @@ from softreg import (
     from_sklearn,
     regularization_path,
 )
+from softreg._encoding.class_values import codes_in, distinct_with_codes
 from softreg.calibration import prediction_sets, tune_thresholds
 from softreg.chunks import Table
 from softreg.display import CoefficientPathDisplay, CVCurveDisplay
@@ -563,3 +564,20 @@ def test_a_converted_estimator_takes_them():
 
     column = objects([1, 20, 300])[y]
     assert from_sklearn(LogisticRegression()).fit(X, column).classes_.tolist() == [1, 20, 300]
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.int64, np.uint64])
+@pytest.mark.parametrize("n", [2, 300, 5000])
+def test_integers_of_any_width_are_found_in_a_table_as_by_a_search(dtype, n):
+    """Also where differences of two of them are beyond their width, or classes are elsewhere."""
+    rng, ends = np.random.default_rng(n), (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    for few in ([ends[0], ends[1]], [ends[1], ends[1] - 1], [ends[0], ends[0] + 3], [7, 5, 100]):
+        values = rng.choice(np.array(few, dtype=dtype), n)
+        classes, codes = distinct_with_codes(values)
+        expected, places = np.unique(values, return_inverse=True)
+        assert classes.dtype == dtype and classes.tolist() == expected.tolist()
+        assert codes.tolist() == places.tolist()
+        known = np.array([100, ends[0], 5, ends[1]], dtype=dtype)
+        place_of = {value: place for place, value in enumerate(known.tolist())}
+        wanted = [place_of.get(value, -1) for value in values.tolist()]
+        assert codes_in(known, values).tolist() == wanted

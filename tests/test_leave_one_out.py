@@ -13,7 +13,7 @@ from softreg._model.links import Sigmoid, Softmax
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import memory_rows
+from softreg._rows.kinds import memory_rows
 from softreg._rows.targets import ClassTargets, TargetMatrix
 from softreg._rows.threads import Limits, Threads
 from softreg._selection.leave_one_out import leave_one_out, leave_one_out_with_refits

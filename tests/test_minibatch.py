@@ -20,7 +20,7 @@ from softreg._model.links import Softmax
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import memory_rows
+from softreg._rows.kinds import memory_rows
 from softreg._rows.targets import ClassTargets
 from softreg._rows.threads import Threads
 from softreg.solvers import MiniBatch

@@ -21,6 +21,11 @@ def test_every_two_levels_of_every_two_factors_meet(sizes):
     assert found == cases(map(range, sizes))
 
 
+def test_a_factor_without_levels_leaves_no_case():
+    """As where no library of a list is installed."""
+    assert cases(["ab", [], [1, 2]]) == cases(["ab", []]) == []
+
+
 def test_all_combinations_hold_the_pairs():
     """Exhaustive cases are the product of the levels, which may be anything."""
     factors = ["ab", {"x": 1, "y": 2}, [None, [0], int]]

@@ -20,7 +20,7 @@ from sklearn.datasets import load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
 
 from softreg import SoftmaxRegression
-from softreg._estimators.base import read_sample
+from softreg._estimators.posing import read_sample
 from softreg._rows.threads import Limits, Threads
 
 # What rounding adds to F, relative to F, on either side of a comparison.

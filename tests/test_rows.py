@@ -16,6 +16,7 @@ from parts import (
     with_penalties,
 )
 
+from softreg._model.block_kernels import LargestMove
 from softreg._model.certificate import certify
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.threads import Threads
@@ -133,6 +134,7 @@ def everything(objective, T):
         objective.gram(),
         objective.curvature_gram(T),
         objective.rows.map_rows(objective.leverage_kernel(T, root)),
+        objective.rows.maximum(LargestMove(objective.rows.block_coefficients(D))),
         HessianProduct(objective, T).balancing_step(D),
         *(certificate.value, certificate.gradient, certificate.divergence, certificate.imbalance),
     ]

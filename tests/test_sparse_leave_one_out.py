@@ -10,8 +10,8 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from softreg import SigmoidRegression, SoftmaxRegression, inference
-from softreg._estimators.base import threads_of
 from softreg._estimators.optimum import optimum_of, probabilities_inplace
+from softreg._estimators.posing import threads_of
 from softreg._rows.threads import Limits, Threads
 from softreg._selection.leave_one_out import leave_one_out, leave_one_out_with_refits
 from softreg.solvers import ProximalNewton

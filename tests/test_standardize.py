@@ -19,7 +19,7 @@ from softreg import (
     inference,
     regularization_path,
 )
-from softreg._estimators.base import pose, read_sample
+from softreg._estimators.posing import pose, read_sample
 from softreg.solvers import MiniBatch
 
 RNG = np.random.default_rng(0)

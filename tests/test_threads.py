@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
-from softreg._estimators.base import in_one_thread
+from softreg._estimators.posing import in_one_thread
 from softreg._rows import threads
 from softreg._rows.threads import Threads
 

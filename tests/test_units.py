@@ -11,13 +11,8 @@ import scipy.sparse as sp
 import sklearn
 from problems import IGNORE_UNIDENTIFIED, labels_drawn, objective, one_hot, optimum
 
-from softreg import (
-    SigmoidRegression,
-    SoftmaxRegression,
-    SoftmaxRegressionCV,
-    regularization_path,
-)
-from softreg._estimators.base import read_sample
+from softreg import SigmoidRegression, SoftmaxRegression, SoftmaxRegressionCV, regularization_path
+from softreg._estimators.posing import read_sample
 from softreg._rows.threads import Limits, Threads
 
 # Numbers on a grid; the last column has another value in one of ten rows.

@@ -14,7 +14,8 @@ from scipy import sparse
 from softreg._encoding import validation
 from softreg._model.links import Link
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import MemoryRows, memory_rows
+from softreg._rows.kinds import memory_rows
+from softreg._rows.memory import MemoryRows
 from softreg._rows.targets import Targets
 from softreg._rows.threads import Threads
 

@@ -16,10 +16,13 @@ from scipy import sparse
 from softreg._encoding import validation
 from softreg._encoding.answers import Answers, Encoder, Encoding
 from softreg._encoding.class_values import first_column, is_column
+from softreg._encoding.namespaces import on_host
 from softreg._rows.arrays import mostly_zeros
 from softreg._rows.chunked import EachPass
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import MemoryRows, single_pass_rows
+from softreg._rows.devices.arrays import DeviceArray
+from softreg._rows.kinds import n_nonzeros, single_pass_rows
+from softreg._rows.memory import MemoryRows
 from softreg._rows.threads import Threads
 
 # What errors advise where data can be read only once, or a later pass finds other data.
@@ -91,6 +94,7 @@ def _unpacked(number: int, fields: Any) -> Chunk:
             "(X, y) or (X, y, sample_weight)."
         )
     X, y, weight = (*fields, None)[:3]
+    y, weight = on_host(y=y, sample_weight=weight)
     n = X.shape[0] if hasattr(X, "shape") else len(X)
     return Chunk(number, X if n else None, y, weight, getattr(fields, "location", ""))
 
@@ -113,6 +117,8 @@ def checksum(values: Any, at_once: int = _VALUES_AT_ONCE) -> int:
     """
     if values is None:
         return 0
+    if isinstance(values, DeviceArray):  # by its columns' sums, plain and times the rows' numbers
+        values = np.asarray(np.stack([np.ones(len(values)), np.arange(len(values))]) @ values)
     matrix: Any = values
     stored = (matrix.data, matrix.indices, matrix.indptr) if sparse.issparse(values) else (values,)
     checksum = 0
@@ -197,6 +203,7 @@ class Survey:
     encoding : Encoding, for the y of all chunks
     dtype : float32 if the X of all chunks are, else float64
     as_csr : bool, whether to convert each X to CSR: some X are CSR, or nearly all values are 0
+    example : an X without rows, in the library and on the device of the first
     """
 
     chunks: Any
@@ -206,6 +213,7 @@ class Survey:
     encoding: Encoding
     dtype: np.dtype
     as_csr: bool
+    example: Any
 
     @classmethod
     def from_chunks(
@@ -217,7 +225,7 @@ class Survey:
         """
         checker, tally, unit = None, None, 1.0
         fingerprints: list[Fingerprint] = []
-        dtypes, any_csr, size, nonzeros = set(), False, 0, 0
+        dtypes, any_csr, size, nonzeros, example = set(), False, 0, 0, None
         for chunk in read_chunks(chunks, "the first"):
             if chunk.X is None:
                 fingerprints.append({"rows": 0})
@@ -231,11 +239,12 @@ class Survey:
                 unit = answers.weight_unit if first else unit
                 chunk_tally = checker.encoder.tally(answers.in_weight_unit(unit))
                 tally = chunk_tally if tally is None else tally + chunk_tally
+                example = X[:0].copy() if first else example  # a view would keep the chunk
             fingerprints.append(fingerprint(X, answers))
             dtypes.add(X.dtype)
             any_csr = any_csr or sparse.issparse(X)
             size += X.size
-            nonzeros += 0 if any_csr else int(np.count_nonzero(X))
+            nonzeros += 0 if any_csr else n_nonzeros(X)
         if checker is None:
             n = len(fingerprints)
             reason = f"all {n} chunks are empty" if n else "it yields no chunk"
@@ -243,7 +252,7 @@ class Survey:
         encoding = checker.encoder.encoding_from_tally(tally)
         as_csr = any_csr or mostly_zeros(nonzeros, size)
         dtype = np.result_type(*dtypes)
-        return cls(chunks, unit, fingerprints, checker, encoding, dtype, as_csr)
+        return cls(chunks, unit, fingerprints, checker, encoding, dtype, as_csr, example)
 
     def rows(self, coordinates: Coordinates, threads: Threads) -> Iterable[MemoryRows]:
         """Return an iterable over the rows of each chunk; every iteration is a pass."""

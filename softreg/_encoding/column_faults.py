@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from softreg._encoding.class_values import without_masked
+from softreg._encoding.namespaces import on_host
 
 # So many columns are named of each kind, and so many characters shown of a value, and of what
 # scikit-learn says, which may hold one.
@@ -91,7 +92,8 @@ def explaining_columns(X: Any) -> Iterator[None]:
             raise ValueError("Values are masked")
         yield
     except Exception as error:
-        explanation = _explanation(without_masked(X))
+        (host,) = on_host(X=X)
+        explanation = _explanation(without_masked(host))
         if not explanation:
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
@@ -163,7 +165,7 @@ def _suspect_columns(X: Any) -> Iterator[Column]:
 def _as_table(X: Any) -> NDArray | None:
     """Return X as an array (n, d) that keeps the types of its values, None if it is none."""
     try:
-        table = np.asarray(X, dtype=getattr(X, "dtype", object))
+        table = np.asarray(X) if hasattr(X, "dtype") else np.asarray(X, dtype=object)
     except (TypeError, ValueError):
         return None
     return table if table.ndim == 2 else None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from softreg._encoding.namespaces import on_host
 from softreg._encoding.validation import (
     as_given,
     check_integer,
@@ -39,6 +40,7 @@ def check_Cs(Cs: Any) -> int | NDArray:
     """Return the number of inverse strengths to try, or the strengths, (n_Cs,), ascending."""
     if isinstance(Cs, numbers.Number):
         return check_integer("Cs", Cs, 1, ", or numbers > 0")
+    (Cs,) = on_host(Cs=Cs)
     values = as_given(Cs)
     if values.ndim != 1 or not values.size or not all(map(is_number, values)):
         raise ValueError(f"Cs={shown(Cs)} must be an integer >= 1, or one or more numbers > 0.")
@@ -85,6 +87,7 @@ def check_l1_groups(groups: Any, names: NDArray | None, factor: NDArray) -> NDAr
     """
     if groups is None or (isinstance(groups, str) and groups == "feature"):
         return None
+    (groups,) = on_host(l1_groups=groups)
     is_single = np.asarray(groups, dtype=object).ndim == 0 and not isinstance(groups, Mapping)
     if isinstance(groups, str) or is_single:
         raise ValueError(

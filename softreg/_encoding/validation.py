@@ -22,6 +22,7 @@ from scipy import sparse
 from sklearn.utils import check_array, check_random_state
 
 from softreg._encoding.class_values import without_masked
+from softreg._encoding.namespaces import on_host
 from softreg._rows.arrays import plain
 
 # Rows that softmax made in single precision sum to 1 within 4e-6, over 100,000 classes, too
@@ -93,6 +94,7 @@ def check_shape(name: str, array: NDArray, *shape: int | str, meaning: str = "")
 
 def check_real(name: str, values: Any) -> NDArray:
     """Return an array of real numbers of any dtype and shape; TypeError for anything else."""
+    (values,) = on_host(**{name: values})
     try:
         array = np.asarray(values)
         if array.dtype == object and array.ndim:  # such as a row of a table of mixed columns
@@ -189,6 +191,7 @@ def as_given(values: Any) -> NDArray:
 
 def doubles(values: Any, name: str) -> NDArray:
     """Return an array of doubles of any shape, which may be NaN or inf, by scikit-learn's rules."""
+    (values,) = on_host(**{name: values})
     return check_array(
         without_masked(values),
         ensure_2d=False,
@@ -217,6 +220,7 @@ def check_offset(offset: Any, shape: tuple[int, ...]) -> NDArray | None:
     """Return offset in the shape of decision_function, in its precision, or None."""
     if offset is None:
         return None
+    (offset,) = on_host(offset=offset)
     if sparse.issparse(offset):
         raise TypeError("offset is sparse; pass a dense array: offset.toarray().")
     o = check_array(offset, ensure_2d=False, dtype=(np.float64, np.float32), input_name="offset")

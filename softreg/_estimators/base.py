@@ -1,7 +1,4 @@
-"""The linear classifier: predictions from coefficients, the fitted attributes, what fits minimise.
-
-The functions at the end turn an estimator and its data into rows, an objective and a monitor.
-"""
+"""The linear classifier: predictions from coefficients, the fitted attributes, and warnings."""
 
 from __future__ import annotations
 
@@ -9,57 +6,37 @@ import copy
 import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial, wraps
-from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from scipy.special import expit, log_expit
+from scipy.special import log_expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
-from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from softreg._encoding import penalty_checks, target_checks, validation
-from softreg._encoding.answers import (
-    Answers,
-    Encoder,
-    Encoding,
-    Sample,
-    two_class_scores,
-)
+from softreg._encoding import target_checks, validation
+from softreg._encoding.answers import Answers, Encoder, Encoding, two_class_scores
 from softreg._encoding.class_values import has_columns
-from softreg._encoding.clusters.lazy import (
-    fitted_alone,
-    lazy_on_collections,
-    unfitted_alone,
-)
-from softreg._encoding.clusters.partitions import (
-    check_in_memory,
-    current_client,
-    in_memory,
-    is_collection,
-)
-from softreg._encoding.clusters.survey import ClusterSample, PartitionReader
+from softreg._encoding.clusters.lazy import lazy_on_collections
+from softreg._encoding.clusters.partitions import check_in_memory
 from softreg._encoding.column_faults import explaining_columns
-from softreg._model.kernels import best_classes
-from softreg._model.objective import Objective
-from softreg._model.penalties import Penalty
-from softreg._model.sparse_penalties import ElasticNet, Groups
-from softreg._rows.arrays import joined_rows
+from softreg._encoding.namespaces import (
+    check_tensors,
+    coefficients_on_host,
+    dtypes_of,
+    on_host,
+    returned_like_X,
+    wrapped,
+)
+from softreg._model.kernels import best_classes, expit
+from softreg._rows.arrays import joined_rows, values_at_once
 from softreg._rows.base import Rows, slices
-from softreg._rows.threads import Threads
-from softreg.solvers.base import Monitor, Result
+from softreg.solvers.base import Result
 
-Arguments = ParamSpec("Arguments")
-Returned = TypeVar("Returned")
-# The hardest of the data sets tried took a hundredth of this; it ends a fit that would not return.
-_MOST_ITERATIONS = 10_000
-_DTYPES = (np.float64, np.float32)
 # Rows are predicted in blocks of so many values of X, or scores: 8 MB of doubles.
 _BLOCK_VALUES = 2**20
 # So many columns are named in a warning.
@@ -122,6 +99,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         """Return the strength of the fit's penalty."""
 
     @lazy_on_collections
+    @returned_like_X
     def decision_function(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
         """Return the scores z = W x + b + offset.
 
@@ -147,6 +125,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         return self._of_scores(X, offset, lambda Z: Z)
 
     @lazy_on_collections
+    @returned_like_X
     def predict(self, X: ArrayLike, offset: ArrayLike | None = None) -> Any:
         """Return the class of each row, or which of the labels each row has.
 
@@ -176,6 +155,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         return joined_rows(data.shape[0], parts)
 
     @lazy_on_collections
+    @returned_like_X
     def predict_top_k(self, X: ArrayLike, k: int, offset: ArrayLike | None = None) -> NDArray:
         """Return the k most probable classes of each row, or the k most probable labels.
 
@@ -219,6 +199,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         return self.classes_[np.concatenate(best)]
 
     @lazy_on_collections
+    @returned_like_X
     def predict_proba(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
         """Return the probability of each class.
 
@@ -241,6 +222,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         return self._of_scores(X, offset, self._probabilities)
 
     @lazy_on_collections
+    @returned_like_X
     def predict_log_proba(self, X: ArrayLike, offset: ArrayLike | None = None) -> NDArray:
         """Return the logarithm of the probabilities, finite wherever the scores are.
 
@@ -277,7 +259,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             Before `fit`.
         """
         check_is_fitted(self)
-        self.coef_ = sparse.csr_array(self.coef_)
+        self.coef_ = sparse.csr_array(self._dense_coef)
         return self
 
     def densify(self) -> Self:
@@ -298,15 +280,20 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
     @property
     def _dense_coef(self) -> NDArray[np.float64]:
-        """The coefficients as an array, (K, d)."""
-        is_sparse = bool(sparse.issparse(self.coef_))
-        return self.coef_.toarray() if is_sparse else self.coef_
+        """The coefficients as an ndarray, (K, d)."""
+        return dense(coefficients_on_host(self.coef_))
+
+    @property
+    def _dense_intercept(self) -> NDArray[np.float64]:
+        """The intercepts as an ndarray, (K,)."""
+        return coefficients_on_host(self.intercept_)
 
     def _read_answers(self, y: Any, sample_weight: Any, n: int) -> tuple[Encoding, Answers]:
         """Return y of n rows, in any form that `fit` takes, as the fit before would encode it.
 
         ValueError if its columns are not those of the fit.
         """
+        y, sample_weight = on_host(y=y, sample_weight=sample_weight)
         encoder, by_columns = self._encoder(y), has_columns(y)
         has_labels = getattr(self, "multilabel_", by_columns)
         if by_columns != has_labels:
@@ -334,7 +321,9 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         """Return X (n, d) as floats or CSR and the offset, (n, K) or (n,), or None."""
         data = self._validated(X, reset=False)
         n, K = data.shape[0], len(self.classes_)
-        return data, validation.check_offset(offset, (n,) if len(self.intercept_) < K else (n, K))
+        return data, validation.check_offset(
+            offset, (n,) if self.intercept_.shape[0] < K else (n, K)
+        )
 
     def _score_blocks(
         self, data: Any, offset: NDArray | None
@@ -343,14 +332,13 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
         No matrix in double precision is larger than a block's.
         """
-        n, is_sparse = data.shape[0], sparse.issparse(data)
-        W = self.coef_.T
-        W = np.ascontiguousarray(W) if is_sparse and not sparse.issparse(W) else W
-        for rows in prediction_slices(n, max(data.size, n * len(self.intercept_))):
-            block = data[rows].astype(np.float64, copy=False)
-            linear: NDArray = safe_sparse_dot(block, W, dense_output=True)
-            linear += self.intercept_
-            Z = self._as_decisions(linear)
+        n, b = data.shape[0], self._dense_intercept
+        W = coefficients_on_host(self.coef_).T
+        W = np.ascontiguousarray(W) if sparse.issparse(data) and not sparse.issparse(W) else W
+        at_once = values_at_once(data, _BLOCK_VALUES)
+        for rows in prediction_slices(n, max(data.size, n * len(b)), at_once):
+            linear: Any = data[rows].astype(np.float64, copy=False) @ W
+            Z = self._as_decisions(dense(linear) + b)
             yield rows, Z if offset is None else Z + offset[rows]
 
     def _as_decisions(self, scores: NDArray) -> NDArray:
@@ -372,9 +360,11 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     def _validated(self, X: Any, *, reset: bool) -> Any:
         """Return X (n, d) as floats or CSR; record its features (`reset`), or compare them."""
         check_in_memory(X=X)
+        check_tensors(X=X)
         with explaining_columns(X):
-            checked: Any = validate_data(self, X, reset=reset, accept_sparse="csr", dtype=_DTYPES)
-        return validation.without_duplicates(checked)
+            dtype = dtypes_of(X)
+            checked: Any = validate_data(self, X, reset=reset, accept_sparse="csr", dtype=dtype)
+        return wrapped(validation.without_duplicates(checked))
 
     def _attributes_of_fit(self, result: Result, encoding: Encoding, rows: Rows) -> dict[str, Any]:
         """Return the fitted attributes that a solver's result makes, for rows in user's units."""
@@ -421,7 +411,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             unconverged = encoding.classes[~result.converged].tolist()
             message += f" Labels that did not: {unconverged}."
         if result.diverging:
-            is_pair = len(self.intercept_) == 1  # one score for two classes
+            is_pair = self.intercept_.shape[0] == 1  # one score for two classes
             names = self.classes_ if is_pair else self.classes_[list(result.diverging)]
             message += (
                 f" Some features have no penalty (C={validation.shown(C)}, penalty_factor) and "
@@ -452,9 +442,26 @@ class LinearClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         return tags
 
 
-def prediction_slices(n: int, n_values: int) -> list[slice]:
-    """Return the slices of n rows that have so many values, which are predicted at a time."""
-    return slices(n, min(n, -(-n_values // _BLOCK_VALUES)))
+def has_labels(estimator: LinearClassifier) -> bool:
+    """Return whether rows of a fit have any number of labels, not one class each."""
+    return bool(getattr(estimator, "multilabel_", False))
+
+
+def feature_names(estimator: LinearClassifier) -> NDArray[np.object_]:
+    """Return the names of the columns of a fit, (d,); x0, x1, ... where they have none."""
+    numbered = np.array([f"x{j}" for j in range(estimator.n_features_in_)], dtype=object)
+    return getattr(estimator, "feature_names_in_", numbered)
+
+
+def prediction_slices(n: int, n_values: int, at_once: int = _BLOCK_VALUES) -> list[slice]:
+    """Return the slices of n rows with `n_values` in all, of which some are predicted at a time."""
+    return slices(n, min(n, -(-n_values // at_once)))
+
+
+def dense(matrix: Any) -> Any:
+    """Return a CSR matrix as an array, an array as it is."""
+    is_sparse: bool = sparse.issparse(matrix)
+    return matrix.toarray() if is_sparse else matrix
 
 
 def prediction_attributes(encoding: Encoding, W: NDArray, b: NDArray) -> dict[str, Any]:
@@ -480,154 +487,3 @@ def coefficient_path(results: list[Result]) -> tuple[NDArray, NDArray]:
     """Return the coefficients (n_Cs, K, d) and intercepts (n_Cs, K) of all results."""
     coef = np.stack([result.coef.T for result in results])
     return coef, np.stack([result.intercept for result in results])
-
-
-def threads_of(estimator: LinearClassifier) -> Threads:
-    """Return the context in which an estimator computes, with `n_jobs` threads."""
-    return Threads(validation.check_n_jobs(estimator.n_jobs))
-
-
-def in_one_thread(function: Callable[Arguments, Returned]) -> Callable[Arguments, Returned]:
-    """Return the function computing in one thread, that of BLAS included.
-
-    Of small products BLAS's own threads take up to a hundred times as long beside other work.
-    """
-
-    @wraps(function)
-    def computed(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Returned:
-        with Threads(1):
-            return function(*args, **kwargs)
-
-    return computed
-
-
-def has_intercept(estimator: LinearClassifier) -> bool:
-    """Return whether an estimator fits intercepts."""
-    return validation.check_flag("fit_intercept", estimator.fit_intercept)
-
-
-def has_labels(estimator: LinearClassifier) -> bool:
-    """Return whether rows of a fit have any number of labels, not one class each."""
-    return bool(getattr(estimator, "multilabel_", False))
-
-
-def feature_names(estimator: LinearClassifier) -> NDArray[np.object_]:
-    """Return the names of the columns of a fit, (d,); x0, x1, ... where they have none."""
-    numbered = np.array([f"x{j}" for j in range(estimator.n_features_in_)], dtype=object)
-    return getattr(estimator, "feature_names_in_", numbered)
-
-
-def standardizes(estimator: LinearClassifier) -> bool:
-    """Return whether the penalty of an estimator is that of columns over their deviations."""
-    return validation.check_flag("standardize", estimator.standardize)
-
-
-def read_features(
-    estimator: LinearClassifier, X: Any, *, reset: bool = True
-) -> tuple[Any, dict[str, Any]]:
-    """Return X (n, d) as floats or CSR, and the fitted attributes that describe its columns.
-
-    The estimator stays as it is. Without `reset` X must have the columns that it was fitted to.
-    """
-    reader = copy.copy(estimator)
-    data = reader._validated(X, reset=reset)
-    return data, feature_attributes(reader)
-
-
-def feature_attributes(estimator: LinearClassifier) -> dict[str, Any]:
-    """Return the attributes that describe the columns of the X that an estimator has read."""
-    attributes = {"n_features_in_": estimator.n_features_in_}
-    if hasattr(estimator, "feature_names_in_"):
-        attributes["feature_names_in_"] = estimator.feature_names_in_
-    return attributes
-
-
-def read_sample(
-    estimator: LinearClassifier,
-    X: Any,
-    y: Any,
-    sample_weight: Any,
-    offset: Any,
-    *,
-    reset: bool = True,
-) -> tuple[Sample, dict[str, Any]]:
-    """Return the rows of a fit, and the fitted attributes that describe the columns of X.
-
-    Without `reset` these must be the columns that the estimator was fitted to.
-    """
-    data, features = read_features(estimator, X, reset=reset)
-    return Sample.from_data(data, estimator._encoder(y), y, sample_weight, offset), features
-
-
-@contextmanager
-def opened_sample(
-    estimator: LinearClassifier,
-    X: Any,
-    y: Any,
-    sample_weight: Any,
-    offset: Any,
-    *,
-    reset: bool = True,
-) -> Iterator[tuple[Sample | ClusterSample, dict[str, Any]]]:
-    """Give the rows of a fit as `read_sample` does, also of Dask collections.
-
-    Those of collections are on the workers of the current client as long as the context lasts;
-    without a client Dask computes them into the memory of this process.
-    """
-    data = X, y, sample_weight, offset
-    if not any(map(is_collection, data)):
-        yield read_sample(estimator, *data, reset=reset)
-        return
-    with current_client() as client:
-        if client is None:
-            yield read_sample(estimator, *in_memory(*data), reset=reset)
-            return
-        model = unfitted_alone(estimator) if reset else fitted_alone(estimator)
-        reader = PartitionReader(partial(read_features, model, reset=reset), model._encoder)
-        with ClusterSample.opened(client, reader, *data) as sample:
-            yield sample, sample.features
-
-
-def penalty_of(
-    estimator: LinearClassifier,
-    strength: Strength,
-    unit: NDArray,
-    features: dict[str, Any],
-    over_scores: bool,
-) -> Penalty:
-    """Return an estimator's penalty, of this strength, on features divided by `unit` (d,).
-
-    There is none on a feature whose unit is zero, which leaves its group. `features` are the fitted
-    attributes that describe the columns; `over_scores` says whether groups hold the coefficients of
-    all scores.
-    """
-    names = features.get("feature_names_in_")
-    factor = penalty_checks.check_penalty_factor(estimator.penalty_factor, len(unit), names)
-    labels = penalty_checks.check_l1_groups(estimator.l1_groups, names, factor)
-    groups = Groups(labels, over_scores and estimator.l1_groups is not None)
-    groups = groups.with_alone(unit == 0)
-    return ElasticNet.from_C(strength.C, factor * (unit > 0), strength.l1_ratio, groups)
-
-
-def pose(
-    estimator: LinearClassifier,
-    rows: Rows,
-    encoding: Encoding,
-    strength: Strength,
-    features: dict[str, Any],
-) -> Objective:
-    """Return the objective that an estimator minimises, its penalty being of this strength.
-
-    `rows` are in the user's units, their targets encoded by `encoding`; `features` are the fitted
-    attributes that describe the columns.
-    """
-    moments = rows.totals.moments
-    unit = moments.deviation if standardizes(estimator) else np.ones_like(moments.deviation)
-    penalty = penalty_of(estimator, strength, unit, features, encoding.link.exclusive)
-    return Objective.in_working_coordinates(encoding.link, rows, penalty, unit)
-
-
-def monitor_of(estimator: LinearClassifier, **options: Any) -> Monitor:
-    """Return a monitor with the estimator's `max_iter` and `tol`, and options such as `report`."""
-    max_iter = validation.check_max_iter(estimator.max_iter, _MOST_ITERATIONS)
-    return Monitor(validation.check_tol(estimator.tol), max_iter, **options)

@@ -17,9 +17,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from softreg._encoding import penalty_checks, validation
 from softreg._encoding.answers import Encoding, Sample
-from softreg._estimators.base import (
-    LinearClassifier,
-    Strength,
+from softreg._encoding.namespaces import on_host, with_coefficients_like
+from softreg._estimators.base import LinearClassifier, Strength
+from softreg._estimators.posing import (
     has_intercept,
     monitor_of,
     pose,
@@ -27,7 +27,6 @@ from softreg._estimators.base import (
     standardizes,
     threads_of,
 )
-from softreg._estimators.metadata import Metadata, requested_metadata, router_of
 from softreg._model.objective import Objective
 from softreg._rows.memory import MemoryRows
 from softreg._selection.cv_scores import FoldScores, HeldOutScores, RowScores
@@ -41,6 +40,7 @@ from softreg._selection.scoring.choice import (
     missing_scores_warning,
     summary,
 )
+from softreg._selection.scoring.metadata import Metadata, requested_metadata, router_of
 from softreg._selection.scoring.scorers import held_out_scorer
 from softreg._selection.scoring.scores import LogLoss, as_labels, stacked
 from softreg.solvers.base import Result
@@ -103,6 +103,9 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         choose "neg_log_loss", or pass ``y.astype(str)``. scikit-learn's splitters get the numbers
         of the classes instead of y, so that they stratify classes of any kind.
         """
+        y, sample_weight, offset, groups = on_host(
+            y=y, sample_weight=sample_weight, offset=offset, groups=groups
+        )
         given = {"sample_weight": sample_weight, "offset": offset, "groups": groups}
         by_row = leaves_one_out(self.cv, self.scoring)
         metadata = requested_metadata(self, "fit", given, params)
@@ -121,7 +124,8 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
         index = candidates.index_by(select)
         result = candidates.result_at(index)
         of_fit = self._attributes_of_fit(result, sample.encoding, rows)
-        self._store(features | of_fit | candidates.attributes(index))
+        attributes = features | of_fit | candidates.attributes(index)
+        self._store(with_coefficients_like(X, attributes))
         self._warn_of_path(sample.encoding, candidates, result, warning)
         return self
 
@@ -178,8 +182,10 @@ class CrossValidatedClassifier(LinearClassifier, metaclass=ABCMeta):
             If `scoring` has no score for these rows, as where they lack a class.
         """
         check_is_fitted(self)
+        y, sample_weight, offset = on_host(y=y, sample_weight=sample_weight, offset=offset)
         data, checked_offset = self._checked(X, offset)
-        n, blocks = data.shape[0], self._score_blocks(data, checked_offset)
+        n, of_blocks = data.shape[0], self._score_blocks(data, checked_offset)
+        blocks = ((rows, np.asarray(Z)) for rows, Z in of_blocks)
         given = {"sample_weight": sample_weight, "offset": offset}
         metadata = requested_metadata(self, "score", given, params)
         encoding, answers = self._read_answers(y, sample_weight, n)

@@ -15,16 +15,9 @@ from softreg._encoding import penalty_checks, validation
 from softreg._encoding.answers import Encoding
 from softreg._encoding.clusters.lazy import computed_parts, fitted_alone
 from softreg._encoding.clusters.partitions import is_collection
-from softreg._estimators.base import (
-    LinearClassifier,
-    Strength,
-    has_intercept,
-    monitor_of,
-    opened_sample,
-    pose,
-    prediction_attributes,
-    threads_of,
-)
+from softreg._encoding.namespaces import on_host, with_coefficients_like
+from softreg._estimators.base import LinearClassifier, Strength, prediction_attributes
+from softreg._estimators.posing import has_intercept, monitor_of, opened_sample, pose, threads_of
 from softreg._model.objective import Objective
 from softreg._rows.base import Rows
 from softreg._selection.scoring.scores import Accuracy, accuracy_of_rows, expected_accuracy
@@ -134,13 +127,14 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         each column of y, 0, 1, ..., before any estimator sees them: class probabilities, shares and
         unknown labels become other targets, unnoticed. Fit and predict in a loop over the folds.
         """
+        y, sample_weight, offset = on_host(y=y, sample_weight=sample_weight, offset=offset)
         given = self, X, y, sample_weight, offset
         with threads_of(self) as threads, opened_sample(*given) as (sample, features):
             rows = sample.rows(has_intercept(self), threads)
             metadata = None if sample_weight is None else {"sample_weight": sample_weight}
             data = {"X": sample.data, "y": y, "metadata": metadata}
             result, attributes = self._solve(rows, sample.encoding, features, data)
-        self._store(features | attributes)
+        self._store(features | with_coefficients_like(X, attributes))
         self._warn(sample.encoding, result, self.C, 2 + CALLBACK_FRAMES)
         return self
 
@@ -183,7 +177,7 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
             is not as described, or holds labels of another kind.
         """
         check_is_fitted(self)
-        data = X, y, sample_weight, offset
+        data = X, *on_host(y=y, sample_weight=sample_weight, offset=offset)
         if not any(map(is_collection, data)):
             return expected_accuracy([self._accuracy(*data)])
         return expected_accuracy(computed_parts(fitted_alone(self)._accuracy, *data))
@@ -194,7 +188,9 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         _, answers = self._read_answers(y, sample_weight, data.shape[0])
         unit = answers.weight_unit
         answers, blocks = answers.in_weight_unit(unit), self._score_blocks(data, checked_offset)
-        predicted = ((self._predictions(Z), answers.take_rows(rows)) for rows, Z in blocks)
+        predicted = (
+            (self._predictions(np.asarray(Z)), answers.take_rows(rows)) for rows, Z in blocks
+        )
         return accuracy_of_rows(predicted, self.classes_, unit)
 
     def _solve(
@@ -241,7 +237,7 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         shape = null.shape[1], len(rows.coordinates.scale)
         if not same_classes or self.coef_.shape != shape:
             return null
-        T = objective.working(self._dense_coef.T, self.intercept_)
+        T = objective.working(self._dense_coef.T, self._dense_intercept)
         serves = (self.max_iter == 0) | (objective.value(T) < objective.value(null))
         serves &= ~objective.constant_problems
         return np.where(objective.problems.spread(serves), T, null)

@@ -13,14 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from softreg._encoding.answers import Encoding
 from softreg._encoding.chunk_survey import Survey
 from softreg._encoding.clusters.partitions import check_in_memory
-from softreg._estimators.base import (
-    LinearClassifier,
-    feature_attributes,
-    has_intercept,
-    opened_sample,
-    pose,
-    prediction_slices,
-)
+from softreg._estimators.base import LinearClassifier, prediction_slices
+from softreg._estimators.posing import feature_attributes, has_intercept, opened_sample, pose
 from softreg._model.objective import Objective
 from softreg._rows.arrays import PerProblem
 from softreg._rows.base import Rows
@@ -105,7 +99,7 @@ def opened_objective(
     check_is_fitted(estimator)
     data = X, y, sample_weight, offset
     with opened_sample(estimator, *data, reset=False) as (sample, _):
-        rows = sample.rows(has_intercept(estimator), threads)
+        rows = sample.rows(has_intercept(estimator), threads).on_host()
         yield _posed_on(estimator, rows, sample.encoding)
 
 
@@ -128,7 +122,7 @@ def _posed_on(estimator: LinearClassifier, rows: Rows, encoding: Encoding) -> Ob
             f"y holds the classes {encoding.classes.tolist()}, and the model was fitted to "
             f"{estimator.classes_.tolist()}; pass the X and y that it was fitted to."
         )
-    if rows.n_scores != len(estimator.intercept_):
+    if rows.n_scores != estimator.intercept_.shape[0]:
         form = "a column for each label" if rows.n_scores == 1 else "one class a row"
         raise ValueError(f"y must have {form}, as it had in fit.")
     strength, features = estimator._strength(encoding), feature_attributes(estimator)
@@ -140,7 +134,7 @@ def optimum_at(estimator: LinearClassifier, objective: Objective) -> Optimum:
 
     ValueError if they are not at the optimum of the objective.
     """
-    T = objective.working(estimator._dense_coef.T, estimator.intercept_)
+    T = objective.working(estimator._dense_coef.T, estimator._dense_intercept)
     at_optimum = _smooth_optimum if objective.penalty.is_smooth else _sparse_optimum
     return at_optimum(objective, T)
 

@@ -12,15 +12,9 @@ from scipy import sparse
 from sklearn.base import clone
 
 from softreg._encoding import penalty_checks, validation
-from softreg._estimators.base import (
-    has_intercept,
-    monitor_of,
-    opened_sample,
-    pose,
-    prediction_attributes,
-    threads_of,
-)
+from softreg._estimators.base import prediction_attributes
 from softreg._estimators.fit import SolverClassifier
+from softreg._estimators.posing import has_intercept, monitor_of, opened_sample, pose, threads_of
 from softreg._estimators.softmax import SoftmaxRegression
 from softreg._selection.path import C_values, path_points
 from softreg.solvers.base import Result

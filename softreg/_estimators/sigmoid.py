@@ -5,18 +5,21 @@ from __future__ import annotations
 from abc import ABCMeta
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from scipy.special import expit, log_expit, log_softmax, logit, softmax
+from scipy.special import log_expit, logit
 from sklearn.utils import Tags
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Encoder, Encoding
 from softreg._encoding.class_values import has_columns
 from softreg._encoding.labels import LabelEncoder, OneVsRestEncoder
-from softreg._estimators.base import LinearClassifier, has_intercept
+from softreg._estimators.base import LinearClassifier
 from softreg._estimators.cv import CrossValidatedClassifier
+from softreg._estimators.posing import has_intercept
 from softreg._estimators.streams import StreamClassifier
+from softreg._model.kernels import expit, log_softmax_of_rows, softmax_of_rows
 from softreg.solvers.base import Result, Solver
 
 
@@ -31,20 +34,22 @@ class SigmoidModel(LinearClassifier, metaclass=ABCMeta):
         return LabelEncoder(names, *parameters, sparse=sparse.issparse(y))
 
     def _predictions(self, scores: NDArray) -> Any:
-        excess = scores - logit(validation.check_threshold(self.threshold, len(self.intercept_)))
+        excess = scores - logit(
+            validation.check_threshold(self.threshold, self.intercept_.shape[0])
+        )
         if self.multilabel_:
             indicator = (excess > 0).astype(int)
-            return sparse.csr_array(indicator) if self.sparse_output_ else indicator
+            return sparse.csr_array(np.asarray(indicator)) if self.sparse_output_ else indicator
         best = (excess > 0).astype(int) if scores.ndim == 1 else excess.argmax(axis=1)
         return self.classes_[best]
 
     def _class_probabilities(self, scores: NDArray) -> NDArray:
         # p_k / sum_j p_j also where all p underflow
-        return expit(scores) if self.multilabel_ else softmax(log_expit(scores), axis=1)
+        return expit(scores) if self.multilabel_ else softmax_of_rows(log_expit(scores))
 
     def _class_log_probabilities(self, scores: NDArray) -> NDArray:
         log_sigmoid = log_expit(scores)
-        return log_sigmoid if self.multilabel_ else log_softmax(log_sigmoid, axis=1)
+        return log_sigmoid if self.multilabel_ else log_softmax_of_rows(log_sigmoid)
 
     def _attributes_by_problem(self, result: Result) -> dict[str, Any]:
         return {

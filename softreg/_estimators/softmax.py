@@ -6,7 +6,6 @@ from abc import ABCMeta
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_softmax, softmax
 
 from softreg._encoding import validation
 from softreg._encoding.answers import Encoding
@@ -15,6 +14,7 @@ from softreg._encoding.classes import ClassEncoder
 from softreg._estimators.base import LinearClassifier
 from softreg._estimators.cv import CrossValidatedClassifier
 from softreg._estimators.streams import StreamClassifier
+from softreg._model.kernels import log_softmax_of_rows, softmax_of_rows
 from softreg.solvers.base import Result, Solver
 
 
@@ -32,10 +32,10 @@ class SoftmaxModel(LinearClassifier, metaclass=ABCMeta):
         return self.classes_[best]
 
     def _class_probabilities(self, scores: NDArray) -> NDArray:
-        return softmax(scores, axis=1)
+        return softmax_of_rows(scores)
 
     def _class_log_probabilities(self, scores: NDArray) -> NDArray:
-        return log_softmax(scores, axis=1)
+        return log_softmax_of_rows(scores)
 
     def _attributes_by_problem(self, result: Result) -> dict[str, Any]:
         return {}

@@ -14,18 +14,19 @@ from softreg._encoding import target_checks, validation
 from softreg._encoding.answers import Answers, Encoder, Encoding
 from softreg._encoding.chunk_survey import Survey
 from softreg._encoding.class_values import column_of, has_columns, listed, same_classes
-from softreg._estimators.base import (
+from softreg._encoding.namespaces import on_host, with_coefficients_like
+from softreg._estimators.base import prediction_attributes
+from softreg._estimators.fit import CALLBACK_FRAMES, SolverClassifier, with_callbacks
+from softreg._estimators.posing import (
     feature_attributes,
     has_intercept,
     penalty_of,
-    prediction_attributes,
     read_features,
     threads_of,
 )
-from softreg._estimators.fit import CALLBACK_FRAMES, SolverClassifier, with_callbacks
 from softreg._rows.chunked import ChunkedRows
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import memory_rows
+from softreg._rows.kinds import memory_rows
 from softreg.solvers.auto import stream_solver
 from softreg.solvers.minibatch.stream_state import StreamProblem, StreamState
 
@@ -113,7 +114,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             raw = Coordinates.raw(reader.n_features_in_, has_intercept(self))
             rows = ChunkedRows.from_source(survey.rows(raw, threads))
             result, attributes = self._solve(rows, survey.encoding, feature_attributes(reader), {})
-        self._store(feature_attributes(reader) | attributes)
+        self._store(feature_attributes(reader) | with_coefficients_like(survey.example, attributes))
         self._warn(survey.encoding, result, self.C, 2 + CALLBACK_FRAMES)
         return self
 
@@ -176,6 +177,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         (178, True)
         """
         is_first = not hasattr(self, "classes_")
+        y, sample_weight = on_host(y=y, sample_weight=sample_weight)
         data, features = read_features(self, X, reset=is_first)
         encoder = self._encoder(y)
         answers = encoder.checked(y, sample_weight, data)
@@ -205,7 +207,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             "solver_": problem.solver,
             "_stream_": stream.as_dicts(),
         }
-        self._store(features | predicting | attributes)
+        self._store(with_coefficients_like(X, features | predicting | attributes))
         return self
 
     def _stream_encoding(
@@ -224,10 +226,10 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
             )
         encoding = self._encoding_of_fit(encoder, answers)
         earlier = {name: getattr(self, name, None) for name in encoding.fitted_attributes}
-        if encoding.n_scores != len(self.intercept_) or earlier != encoding.fitted_attributes:
+        if encoding.n_scores != self.intercept_.shape[0] or earlier != encoding.fitted_attributes:
             raise ValueError(
                 f"y is not what the model was fitted on: it was {earlier} with "
-                f"{len(self.intercept_)} row(s) of coefficients, and is "
+                f"{self.intercept_.shape[0]} row(s) of coefficients, and is "
                 f"{encoding.fitted_attributes} with {encoding.n_scores}."
             )
         return encoding
@@ -249,7 +251,7 @@ class StreamClassifier(SolverClassifier, metaclass=ABCMeta):
         if not hasattr(self, "coef_"):
             W, b = np.zeros((len(raw.scale), encoding.n_scores)), np.zeros(encoding.n_scores)
             return StreamState.from_coefficients(raw, W, b)
-        W, b, saved = self._dense_coef.T, self.intercept_, getattr(self, "_stream_", None)
+        W, b, saved = self._dense_coef.T, self._dense_intercept, getattr(self, "_stream_", None)
         if saved is None:
             stream = StreamState.from_coefficients(raw, W, b, self.n_samples_seen_)
         else:

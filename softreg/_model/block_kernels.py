@@ -100,7 +100,7 @@ class InterceptHessian(PointKernel):
     def __call__(self, block: Block) -> tuple[NDArray]:
         """Return the weighted sum over a block."""
         P = block.kept(self.point_key, partial(self.probabilities, block))
-        return (self.link.hessian(P, np.ones((P.shape[1], 1)), block.weights()),)
+        return (self.link.hessian(P, np.ones((P.shape[1], 1), like=P), block.weights()),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,7 +236,8 @@ class CoordinateHessian(PointKernel):
             columns, at = np.unique(features, return_inverse=True)
             X = block.columns(columns[columns < len(block.coordinates.centre)])
             at = at + X.shape[1] * scores
-            return (self.link.hessian(P, X, block.weights())[0][at[:, None], at],)
+            H = self.link.hessian(P, X, block.weights())[0]
+            return (H.take(at, axis=0).take(at, axis=1),)
         H = np.zeros((len(features), len(features)))
         roots = np.sqrt(block.weights())
         if self.link.exclusive:
@@ -391,7 +392,7 @@ class LargestLeverage:
     def __call__(self, block: Block) -> PerProblem:
         """Return the largest values in a block."""
         X, weighs = block.features(), block.weights() > 0
-        squares = np.array([np.square(X @ root).sum(axis=1) for root in self.roots])
+        squares = np.stack([np.square(X @ root).sum(axis=1) for root in self.roots])
         return squares.max(axis=1, where=weighs, initial=0)
 
 

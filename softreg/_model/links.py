@@ -186,7 +186,7 @@ class Softmax(Link):
         return Z
 
     def loss_and_residual_inplace(self, Z: Scores, Y: Targets) -> RowLosses:
-        loss = np.zeros((self.fits, Z.shape[1]), Z.dtype)
+        loss = np.zeros((self.fits, Z.shape[1]), Z.dtype, like=Z)
         Y.subtract_target_scores_inplace(loss, Z)
         loss += softmax_inplace(self._by_fit(Z))
         Y.subtract_targets_inplace(Z)
@@ -217,7 +217,8 @@ class Softmax(Link):
     def hessian(self, P: Scores, X: Array, weight: Array, pairs: Pairs | None = None) -> Array:
         weight = weight.astype(P.dtype, copy=False)
         fits = zip(self._by_fit(P), repeat(weight) if weight.ndim == 1 else weight, strict=False)
-        return np.array([softmax_hessian(P_of_fit, X, w, pairs) for P_of_fit, w in fits])
+        hessians = [softmax_hessian(P_of_fit, X, w, pairs) for P_of_fit, w in fits]
+        return hessians[0][None] if self.fits == 1 else np.stack(hessians)
 
     def fix_gauge_inplace(self, H: Array, width: int) -> None:
         # Adding the same vector to all classes moves no probability. Along those directions H is

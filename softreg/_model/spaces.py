@@ -89,6 +89,7 @@ class RowSpace:
     @classmethod
     def from_rows(cls, rows: MemoryRows, penalty: Penalty, unit: NDArray) -> RowSpace:
         """Return the row space of raw rows, given the penalty of their columns over `unit` (d,)."""
+        rows = rows.on_host()
         # 1. The unit of each column, in which the penalty is theta' theta / 2.
         moments = rows.totals.moments
         centre = moments.mean * rows.coordinates.intercept

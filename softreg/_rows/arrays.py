@@ -75,6 +75,11 @@ def nonzero_rows(A: Coef | Mask) -> Places:
     return rows[is_first]
 
 
+def values_at_once(X: Any, on_host: int) -> int:
+    """Return how many values of X to work on at a time: as its device says, or so many on hosts."""
+    return X.on.block_values if hasattr(X, "on") else on_host
+
+
 def joined_rows(n: int, parts: Iterable[tuple[slice, NDArray]], dtype: Any = None) -> NDArray:
     """Return n rows, (n, ...), of parts that cover them: beside them one part is held at a time.
 
@@ -83,7 +88,7 @@ def joined_rows(n: int, parts: Iterable[tuple[slice, NDArray]], dtype: Any = Non
     joined: Any = None
     for rows, part in parts:
         if joined is None:
-            joined = np.empty((n, *part.shape[1:]), dtype or part.dtype)
+            joined = np.empty((n, *part.shape[1:]), dtype or part.dtype, like=part)
         joined[rows] = part
     return joined
 

@@ -294,6 +294,10 @@ class Rows(ABC):
         """Return the same rows with products in another precision."""
         return self if self.dtype == dtype else self.replaced(dtype=np.dtype(dtype))
 
+    def on_host(self) -> Rows:
+        """Return the same rows, those of an array on a device in the processor's memory."""
+        return self
+
     def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """Return what was made of X and the weights under a key before, or make it."""
         return self.store.kept(key, make)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from softreg._rows.arrays import (
     ScoreStore,
     Store,
     nonzero_rows,
+    values_at_once,
 )
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.targets import Targets
@@ -97,9 +99,10 @@ class Block(PickledByFields, ABC):
         columns, places = np.unique(features, return_inverse=True)
         X = self.columns(columns[columns < len(self.coordinates.centre)])
         q, m = len(features), len(X)
-        total, step = np.zeros((q, q)), max(1, min(m, max(_CHUNK_VALUES // max(q, 1), q // 2)))
+        most, total = values_at_once(X, _CHUNK_VALUES), np.zeros((q, q), like=X)
+        step = max(1, min(m, max(most // max(q, 1), q // 2)))
         for rows in (slice(start, min(start + step, m)) for start in range(0, m, step)):
-            chunk = np.ascontiguousarray(X[rows].T)[places]
+            chunk = X[rows].T.copy()[places]
             chunk *= C[scores, rows]
             total += chunk @ chunk.T
         return total
@@ -111,7 +114,9 @@ class Block(PickledByFields, ABC):
 
     def weights(self) -> PerRow | RowLosses:
         """Return the weights (m,), or (B, m) where problems weigh rows differently."""
-        return np.ones(self.X.shape[0]) if self._weights is None else self._weights
+        if self._weights is not None:
+            return self._weights
+        return np.ones(self.X.shape[0], like=None if sparse.issparse(self.X) else self.X)
 
     def weighted(self, R: Scores | RowLosses) -> NDArray:
         """Return values R, (K, m) or (B, m), times the weights of their problems."""
@@ -254,6 +259,7 @@ class SparseBlock(RawBlock):
         return self.X.T
 
 
-def _squared(X: Features) -> Features:
+def _squared(X: Any) -> Features:
     """Return X with its values squared, sparse as it was."""
-    return X * X if isinstance(X, np.ndarray) else X.power(2)
+    is_sparse: bool = sparse.issparse(X)
+    return X.power(2) if is_sparse else X * X

@@ -146,7 +146,7 @@ class Coordinates:
     def transform(self, X: NDArray, dtype: np.dtype) -> NDArray:
         """Return the rows X (m, d) in working coordinates, (m, width)."""
         d = X.shape[1]
-        out = np.empty((len(X), self.width), dtype)
+        out = np.empty((len(X), self.width), dtype, like=X)
         out[:, d:] = 1
         # In double precision unless neither X nor the result has it, or what is between overflows.
         precision = np.result_type(X.dtype, dtype)

@@ -23,8 +23,6 @@ from softreg._rows.arrays import (
     Store,
     csr_rows,
     joined_rows,
-    mostly_zeros,
-    stacked,
 )
 from softreg._rows.base import (
     Chance,
@@ -40,7 +38,7 @@ from softreg._rows.blocks import Block, RawBlock, SparseBlock, WorkingBlock
 from softreg._rows.coordinates import Coordinates
 from softreg._rows.moments import Columns, DenseColumns, Moments, SparseColumns
 from softreg._rows.targets import Targets
-from softreg._rows.threads import Threads
+from softreg._rows.threads import Limits, Threads
 
 # X too large for a copy is standardised anew where the mean of some column is this many deviations
 # from zero: centring within the products would cost more than four of sixteen digits.
@@ -107,8 +105,13 @@ class MemoryRows(PickledByFields, Rows):
         return self.Y.n_scores
 
     @cached_property
+    def _limits(self) -> Limits:
+        """How much is worked on and kept at a time."""
+        return self.threads.limits
+
+    @cached_property
     def value_budget(self) -> float:
-        return self.threads.limits.value_budget
+        return self._limits.value_budget
 
     @cached_property
     def weights(self) -> PerRow:
@@ -147,7 +150,7 @@ class MemoryRows(PickledByFields, Rows):
 
     def _block_slices(self) -> list[slice]:
         # A block works on its values of X and three (K, m) matrices and makes (width, K) sums.
-        limits, score_values = self.threads.limits, 3 * self.n * self.n_scores
+        limits, score_values = self._limits, 3 * self.n * self.n_scores
         if self.n_values + score_values <= limits.unshared_values:
             return [slice(0, self.n)]
         most_rows = max(limits.fewest_block_rows, limits.block_scores // self.n_scores)
@@ -176,7 +179,8 @@ class MemoryRows(PickledByFields, Rows):
         if block is None:
             places = self._with_weight(rows)
             X = self._kept_X(rows.start, places) if self._is_kept else self._block_X(places)
-            terms, stores = self._terms(places), (self._score_store(rows), self._feature_store())
+            stores = self._score_store(rows), self._feature_store()
+            terms = self._block_terms(places)
             block = self._block_kind(rows.start, X, *terms, self.block_coordinates, *stores)
             if self._is_kept:
                 self._blocks[rows.start] = block
@@ -186,9 +190,12 @@ class MemoryRows(PickledByFields, Rows):
         """Return the block of some rows, one of `block_slices`, whatever they weigh."""
         if isinstance(self._with_weight(rows), slice):
             return self.block(rows)
-        return self._block_kind(
-            rows.start, self._block_X(rows), *self._terms(rows), self.block_coordinates
-        )
+        X, terms = self._block_X(rows), self._block_terms(rows)
+        return self._block_kind(rows.start, X, *terms, self.block_coordinates)
+
+    def _block_terms(self, rows: slice | Places) -> RowTerms:
+        """Return the targets, weights and offsets of the block of some rows."""
+        return self._terms(rows)
 
     def _with_weight(self, rows: slice) -> slice | Places:
         """Return where the rows of a slice are that have weight: the slice itself if all have."""
@@ -205,8 +212,7 @@ class MemoryRows(PickledByFields, Rows):
     def _is_kept(self) -> bool:
         """Whether blocks are kept from pass to pass: their X is small enough."""
         size = self.X.size if self.is_sparse else self.n * self.coordinates.width
-        small = size * self.dtype.itemsize <= self.threads.limits.kept_bytes
-        return small and not self.single_pass
+        return size * self.dtype.itemsize <= self._limits.kept_bytes and not self.single_pass
 
     def _kept_X(self, start: int, rows: slice | Places) -> Features:
         """Return the X of the block of some rows, of an earlier pass if there was one."""
@@ -215,14 +221,14 @@ class MemoryRows(PickledByFields, Rows):
 
     def _score_store(self, rows: slice) -> ScoreStore | None:
         """Return where a block keeps what is made of its scores; None: too many, or used once."""
-        if self.single_pass or self.n * self.n_scores > self.threads.limits.kept_scores:
+        if self.single_pass or self.n * self.n_scores > self._limits.kept_scores:
             return None
         return self.score_stores.setdefault(rows.start, ScoreStore())
 
     def _feature_store(self) -> Store | None:
         """Return where a block keeps products of its features in pairs; None: too many."""
         width = self.coordinates.width
-        few = self.n * width * (width + 1) / 2 <= self.threads.limits.kept_pairs
+        few = self.n * width * (width + 1) / 2 <= self._limits.kept_pairs
         return Store() if few and self._is_kept else None
 
     def forget_scores(self) -> None:
@@ -298,6 +304,9 @@ class MemoryRows(PickledByFields, Rows):
         weights = (self.weights * count for count in counts)
         return np.stack([self.replaced(weight=w)._moments().deviation for w in weights])
 
+    def on_host(self) -> MemoryRows:
+        return self
+
     def take_rows(self, rows: Places | slice) -> Self:
         """Return some of the rows."""
         Y, weight, offset = self._terms(rows)
@@ -368,7 +377,7 @@ class DenseRows(MemoryRows):
 
     def for_descents(self) -> Self:
         nbytes = self.n * self.coordinates.width * (self.dtype.itemsize + 4)
-        return self.in_dtype(np.float32) if nbytes <= self.threads.limits.kept_bytes else self
+        return self.in_dtype(np.float32) if nbytes <= self._limits.kept_bytes else self
 
     @property
     def _block_kind(self) -> type[Block]:
@@ -401,41 +410,3 @@ class SparseRows(MemoryRows):
             data = (X.data - stored.centre[X.indices]) / stored.scale[X.indices]
             X = sparse.csr_array((data, X.indices, X.indptr), shape=X.shape, copy=False)
         return X.astype(self.dtype, copy=False)
-
-
-def memory_rows(
-    X: Features,
-    Y: Targets,
-    weight: PerRow | None,
-    offset: NDArray | None,
-    coordinates: Coordinates,
-    threads: Threads,
-    weight_unit: float = 1.0,
-) -> MemoryRows:
-    """Return the rows of an ndarray or CSR matrix: as CSR if it is, or nearly all zeros."""
-    as_csr = sparse.issparse(X) or mostly_zeros(int(np.count_nonzero(X)), X.size)
-    kind, X = (SparseRows, sparse.csr_array(X)) if as_csr else (DenseRows, X)
-    return kind(X, Y, weight, offset, coordinates, threads, X.dtype, weight_unit)
-
-
-def joined_memory(parts: list[MemoryRows]) -> MemoryRows:
-    """Return the rows of parts that have all else in common, one part after another."""
-    first, has_offset = parts[0], parts[0].offset is not None
-    return first.replaced(
-        X=stacked([part.X for part in parts]),
-        Y=first.Y.joined([part.Y for part in parts[1:]]),
-        weight=stacked([part.weights for part in parts]),
-        offset=stacked([part.offset for part in parts]) if has_offset else None,
-    )
-
-
-def single_pass_rows(
-    X: Features,
-    terms: RowTerms,
-    coordinates: Coordinates,
-    threads: Threads,
-    weight_unit: float = 1.0,
-) -> MemoryRows:
-    """Return the rows of an ndarray or CSR array as it is, for a single pass over them."""
-    kind = SparseRows if sparse.issparse(X) else DenseRows
-    return kind(X, *terms, coordinates, threads, X.dtype, weight_unit, single_pass=True)

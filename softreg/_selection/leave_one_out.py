@@ -75,7 +75,7 @@ def leave_one_out(objective: Objective, T: Coef) -> LeaveOneOutScores:
     long as a few Hessians; ValueError if these do not fit.
     """
     objective = objective.in_double()
-    rows, problems = rows_in_memory(objective), objective.problems
+    rows, problems = rows_in_memory(objective).on_host(), objective.problems
     scores = np.empty((rows.n, problems.n_scores))
     leverage, unsettled = np.empty((2, rows.n, problems.count))
     for manifold in manifolds(objective, T):
@@ -88,7 +88,7 @@ def leave_one_out(objective: Objective, T: Coef) -> LeaveOneOutScores:
 def _newton_steps(manifold: Manifold) -> tuple[NDArray, NDArray]:
     """Return scores (n, K) of rows by the fits without them, and leverages (n, B)."""
     objective = manifold.objective
-    rows = rows_in_memory(objective)
+    rows = rows_in_memory(objective).on_host()
     U, at_once = rows.block_coefficients(manifold.T), rows.threads.limits.block_values
     kernel = _NewtonStep(objective.link, U, manifold.runs, manifold.inverses, at_once)
     values, K = rows.map_rows(kernel), objective.shape[1]
@@ -98,7 +98,7 @@ def _newton_steps(manifold: Manifold) -> tuple[NDArray, NDArray]:
 def _unsettled(manifold: Manifold, left_out: NDArray) -> NDArray:
     """Return how far the penalty would still move left-out scores (n, K), (n, B)."""
     objective, surroundings = manifold.objective, manifold.surroundings
-    rows = rows_in_memory(objective)
+    rows = rows_in_memory(objective).on_host()
     if surroundings is None:
         return np.zeros((rows.n, objective.problems.count))
     U, at_once = rows.block_coefficients(manifold.T), rows.threads.limits.block_values
@@ -193,7 +193,7 @@ def leave_one_out_with_refits(
     have their class, or answer to a label, stay as they are: without them there is no optimum.
     """
     left_out, objective = leave_one_out(objective, T), objective.in_double()
-    rows, unsettled = rows_in_memory(objective), left_out.unsettled
+    rows, unsettled = rows_in_memory(objective).on_host(), left_out.unsettled
     U, is_refitted = rows.block_coefficients(T), np.zeros(unsettled.shape, dtype=bool)
     while True:
         values = rows.map_rows(_LossAndError(objective.link, U, left_out.scores, unsettled))
@@ -271,7 +271,7 @@ def _scores_by_refits(
     `scores` are returned of rows without which there is no optimum. Refits start from the optimum
     T (width, q) for all rows: that moved as rows' scores are saves little (measured).
     """
-    all_rows = rows_in_memory(objective)
+    all_rows = rows_in_memory(objective).on_host()
     counts = np.arange(all_rows.n) != rows[:, None]
     refits = objective.repeated(all_rows.repeated(counts), len(rows))
     solvable = np.flatnonzero(~refits.problems.any(refits.unseen_scores))

@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from softreg._encoding import validation
 from softreg._encoding.class_values import codes_in, column_of, listed
+from softreg._encoding.namespaces import converted_like
 from softreg.calibration.outcomes import check_fitted, has_labels, probability_blocks
 
 # Shares below this are rounding, of classes without rows.
@@ -167,7 +168,8 @@ def prior_shift(
         P = np.concatenate([P for _, P in probability_blocks(estimator, *checked)])
         new, attributes["prior_change_"] = _likeliest_shares(estimator, P, training, limit)
     attributes["class_prior_"] = new[:, 1] if has_labels(estimator) else new[0]
-    attributes["intercept_"] = estimator.intercept_ + _score_shift(estimator, new, training)
+    intercept = estimator._dense_intercept + _score_shift(estimator, new, training)
+    attributes["intercept_"] = converted_like(estimator.intercept_, intercept)
     shifted = estimator._with_attributes(attributes)
     vars(shifted).pop("_stream_", None)  # `partial_fit` goes on from the intercepts that predict
     return shifted

@@ -14,6 +14,7 @@ from scipy.stats import beta
 
 from softreg._encoding import validation
 from softreg._encoding.class_values import codes_in, distinct_with_codes, listed
+from softreg._encoding.namespaces import converted_like
 from softreg.calibration.outcomes import check_fitted, has_labels, probability_blocks
 
 # Products of the same row differ by rounding from block to block; where X has few distinct rows,
@@ -62,7 +63,7 @@ class PredictionSets:
         """
         blocks = probability_blocks(self.estimator, *self.estimator._checked(X, offset))
         least = (1 - _ROUNDING) * self.thresholds
-        return np.concatenate([least <= P for _, P in blocks])
+        return converted_like(X, np.concatenate([least <= np.asarray(P) for _, P in blocks]))
 
     def coverage_interval(self, level: float = 0.95) -> NDArray[np.float64]:
         """Return between which limits the coverage is likely to be, given this calibration.

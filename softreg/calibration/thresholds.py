@@ -16,7 +16,9 @@ from sklearn.utils import check_array
 from softreg import SigmoidRegression, SigmoidRegressionCV
 from softreg._encoding import validation
 from softreg._encoding.class_values import codes_in, listed
-from softreg._estimators.base import prediction_slices, read_sample
+from softreg._encoding.namespaces import unwrapped
+from softreg._estimators.base import prediction_slices
+from softreg._estimators.posing import read_sample
 from softreg._selection.folds import splits_of
 
 # What must be predicted anew for every cut between scores is tried at so many of them, evenly
@@ -239,10 +241,11 @@ def _scores_of_folds(
         model = clone(estimator).set_params(classes=classes)
         with warnings.catch_warnings():  # a label that is constant in a fold is left out there
             warnings.filterwarnings("ignore", validation.CONSTANT_LABELS, UserWarning)
-            model.fit(sample.data[train], *others)
-        for block, scores in model._score_blocks(sample.data[test], None):
+            model.fit(unwrapped(sample.data[train]), *others)
+        for block, Z in model._score_blocks(sample.data[test], None):
+            scores = np.asarray(Z)
             if not by_class:
-                is_null = (model.coef_ == 0).all(axis=1)
+                is_null = (model._dense_coef == 0).all(axis=1)
                 scores[:, is_null & (model.label_objective_ < _LEAST_SHARE)] = np.nan
             yield slice(start + block.start, start + block.stop), scores
         start += len(test)

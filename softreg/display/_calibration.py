@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from softreg._encoding import validation
 from softreg._encoding.class_values import has_columns
-from softreg._estimators.base import has_labels, read_features
+from softreg._estimators.base import has_labels
+from softreg._estimators.posing import read_features
 from softreg.display._axes import COLOURS, Display, labelled_panels, legend_beside, line_style
 from softreg.display._parts import (
     answer_matrix,

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from softreg._encoding import validation
+from softreg._encoding.namespaces import coefficients_on_host
 from softreg.display._axes import (
     C_AXIS,
     Display,
@@ -145,6 +146,7 @@ class CoefficientPathDisplay(Display):
         stored = ("Cs_", "coef_path_", "l1_ratios_", "l1_ratio_", "classes_", "C_")
         expected = "a fitted CV estimator"
         Cs, coef, ratios, ratio, names, chosen = read_attributes(estimator, expected, *stored)
+        coef = coefficients_on_host(coef)
         if feature_names is None:
             feature_names = getattr(estimator, "feature_names_in_", None)
         rows = np.arange(coef.shape[2])

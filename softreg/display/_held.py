@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from softreg._encoding import validation
-from softreg._estimators.base import feature_names, read_features
+from softreg._encoding.namespaces import on_host
+from softreg._estimators.base import feature_names
+from softreg._estimators.posing import read_features
 from softreg.display._parts import legible_name, read_attributes
 
 _MOST_STATED = 4  # Features whose values a title states.
@@ -52,7 +54,8 @@ class HeldModel(NamedTuple):
         The others are held at the values in `at`, or else at their means in X.
         """
         expected = "a fitted estimator of softreg"
-        _, b, _ = read_attributes(estimator, expected, "coef_", "intercept_", "classes_")
+        read_attributes(estimator, expected, "coef_", "intercept_", "classes_")
+        (X,) = on_host(X=X)
         matrix, _ = read_features(estimator, X, reset=False)
         d = matrix.shape[1]
         every = list(feature_names(estimator))
@@ -65,7 +68,7 @@ class HeldModel(NamedTuple):
         if wrong:
             raise ValueError(f"at holds {wrong[0]!r}, which is varied: leave it out of at.")
         row[list(given)] = list(given.values())
-        W = estimator._dense_coef
+        W, b = estimator._dense_coef, estimator._dense_intercept
         of_others = np.delete(W, numbers, axis=1) @ np.delete(row, numbers)
         order = [*given, *(j for j in range(d) if j not in given)]
         held = {every[j]: float(row[j]) for j in order if j not in numbers}

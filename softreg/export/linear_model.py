@@ -10,12 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import logit
 from sklearn.utils.validation import check_is_fitted
 
-from softreg import (
-    SigmoidRegression,
-    SigmoidRegressionCV,
-    SoftmaxRegression,
-    SoftmaxRegressionCV,
-)
+from softreg import SigmoidRegression, SigmoidRegressionCV, SoftmaxRegression, SoftmaxRegressionCV
 from softreg._encoding import validation
 from softreg._estimators.base import feature_names, has_labels
 
@@ -58,7 +53,7 @@ class LinearModel:
 def linear_model(caller: str, estimator: Any) -> LinearModel:
     """Return what a fitted estimator predicts with; `caller` is named in errors."""
     check_exportable(caller, estimator)
-    W, b = estimator._dense_coef, estimator.intercept_
+    W, b = estimator._dense_coef, estimator._dense_intercept
     is_sigmoid = isinstance(estimator, SIGMOID_ESTIMATORS)
     threshold = validation.check_threshold(estimator.threshold, len(b)) if is_sigmoid else 0.5
     cuts = np.broadcast_to(logit(threshold), b.shape)

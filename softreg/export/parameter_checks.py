@@ -32,7 +32,7 @@ def check_parameters(estimator: Any) -> None:
 
 def _checks(estimator: Any) -> dict[str, Callable[[Any], Any]]:
     """Return the check of each parameter that any estimator has, by name."""
-    n_scores, n_features = len(estimator.intercept_), estimator.n_features_in_
+    n_scores, n_features = estimator.intercept_.shape[0], estimator.n_features_in_
     n_problems = n_scores if isinstance(estimator, SIGMOID_ESTIMATORS) else 1
     names = getattr(estimator, "feature_names_in_", None)
 

@@ -95,7 +95,7 @@ def to_dict(estimator: Any) -> dict[str, Any]:
     check_exportable("to_dict", estimator)
     names = sorted((_PREDICTING | _OF_LABELS | _DESCRIBING) & vars(estimator).keys())
     fitted = {name: getattr(estimator, name) for name in names}
-    fitted["coef_"] = estimator._dense_coef
+    fitted["coef_"], fitted["intercept_"] = estimator._dense_coef, estimator._dense_intercept
     parameters = {
         name: _without_index(name, value)
         for name, value in estimator.get_params(deep=False).items()

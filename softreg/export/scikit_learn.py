@@ -11,7 +11,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import LabelBinarizer
 
 from softreg._encoding import validation
-from softreg._estimators.base import feature_attributes
+from softreg._estimators.posing import feature_attributes
 from softreg.export.linear_model import LinearModel, linear_model
 
 
@@ -70,7 +70,7 @@ def to_sklearn(estimator: Any) -> Any:
         )
     features = feature_attributes(estimator)
     if model.link == "softmax" or model.one_row_for_two:
-        W, b = estimator._dense_coef, estimator.intercept_
+        W, b = estimator._dense_coef, estimator._dense_intercept
         return _logistic_regression(W, b, model.classes, features)
     if len(model.classes) == 1:
         raise ValueError(

@@ -15,12 +15,8 @@ from scipy.stats import chi2, norm
 from softreg import SoftmaxRegression
 from softreg._encoding import validation
 from softreg._encoding.class_values import codes_in, column_of, has_columns, listed
-from softreg._estimators.base import (
-    feature_names,
-    in_one_thread,
-    prediction_attributes,
-    read_sample,
-)
+from softreg._estimators.base import feature_names, prediction_attributes
+from softreg._estimators.posing import in_one_thread, read_sample
 from softreg.inference.jeffreys import JeffreysLikelihood, Place, maximum, profile_bound
 
 # Columns whose share that others do not explain is below this are collinear.

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 
 from softreg._encoding import validation
 from softreg._encoding.class_values import listed
-from softreg._estimators.base import LinearClassifier, feature_names, threads_of
+from softreg._estimators.base import LinearClassifier, feature_names
 from softreg._estimators.optimum import opened_objective, posed_on_chunks
+from softreg._estimators.posing import threads_of
 from softreg._model.objective import Objective
 from softreg.inference.multi_label import MultiLabelInference
 from softreg.inference.result import Inference

@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
 from softreg._encoding import validation
-from softreg._estimators.base import LinearClassifier, prediction_slices, threads_of
+from softreg._estimators.base import LinearClassifier, prediction_slices
 from softreg._estimators.optimum import posed
+from softreg._estimators.posing import threads_of
 from softreg._model.block_kernels import BasisKernel
 from softreg._model.objective import Objective
 from softreg._selection.leave_one_out import curvature_times, left_out_residuals, quadratic_forms

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from softreg._encoding import validation
-from softreg._estimators.base import LinearClassifier, threads_of
+from softreg._estimators.base import LinearClassifier
 from softreg._estimators.optimum import optimum_of, probabilities_inplace
+from softreg._estimators.posing import threads_of
 from softreg._selection.leave_one_out import leave_one_out_with_refits
 
 

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from softreg import SoftmaxRegression
 from softreg._encoding import validation
 from softreg._encoding.class_values import codes_in, has_columns, listed
-from softreg._estimators.base import read_sample, threads_of
+from softreg._encoding.namespaces import on_host
+from softreg._estimators.posing import read_sample, threads_of
 from softreg.inference.comparisons import (
     ROUNDING,
     Comparisons,
@@ -172,6 +173,7 @@ def _rows_with_weight(
     estimator: SoftmaxRegression, X: Any, y: Any, sample_weight: Any
 ) -> tuple[Any, dict[str, Any], NDArray[np.intp]]:
     """Return the sample of the rows that have weight, what describes columns, and their numbers."""
+    (X,) = on_host(X=X)
     sample, features = read_sample(estimator, X, y, sample_weight, None)
     weight, rows = sample.answers.weight, np.arange(sample.data.shape[0])
     if weight is not None:

@@ -29,7 +29,7 @@ from softreg._rows.arrays import aligned, csr_rows, mostly_zeros, sent_aligned, 
 from softreg._rows.clusters.rows import ClusterRows
 from softreg._rows.clusters.shelf import Shelf, shelf_here
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import single_pass_rows
+from softreg._rows.kinds import single_pass_rows
 from softreg._rows.threads import Limits, Threads
 
 

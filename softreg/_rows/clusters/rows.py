@@ -40,7 +40,8 @@ from softreg._rows.clusters.shelf import (
 )
 from softreg._rows.clusters.shelves import Shelves
 from softreg._rows.elsewhere import RowsElsewhere
-from softreg._rows.memory import MemoryRows, joined_memory
+from softreg._rows.kinds import joined_memory
+from softreg._rows.memory import MemoryRows
 from softreg._rows.threads import Threads
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from softreg._rows.arrays import ExactSum, Places, Store, sent_aligned
 from softreg._rows.base import Totals, slices
 from softreg._rows.coordinates import Coordinates
-from softreg._rows.memory import MemoryRows, joined_memory
+from softreg._rows.kinds import joined_memory
+from softreg._rows.memory import MemoryRows
 from softreg._rows.threads import Limits, Threads
 
 # Rows are kept on a shelf as they were seen in the latest passes: in double and in single

@@ -88,8 +88,8 @@ def _model_of_label(model: Any, label: int) -> Any:
     return model._with_attributes(
         {
             "classes_": np.array([0, 1]),
-            "coef_": model.coef_[[label]],
-            "intercept_": model.intercept_[[label]],
+            "coef_": model._dense_coef[[label]],
+            "intercept_": model._dense_intercept[[label]],
             "multilabel_": False,
             "threshold": float(np.broadcast_to(model.threshold, len(model.coef_))[label]),
         }

@@ -15,14 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 from softreg import SoftmaxRegression
 from softreg._encoding import validation
 from softreg._encoding.class_values import codes_in, has_columns, label_column, listed
-from softreg._estimators.base import (
-    LinearClassifier,
-    has_intercept,
-    read_features,
-    read_sample,
-    threads_of,
-)
+from softreg._encoding.namespaces import on_host
+from softreg._estimators.base import LinearClassifier
 from softreg._estimators.optimum import optimum_at, posed
+from softreg._estimators.posing import has_intercept, read_features, read_sample, threads_of
 from softreg._model.covariance import user_weight
 from softreg._model.objective import Objective
 from softreg._model.penalties import Ridge
@@ -120,7 +116,7 @@ def score_test(
         ridge = Ridge.none(joined.shape[1])
         objective = Objective.in_working_coordinates(sample.encoding.link, rows, ridge).in_double()
         W = np.concatenate([estimator._dense_coef.T, np.zeros((n_extra, rows.n_scores))])
-        derivatives = _derivatives(objective, objective.working(W, estimator.intercept_))
+        derivatives = _derivatives(objective, objective.working(W, estimator._dense_intercept))
     first = data.shape[1]
     tables = [_score_table(one.unexplained(first, n_extra), names) for one in derivatives]
     if len(tables) == 1:
@@ -362,6 +358,7 @@ def _offset_of(offset: Any, rows: NDArray, others: NDArray) -> Any:
 
 def _columns(extra: Any) -> tuple[Any, list]:
     """Return `extra` as an array or CSR (n, m), and the names of its columns."""
+    (extra,) = on_host(extra=extra)
     columns: Any = extra if sparse.issparse(extra) else np.asarray(extra)
     if columns.ndim != 2 or not columns.shape[1]:
         raise ValueError(

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from softreg._encoding import validation
 from softreg._encoding.class_values import listed
-from softreg._estimators.base import in_one_thread
+from softreg._estimators.posing import in_one_thread
 from softreg.inference.multi_label import one_result
 from softreg.inference.probabilities.effects import Effect
 from softreg.inference.probabilities.scenarios import Data, Scenarios

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from softreg._encoding.class_values import listed
-from softreg._estimators.base import in_one_thread
+from softreg._estimators.posing import in_one_thread
 from softreg._model.kernels import softmax_inplace
 from softreg.inference.multi_label import one_result
 from softreg.inference.probabilities.effects import average_probability

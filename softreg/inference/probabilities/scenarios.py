@@ -14,7 +14,7 @@ from scipy import sparse
 from softreg import SoftmaxRegression
 from softreg._encoding import validation
 from softreg._encoding.class_values import column_of, distinct_with_codes, listed, missing
-from softreg._estimators.base import read_features
+from softreg._estimators.posing import read_features
 from softreg._model.kernels import softmax_inplace
 from softreg.inference.result import Inference, feature_number
 

@@ -69,7 +69,7 @@ class Fit:
         weight = user_weight(objective)
         llf = -weight * objective.unpenalised().value(T)
         llnull = -weight * null_loss(posed_objective)
-        is_pair = len(estimator.intercept_) < len(estimator.classes_)
+        is_pair = estimator.intercept_.shape[0] < len(estimator.classes_)
         has_labels = not (objective.link.exclusive or is_pair)
         return cls(objective, T, information, n_params, llf, llnull, is_penalised, has_labels)
 
