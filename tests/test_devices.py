@@ -309,6 +309,16 @@ def test_what_is_made_of_models_is_that_of_the_host(place):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_callbacks_see_the_library_of_X(library):
+    """A monitor of scores, which predicts for the rows of the fit, logs those of the model."""
+    callback = pytest.importorskip("sklearn.callback")
+    X, monitor = array_of(library, X4), callback.ScoringMonitor(scoring="accuracy")
+    model = SoftmaxRegression().set_callbacks(monitor).fit(X, array_of(library, y4))
+    scores = [row["accuracy"] for row in monitor.get_logs().data if len(row["task_id_path"]) > 1]
+    assert scores[-1] == pytest.approx(model.score(X, y4))
+
+
 def test_models_are_copied_pickled_and_cloned():
     """With coefficients of the library; a copy goes on where the model stood."""
     X = strict.asarray(X4)
