@@ -24,6 +24,8 @@ from softreg import (
     SoftmaxRegressionCV,
     regularization_path,
 )
+from softreg._encoding.chunk_survey import checksum
+from softreg._rows.devices.arrays import Device, DeviceArray
 from softreg.calibration import decide, prediction_sets, prior_shift, tune_thresholds
 from softreg.display import CoefficientPathDisplay, ProbabilityDisplay
 from softreg.export import from_dict, to_dict, to_sklearn
@@ -308,6 +310,16 @@ def test_what_is_made_of_models_is_that_of_the_host(place):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_callbacks_see_the_library_of_X(library):
+    """A monitor of scores, which predicts for the rows of the fit, logs those of the model."""
+    callback = pytest.importorskip("sklearn.callback")
+    X, monitor = array_of(library, X4), callback.ScoringMonitor(scoring="accuracy")
+    model = SoftmaxRegression().set_callbacks(monitor).fit(X, array_of(library, y4))
+    scores = [row["accuracy"] for row in monitor.get_logs().data if len(row["task_id_path"]) > 1]
+    assert scores[-1] == pytest.approx(model.score(X, y4))
+
+
 def test_models_are_copied_pickled_and_cloned():
     """With coefficients of the library; a copy goes on where the model stood."""
     X = strict.asarray(X4)
@@ -346,6 +358,27 @@ def test_no_chunk_is_kept_from_pass_to_pass(library):
 
     SoftmaxRegression().fit_chunks(read)
     assert len(alive) > 2 and alive[1] == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_chunk_in_another_place_of_memory_is_the_same_data(library, dtype):
+    """Whatever its order and alignment, also in extreme units; another value or order is not."""
+    rng = np.random.default_rng(0)
+    for n, d, unit in [(1, 1, 1.0), (50, 3, 1e-30), (30_001, 7, 1.0), (997, 2, 0.0), (80, 2, 1e30)]:
+        X = (rng.normal(size=(n, d)) * unit + (unit == 1e30)).astype(dtype)
+        shifted = np.empty(n * d + 3, dtype)[3:].reshape(n, d)
+        shifted[:] = X
+        same = {checksum(on_device_of(library, of)) for of in (X, np.asfortranarray(X), shifted)}
+        assert len(same) == 1
+        shifted[n // 2, d // 2] += 0.01 * (unit or 1)
+        assert checksum(on_device_of(library, shifted)) not in same
+        assert n == 1 or unit == 0 or checksum(on_device_of(library, X[::-1].copy())) not in same
+
+
+def on_device_of(library, values):
+    array = array_of(library, values)
+    return DeviceArray(array, Device.of(array))
 
 
 def test_chunks_may_lie_in_different_places():

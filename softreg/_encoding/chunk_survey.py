@@ -109,6 +109,22 @@ def fingerprint(X: Any, answers: Answers) -> Fingerprint:
     return {"rows": X.shape[0]} | {name: checksum(values) for name, values in parts.items()}
 
 
+def _sums(X: DeviceArray) -> Any:
+    """Return the largest values of columns on a device, and sums of rows and of numbered rows.
+
+    Values over the largest are rounded to integers whose sums are exact in double: else the order
+    of adding, which changes with the memory's alignment, would change bits.
+    """
+    if not X.on.has_double:
+        return np.asarray(X)
+    largest = np.maximum(np.asarray(np.max(X, axis=0)), -np.asarray(np.min(X, axis=0)))
+    exponents = np.maximum(np.frexp(largest)[1], -900)  # whose scale does not overflow
+    digits = 53 - 8 - len(X).bit_length()
+    scaled = X.astype(np.float64, copy=False) * np.ldexp(1.0, digits - exponents)
+    factors = np.stack([np.ones(len(X)), np.arange(len(X)) % 251])  # of 8 binary digits
+    return np.vstack([largest, np.asarray(factors @ np.floor(scaled, out=scaled))])
+
+
 def checksum(values: Any, at_once: int = _VALUES_AT_ONCE) -> int:
     """Return the CRC of an array or CSR, 0 for None, whatever the memory order.
 
@@ -117,8 +133,8 @@ def checksum(values: Any, at_once: int = _VALUES_AT_ONCE) -> int:
     """
     if values is None:
         return 0
-    if isinstance(values, DeviceArray):  # by its columns' sums, plain and times the rows' numbers
-        values = np.asarray(np.stack([np.ones(len(values)), np.arange(len(values))]) @ values)
+    if isinstance(values, DeviceArray):
+        values = _sums(values)
     matrix: Any = values
     stored = (matrix.data, matrix.indices, matrix.indptr) if sparse.issparse(values) else (values,)
     checksum = 0

@@ -15,7 +15,7 @@ from softreg._encoding import penalty_checks, validation
 from softreg._encoding.answers import Encoding
 from softreg._encoding.clusters.lazy import computed_parts, fitted_alone
 from softreg._encoding.clusters.partitions import is_collection
-from softreg._encoding.namespaces import on_host, with_coefficients_like
+from softreg._encoding.namespaces import converted_like, on_host, with_coefficients_like
 from softreg._estimators.base import LinearClassifier, Strength, prediction_attributes
 from softreg._estimators.posing import has_intercept, monitor_of, opened_sample, pose, threads_of
 from softreg._model.objective import Objective
@@ -132,7 +132,7 @@ class SolverClassifier(CallbackSupportMixin, LinearClassifier, metaclass=ABCMeta
         with threads_of(self) as threads, opened_sample(*given) as (sample, features):
             rows = sample.rows(has_intercept(self), threads)
             metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-            data = {"X": sample.data, "y": y, "metadata": metadata}
+            data = {"X": converted_like(X, sample.data), "y": y, "metadata": metadata}
             result, attributes = self._solve(rows, sample.encoding, features, data)
         self._store(features | with_coefficients_like(X, attributes))
         self._warn(sample.encoding, result, self.C, 2 + CALLBACK_FRAMES)

@@ -126,6 +126,7 @@ _ELEMENTWISE = {
         "divide": "divide",
         "equal": "equal",
         "exp": "exp",
+        "floor": "floor",
         "greater": "greater",
         "greater_equal": "greater_equal",
         "isfinite": "isfinite",
